@@ -1,0 +1,26 @@
+//! Turns `proto/` into Rust: protox parses (no protoc needed), tonic-build's prost front end generates.
+
+use std::{env, error::Error, fs, path::PathBuf};
+
+const FILES: [&str; 4] = [
+    "jeton/v1/token_service.proto",
+    "jeton/v1/discovery_service.proto",
+    "jeton/v1/admin_service.proto",
+    "jeton/v1/revocation_service.proto",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    // sqlx::migrate! embeds the directory; cargo must notice a file that is added to it.
+    println!("cargo:rerun-if-changed=migrations");
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    compiler.include_source_info(true).include_imports(true);
+    compiler.open_files(FILES)?;
+    // Reflection serves this set; it keeps the options that prost_types would drop.
+    fs::write(out.join("jeton.fds.bin"), compiler.encode_file_descriptor_set())?;
+    tonic_prost_build::configure()
+        .generate_default_stubs(true)
+        .compile_fds(compiler.file_descriptor_set())?;
+    Ok(())
+}

@@ -1,0 +1,3 @@
+//! jeton: a token authority for fleets of services. `ARCHITECTURE.md` is the map.
+
+pub mod proto;

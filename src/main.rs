@@ -1,0 +1,3 @@
+//! argv to one verb.
+
+fn main() {}

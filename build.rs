@@ -19,8 +19,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     compiler.open_files(FILES)?;
     // Reflection serves this set; it keeps the options that prost_types would drop.
     fs::write(out.join("jeton.fds.bin"), compiler.encode_file_descriptor_set())?;
+    let mut config = tonic_prost_build::Config::new();
+    // A message knows its full name: the command line prints any of them as protojson by it.
+    config.enable_type_names();
     tonic_prost_build::configure()
         .generate_default_stubs(true)
-        .compile_fds(compiler.file_descriptor_set())?;
+        .compile_fds_with_config(compiler.file_descriptor_set(), config)?;
     Ok(())
 }

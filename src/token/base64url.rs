@@ -1,0 +1,43 @@
+//! Base64url without padding, canonical only (RFC 4648 section 5, RFC 7515 section 2).
+//!
+//! One value has one text: padding, whitespace, the standard alphabet and non-zero trailing bits are refused, so that
+//! no token has a second spelling.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use zeroize::Zeroizing;
+
+/// The text of `bytes`.
+#[must_use]
+pub fn encode(bytes: impl AsRef<[u8]>) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// Appends the text of `bytes` to `out`.
+pub fn encode_into(bytes: impl AsRef<[u8]>, out: &mut String) {
+    URL_SAFE_NO_PAD.encode_string(bytes, out);
+}
+
+/// The length in bytes of the text of `len` bytes.
+#[must_use]
+pub const fn encoded_len(len: usize) -> usize {
+    len.saturating_mul(4).div_ceil(3)
+}
+
+/// The bytes that `text` spells, if it is canonical.
+#[must_use]
+pub fn decode(text: &str) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(text).ok()
+}
+
+/// The `N` bytes that `text` spells, if it is canonical and spells as many.
+#[must_use]
+pub fn decode_array<const N: usize>(text: &str) -> Option<[u8; N]> {
+    if text.len() != encoded_len(N) {
+        return None;
+    }
+    // The decoder wants room for whole groups of three bytes: the widest value here is a refresh token's 73.
+    let mut room = Zeroizing::new([0; 96]);
+    let len = URL_SAFE_NO_PAD.decode_slice(text, room.as_mut_slice()).ok()?;
+    room.get(..len)?.try_into().ok()
+}

@@ -1,0 +1,215 @@
+//! How long a token lives.
+
+use super::boundary::DailyBoundary;
+use super::limits::{
+    JITTER_LIFETIME_MIN_S, LIFETIME_CAP_S, LIFETIME_MIN_S, WIRE_DURATION_MAX_S, WIRE_TIMESTAMP_MAX_S,
+    WIRE_TIMESTAMP_MIN_S,
+};
+use super::time::UnixSeconds;
+
+/// What the policies of all audiences allow, merged to the strictest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    /// TTL when none is asked for, in seconds. Above the maximum it counts as the maximum.
+    pub default_ttl_s: i64,
+    /// The longest TTL, in seconds. Above the cap it counts as the cap, below 1 as 1.
+    pub max_ttl_s: i64,
+    /// What an ask above the maximum gets.
+    pub excess: Excess,
+    /// The daily boundaries of all audiences: the first to come holds.
+    pub daily_boundary: Vec<DailyBoundary>,
+}
+
+/// What an ask above the maximum gets (I3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Excess {
+    /// A refusal.
+    Reject,
+    /// The maximum, and the answer says so.
+    Clamp,
+}
+
+/// What the caller asked for, as it came over the wire: any value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    /// Nothing.
+    Default,
+    /// A `google.protobuf.Duration`.
+    Ttl {
+        /// Whole seconds.
+        seconds: i64,
+        /// The fraction, of the same sign.
+        nanos: i32,
+    },
+    /// A `google.protobuf.Timestamp`.
+    ExpireAt {
+        /// Whole seconds since the epoch.
+        seconds: i64,
+        /// The fraction, counted forward.
+        nanos: i32,
+    },
+}
+
+/// What decided the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Basis {
+    /// The caller asked for it.
+    Requested,
+    /// The caller asked for nothing: the policy's default.
+    PolicyDefault,
+    /// The ask exceeded the maximum, and the policy clamps.
+    PolicyMaximum,
+    /// The session's absolute end came first.
+    SessionEnd,
+    /// The daily boundary came first.
+    DailyBoundary,
+}
+
+/// A decided lifetime.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lifetime {
+    /// `exp`: 1 to 86 400 s after now.
+    pub expire_time: UnixSeconds,
+    /// What decided it.
+    pub basis: Basis,
+}
+
+/// Why an ask is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LifetimeError {
+    /// Below one second (I4).
+    #[error("a TTL of {requested_ms} ms is below one second")]
+    TooShort {
+        /// What was asked for, in milliseconds.
+        requested_ms: i64,
+    },
+    /// Above the maximum, and the policy does not clamp (I3).
+    #[error("a TTL of {requested_s} s exceeds the maximum of {max_s} s")]
+    ExceedsMaximum {
+        /// What was asked for, in seconds.
+        requested_s: i64,
+        /// What is allowed, in seconds.
+        max_s: i64,
+        /// A thousandth of it would have been allowed.
+        likely_milliseconds: bool,
+    },
+    /// Not in the future (I4).
+    #[error("{expire_time} is not after the server's time {server_time}")]
+    ExpireTimePast {
+        /// What was asked for.
+        expire_time: UnixSeconds,
+        /// What the server's clock says.
+        server_time: UnixSeconds,
+    },
+    /// Not a value of its type.
+    #[error("{rule}")]
+    Invalid {
+        /// The rule that was broken, in words.
+        rule: &'static str,
+    },
+}
+
+/// Decides when a token minted at `now` ends (I1 to I7). Whatever the terms say, it is 1 to 86 400 s away.
+///
+/// `session_end` is the session's absolute end, if the token belongs to one. That it lies ahead is for the caller to
+/// see to; if it does not, the token lives for one second.
+pub fn decide(
+    ask: Ask,
+    terms: &Terms,
+    now: UnixSeconds,
+    session_end: Option<UnixSeconds>,
+) -> Result<Lifetime, LifetimeError> {
+    let max_s = terms.max_ttl_s.clamp(LIFETIME_MIN_S, LIFETIME_CAP_S);
+    let (ttl_s, basis) = match ask {
+        Ask::Default => (terms.default_ttl_s.clamp(LIFETIME_MIN_S, max_s), Basis::PolicyDefault),
+        Ask::Ttl { seconds, nanos } => {
+            let requested_s = whole_ttl(seconds, nanos)?;
+            within(requested_s, requested_s, max_s, terms.excess)?
+        }
+        Ask::ExpireAt { seconds, nanos } => {
+            let expire_time = whole_timestamp(seconds, nanos)?;
+            if expire_time <= now {
+                return Err(LifetimeError::ExpireTimePast { expire_time, server_time: now });
+            }
+            within(expire_time.since(now), seconds, max_s, terms.excess)?
+        }
+    };
+    let mut lifetime = Lifetime { expire_time: now.saturating_add(ttl_s), basis };
+    let boundary = terms.daily_boundary.iter().filter_map(|boundary| boundary.next_after(now)).min();
+    for (end, basis) in [(session_end, Basis::SessionEnd), (boundary, Basis::DailyBoundary)] {
+        if let Some(end) = end
+            && end < lifetime.expire_time
+        {
+            lifetime = Lifetime { expire_time: end.max(now.saturating_add(LIFETIME_MIN_S)), basis };
+        }
+    }
+    Ok(lifetime)
+}
+
+/// When to refresh: at 80 % of the lifetime, give or take 5 % of it by `jitter` (random, any value), so that tokens
+/// minted together are not refreshed together; below 20 s of lifetime at 80 %, rounded down (I8). Always before
+/// `expire`; for a lifetime of 1 s it is `issue`.
+#[must_use]
+pub fn refresh_time(issue: UnixSeconds, expire: UnixSeconds, jitter: u64) -> UnixSeconds {
+    let lifetime_s = expire.since(issue).max(0);
+    let percent = |p: i64| lifetime_s.saturating_mul(p);
+    if lifetime_s < JITTER_LIFETIME_MIN_S {
+        return issue.saturating_add(percent(80) / 100);
+    }
+    let first = percent(75).saturating_add(99) / 100;
+    let last = percent(85) / 100;
+    let choices = last.saturating_sub(first).saturating_add(1).unsigned_abs();
+    // The high half of a product spreads evenly, and without a division.
+    let chosen = (u128::from(choices).saturating_mul(u128::from(jitter))) >> 64;
+    issue.saturating_add(first.saturating_add(i64::try_from(chosen).unwrap_or(0)))
+}
+
+/// Holds `ttl_s` to the maximum. `value` is the number that the caller wrote, in seconds.
+fn within(ttl_s: i64, value: i64, max_s: i64, excess: Excess) -> Result<(i64, Basis), LifetimeError> {
+    if ttl_s <= max_s {
+        return Ok((ttl_s, Basis::Requested));
+    }
+    match excess {
+        Excess::Clamp => Ok((max_s, Basis::PolicyMaximum)),
+        Excess::Reject => {
+            let likely_milliseconds = (LIFETIME_MIN_S..=max_s).contains(&(value / 1_000));
+            Err(LifetimeError::ExceedsMaximum { requested_s: ttl_s, max_s, likely_milliseconds })
+        }
+    }
+}
+
+/// The whole seconds of a TTL, the fraction dropped; at least one.
+fn whole_ttl(seconds: i64, nanos: i32) -> Result<i64, LifetimeError> {
+    let invalid = |rule| Err(LifetimeError::Invalid { rule });
+    if !(-WIRE_DURATION_MAX_S..=WIRE_DURATION_MAX_S).contains(&seconds) {
+        return invalid("a duration is within ±315 576 000 000 s");
+    }
+    if nanos.unsigned_abs() > 999_999_999 {
+        return invalid("the nanos of a duration are within ±999 999 999");
+    }
+    if (seconds > 0 && nanos < 0) || (seconds < 0 && nanos > 0) {
+        return invalid("seconds and nanos of a duration have one sign");
+    }
+    if seconds < LIFETIME_MIN_S {
+        let fraction_ms = i64::from(nanos / 1_000_000);
+        return Err(LifetimeError::TooShort {
+            requested_ms: seconds.saturating_mul(1_000).saturating_add(fraction_ms),
+        });
+    }
+    Ok(seconds)
+}
+
+/// The second that a timestamp lies in.
+fn whole_timestamp(seconds: i64, nanos: i32) -> Result<UnixSeconds, LifetimeError> {
+    let invalid = |rule| Err(LifetimeError::Invalid { rule });
+    if !(0..=999_999_999).contains(&nanos) {
+        return invalid("the nanos of a timestamp are 0 to 999 999 999");
+    }
+    if seconds > WIRE_TIMESTAMP_MAX_S {
+        return invalid("a timestamp is in the years 1 to 9999; this one looks like milliseconds");
+    }
+    if seconds < WIRE_TIMESTAMP_MIN_S {
+        return invalid("a timestamp is in the years 1 to 9999");
+    }
+    Ok(UnixSeconds::new(seconds))
+}

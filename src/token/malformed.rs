@@ -1,0 +1,18 @@
+//! Why a text is not what it must be.
+
+/// The text, JSON or claim breaks a rule of form. The rule is for people (`jeton inspect`, `doctor`): it is a fixed
+/// text and never quotes what was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{rule}")]
+pub struct Malformed {
+    /// The rule that was broken, in words.
+    pub rule: &'static str,
+}
+
+impl Malformed {
+    /// A breach of `rule`.
+    #[must_use]
+    pub const fn new(rule: &'static str) -> Self {
+        Self { rule }
+    }
+}

@@ -1,0 +1,54 @@
+//! Tokens, purely: claims, strict compact JWS, keys, signing and verifying, lifetimes, and the texts of refresh
+//! tokens and API keys.
+//!
+//! Nothing here knows gRPC, SQL or the system clock: time comes in as an argument. `jsonwebtoken` and `aws-lc-rs`
+//! are named in this module and nowhere above it.
+
+pub mod algorithm;
+pub mod api_key;
+pub mod base64url;
+pub mod boundary;
+pub mod claims;
+pub mod custom;
+pub mod ids;
+pub mod json;
+pub mod jwk;
+pub mod jws;
+pub mod key;
+pub mod lifetime;
+pub mod limits;
+pub mod malformed;
+mod pkcs8;
+mod random;
+pub mod refresh;
+pub mod revision;
+pub mod seal;
+pub mod text;
+pub mod thumbprint;
+pub mod time;
+pub mod verify;
+
+#[cfg(test)]
+mod tests;
+
+pub use algorithm::Algorithm;
+pub use api_key::{ApiKey, hash_eq};
+pub use boundary::DailyBoundary;
+pub use claims::Claims;
+pub use custom::{CustomClaimError, check_custom, number};
+pub use ids::{new_uuid_v7, random_u64};
+pub use jws::{RawToken, inspect_unverified};
+pub use key::{KeyError, MintError, SigningKey};
+pub use lifetime::{
+    Ask, Basis, Excess, Lifetime, LifetimeError, Terms as LifetimeTerms, decide as decide_lifetime,
+    refresh_time,
+};
+pub use limits::{LIFETIME_CAP_S, TOKEN_BYTES_MAX};
+pub use malformed::Malformed;
+pub use refresh::{MacKey, RefreshToken, SessionSecret, looks_like_refresh_token};
+pub use revision::Revision;
+pub use seal::{MasterKey, Purpose, WrongMasterKey};
+pub use text::{parse_uuid_v7, uuid_unix_ms};
+pub use thumbprint::Thumbprint;
+pub use time::UnixSeconds;
+pub use verify::{Rejected, Verified, VerifyingKey, jwks};

@@ -1,0 +1,77 @@
+//! Tests of the module as a whole.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test fails by panicking"
+)]
+
+mod boundaries;
+mod custom;
+mod forms;
+mod lifetimes;
+mod payloads;
+mod secrets;
+mod strict;
+mod vectors;
+
+use serde_json::{Map, Value, json};
+use uuid::{Builder, Uuid};
+
+use super::{Algorithm, Claims, Revision, SigningKey, UnixSeconds, base64url};
+
+/// A time to mint at: 2027-01-15T08:00:00Z.
+const NOW: UnixSeconds = UnixSeconds::new(1_800_000_000);
+
+const ALGORITHMS: [Algorithm; 2] = [Algorithm::Es256, Algorithm::EdDsa];
+
+fn uuid_at(unix_ms: u64) -> Uuid {
+    Builder::from_unix_timestamp_millis(unix_ms, &[0xAB; 10]).into_uuid()
+}
+
+/// Claims with every claim that there can be.
+fn full_claims() -> Claims {
+    Claims {
+        issuer: "https://tokens.example".to_owned(),
+        subject: "user:\"ada\"\\é😀".to_owned(),
+        audiences: vec!["orders".to_owned(), "billing".to_owned()],
+        scopes: vec!["orders:read".to_owned(), "orders:write".to_owned()],
+        client_id: "web".to_owned(),
+        jti: uuid_at(1_800_000_000_123),
+        session_id: Some(uuid_at(1_799_000_000_000)),
+        issue_time: NOW,
+        not_before: Some(NOW),
+        expire_time: NOW.saturating_add(900),
+        revision: Revision::new(3, 77).unwrap(),
+        certificate_thumbprint: Some(super::Thumbprint::new([7; 32])),
+        custom: members(&json!({"tenant": "acme", "roles": ["a", {"b": [null, true, -1.5e-7]}], "n": 42})),
+    }
+}
+
+/// Claims with those alone that there must be.
+fn least_claims() -> Claims {
+    Claims {
+        scopes: Vec::new(),
+        session_id: None,
+        not_before: None,
+        certificate_thumbprint: None,
+        custom: Map::new(),
+        ..full_claims()
+    }
+}
+
+fn members(value: &Value) -> Map<String, Value> {
+    value.as_object().unwrap().clone()
+}
+
+/// A token of any header and payload with a good signature.
+fn forge(key: &SigningKey, header: &str, payload: &[u8]) -> String {
+    let input = format!("{}.{}", base64url::encode(header), base64url::encode(payload));
+    let signature = key.sign(input.as_bytes()).unwrap();
+    format!("{input}.{}", base64url::encode(signature))
+}
+
+/// The header that the key's tokens have.
+fn header_of(key: &SigningKey) -> String {
+    format!(r#"{{"alg":"{}","kid":"{}","typ":"at+jwt"}}"#, key.algorithm(), key.key_id())
+}

@@ -1,0 +1,76 @@
+//! The forms of text in tokens: one set of rules for what Issue takes and for what Validate accepts.
+//!
+//! An `Err` is the rule that was broken, in words that finish the sentence "must be …".
+
+use uuid::{Uuid, Variant};
+
+use super::limits::{
+    AUDIENCE_BYTES_MAX, CLIENT_ID_BYTES_MAX, ISSUER_BYTES_MAX, SCOPE_BYTES_MAX, SUBJECT_BYTES_MAX,
+};
+
+/// A subject (`sub`): 1 to 255 bytes, no control characters.
+pub fn check_subject(subject: &str) -> Result<(), &'static str> {
+    check(is_plain(subject, SUBJECT_BYTES_MAX), "1 to 255 bytes without control characters")
+}
+
+/// An audience of a token (one value of `aud`): 1 to 255 bytes, no control characters. "*" means any audience where
+/// audiences are matched, so it is none.
+pub fn check_audience(audience: &str) -> Result<(), &'static str> {
+    let good = is_plain(audience, AUDIENCE_BYTES_MAX) && audience != "*";
+    check(good, "1 to 255 bytes without control characters, and not `*`")
+}
+
+/// A scope token (RFC 6749 section 3.3: %x21 / %x23-5B / %x5D-7E), at most 128 bytes.
+pub fn check_scope(scope: &str) -> Result<(), &'static str> {
+    let good = !scope.is_empty()
+        && scope.len() <= SCOPE_BYTES_MAX
+        && scope.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5B | 0x5D..=0x7E));
+    check(good, "1 to 128 printable ASCII characters other than space, quote and backslash")
+}
+
+/// A client's id: 1 to 255 printable ASCII characters (RFC 6749 appendix A.1) without spaces, since it is typed on
+/// command lines and read in logs. "*" means any client in policies, so it is none.
+pub fn check_client_id(client_id: &str) -> Result<(), &'static str> {
+    let good = !client_id.is_empty()
+        && client_id.len() <= CLIENT_ID_BYTES_MAX
+        && client_id.bytes().all(|b| b.is_ascii_graphic())
+        && client_id != "*";
+    check(good, "1 to 255 printable ASCII characters without spaces, and not `*`")
+}
+
+/// An issuer (`iss`): 1 to 512 bytes, no control characters.
+pub fn check_issuer(issuer: &str) -> Result<(), &'static str> {
+    check(is_plain(issuer, ISSUER_BYTES_MAX), "1 to 512 bytes without control characters")
+}
+
+/// Reads a canonical `UUIDv7`: lower case, hyphenated, version 7, the variant of RFC 9562. One id has one text.
+#[must_use]
+pub fn parse_uuid_v7(text: &str) -> Option<Uuid> {
+    // Uuid's own parser takes braces, URNs, plain hex and upper case.
+    if text.len() != 36 || text.bytes().any(|b| b.is_ascii_uppercase()) {
+        return None;
+    }
+    let id = Uuid::try_parse(text).ok()?;
+    is_uuid_v7(id).then_some(id)
+}
+
+/// Whether `id` is of version 7 and of the variant of RFC 9562.
+#[must_use]
+pub fn is_uuid_v7(id: Uuid) -> bool {
+    id.get_version_num() == 7 && id.get_variant() == Variant::RFC4122
+}
+
+/// The time in a `UUIDv7`: milliseconds since the epoch, below 2^48 (RFC 9562 section 5.7).
+#[must_use]
+pub fn uuid_unix_ms(id: Uuid) -> i64 {
+    // 48 bits always fit.
+    i64::try_from(id.as_u128() >> 80).unwrap_or(i64::MAX)
+}
+
+fn is_plain(text: &str, bytes_max: usize) -> bool {
+    !text.is_empty() && text.len() <= bytes_max && !text.chars().any(char::is_control)
+}
+
+fn check(good: bool, rule: &'static str) -> Result<(), &'static str> {
+    if good { Ok(()) } else { Err(rule) }
+}

@@ -1,0 +1,72 @@
+//! The SHA-256 of a client certificate, as a token is bound to it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use aws_lc_rs::digest;
+use subtle::ConstantTimeEq as _;
+
+use super::base64url;
+use super::malformed::Malformed;
+
+/// `x5t#S256` (RFC 8705 section 3.1): the SHA-256 of a certificate's DER form. Its text is 43 characters of base64url.
+#[derive(Debug, Clone, Copy)]
+pub struct Thumbprint([u8; 32]);
+
+impl Thumbprint {
+    /// From the SHA-256 itself.
+    #[must_use]
+    pub const fn new(sha256: [u8; 32]) -> Self {
+        Self(sha256)
+    }
+
+    /// Of a certificate in DER form.
+    #[must_use]
+    pub fn of_certificate(der: &[u8]) -> Self {
+        Self(sha256(&[der]))
+    }
+
+    /// The SHA-256 itself.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl PartialEq for Thumbprint {
+    /// In constant time.
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for Thumbprint {}
+
+impl fmt::Display for Thumbprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&base64url::encode(self.0))
+    }
+}
+
+impl FromStr for Thumbprint {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let rule = "a thumbprint is 43 characters of canonical base64url: the SHA-256 of a certificate";
+        base64url::decode_array(text).map(Self).ok_or(Malformed::new(rule))
+    }
+}
+
+/// The SHA-256 of the parts, one after the other.
+pub(super) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in parts {
+        context.update(part);
+    }
+    let mut out = [0; 32];
+    // Both are 32 bytes: zip cannot cut.
+    for (to, from) in out.iter_mut().zip(context.finish().as_ref()) {
+        *to = *from;
+    }
+    out
+}

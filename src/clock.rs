@@ -1,0 +1,133 @@
+//! Wall clock and boot clock: the only calls of the system's clocks.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use jiff::Timestamp;
+use rustix::time::{ClockId, clock_gettime};
+
+/// Milliseconds since boot, suspend included. Decides freshness; never compared between machines.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct BootMillis(i64);
+
+impl BootMillis {
+    /// Before every reading of the clock.
+    pub const NEVER: Self = Self(i64::MIN);
+
+    /// From a count of milliseconds.
+    #[must_use]
+    pub fn new(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    /// The count of milliseconds.
+    #[must_use]
+    pub fn get(self) -> i64 {
+        self.0
+    }
+
+    /// This much later.
+    #[must_use]
+    pub fn plus_ms(self, millis: i64) -> Self {
+        Self(self.0.saturating_add(millis))
+    }
+
+    /// Milliseconds from `earlier` to this.
+    #[must_use]
+    pub fn since_ms(self, earlier: Self) -> i64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// The clocks of one process. The wall clock never goes back: it follows steps forward at once and
+/// stands still through steps back, so that nothing that has expired comes alive again.
+#[derive(Debug)]
+pub struct Clock {
+    /// The latest answer, in milliseconds since the epoch.
+    latest_ms: AtomicI64,
+    /// Added to the system's wall clock, in milliseconds.
+    shift_ms: i64,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::system()
+    }
+}
+
+impl Clock {
+    /// The system's clocks.
+    #[must_use]
+    pub fn system() -> Self {
+        Self::shifted(0)
+    }
+
+    /// A wall clock that is wrong by `shift_ms`, to see how the rest bears it.
+    #[must_use]
+    pub fn shifted(shift_ms: i64) -> Self {
+        Self { latest_ms: AtomicI64::new(i64::MIN), shift_ms }
+    }
+
+    /// Wall clock, milliseconds since the epoch, never less than an answer before.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        let now = self.raw_ms();
+        self.latest_ms.fetch_max(now, Ordering::Relaxed).max(now)
+    }
+
+    /// Wall clock as a timestamp of millisecond precision, never less than an answer before.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        Timestamp::from_millisecond(self.now_ms()).unwrap_or(Timestamp::MAX)
+    }
+
+    /// Wall clock, whole seconds since the epoch, never less than an answer before.
+    #[must_use]
+    pub fn now_s(&self) -> i64 {
+        self.now_ms().div_euclid(1000)
+    }
+
+    /// Wall clock as it stands, steps back included: for comparing it with the database's.
+    #[must_use]
+    pub fn raw_ms(&self) -> i64 {
+        let time = clock_gettime(ClockId::Realtime);
+        millis(time.tv_sec, time.tv_nsec).saturating_add(self.shift_ms)
+    }
+
+    /// Boot clock.
+    #[must_use]
+    pub fn boot(&self) -> BootMillis {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        let id = ClockId::Boottime;
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        let id = ClockId::Monotonic;
+        let time = clock_gettime(id);
+        BootMillis(millis(time.tv_sec, time.tv_nsec))
+    }
+}
+
+fn millis(seconds: i64, nanos: i64) -> i64 {
+    seconds.saturating_mul(1000).saturating_add(nanos.div_euclid(1_000_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn v2_the_wall_clock_never_goes_back() {
+        let clock = Clock::system();
+        clock.latest_ms.store(i64::MAX - 1, Ordering::Relaxed);
+        assert_eq!(clock.now_ms(), i64::MAX - 1, "it stands still through a step back");
+        assert!(clock.raw_ms() < i64::MAX - 1);
+    }
+
+    #[test]
+    fn the_boot_clock_advances() {
+        let clock = Clock::system();
+        let first = clock.boot();
+        while clock.boot() == first {
+            std::hint::spin_loop();
+        }
+        assert!(clock.boot().since_ms(first) > 0);
+    }
+}

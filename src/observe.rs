@@ -1,0 +1,217 @@
+//! What operators see: the names of all metrics, as OpenTelemetry and Prometheus have them, and
+//! handles to them, so that the hot path looks nothing up.
+
+use std::{
+    collections::HashMap,
+    io::stderr,
+    panic,
+    sync::{Arc, OnceLock},
+};
+
+use metrics::{
+    Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
+};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+
+/// Server-side duration of RPCs, as OpenTelemetry's `rpc.server.call.duration` is spelled there.
+const CALL_DURATION: &str = "rpc_server_call_duration_seconds";
+const ISSUED: &str = "jeton_tokens_issued_total";
+const VALIDATIONS: &str = "jeton_validations_total";
+const REFRESHES: &str = "jeton_refreshes_total";
+const REVOCATIONS: &str = "jeton_revocations_total";
+const LOG_AGE: &str = "jeton_log_age_seconds";
+const LOG_SEQUENCE: &str = "jeton_log_applied_sequence";
+const HELD: &str = "jeton_revocations_held";
+const STRAY: &str = "jeton_default_partition_rows";
+const POOL: &str = "db_client_connection_count";
+
+/// Seconds: from a look-up in memory to a database that is away.
+const BUCKETS: [f64; 12] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
+
+/// gRPC codes, by number.
+pub const CODES: [&str; 17] = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
+
+/// Outcomes of Refresh.
+pub const REFRESH_OUTCOMES: [&str; 8] =
+    ["ROTATED", "REPLAYED", "REUSED", "EXPIRED", "REVOKED", "INVALID", "RECOVERED", "REFUSED"];
+
+/// Outcomes of Revoke.
+pub const REVOKE_OUTCOMES: [&str; 4] = ["REVOKED", "ALREADY_REVOKED", "ALREADY_EXPIRED", "FOREIGN"];
+
+/// Handles to every metric of this process.
+pub struct Metrics {
+    calls: HashMap<&'static str, [Histogram; CODES.len()]>,
+    issued: HashMap<&'static str, Counter>,
+    validations: HashMap<&'static str, Counter>,
+    refreshes: HashMap<&'static str, Counter>,
+    revocations: HashMap<&'static str, Counter>,
+    log_age: Gauge,
+    log_sequence: Gauge,
+    held: [Gauge; 3],
+    stray: Gauge,
+    pool: [Gauge; 2],
+}
+
+/// Reads the metrics of this process.
+pub type Exporter = PrometheusHandle;
+
+/// What Prometheus wants to be told of the text (exposition format 0.0.4).
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The exporter of this process, set up at the first call.
+pub fn exporter() -> Result<Exporter, BuildError> {
+    static EXPORTER: OnceLock<Exporter> = OnceLock::new();
+    if let Some(exporter) = EXPORTER.get() {
+        return Ok(exporter.clone());
+    }
+    let exporter = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Full(CALL_DURATION.to_owned()), &BUCKETS)?
+        .install_recorder()?;
+    Ok(EXPORTER.get_or_init(|| exporter).clone())
+}
+
+/// Logs as JSON lines to stderr, panics included. `filter` as in `RUST_LOG`; nonsense is refused.
+pub fn log_to_stderr(filter: &str) -> Result<(), tracing_subscriber::filter::ParseError> {
+    let filter = EnvFilter::builder().parse(filter)?;
+    let subscriber =
+        tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_writer(stderr);
+    // A process that logs already goes on as it does.
+    if subscriber.try_init().is_ok() {
+        panic::set_hook(Box::new(|panicked| {
+            let place = panicked.location().map(ToString::to_string).unwrap_or_default();
+            // The place alone: a message may hold what must not be logged.
+            tracing::error!(panic.place = place, "a panic");
+        }));
+    }
+    Ok(())
+}
+
+impl Metrics {
+    /// Registers every metric at zero, so that each is there from the first scrape. `methods` are
+    /// full gRPC paths without the leading slash; `statuses` the names of verdicts.
+    #[must_use]
+    pub fn register(methods: &[&'static str], statuses: &[&'static str]) -> Arc<Self> {
+        describe_histogram!(CALL_DURATION, metrics::Unit::Seconds, "Duration of RPCs by method and code.");
+        describe_counter!(ISSUED, "Access tokens minted, by the RPC that minted them.");
+        describe_counter!(VALIDATIONS, "Tokens judged, by verdict.");
+        describe_counter!(REFRESHES, "Refresh tokens presented, by outcome.");
+        describe_counter!(REVOCATIONS, "Revocations asked for, by outcome.");
+        describe_gauge!(
+            LOG_AGE,
+            metrics::Unit::Seconds,
+            "Time since the log was last read; at 2.7 s nothing is answered."
+        );
+        describe_gauge!(LOG_SEQUENCE, "Sequence number up to which the log is applied.");
+        describe_gauge!(HELD, "Revocations held in memory, by kind.");
+        describe_gauge!(STRAY, "Rows in default partitions: above 0 partitions are not made in time.");
+        describe_gauge!(POOL, "Connections to the database, by state.");
+        let calls = methods.iter().map(|&method| {
+            let by_code = CODES.map(|code| {
+                histogram!(CALL_DURATION, "rpc_system_name" => "grpc", "rpc_method" => method,
+                           "rpc_response_status_code" => code)
+            });
+            (method, by_code)
+        });
+        let metrics = Self {
+            calls: calls.collect(),
+            issued: counters(ISSUED, "rpc", &["Issue", "Refresh"]),
+            validations: counters(VALIDATIONS, "status", statuses),
+            refreshes: counters(REFRESHES, "outcome", &REFRESH_OUTCOMES),
+            revocations: counters(REVOCATIONS, "outcome", &REVOKE_OUTCOMES),
+            log_age: gauge!(LOG_AGE),
+            log_sequence: gauge!(LOG_SEQUENCE),
+            held: ["token", "session", "mark"].map(|kind| gauge!(HELD, "kind" => kind)),
+            stray: gauge!(STRAY),
+            pool: ["used", "idle"].map(|state| gauge!(POOL, "state" => state)),
+        };
+        Arc::new(metrics)
+    }
+
+    /// One RPC ended.
+    pub fn call(&self, method: &str, code: usize, seconds: f64) {
+        if let Some(histogram) = self.calls.get(method).and_then(|by_code| by_code.get(code)) {
+            histogram.record(seconds);
+        }
+    }
+
+    /// An access token was minted.
+    pub fn issued(&self, rpc: &str) {
+        count(&self.issued, rpc);
+    }
+
+    /// A token was judged.
+    pub fn validated(&self, status: &str) {
+        count(&self.validations, status);
+    }
+
+    /// A refresh token was presented.
+    pub fn refreshed(&self, outcome: &str) {
+        count(&self.refreshes, outcome);
+    }
+
+    /// A revocation was asked for.
+    pub fn revoked(&self, outcome: &str) {
+        count(&self.revocations, outcome);
+    }
+
+    /// The log was read up to here.
+    pub fn log_read(&self, applied: crate::token::Revision) {
+        let sequence = u32::try_from(applied.seq()).unwrap_or(u32::MAX);
+        self.log_sequence.set(f64::from(sequence));
+    }
+
+    /// Seconds since the log was last read.
+    pub fn log_age(&self, seconds: f64) {
+        self.log_age.set(seconds);
+    }
+
+    /// Revocations in memory, and rows that found no partition of their own.
+    pub fn held(&self, tokens: usize, sessions: usize, marks: usize, stray: i64) {
+        for (gauge, held) in self.held.iter().zip([tokens, sessions, marks]) {
+            gauge.set(f64::from(u32::try_from(held).unwrap_or(u32::MAX)));
+        }
+        self.stray.set(f64::from(u32::try_from(stray).unwrap_or(u32::MAX)));
+    }
+
+    /// Connections to the database.
+    pub fn pool(&self, open: u32, idle: usize) {
+        let idle = u32::try_from(idle).unwrap_or(u32::MAX);
+        for (gauge, connections) in self.pool.iter().zip([open.saturating_sub(idle), idle]) {
+            gauge.set(f64::from(connections));
+        }
+    }
+}
+
+fn counters(
+    name: &'static str,
+    label: &'static str,
+    values: &[&'static str],
+) -> HashMap<&'static str, Counter> {
+    values.iter().map(|&value| (value, counter!(name, label => value))).collect()
+}
+
+fn count(counters: &HashMap<&'static str, Counter>, value: &str) {
+    if let Some(counter) = counters.get(value) {
+        counter.increment(1);
+    }
+}

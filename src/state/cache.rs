@@ -1,0 +1,112 @@
+//! Tokens whose form and signature were found good, by the whole of their text. It says nothing of
+//! time, revocation or the key's life: those are judged afresh at every look.
+
+use std::{hash::Hasher, sync::Arc};
+
+use aws_lc_rs::rand;
+use quick_cache::{Weighter, sync::Cache};
+use siphasher::sip128::{Hasher128, SipHasher13};
+
+use crate::token::{Claims, Verified};
+
+/// Bytes of memory the cache may take: a few hundred thousand tokens.
+const CACHE_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// What one token takes, about: sizes the table inside.
+const ENTRY_BYTES_TYPICAL: u64 = 768;
+
+#[derive(Clone)]
+struct Weigh;
+
+impl Weighter<u128, Arc<Verified>> for Weigh {
+    fn weight(&self, _: &u128, verified: &Arc<Verified>) -> u64 {
+        // Claims on the heap, the fixed parts, and the table's own share.
+        const FIXED_BYTES: usize = 448;
+        u64::try_from(heap_bytes(&verified.claims).saturating_add(FIXED_BYTES)).unwrap_or(u64::MAX)
+    }
+}
+
+fn heap_bytes(claims: &Claims) -> usize {
+    const PER_STRING: usize = 24;
+    let strings = |list: &[String]| list.iter().map(|s| s.len().saturating_add(PER_STRING)).sum::<usize>();
+    let custom: usize =
+        claims.custom.iter().map(|(name, value)| value_bytes(value).saturating_add(name.len())).sum();
+    [
+        claims.issuer.len(),
+        claims.subject.len(),
+        claims.client_id.len(),
+        strings(&claims.audiences),
+        strings(&claims.scopes),
+        custom,
+    ]
+    .into_iter()
+    .fold(0, usize::saturating_add)
+}
+
+fn value_bytes(value: &serde_json::Value) -> usize {
+    const PER_VALUE: usize = 48;
+    match value {
+        serde_json::Value::String(text) => text.len().saturating_add(PER_VALUE),
+        serde_json::Value::Array(list) => list.iter().map(value_bytes).fold(PER_VALUE, usize::saturating_add),
+        serde_json::Value::Object(map) => map
+            .iter()
+            .map(|(name, value)| name.len().saturating_add(value_bytes(value)))
+            .fold(PER_VALUE, usize::saturating_add),
+        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) => PER_VALUE,
+    }
+}
+
+/// The cache. Only verified tokens go in, so garbage can neither fill it nor push good ones out.
+pub struct VerifiedCache {
+    /// Secret, so that nobody can make two texts collide.
+    key: [u8; 16],
+    tokens: Cache<u128, Arc<Verified>, Weigh>,
+}
+
+impl Default for VerifiedCache {
+    fn default() -> Self {
+        Self::with_capacity(CACHE_BYTES_MAX)
+    }
+}
+
+impl VerifiedCache {
+    /// A cache of at most so many bytes.
+    #[must_use]
+    pub fn with_capacity(bytes_max: u64) -> Self {
+        let mut key = [0; 16];
+        // Without randomness no key could have been made either; a fixed key only costs speed.
+        if rand::fill(&mut key).is_err() {
+            tracing::warn!("no randomness for the cache of verified tokens");
+        }
+        let entries = usize::try_from(bytes_max.div_euclid(ENTRY_BYTES_TYPICAL)).unwrap_or(usize::MAX);
+        Self { key, tokens: Cache::with_weighter(entries, bytes_max, Weigh) }
+    }
+
+    /// The token with exactly this text, if it was seen before.
+    #[must_use]
+    pub fn get(&self, text: &str) -> Option<Arc<Verified>> {
+        self.tokens.get(&self.hash(text))
+    }
+
+    /// Remembers a token whose signature verified.
+    pub fn insert(&self, text: &str, verified: &Arc<Verified>) {
+        self.tokens.insert(self.hash(text), Arc::clone(verified));
+    }
+
+    /// Number of tokens held.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Whether none is held.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tokens.is_empty()
+    }
+
+    fn hash(&self, text: &str) -> u128 {
+        let mut hasher = SipHasher13::new_with_key(&self.key);
+        hasher.write(text.as_bytes());
+        hasher.finish128().as_u128()
+    }
+}

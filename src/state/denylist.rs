@@ -1,0 +1,86 @@
+//! The live revocations by id.
+
+use uuid::Uuid;
+
+use crate::token::UnixSeconds;
+
+use super::{Reason, sharded::Sharded};
+
+/// 24 bytes with its key, so that ten million of them fit where they must.
+#[derive(Clone, Copy)]
+struct Denied {
+    /// Seconds since the epoch; good until 2106.
+    expire_s: u32,
+    reason: Reason,
+}
+
+/// Revoked ids of one kind, each until nothing that it hits can be alive.
+#[derive(Default)]
+pub struct Denylist {
+    ids: Sharded<Uuid, Denied>,
+}
+
+impl Denylist {
+    /// Why `id` is revoked, if it is.
+    #[must_use]
+    pub fn get(&self, id: &Uuid) -> Option<Reason> {
+        self.ids.get(id, |denied| denied.reason)
+    }
+
+    /// Adds a revocation. A second one of the same id keeps the first reason and the later end.
+    pub fn insert(&self, id: Uuid, expire_time: UnixSeconds, reason: Reason) {
+        let expire_s = u32::try_from(expire_time.get().max(0)).unwrap_or(u32::MAX);
+        self.ids.change(id, |old| {
+            Some(match old {
+                Some(old) => Denied { expire_s: old.expire_s.max(expire_s), reason: old.reason },
+                None => Denied { expire_s, reason },
+            })
+        });
+    }
+
+    /// Forgets what has passed its end.
+    pub fn forget_expired(&self, now: UnixSeconds) {
+        let now_s = u32::try_from(now.get().max(0)).unwrap_or(u32::MAX);
+        self.ids.retain(|_, denied| denied.expire_s > now_s);
+    }
+
+    /// Number of revocations held.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether none is held.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revocation_is_held_until_its_end_and_no_longer() {
+        let list = Denylist::default();
+        let id = Uuid::from_u128(7);
+        list.insert(id, UnixSeconds::new(100), Reason::Leaked);
+        list.forget_expired(UnixSeconds::new(99));
+        assert_eq!(list.get(&id), Some(Reason::Leaked));
+        list.forget_expired(UnixSeconds::new(100));
+        assert_eq!(list.get(&id), None);
+        assert!(list.is_empty());
+    }
+
+    #[test]
+    fn k11_a_repeated_revocation_adds_nothing_and_never_shortens() {
+        let list = Denylist::default();
+        let id = Uuid::from_u128(7);
+        list.insert(id, UnixSeconds::new(100), Reason::Leaked);
+        list.insert(id, UnixSeconds::new(50), Reason::Logout);
+        list.forget_expired(UnixSeconds::new(60));
+        assert_eq!(list.len(), 1);
+        assert_eq!(list.get(&id), Some(Reason::Leaked));
+    }
+}

@@ -1,0 +1,244 @@
+//! The one evaluator: (token text, state, now, what the caller accepts) → verdict. Every door of
+//! jeton that judges a token calls it. Verified, then judged: the costly part may be remembered,
+//! time and revocation never are.
+
+use std::sync::Arc;
+
+use crate::token::{Claims, LIFETIME_CAP_S, RawToken, Rejected, Revision, Thumbprint, UnixSeconds, Verified};
+
+use super::{KeyRecord, KeyState, Reason, Root, VerifiedCache};
+
+/// The first thing that speaks against a token, in the order of `jeton.v1.TokenStatus`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Status {
+    /// Nothing does.
+    Active,
+    /// Not a token that this issuer could have made.
+    Malformed,
+    /// `kid` names no key of this issuer.
+    UnknownKey,
+    /// The signature does not verify.
+    BadSignature,
+    /// `iss` is another issuer.
+    WrongIssuer,
+    /// `exp - iat` is above the cap.
+    LifetimeExceedsCap,
+    /// `nbf` or `iat` lies in the future, past the leeway.
+    NotYetValid,
+    /// `exp` has been reached.
+    Expired,
+    /// Revoked, by any kind of target.
+    Revoked,
+    /// None of the accepted audiences is in `aud`.
+    WrongAudience,
+    /// A required scope is missing.
+    MissingScope,
+    /// Bound to another certificate, or none was presented.
+    WrongBinding,
+}
+
+impl Status {
+    /// Every status.
+    pub const ALL: [Self; 12] = [
+        Self::Active,
+        Self::Malformed,
+        Self::UnknownKey,
+        Self::BadSignature,
+        Self::WrongIssuer,
+        Self::LifetimeExceedsCap,
+        Self::NotYetValid,
+        Self::Expired,
+        Self::Revoked,
+        Self::WrongAudience,
+        Self::MissingScope,
+        Self::WrongBinding,
+    ];
+
+    /// Its number in the API.
+    #[must_use]
+    pub fn number(self) -> i32 {
+        let place = Self::ALL.iter().position(|status| *status == self).unwrap_or_default();
+        i32::try_from(place).unwrap_or_default().saturating_add(1)
+    }
+
+    /// Its name in the API, without the prefix.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Active => "ACTIVE",
+            Self::Malformed => "MALFORMED",
+            Self::UnknownKey => "UNKNOWN_KEY",
+            Self::BadSignature => "BAD_SIGNATURE",
+            Self::WrongIssuer => "WRONG_ISSUER",
+            Self::LifetimeExceedsCap => "LIFETIME_EXCEEDS_CAP",
+            Self::NotYetValid => "NOT_YET_VALID",
+            Self::Expired => "EXPIRED",
+            Self::Revoked => "REVOKED",
+            Self::WrongAudience => "WRONG_AUDIENCE",
+            Self::MissingScope => "MISSING_SCOPE",
+            Self::WrongBinding => "WRONG_BINDING",
+        }
+    }
+}
+
+/// What the caller accepts.
+#[derive(Clone, Copy, Debug)]
+pub struct Accepted<'a> {
+    /// One of these must be in `aud`; `None`: any will do.
+    pub audiences: Option<&'a [String]>,
+    /// All of these must be in `scope`.
+    pub scopes: &'a [String],
+    /// Of the certificate that the bearer presented.
+    pub thumbprint: Option<Thumbprint>,
+}
+
+/// The verdict on one token.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    /// The first thing that speaks against it, or ACTIVE.
+    pub status: Status,
+    /// What it says, where signature and form of the claims are good, whatever the status.
+    pub token: Option<Arc<Verified>>,
+    /// Why it is revoked, if that is its status.
+    pub reason: Option<Reason>,
+    /// What the verdict was made at: read before the look-ups.
+    pub revision: Revision,
+    /// Wall clock at the verdict, milliseconds: read after the look-ups.
+    pub server_time_ms: i64,
+}
+
+impl Verdict {
+    /// Whether the token claims to be minted at a revision that this replica had not reached.
+    #[must_use]
+    pub fn token_is_ahead(&self) -> bool {
+        self.token.as_ref().is_some_and(|token| token.claims.revision > self.revision)
+    }
+}
+
+/// What judging needs besides the token.
+#[derive(Clone, Copy)]
+pub struct Judge<'a> {
+    /// The root taken at the gate.
+    pub root: &'a Root,
+    /// Signatures found good before.
+    pub cache: &'a VerifiedCache,
+    /// `iss` of this issuer's tokens.
+    pub issuer: &'a str,
+}
+
+impl Judge<'_> {
+    /// Judges one token. `now_ms` is called once, after the look-ups: a call that is paused in
+    /// between cannot miss a revocation that was purged because its token had expired.
+    #[must_use]
+    pub fn evaluate(&self, text: &str, accepted: Accepted<'_>, now_ms: impl FnOnce() -> i64) -> Verdict {
+        let revision = self.root.applied();
+        let verified = match self.verify(text) {
+            Ok(verified) => verified,
+            Err(status) => {
+                return Verdict { status, token: None, reason: None, revision, server_time_ms: now_ms() };
+            }
+        };
+        let keys = self.root.keys.load();
+        let key = keys.find(&verified.key_id, UnixSeconds::new(i64::MIN));
+        let reason = self.revocation(&verified, key.map(AsRef::as_ref), revision);
+        let server_time_ms = now_ms();
+        let now = UnixSeconds::new(server_time_ms.div_euclid(1000));
+        let Some(key) = key.filter(|key| !key.is_gone(now)) else {
+            return Verdict {
+                status: Status::UnknownKey,
+                token: None,
+                reason: None,
+                revision,
+                server_time_ms,
+            };
+        };
+        let status = self.judge(&verified.claims, key, reason, now, accepted);
+        let reason = reason.filter(|_| status == Status::Revoked);
+        Verdict { status, token: Some(verified), reason, revision, server_time_ms }
+    }
+
+    /// Form, key, signature, form of the claims: what never changes for a text.
+    pub fn verify(&self, text: &str) -> Result<Arc<Verified>, Status> {
+        if let Some(verified) = self.cache.get(text) {
+            return Ok(verified);
+        }
+        let raw = RawToken::parse(text).map_err(|_| Status::Malformed)?;
+        let keys = self.root.keys.load();
+        let key = keys.find(raw.key_id(), UnixSeconds::new(i64::MIN)).ok_or(Status::UnknownKey)?;
+        // The algorithm is a property of the key; a header that names another is not of our making.
+        if key.verifying.algorithm() != raw.algorithm() {
+            return Err(Status::Malformed);
+        }
+        let verified = key.verifying.verify(&raw).map_err(|rejected| match rejected {
+            Rejected::BadSignature => Status::BadSignature,
+            Rejected::MalformedClaims(_) => Status::Malformed,
+        })?;
+        let verified = Arc::new(verified);
+        self.cache.insert(text, &verified);
+        Ok(verified)
+    }
+
+    /// Why the token is revoked, by any kind of target.
+    #[must_use]
+    pub fn revocation(
+        &self,
+        verified: &Verified,
+        key: Option<&KeyRecord>,
+        applied: Revision,
+    ) -> Option<Reason> {
+        let claims = &verified.claims;
+        // A revision that the log has not reached proves nothing: older than every mark.
+        let revision = if claims.revision > applied { Revision::ZERO } else { claims.revision };
+        self.root
+            .tokens
+            .get(&claims.jti)
+            .or_else(|| self.root.sessions.get(&claims.session_id?))
+            .or_else(|| self.root.marks.hit_token(claims, &verified.key_id, revision))
+            .or_else(|| key.filter(|key| key.state == KeyState::Revoked).map(|_| Reason::Unspecified))
+    }
+
+    fn judge(
+        &self,
+        claims: &Claims,
+        key: &KeyRecord,
+        revoked: Option<Reason>,
+        now: UnixSeconds,
+        accepted: Accepted<'_>,
+    ) -> Status {
+        if claims.issuer != self.issuer {
+            return Status::WrongIssuer;
+        }
+        if claims.expire_time.since(claims.issue_time) > LIFETIME_CAP_S {
+            return Status::LifetimeExceedsCap;
+        }
+        let not_before = claims.not_before.unwrap_or(claims.issue_time).max(claims.issue_time);
+        if not_before > now && not_before > now.saturating_add(self.leeway_s(claims)) {
+            return Status::NotYetValid;
+        }
+        // No token outlives the key that signed it, leeway or not.
+        let expire_time = key.expire_time.map_or(claims.expire_time, |end| claims.expire_time.min(end));
+        if now >= expire_time && now >= expire_time.saturating_add(self.leeway_s(claims)) {
+            return Status::Expired;
+        }
+        if revoked.is_some() {
+            return Status::Revoked;
+        }
+        if accepted.audiences.is_some_and(|accepted| !accepted.iter().any(|a| claims.audiences.contains(a))) {
+            return Status::WrongAudience;
+        }
+        if !accepted.scopes.iter().all(|scope| claims.scopes.contains(scope)) {
+            return Status::MissingScope;
+        }
+        if claims.certificate_thumbprint.is_some() && claims.certificate_thumbprint != accepted.thumbprint {
+            return Status::WrongBinding;
+        }
+        Status::Active
+    }
+
+    /// The tolerance of clocks that the policies in force allow this token; asked only where it
+    /// could change the answer.
+    #[must_use]
+    pub fn leeway_s(&self, claims: &Claims) -> i64 {
+        self.root.policies.load().terms(&claims.audiences, &claims.client_id).leeway_s()
+    }
+}

@@ -1,0 +1,26 @@
+//! What a replica knows, in memory, and the one function that judges a token by it. Knows neither
+//! the wire nor SQL; the log's feed writes here, everybody else reads.
+
+mod cache;
+mod client;
+mod denylist;
+mod evaluator;
+mod keys;
+mod marks;
+mod policy;
+mod revocation;
+mod root;
+mod sharded;
+
+pub use cache::VerifiedCache;
+pub use client::{ApiKeyRecord, Client, Clients, Permission};
+pub use denylist::Denylist;
+pub use evaluator::{Accepted, Judge, Status, Verdict};
+pub use keys::{KeyRecord, KeyRing, KeyState};
+pub use marks::{Mark, MarkKind, Marks, SessionFacts};
+pub use policy::{
+    BUILT_IN_ALGORITHM, Effective, FAMILY_ANY, IDLE_BUILT_IN_S, LEEWAY_MAX_S, Policies, Policy,
+    REFRESH_ABSOLUTE_MAX_S, REPLAY_GRACE_MAX_S, Terms,
+};
+pub use revocation::{Entry, Reason};
+pub use root::{FRESHNESS_MS, Pass, Root, Roots};

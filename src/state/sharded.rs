@@ -1,0 +1,81 @@
+//! A hash table in shards, each under its own lock: many readers, few writers.
+
+use std::{
+    borrow::Borrow,
+    hash::{BuildHasher, Hash},
+    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+use hashbrown::{DefaultHashBuilder, HashMap};
+
+/// Enough that a writer seldom meets a reader; a power of two.
+const SHARDS: usize = 64;
+
+type Shard<K, V> = RwLock<HashMap<K, V, DefaultHashBuilder>>;
+
+/// The table. Locks are held for one look-up or one change, never across an await.
+pub(super) struct Sharded<K, V> {
+    hasher: DefaultHashBuilder,
+    shards: Box<[Shard<K, V>]>,
+}
+
+impl<K: Hash + Eq, V> Default for Sharded<K, V> {
+    fn default() -> Self {
+        let hasher = DefaultHashBuilder::default();
+        let shards = (0..SHARDS).map(|_| RwLock::new(HashMap::with_hasher(hasher.clone()))).collect();
+        Self { hasher, shards }
+    }
+}
+
+impl<K: Hash + Eq, V> Sharded<K, V> {
+    /// What `read` makes of the value of `key`.
+    pub(super) fn get<Q: Hash + Eq + ?Sized, T>(&self, key: &Q, read: impl FnOnce(&V) -> T) -> Option<T>
+    where
+        K: Borrow<Q>,
+    {
+        read_lock(self.shard(key)?).get(key).map(read)
+    }
+
+    /// Changes the value of `key`; `None` in means absent, `None` out removes it.
+    pub(super) fn change(&self, key: K, change: impl FnOnce(Option<V>) -> Option<V>) {
+        let Some(shard) = self.shard(&key) else { return };
+        let mut shard = write_lock(shard);
+        let old = shard.remove(&key);
+        if let Some(new) = change(old) {
+            shard.insert(key, new);
+        }
+    }
+
+    /// Keeps what `keep` says, shard by shard, and gives back memory that is no longer needed.
+    pub(super) fn retain(&self, mut keep: impl FnMut(&K, &mut V) -> bool) {
+        for shard in &self.shards {
+            let mut shard = write_lock(shard);
+            shard.retain(&mut keep);
+            if shard.capacity() > shard.len().saturating_mul(4) {
+                shard.shrink_to_fit();
+            }
+        }
+    }
+
+    /// Number of entries.
+    pub(super) fn len(&self) -> usize {
+        self.shards.iter().map(|shard| read_lock(shard).len()).sum()
+    }
+
+    fn shard<Q: Hash + ?Sized>(&self, key: &Q) -> Option<&Shard<K, V>> {
+        // The table inside uses the top and the bottom bits of the same hash: take some from between.
+        let hash = self.hasher.hash_one(key) >> 32;
+        let index = usize::try_from(hash).unwrap_or_default() & SHARDS.saturating_sub(1);
+        self.shards.get(index)
+    }
+}
+
+// A lock is poisoned when its holder panicked; every change here is one insertion or removal, so
+// the table is whole all the same.
+fn read_lock<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write_lock<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,149 @@
+//! `audit_event`: append-only.
+
+use jiff::Timestamp;
+use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx};
+use uuid::Uuid;
+
+use super::{Store, StoreError, log::revision};
+use crate::{state::Reason, token::Revision};
+
+/// An act, as it will be audited. The id makes a repeated write harmless.
+#[derive(Clone, Debug, Default)]
+pub struct NewAudit {
+    /// A UUIDv7 of the replica's making.
+    pub id: Uuid,
+    /// The caller's `client_id`, or the name of a server verb.
+    pub actor: String,
+    /// The RPC, or an internal act.
+    pub action: &'static str,
+    /// Subject concerned.
+    pub subject: Option<String>,
+    /// Token concerned.
+    pub jti: Option<Uuid>,
+    /// Session concerned.
+    pub session_id: Option<Uuid>,
+    /// Client concerned.
+    pub client_id: Option<String>,
+    /// The operator's remark.
+    pub note: String,
+    /// W3C trace id.
+    pub trace_id: String,
+}
+
+/// An act that was audited.
+#[derive(Debug)]
+pub struct AuditRow {
+    /// Its id; the order of the trail.
+    pub id: Uuid,
+    /// Revision known at the act.
+    pub revision: Revision,
+    /// Commit instant.
+    pub event_time: Timestamp,
+    /// Who.
+    pub actor: String,
+    /// What.
+    pub action: String,
+    /// Subject concerned.
+    pub subject: Option<String>,
+    /// Token concerned.
+    pub jti: Option<Uuid>,
+    /// Session concerned.
+    pub session_id: Option<Uuid>,
+    /// Client concerned.
+    pub client_id: Option<String>,
+    /// `OK`, or the name of an `ErrorReason`.
+    pub outcome: String,
+    /// Of a revocation.
+    pub reason: Reason,
+    /// The operator's remark.
+    pub note: String,
+    /// W3C trace id.
+    pub trace_id: String,
+}
+
+/// Exact matches; all that are set must hold.
+#[derive(Clone, Debug, Default)]
+pub struct AuditFilter {
+    /// Subject.
+    pub subject: Option<String>,
+    /// Token.
+    pub jti: Option<Uuid>,
+    /// Session.
+    pub session_id: Option<Uuid>,
+    /// Caller.
+    pub actor: Option<String>,
+    /// Inclusive.
+    pub start_time: Option<Timestamp>,
+    /// Exclusive.
+    pub end_time: Option<Timestamp>,
+    /// Older than this row.
+    pub before: Option<Uuid>,
+}
+
+impl Store {
+    /// Audits an act that is not an append to the log, at the revision known to it.
+    pub async fn audit(&self, audit: &NewAudit, known: Revision, outcome: &str) -> Result<(), StoreError> {
+        sqlx::query!(
+            "insert into audit_event (id, revision, event_time, actor, action, subject, jti, session_id, client_id,
+                                      outcome, note, trace_id)
+             values ($1, $2, clock_timestamp(), $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict do nothing",
+            audit.id,
+            known.as_i64(),
+            audit.actor,
+            audit.action,
+            audit.subject,
+            audit.jti,
+            audit.session_id,
+            audit.client_id,
+            outcome,
+            audit.note,
+            audit.trace_id
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// At most `limit` acts, newest first.
+    pub async fn audit_events(&self, filter: &AuditFilter, limit: i64) -> Result<Vec<AuditRow>, StoreError> {
+        let rows = sqlx::query!(
+            r#"select id, revision, event_time as "event_time: SqlTimestamp", actor, action, subject, jti, session_id,
+                      client_id, outcome, reason, note, trace_id
+                 from audit_event
+                where ($1::text is null or subject = $1) and ($2::uuid is null or jti = $2)
+                  and ($3::uuid is null or session_id = $3) and ($4::text is null or actor = $4)
+                  and ($5::timestamptz is null or event_time >= $5) and ($6::timestamptz is null or event_time < $6)
+                  and ($7::uuid is null or id < $7)
+                order by id desc limit $8"#,
+            filter.subject.as_deref(),
+            filter.jti,
+            filter.session_id,
+            filter.actor.as_deref(),
+            filter.start_time.map(ToSqlx::to_sqlx) as _,
+            filter.end_time.map(ToSqlx::to_sqlx) as _,
+            filter.before,
+            limit
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter()
+            .map(|row| {
+                Ok(AuditRow {
+                    id: row.id,
+                    revision: revision("audit_event", row.revision)?,
+                    event_time: row.event_time.to_jiff(),
+                    actor: row.actor,
+                    action: row.action,
+                    subject: row.subject,
+                    jti: row.jti,
+                    session_id: row.session_id,
+                    client_id: row.client_id,
+                    outcome: row.outcome,
+                    reason: Reason::from_number(row.reason.into()).unwrap_or_default(),
+                    note: row.note,
+                    trace_id: row.trace_id,
+                })
+            })
+            .collect()
+    }
+}

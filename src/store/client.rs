@@ -1,0 +1,84 @@
+//! `client` and `api_key`.
+
+use jiff_sqlx::Timestamp as SqlTimestamp;
+
+use super::{NewAudit, Store, StoreError};
+use crate::{
+    state::{ApiKeyRecord, Client, Clients, Permission},
+    token::UnixSeconds,
+};
+
+/// A client to register, with one API key.
+#[derive(Clone, Debug)]
+pub struct NewClient {
+    /// What it is and may do.
+    pub client: Client,
+    /// For people.
+    pub display_name: String,
+    /// The part of its key that is no secret.
+    pub api_key_id: String,
+    /// SHA-256 of the whole text of its key.
+    pub secret_hash: [u8; 32],
+}
+
+impl Store {
+    /// Every client, with its keys.
+    pub async fn clients(&self) -> Result<Clients, StoreError> {
+        let clients = sqlx::query!(
+            "select client_id, permissions, audiences, subjects, disabled from client order by client_id"
+        )
+        .fetch_all(&self.pool)
+        .await?
+        .into_iter()
+        .map(|row| Client {
+            client_id: row.client_id,
+            // A number that this version does not know grants nothing.
+            permissions: row.permissions.into_iter().filter_map(Permission::from_number).collect(),
+            audiences: row.audiences,
+            subjects: row.subjects,
+            disabled: row.disabled,
+        })
+        .collect();
+        let rows = sqlx::query!(
+            r#"select api_key_id, client_id, secret_hash, expire_time as "expire_time: SqlTimestamp" from api_key"#
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let api_keys = rows
+            .into_iter()
+            .map(|row| {
+                Ok(ApiKeyRecord {
+                    secret_hash: row
+                        .secret_hash
+                        .try_into()
+                        .map_err(|_| StoreError::corrupt("api_key", "secret_hash is not of 32 bytes"))?,
+                    expire_time: row.expire_time.map(|time| UnixSeconds::from_timestamp(time.to_jiff())),
+                    api_key_id: row.api_key_id,
+                    client_id: row.client_id,
+                })
+            })
+            .collect::<Result<_, StoreError>>()?;
+        Ok(Clients::new(clients, api_keys))
+    }
+
+    /// Registers a client through the log, or brings its registration to this state; adds the key.
+    pub async fn put_client(&self, new: &NewClient, audit: &NewAudit) -> Result<(), StoreError> {
+        let permissions: Vec<i16> =
+            new.client.permissions.iter().map(|permission| permission.number()).collect();
+        sqlx::query_scalar!(
+            "select put_client($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            new.client.client_id,
+            new.display_name,
+            &permissions,
+            &new.client.audiences,
+            &new.client.subjects,
+            new.api_key_id,
+            new.secret_hash.as_slice(),
+            audit.id,
+            audit.actor
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(())
+    }
+}

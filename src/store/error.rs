@@ -1,0 +1,117 @@
+//! What can go wrong with the database, by what the caller can do about it.
+
+use std::borrow::Cow;
+
+use sqlx::migrate::MigrateError;
+
+/// SQLSTATE of `log_advance` when the database is not the one that the log was written in.
+const FOREIGN_LOG: &str = "JT001";
+
+/// A failure of the database.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Out of reach, restarting or out of connections. Whether a write took effect is unknown.
+    #[error("the database is out of reach: {0}")]
+    Unreachable(sqlx::Error),
+    /// This process is ending.
+    #[error("this process is ending")]
+    Closed,
+    /// Another database, or another timeline, than the one that the log was written in.
+    #[error("the database is not the one that the log was written in: it was restored, copied or promoted")]
+    ForeignLog,
+    /// The schema lacks a migration of this version.
+    #[error("the database lacks migration {version}: run `jeton migrate up`")]
+    OlderSchema {
+        /// The first that is missing.
+        version: i64,
+    },
+    /// The schema has a migration that this version does not know.
+    #[error(
+        "the database has migration {version}, which this version of jeton does not know: use a newer jeton"
+    )]
+    NewerSchema {
+        /// The first that is unknown.
+        version: i64,
+    },
+    /// A migration was applied with another text.
+    #[error("migration {version} in the database is not the one of this version of jeton")]
+    ForeignSchema {
+        /// Which.
+        version: i64,
+    },
+    /// A URL that cannot be read.
+    #[error("the database URL cannot be read: {0}")]
+    Url(sqlx::Error),
+    /// A statement that failed, or a row that cannot be: a defect of ours.
+    #[error("a statement failed: {0}")]
+    Statement(sqlx::Error),
+    /// A row holds what no version of jeton writes.
+    #[error("table {table} holds what cannot be: {what}")]
+    Corrupt {
+        /// The table.
+        table: &'static str,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+impl StoreError {
+    /// Whether it may be worth trying again, by and by.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::Closed)
+    }
+
+    /// The same failure for another of those whom it met; the cause stays with the first.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        match self {
+            Self::Closed => Self::Closed,
+            Self::ForeignLog => Self::ForeignLog,
+            Self::Unreachable(cause) => Self::Unreachable(sqlx::Error::Protocol(cause.to_string())),
+            other => Self::Statement(sqlx::Error::Protocol(other.to_string())),
+        }
+    }
+
+    /// A row that cannot be.
+    pub(super) fn corrupt(table: &'static str, what: impl Into<String>) -> Self {
+        Self::Corrupt { table, what: what.into() }
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        let code = error.as_database_error().and_then(|error| error.code());
+        match &error {
+            sqlx::Error::Database(_) if code.as_deref() == Some(FOREIGN_LOG) => Self::ForeignLog,
+            sqlx::Error::Database(_) if code.as_ref().is_some_and(is_passing) => Self::Unreachable(error),
+            sqlx::Error::Configuration(_) => Self::Url(error),
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => Self::Unreachable(error),
+            _ => Self::Statement(error),
+        }
+    }
+}
+
+/// SQLSTATEs of a database that is away, starting, stopping, read-only after a switch, or full.
+fn is_passing(code: &Cow<'_, str>) -> bool {
+    const CLASSES: [&str; 4] = ["08", "53", "57", "58"];
+    // Read-only transaction; deadlock and serialization; invalid authorization while a server is set up.
+    const CODES: [&str; 5] = ["25006", "40P01", "40001", "55P03", "28000"];
+    CODES.contains(&code.as_ref()) || CLASSES.iter().any(|class| code.starts_with(class))
+}
+
+impl From<MigrateError> for StoreError {
+    fn from(error: MigrateError) -> Self {
+        match error {
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
+            MigrateError::VersionMissing(version) => Self::NewerSchema { version },
+            MigrateError::VersionMismatch(version) => Self::ForeignSchema { version },
+            other => Self::Statement(sqlx::Error::Migrate(Box::new(other))),
+        }
+    }
+}

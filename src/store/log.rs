@@ -1,0 +1,415 @@
+//! `log_head`, `revocation`, `mark` and `change`: the log, appended in commit order and read from
+//! a revision on.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx};
+use sqlx::{
+    Connection, PgConnection,
+    postgres::{PgConnectOptions, PgListener},
+};
+use uuid::Uuid;
+
+use super::{Store, StoreError};
+use crate::{
+    state::{Entry, Mark, MarkKind, Reason},
+    token::{Revision, UnixSeconds},
+};
+
+/// The channel on which an append says that there is something to read.
+const CHANNEL: &str = "jeton_log";
+/// A read of the head that takes longer has lost its connection.
+const READ_TIMEOUT: Duration = Duration::from_secs(2);
+/// To load ten million entries takes seconds; a minute is a database that is stuck.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The head of the log, as one statement saw it.
+#[derive(Clone, Copy, Debug)]
+pub struct Head {
+    /// Everything up to here has been committed.
+    pub revision: Revision,
+    /// Entries at or below may have been purged.
+    pub floor: Revision,
+    /// The database's wall clock, milliseconds since the epoch.
+    pub database_time_ms: i64,
+}
+
+/// Entries of the log, and names of what has to be read again.
+#[derive(Debug, Default)]
+pub struct LogEntries {
+    /// Revocations and marks.
+    pub entries: Vec<Entry>,
+    /// Whether a policy changed.
+    pub policies: bool,
+    /// Whether a client or an API key changed.
+    pub clients: bool,
+    /// Whether a signing or MAC key changed.
+    pub keys: bool,
+}
+
+/// Everything in force, as of one moment.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The entries are whole up to here.
+    pub head: Head,
+    /// Revocations and marks.
+    pub entries: Vec<Entry>,
+}
+
+/// What one item of a batch revokes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Target {
+    /// Nothing new: the head moves and the act is audited.
+    Nothing,
+    /// A token, by `jti`.
+    Token(Uuid),
+    /// A session, by `sid`.
+    Session(Uuid),
+    /// A wide target: what it names, the audience it is narrowed to (empty: all), and the cutoff in
+    /// seconds since the epoch (0: everything so far).
+    Wide {
+        /// The kind of target.
+        kind: MarkKind,
+        /// The subject, the client or the `kid`.
+        target: String,
+        /// Empty: all.
+        audience: String,
+        /// 0: everything so far.
+        cutoff: UnixSeconds,
+    },
+}
+
+/// One item of a batch. To append it twice changes nothing: it acts only with its audit row.
+#[derive(Clone, Debug)]
+pub struct NewRevocation {
+    /// What it revokes.
+    pub target: Target,
+    /// Why.
+    pub reason: Reason,
+    /// May be forgotten from here on.
+    pub expire_time: UnixSeconds,
+    /// Its audit row.
+    pub audit: super::NewAudit,
+}
+
+/// Where a batch has come to stand.
+#[derive(Clone, Copy, Debug)]
+pub struct Appended {
+    /// The head after the batch.
+    pub revision: Revision,
+    /// Commit instant by the database's clock.
+    pub commit_time: Timestamp,
+}
+
+impl Store {
+    /// Appends a batch: one round trip, one transaction, one notification. When the connection is
+    /// lost the batch may have been committed: append it again.
+    pub async fn append(&self, items: &[NewRevocation]) -> Result<Appended, StoreError> {
+        let mut c = Columns::default();
+        for item in items {
+            c.push(item);
+        }
+        let row = sqlx::query!(
+            r#"select head as "head!", commit_time as "commit_time!: SqlTimestamp"
+                 from append_revocations($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"#,
+            &c.audit_ids,
+            &c.kinds,
+            &c.ids as &[Option<Uuid>],
+            &c.targets as &[Option<&str>],
+            &c.audiences as &[Option<&str>],
+            &c.cutoffs_s,
+            &c.reasons,
+            &c.expires_s,
+            &c.actors as &[&str],
+            &c.actions as &[&str],
+            &c.subjects as &[Option<&str>],
+            &c.jtis as &[Option<Uuid>],
+            &c.session_ids as &[Option<Uuid>],
+            &c.client_ids as &[Option<&str>],
+            &c.notes as &[&str],
+            &c.trace_ids as &[&str],
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(Appended { revision: revision("log_head", row.head)?, commit_time: row.commit_time.to_jiff() })
+    }
+
+    /// A connection of its own for reading the log.
+    #[must_use]
+    pub fn log_connection(&self) -> LogConnection {
+        LogConnection { options: self.options.clone(), connection: None }
+    }
+
+    /// A connection of its own that hears when the log has grown.
+    pub async fn wakeups(&self) -> Result<Wakeups, StoreError> {
+        let mut listener = PgListener::connect_with(&self.pool).await?;
+        listener.listen(CHANNEL).await?;
+        Ok(Wakeups { listener })
+    }
+}
+
+/// A batch, column by column.
+#[derive(Default)]
+struct Columns<'a> {
+    audit_ids: Vec<Uuid>,
+    kinds: Vec<i16>,
+    ids: Vec<Option<Uuid>>,
+    targets: Vec<Option<&'a str>>,
+    audiences: Vec<Option<&'a str>>,
+    cutoffs_s: Vec<i64>,
+    reasons: Vec<i16>,
+    expires_s: Vec<i64>,
+    actors: Vec<&'a str>,
+    actions: Vec<&'a str>,
+    subjects: Vec<Option<&'a str>>,
+    jtis: Vec<Option<Uuid>>,
+    session_ids: Vec<Option<Uuid>>,
+    client_ids: Vec<Option<&'a str>>,
+    notes: Vec<&'a str>,
+    trace_ids: Vec<&'a str>,
+}
+
+impl<'a> Columns<'a> {
+    fn push(&mut self, item: &'a NewRevocation) {
+        let (kind, id, wide) = match &item.target {
+            Target::Nothing => (0, None, None),
+            Target::Token(id) => (1, Some(*id), None),
+            Target::Session(id) => (2, Some(*id), None),
+            Target::Wide { kind, target, audience, cutoff } => {
+                (kind.number(), None, Some((target.as_str(), audience.as_str(), *cutoff)))
+            }
+        };
+        self.audit_ids.push(item.audit.id);
+        self.kinds.push(kind);
+        self.ids.push(id);
+        self.targets.push(wide.map(|(target, _, _)| target));
+        self.audiences.push(wide.map(|(_, audience, _)| audience));
+        self.cutoffs_s.push(wide.map_or(0, |(_, _, cutoff)| cutoff.get()));
+        self.reasons.push(item.reason.number());
+        self.expires_s.push(item.expire_time.get());
+        self.actors.push(&item.audit.actor);
+        self.actions.push(item.audit.action);
+        self.subjects.push(item.audit.subject.as_deref());
+        self.jtis.push(item.audit.jti);
+        self.session_ids.push(item.audit.session_id);
+        self.client_ids.push(item.audit.client_id.as_deref());
+        self.notes.push(&item.audit.note);
+        self.trace_ids.push(&item.audit.trace_id);
+    }
+}
+
+/// Hears that the log has grown. A wake-up only: what it misses, polling finds.
+pub struct Wakeups {
+    listener: PgListener,
+}
+
+impl Wakeups {
+    /// Waits for the next one. A lost connection counts as one: something may have been missed.
+    pub async fn next(&mut self) -> Result<(), StoreError> {
+        self.listener.try_recv().await?;
+        Ok(())
+    }
+}
+
+/// Reads the log on a connection of its own, which is dropped, with whatever is in flight, on any
+/// doubt.
+pub struct LogConnection {
+    options: PgConnectOptions,
+    connection: Option<PgConnection>,
+}
+
+impl LogConnection {
+    /// The head, and whether the database still is the one that the log was written in.
+    pub async fn head(&mut self) -> Result<Head, StoreError> {
+        self.run(READ_TIMEOUT, async |connection| {
+            let row = sqlx::query!(
+                r#"select epoch * 1099511627776 + seq as "revision!", floor,
+                          timeline = left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)
+                          and system_identifier = (select system_identifier from pg_control_system()) as "same_log!",
+                          (extract(epoch from clock_timestamp()) * 1000)::bigint as "database_time_ms!"
+                     from log_head"#
+            )
+            .fetch_one(connection)
+            .await?;
+            if !row.same_log {
+                return Err(StoreError::ForeignLog);
+            }
+            Ok(Head {
+                revision: revision("log_head", row.revision)?,
+                floor: Revision::from_i64(row.floor).unwrap_or(Revision::ZERO),
+                database_time_ms: row.database_time_ms,
+            })
+        })
+        .await
+    }
+
+    /// What was appended after `after`, up to `upto`.
+    pub async fn entries(&mut self, after: Revision, upto: Revision) -> Result<LogEntries, StoreError> {
+        self.run(LOAD_TIMEOUT, async |connection| {
+            let (after, upto) = (after.as_i64(), upto.as_i64());
+            let mut read = LogEntries::default();
+            for row in sqlx::query!("select kind, name from change where revision > $1 and revision <= $2 order by revision", after, upto)
+                .fetch_all(&mut *connection)
+                .await?
+            {
+                match row.kind {
+                    1 => read.policies = true,
+                    2 => read.clients = true,
+                    3 => read.keys = true,
+                    _ => read.entries.push(mark_removed(&row.name)?),
+                }
+            }
+            // Marks after removals: one that was removed and made anew in between must stay.
+            for row in sqlx::query_as!(
+                MarkRow,
+                r#"select kind, target, audience, position, cutoff_s, reason, expire_time as "expire_time: SqlTimestamp"
+                     from mark where revision > $1 and revision <= $2"#,
+                after,
+                upto
+            )
+            .fetch_all(&mut *connection)
+            .await?
+            {
+                read.entries.push(Entry::Mark(row.try_into()?));
+            }
+            for row in sqlx::query_as!(
+                RevocationRow,
+                r#"select id, kind, expire_time as "expire_time: SqlTimestamp", reason
+                     from revocation where revision > $1 and revision <= $2"#,
+                after,
+                upto
+            )
+            .fetch_all(&mut *connection)
+            .await?
+            {
+                read.entries.push(row.try_into()?);
+            }
+            Ok(read)
+        })
+        .await
+    }
+
+    /// Everything in force: every mark, and every revocation that has not expired at `now`.
+    pub async fn snapshot(&mut self, now: Timestamp) -> Result<Snapshot, StoreError> {
+        // The head first: what is read after it holds at least everything up to it.
+        let head = self.head().await?;
+        let entries = self
+            .run(LOAD_TIMEOUT, async |connection| {
+                let mut entries = Vec::new();
+                for row in sqlx::query_as!(
+                    MarkRow,
+                    r#"select kind, target, audience, position, cutoff_s, reason, expire_time as "expire_time: SqlTimestamp"
+                         from mark"#
+                )
+                .fetch_all(&mut *connection)
+                .await?
+                {
+                    entries.push(Entry::Mark(row.try_into()?));
+                }
+                for row in sqlx::query_as!(
+                    RevocationRow,
+                    r#"select id, kind, expire_time as "expire_time: SqlTimestamp", reason
+                         from revocation where expire_time > $1"#,
+                    now.to_sqlx() as _
+                )
+                .fetch_all(&mut *connection)
+                .await?
+                {
+                    entries.push(row.try_into()?);
+                }
+                Ok(entries)
+            })
+            .await?;
+        Ok(Snapshot { head, entries })
+    }
+
+    async fn run<T>(
+        &mut self,
+        limit: Duration,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        // Taken out while in use: a failure, a timeout or a cancelled call leaves none behind.
+        let taken = self.connection.take();
+        let options = &self.options;
+        let done = tokio::time::timeout(limit, async move {
+            let mut connection = match taken {
+                Some(connection) => connection,
+                None => PgConnection::connect_with(options).await?,
+            };
+            let result = work(&mut connection).await?;
+            Ok::<_, StoreError>((connection, result))
+        })
+        .await;
+        match done {
+            Ok(Ok((connection, result))) => {
+                self.connection = Some(connection);
+                Ok(result)
+            }
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(StoreError::Unreachable(sqlx::Error::PoolTimedOut)),
+        }
+    }
+}
+
+struct RevocationRow {
+    id: Uuid,
+    kind: i16,
+    expire_time: SqlTimestamp,
+    reason: i16,
+}
+
+impl TryFrom<RevocationRow> for Entry {
+    type Error = StoreError;
+
+    fn try_from(row: RevocationRow) -> Result<Self, StoreError> {
+        let RevocationRow { id, kind, .. } = row;
+        let expire_time = UnixSeconds::from_timestamp(row.expire_time.to_jiff());
+        let reason = Reason::from_number(row.reason.into()).unwrap_or_default();
+        match kind {
+            1 => Ok(Self::Token { id, expire_time, reason }),
+            2 => Ok(Self::Session { id, expire_time, reason }),
+            _ => Err(StoreError::corrupt("revocation", format!("kind {kind}"))),
+        }
+    }
+}
+
+struct MarkRow {
+    kind: i16,
+    target: String,
+    audience: String,
+    position: i64,
+    cutoff_s: i64,
+    reason: i16,
+    expire_time: SqlTimestamp,
+}
+
+impl TryFrom<MarkRow> for Mark {
+    type Error = StoreError;
+
+    fn try_from(row: MarkRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            kind: mark_kind(row.kind)?,
+            target: row.target,
+            audience: row.audience,
+            position: revision("mark", row.position)?,
+            cutoff: UnixSeconds::new(row.cutoff_s),
+            reason: Reason::from_number(row.reason.into()).unwrap_or_default(),
+            expire_time: UnixSeconds::from_timestamp(row.expire_time.to_jiff()),
+        })
+    }
+}
+
+fn mark_removed(name: &str) -> Result<Entry, StoreError> {
+    let (kind, target, audience): (i16, String, String) =
+        serde_json::from_str(name).map_err(|error| StoreError::corrupt("change", error.to_string()))?;
+    Ok(Entry::MarkRemoved { kind: mark_kind(kind)?, target, audience })
+}
+
+fn mark_kind(number: i16) -> Result<MarkKind, StoreError> {
+    MarkKind::from_number(number).ok_or_else(|| StoreError::corrupt("mark", format!("kind {number}")))
+}
+
+pub(super) fn revision(table: &'static str, number: i64) -> Result<Revision, StoreError> {
+    Revision::from_i64(number).ok_or_else(|| StoreError::corrupt(table, format!("revision {number}")))
+}

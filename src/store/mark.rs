@@ -1,0 +1,37 @@
+//! `mark`: how wide revocations are removed, once nothing that they hit can be alive.
+
+use super::{Store, StoreError};
+
+/// A mark past its end.
+#[derive(Clone, Debug)]
+pub struct ExpiredMark {
+    kind: i16,
+    target: String,
+    audience: String,
+}
+
+impl Store {
+    /// Marks past their end, at most `limit`.
+    pub async fn expired_marks(&self, limit: i64) -> Result<Vec<ExpiredMark>, StoreError> {
+        let marks = sqlx::query_as!(
+            ExpiredMark,
+            "select kind, target, audience from mark where expire_time < now() order by kind, target, audience limit $1",
+            limit
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(marks)
+    }
+
+    /// Removes those of `marks` that still are past their end, through the log. Only after a patient
+    /// sweep that was begun after they had ended has found nothing left.
+    pub async fn remove_marks(&self, marks: &[ExpiredMark]) -> Result<i64, StoreError> {
+        let kinds: Vec<i16> = marks.iter().map(|mark| mark.kind).collect();
+        let targets: Vec<String> = marks.iter().map(|mark| mark.target.clone()).collect();
+        let audiences: Vec<String> = marks.iter().map(|mark| mark.audience.clone()).collect();
+        let removed = sqlx::query_scalar!("select remove_marks($1, $2, $3)", &kinds, &targets, &audiences)
+            .fetch_one(&self.pool)
+            .await?;
+        Ok(removed.unwrap_or_default())
+    }
+}

@@ -1,0 +1,131 @@
+//! Postgres: the only SQL. One file per table; rows die in the function that made them.
+
+mod audit;
+mod client;
+mod error;
+mod key;
+mod log;
+mod mark;
+mod partition;
+mod policy;
+mod session;
+
+use std::{str::FromStr, time::Duration};
+
+use jiff::Timestamp;
+use sqlx::{
+    Executor, PgPool,
+    migrate::{Migrate, Migrator},
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+pub use audit::{AuditFilter, AuditRow, NewAudit};
+pub use client::NewClient;
+pub use error::StoreError;
+pub use key::{KeyRows, MacKeyRow, NewSigningKey, SigningKeyRow};
+pub use log::{Appended, Head, LogConnection, LogEntries, NewRevocation, Snapshot, Target, Wakeups};
+pub use mark::ExpiredMark;
+pub use policy::PolicyWrite;
+pub use session::{NewSession, Rotation, SessionFilter, SessionRow, Spent};
+
+static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// How long a call waits for a connection before it says that the database is away.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// A statement costs a fraction of a millisecond; more connections would only queue in Postgres.
+const CONNECTIONS_MAX: u32 = 16;
+
+/// A migration, and whether the database has it.
+#[derive(Debug)]
+pub struct MigrationStatus {
+    /// Its number.
+    pub version: i64,
+    /// What it is about.
+    pub description: String,
+    /// Whether it has been applied.
+    pub applied: bool,
+}
+
+/// The database.
+#[derive(Clone)]
+pub struct Store {
+    pool: PgPool,
+    options: PgConnectOptions,
+}
+
+impl Store {
+    /// A store on this database. Does not connect yet: `url` is all that can be wrong.
+    pub fn new(url: &str) -> Result<Self, StoreError> {
+        let options = PgConnectOptions::from_str(url)?
+            .application_name("jeton")
+            // An acknowledged revocation is on disk, whatever the database's default.
+            .options([("synchronous_commit", "on"), ("statement_timeout", "0"), ("timezone", "UTC")]);
+        let pool = PgPoolOptions::new()
+            .max_connections(CONNECTIONS_MAX)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_lazy_with(options.clone());
+        Ok(Self { pool, options })
+    }
+
+    /// One round trip: the database answers.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.pool.execute("select 1").await?;
+        Ok(())
+    }
+
+    /// Connections open, and of those idle.
+    #[must_use]
+    pub fn connections(&self) -> (u32, usize) {
+        (self.pool.size(), self.pool.num_idle())
+    }
+
+    /// Applies the migrations that are missing, and makes the partitions that the first rows need.
+    pub async fn migrate(&self, now: Timestamp) -> Result<(), StoreError> {
+        MIGRATIONS.run(&self.pool).await?;
+        self.make_partitions(now).await?;
+        Ok(())
+    }
+
+    /// Every migration that this version knows, and whether the database has it. Fails when the
+    /// database has one that this version does not know, or another text of one.
+    pub async fn migrations(&self) -> Result<Vec<MigrationStatus>, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        let exists =
+            sqlx::query_scalar!(r#"select to_regclass('_sqlx_migrations') is not null as "exists!""#)
+                .fetch_one(&mut *connection)
+                .await?;
+        let applied =
+            if exists { connection.list_applied_migrations("_sqlx_migrations").await? } else { Vec::new() };
+        for row in &applied {
+            let known = MIGRATIONS.iter().find(|migration| migration.version == row.version);
+            match known {
+                None => return Err(StoreError::NewerSchema { version: row.version }),
+                Some(migration) if migration.checksum != row.checksum => {
+                    return Err(StoreError::ForeignSchema { version: row.version });
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(MIGRATIONS
+            .iter()
+            .map(|migration| MigrationStatus {
+                version: migration.version,
+                description: migration.description.to_string(),
+                applied: applied.iter().any(|row| row.version == migration.version),
+            })
+            .collect())
+    }
+
+    /// Refuses a database whose schema is not exactly this version's. Writes nothing.
+    pub async fn check_schema(&self) -> Result<(), StoreError> {
+        match self.migrations().await?.iter().find(|migration| !migration.applied) {
+            Some(missing) => Err(StoreError::OlderSchema { version: missing.version }),
+            None => Ok(()),
+        }
+    }
+
+    /// Closes every connection, and waits for those in use.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}

@@ -1,0 +1,164 @@
+//! Partitions, made ahead and dropped after. Each statement waits at most 50 ms for its lock, so
+//! that it never queues before an append.
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::{Store, StoreError};
+
+/// SQLSTATE of a lock that was not to be had in time.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+/// SQLSTATE of a partition whose rows are in the default one already: they stay there, and an alert
+/// watches that.
+const CHECK_VIOLATION: &str = "23514";
+
+/// Six hours: a revocation lives about a day.
+const REVOCATION_PARTITION_S: i64 = 6 * 3_600;
+/// Entries leave the table this long after they left memory.
+const REVOCATION_KEPT_S: i64 = 3_600;
+/// Expirations lie at most a day and 130 s ahead; one more day for a replica whose clock runs ahead.
+const REVOCATION_AHEAD_S: i64 = 3 * 86_400;
+/// A week: a session lives at most 90 days.
+const SESSION_PARTITION_S: i64 = 7 * 86_400;
+const SESSION_KEPT_S: i64 = 91 * 86_400;
+/// Thirty days: an audit row is kept 400 days.
+const AUDIT_PARTITION_S: i64 = 30 * 86_400;
+const AUDIT_KEPT_S: i64 = 400 * 86_400;
+/// A task that was kept from its work for a fortnight still finds its partitions.
+const ID_AHEAD_S: i64 = 15 * 86_400;
+
+/// How a table is cut.
+#[derive(Clone, Copy)]
+struct Cut {
+    table: &'static str,
+    seconds: i64,
+    ahead_s: i64,
+    kept_s: i64,
+    /// Cut by a UUIDv7, whose time counts; else by a time.
+    by_id: bool,
+    options: &'static str,
+}
+
+const CUTS: [Cut; 3] = [
+    Cut {
+        table: "revocation",
+        seconds: REVOCATION_PARTITION_S,
+        ahead_s: REVOCATION_AHEAD_S,
+        kept_s: REVOCATION_KEPT_S,
+        by_id: false,
+        options: "",
+    },
+    Cut {
+        table: "session",
+        seconds: SESSION_PARTITION_S,
+        ahead_s: ID_AHEAD_S,
+        kept_s: SESSION_KEPT_S,
+        by_id: true,
+        // Room on each page, so that a refresh finds place beside the row's old version.
+        options: "with (fillfactor = 80)",
+    },
+    Cut {
+        table: "audit_event",
+        seconds: AUDIT_PARTITION_S,
+        ahead_s: ID_AHEAD_S,
+        kept_s: AUDIT_KEPT_S,
+        by_id: true,
+        options: "",
+    },
+];
+
+impl Store {
+    /// Makes the partitions that will be needed. Answers how many it made.
+    pub async fn make_partitions(&self, now: Timestamp) -> Result<u32, StoreError> {
+        let mut made: u32 = 0;
+        for cut in CUTS {
+            let mut start = now.as_second().div_euclid(cut.seconds).saturating_mul(cut.seconds);
+            let end = now.as_second().saturating_add(cut.ahead_s);
+            while start < end {
+                let next = start.saturating_add(cut.seconds);
+                let row = sqlx::query_scalar!(
+                    "select make_partition($1, $2, $3, $4, $5)",
+                    cut.table,
+                    name(cut, start),
+                    bound(cut, start),
+                    bound(cut, next),
+                    cut.options
+                )
+                .fetch_one(&self.pool)
+                .await;
+                made = made.saturating_add(u32::from(in_time(row)?));
+                start = next;
+            }
+        }
+        Ok(made)
+    }
+
+    /// Drops the partitions whose rows cannot matter any more. Answers how many it dropped.
+    /// Partitions of revocations only after a patient sweep, begun after their end, found nothing.
+    pub async fn drop_partitions(&self, now: Timestamp) -> Result<u32, StoreError> {
+        let mut dropped: u32 = 0;
+        for cut in CUTS {
+            let names = sqlx::query_scalar!(
+                r#"select c.relname::text as "name!" from pg_inherits i join pg_class c on c.oid = i.inhrelid
+                    where i.inhparent = $1::text::regclass"#,
+                cut.table
+            )
+            .fetch_all(&self.pool)
+            .await?;
+            for partition in names {
+                let Some(start) = start_of(cut, &partition) else { continue };
+                let end = start.saturating_add(cut.seconds);
+                if end.saturating_add(cut.kept_s) >= now.as_second() {
+                    continue;
+                }
+                let row =
+                    sqlx::query_scalar!("select drop_partition($1)", partition).fetch_one(&self.pool).await;
+                dropped = dropped.saturating_add(u32::from(in_time(row)?));
+            }
+        }
+        Ok(dropped)
+    }
+
+    /// Rows that found no partition of their own: an alert watches that there are none.
+    pub async fn rows_in_default_partitions(&self) -> Result<i64, StoreError> {
+        let rows = sqlx::query_scalar!(
+            r#"select (select count(*) from revocation_default) + (select count(*) from session_default)
+                    + (select count(*) from audit_event_default) as "rows!""#
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(rows)
+    }
+}
+
+/// A lock that was not to be had is no failure: the next round tries again. Nor is a partition that
+/// comes too late: its rows have found another place.
+fn in_time(row: Result<Option<bool>, sqlx::Error>) -> Result<bool, StoreError> {
+    match row {
+        Ok(done) => Ok(done.unwrap_or_default()),
+        Err(sqlx::Error::Database(error))
+            if matches!(error.code().as_deref(), Some(LOCK_NOT_AVAILABLE | CHECK_VIOLATION)) =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn name(cut: Cut, start: i64) -> String {
+    format!("{}_{start}", cut.table)
+}
+
+fn start_of(cut: Cut, name: &str) -> Option<i64> {
+    name.strip_prefix(cut.table)?.strip_prefix('_')?.parse().ok()
+}
+
+fn bound(cut: Cut, start: i64) -> String {
+    if cut.by_id {
+        // The least UUID of that instant: its first 48 bits are milliseconds, the rest zero.
+        let millis = u128::from(start.saturating_mul(1000).max(0).unsigned_abs());
+        Uuid::from_u128(millis.checked_shl(80).unwrap_or_default()).to_string()
+    } else {
+        Timestamp::from_second(start).unwrap_or(Timestamp::MAX).to_string()
+    }
+}

@@ -1,0 +1,156 @@
+//! `policy`.
+
+use jiff::Timestamp;
+use jiff_sqlx::Timestamp as SqlTimestamp;
+
+use super::{NewAudit, Store, StoreError, log::revision};
+use crate::{
+    state::Policy,
+    token::{Algorithm, DailyBoundary, Excess, Revision},
+};
+
+/// What became of a write.
+#[derive(Clone, Copy, Debug)]
+pub enum PolicyWrite {
+    /// Written at this revision, at this time.
+    Written(Revision, Timestamp),
+    /// Somebody else was first; nothing was written.
+    Stale,
+}
+
+impl Store {
+    /// Every policy, by audience, then client.
+    pub async fn policies(&self) -> Result<Vec<Policy>, StoreError> {
+        let rows = sqlx::query_as!(
+            Row,
+            r#"select audience, client_id, revision, update_time as "update_time: SqlTimestamp", default_ttl_s,
+                      max_ttl_s, clamp, leeway_s, refresh_idle_s, refresh_absolute_s, refresh_grace_s, boundary_hours,
+                      boundary_minutes, boundary_zone, allowed_scopes, algorithm
+                 from policy order by audience collate "C", client_id collate "C""#
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(TryInto::try_into).collect()
+    }
+
+    /// Writes a policy through the log, if it still is at `expected` (zero: absent).
+    pub async fn put_policy(
+        &self,
+        policy: &Policy,
+        expected: Revision,
+        audit: &NewAudit,
+    ) -> Result<PolicyWrite, StoreError> {
+        let boundary = policy.daily_boundary.as_ref();
+        let row = sqlx::query!(
+            r#"select new_revision, new_update_time as "new_update_time?: SqlTimestamp"
+                 from put_policy($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)"#,
+            expected.as_i64(),
+            policy.audience,
+            policy.client_id,
+            policy.default_ttl_s,
+            policy.max_ttl_s,
+            policy.excess.map(|excess| excess == Excess::Clamp),
+            policy.leeway_s,
+            policy.refresh_idle_s,
+            policy.refresh_absolute_s,
+            policy.refresh_grace_s,
+            boundary.and_then(|boundary| i16::try_from(boundary.hours()).ok()),
+            boundary.and_then(|boundary| i16::try_from(boundary.minutes()).ok()),
+            boundary.map(DailyBoundary::zone_name),
+            &policy.allowed_scopes,
+            policy.algorithm.map(Algorithm::as_str),
+            audit.id,
+            audit.actor,
+            audit.trace_id
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        match (row.new_revision, row.new_update_time) {
+            (Some(number), Some(time)) => {
+                Ok(PolicyWrite::Written(revision("policy", number)?, time.to_jiff()))
+            }
+            _ => Ok(PolicyWrite::Stale),
+        }
+    }
+
+    /// Removes a policy through the log, if it still is at `expected`. `None`: somebody else was first.
+    pub async fn delete_policy(
+        &self,
+        audience: &str,
+        client_id: &str,
+        expected: Revision,
+        audit: &NewAudit,
+    ) -> Result<Option<Revision>, StoreError> {
+        sqlx::query_scalar!(
+            "select delete_policy($1, $2, $3, $4, $5, $6)",
+            expected.as_i64(),
+            audience,
+            client_id,
+            audit.id,
+            audit.actor,
+            audit.trace_id
+        )
+        .fetch_one(&self.pool)
+        .await?
+        .map(|number| revision("log_head", number))
+        .transpose()
+    }
+}
+
+struct Row {
+    audience: String,
+    client_id: String,
+    revision: i64,
+    update_time: SqlTimestamp,
+    default_ttl_s: Option<i64>,
+    max_ttl_s: Option<i64>,
+    clamp: Option<bool>,
+    leeway_s: Option<i64>,
+    refresh_idle_s: Option<i64>,
+    refresh_absolute_s: Option<i64>,
+    refresh_grace_s: Option<i64>,
+    boundary_hours: Option<i16>,
+    boundary_minutes: Option<i16>,
+    boundary_zone: Option<String>,
+    allowed_scopes: Vec<String>,
+    algorithm: Option<String>,
+}
+
+impl TryFrom<Row> for Policy {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        let corrupt = |what: &str| {
+            StoreError::corrupt("policy", format!("({}, {}): {what}", row.audience, row.client_id))
+        };
+        let daily_boundary = match (row.boundary_hours, row.boundary_minutes, &row.boundary_zone) {
+            (Some(hours), Some(minutes), Some(zone)) => {
+                let boundary = DailyBoundary::parse(hours.into(), minutes.into(), zone);
+                // A boundary that cannot be kept must not be forgotten: tokens would live longer.
+                Some(boundary.map_err(|rule| corrupt(&format!("daily boundary: {rule}")))?)
+            }
+            _ => None,
+        };
+        let algorithm = row
+            .algorithm
+            .as_deref()
+            .map(|name| name.parse().map_err(|_| corrupt("algorithm")))
+            .transpose()?;
+        Ok(Self {
+            revision: revision("policy", row.revision)?,
+            update_time: row.update_time.to_jiff(),
+            default_ttl_s: row.default_ttl_s,
+            max_ttl_s: row.max_ttl_s,
+            excess: row.clamp.map(|clamp| if clamp { Excess::Clamp } else { Excess::Reject }),
+            leeway_s: row.leeway_s,
+            refresh_idle_s: row.refresh_idle_s,
+            refresh_absolute_s: row.refresh_absolute_s,
+            refresh_grace_s: row.refresh_grace_s,
+            daily_boundary,
+            algorithm,
+            audience: row.audience,
+            client_id: row.client_id,
+            allowed_scopes: row.allowed_scopes,
+        })
+    }
+}

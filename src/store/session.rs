@@ -1,0 +1,404 @@
+//! `session`: one row per refreshable session, however often it is refreshed.
+
+use jiff::Timestamp;
+use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::{Store, StoreError, log::revision};
+use crate::{
+    state::{Reason, SessionFacts},
+    token::{Revision, Thumbprint, UnixSeconds},
+};
+
+/// Rows that one transaction of the sweep locks.
+const SWEEP_ROWS_MAX: i64 = 500;
+
+/// A session to open.
+#[derive(Clone, Debug)]
+pub struct NewSession {
+    /// A UUIDv7 of its opening.
+    pub id: Uuid,
+    /// Whose it is.
+    pub subject: String,
+    /// Who obtained it.
+    pub client_id: String,
+    /// What its tokens are for.
+    pub audiences: Vec<String>,
+    /// What its tokens may do.
+    pub scopes: Vec<String>,
+    /// Custom claims of its tokens.
+    pub claims: Map<String, Value>,
+    /// Of the certificate its tokens are bound to.
+    pub certificate_thumbprint: Option<Thumbprint>,
+    /// SHA-256 of the session's secret.
+    pub secret_hash: [u8; 32],
+    /// The MAC key of its refresh tokens, for its life.
+    pub mac_key_id: [u8; 4],
+    /// The log's revision at its opening.
+    pub revision: Revision,
+    /// Its opening.
+    pub create_time: UnixSeconds,
+    /// Unused past this, it ends.
+    pub idle_expire_time: UnixSeconds,
+    /// It ends then in any case.
+    pub expire_time: UnixSeconds,
+}
+
+/// A refresh token presented by a client that may refresh, and what the rules in force say of each
+/// audience.
+#[derive(Debug)]
+pub struct Spent<'a> {
+    /// The session it names.
+    pub id: Uuid,
+    /// The generation it is.
+    pub generation: u32,
+    /// SHA-256 of the secret it carries.
+    pub secret_hash: [u8; 32],
+    /// The caller.
+    pub client_id: &'a str,
+    /// Subjects the caller is registered for: exact, or a prefix followed by `*`.
+    pub subjects: &'a [String],
+    /// Scopes asked for; empty: all of the session's.
+    pub scopes: &'a [String],
+    /// Per audience, and for `*`, those without rules of their own: `ok` (1 or 0), `idle_s`,
+    /// `absolute_s`.
+    pub rules: Value,
+}
+
+/// What became of a presentation.
+#[derive(Debug)]
+pub enum Rotation {
+    /// The session moved on by one generation: its row, after.
+    Advanced(Box<SessionRow>),
+    /// It did not: the row says why, if there is one.
+    Stayed(Option<Box<SessionRow>>),
+}
+
+/// A session, as of one statement.
+#[derive(Clone, Debug)]
+pub struct SessionRow {
+    /// Its id.
+    pub id: Uuid,
+    /// Whose it is.
+    pub subject: String,
+    /// Who obtained it.
+    pub client_id: String,
+    /// What its tokens are for.
+    pub audiences: Vec<String>,
+    /// What its tokens may do.
+    pub scopes: Vec<String>,
+    /// Custom claims of its tokens.
+    pub claims: Map<String, Value>,
+    /// Of the certificate its tokens are bound to.
+    pub certificate_thumbprint: Option<Thumbprint>,
+    /// SHA-256 of the session's secret.
+    pub secret_hash: [u8; 32],
+    /// The log's revision at its opening.
+    pub revision: Revision,
+    /// Its opening.
+    pub create_time: UnixSeconds,
+    /// Refreshes so far: the generation of the refresh token that is good now.
+    pub generation: i64,
+    /// Latest refresh, or the opening.
+    pub refresh_time: Timestamp,
+    /// Unused past this, it ends.
+    pub idle_expire_time: UnixSeconds,
+    /// It ends then in any case.
+    pub expire_time: UnixSeconds,
+    /// Set when revoked.
+    pub revoke_time: Option<Timestamp>,
+    /// Why it was revoked.
+    pub revoke_reason: Reason,
+    /// The database's clock at the statement.
+    pub now: UnixSeconds,
+    /// Milliseconds, by the database's clock, since the latest of its rotation, the start of
+    /// Postgres and the start of the epoch: an outage counts for nobody.
+    pub since_rotation_ms: i64,
+}
+
+impl SessionRow {
+    /// What marks look at.
+    #[must_use]
+    pub fn facts(&self) -> SessionFacts<'_> {
+        SessionFacts {
+            id: self.id,
+            subject: &self.subject,
+            client_id: &self.client_id,
+            audiences: &self.audiences,
+            revision: self.revision,
+        }
+    }
+
+    /// Whether it can still be refreshed, as far as the row knows.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.revoke_time.is_none() && self.now < self.idle_expire_time && self.now < self.expire_time
+    }
+}
+
+/// Which sessions to list or to count. All that is set must hold.
+#[derive(Clone, Debug, Default)]
+pub struct SessionFilter {
+    /// Whose.
+    pub subject: Option<String>,
+    /// Obtained by whom.
+    pub client_id: Option<String>,
+    /// Which one.
+    pub id: Option<Uuid>,
+    /// Naming this audience.
+    pub audience: Option<String>,
+    /// Opened before.
+    pub opened_before: Option<Timestamp>,
+    /// Ended ones, too.
+    pub ended: bool,
+    /// Older than this one.
+    pub before: Option<Uuid>,
+}
+
+impl Store {
+    /// Opens a session.
+    pub async fn insert_session(&self, session: &NewSession) -> Result<(), StoreError> {
+        let thumbprint = session.certificate_thumbprint.map(|thumbprint| thumbprint.as_bytes().to_vec());
+        sqlx::query!(
+            "insert into session (id, subject, client_id, audiences, scopes, claims, certificate_thumbprint, secret_hash,
+                                  mac_key_id, revision, create_time, refresh_time, idle_expire_time, expire_time)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11, $12, $13)",
+            session.id,
+            session.subject,
+            session.client_id,
+            &session.audiences,
+            &session.scopes,
+            serde_json::to_vec(&session.claims).map_err(|error| StoreError::corrupt("session", error.to_string()))?,
+            thumbprint as _,
+            session.secret_hash.as_slice(),
+            session.mac_key_id.as_slice(),
+            session.revision.as_i64(),
+            Timestamp::from(session.create_time).to_sqlx() as _,
+            Timestamp::from(session.idle_expire_time).to_sqlx() as _,
+            Timestamp::from(session.expire_time).to_sqlx() as _
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Spends a refresh token: one statement where it succeeds, which every refusal that can be
+    /// known beforehand keeps from succeeding, so that nobody loses a token to a bad request.
+    /// Where it does not, a second one reads what the row says.
+    pub async fn rotate_session(&self, spent: &Spent<'_>) -> Result<Rotation, StoreError> {
+        let row = sqlx::query_as!(
+            Row,
+            r#"update session s
+                  set generation = generation + 1,
+                      refresh_time = statement_timestamp(),
+                      idle_expire_time = least(
+                          date_trunc('second', statement_timestamp())
+                              + make_interval(secs => session_rule(audiences, $7, 'idle_s')),
+                          create_time + make_interval(secs => session_rule(audiences, $7, 'absolute_s'))),
+                      expire_time = create_time + make_interval(secs => session_rule(audiences, $7, 'absolute_s'))
+                where id = $1 and generation = $2 and secret_hash = $3 and client_id = $4
+                  and revoke_time is null
+                  and idle_expire_time > statement_timestamp() and expire_time > statement_timestamp()
+                  and create_time + make_interval(secs => session_rule(audiences, $7, 'absolute_s'))
+                          > statement_timestamp()
+                  and scopes @> $6 and session_rule(audiences, $7, 'ok') = 1
+                  and exists (select from unnest($5::text[]) p
+                               where case when right(p, 1) = '*' then starts_with(subject, left(p, -1))
+                                          else subject = p end)
+               returning id, subject, client_id, audiences, scopes, claims, certificate_thumbprint, secret_hash,
+                         revision, create_time as "create_time: SqlTimestamp", generation,
+                         refresh_time as "refresh_time: SqlTimestamp",
+                         idle_expire_time as "idle_expire_time: SqlTimestamp",
+                         expire_time as "expire_time: SqlTimestamp", revoke_time as "revoke_time: SqlTimestamp",
+                         revoke_reason, statement_timestamp() as "now!: SqlTimestamp",
+                         0::bigint as "since_rotation_ms!""#,
+            spent.id,
+            i64::from(spent.generation),
+            spent.secret_hash.as_slice(),
+            spent.client_id,
+            spent.subjects,
+            spent.scopes,
+            spent.rules
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        match row {
+            Some(row) => Ok(Rotation::Advanced(Box::new(row.try_into()?))),
+            None => Ok(Rotation::Stayed(self.session(spent.id).await?.map(Box::new))),
+        }
+    }
+
+    /// Moves a session past a generation that its row has lost: a restore, not reuse. False: the row
+    /// has moved meanwhile.
+    pub async fn recover_session(&self, id: Uuid, lost_to: i64) -> Result<bool, StoreError> {
+        let done = sqlx::query!(
+            "update session set generation = $2, refresh_time = statement_timestamp()
+              where id = $1 and generation < $2 and revoke_time is null",
+            id,
+            lost_to
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// One session.
+    pub async fn session(&self, id: Uuid) -> Result<Option<SessionRow>, StoreError> {
+        let filter = SessionFilter { id: Some(id), ended: true, ..SessionFilter::default() };
+        Ok(self.sessions(&filter, 1).await?.pop())
+    }
+
+    /// At most `limit` sessions, newest first.
+    pub async fn sessions(&self, filter: &SessionFilter, limit: i64) -> Result<Vec<SessionRow>, StoreError> {
+        let rows = sqlx::query_as!(
+            Row,
+            r#"select id, subject, client_id, audiences, scopes, claims, certificate_thumbprint, secret_hash,
+                      revision, create_time as "create_time: SqlTimestamp", generation,
+                      refresh_time as "refresh_time: SqlTimestamp", idle_expire_time as "idle_expire_time: SqlTimestamp",
+                      expire_time as "expire_time: SqlTimestamp", revoke_time as "revoke_time: SqlTimestamp",
+                      revoke_reason, statement_timestamp() as "now!: SqlTimestamp",
+                      (extract(epoch from statement_timestamp() - greatest(refresh_time, pg_postmaster_start_time(),
+                          (select epoch_time from log_head))) * 1000)::bigint as "since_rotation_ms!"
+                 from session
+                where ($1::uuid is null or id = $1) and ($2::text is null or subject = $2)
+                  and ($3::text is null or client_id = $3) and ($4::text is null or $4 = any(audiences))
+                  and ($5::timestamptz is null or create_time < $5)
+                  and ($6 or (revoke_time is null and idle_expire_time > now() and expire_time > now()))
+                  and ($7::uuid is null or id < $7)
+                order by id desc limit $8"#,
+            filter.id,
+            filter.subject.as_deref(),
+            filter.client_id.as_deref(),
+            filter.audience.as_deref(),
+            filter.opened_before.map(ToSqlx::to_sqlx) as _,
+            filter.ended,
+            filter.before,
+            limit
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(TryInto::try_into).collect()
+    }
+
+    /// How many there are.
+    pub async fn count_sessions(&self, filter: &SessionFilter) -> Result<i64, StoreError> {
+        let count = sqlx::query_scalar!(
+            r#"select count(*) as "count!" from session
+                where ($1::uuid is null or id = $1) and ($2::text is null or subject = $2)
+                  and ($3::text is null or client_id = $3) and ($4::text is null or $4 = any(audiences))
+                  and ($5::timestamptz is null or create_time < $5)
+                  and ($6 or (revoke_time is null and idle_expire_time > now() and expire_time > now()))"#,
+            filter.id,
+            filter.subject.as_deref(),
+            filter.client_id.as_deref(),
+            filter.audience.as_deref(),
+            filter.opened_before.map(ToSqlx::to_sqlx) as _,
+            filter.ended,
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(count)
+    }
+
+    /// Writes into one session's row that it was revoked, unless it is there.
+    pub async fn end_session(&self, id: Uuid, reason: Reason) -> Result<(), StoreError> {
+        sqlx::query!(
+            "update session set revoke_time = statement_timestamp(), revoke_reason = $2
+              where id = $1 and revoke_time is null",
+            id,
+            reason.number()
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Writes into the rows of sessions that the log revokes that they were: a batch, locked in id
+    /// order. `patient`: waits for rows that are locked, so that a pass that finds nothing proves
+    /// that nothing was left. Answers how many rows it wrote.
+    pub async fn sweep_sessions(&self, patient: bool) -> Result<u64, StoreError> {
+        // Two texts of one statement: SKIP LOCKED cannot be a parameter.
+        let done = if patient {
+            sqlx::query!(
+                "with hit as (
+                     select s.id, h.reason from session s join lateral session_hit(s) h on true
+                      where s.revoke_time is null and s.id in (select id from session_candidates())
+                      order by s.id limit $1 for update of s)
+                 update session s set revoke_time = statement_timestamp(), revoke_reason = hit.reason
+                   from hit where s.id = hit.id",
+                SWEEP_ROWS_MAX
+            )
+            .execute(&self.pool)
+            .await?
+        } else {
+            sqlx::query!(
+                "with hit as (
+                     select s.id, h.reason from session s join lateral session_hit(s) h on true
+                      where s.revoke_time is null and s.id in (select id from session_candidates())
+                      order by s.id limit $1 for update of s skip locked)
+                 update session s set revoke_time = statement_timestamp(), revoke_reason = hit.reason
+                   from hit where s.id = hit.id",
+                SWEEP_ROWS_MAX
+            )
+            .execute(&self.pool)
+            .await?
+        };
+        Ok(done.rows_affected())
+    }
+}
+
+struct Row {
+    id: Uuid,
+    subject: String,
+    client_id: String,
+    audiences: Vec<String>,
+    scopes: Vec<String>,
+    claims: Vec<u8>,
+    certificate_thumbprint: Option<Vec<u8>>,
+    secret_hash: Vec<u8>,
+    revision: i64,
+    create_time: SqlTimestamp,
+    generation: i64,
+    refresh_time: SqlTimestamp,
+    idle_expire_time: SqlTimestamp,
+    expire_time: SqlTimestamp,
+    revoke_time: Option<SqlTimestamp>,
+    revoke_reason: i16,
+    now: SqlTimestamp,
+    since_rotation_ms: i64,
+}
+
+impl TryFrom<Row> for SessionRow {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        let corrupt = |what: &str| StoreError::corrupt("session", format!("{}: {what}", row.id));
+        let seconds = |time: SqlTimestamp| UnixSeconds::from_timestamp(time.to_jiff());
+        Ok(Self {
+            claims: serde_json::from_slice(&row.claims).map_err(|_| corrupt("claims"))?,
+            certificate_thumbprint: row
+                .certificate_thumbprint
+                .map(|bytes| {
+                    <[u8; 32]>::try_from(bytes).map(Thumbprint::new).map_err(|_| corrupt("thumbprint"))
+                })
+                .transpose()?,
+            secret_hash: row.secret_hash.as_slice().try_into().map_err(|_| corrupt("secret_hash"))?,
+            revision: revision("session", row.revision)?,
+            create_time: seconds(row.create_time),
+            idle_expire_time: seconds(row.idle_expire_time),
+            expire_time: seconds(row.expire_time),
+            refresh_time: row.refresh_time.to_jiff(),
+            revoke_time: row.revoke_time.map(SqlTimestamp::to_jiff),
+            revoke_reason: Reason::from_number(row.revoke_reason.into()).unwrap_or_default(),
+            now: seconds(row.now),
+            since_rotation_ms: row.since_rotation_ms,
+            id: row.id,
+            subject: row.subject,
+            client_id: row.client_id,
+            audiences: row.audiences,
+            scopes: row.scopes,
+            generation: row.generation,
+        })
+    }
+}

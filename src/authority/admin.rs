@@ -1,0 +1,190 @@
+//! What people ask: which sessions there are, and what was done.
+
+use aws_lc_rs::digest;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::{Authority, Caller, Error, Invalid};
+use crate::{
+    state::{Pass, Permission},
+    store::{AuditFilter, AuditRow, SessionFilter, SessionRow},
+    token::parse_uuid_v7,
+};
+
+/// Rows of a page when nobody says.
+const PAGE_SIZE_DEFAULT: i64 = 50;
+/// Rows of a page at most.
+pub(super) const PAGE_SIZE_MAX: i64 = 1_000;
+/// Bytes of a page token that name its query.
+const QUERY_BYTES: usize = 8;
+
+/// Which sessions to list.
+#[derive(Clone, Debug, Default)]
+pub struct SessionQuery {
+    /// Whose; empty: anybody's.
+    pub subject: String,
+    /// Obtained by whom; empty: anybody.
+    pub client_id: String,
+    /// Ended ones, too.
+    pub show_ended: bool,
+    /// Rows; 0: 50.
+    pub page_size: i32,
+    /// From the page before.
+    pub page_token: String,
+}
+
+/// Which acts to list. Empty: any.
+#[derive(Clone, Debug, Default)]
+pub struct AuditQuery {
+    /// Subject.
+    pub subject: String,
+    /// Token.
+    pub jti: String,
+    /// Session.
+    pub session_id: String,
+    /// Caller.
+    pub actor: String,
+    /// Inclusive.
+    pub start_time: Option<Timestamp>,
+    /// Exclusive.
+    pub end_time: Option<Timestamp>,
+    /// Rows; 0: 50.
+    pub page_size: i32,
+    /// From the page before.
+    pub page_token: String,
+}
+
+impl Authority {
+    /// A page of sessions, newest first.
+    pub async fn list_sessions(
+        &self,
+        pass: &Pass,
+        caller: &Caller,
+        query: &SessionQuery,
+    ) -> Result<(Vec<SessionRow>, String), Error> {
+        caller.must(Permission::AdminRead)?;
+        if query.subject.is_empty() && query.client_id.is_empty() {
+            return Err(Invalid::required("subject").into());
+        }
+        let (subject, client_id) = (set("subject", &query.subject)?, set("client_id", &query.client_id)?);
+        let name = format!("sessions\0{}\0{}\0{}", query.subject, query.client_id, query.show_ended);
+        let page = page(&name, query.page_size, &query.page_token)?;
+        let before = page.after_id()?;
+        let filter =
+            SessionFilter { subject, client_id, ended: query.show_ended, before, ..SessionFilter::default() };
+        let mut rows = self.store.sessions(&filter, page.limit()).await?;
+        let next = page.cut(&mut rows, |row| row.id);
+        // What the log revokes and the sweep has not written yet is ended all the same.
+        for row in &mut rows {
+            if let Some(reason) = pass.root.session_revoked(row.facts()).filter(|_| row.revoke_time.is_none())
+            {
+                row.revoke_time = Some(self.clock.now());
+                row.revoke_reason = reason;
+            }
+        }
+        rows.retain(|row| query.show_ended || row.is_live());
+        Ok((rows, next))
+    }
+
+    /// A page of the audit trail, newest first.
+    pub async fn list_audit_events(
+        &self,
+        caller: &Caller,
+        query: &AuditQuery,
+    ) -> Result<(Vec<AuditRow>, String), Error> {
+        caller.must(Permission::AdminRead)?;
+        let name = format!(
+            "audit\0{}\0{}\0{}\0{}\0{:?}\0{:?}",
+            query.subject, query.jti, query.session_id, query.actor, query.start_time, query.end_time
+        );
+        let page = page(&name, query.page_size, &query.page_token)?;
+        let filter = AuditFilter {
+            subject: set("subject", &query.subject)?,
+            jti: set_id("jti", &query.jti)?,
+            session_id: set_id("session_id", &query.session_id)?,
+            actor: set("actor", &query.actor)?,
+            start_time: query.start_time,
+            end_time: query.end_time,
+            before: page.after_id()?,
+        };
+        let mut rows = self.store.audit_events(&filter, page.limit()).await?;
+        let next = page.cut(&mut rows, |row| row.id);
+        Ok((rows, next))
+    }
+}
+
+fn set(field: &str, text: &str) -> Result<Option<String>, Invalid> {
+    if text.contains('\0') {
+        return Err(Invalid::field(field, "no NUL"));
+    }
+    Ok((!text.is_empty()).then(|| text.to_owned()))
+}
+
+fn set_id(field: &str, text: &str) -> Result<Option<Uuid>, Invalid> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    parse_uuid_v7(text)
+        .map(Some)
+        .ok_or_else(|| Invalid::field(field, "a UUIDv7 in canonical lower-case form"))
+}
+
+/// A place in a list: how many rows from where. Its token names the query, so that one from another
+/// query is refused.
+#[derive(Debug)]
+pub struct Page {
+    query: Vec<u8>,
+    size: usize,
+    after: Option<Vec<u8>>,
+}
+
+/// The page that was asked for.
+pub(super) fn page(query: &str, page_size: i32, page_token: &str) -> Result<Page, Invalid> {
+    if page_size < 0 {
+        return Err(Invalid::field("page_size", "not negative"));
+    }
+    let size = match i64::from(page_size) {
+        0 => PAGE_SIZE_DEFAULT,
+        size => size.min(PAGE_SIZE_MAX),
+    };
+    let digest = digest::digest(&digest::SHA256, query.as_bytes());
+    let query: Vec<u8> = digest.as_ref().iter().copied().take(QUERY_BYTES).collect();
+    let after = if page_token.is_empty() {
+        None
+    } else {
+        let token = URL_SAFE_NO_PAD.decode(page_token).map_err(|_| Invalid::PageToken)?;
+        Some(token.strip_prefix(query.as_slice()).ok_or(Invalid::PageToken)?.to_vec())
+    };
+    Ok(Page { query, size: usize::try_from(size).unwrap_or_default(), after })
+}
+
+impl Page {
+    pub(super) fn size(&self) -> usize {
+        self.size
+    }
+
+    pub(super) fn after(&self) -> Option<&[u8]> {
+        self.after.as_deref()
+    }
+
+    fn after_id(&self) -> Result<Option<Uuid>, Invalid> {
+        self.after().map(|after| Uuid::from_slice(after).map_err(|_| Invalid::PageToken)).transpose()
+    }
+
+    /// One row more than the page holds: it tells whether there is a next one.
+    fn limit(&self) -> i64 {
+        i64::try_from(self.size).unwrap_or(PAGE_SIZE_MAX).saturating_add(1)
+    }
+
+    /// Cuts the rows to the page; the token of the next one, or empty.
+    fn cut<T>(&self, rows: &mut Vec<T>, id: impl Fn(&T) -> Uuid) -> String {
+        let more = rows.len() > self.size;
+        rows.truncate(self.size);
+        rows.last().filter(|_| more).map_or_else(String::new, |last| self.next(id(last).as_bytes()))
+    }
+
+    pub(super) fn next(&self, after: &[u8]) -> String {
+        URL_SAFE_NO_PAD.encode([self.query.as_slice(), after].concat())
+    }
+}

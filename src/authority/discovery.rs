@@ -1,0 +1,67 @@
+//! Public facts: no caller, no gate.
+
+use aws_lc_rs::digest;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+
+use super::{Authority, BATCH_MAX};
+use crate::token::{LIFETIME_CAP_S, Revision, UnixSeconds, jwks, limits};
+
+/// The key set, as verifiers fetch it.
+#[derive(Clone, Debug)]
+pub struct Jwks {
+    /// RFC 7517 JSON.
+    pub json: String,
+    /// Strong entity tag.
+    pub etag: String,
+}
+
+/// What a client may want to know of this server.
+#[derive(Clone, Debug)]
+pub struct ServerInfo {
+    /// Wall clock, milliseconds since the epoch.
+    pub server_time_ms: i64,
+    /// Database clock minus wall clock, milliseconds.
+    pub clock_offset_ms: i64,
+    /// The log is applied up to here.
+    pub revision: Revision,
+}
+
+/// Limits that clients may ask for, by name.
+pub const LIMITS: [(&str, i64); 4] = [
+    ("token_bytes_max", to_i64(limits::TOKEN_BYTES_MAX)),
+    ("batch_size_max", to_i64(BATCH_MAX)),
+    ("page_size_max", super::admin::PAGE_SIZE_MAX),
+    ("ttl_seconds_cap", LIFETIME_CAP_S),
+];
+
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_possible_wrap,
+    reason = "small constants; no conversion is const"
+)]
+const fn to_i64(limit: usize) -> i64 {
+    limit as i64
+}
+
+impl Authority {
+    /// The public keys that verifiers may trust.
+    #[must_use]
+    pub fn jwks(&self) -> Jwks {
+        let now = UnixSeconds::new(self.clock.now_s());
+        let json = jwks(self.roots.current().keys.load().published(now));
+        let etag =
+            format!("\"{}\"", URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, json.as_bytes())));
+        Jwks { json, etag }
+    }
+
+    /// Clock and revision of this replica.
+    #[must_use]
+    pub fn server_info(&self) -> ServerInfo {
+        let root = self.roots.current();
+        ServerInfo {
+            server_time_ms: self.clock.now_ms(),
+            clock_offset_ms: root.clock_offset_ms(),
+            revision: root.applied(),
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! Why an operation is refused, by what the caller can do about it. One mapping, in `rpc`, turns it
+//! into a status.
+
+use crate::{
+    replica::{KeyError, QueueFull},
+    state::{Permission, Reason},
+    store::StoreError,
+    token::{Algorithm, UnixSeconds},
+};
+
+/// Every refusal of an operation.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The request itself is wrong: mend it.
+    #[error("invalid request: {0:?}")]
+    Invalid(Invalid),
+    /// The caller may not: ask an administrator.
+    #[error("denied: {0:?}")]
+    Denied(Denied),
+    /// The refresh token is of no use: sign in anew.
+    #[error("refresh refused: {0:?}")]
+    RefreshRefused(RefreshRefused),
+    /// No credential, or a bad one.
+    #[error("the caller is not authenticated")]
+    Unauthenticated,
+    /// More would be hit than the caller allows: raise the limit, or aim better.
+    #[error("{affected} sessions would be hit, {max} are allowed")]
+    TooManyAffected {
+        /// Live sessions that would be hit.
+        affected: i64,
+        /// What the caller allows.
+        max: i64,
+    },
+    /// Somebody else was first: read again.
+    #[error("the etag is stale")]
+    EtagMismatch {
+        /// The etag now; empty where there is nothing.
+        current: String,
+    },
+    /// There is no such thing.
+    #[error("{resource_type} {name} does not exist")]
+    NotFound {
+        /// What kind of thing.
+        resource_type: &'static str,
+        /// Which.
+        name: String,
+    },
+    /// Too much at once: come back.
+    #[error("the queue is full")]
+    Overloaded,
+    /// The state cannot be proven fresh: come back, or ask another replica.
+    #[error("the revocation state is {age_ms} ms old")]
+    Stale {
+        /// Since the log was last read.
+        age_ms: i64,
+    },
+    /// The database is away: come back.
+    #[error("the database is out of reach")]
+    StoreUnavailable,
+    /// No key may sign with this algorithm now.
+    #[error("no {} key may sign", .0.as_str())]
+    SigningKeyUnavailable(Algorithm),
+    /// Server and database clocks are too far apart.
+    #[error("server and database clocks are {offset_ms} ms apart")]
+    ClockSkew {
+        /// Database minus server.
+        offset_ms: i64,
+    },
+    /// A defect on our side.
+    #[error("a defect: {0}")]
+    Internal(String),
+}
+
+/// What is wrong with a request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Invalid {
+    /// A required field is empty.
+    Required {
+        /// Its path, snake case.
+        field: String,
+    },
+    /// A field has the wrong form.
+    Field {
+        /// Its path, snake case.
+        field: String,
+        /// What it must be.
+        rule: String,
+    },
+    /// The TTL is above the maximum.
+    TtlExceedsMaximum {
+        /// Whose maximum.
+        audience: String,
+        /// Asked for.
+        requested_s: i64,
+        /// Allowed.
+        max_s: i64,
+        /// A thousandth of it would have been allowed.
+        likely_milliseconds: bool,
+    },
+    /// The TTL is below a second.
+    TtlTooShort {
+        /// Asked for.
+        requested_ms: i64,
+    },
+    /// The end is not in the future.
+    ExpireTimePast {
+        /// Asked for.
+        expire_time: UnixSeconds,
+        /// Our clock.
+        server_time: UnixSeconds,
+    },
+    /// A custom claim has a name that the issuer sets.
+    ClaimReserved {
+        /// Which.
+        claim: String,
+    },
+    /// A number in a custom claim cannot be kept exactly.
+    ClaimNumberUnsafe {
+        /// Which.
+        claim: String,
+    },
+    /// The token would outgrow what peers let through in a header.
+    TokenTooLarge {
+        /// What it would be.
+        size_bytes: usize,
+        /// What it may be.
+        max_size_bytes: usize,
+        /// What to shorten first.
+        largest_claim: String,
+    },
+    /// Too many at once.
+    BatchTooLarge {
+        /// Asked for.
+        size: usize,
+        /// Allowed.
+        max_size: usize,
+    },
+    /// Foreign, or from another query.
+    PageToken,
+    /// Malformed, or from another log.
+    Revision,
+}
+
+impl Invalid {
+    /// A required field is empty.
+    #[must_use]
+    pub fn required(field: impl Into<String>) -> Self {
+        Self::Required { field: field.into() }
+    }
+
+    /// A field has the wrong form.
+    #[must_use]
+    pub fn field(field: impl Into<String>, rule: impl Into<String>) -> Self {
+        Self::Field { field: field.into(), rule: rule.into() }
+    }
+
+    /// The same fault of a part of a larger request.
+    #[must_use]
+    pub fn within(self, prefix: &str) -> Self {
+        match self {
+            Self::Required { field } => Self::Required { field: format!("{prefix}.{field}") },
+            Self::Field { field, rule } => Self::Field { field: format!("{prefix}.{field}"), rule },
+            other @ (Self::TtlExceedsMaximum { .. }
+            | Self::TtlTooShort { .. }
+            | Self::ExpireTimePast { .. }
+            | Self::ClaimReserved { .. }
+            | Self::ClaimNumberUnsafe { .. }
+            | Self::TokenTooLarge { .. }
+            | Self::BatchTooLarge { .. }
+            | Self::PageToken
+            | Self::Revision) => other,
+        }
+    }
+}
+
+/// What the caller may not.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Denied {
+    /// It lacks a permission.
+    Permission(Permission),
+    /// It is not registered for this audience.
+    Audience(String),
+    /// It is not registered for this subject.
+    Subject(String),
+    /// Outside the policy, or the session.
+    Scope {
+        /// Which.
+        scope: String,
+        /// Whose policy; empty: the session.
+        audience: String,
+    },
+    /// A wide target on the public listener.
+    WideRevocation {
+        /// `subject`, `client_id` or `key_id`.
+        target_kind: &'static str,
+    },
+}
+
+/// Why a refresh token is of no use.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum RefreshRefused {
+    /// Not one of this issuer, or not of this caller.
+    Invalid,
+    /// Past a limit.
+    Expired {
+        /// `idle` or `absolute`.
+        limit: &'static str,
+        /// When.
+        expire_time: UnixSeconds,
+    },
+    /// Spent; the session is revoked now.
+    Reused {
+        /// Which session.
+        session_id: uuid::Uuid,
+    },
+    /// The session was revoked.
+    Revoked {
+        /// Which session.
+        session_id: uuid::Uuid,
+        /// Why.
+        reason: Reason,
+    },
+}
+
+impl From<Invalid> for Error {
+    fn from(invalid: Invalid) -> Self {
+        Self::Invalid(invalid)
+    }
+}
+
+impl From<Denied> for Error {
+    fn from(denied: Denied) -> Self {
+        Self::Denied(denied)
+    }
+}
+
+impl From<RefreshRefused> for Error {
+    fn from(refused: RefreshRefused) -> Self {
+        Self::RefreshRefused(refused)
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unreachable(_) | StoreError::Closed | StoreError::ForeignLog => {
+                tracing::warn!(error = %error, "the database is away");
+                Self::StoreUnavailable
+            }
+            StoreError::OlderSchema { .. }
+            | StoreError::NewerSchema { .. }
+            | StoreError::ForeignSchema { .. }
+            | StoreError::Url(_)
+            | StoreError::Statement(_)
+            | StoreError::Corrupt { .. } => Self::Internal(error.to_string()),
+        }
+    }
+}
+
+impl From<KeyError> for Error {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Store(error) => error.into(),
+            other @ (KeyError::WrongMasterKey { .. }
+            | KeyError::Damaged { .. }
+            | KeyError::NotMade
+            | KeyError::Duplicate { .. }) => Self::Internal(other.to_string()),
+        }
+    }
+}
+
+impl From<QueueFull> for Error {
+    fn from(QueueFull: QueueFull) -> Self {
+        Self::Overloaded
+    }
+}

@@ -1,0 +1,223 @@
+//! Issue: mints an access token and, on demand, opens a refreshable session.
+
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::{
+    Authority, Caller, Error, Invalid,
+    mint::{Draft, Minted, check_claims},
+};
+use crate::{
+    state::{Pass, Permission, Terms},
+    store::NewSession,
+    token::{Ask, Basis, RefreshToken, SessionSecret, Thumbprint, UnixSeconds, limits, new_uuid_v7, text},
+};
+
+/// What is asked of Issue.
+#[derive(Clone, Debug)]
+pub struct IssueRequest {
+    /// `sub`.
+    pub subject: String,
+    /// `aud`.
+    pub audiences: Vec<String>,
+    /// `scope`.
+    pub scopes: Vec<String>,
+    /// Custom claims.
+    pub claims: Map<String, Value>,
+    /// The lifetime asked for.
+    pub ask: Ask,
+    /// Open a session.
+    pub refreshable: bool,
+    /// Bind the token to this certificate.
+    pub certificate_thumbprint: Option<Thumbprint>,
+}
+
+/// A token, handed out.
+#[derive(Debug)]
+pub struct Issued {
+    /// The compact JWS.
+    pub access_token: String,
+    /// Its handle.
+    pub jti: Uuid,
+    /// The session it belongs to.
+    pub session_id: Option<Uuid>,
+    /// `iat`.
+    pub issue_time: UnixSeconds,
+    /// `exp`.
+    pub expire_time: UnixSeconds,
+    /// When to renew.
+    pub refresh_time: UnixSeconds,
+    /// What decided `exp`.
+    pub basis: Basis,
+    /// Of a session.
+    pub refresh: Option<RefreshCredential>,
+}
+
+/// The renewable half of a session.
+#[derive(Debug)]
+pub struct RefreshCredential {
+    /// Opaque, single use.
+    pub refresh_token: String,
+    /// Unused past this, the session ends.
+    pub idle_expire_time: UnixSeconds,
+    /// The session ends then in any case.
+    pub session_expire_time: UnixSeconds,
+}
+
+impl Issued {
+    pub(super) fn new(minted: Minted, session_id: Option<Uuid>, refresh: Option<RefreshCredential>) -> Self {
+        Self {
+            access_token: minted.text,
+            jti: minted.jti,
+            session_id,
+            issue_time: minted.issue_time,
+            expire_time: minted.expire_time,
+            refresh_time: minted.refresh_time,
+            basis: minted.basis,
+            refresh,
+        }
+    }
+}
+
+impl Authority {
+    /// Mints a token. Writes nothing, unless it is to be refreshable: then one row.
+    pub async fn issue(&self, pass: &Pass, caller: &Caller, request: IssueRequest) -> Result<Issued, Error> {
+        caller.must(Permission::Issue)?;
+        request.check()?;
+        caller.must_cover_audiences(&request.audiences)?;
+        caller.must_cover_subject(&request.subject)?;
+        let client_id = &caller.client.client_id;
+        let terms = pass.root.policies.load().terms(&request.audiences, client_id);
+        terms
+            .check_scopes(&request.scopes)
+            .map_err(|(scope, audience)| super::Denied::Scope { scope, audience })?;
+        let issued = if request.refreshable {
+            self.open_session(pass, client_id, &terms, request).await?
+        } else {
+            Issued::new(self.mint(pass, &terms, request.draft(client_id))?, None, None)
+        };
+        self.metrics.issued("Issue");
+        Ok(issued)
+    }
+
+    async fn open_session(
+        &self,
+        pass: &Pass,
+        client_id: &str,
+        terms: &Terms,
+        request: IssueRequest,
+    ) -> Result<Issued, Error> {
+        let keys = pass.root.keys.load_full();
+        let mac = keys.active_mac().ok_or_else(|| Error::Internal("no MAC key".to_owned()))?;
+        let create_time = pass.issue_time();
+        let secret = SessionSecret::generate();
+        let draft = request.draft(client_id);
+        let session = NewSession {
+            id: new_uuid_v7(pass.issue_time_ms),
+            subject: request.subject,
+            client_id: client_id.to_owned(),
+            audiences: request.audiences,
+            scopes: request.scopes,
+            claims: request.claims,
+            certificate_thumbprint: request.certificate_thumbprint,
+            secret_hash: secret.hash(),
+            mac_key_id: mac.id(),
+            revision: pass.revision,
+            create_time,
+            idle_expire_time: create_time.saturating_add(terms.refresh_idle_s()),
+            expire_time: create_time.saturating_add(terms.refresh_absolute_s()),
+        };
+        // Signed first: a token that cannot be made must not leave a session behind.
+        let minted = self.mint(
+            pass,
+            terms,
+            Draft { session_id: Some(session.id), session_end: Some(session.expire_time), ..draft },
+        )?;
+        check_room(&minted)?;
+        self.store.insert_session(&session).await?;
+        self.still_good(pass)?;
+        let refresh = RefreshCredential {
+            refresh_token: RefreshToken::mint(mac, session.id, 0, &secret),
+            idle_expire_time: session.idle_expire_time,
+            session_expire_time: session.expire_time,
+        };
+        Ok(Issued::new(minted, Some(session.id), Some(refresh)))
+    }
+}
+
+/// Room for what grows while a session lives: the digits of `rev`. Without it a refresh could fail
+/// though the session could be opened.
+fn check_room(minted: &Minted) -> Result<(), Invalid> {
+    const GROWTH_BYTES: usize = 24;
+    let size_bytes = minted.text.len().saturating_add(GROWTH_BYTES);
+    if size_bytes > limits::TOKEN_BYTES_MAX {
+        let largest_claim = String::new();
+        return Err(Invalid::TokenTooLarge {
+            size_bytes,
+            max_size_bytes: limits::TOKEN_BYTES_MAX,
+            largest_claim,
+        });
+    }
+    Ok(())
+}
+
+impl IssueRequest {
+    /// What can be refused without looking anything up.
+    fn check(&self) -> Result<(), Invalid> {
+        if self.subject.is_empty() {
+            return Err(Invalid::required("subject"));
+        }
+        text::check_subject(&self.subject).map_err(|rule| Invalid::field("subject", rule))?;
+        if self.audiences.is_empty() {
+            return Err(Invalid::required("audiences"));
+        }
+        check_audiences(&self.audiences)?;
+        check_scopes(&self.scopes)?;
+        check_claims(&self.claims)
+    }
+
+    fn draft(&self, client_id: &str) -> Draft {
+        Draft {
+            subject: self.subject.clone(),
+            audiences: self.audiences.clone(),
+            scopes: self.scopes.clone(),
+            client_id: client_id.to_owned(),
+            custom: self.claims.clone(),
+            certificate_thumbprint: self.certificate_thumbprint,
+            session_id: None,
+            session_end: None,
+            ask: self.ask,
+        }
+    }
+}
+
+/// The form of `aud` values.
+pub(super) fn check_audiences(audiences: &[String]) -> Result<(), Invalid> {
+    if audiences.len() > limits::AUDIENCES_MAX {
+        return Err(Invalid::field("audiences", format!("at most {}", limits::AUDIENCES_MAX)));
+    }
+    check_each("audiences", audiences, text::check_audience)
+}
+
+/// The form of scope tokens.
+pub(super) fn check_scopes(scopes: &[String]) -> Result<(), Invalid> {
+    if scopes.len() > limits::SCOPES_MAX {
+        return Err(Invalid::field("scopes", format!("at most {}", limits::SCOPES_MAX)));
+    }
+    check_each("scopes", scopes, text::check_scope)
+}
+
+/// The form of each element of a list, and that none stands twice.
+pub(super) fn check_each(
+    field: &str,
+    list: &[String],
+    check: impl Fn(&str) -> Result<(), &'static str>,
+) -> Result<(), Invalid> {
+    for (index, element) in list.iter().enumerate() {
+        check(element).map_err(|rule| Invalid::field(format!("{field}[{index}]"), rule))?;
+        if list.iter().take(index).any(|earlier| earlier == element) {
+            return Err(Invalid::field(format!("{field}[{index}]"), "each at most once"));
+        }
+    }
+    Ok(())
+}

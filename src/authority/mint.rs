@@ -1,0 +1,157 @@
+//! What Issue and Refresh share: from terms and claims to a signed token.
+
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::{Authority, Error, Invalid};
+use crate::{
+    state::{Accepted, Pass, Status, Terms},
+    token::{
+        Ask, Basis, Claims, CustomClaimError, LifetimeError, MintError, SigningKey, TOKEN_BYTES_MAX,
+        Thumbprint, UnixSeconds, check_custom, new_uuid_v7, random_u64, refresh_time,
+    },
+};
+
+/// One token in so many is judged before it is handed out: a key or a build gone bad shows at once.
+const CHECKED_ONE_IN: u64 = 256;
+
+/// What a token is to say, as far as the caller decides it.
+pub(super) struct Draft {
+    pub(super) subject: String,
+    pub(super) audiences: Vec<String>,
+    pub(super) scopes: Vec<String>,
+    pub(super) client_id: String,
+    pub(super) custom: Map<String, Value>,
+    pub(super) certificate_thumbprint: Option<Thumbprint>,
+    pub(super) session_id: Option<Uuid>,
+    pub(super) session_end: Option<UnixSeconds>,
+    pub(super) ask: Ask,
+}
+
+/// A signed token with the facts of it.
+#[derive(Debug)]
+pub(super) struct Minted {
+    pub(super) text: String,
+    pub(super) jti: Uuid,
+    pub(super) issue_time: UnixSeconds,
+    pub(super) expire_time: UnixSeconds,
+    pub(super) refresh_time: UnixSeconds,
+    pub(super) basis: Basis,
+}
+
+impl Authority {
+    /// Signs (rev, iat) of the gate, not of now: a mark that was acknowledged meanwhile stands above.
+    pub(super) fn mint(&self, pass: &Pass, terms: &Terms, draft: Draft) -> Result<Minted, Error> {
+        let issue_time = pass.issue_time();
+        let lifetime = terms
+            .lifetime(draft.ask, issue_time, draft.session_end)
+            .map_err(|(error, audience)| lifetime_error(error, audience, draft.ask))?;
+        let algorithm = terms.algorithm();
+        let keys = pass.root.keys.load();
+        let key = keys.signer(algorithm).ok_or(Error::SigningKeyUnavailable(algorithm))?;
+        let claims = Claims {
+            issuer: self.issuer.clone(),
+            subject: draft.subject,
+            audiences: draft.audiences,
+            scopes: draft.scopes,
+            client_id: draft.client_id,
+            jti: new_uuid_v7(pass.issue_time_ms),
+            session_id: draft.session_id,
+            issue_time,
+            not_before: None,
+            expire_time: lifetime.expire_time,
+            revision: pass.revision,
+            certificate_thumbprint: draft.certificate_thumbprint,
+            custom: draft.custom,
+        };
+        let text = key.mint(&claims).map_err(|error| mint_error(error, key))?;
+        if random_u64().checked_rem(CHECKED_ONE_IN) == Some(0) {
+            self.check(pass, &text, key)?;
+        }
+        Ok(Minted {
+            text,
+            jti: claims.jti,
+            issue_time,
+            expire_time: lifetime.expire_time,
+            refresh_time: refresh_time(issue_time, lifetime.expire_time, random_u64()),
+            basis: lifetime.basis,
+        })
+    }
+
+    /// Judges a token of our own making. A failure takes the key out of use until it is loaded anew.
+    fn check(&self, pass: &Pass, text: &str, key: &SigningKey) -> Result<(), Error> {
+        let accepted = Accepted { audiences: None, scopes: &[], thumbprint: None };
+        let verdict = self.judge(&pass.root).evaluate(text, accepted, || self.clock.now_ms());
+        match verdict.status {
+            Status::Malformed
+            | Status::UnknownKey
+            | Status::BadSignature
+            | Status::WrongIssuer
+            | Status::LifetimeExceedsCap
+            | Status::NotYetValid => {
+                tracing::error!(
+                    jeton.key_id = key.key_id(),
+                    jeton.status = verdict.status.name(),
+                    "a token of our own making does not validate: its key is out of use"
+                );
+                pass.root.keys.rcu(|ring| ring.without_signer(key.key_id()));
+                Err(Error::SigningKeyUnavailable(key.algorithm()))
+            }
+            // What can become true of a good token between the gate and here, or needs the bearer.
+            Status::Active
+            | Status::Expired
+            | Status::Revoked
+            | Status::WrongAudience
+            | Status::MissingScope
+            | Status::WrongBinding => Ok(()),
+        }
+    }
+}
+
+/// The fault of an ask, in the words of the request's fields.
+pub(super) fn lifetime_error(error: LifetimeError, audience: String, ask: Ask) -> Error {
+    let invalid = match error {
+        LifetimeError::TooShort { requested_ms } => Invalid::TtlTooShort { requested_ms },
+        LifetimeError::ExceedsMaximum { requested_s, max_s, likely_milliseconds } => {
+            Invalid::TtlExceedsMaximum { audience, requested_s, max_s, likely_milliseconds }
+        }
+        LifetimeError::ExpireTimePast { expire_time, server_time } => {
+            Invalid::ExpireTimePast { expire_time, server_time }
+        }
+        LifetimeError::Invalid { rule } => {
+            let field = match ask {
+                Ask::ExpireAt { .. } => "expire_time",
+                Ask::Ttl { .. } | Ask::Default => "ttl",
+            };
+            Invalid::field(field, rule)
+        }
+    };
+    invalid.into()
+}
+
+/// Refuses custom claims that only the issuer sets, or that no token can carry.
+pub(super) fn check_claims(custom: &Map<String, Value>) -> Result<(), Invalid> {
+    check_custom(custom).map_err(|error| match error {
+        CustomClaimError::Reserved { claim } => Invalid::ClaimReserved { claim },
+        CustomClaimError::NumberUnsafe { claim } => Invalid::ClaimNumberUnsafe { claim },
+        CustomClaimError::TooLarge { size_bytes, max } => {
+            Invalid::field("claims", format!("at most {max} bytes as JSON, not {size_bytes}"))
+        }
+        CustomClaimError::Form { rule, .. } => Invalid::field("claims", rule),
+    })
+}
+
+fn mint_error(error: MintError, key: &SigningKey) -> Error {
+    match error {
+        MintError::TooLarge { size_bytes, largest_claim } => {
+            Invalid::TokenTooLarge { size_bytes, max_size_bytes: TOKEN_BYTES_MAX, largest_claim }.into()
+        }
+        MintError::LifetimeExceedsCap { lifetime_s } => {
+            Error::Internal(format!("a lifetime of {lifetime_s} s"))
+        }
+        MintError::Signing => {
+            tracing::error!(jeton.key_id = key.key_id(), "this key cannot sign");
+            Error::SigningKeyUnavailable(key.algorithm())
+        }
+    }
+}

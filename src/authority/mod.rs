@@ -1,0 +1,87 @@
+//! What jeton does: one file per operation, each a function that reads top to bottom. Knows neither
+//! the wire nor SQL.
+
+mod admin;
+mod caller;
+mod discovery;
+mod error;
+mod gate;
+mod issue;
+mod mint;
+mod policy;
+mod readiness;
+mod refresh;
+mod revoke;
+mod target;
+mod validate;
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::{
+    clock::Clock,
+    observe::Metrics,
+    replica::{Barrier, FeedHandle, Flusher, Keys},
+    state::{Judge, Root, Roots, VerifiedCache},
+    store::{NewAudit, Store},
+    token::new_uuid_v7,
+};
+
+pub use admin::{AuditQuery, Page, SessionQuery};
+pub use caller::{Caller, Credential};
+pub use discovery::{Jwks, LIMITS, ServerInfo};
+pub use error::{Denied, Error, Invalid, RefreshRefused};
+pub use issue::{IssueRequest, Issued, RefreshCredential};
+pub use policy::{PolicyField, PolicyUpdate};
+pub use readiness::Readiness;
+pub use refresh::RefreshRequest;
+pub use revoke::{Outcome, RevokeRequest, Revoked};
+pub use target::RevokeTarget;
+pub use validate::{BATCH_MAX, Judged, ValidateRequest};
+
+/// The authority of one replica.
+pub struct Authority {
+    /// `iss` of every token.
+    pub issuer: String,
+    /// Name of this replica.
+    pub replica: String,
+    /// The clocks.
+    pub clock: Arc<Clock>,
+    /// What is in memory.
+    pub roots: Arc<Roots>,
+    /// The log's feed.
+    pub feed: FeedHandle,
+    /// The log's appender.
+    pub flusher: Flusher,
+    /// Waits for everybody.
+    pub barrier: Barrier,
+    /// The database.
+    pub store: Store,
+    /// The means to open and to make keys.
+    pub keys: Keys,
+    /// Signatures found good before.
+    pub cache: VerifiedCache,
+    /// What it counts.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Authority {
+    fn judge<'a>(&'a self, root: &'a Root) -> Judge<'a> {
+        Judge { root, cache: &self.cache, issuer: &self.issuer }
+    }
+
+    fn new_id(&self) -> Uuid {
+        new_uuid_v7(self.clock.now_ms())
+    }
+
+    fn audit(&self, caller: &Caller, action: &'static str) -> NewAudit {
+        NewAudit {
+            id: self.new_id(),
+            actor: caller.client.client_id.clone(),
+            action,
+            trace_id: caller.trace_id.clone(),
+            ..NewAudit::default()
+        }
+    }
+}

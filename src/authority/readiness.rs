@@ -1,0 +1,38 @@
+//! Whether this replica can do its work now.
+
+use super::Authority;
+use crate::{state::BUILT_IN_ALGORITHM, token::Algorithm};
+
+/// What has to hold before calls should be sent here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Readiness {
+    /// The log was read lately, so the database answers and the state is fresh.
+    pub log: bool,
+    /// A key signs with the built-in algorithm, and another opens sessions.
+    pub key: bool,
+    /// Server and database clocks agree.
+    pub clock: bool,
+}
+
+impl Readiness {
+    /// Whether all of it holds.
+    #[must_use]
+    pub fn is_ready(self) -> bool {
+        self.log && self.key && self.clock
+    }
+}
+
+impl Authority {
+    /// What holds now.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        const SIGNS: Algorithm = BUILT_IN_ALGORITHM;
+        let root = self.roots.current();
+        let keys = root.keys.load();
+        Readiness {
+            log: root.is_fresh(self.clock.boot()),
+            key: keys.signer(SIGNS).is_some() && keys.active_mac().is_some(),
+            clock: root.clock_skew_ms().is_none(),
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! Refresh: spends a refresh token for its successor and a new access token.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{
+    Authority, Caller, Denied, Error, Invalid, Issued, RefreshCredential, RefreshRefused,
+    issue::check_scopes,
+    mint::{Draft, lifetime_error},
+};
+use crate::{
+    replica::Reach,
+    state::{Effective, FAMILY_ANY, Pass, Permission, REFRESH_ABSOLUTE_MAX_S, Reason, Terms},
+    store::{NewRevocation, Rotation, SessionRow, Spent, Target},
+    token::{Ask, Excess, RefreshToken, UnixSeconds, uuid_unix_ms},
+};
+
+/// A row that moves while it is being looked at is looked at again, so many times.
+const TRIES_MAX: u32 = 3;
+
+/// Entries about sessions and marks are kept so long after they are sent, seconds: the longest life
+/// of a token, the largest leeway, the spread of clocks, and the time to send.
+pub(super) const WIDE_KEPT_S: i64 = 86_400 + 130;
+
+/// What is asked of Refresh. The token is text that nobody has looked at.
+#[derive(Clone, Debug)]
+pub struct RefreshRequest {
+    /// The refresh token.
+    pub refresh_token: String,
+    /// A subset of the session's scopes; empty: all of them.
+    pub scopes: Vec<String>,
+    /// The lifetime asked for.
+    pub ask: Ask,
+}
+
+/// What a presentation came to.
+enum Found {
+    /// The session moved on.
+    Advanced(Box<SessionRow>),
+    /// The immediate predecessor, within the grace: the same successor again.
+    Replayed(Box<SessionRow>),
+    /// The row has lost history: it was moved up to the token, which may now be spent.
+    Recovered,
+    /// The row moved meanwhile.
+    Moved,
+}
+
+impl Authority {
+    /// Spends a refresh token: one statement where it succeeds.
+    pub async fn refresh(
+        &self,
+        pass: &Pass,
+        caller: &Caller,
+        request: &RefreshRequest,
+    ) -> Result<Issued, Error> {
+        let refreshed = self.spend(pass, caller, request).await;
+        self.metrics.refreshed(match &refreshed {
+            Ok((_, outcome)) => outcome,
+            Err(Error::RefreshRefused(RefreshRefused::Reused { .. })) => "REUSED",
+            Err(Error::RefreshRefused(RefreshRefused::Expired { .. })) => "EXPIRED",
+            Err(Error::RefreshRefused(RefreshRefused::Revoked { .. })) => "REVOKED",
+            Err(Error::RefreshRefused(RefreshRefused::Invalid)) => "INVALID",
+            Err(_) => "REFUSED",
+        });
+        let (issued, _) = refreshed?;
+        self.metrics.issued("Refresh");
+        Ok(issued)
+    }
+
+    async fn spend(
+        &self,
+        pass: &Pass,
+        caller: &Caller,
+        request: &RefreshRequest,
+    ) -> Result<(Issued, &'static str), Error> {
+        caller.must(Permission::Issue)?;
+        request.check(pass.issue_time())?;
+        // One HMAC in every case, and no query for what we did not make.
+        let keys = pass.root.keys.load_full();
+        let token =
+            RefreshToken::open(&request.refresh_token, |id| keys.mac(id)).ok_or(RefreshRefused::Invalid)?;
+        if let Some(reason) = pass.root.sessions.get(&token.session_id) {
+            return Err(RefreshRefused::Revoked { session_id: token.session_id, reason }.into());
+        }
+        let spent = Spent {
+            id: token.session_id,
+            generation: token.generation,
+            secret_hash: token.secret.hash(),
+            client_id: &caller.client.client_id,
+            subjects: &caller.client.subjects,
+            scopes: &request.scopes,
+            rules: rules(pass, caller, request),
+        };
+        let mut outcome = "ROTATED";
+        for _ in 0..TRIES_MAX {
+            let row = match self.present(pass, caller, request, &spent).await? {
+                Found::Advanced(row) => row,
+                Found::Replayed(row) => {
+                    outcome = "REPLAYED";
+                    self.audit_session(pass, caller, "RefreshReplayed", &row, "OK").await?;
+                    row
+                }
+                Found::Recovered => {
+                    outcome = "RECOVERED";
+                    continue;
+                }
+                Found::Moved => continue,
+            };
+            self.refuse_if_revoked(&row).await?;
+            let issued = self.succeed(pass, caller, request, &token, &row)?;
+            self.still_good(pass)?;
+            return Ok((issued, outcome));
+        }
+        Err(Error::StoreUnavailable)
+    }
+
+    async fn present(
+        &self,
+        pass: &Pass,
+        caller: &Caller,
+        request: &RefreshRequest,
+        spent: &Spent<'_>,
+    ) -> Result<Found, Error> {
+        match self.store.rotate_session(spent).await? {
+            Rotation::Advanced(row) => Ok(Found::Advanced(row)),
+            Rotation::Stayed(None) => Err(absent(spent.id, pass.issue_time()).into()),
+            Rotation::Stayed(Some(row)) => self.explain(pass, caller, request, spent, row).await,
+        }
+    }
+
+    /// Why the session did not move on, by what its row says.
+    async fn explain(
+        &self,
+        pass: &Pass,
+        caller: &Caller,
+        request: &RefreshRequest,
+        spent: &Spent<'_>,
+        row: Box<SessionRow>,
+    ) -> Result<Found, Error> {
+        if row.secret_hash != spent.secret_hash {
+            return Err(RefreshRefused::Invalid.into());
+        }
+        if row.client_id != spent.client_id {
+            self.audit_session(pass, caller, "Refresh", &row, "REFRESH_TOKEN_INVALID").await?;
+            return Err(RefreshRefused::Invalid.into());
+        }
+        self.refuse_if_revoked(&row).await?;
+        refuse_if_expired(&row)?;
+        let terms = pass.root.policies.load().terms(&row.audiences, &row.client_id);
+        let presented = i64::from(spent.generation);
+        if presented > row.generation {
+            if self.store.recover_session(row.id, presented).await? {
+                tracing::warn!(jeton.session_id = %row.id, "a session had lost history and was moved past it");
+                self.audit_session(pass, caller, "RefreshHistoryLost", &row, "OK").await?;
+            }
+            return Ok(Found::Recovered);
+        }
+        if presented == row.generation {
+            self.refuse_by_rules(pass, caller, request, &terms, &row)?;
+            return Ok(Found::Moved);
+        }
+        let grace_ms = terms.refresh_grace_s().saturating_mul(1000);
+        if presented.saturating_add(1) == row.generation && row.since_rotation_ms < grace_ms {
+            self.refuse_by_rules(pass, caller, request, &terms, &row)?;
+            return Ok(Found::Replayed(row));
+        }
+        Err(self.reused(caller, &row).await)
+    }
+
+    /// A spent token: stolen, or its successor was. The session and all its tokens are revoked before
+    /// the refusal is answered.
+    async fn reused(&self, caller: &Caller, row: &SessionRow) -> Error {
+        let mut audit = self.audit(caller, "RefreshReuseDetected");
+        audit.subject = Some(row.subject.clone());
+        audit.session_id = Some(row.id);
+        audit.client_id = Some(row.client_id.clone());
+        let item = NewRevocation {
+            target: Target::Session(row.id),
+            reason: Reason::RefreshReuse,
+            expire_time: UnixSeconds::new(self.clock.now_s()).saturating_add(WIDE_KEPT_S),
+            audit,
+        };
+        match self.flusher.append(item).await {
+            Ok(Ok(appended)) => {
+                let done = self.barrier.wait(appended.revision, Reach::Replicas, None).await;
+                if done.complete {
+                    tracing::warn!(jeton.session_id = %row.id, "a spent refresh token was presented: session revoked");
+                    RefreshRefused::Reused { session_id: row.id }.into()
+                } else {
+                    Error::StoreUnavailable
+                }
+            }
+            Ok(Err(error)) => error.into(),
+            Err(full) => full.into(),
+        }
+    }
+
+    /// Refuses by what is held in memory now: a mark that came while the statement was under way is
+    /// seen here.
+    async fn refuse_if_revoked(&self, row: &SessionRow) -> Result<(), Error> {
+        let held = self.roots.current().session_revoked(row.facts());
+        let written = row.revoke_time.map(|_| row.revoke_reason);
+        if held.is_some() && written.is_none() {
+            self.store.end_session(row.id, held.unwrap_or_default()).await?;
+        }
+        match held.or(written) {
+            Some(reason) => Err(RefreshRefused::Revoked { session_id: row.id, reason }.into()),
+            None => Ok(()),
+        }
+    }
+
+    fn refuse_by_rules(
+        &self,
+        pass: &Pass,
+        caller: &Caller,
+        request: &RefreshRequest,
+        terms: &Terms,
+        row: &SessionRow,
+    ) -> Result<(), Error> {
+        let end = row.create_time.saturating_add(terms.refresh_absolute_s());
+        if row.now >= end {
+            return Err(RefreshRefused::Expired { limit: "absolute", expire_time: end }.into());
+        }
+        caller.must_cover_audiences(&row.audiences)?;
+        caller.must_cover_subject(&row.subject)?;
+        if let Some(scope) = request.scopes.iter().find(|scope| !row.scopes.contains(scope)) {
+            return Err(Denied::Scope { scope: scope.clone(), audience: String::new() }.into());
+        }
+        terms.check_scopes(&request.scopes).map_err(|(scope, audience)| Denied::Scope { scope, audience })?;
+        for policy in terms.each() {
+            policy
+                .check_ask(request.ask, pass.issue_time())
+                .map_err(|error| lifetime_error(error, policy.audience.clone(), request.ask))?;
+        }
+        Ok(())
+    }
+
+    fn succeed(
+        &self,
+        pass: &Pass,
+        caller: &Caller,
+        request: &RefreshRequest,
+        token: &RefreshToken,
+        row: &SessionRow,
+    ) -> Result<Issued, Error> {
+        let generation =
+            u32::try_from(row.generation).map_err(|_| Error::Internal("generation".to_owned()))?;
+        let keys = pass.root.keys.load();
+        let mac = keys.mac(token.key_id).ok_or_else(|| Error::Internal("no MAC key".to_owned()))?;
+        let terms = pass.root.policies.load().terms(&row.audiences, &row.client_id);
+        // What the policy has taken away since is taken away here, too.
+        let asked = if request.scopes.is_empty() { row.scopes.clone() } else { request.scopes.clone() };
+        let minted = self.mint(
+            pass,
+            &terms,
+            Draft {
+                subject: row.subject.clone(),
+                audiences: row.audiences.clone(),
+                scopes: terms.allowed_of(asked),
+                client_id: caller.client.client_id.clone(),
+                custom: row.claims.clone(),
+                certificate_thumbprint: row.certificate_thumbprint,
+                session_id: Some(row.id),
+                session_end: Some(row.expire_time),
+                ask: request.ask,
+            },
+        )?;
+        let refresh = RefreshCredential {
+            refresh_token: RefreshToken::mint(mac, row.id, generation, &token.secret),
+            idle_expire_time: row.idle_expire_time,
+            session_expire_time: row.expire_time,
+        };
+        Ok(Issued::new(minted, Some(row.id), Some(refresh)))
+    }
+
+    async fn audit_session(
+        &self,
+        pass: &Pass,
+        caller: &Caller,
+        action: &'static str,
+        row: &SessionRow,
+        outcome: &str,
+    ) -> Result<(), Error> {
+        let mut audit = self.audit(caller, action);
+        audit.subject = Some(row.subject.clone());
+        audit.session_id = Some(row.id);
+        audit.client_id = Some(row.client_id.clone());
+        self.store.audit(&audit, pass.revision, outcome).await?;
+        Ok(())
+    }
+}
+
+impl RefreshRequest {
+    /// What can be refused without looking anything up.
+    fn check(&self, now: UnixSeconds) -> Result<(), Error> {
+        if self.refresh_token.is_empty() {
+            return Err(Invalid::required("refresh_token").into());
+        }
+        check_scopes(&self.scopes)?;
+        // Against the widest terms there can be: what fails here fails for everybody.
+        let widest = Effective {
+            excess: Excess::Clamp,
+            ..crate::state::Policies::default().effective(FAMILY_ANY, FAMILY_ANY)
+        };
+        widest.check_ask(self.ask, now).map_err(|error| lifetime_error(error, String::new(), self.ask))
+    }
+}
+
+/// What the policies in force and the caller's registration say of each audience, for the statement
+/// that spends the token: so that a request that will be refused spends nothing.
+fn rules(pass: &Pass, caller: &Caller, request: &RefreshRequest) -> Value {
+    let policies = pass.root.policies.load();
+    let client = &caller.client;
+    let rule = |audience: &str| {
+        let policy = policies.effective(audience, &client.client_id);
+        let covered = if audience == FAMILY_ANY {
+            client.covers_any_audience()
+        } else {
+            client.covers_audience(audience)
+        };
+        let ok = covered
+            && policy.refused_scope(&request.scopes).is_none()
+            && policy.check_ask(request.ask, pass.issue_time()).is_ok();
+        json!({ "ok": i32::from(ok), "idle_s": policy.refresh_idle_s, "absolute_s": policy.refresh_absolute_s })
+    };
+    policies
+        .audiences()
+        .chain(client.audiences.iter().map(String::as_str))
+        .chain([FAMILY_ANY])
+        .map(|audience| (audience.to_owned(), rule(audience)))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
+/// A session without a row: never there, or dropped after the longest life that one can have.
+fn absent(id: Uuid, now: UnixSeconds) -> RefreshRefused {
+    let end = UnixSeconds::new(uuid_unix_ms(id).div_euclid(1000)).saturating_add(REFRESH_ABSOLUTE_MAX_S);
+    if now >= end {
+        RefreshRefused::Expired { limit: "absolute", expire_time: end }
+    } else {
+        RefreshRefused::Invalid
+    }
+}
+
+fn refuse_if_expired(row: &SessionRow) -> Result<(), RefreshRefused> {
+    if row.now >= row.expire_time {
+        return Err(RefreshRefused::Expired { limit: "absolute", expire_time: row.expire_time });
+    }
+    if row.now >= row.idle_expire_time {
+        return Err(RefreshRefused::Expired { limit: "idle", expire_time: row.idle_expire_time });
+    }
+    Ok(())
+}

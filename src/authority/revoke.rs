@@ -1,0 +1,226 @@
+//! Revoke: when it answers OK, what it hit is dead on every replica.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{
+    Authority, Caller, Error, Invalid, RevokeTarget,
+    target::{Resolved, Standing},
+};
+use crate::{
+    replica::{Propagation, Reach},
+    state::{MarkKind, Pass, Reason},
+    store::{NewRevocation, SessionRow, Target},
+    token::Revision,
+};
+
+/// Sessions shown when asked what would happen.
+const SAMPLE_MAX: i64 = 100;
+/// Characters of a remark.
+const NOTE_CHARS_MAX: usize = 500;
+
+/// What is asked of Revoke.
+#[derive(Clone, Debug)]
+pub struct RevokeRequest {
+    /// What to revoke.
+    pub target: RevokeTarget,
+    /// Why. Required for a wide target.
+    pub reason: Reason,
+    /// Incident number or remark.
+    pub note: String,
+    /// Answer what would happen, change nothing.
+    pub validate_only: bool,
+    /// Refuse when more live sessions than this would be hit.
+    pub max_affected_sessions: Option<i64>,
+    /// How far it must have travelled before the answer.
+    pub reach: Reach,
+    /// Longest wait for that.
+    pub wait: Option<Duration>,
+}
+
+/// What became of a revocation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// It took effect now.
+    Revoked,
+    /// An earlier one covered it.
+    AlreadyRevoked,
+    /// It had expired by itself.
+    AlreadyExpired,
+    /// Not ours; nothing was recorded.
+    Foreign,
+    /// It would take effect.
+    WouldRevoke,
+}
+
+/// The answer of Revoke.
+#[derive(Debug)]
+pub struct Revoked {
+    /// What happened.
+    pub outcome: Outcome,
+    /// Live sessions hit, where that was asked.
+    pub affected_sessions: i64,
+    /// Some of them.
+    pub sample: Vec<SessionRow>,
+    /// Commit instant by the database's clock.
+    pub revoke_time: Option<Timestamp>,
+    /// Reflect at least this to see it.
+    pub revision: Revision,
+    /// Who has applied it.
+    pub propagation: Option<Propagation>,
+}
+
+impl Authority {
+    /// Revokes. Durable, and as far as asked, when it returns.
+    pub async fn revoke(
+        &self,
+        pass: &Pass,
+        caller: &Caller,
+        request: &RevokeRequest,
+    ) -> Result<Revoked, Error> {
+        request.check()?;
+        let resolved = self.resolve(pass, caller, &request.target).await?;
+        let Some(resolved) = resolved else {
+            self.metrics.revoked("FOREIGN");
+            return Ok(Revoked::nothing(Outcome::Foreign, pass.revision));
+        };
+        let affected_sessions = self.affected(request, &resolved).await?;
+        if request.validate_only {
+            return self.would_revoke(pass, resolved, affected_sessions).await;
+        }
+        let (outcome, target) = resolved.act(self.clock.now_s());
+        let item = NewRevocation {
+            target,
+            reason: request.reason,
+            expire_time: resolved.expire_time,
+            audit: crate::store::NewAudit {
+                subject: resolved.subject,
+                jti: resolved.jti,
+                session_id: resolved.session_id,
+                client_id: resolved.client_id,
+                note: request.note.clone(),
+                ..self.audit(caller, "Revoke")
+            },
+        };
+        let appended = self.flusher.append(item).await??;
+        let propagation = self.barrier.wait(appended.revision, request.reach, request.wait).await;
+        if !propagation.complete && request.wait.is_none() {
+            // Durable, but not proven in force: a retry runs the same barrier.
+            return Err(Error::StoreUnavailable);
+        }
+        self.replace_key(request).await;
+        self.metrics.revoked(outcome.name());
+        Ok(Revoked {
+            outcome,
+            affected_sessions,
+            sample: Vec::new(),
+            revoke_time: Some(appended.commit_time),
+            revision: appended.revision,
+            propagation: Some(propagation),
+        })
+    }
+
+    /// Counts only when asked: an emergency never waits for a count.
+    async fn affected(&self, request: &RevokeRequest, resolved: &Resolved) -> Result<i64, Error> {
+        let Some(filter) = &resolved.sessions else { return Ok(0) };
+        if !request.validate_only && request.max_affected_sessions.is_none() {
+            return Ok(0);
+        }
+        let affected = self.store.count_sessions(filter).await?;
+        match request.max_affected_sessions {
+            Some(max) if affected > max => Err(Error::TooManyAffected { affected, max }),
+            _ => Ok(affected),
+        }
+    }
+
+    async fn would_revoke(&self, pass: &Pass, resolved: Resolved, affected: i64) -> Result<Revoked, Error> {
+        let outcome = match resolved.standing {
+            Standing::Live => Outcome::WouldRevoke,
+            Standing::Revoked => Outcome::AlreadyRevoked,
+            Standing::Expired => Outcome::AlreadyExpired,
+        };
+        let sample = match &resolved.sessions {
+            Some(filter) => self.store.sessions(filter, SAMPLE_MAX).await?,
+            None => Vec::new(),
+        };
+        Ok(Revoked { affected_sessions: affected, sample, ..Revoked::nothing(outcome, pass.revision) })
+    }
+
+    /// A revoked key signs no more: see to it that another does. What fails here is tried again with
+    /// the next start; meanwhile minting says that no key may sign.
+    async fn replace_key(&self, request: &RevokeRequest) {
+        if !matches!(request.target, RevokeTarget::Wide { kind: MarkKind::Key, .. }) {
+            return;
+        }
+        if let Err(error) = self.keys.ensure(&self.store).await {
+            tracing::error!(error = %error, "no key could be made in place of a revoked one");
+        }
+        self.feed.join().await;
+    }
+}
+
+impl Resolved {
+    /// What is answered, and what is written. What is dead already moves the head all the same: the
+    /// barrier is the same.
+    fn act(&self, now_s: i64) -> (Outcome, Target) {
+        match self.standing {
+            Standing::Live => (Outcome::Revoked, self.target.clone()),
+            Standing::Revoked => (Outcome::AlreadyRevoked, Target::Nothing),
+            // Some clock may still take it for alive.
+            Standing::Expired if now_s < self.expire_time.get() => {
+                (Outcome::AlreadyExpired, self.target.clone())
+            }
+            Standing::Expired => (Outcome::AlreadyExpired, Target::Nothing),
+        }
+    }
+}
+
+impl Outcome {
+    /// The name that metrics use.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Revoked => "REVOKED",
+            Self::AlreadyRevoked => "ALREADY_REVOKED",
+            Self::AlreadyExpired => "ALREADY_EXPIRED",
+            Self::Foreign => "FOREIGN",
+            Self::WouldRevoke => "WOULD_REVOKE",
+        }
+    }
+}
+
+impl Revoked {
+    fn nothing(outcome: Outcome, revision: Revision) -> Self {
+        Self {
+            outcome,
+            affected_sessions: 0,
+            sample: Vec::new(),
+            revoke_time: None,
+            revision,
+            propagation: None,
+        }
+    }
+}
+
+impl RevokeRequest {
+    fn check(&self) -> Result<(), Invalid> {
+        if self.note.chars().count() > NOTE_CHARS_MAX {
+            return Err(Invalid::field("note", "at most 500 characters"));
+        }
+        if self.note.contains('\0') {
+            return Err(Invalid::field("note", "no NUL"));
+        }
+        if self.reason == Reason::RefreshReuse {
+            return Err(Invalid::field("reason", "not REFRESH_REUSE: the server alone sets it"));
+        }
+        if self.max_affected_sessions.is_some_and(|max| max < 0) {
+            return Err(Invalid::field("max_affected_sessions", "not negative"));
+        }
+        let wide = matches!(self.target, RevokeTarget::Wide { .. });
+        if wide && self.reason == Reason::Unspecified && !self.validate_only {
+            return Err(Invalid::required("reason"));
+        }
+        Ok(())
+    }
+}

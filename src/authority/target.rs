@@ -1,0 +1,333 @@
+//! What a revocation aims at, and what that is in truth: ours or foreign, alive or not, whose.
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::{Authority, Caller, Denied, Error, Invalid, refresh::WIDE_KEPT_S};
+use crate::{
+    state::{KeyState, MarkKind, Pass, Permission},
+    store::{SessionFilter, SessionRow, Target},
+    token::{
+        LIFETIME_CAP_S, RefreshToken, UnixSeconds, Verified, looks_like_refresh_token, parse_uuid_v7, text,
+        uuid_unix_ms,
+    },
+};
+
+/// A token known by its text is remembered so long past its `exp`, seconds: the largest leeway and
+/// the spread of clocks.
+const PAST_EXP_S: i64 = 120;
+/// A bare jti may lie so far ahead of our clock, seconds.
+const JTI_AHEAD_S: i64 = 60;
+/// A cutoff closer to now than this, seconds, counts as none: clocks are no better.
+const CUTOFF_NOW_S: i64 = 60;
+
+/// What to revoke. Texts that nobody has looked at.
+#[derive(Clone, Debug)]
+pub enum RevokeTarget {
+    /// One token, or a refresh token's session, by its text.
+    Token(String),
+    /// One token by its `jti`.
+    Jti(String),
+    /// One session.
+    Session(String),
+    /// A wide target.
+    Wide {
+        /// The kind.
+        kind: MarkKind,
+        /// The subject, client or `kid`.
+        target: String,
+        /// Only what names this audience.
+        audience: Option<String>,
+        /// Only what was issued before.
+        cutoff: Option<Timestamp>,
+    },
+}
+
+/// Why nothing new is to be written, or that something is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Standing {
+    /// It is in force as far as we know.
+    Live,
+    /// An earlier revocation covers it.
+    Revoked,
+    /// It has expired by itself.
+    Expired,
+}
+
+/// A target, resolved.
+#[derive(Debug)]
+pub(super) struct Resolved {
+    pub(super) target: Target,
+    pub(super) standing: Standing,
+    pub(super) expire_time: UnixSeconds,
+    /// For the audit.
+    pub(super) subject: Option<String>,
+    pub(super) jti: Option<Uuid>,
+    pub(super) session_id: Option<Uuid>,
+    pub(super) client_id: Option<String>,
+    /// Live sessions that it hits; `None`: none can be.
+    pub(super) sessions: Option<SessionFilter>,
+}
+
+impl Resolved {
+    fn new(target: Target, standing: Standing, expire_time: UnixSeconds) -> Self {
+        Self {
+            target,
+            standing,
+            expire_time,
+            subject: None,
+            jti: None,
+            session_id: None,
+            client_id: None,
+            sessions: None,
+        }
+    }
+}
+
+impl Authority {
+    /// What the target is, and whether the caller may. `None`: foreign.
+    pub(super) async fn resolve(
+        &self,
+        pass: &Pass,
+        caller: &Caller,
+        target: &RevokeTarget,
+    ) -> Result<Option<Resolved>, Error> {
+        match target {
+            RevokeTarget::Token(text) if text.is_empty() => Err(Invalid::required("target.token").into()),
+            RevokeTarget::Token(text) if looks_like_refresh_token(text) => {
+                self.refresh_token(pass, caller, text).await
+            }
+            RevokeTarget::Token(text) => self.access_token(pass, caller, text),
+            RevokeTarget::Jti(text) => self.bare_jti(pass, caller, text).map(Some),
+            RevokeTarget::Session(text) => {
+                let id = parse_uuid_v7(text).ok_or_else(|| not_uuid("target.session_id", text))?;
+                let row = self.store.session(id).await?;
+                Ok(Some(self.session(pass, caller, id, row)?))
+            }
+            RevokeTarget::Wide { kind, target, audience, cutoff } => {
+                caller.must(Permission::RevokeWide)?;
+                self.wide(pass, *kind, target, audience.as_deref(), *cutoff).map(Some)
+            }
+        }
+    }
+
+    /// A token of ours, acceptable or not: keyed by its jti, so every spelling of it dies.
+    fn access_token(&self, pass: &Pass, caller: &Caller, text: &str) -> Result<Option<Resolved>, Error> {
+        let judge = self.judge(&pass.root);
+        let Ok(verified) = judge.verify(text) else { return Ok(None) };
+        let now = pass.issue_time();
+        let keys = pass.root.keys.load();
+        let Some(key) = keys.find(&verified.key_id, now) else { return Ok(None) };
+        let claims = &verified.claims;
+        must_own(caller, &claims.client_id)?;
+        let end = claims.expire_time.min(claims.issue_time.saturating_add(LIFETIME_CAP_S));
+        let standing = if judge.revocation(&verified, Some(key.as_ref()), pass.revision).is_some() {
+            Standing::Revoked
+        } else if now >= end.saturating_add(judge.leeway_s(claims)) {
+            Standing::Expired
+        } else {
+            Standing::Live
+        };
+        // A token from a clock ahead of ours is kept no longer than one can live from here.
+        let expire_time =
+            end.min(now.saturating_add(LIFETIME_CAP_S + JTI_AHEAD_S)).saturating_add(PAST_EXP_S);
+        Ok(Some(of_token(&verified, standing, expire_time)))
+    }
+
+    fn bare_jti(&self, pass: &Pass, caller: &Caller, text: &str) -> Result<Resolved, Error> {
+        if text.is_empty() {
+            return Err(Invalid::required("target.jti").into());
+        }
+        let jti = parse_uuid_v7(text).ok_or_else(|| not_uuid("target.jti", text))?;
+        let now = pass.issue_time();
+        let made = UnixSeconds::new(uuid_unix_ms(jti).div_euclid(1000));
+        if made.since(now) > JTI_AHEAD_S {
+            return Err(
+                Invalid::field("target.jti", "its time is not more than 60 s ahead of the server's").into()
+            );
+        }
+        // Nothing is stored that could tell whose it is.
+        caller.must(Permission::RevokeAny)?;
+        let expire_time = made.min(now).saturating_add(LIFETIME_CAP_S + PAST_EXP_S);
+        let standing = if pass.root.tokens.get(&jti).is_some() {
+            Standing::Revoked
+        } else if now >= expire_time {
+            Standing::Expired
+        } else {
+            Standing::Live
+        };
+        Ok(Resolved { jti: Some(jti), ..Resolved::new(Target::Token(jti), standing, expire_time) })
+    }
+
+    async fn refresh_token(
+        &self,
+        pass: &Pass,
+        caller: &Caller,
+        text: &str,
+    ) -> Result<Option<Resolved>, Error> {
+        let keys = pass.root.keys.load_full();
+        let Some(token) = RefreshToken::open(text, |id| keys.mac(id)) else { return Ok(None) };
+        let row = self.store.session(token.session_id).await?;
+        // A MAC key alone cannot make one: the row knows the secret.
+        if row.as_ref().is_some_and(|row| row.secret_hash != token.secret.hash()) {
+            return Ok(None);
+        }
+        self.session(pass, caller, token.session_id, row).map(Some)
+    }
+
+    fn session(
+        &self,
+        pass: &Pass,
+        caller: &Caller,
+        id: Uuid,
+        row: Option<SessionRow>,
+    ) -> Result<Resolved, Error> {
+        let expire_time = UnixSeconds::new(self.clock.now_s()).saturating_add(WIDE_KEPT_S);
+        let filter = SessionFilter { id: Some(id), ..SessionFilter::default() };
+        let held = pass.root.sessions.get(&id).is_some();
+        let Some(row) = row else {
+            // Lost with a restore, perhaps: its tokens may be alive. Nobody can tell whose it is.
+            caller.must(Permission::RevokeAny)?;
+            let standing = if held { Standing::Revoked } else { Standing::Live };
+            return Ok(Resolved {
+                session_id: Some(id),
+                ..Resolved::new(Target::Session(id), standing, expire_time)
+            });
+        };
+        must_own(caller, &row.client_id)?;
+        let standing =
+            if held || row.revoke_time.is_some() || pass.root.marks.hit_session(row.facts()).is_some() {
+                Standing::Revoked
+            } else if row.is_live() {
+                Standing::Live
+            } else {
+                Standing::Expired
+            };
+        Ok(Resolved {
+            subject: Some(row.subject),
+            client_id: Some(row.client_id),
+            session_id: Some(id),
+            sessions: Some(filter),
+            ..Resolved::new(Target::Session(id), standing, expire_time)
+        })
+    }
+
+    fn wide(
+        &self,
+        pass: &Pass,
+        kind: MarkKind,
+        target: &str,
+        audience: Option<&str>,
+        cutoff: Option<Timestamp>,
+    ) -> Result<Resolved, Error> {
+        check_wide(kind, target, audience, cutoff)?;
+        let now = UnixSeconds::new(self.clock.now_s());
+        let cutoff =
+            cutoff.map(|cutoff| effective_cutoff(cutoff, now)).transpose()?.unwrap_or(UnixSeconds::new(0));
+        let audience = audience.unwrap_or_default();
+        let held = pass.root.marks.get(kind, target, audience);
+        let standing = match kind {
+            MarkKind::Key => {
+                let keys = pass.root.keys.load();
+                let missing = || Error::NotFound { resource_type: "key", name: target.to_owned() };
+                let key = keys.find(target, now).ok_or_else(missing)?;
+                if key.state == KeyState::Revoked || held.is_some() {
+                    Standing::Revoked
+                } else {
+                    Standing::Live
+                }
+            }
+            // Without a cutoff it always hits more than before: what was issued since.
+            MarkKind::Subject | MarkKind::Client => match held {
+                Some(mark) if cutoff.get() > 0 && mark.cutoff >= cutoff => Standing::Revoked,
+                _ => Standing::Live,
+            },
+        };
+        let (subject, client_id) = match kind {
+            MarkKind::Subject => (Some(target.to_owned()), None),
+            MarkKind::Client => (None, Some(target.to_owned())),
+            MarkKind::Key => (None, None),
+        };
+        // A key mark ends no session: its next token is signed by another key.
+        let sessions = (kind != MarkKind::Key).then(|| SessionFilter {
+            subject: subject.clone(),
+            client_id: client_id.clone(),
+            audience: (!audience.is_empty()).then(|| audience.to_owned()),
+            opened_before: (cutoff.get() > 0).then(|| cutoff.into()),
+            ..SessionFilter::default()
+        });
+        let wide = Target::Wide { kind, target: target.to_owned(), audience: audience.to_owned(), cutoff };
+        let expire_time = now.saturating_add(WIDE_KEPT_S);
+        Ok(Resolved { subject, client_id, sessions, ..Resolved::new(wide, standing, expire_time) })
+    }
+}
+
+fn of_token(verified: &Verified, standing: Standing, expire_time: UnixSeconds) -> Resolved {
+    let claims = &verified.claims;
+    Resolved {
+        subject: Some(claims.subject.clone()),
+        jti: Some(claims.jti),
+        session_id: claims.session_id,
+        client_id: Some(claims.client_id.clone()),
+        ..Resolved::new(Target::Token(claims.jti), standing, expire_time)
+    }
+}
+
+/// One's own: any client. Others': a permission.
+fn must_own(caller: &Caller, client_id: &str) -> Result<(), Denied> {
+    if caller.client.client_id == client_id { Ok(()) } else { caller.must(Permission::RevokeAny) }
+}
+
+fn not_uuid(field: &str, text: &str) -> Invalid {
+    if text.is_empty() {
+        Invalid::required(field)
+    } else {
+        Invalid::field(field, "a UUIDv7 in canonical lower-case form")
+    }
+}
+
+fn check_wide(
+    kind: MarkKind,
+    target: &str,
+    audience: Option<&str>,
+    cutoff: Option<Timestamp>,
+) -> Result<(), Invalid> {
+    let (field, rule) = match kind {
+        MarkKind::Subject => ("target.subject", text::check_subject(target)),
+        MarkKind::Client => ("target.client_id", text::check_client_id(target)),
+        MarkKind::Key => ("target.key_id", Ok(())),
+    };
+    if target.is_empty() {
+        return Err(Invalid::required(field));
+    }
+    rule.map_err(|rule| Invalid::field(field, rule))?;
+    if kind == MarkKind::Key && cutoff.is_some() {
+        return Err(Invalid::field(
+            "target.issue_cutoff_time",
+            "not with a key: a key hits all that it signed",
+        ));
+    }
+    if kind == MarkKind::Key && audience.is_some() {
+        return Err(Invalid::field("target.audience", "not with a key: a key hits all that it signed"));
+    }
+    match audience {
+        Some(audience) => {
+            text::check_audience(audience).map_err(|rule| Invalid::field("target.audience", rule))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The cutoff in whole seconds, rounded up; `0` where it is as good as none. Never into the future.
+fn effective_cutoff(cutoff: Timestamp, now: UnixSeconds) -> Result<UnixSeconds, Invalid> {
+    let floor = UnixSeconds::from_timestamp(cutoff);
+    let whole = Timestamp::from(floor) == cutoff;
+    let cutoff = if whole { floor } else { floor.saturating_add(1) };
+    if cutoff.get() <= 0 {
+        return Err(Invalid::field("target.issue_cutoff_time", "after 1970-01-01T00:00:00Z"));
+    }
+    if cutoff > now {
+        return Err(Invalid::field("target.issue_cutoff_time", "not in the future"));
+    }
+    Ok(if now.since(cutoff) <= CUTOFF_NOW_S { UnixSeconds::new(0) } else { cutoff })
+}

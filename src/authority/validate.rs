@@ -1,0 +1,148 @@
+//! Validate: judges tokens from memory. A bad token is a verdict, never an error.
+
+use super::{
+    Authority, Caller, Error, Invalid,
+    issue::{check_audiences, check_scopes},
+};
+use crate::{
+    state::{Accepted, Pass, Permission, Verdict},
+    token::{Revision, Thumbprint},
+};
+
+/// Requests of one batch.
+pub const BATCH_MAX: usize = 1_000;
+
+/// What is asked of Validate. The token is text that nobody has looked at.
+#[derive(Clone, Debug, Default)]
+pub struct ValidateRequest {
+    /// The compact JWS.
+    pub token: String,
+    /// Audiences that the caller accepts; empty: those of its registration.
+    pub audiences: Vec<String>,
+    /// Scopes that the token must have.
+    pub scopes: Vec<String>,
+    /// The verdict must reflect at least this.
+    pub min_revision: Option<Revision>,
+    /// Of the certificate that the bearer presented.
+    pub certificate_thumbprint: Option<Thumbprint>,
+}
+
+/// A verdict, and how much of the token the caller may read.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Whether the caller is registered for one of the token's audiences: what it says in full, else
+    /// its `jti` alone.
+    pub disclosed: bool,
+}
+
+impl Authority {
+    /// Judges one token. Touches no database, unless the caller or the token names a revision that
+    /// this replica has not reached.
+    pub async fn validate(
+        &self,
+        pass: Pass,
+        caller: &Caller,
+        request: &ValidateRequest,
+    ) -> Result<Judged, Error> {
+        let one = std::slice::from_ref(request);
+        let mut judged = self.judge_at(pass, caller, one, |invalid, _| invalid).await?;
+        judged.pop().ok_or_else(|| Error::Internal("a request without a verdict".to_owned()))
+    }
+
+    /// Judges a batch at one gate, in request order. A fault of a request refuses the whole batch.
+    pub async fn batch_validate(
+        &self,
+        pass: Pass,
+        caller: &Caller,
+        requests: &[ValidateRequest],
+    ) -> Result<Vec<Judged>, Error> {
+        check_batch_size(requests.len())?;
+        self.judge_at(pass, caller, requests, |invalid, index| invalid.within(&format!("requests[{index}]")))
+            .await
+    }
+
+    /// Judges at this gate; after a wait, at a new one, the caller included.
+    async fn judge_at(
+        &self,
+        pass: Pass,
+        caller: &Caller,
+        requests: &[ValidateRequest],
+        place: impl Fn(Invalid, usize) -> Invalid,
+    ) -> Result<Vec<Judged>, Error> {
+        let judge_all = |pass: &Pass, caller: &Caller| {
+            caller.must(Permission::Validate)?;
+            let judge = |(index, request)| {
+                self.judge_one(pass, caller, request).map_err(|error| match error {
+                    Error::Invalid(invalid) => place(invalid, index).into(),
+                    other => other,
+                })
+            };
+            requests.iter().enumerate().map(judge).collect::<Result<Vec<_>, Error>>()
+        };
+        let wanted = requests.iter().filter_map(|request| request.min_revision).max();
+        let judged = match wanted.filter(|wanted| *wanted > pass.revision) {
+            Some(wanted) => {
+                let pass = self.enter_at(wanted).await?;
+                judge_all(&pass, &self.caller_again(&pass, caller)?)?
+            }
+            None => judge_all(&pass, caller)?,
+        };
+        // Minted by a replica that knows more: one look, then what the token claims counts for nothing.
+        let judged = if judged.iter().any(|judged| judged.verdict.token_is_ahead()) {
+            let pass = self.enter_anew().await?;
+            judge_all(&pass, &self.caller_again(&pass, caller)?)?
+        } else {
+            judged
+        };
+        for judged in &judged {
+            self.metrics.validated(judged.verdict.status.name());
+        }
+        Ok(judged)
+    }
+
+    fn judge_one(&self, pass: &Pass, caller: &Caller, request: &ValidateRequest) -> Result<Judged, Error> {
+        if request.token.is_empty() {
+            return Err(Invalid::required("token").into());
+        }
+        check_scopes(&request.scopes)?;
+        let registered;
+        let audiences = if request.audiences.is_empty() {
+            registered = registered_audiences(caller)?;
+            registered.as_slice()
+        } else {
+            check_audiences(&request.audiences)?;
+            caller.must_cover_audiences(&request.audiences)?;
+            request.audiences.as_slice()
+        };
+        let accepted = Accepted {
+            audiences: Some(audiences),
+            scopes: &request.scopes,
+            thumbprint: request.certificate_thumbprint,
+        };
+        let verdict = self.judge(&pass.root).evaluate(&request.token, accepted, || self.clock.now_ms());
+        let covers = |audience: &String| caller.client.covers_audience(audience);
+        let disclosed = verdict.token.as_ref().is_some_and(|token| token.claims.audiences.iter().any(covers));
+        Ok(Judged { verdict, disclosed })
+    }
+}
+
+/// Refuses an empty batch and one that is too large.
+fn check_batch_size(size: usize) -> Result<(), Invalid> {
+    if size == 0 {
+        return Err(Invalid::required("requests"));
+    }
+    if size > BATCH_MAX {
+        return Err(Invalid::BatchTooLarge { size, max_size: BATCH_MAX });
+    }
+    Ok(())
+}
+
+/// The audiences of the caller's registration, `*` apart: a caller that is registered for any must
+/// say which it accepts.
+fn registered_audiences(caller: &Caller) -> Result<Vec<String>, Invalid> {
+    let named: Vec<String> =
+        caller.client.audiences.iter().filter(|audience| *audience != "*").cloned().collect();
+    if named.is_empty() { Err(Invalid::required("audiences")) } else { Ok(named) }
+}

@@ -1,0 +1,139 @@
+//! The layer around every service of a listener: measures each call, and lets nobody in whose
+//! credential is not good, before the body is looked at.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
+use tokio::time::Instant;
+use tonic::{Code, Status, body::Body};
+use tower::{Layer, Service};
+
+use super::status::of_transport;
+use crate::{
+    authority::{Authority, Credential, Error},
+    token::UnixSeconds,
+};
+
+/// Services that need no credential: public facts, and probes.
+const OPEN: [&str; 4] = [
+    "/jeton.v1.DiscoveryService/",
+    "/grpc.health.v1.Health/",
+    "/grpc.reflection.v1.",
+    "/grpc.reflection.v1alpha.",
+];
+const GRPC_STATUS: &str = "grpc-status";
+const GRPC_DETAILS: &str = "grpc-status-details-bin";
+
+/// Makes the door.
+#[derive(Clone)]
+pub struct DoorLayer {
+    authority: Arc<Authority>,
+}
+
+impl DoorLayer {
+    /// For the services of this authority.
+    #[must_use]
+    pub fn new(authority: Arc<Authority>) -> Self {
+        Self { authority }
+    }
+}
+
+impl<S> Layer<S> for DoorLayer {
+    type Service = Door<S>;
+
+    fn layer(&self, inner: S) -> Door<S> {
+        Door { inner, authority: Arc::clone(&self.authority) }
+    }
+}
+
+/// The door in front of a service.
+#[derive(Clone)]
+pub struct Door<S> {
+    inner: S,
+    authority: Arc<Authority>,
+}
+
+impl<S> Service<Request<Body>> for Door<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        // The clone goes on waiting to be ready; the one that is ready serves this call.
+        let waiting = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, waiting);
+        let authority = Arc::clone(&self.authority);
+        Box::pin(async move {
+            let started = Instant::now();
+            let uri = request.uri().clone();
+            let path = uri.path();
+            let response = match admit(&authority, path, request.headers()).await {
+                Ok(credential) => {
+                    if let Some(credential) = credential {
+                        request.extensions_mut().insert(Arc::new(credential));
+                    }
+                    readable(inner.call(request).await?)
+                }
+                Err(error) => Status::from(error).into_http(),
+            };
+            let code = code(response.headers());
+            let seconds = started.elapsed().as_secs_f64();
+            authority.metrics.call(
+                path.trim_start_matches('/'),
+                usize::try_from(i32::from(code)).unwrap_or(2),
+                seconds,
+            );
+            tracing::debug!(rpc.method = path, rpc.code = ?code, rpc.duration_s = seconds, "call");
+            Ok(response)
+        })
+    }
+}
+
+/// The credential of a call that may pass; none where none is needed. The gate comes first: who the
+/// caller is must be judged by a fresh state, too.
+async fn admit(authority: &Authority, path: &str, headers: &HeaderMap) -> Result<Option<Credential>, Error> {
+    if OPEN.iter().any(|open| path.starts_with(open)) {
+        return Ok(None);
+    }
+    let pass = authority.enter().await?;
+    let text = bearer(headers).ok_or(Error::Unauthenticated)?;
+    Credential::check(text, &pass.root, UnixSeconds::new(authority.clock.now_s())).map(Some)
+}
+
+/// The one bearer credential of a call (RFC 6750 section 2.1). Two are none.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let text = values.next()?.to_str().ok()?;
+    if values.next().is_some() {
+        return None;
+    }
+    let (scheme, key) = text.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(key)
+}
+
+/// Turns what tonic says of a message that it could not read into the catalogue's words.
+fn readable(response: Response<Body>) -> Response<Body> {
+    let headers = response.headers();
+    match of_transport(code(headers), headers.contains_key(GRPC_DETAILS)) {
+        Some(status) => status.into_http(),
+        None => response,
+    }
+}
+
+/// The code of a response that ends with its headers; OK for all others.
+fn code(headers: &HeaderMap) -> Code {
+    headers.get(GRPC_STATUS).map_or(Code::Ok, |value| Code::from_bytes(value.as_bytes()))
+}

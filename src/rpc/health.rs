@@ -1,0 +1,61 @@
+//! `grpc.health.v1`: serving while this replica can answer.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tonic_health::{
+    ServingStatus,
+    pb::health_server::HealthServer,
+    server::{HealthReporter, HealthService},
+};
+
+use crate::authority::Authority;
+
+/// How often it looks.
+const LOOK: Duration = Duration::from_millis(250);
+/// The services that clients ask after; the empty name is the server as a whole.
+const SERVICES: [&str; 4] =
+    ["", "jeton.v1.TokenService", "jeton.v1.DiscoveryService", "jeton.v1.AdminService"];
+
+/// The health service, of one state on every listener.
+#[derive(Clone)]
+pub struct Health {
+    reporter: HealthReporter,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self { reporter: HealthReporter::new() }
+    }
+}
+
+impl Health {
+    pub(super) fn service(&self) -> HealthServer<HealthService> {
+        HealthServer::new(HealthService::from_health_reporter(self.reporter.clone()))
+    }
+
+    async fn set(&self, ready: bool) {
+        let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+        for service in SERVICES {
+            self.reporter.set_service_status(service, status).await;
+        }
+    }
+}
+
+/// Keeps the health service true until told to stop; then says that nothing is served.
+pub async fn watch_readiness(health: Health, authority: Arc<Authority>, stop: CancellationToken) {
+    let mut said = None;
+    loop {
+        let ready = authority.readiness().is_ready();
+        if said != Some(ready) {
+            health.set(ready).await;
+            said = Some(ready);
+        }
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = sleep(LOOK) => {}
+        }
+    }
+    health.set(false).await;
+}

@@ -1,0 +1,173 @@
+//! The only server code that knows gRPC: wire ↔ domain, who calls, errors → statuses. A handler
+//! parses, calls and converts; it decides nothing.
+
+mod admin_service;
+mod convert;
+mod discovery_service;
+mod door;
+mod health;
+mod listen;
+mod status;
+mod token_service;
+mod verdict;
+
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tonic::{Extensions, Request, Status, metadata::MetadataMap};
+
+use crate::{
+    authority::{Authority, Caller, Credential, Error},
+    proto::{
+        FILE_DESCRIPTOR_SET,
+        v1::{
+            admin_service_server::AdminServiceServer, discovery_service_server::DiscoveryServiceServer,
+            token_service_server::TokenServiceServer,
+        },
+    },
+    state::Pass,
+};
+
+pub use door::DoorLayer;
+pub use health::{Health, watch_readiness};
+pub use listen::{Serving, serve};
+pub use tonic::service::Routes;
+
+/// Every method that is measured by name: full gRPC paths without the leading slash.
+pub const METHODS: [&str; 15] = [
+    "jeton.v1.TokenService/Issue",
+    "jeton.v1.TokenService/Refresh",
+    "jeton.v1.TokenService/Validate",
+    "jeton.v1.TokenService/BatchValidate",
+    "jeton.v1.TokenService/StreamValidate",
+    "jeton.v1.TokenService/Revoke",
+    "jeton.v1.DiscoveryService/GetJwks",
+    "jeton.v1.DiscoveryService/GetServerInfo",
+    "jeton.v1.AdminService/ListSessions",
+    "jeton.v1.AdminService/ListAuditEvents",
+    "jeton.v1.AdminService/GetPolicy",
+    "jeton.v1.AdminService/ListPolicies",
+    "jeton.v1.AdminService/UpdatePolicy",
+    "jeton.v1.AdminService/DeletePolicy",
+    "grpc.health.v1.Health/Check",
+];
+
+/// A batch of a thousand tokens, each as long as a text may be that is looked at, and room for the
+/// rest of the request. Bytes.
+const TOKEN_MESSAGE_BYTES_MAX: usize = 12 * 1024 * 1024;
+/// No other request has reason to be longer. Bytes.
+const MESSAGE_BYTES_MAX: usize = 256 * 1024;
+
+/// Which door a call came through.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Listener {
+    /// For every service.
+    Public,
+    /// For people and break-glass identities: wide targets are allowed.
+    Admin,
+}
+
+/// What every service of a listener has at hand.
+#[derive(Clone)]
+struct Context {
+    authority: Arc<Authority>,
+    /// Where work that waits for the database goes on, even when the caller has gone away.
+    background: Handle,
+    listener: Listener,
+}
+
+impl Context {
+    /// The gate, then the caller: refuses nothing but a state that cannot be proven fresh, and whoever
+    /// is not a client any more.
+    async fn enter(&self, who: &Who) -> Result<(Pass, Caller), Error> {
+        let pass = self.authority.enter().await?;
+        let caller = self.authority.caller(&pass, &who.credential, &who.trace_id)?;
+        Ok((pass, caller))
+    }
+
+    /// Likewise, and not while the clocks are too far apart.
+    async fn enter_by_the_clock(&self, who: &Who) -> Result<(Pass, Caller), Error> {
+        let pass = self.authority.enter_by_the_clock().await?;
+        let caller = self.authority.caller(&pass, &who.credential, &who.trace_id)?;
+        Ok((pass, caller))
+    }
+
+    /// Runs to its end whatever becomes of the caller: what was sent to the database is not cancelled.
+    async fn detached<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Status> {
+        match self.background.spawn(work).await {
+            Ok(done) => Ok(done?),
+            Err(_) => Err(Error::Internal("a task ended before its answer".to_owned()).into()),
+        }
+    }
+}
+
+/// What a request says of who sent it.
+#[derive(Clone)]
+struct Who {
+    credential: Arc<Credential>,
+    trace_id: String,
+}
+
+impl Who {
+    fn of<T>(request: &Request<T>) -> Result<Self, Status> {
+        Ok(Self { credential: credential(request.extensions())?, trace_id: trace_id(request.metadata()) })
+    }
+}
+
+/// What the door found. Without it, there was no door.
+fn credential(extensions: &Extensions) -> Result<Arc<Credential>, Status> {
+    Ok(extensions.get::<Arc<Credential>>().cloned().ok_or(Error::Unauthenticated)?)
+}
+
+/// The trace id of W3C `traceparent`, or nothing.
+fn trace_id(metadata: &MetadataMap) -> String {
+    let id = metadata
+        .get("traceparent")
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| text.split('-').nth(1));
+    id.filter(|id| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit())).unwrap_or_default().to_owned()
+}
+
+/// The services of a listener.
+#[must_use]
+pub fn routes(
+    authority: &Arc<Authority>,
+    background: &Handle,
+    listener: Listener,
+    health: &Health,
+) -> Routes {
+    let context = Context { authority: Arc::clone(authority), background: background.clone(), listener };
+    let tokens = TokenServiceServer::new(token_service::TokenRpc(context.clone()))
+        .max_decoding_message_size(TOKEN_MESSAGE_BYTES_MAX);
+    let routes = Routes::new(tokens).add_service(health.service());
+    match listener {
+        Listener::Public => routes.add_service(
+            DiscoveryServiceServer::new(discovery_service::DiscoveryRpc(context))
+                .max_decoding_message_size(MESSAGE_BYTES_MAX),
+        ),
+        Listener::Admin => {
+            let admin = AdminServiceServer::new(admin_service::AdminRpc(context))
+                .max_decoding_message_size(MESSAGE_BYTES_MAX);
+            with_reflection(routes.add_service(admin))
+        }
+    }
+}
+
+/// Reflection, of both versions: newer clients speak v1, older ones v1alpha.
+fn with_reflection(routes: Routes) -> Routes {
+    let builder = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    match (builder().build_v1(), builder().build_v1alpha()) {
+        (Ok(v1), Ok(v1alpha)) => routes.add_service(v1).add_service(v1alpha),
+        (Err(error), _) | (_, Err(error)) => {
+            tracing::error!(error = %error, "no reflection: the descriptors that were built in cannot be read");
+            routes
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! The one mapping of errors to statuses (E1): one `ErrorInfo`, `BadRequest` for fields, `RetryInfo`
+//! where a retry helps. One sentence on what is wrong, one on what to do.
+
+use std::{collections::HashMap, time::Duration};
+
+use jiff::Timestamp;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use crate::{
+    authority::{Denied, Error, Invalid, RefreshRefused},
+    token::UnixSeconds,
+};
+
+const DOMAIN: &str = "jeton.v1";
+/// Characters of a message.
+const MESSAGE_CHARS_MAX: usize = 300;
+/// Characters of a caller's text that a message repeats.
+const QUOTED_CHARS_MAX: usize = 64;
+
+/// After a read of the log; the next one is due by then.
+const RETRY_FRESH: Duration = Duration::from_millis(200);
+/// Postgres restarts in seconds.
+const RETRY_STORE: Duration = Duration::from_secs(1);
+/// People mend clocks and keys.
+const RETRY_PEOPLE: Duration = Duration::from_secs(30);
+
+/// A refusal, before it is encoded.
+struct Refusal {
+    code: Code,
+    reason: &'static str,
+    message: String,
+    metadata: Vec<(&'static str, String)>,
+    field: Option<(String, String)>,
+    retry: Option<Duration>,
+}
+
+impl Refusal {
+    fn new(code: Code, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { code, reason, message: message.into(), metadata: Vec::new(), field: None, retry: None }
+    }
+
+    fn with(mut self, key: &'static str, value: impl ToString) -> Self {
+        self.metadata.push((key, value.to_string()));
+        self
+    }
+
+    fn at(mut self, field: impl Into<String>, description: impl Into<String>) -> Self {
+        self.field = Some((field.into(), description.into()));
+        self
+    }
+
+    fn after(mut self, delay: Duration) -> Self {
+        self.retry = Some(delay);
+        self
+    }
+
+    fn into_status(self) -> Status {
+        let metadata: HashMap<String, String> =
+            self.metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        let mut details = ErrorDetails::with_error_info(self.reason, DOMAIN, metadata);
+        if let Some((field, description)) = self.field {
+            details.add_bad_request_violation(field, description);
+        }
+        if self.retry.is_some() {
+            details.set_retry_info(self.retry);
+        }
+        let message: String = self.message.chars().take(MESSAGE_CHARS_MAX).collect();
+        Status::with_error_details(self.code, message, details)
+    }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        let refusal = match error {
+            Error::Invalid(invalid) => of_invalid(invalid),
+            Error::Denied(denied) => of_denied(denied),
+            Error::RefreshRefused(refused) => of_refresh(refused),
+            Error::Unauthenticated => Refusal::new(
+                Code::Unauthenticated,
+                "CALLER_UNAUTHENTICATED",
+                "The caller is not authenticated. Send a valid API key as `authorization: Bearer jtk_...`.",
+            ),
+            Error::TooManyAffected { affected, max } => Refusal::new(
+                Code::FailedPrecondition,
+                "AFFECTED_SESSIONS_EXCEEDED",
+                format!("{affected} live sessions would be hit, {max} are allowed. Raise the limit or narrow the target."),
+            )
+            .with("affectedSessions", affected)
+            .with("maxAffectedSessions", max),
+            Error::EtagMismatch { current } => Refusal::new(
+                Code::Aborted,
+                "ETAG_MISMATCH",
+                "The etag is stale: somebody else has changed this. Read it again and repeat the change.",
+            )
+            .with("currentEtag", current),
+            Error::NotFound { resource_type, name } => Refusal::new(
+                Code::NotFound,
+                "NOT_FOUND",
+                format!("The {resource_type} {} does not exist. Check the name.", quoted(&name)),
+            )
+            .with("resourceType", resource_type)
+            .with("resourceName", name),
+            Error::Overloaded => Refusal::new(
+                Code::ResourceExhausted,
+                "RATE_LIMITED",
+                "Too much is waiting to be written. Try again shortly.",
+            )
+            .after(RETRY_FRESH),
+            Error::Stale { .. }
+            | Error::StoreUnavailable
+            | Error::SigningKeyUnavailable(_)
+            | Error::ClockSkew { .. }
+            | Error::Internal(_) => of_ourselves(error),
+        };
+        refusal.into_status()
+    }
+}
+
+impl From<Invalid> for Status {
+    fn from(invalid: Invalid) -> Self {
+        Error::from(invalid).into()
+    }
+}
+
+fn of_invalid(invalid: Invalid) -> Refusal {
+    let refusal = |reason, message: String| Refusal::new(Code::InvalidArgument, reason, message);
+    match invalid {
+        Invalid::Required { field } => {
+            refusal("FIELD_REQUIRED", format!("The field {field} is required. Set it."))
+                .with("field", &field)
+                .at(field, "required")
+        }
+        Invalid::Field { field, rule } => {
+            refusal("FIELD_INVALID", format!("The field {field} is invalid. It must be: {rule}."))
+                .with("field", &field)
+                .with("rule", &rule)
+                .at(field, rule)
+        }
+        Invalid::TtlExceedsMaximum { audience, requested_s, max_s, likely_milliseconds } => {
+            let hint = if likely_milliseconds { " The value looks like milliseconds." } else { "" };
+            let message = format!(
+                "A TTL of {requested_s} s exceeds the maximum of {max_s} s for audience {}.{hint} Ask for at most {max_s} s.",
+                quoted(&audience)
+            );
+            let refusal = refusal("TTL_EXCEEDS_MAXIMUM", message)
+                .with("audience", audience)
+                .with("requestedTtlSeconds", requested_s)
+                .with("maxTtlSeconds", max_s)
+                .at("ttl", format!("at most {max_s} s"));
+            if likely_milliseconds { refusal.with("likelyUnit", "milliseconds") } else { refusal }
+        }
+        Invalid::TtlTooShort { requested_ms } => {
+            refusal("TTL_TOO_SHORT", format!("A TTL of {requested_ms} ms is too short. Ask for at least 1 s."))
+                .with("requestedTtlMillis", requested_ms)
+                .at("ttl", "at least 1 s")
+        }
+        Invalid::ExpireTimePast { expire_time, server_time } => {
+            let (asked, now) = (rfc3339(expire_time), rfc3339(server_time));
+            refusal(
+                "EXPIRE_TIME_PAST",
+                format!("The expire_time {asked} is not in the future: the server's clock says {now}. Ask for a later one."),
+            )
+            .with("expireTime", asked)
+            .with("serverTime", now)
+            .at("expire_time", "in the future by the server's clock")
+        }
+        Invalid::ClaimReserved { claim } => {
+            refusal("CLAIM_RESERVED", format!("The claim {} is set by the issuer alone. Use another name.", quoted(&claim)))
+                .with("claim", &claim)
+                .at("claims", "no registered or reserved name")
+        }
+        Invalid::ClaimNumberUnsafe { claim } => refusal(
+            "CLAIM_NUMBER_UNSAFE",
+            format!("A number in the claim {} cannot be kept exactly. Send it as a string.", quoted(&claim)),
+        )
+        .with("claim", &claim)
+        .at("claims", "whole numbers within ±(2^53 - 1), no NaN, no infinities"),
+        Invalid::TokenTooLarge { size_bytes, max_size_bytes, largest_claim } => refusal(
+            "TOKEN_TOO_LARGE",
+            format!("The token would take {size_bytes} bytes, at most {max_size_bytes} fit into a header. Shorten its claims."),
+        )
+        .with("sizeBytes", size_bytes)
+        .with("maxSizeBytes", max_size_bytes)
+        .with("largestClaim", largest_claim)
+        .at("claims", format!("a token of at most {max_size_bytes} bytes")),
+        Invalid::BatchTooLarge { size, max_size } => {
+            refusal("BATCH_TOO_LARGE", format!("A batch of {size} is too large. Send at most {max_size} at once."))
+                .with("size", size)
+                .with("maxSize", max_size)
+                .at("requests", format!("at most {max_size}"))
+        }
+        Invalid::PageToken => refusal(
+            "PAGE_TOKEN_INVALID",
+            "The page_token is not of this query. Begin again without one.".to_owned(),
+        )
+        .at("page_token", "from the page before of the same query"),
+        Invalid::Revision => refusal(
+            "REVISION_INVALID",
+            "The revision is malformed or of another log. Use one that a Revoke on this jeton answered.".to_owned(),
+        )
+        .at("min_revision", "a revision of this log"),
+    }
+}
+
+fn of_denied(denied: Denied) -> Refusal {
+    let refusal = |reason, message: String| Refusal::new(Code::PermissionDenied, reason, message);
+    match denied {
+        Denied::Permission(permission) => refusal(
+            "CALLER_FORBIDDEN",
+            format!("The caller lacks {}. Ask an administrator to grant it.", permission.name()),
+        )
+        .with("permission", permission.name()),
+        Denied::Audience(audience) => refusal(
+            "AUDIENCE_NOT_ALLOWED",
+            format!(
+                "The caller is not registered for audience {}. Ask an administrator to add it.",
+                quoted(&audience)
+            ),
+        )
+        .with("audience", audience),
+        Denied::Subject(subject) => refusal(
+            "SUBJECT_NOT_ALLOWED",
+            format!(
+                "The caller is not registered for subject {}. Ask an administrator to add it.",
+                quoted(&subject)
+            ),
+        )
+        .with("subject", subject),
+        Denied::Scope { scope, audience } => {
+            let whose = if audience.is_empty() {
+                "the session's scopes".to_owned()
+            } else {
+                format!("the policy of audience {}", quoted(&audience))
+            };
+            refusal(
+                "SCOPE_NOT_ALLOWED",
+                format!("The scope {} is outside {whose}. Ask for less.", quoted(&scope)),
+            )
+            .with("scope", scope)
+            .with("audience", audience)
+        }
+        Denied::WideRevocation { target_kind } => refusal(
+            "WIDE_REVOCATION_FORBIDDEN",
+            format!("A revocation by {target_kind} is not served on this listener. Use the admin listener."),
+        )
+        .with("targetKind", target_kind),
+    }
+}
+
+fn of_refresh(refused: RefreshRefused) -> Refusal {
+    let refusal = |reason, message: String| Refusal::new(Code::Unauthenticated, reason, message);
+    match refused {
+        RefreshRefused::Invalid => refusal(
+            "REFRESH_TOKEN_INVALID",
+            "This is not a refresh token of this issuer for this caller. Sign in anew.".to_owned(),
+        ),
+        RefreshRefused::Expired { limit, expire_time } => {
+            let end = rfc3339(expire_time);
+            refusal(
+                "REFRESH_TOKEN_EXPIRED",
+                format!("The session passed its {limit} limit at {end}. Sign in anew."),
+            )
+            .with("limit", limit)
+            .with("expireTime", end)
+        }
+        RefreshRefused::Reused { session_id } => refusal(
+            "REFRESH_TOKEN_REUSED",
+            format!("A spent refresh token was presented: session {session_id} is revoked. Sign in anew."),
+        )
+        .with("sessionId", session_id),
+        RefreshRefused::Revoked { session_id, reason } => {
+            refusal("SESSION_REVOKED", format!("The session {session_id} was revoked. Sign in anew."))
+                .with("sessionId", session_id)
+                .with("revocationReason", reason.name())
+        }
+    }
+}
+
+fn of_ourselves(error: Error) -> Refusal {
+    let unavailable = |reason, message: String| Refusal::new(Code::Unavailable, reason, message);
+    match error {
+        Error::Stale { age_ms } => unavailable(
+            "REVOCATION_STATE_STALE",
+            format!("This replica last read the log {age_ms} ms ago and refuses to guess. Try again, or another replica."),
+        )
+        .with("ageMillis", age_ms)
+        .after(RETRY_FRESH),
+        Error::StoreUnavailable => unavailable(
+            "STORE_UNAVAILABLE",
+            "The database is out of reach. Try again shortly: a repeated revocation is safe.".to_owned(),
+        )
+        .after(RETRY_STORE),
+        Error::SigningKeyUnavailable(algorithm) => unavailable(
+            "SIGNING_KEY_UNAVAILABLE",
+            format!("No {} key may sign now. An operator must see to the keys.", algorithm.as_str()),
+        )
+        .with("algorithm", algorithm.as_str())
+        .after(RETRY_PEOPLE),
+        Error::ClockSkew { offset_ms } => unavailable(
+            "CLOCK_SKEW",
+            format!("Server and database clocks are {offset_ms} ms apart. An operator must see to the clocks."),
+        )
+        .with("offsetMillis", offset_ms)
+        .after(RETRY_PEOPLE),
+        other => {
+            // Logged here and nowhere else: the caller is told nothing of it.
+            tracing::error!(error = %other, "a defect");
+            Refusal::new(Code::Internal, "INTERNAL", "A defect on our side. Report it with the time of the call.")
+        }
+    }
+}
+
+/// What tonic says of a message that it could not read, in the words of the catalogue. A status with
+/// details is ours already.
+#[must_use]
+pub(super) fn of_transport(code: Code, has_details: bool) -> Option<Status> {
+    let unreadable = || Invalid::field("message", "a well-formed protobuf message of this method");
+    match code {
+        Code::Internal if !has_details => Some(unreadable().into()),
+        Code::OutOfRange if !has_details => {
+            Some(Invalid::field("message", "no longer than the server's limit for this method").into())
+        }
+        _ => None,
+    }
+}
+
+/// A caller's text in a message: short, and one line whatever is in it.
+fn quoted(text: &str) -> String {
+    let short: String = text.chars().take(QUOTED_CHARS_MAX).collect();
+    format!("{short:?}")
+}
+
+fn rfc3339(time: UnixSeconds) -> String {
+    Timestamp::from(time).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn e1_a_message_is_at_most_300_characters_and_one_line() {
+        let status = Status::from(Error::from(Denied::Audience("\n\u{1F600}".repeat(500))));
+        assert!(status.message().chars().count() <= MESSAGE_CHARS_MAX);
+        assert!(!status.message().contains('\n'));
+    }
+
+    #[test]
+    fn e1_a_defect_tells_the_caller_nothing() {
+        let status = Status::from(Error::Internal("select secret".to_owned()));
+        assert_eq!(status.code(), Code::Internal);
+        assert!(!status.message().contains("secret"));
+        assert!(status.get_details_error_info().is_some_and(|info| info.reason == "INTERNAL"));
+    }
+}

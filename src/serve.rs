@@ -1,0 +1,212 @@
+//! The server: a function of listeners and a shutdown.
+
+use std::{num::NonZero, path::PathBuf, sync::Arc, thread::available_parallelism, time::Duration};
+
+use anyhow::Context;
+use serde::Serialize;
+use tokio::{net::TcpListener, runtime::Handle, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    authority::Authority,
+    clock::Clock,
+    http::{OpsState, serve_ops},
+    observe::{self, Exporter, Metrics},
+    replica::{Barrier, Feed, Flusher, Housekeeping, Keys, Loader},
+    rpc::{self, DoorLayer, Health, Listener, METHODS, watch_readiness},
+    state::{Status, VerifiedCache},
+    store::Store,
+    token::MasterKey,
+};
+
+/// How long calls in flight, streams among them, may take to end.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// The sockets to serve on.
+pub struct Listeners {
+    /// For every service.
+    pub public: TcpListener,
+    /// For people.
+    pub admin: TcpListener,
+    /// For probes.
+    pub ops: TcpListener,
+}
+
+/// What a server is.
+pub struct Settings {
+    /// Where everything is kept.
+    pub database_url: String,
+    /// Opens the keys.
+    pub master_key: MasterKey,
+    /// `iss` of every token; by default where the public listener is.
+    pub issuer: Option<String>,
+    /// Shown to operators.
+    pub replica: String,
+    /// Written whole once every listener answers.
+    pub ready_file: Option<PathBuf>,
+    /// The clocks.
+    pub clock: Clock,
+    /// Services beside jeton's own on the public listener, behind the same door.
+    pub beside: fn(rpc::Routes) -> rpc::Routes,
+}
+
+/// What the ready file says.
+#[derive(Debug, Serialize)]
+struct Ready {
+    public: String,
+    admin: String,
+    ops: String,
+    issuer: String,
+    replica: String,
+    pid: u32,
+}
+
+/// Serves until told to stop, then drains: what was called is answered.
+pub async fn serve(listeners: Listeners, settings: Settings, stop: CancellationToken) -> anyhow::Result<()> {
+    let ready = Ready {
+        public: listeners.public.local_addr()?.to_string(),
+        admin: listeners.admin.local_addr()?.to_string(),
+        ops: listeners.ops.local_addr()?.to_string(),
+        issuer: settings.issuer.clone().map_or_else(
+            || Ok(format!("http://{}", listeners.public.local_addr()?)),
+            Ok::<_, anyhow::Error>,
+        )?,
+        replica: settings.replica.clone(),
+        pid: std::process::id(),
+    };
+    let exporter = observe::exporter().context("the metrics cannot be set up")?;
+    let ready_file = settings.ready_file.clone();
+    let beside = settings.beside;
+    let tasks = CancellationToken::new();
+    let (authority, behind) = Box::pin(start(settings, ready.issuer.clone(), &tasks)).await?;
+    let serving = open(listeners, &authority, beside, exporter, &stop)?;
+    if let Some(file) = &ready_file {
+        write_ready(file, &ready).with_context(|| format!("{} cannot be written", file.display()))?;
+    }
+    tracing::info!(
+        jeton.public = ready.public,
+        jeton.admin = ready.admin,
+        jeton.ops = ready.ops,
+        jeton.issuer = ready.issuer,
+        "serving"
+    );
+
+    stop.cancelled().await;
+    tracing::info!("draining");
+    if timeout(DRAIN, serving.ended()).await.is_err() {
+        tracing::warn!("calls were still in flight when the time to drain had passed");
+    }
+    if let Some(file) = &ready_file {
+        // Gone already, or not ours to remove: either way nobody is told that we are ready.
+        let _ = std::fs::remove_file(file);
+    }
+    let store = authority.store.clone();
+    tasks.cancel();
+    for task in behind {
+        // Ended by the token; a panic was logged where it happened.
+        let _ended = task.await;
+    }
+    store.close().await;
+    tracing::info!("ended");
+    Ok(())
+}
+
+type Task = tokio::task::JoinHandle<()>;
+
+/// The authority, with the tasks behind it. Refuses what it cannot serve before it writes anything.
+async fn start(
+    settings: Settings,
+    issuer: String,
+    tasks: &CancellationToken,
+) -> anyhow::Result<(Arc<Authority>, Vec<Task>)> {
+    let clock = Arc::new(settings.clock);
+    let store = Store::new(&settings.database_url)?;
+    store.check_schema().await?;
+    let keys = Keys::new(settings.master_key, Arc::clone(&clock));
+    // Opens every key: a wrong master key ends here, with nothing written.
+    keys.ring(&store).await?;
+    store.make_partitions(clock.now()).await?;
+    keys.ensure(&store).await?;
+    let metrics = Metrics::register(&METHODS, &Status::ALL.map(Status::name));
+    let loader = Loader::new(store.clone(), keys.clone(), Arc::clone(&clock));
+    let (feed, handle, roots) =
+        Feed::start(store.clone(), loader, Arc::clone(&clock), Arc::clone(&metrics)).await?;
+    let (flusher, _flushing) = Flusher::start(store.clone(), handle.clone());
+    let housekeeping = Housekeeping {
+        store: store.clone(),
+        roots: Arc::clone(&roots),
+        clock: Arc::clone(&clock),
+        metrics: Arc::clone(&metrics),
+    };
+    let behind = vec![tokio::spawn(feed.run(tasks.clone())), tokio::spawn(housekeeping.run(tasks.clone()))];
+    let authority = Authority {
+        issuer,
+        barrier: Barrier::new(handle.clone(), settings.replica.clone()),
+        replica: settings.replica,
+        clock,
+        roots,
+        feed: handle,
+        flusher,
+        store,
+        keys,
+        cache: VerifiedCache::default(),
+        metrics,
+    };
+    Ok((Arc::new(authority), behind))
+}
+
+/// Everything that serves.
+struct Open {
+    rpc: [rpc::Serving; 2],
+    ops: Task,
+    health: Task,
+}
+
+impl Open {
+    async fn ended(self) {
+        let [public, admin] = self.rpc;
+        public.ended().await;
+        admin.ended().await;
+        for task in [self.ops, self.health] {
+            let _ended = task.await;
+        }
+    }
+}
+
+fn open(
+    listeners: Listeners,
+    authority: &Arc<Authority>,
+    beside: fn(rpc::Routes) -> rpc::Routes,
+    exporter: Exporter,
+    stop: &CancellationToken,
+) -> anyhow::Result<Open> {
+    let background = Handle::current();
+    let health = Health::default();
+    let door = DoorLayer::new(Arc::clone(authority));
+    let public = beside(rpc::routes(authority, &background, Listener::Public, &health));
+    let admin = rpc::routes(authority, &background, Listener::Admin, &health);
+    let threads = available_parallelism().unwrap_or(NonZero::<usize>::MIN);
+    let rpc = [
+        rpc::serve("public", listeners.public, &public, &door, threads, stop)?,
+        // People do not need every core.
+        rpc::serve("admin", listeners.admin, &admin, &door, NonZero::<usize>::MIN, stop)?,
+    ];
+    let state = OpsState { authority: Arc::clone(authority), exporter, draining: stop.clone() };
+    let ops_stop = stop.clone();
+    let ops = tokio::spawn(async move {
+        if let Err(error) = serve_ops(listeners.ops, state, ops_stop).await {
+            tracing::error!(error = %error, "the ops listener ended");
+        }
+    });
+    let health = tokio::spawn(watch_readiness(health, Arc::clone(authority), stop.clone()));
+    Ok(Open { rpc, ops, health })
+}
+
+/// Written beside and renamed: whoever sees the file sees all of it.
+fn write_ready(file: &std::path::Path, ready: &Ready) -> anyhow::Result<()> {
+    let mut beside = file.as_os_str().to_owned();
+    beside.push(".new");
+    std::fs::write(&beside, serde_json::to_vec_pretty(ready)?)?;
+    std::fs::rename(&beside, file)?;
+    Ok(())
+}

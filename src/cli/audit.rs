@@ -1,0 +1,103 @@
+//! `jeton audit`: what happened, and who did it.
+
+use super::{
+    Cli,
+    connect::{self, Identity, Listener},
+    exit::{Exit, Failure},
+    output,
+    session::page_size,
+    time,
+};
+use crate::proto::v1::{
+    AuditEvent, ListAuditEventsRequest, ListAuditEventsResponse, RevocationReason,
+    admin_service_client::AdminServiceClient,
+};
+
+/// The verbs.
+#[derive(Debug, clap::Subcommand)]
+pub enum AuditCommand {
+    /// List events, newest first; all that is asked for must hold
+    List(ListArgs),
+}
+
+/// Flags of `list`.
+#[derive(Debug, clap::Args)]
+pub struct ListArgs {
+    /// Of this subject
+    #[arg(long)]
+    subject: Option<String>,
+    /// Of this token
+    #[arg(long)]
+    jti: Option<String>,
+    /// Of this session
+    #[arg(long, value_name = "ID")]
+    session: Option<String>,
+    /// By this caller
+    #[arg(long, value_name = "CLIENT")]
+    actor: Option<String>,
+    /// From here on: 2h, or an RFC 3339 time
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+}
+
+/// Runs one of the verbs.
+pub async fn run(cli: &Cli<'_>, command: AuditCommand) -> Result<Exit, Failure> {
+    let AuditCommand::List(args) = command;
+    let as_json = cli.output.wants_json()?;
+    let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
+    let start = args.since.as_deref().map(|since| time::parse_since(since, (cli.env.now)())).transpose();
+    let start = start.map_err(|error| Failure::Usage(format!("--since: {error}.")))?;
+    let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
+    let mut client = AdminServiceClient::new(connection.channel());
+    let mut all = ListAuditEventsResponse::default();
+    loop {
+        let request = ListAuditEventsRequest {
+            subject: args.subject.clone().unwrap_or_default(),
+            jti: args.jti.clone().unwrap_or_default(),
+            session_id: args.session.clone().unwrap_or_default(),
+            actor: args.actor.clone().unwrap_or_default(),
+            start_time: start.map(time::to_wire_timestamp),
+            end_time: None,
+            page_size: page_size(limit, all.audit_events.len()),
+            page_token: all.next_page_token,
+        };
+        let page = connection.call(client.list_audit_events(connection.request(request))).await?;
+        all.audit_events.extend(page.audit_events);
+        all.next_page_token = page.next_page_token;
+        if all.next_page_token.is_empty() || all.audit_events.len() >= limit {
+            break;
+        }
+    }
+    if as_json {
+        cli.output.json(&all, false)?;
+    } else {
+        let rows = all.audit_events.iter().map(row).collect();
+        let header =
+            ["TIME", "ACTOR", "ACTION", "OUTCOME", "SUBJECT", "JTI", "SESSION", "CLIENT", "REASON", "NOTE"];
+        output::table(&header, rows)?;
+        if !all.next_page_token.is_empty() {
+            output::talk("There are more. Give a larger --limit.");
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn row(event: &AuditEvent) -> Vec<String> {
+    let reason = event.reason();
+    let reason = if reason == RevocationReason::Unspecified { "" } else { reason.as_str_name() };
+    vec![
+        time::show(event.event_time.as_ref()),
+        event.actor.clone(),
+        event.action.clone(),
+        event.outcome.clone(),
+        event.subject.clone(),
+        event.jti.clone(),
+        event.session_id.clone(),
+        event.client_id.clone(),
+        reason.trim_start_matches("REVOCATION_REASON_").to_owned(),
+        event.note.clone(),
+    ]
+}

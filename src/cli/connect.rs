@@ -1,0 +1,305 @@
+//! Which server, with which credential: flags, then the context, then what `jeton dev` left in `./.jeton`.
+
+use std::{collections::HashMap, fs, future::Future, path::PathBuf, sync::Once, time::Duration};
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use tonic::{
+    Code, Request, Response, Status,
+    metadata::{Ascii, MetadataValue},
+    transport::{Channel, Endpoint},
+};
+
+use super::{
+    Cli, context,
+    exit::{Exit, Failure},
+    output, token_input,
+};
+
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Whom the command line is to a server that `jeton dev` started.
+const DEV_CLIENT: &str = "dev-admin";
+
+/// Which of a server's listeners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listener {
+    /// Every service's.
+    Public,
+    /// For people, and for wide targets.
+    Admin,
+}
+
+/// Whether the call says who is calling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// It does; no credential is an error.
+    Required,
+    /// Public facts: no credential is sent.
+    Anonymous,
+}
+
+/// A channel with what every request on it carries.
+#[derive(Debug)]
+pub struct Connection {
+    channel: Channel,
+    authorization: Option<MetadataValue<Ascii>>,
+    timeout: Duration,
+}
+
+impl Connection {
+    /// The channel, for a generated client.
+    #[must_use]
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    /// The same with another deadline.
+    #[must_use]
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// A request with credential and deadline.
+    pub fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.set_timeout(self.timeout);
+        if let Some(value) = &self.authorization {
+            request.metadata_mut().insert("authorization", value.clone());
+        }
+        request
+    }
+
+    /// Waits for an answer, no longer than the deadline: a server that hangs does not hold a script.
+    pub async fn call<T>(
+        &self,
+        answer: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<T, Failure> {
+        let late = || {
+            let waited = self.timeout.as_secs_f64();
+            Status::deadline_exceeded(format!(
+                "No answer within {waited} s. Try again, or give more with --timeout."
+            ))
+        };
+        match tokio::time::timeout(self.timeout, answer).await {
+            Ok(Ok(response)) => Ok(response.into_inner()),
+            // Either side's transport may watch the same deadline and come first, with words that help nobody.
+            Ok(Err(status)) if is_bare_timeout(&status) => Err(late().into()),
+            Ok(Err(status)) => Err(status.into()),
+            Err(_) => Err(late().into()),
+        }
+    }
+}
+
+/// A deadline that a transport enforced: a refusal of the server's carries details.
+fn is_bare_timeout(status: &Status) -> bool {
+    matches!(status.code(), Code::Cancelled | Code::DeadlineExceeded) && status.details().is_empty()
+}
+
+/// The API key of a source, and where that source may send it.
+enum Credential {
+    Key(SecretString),
+    File(PathBuf),
+}
+
+/// What one source (a context, or `dev.json`) knows of a deployment.
+#[derive(Default)]
+struct Source {
+    public: Option<String>,
+    admin: Option<String>,
+    credential: Option<Credential>,
+    /// Everywhere else that the credential is good for.
+    also: Vec<String>,
+}
+
+/// Connects to a listener.
+pub async fn open(cli: &Cli<'_>, listener: Listener, identity: Identity) -> Result<Connection, Failure> {
+    let source = source(cli)?;
+    let (flag, known, name) = match listener {
+        Listener::Public => (&cli.globals.endpoint, &source.public, "--endpoint"),
+        Listener::Admin => (&cli.globals.admin_endpoint, &source.admin, "--admin-endpoint"),
+    };
+    let Some(given) = flag.as_ref().or(known.as_ref()) else {
+        return Err(Failure::Usage(format!(
+            "no server is known for this verb. Give {name}, add a context, or start `jeton dev` in this directory."
+        )));
+    };
+    let url = url(given)?;
+    let authorization = match identity {
+        Identity::Required => Some(authorization(cli, &source, &url)?),
+        Identity::Anonymous => None,
+    };
+    let timeout = timeout(cli);
+    arm_interrupt();
+    let channel = dial(&url, timeout).await?;
+    Ok(Connection { channel, authorization, timeout })
+}
+
+/// The deadline of one call.
+#[must_use]
+pub fn timeout(cli: &Cli<'_>) -> Duration {
+    cli.globals.timeout.and_then(|asked| asked.try_into().ok()).unwrap_or(DEFAULT_TIMEOUT)
+}
+
+async fn dial(url: &str, timeout: Duration) -> Result<Channel, Failure> {
+    let endpoint = Endpoint::from_shared(url.to_owned())
+        .map_err(|error| Failure::Usage(format!("{url} is no endpoint: {error}. Write http://host:port.")))?;
+    let unreachable = |cause: String| {
+        Failure::Unreachable(format!(
+            "cannot reach {url}: {cause}. Is the server running, and the address right?"
+        ))
+    };
+    match tokio::time::timeout(timeout, endpoint.connect()).await {
+        Ok(Ok(channel)) => Ok(channel),
+        Ok(Err(error)) => Err(unreachable(root_cause(&error))),
+        Err(_) => Err(unreachable(format!("no connection within {} s", timeout.as_secs_f64()))),
+    }
+}
+
+/// `transport error` says nothing; the end of the chain does.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    output::escape(&cause.to_string())
+}
+
+/// A full URL: a bare `host:port` is what ready files and people write.
+fn url(given: &str) -> Result<String, Failure> {
+    // The place for TLS: from here on only the channel needs to know.
+    if given.starts_with("https://") {
+        return Err(Failure::Usage(format!(
+            "{given} asks for TLS, which the command line does not speak yet. Use an http:// endpoint on a trusted network."
+        )));
+    }
+    let url = if given.contains("://") { given.to_owned() } else { format!("http://{given}") };
+    Ok(url.trim_end_matches('/').to_owned())
+}
+
+fn source(cli: &Cli<'_>) -> Result<Source, Failure> {
+    if let Some(chosen) = context::chosen(cli)? {
+        return Ok(Source {
+            public: chosen.endpoint,
+            admin: chosen.admin_endpoint,
+            credential: chosen.api_key_file.map(Credential::File),
+            also: Vec::new(),
+        });
+    }
+    dev_source(cli)
+}
+
+/// What `jeton dev` writes, as far as a client needs it.
+#[derive(Deserialize)]
+struct DevFile {
+    public: String,
+    admin: String,
+    #[serde(default)]
+    servers: Vec<DevServer>,
+    #[serde(default)]
+    clients: HashMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct DevServer {
+    public: String,
+    admin: String,
+}
+
+fn dev_source(cli: &Cli<'_>) -> Result<Source, Failure> {
+    let path = cli.env.current_dir.join(".jeton").join("dev.json");
+    let Ok(text) = fs::read_to_string(&path) else { return Ok(Source::default()) };
+    let mut dev: DevFile = serde_json::from_str(&text).map_err(|error| {
+        Failure::Usage(format!("{} is not what `jeton dev` writes: {error}. Start it again.", path.display()))
+    })?;
+    Ok(Source {
+        public: Some(dev.public),
+        admin: Some(dev.admin),
+        credential: dev.clients.remove(DEV_CLIENT).map(|key| Credential::Key(key.into())),
+        also: dev.servers.into_iter().flat_map(|server| [server.public, server.admin]).collect(),
+    })
+}
+
+fn authorization(cli: &Cli<'_>, source: &Source, url: &str) -> Result<MetadataValue<Ascii>, Failure> {
+    let from_source = || {
+        let own = [&source.public, &source.admin].into_iter().flatten().chain(&source.also);
+        // A credential goes where it was given for, and nowhere else: a mistyped --endpoint must not collect it.
+        let is_for_url = own.filter_map(|known| self::url(known).ok()).any(|known| known == url);
+        source.credential.as_ref().filter(|_| is_for_url)
+    };
+    let key = match (&cli.globals.api_key_file, from_source()) {
+        (Some(path), _) | (None, Some(Credential::File(path))) => token_input::from_file(path)?,
+        (None, Some(Credential::Key(key))) => key.clone(),
+        (None, None) => {
+            return Err(Failure::Usage(format!(
+                "no credential is known for {url}. Give --api-key-file, or add a context with one."
+            )));
+        }
+    };
+    let header = format!("Bearer {}", key.expose_secret());
+    let mut value = MetadataValue::try_from(header).map_err(|_| {
+        Failure::Usage("the API key holds characters that no key has. Check the file.".into())
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// From the first call on, Ctrl-C ends the program with its own exit code. Before it, nothing was sent, and a prompt
+/// puts the terminal back by itself.
+fn arm_interrupt() {
+    static ARMED: Once = Once::new();
+    ARMED.call_once(|| {
+        tokio::spawn(async {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                output::talk("interrupted. What was sent may have taken effect: look, or run it again.");
+                std::process::exit(i32::from(Exit::Interrupted.code()));
+            }
+        });
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::cli::{Color, Environment, GlobalArgs, output::Output};
+
+    #[test]
+    fn a_credential_goes_where_it_was_given_for_and_nowhere_else() {
+        let globals = GlobalArgs {
+            context: None,
+            endpoint: None,
+            admin_endpoint: None,
+            api_key_file: None,
+            output: None,
+            timeout: None,
+            no_input: true,
+            color: Color::Never,
+        };
+        let env = Environment {
+            home: None,
+            xdg_config_home: None,
+            no_color: true,
+            current_dir: PathBuf::new(),
+            now: || Timestamp::UNIX_EPOCH,
+        };
+        let cli = Cli { globals: &globals, env: &env, output: Output::new(None, Color::Never, true) };
+        let source = Source {
+            public: Some("127.0.0.1:7070".into()),
+            credential: Some(Credential::Key("jtk_x".into())),
+            also: vec!["127.0.0.1:7080".into()],
+            ..Source::default()
+        };
+        let sent = |url| authorization(&cli, &source, url).is_ok();
+        assert!(sent("http://127.0.0.1:7070"));
+        assert!(sent("http://127.0.0.1:7080"));
+        assert!(!sent("http://127.0.0.1:7090"));
+    }
+
+    #[test]
+    fn an_address_becomes_a_url_and_tls_is_refused() {
+        assert_eq!(url("127.0.0.1:7070").ok().as_deref(), Some("http://127.0.0.1:7070"));
+        assert_eq!(url("http://jeton:7070/").ok().as_deref(), Some("http://jeton:7070"));
+        assert!(matches!(url("https://jeton"), Err(Failure::Usage(_))));
+    }
+}

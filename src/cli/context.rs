@@ -1,0 +1,268 @@
+//! `jeton context`: named deployments in `contexts.toml`. It names the file that holds a credential, never the
+//! credential.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, OpenOptions},
+    io::{ErrorKind, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Cli,
+    exit::{Exit, Failure},
+    json, output,
+};
+
+/// The verbs.
+#[derive(Debug, clap::Subcommand)]
+pub enum ContextCommand {
+    /// Keep --endpoint, --admin-endpoint and --api-key-file under a name
+    Add {
+        /// Its name
+        name: String,
+    },
+    /// Use this one from now on
+    Use {
+        /// Its name
+        name: String,
+    },
+    /// List them
+    List,
+    /// Forget one
+    Remove {
+        /// Its name
+        name: String,
+    },
+}
+
+/// One deployment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Context {
+    /// The public listener.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// The admin listener.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin_endpoint: Option<String>,
+    /// Where the API key is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_key_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Contexts {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    current: Option<String>,
+    #[serde(default, rename = "context")]
+    contexts: BTreeMap<String, Context>,
+}
+
+/// The context to use: the one named, else the current one, else none.
+pub fn chosen(cli: &Cli<'_>) -> Result<Option<Context>, Failure> {
+    let named = cli.globals.context.as_deref();
+    let mut all = match (path(cli), named) {
+        (Ok(path), _) => load(&path)?,
+        (Err(_), None) => return Ok(None),
+        (Err(failure), Some(_)) => return Err(failure),
+    };
+    let Some(name) = named.map(str::to_owned).or(all.current) else { return Ok(None) };
+    all.contexts.remove(&name).map(Some).ok_or_else(|| unknown(&name))
+}
+
+/// Runs one of the verbs.
+pub fn run(cli: &Cli<'_>, command: ContextCommand) -> Result<Exit, Failure> {
+    let path = path(cli)?;
+    let mut all = load(&path)?;
+    match command {
+        ContextCommand::Add { name } => {
+            let context = given(cli)?;
+            all.contexts.insert(name.clone(), context);
+            save(&path, &all)?;
+            output::talk(&format!(
+                "added {name}. Use it with `jeton context use {name}`, or --context {name}."
+            ));
+        }
+        ContextCommand::Use { name } => {
+            if !all.contexts.contains_key(&name) {
+                return Err(unknown(&name));
+            }
+            all.current = Some(name.clone());
+            save(&path, &all)?;
+            output::talk(&format!("using {name}."));
+        }
+        ContextCommand::List => list(cli, &all)?,
+        ContextCommand::Remove { name } => {
+            all.contexts.remove(&name).ok_or_else(|| unknown(&name))?;
+            if all.current.as_ref() == Some(&name) {
+                all.current = None;
+            }
+            save(&path, &all)?;
+            output::talk(&format!("removed {name}. The file with its API key is untouched."));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn given(cli: &Cli<'_>) -> Result<Context, Failure> {
+    let globals = cli.globals;
+    if globals.endpoint.is_none() && globals.admin_endpoint.is_none() {
+        return Err(Failure::Usage(
+            "a context needs a server. Give --endpoint, --admin-endpoint or both.".into(),
+        ));
+    }
+    Ok(Context {
+        endpoint: globals.endpoint.clone(),
+        admin_endpoint: globals.admin_endpoint.clone(),
+        // The next call may come from another directory.
+        api_key_file: globals.api_key_file.as_ref().map(|file| cli.env.current_dir.join(file)),
+    })
+}
+
+fn list(cli: &Cli<'_>, all: &Contexts) -> Result<(), Failure> {
+    if cli.output.wants_json()? {
+        let contexts: Vec<_> = all
+            .contexts
+            .iter()
+            .map(|(name, context)| {
+                serde_json::json!({
+                    "name": name,
+                    "current": all.current.as_ref() == Some(name),
+                    "endpoint": context.endpoint,
+                    "adminEndpoint": context.admin_endpoint,
+                    "apiKeyFile": context.api_key_file,
+                })
+            })
+            .collect();
+        return output::data(&json::of_own(&serde_json::json!({ "contexts": contexts }))?);
+    }
+    let row = |(name, context): (&String, &Context)| {
+        let current = if all.current.as_ref() == Some(name) { "*" } else { "-" };
+        let file = context.api_key_file.as_ref().map(|file| file.display().to_string());
+        vec![
+            current.to_owned(),
+            name.clone(),
+            context.endpoint.clone().unwrap_or_default(),
+            context.admin_endpoint.clone().unwrap_or_default(),
+            file.unwrap_or_default(),
+        ]
+    };
+    let rows = all.contexts.iter().map(row).collect();
+    output::table(&["", "NAME", "ENDPOINT", "ADMIN ENDPOINT", "API KEY FILE"], rows)
+}
+
+fn unknown(name: &str) -> Failure {
+    Failure::Usage(format!("there is no context {name:?}. `jeton context list` shows those that there are."))
+}
+
+fn path(cli: &Cli<'_>) -> Result<PathBuf, Failure> {
+    // The base directory specification: a relative path there is to be ignored.
+    let base = cli.env.xdg_config_home.clone().filter(|path| path.is_absolute());
+    let base = base.or_else(|| cli.env.home.as_ref().map(|home| home.join(".config")));
+    let base = base.ok_or_else(|| {
+        Failure::Usage("contexts need a home directory. Set HOME or XDG_CONFIG_HOME.".into())
+    })?;
+    Ok(base.join("jeton").join("contexts.toml"))
+}
+
+fn load(path: &Path) -> Result<Contexts, Failure> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Contexts::default()),
+        Err(error) => return Err(Failure::Local(format!("cannot read {}: {error}.", path.display()))),
+    };
+    toml::from_str(&text).map_err(|error| {
+        Failure::Usage(format!(
+            "{} is malformed: {}. Mend it, or remove it.",
+            path.display(),
+            error.message()
+        ))
+    })
+}
+
+/// Whole or not at all, and for this user alone.
+fn save(path: &Path, all: &Contexts) -> Result<(), Failure> {
+    let text = toml::to_string(all)
+        .map_err(|error| Failure::Local(format!("cannot write the contexts: {error}.")))?;
+    write_private(path, text.as_bytes())
+}
+
+/// Writes a file that only its owner can read, whole: through a temporary one beside it and a rename.
+pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let temporary = temporary(path);
+    let write = || {
+        let mut file = create_private(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    };
+    write().map_err(|error| {
+        // What is left of it may hold a secret; that it is gone already is no error.
+        let _gone = fs::remove_file(&temporary);
+        cannot_write(path, &error)
+    })
+}
+
+/// Makes sure that [`write_private`] will find a directory that it may write to.
+pub fn check_writable(path: &Path) -> Result<(), Failure> {
+    let temporary = temporary(path);
+    if path.is_dir() {
+        return Err(cannot_write(path, &ErrorKind::IsADirectory.into()));
+    }
+    create_private(&temporary)
+        .and_then(|_| fs::remove_file(&temporary))
+        .map_err(|error| cannot_write(path, &error))
+}
+
+fn create_private(path: &Path) -> std::io::Result<File> {
+    if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    }
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+fn temporary(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(format!(".{}.tmp", std::process::id()));
+    path.with_file_name(name)
+}
+
+fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::Local(format!("cannot write {}: {error}.", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn the_file_comes_back_as_it_was_and_is_private() -> Result<(), Box<dyn std::error::Error>> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("jeton").join("contexts.toml");
+        let context = Context {
+            endpoint: Some("http://a:1".into()),
+            admin_endpoint: None,
+            api_key_file: Some("/keys/a".into()),
+        };
+        let all = Contexts { current: Some("prod".into()), contexts: [("prod".to_owned(), context)].into() };
+        assert!(save(&path, &all).is_ok());
+        assert!(matches!(load(&path), Ok(read) if read == all));
+        assert_eq!(fs::metadata(&path)?.permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(path.parent().unwrap_or(&path))?.count(), 1, "no temporary file is left");
+        Ok(())
+    }
+
+    #[test]
+    fn no_file_means_no_contexts() {
+        assert!(
+            matches!(load(Path::new("/nonexistent/contexts.toml")), Ok(all) if all == Contexts::default())
+        );
+    }
+}

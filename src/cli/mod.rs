@@ -1,0 +1,153 @@
+//! The client verbs: one file each. They speak gRPC and can do nothing that a user's own client cannot; flags,
+//! files, exit codes and JSON are relied upon by scripts.
+
+mod audit;
+mod connect;
+mod context;
+mod credential;
+mod doctor;
+mod exit;
+mod inspect;
+mod issue;
+mod json;
+mod output;
+mod policy;
+mod policy_set;
+mod refresh;
+mod revoke;
+mod revoke_report;
+mod session;
+mod time;
+mod token_input;
+mod validate;
+
+use std::path::PathBuf;
+
+use jiff::{SignedDuration, Timestamp};
+
+use self::output::Output;
+pub use self::{
+    exit::{Exit, Failure},
+    output::{Color, Format},
+};
+
+/// Flags that every client verb takes.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Global options")]
+pub struct GlobalArgs {
+    /// The context to use; without one, ./.jeton/dev.json where it exists
+    #[arg(long, global = true, env = "JETON_CONTEXT", value_name = "NAME")]
+    pub context: Option<String>,
+    /// The public listener: http://host:port
+    #[arg(long, global = true, env = "JETON_ENDPOINT", value_name = "URL")]
+    pub endpoint: Option<String>,
+    /// The admin listener: http://host:port
+    #[arg(long, global = true, env = "JETON_ADMIN_ENDPOINT", value_name = "URL")]
+    pub admin_endpoint: Option<String>,
+    /// The file that holds the API key
+    #[arg(long, global = true, env = "JETON_API_KEY_FILE", value_name = "FILE")]
+    pub api_key_file: Option<PathBuf>,
+    /// The form of the answer; table unless the verb says otherwise
+    #[arg(long, global = true, value_name = "FORMAT")]
+    pub output: Option<Format>,
+    /// The longest wait for an answer [default: 10s]
+    #[arg(long, global = true, value_name = "DURATION", value_parser = time::parse_duration)]
+    pub timeout: Option<SignedDuration>,
+    /// Never ask; fail instead
+    #[arg(long, global = true)]
+    pub no_input: bool,
+    /// Colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: Color,
+}
+
+/// What the process knows of its surroundings. The verbs ask nothing else.
+#[derive(Debug)]
+pub struct Environment {
+    /// `HOME`.
+    pub home: Option<PathBuf>,
+    /// `XDG_CONFIG_HOME`.
+    pub xdg_config_home: Option<PathBuf>,
+    /// Whether `NO_COLOR` is set and not empty.
+    pub no_color: bool,
+    /// Where `.jeton/dev.json` is looked for.
+    pub current_dir: PathBuf,
+    /// The wall clock.
+    pub now: fn() -> Timestamp,
+}
+
+/// The client verbs.
+#[derive(Debug, clap::Subcommand)]
+pub enum ClientCommand {
+    /// Mint a token
+    Issue(issue::IssueArgs),
+    /// Spend a refresh token for its successor and a new access token
+    Refresh(refresh::RefreshArgs),
+    /// Judge a token; exit 3 unless it is ACTIVE
+    Validate(validate::ValidateArgs),
+    /// Say what a token says, offline
+    Inspect(inspect::InspectArgs),
+    /// Revoke a token, a session, or all of a subject, client or key
+    Revoke(revoke::RevokeArgs),
+    /// Sessions
+    #[command(subcommand)]
+    Session(session::SessionCommand),
+    /// Policies
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
+    /// The audit trail
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    /// Check server, clocks, database and keys; exit 3 when a check fails
+    Doctor,
+    /// Named deployments: endpoints and credential
+    #[command(subcommand)]
+    Context(context::ContextCommand),
+    /// The version of this program
+    Version,
+}
+
+/// What a verb works with.
+#[derive(Debug)]
+pub struct Cli<'a> {
+    /// The flags of all verbs.
+    pub globals: &'a GlobalArgs,
+    /// The surroundings.
+    pub env: &'a Environment,
+    /// Where data goes.
+    pub output: Output,
+}
+
+/// Runs one verb to its end. Whatever there is to say is said.
+pub async fn run(command: ClientCommand, globals: &GlobalArgs, env: &Environment) -> Exit {
+    let output = Output::new(globals.output, globals.color, env.no_color);
+    let cli = Cli { globals, env, output };
+    dispatch(&cli, command).await.unwrap_or_else(|failure| output::fail(&failure))
+}
+
+async fn dispatch(cli: &Cli<'_>, command: ClientCommand) -> Result<Exit, Failure> {
+    match command {
+        ClientCommand::Issue(args) => issue::run(cli, args).await,
+        ClientCommand::Refresh(args) => refresh::run(cli, args).await,
+        ClientCommand::Validate(args) => validate::run(cli, args).await,
+        ClientCommand::Inspect(args) => inspect::run(cli, args).await,
+        ClientCommand::Revoke(args) => revoke::run(cli, args).await,
+        ClientCommand::Session(command) => session::run(cli, command).await,
+        ClientCommand::Policy(command) => policy::run(cli, command).await,
+        ClientCommand::Audit(command) => audit::run(cli, command).await,
+        ClientCommand::Doctor => doctor::run(cli).await,
+        ClientCommand::Context(command) => context::run(cli, command),
+        ClientCommand::Version => version(cli),
+    }
+}
+
+fn version(cli: &Cli<'_>) -> Result<Exit, Failure> {
+    let version = env!("CARGO_PKG_VERSION");
+    let text = if cli.output.wants_json()? {
+        json::of_own(&serde_json::json!({ "version": version }))?
+    } else {
+        format!("jeton {version}")
+    };
+    output::data(&text)?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,215 @@
+//! The only place that writes: data to stdout, talk to stderr. Everything that a server or a token says is
+//! attacker text and is escaped here or by its caller with [`escape`].
+
+use std::io::{self, ErrorKind, IsTerminal, Write};
+
+use clap::ValueEnum;
+use comfy_table::{ContentArrangement, Table, presets};
+use prost::{Message, Name};
+
+use super::{
+    exit::{Exit, Failure},
+    json,
+};
+
+/// `--output`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// The protojson of the response.
+    Json,
+    /// The access token alone (issue, refresh).
+    Token,
+    /// `authorization: Bearer …` (issue, refresh).
+    Header,
+    /// `JETON_TOKEN=…` (issue, refresh).
+    Env,
+}
+
+/// `--color`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// A judgement that colour underlines; the words say it, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    /// All is well.
+    Good,
+    /// Look at it.
+    Doubtful,
+    /// It is not well.
+    Bad,
+}
+
+/// Where data goes, and in which form.
+#[derive(Debug)]
+pub struct Output {
+    format: Option<Format>,
+    color: bool,
+    terminal: bool,
+}
+
+impl Output {
+    /// What the flags and the terminal come to.
+    #[must_use]
+    pub fn new(format: Option<Format>, color: Color, no_color: bool) -> Self {
+        let terminal = io::stdout().is_terminal();
+        let color = match color {
+            Color::Auto => terminal && !no_color,
+            Color::Always => true,
+            Color::Never => false,
+        };
+        Self { format, color, terminal }
+    }
+
+    /// Whether stdout is a terminal: then token text is kept from it.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
+    /// The form asked for, if any.
+    #[must_use]
+    pub fn format(&self) -> Option<Format> {
+        self.format
+    }
+
+    /// Whether to answer in JSON, for verbs that know no more than table and JSON.
+    pub fn wants_json(&self) -> Result<bool, Failure> {
+        match self.format {
+            None | Some(Format::Table) => Ok(false),
+            Some(Format::Json) => Ok(true),
+            Some(Format::Token | Format::Header | Format::Env) => Err(Failure::Usage(
+                "this verb hands out no token. Use `--output table` or `--output json`.".into(),
+            )),
+        }
+    }
+
+    /// A response as protojson. On a terminal, secrets are masked unless `show`.
+    pub fn json<M: Message + Name>(&self, message: &M, show: bool) -> Result<(), Failure> {
+        let secrets = if self.terminal && !show { json::Secrets::Masked } else { json::Secrets::Shown };
+        data(&json::of(message, secrets)?)
+    }
+
+    /// `text` in the colour of `tone`, where colour is wanted.
+    #[must_use]
+    pub fn paint(&self, text: &str, tone: Tone) -> String {
+        let code = match tone {
+            Tone::Good => 32,
+            Tone::Doubtful => 33,
+            Tone::Bad => 31,
+        };
+        if self.color { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
+
+/// Name and value, a line each. A value without text is left out.
+pub fn facts(facts: &[(&str, String)]) -> Result<(), Failure> {
+    let mut table = Table::new();
+    for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
+        table.add_row([(*name).to_owned(), escape(value)]);
+    }
+    data(&plain(table))
+}
+
+/// Rows under a header. Columns are padded, never cut: lines stay fit for grep.
+pub fn table(header: &[&str], rows: Vec<Vec<String>>) -> Result<(), Failure> {
+    let mut table = Table::new();
+    table.set_header(header.iter().map(|name| (*name).to_owned()));
+    for row in rows {
+        let cell = |value: String| if value.is_empty() { "-".to_owned() } else { escape(&value) };
+        table.add_row(row.into_iter().map(cell));
+    }
+    data(&plain(table))
+}
+
+fn plain(mut table: Table) -> String {
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.trim_fmt()
+}
+
+/// One piece of data, with a newline, to stdout. Already escaped.
+pub fn data(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.write_all(b"\n"));
+    match written.and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(()),
+        // `jeton audit list | head`: the reader has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(Failure::Local(format!("cannot write to standard output: {error}."))),
+    }
+}
+
+/// One line for a person, to stderr. When even that fails, there is nobody left to tell.
+pub fn talk(text: &str) {
+    let mut stderr = io::stderr().lock();
+    let _gone = writeln!(stderr, "{text}");
+}
+
+/// A question, to stderr, that is answered on the same line.
+pub fn ask(text: &str) {
+    let mut stderr = io::stderr().lock();
+    let _gone = write!(stderr, "{text}").and_then(|()| stderr.flush());
+}
+
+/// Says what went wrong, and how the program ends.
+pub fn fail(failure: &Failure) -> Exit {
+    for line in failure.lines() {
+        talk(&line);
+    }
+    failure.exit()
+}
+
+/// Text for a terminal: control characters, and those that reorder or hide text, become `\u{…}`.
+#[must_use]
+pub fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_hostile(character) {
+            escaped.extend(character.escape_default());
+        } else {
+            escaped.push(character);
+        }
+    }
+    escaped
+}
+
+/// Whether a character moves the cursor, reorders what is around it, or cannot be seen.
+#[must_use]
+pub fn is_hostile(character: char) -> bool {
+    character.is_control()
+        || matches!(character,
+            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_of_others_cannot_steer_the_terminal() {
+        assert_eq!(escape("svc:billing é 漢"), "svc:billing é 漢");
+        assert_eq!(escape("a\u{1b}]0;x\u{7}\n\u{9b}b"), "a\\u{1b}]0;x\\u{7}\\n\\u{9b}b");
+        assert_eq!(escape("a\u{202e}b\u{200b}"), "a\\u{202e}b\\u{200b}");
+    }
+
+    #[test]
+    fn only_credentials_have_the_token_forms() {
+        let output = |format| Output { format, color: false, terminal: false };
+        assert!(matches!(output(None).wants_json(), Ok(false)));
+        assert!(matches!(output(Some(Format::Json)).wants_json(), Ok(true)));
+        assert!(matches!(output(Some(Format::Env)).wants_json(), Err(Failure::Usage(_))));
+    }
+}

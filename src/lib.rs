@@ -1,3 +1,17 @@
 //! jeton: a token authority for fleets of services. `ARCHITECTURE.md` is the map.
 
+pub mod authority;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod dev;
+pub mod http;
+pub mod observe;
+pub mod operate;
 pub mod proto;
+pub mod replica;
+pub mod rpc;
+pub mod serve;
+pub mod state;
+pub mod store;
+pub mod token;

@@ -1,3 +1,136 @@
 //! argv to one verb.
 
-fn main() {}
+use std::{env, io::Write, path::PathBuf, process::ExitCode};
+
+use anyhow::Context;
+use clap::Parser;
+use jeton::{
+    cli::{self, Environment},
+    clock::Clock,
+    config::{Cli, Command, DevArgs, KeyCommand, ServeArgs},
+    dev::{self, DevOptions, Listen, die_with_parent},
+    observe,
+    operate::{self, Done},
+    serve::{Listeners, Settings, serve},
+    token::ApiKey,
+};
+use tokio::{
+    net::TcpListener,
+    runtime,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::sync::CancellationToken;
+
+/// glibc's costs a tenth of a call.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Threads of the runtime behind the listeners: they wait for the database.
+const BACKGROUND_THREADS: usize = 2;
+
+fn main() -> ExitCode {
+    let Cli { globals, command } = Cli::parse();
+    let done = match command {
+        Command::Client(command) => {
+            return match environment().and_then(|env| Ok((env, one_thread()?))) {
+                Ok((env, runtime)) => runtime.block_on(cli::run(command, &globals, &env)).into(),
+                Err(error) => fail(&error),
+            };
+        }
+        Command::Dev(args) => many_threads().and_then(|runtime| runtime.block_on(run_dev(args))),
+        Command::Serve(args) => many_threads().and_then(|runtime| runtime.block_on(run_serve(*args))),
+        Command::Migrate(command) => {
+            one_thread().and_then(|runtime| runtime.block_on(operate::migrate(command, say)))
+        }
+        Command::Key(KeyCommand::Import(args)) => {
+            one_thread().and_then(|runtime| runtime.block_on(operate::import_key(args, say)))
+        }
+    };
+    match done {
+        Ok(Done::Whole) => ExitCode::SUCCESS,
+        Ok(Done::Negative) => ExitCode::from(3),
+        Err(error) => fail(&error),
+    }
+}
+
+async fn run_dev(args: DevArgs) -> anyhow::Result<Done> {
+    let options = DevOptions {
+        data_dir: args.data_dir,
+        listen: Listen { public: args.listen, admin: args.admin_listen, ops: args.ops_listen },
+        database_url: args.database_url,
+        fresh: args.fresh,
+        postgres_binaries: args.postgres_bin,
+    };
+    dev::run(options, operate::prepare_dev, || ApiKey::generate().expose().to_owned()).await?;
+    Ok(Done::Whole)
+}
+
+async fn run_serve(args: ServeArgs) -> anyhow::Result<Done> {
+    let config = args.resolve()?;
+    if let Some(pid) = config.parent_pid {
+        die_with_parent(pid)?;
+    }
+    observe::log_to_stderr(&config.log).context("--log is not valid")?;
+    let stop = CancellationToken::new();
+    let [public, admin, ops] = config.listen;
+    let listeners =
+        Listeners { public: bind(public).await?, admin: bind(admin).await?, ops: bind(ops).await? };
+    let settings = Settings {
+        database_url: config.database_url,
+        master_key: config.master_key,
+        issuer: Some(config.issuer),
+        replica: config.replica,
+        ready_file: config.ready_file,
+        clock: Clock::system(),
+        beside: |routes| routes,
+    };
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let asked = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        asked.cancel();
+    });
+    serve(listeners, settings, stop).await?;
+    Ok(Done::Whole)
+}
+
+async fn bind(address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("{address} cannot be listened on"))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the surroundings of the client verbs, read here and nowhere else"
+)]
+fn environment() -> anyhow::Result<Environment> {
+    let path = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    Ok(Environment {
+        home: path("HOME"),
+        xdg_config_home: path("XDG_CONFIG_HOME"),
+        no_color: env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()),
+        current_dir: env::current_dir().context("the current directory is gone")?,
+        now: || Clock::system().now(),
+    })
+}
+
+fn many_threads() -> anyhow::Result<runtime::Runtime> {
+    Ok(runtime::Builder::new_multi_thread().worker_threads(BACKGROUND_THREADS).enable_all().build()?)
+}
+
+fn one_thread() -> anyhow::Result<runtime::Runtime> {
+    Ok(runtime::Builder::new_current_thread().enable_all().build()?)
+}
+
+/// Data goes to stdout. Whoever closed it does not want it.
+#[expect(clippy::needless_pass_by_value, reason = "the shape that the verbs ask for")]
+fn say(line: String) {
+    let _closed = writeln!(std::io::stdout(), "{line}");
+}
+
+fn fail(error: &anyhow::Error) -> ExitCode {
+    let _closed = writeln!(std::io::stderr(), "error: {error:#}");
+    ExitCode::FAILURE
+}

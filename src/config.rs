@@ -1,0 +1,297 @@
+//! Flags, environment and file → typed values. Refuses nonsense at start, in one sentence.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail, ensure};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::Deserialize;
+
+use crate::{
+    cli::{ClientCommand, GlobalArgs},
+    token::{MasterKey, limits, text},
+};
+
+const DEFAULT_LOG: &str = "info,sqlx=warn";
+
+/// A token authority for fleets of services: short-lived JWTs, revoked at once.
+#[derive(Parser, Debug)]
+#[command(name = "jeton", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// Of the client verbs.
+    #[command(flatten)]
+    pub globals: GlobalArgs,
+    /// The verb.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Every verb.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Start a server with a database of its own, keys and two clients: to try jeton
+    Dev(DevArgs),
+    /// Serve
+    Serve(Box<ServeArgs>),
+    /// Bring the database's schema to this version, or show where it is
+    #[command(subcommand)]
+    Migrate(MigrateCommand),
+    /// Move signing keys
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// What speaks to a server.
+    #[command(flatten)]
+    Client(ClientCommand),
+}
+
+/// Of `jeton dev`.
+#[derive(Args, Debug)]
+pub struct DevArgs {
+    /// Where everything is kept between runs
+    #[arg(long, env = "JETON_DATA_DIR", default_value = "./.jeton")]
+    pub data_dir: PathBuf,
+    /// Public listener
+    #[arg(long, env = "JETON_LISTEN", default_value = "127.0.0.1:7070")]
+    pub listen: SocketAddr,
+    /// Admin listener
+    #[arg(long, env = "JETON_ADMIN_LISTEN", default_value = "127.0.0.1:7071")]
+    pub admin_listen: SocketAddr,
+    /// Ops listener
+    #[arg(long, env = "JETON_OPS_LISTEN", default_value = "127.0.0.1:7072")]
+    pub ops_listen: SocketAddr,
+    /// Use this database rather than a private one
+    #[arg(long, env = "JETON_DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+    /// Begin anew: delete what earlier runs left in the data directory
+    #[arg(long)]
+    pub fresh: bool,
+    /// Where PostgreSQL's binaries are, if not in the usual places
+    #[arg(long, env = "JETON_POSTGRES_BIN")]
+    pub postgres_bin: Option<PathBuf>,
+}
+
+/// Of `jeton serve`. Also the keys of its file, in snake case.
+#[derive(Args, Deserialize, Debug, Default)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServeArgs {
+    /// Where everything is kept: postgres://user:password@host/database
+    #[arg(long, env = "JETON_DATABASE_URL", hide_env_values = true)]
+    database_url: Option<String>,
+    /// A file with the master key: 32 bytes, as 64 hex digits or base64
+    #[arg(long, env = "JETON_MASTER_KEY_FILE")]
+    master_key_file: Option<PathBuf>,
+    /// `iss` of every token: the URL that verifiers know jeton by
+    #[arg(long, env = "JETON_ISSUER")]
+    issuer: Option<String>,
+    /// Public listener; port 0 is chosen by the system
+    #[arg(long, env = "JETON_LISTEN")]
+    listen: Option<SocketAddr>,
+    /// Admin listener
+    #[arg(long, env = "JETON_ADMIN_LISTEN")]
+    admin_listen: Option<SocketAddr>,
+    /// Ops listener
+    #[arg(long, env = "JETON_OPS_LISTEN")]
+    ops_listen: Option<SocketAddr>,
+    /// Serve without TLS: behind a mesh, or on loopback
+    #[arg(long, env = "JETON_PLAINTEXT", num_args = 0..=1, default_missing_value = "true")]
+    plaintext: Option<bool>,
+    /// Name of this replica, shown to operators [default: host name and process id]
+    #[arg(long, env = "JETON_REPLICA_NAME")]
+    replica_name: Option<String>,
+    /// Written once every listener answers, removed at the end
+    #[arg(long, env = "JETON_READY_FILE")]
+    ready_file: Option<PathBuf>,
+    /// What to log, as in RUST_LOG [default: info]
+    #[arg(long, env = "JETON_LOG")]
+    log: Option<String>,
+    /// A TOML file with any of these, in snake case; flags and environment go before it
+    #[arg(long, env = "JETON_CONFIG")]
+    #[serde(skip)]
+    config: Option<PathBuf>,
+    /// End when this process does.
+    #[arg(long, hide = true)]
+    #[serde(skip)]
+    parent_pid: Option<u32>,
+}
+
+/// Of `jeton migrate`.
+#[derive(Subcommand, Debug)]
+pub enum MigrateCommand {
+    /// Apply what is missing
+    Up(DatabaseArgs),
+    /// Show each migration, and whether it is applied; exit 3 when one is missing
+    Status(DatabaseArgs),
+}
+
+/// Where the database is.
+#[derive(Args, Debug)]
+pub struct DatabaseArgs {
+    /// postgres://user:password@host/database
+    #[arg(long, env = "JETON_DATABASE_URL", hide_env_values = true)]
+    pub database_url: String,
+}
+
+/// Of `jeton key`.
+#[derive(Subcommand, Debug)]
+pub enum KeyCommand {
+    /// Move a signing key here: from another jeton, or after a disaster
+    Import(ImportArgs),
+}
+
+/// Of `jeton key import`.
+#[derive(Args, Debug)]
+pub struct ImportArgs {
+    /// The private key: PEM, PKCS#8, P-256 or Ed25519
+    #[arg(long)]
+    pub file: PathBuf,
+    /// `active` signs at once, and retires the active key of its algorithm; `retired` only verifies
+    #[arg(long)]
+    pub state: ImportState,
+    /// Where to.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    /// The master key that seals the keys there
+    #[arg(long, env = "JETON_MASTER_KEY_FILE")]
+    pub master_key_file: PathBuf,
+}
+
+/// In which state a key is imported.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum ImportState {
+    /// Signs at once.
+    Active,
+    /// Only verifies.
+    Retired,
+}
+
+/// A server, ready to be started.
+pub struct ServeConfig {
+    /// Where everything is kept.
+    pub database_url: String,
+    /// Opens the keys.
+    pub master_key: MasterKey,
+    /// `iss` of every token.
+    pub issuer: String,
+    /// Public, admin, ops.
+    pub listen: [SocketAddr; 3],
+    /// Shown to operators.
+    pub replica: String,
+    /// Written once it serves.
+    pub ready_file: Option<PathBuf>,
+    /// What to log.
+    pub log: String,
+    /// End when this process does.
+    pub parent_pid: Option<u32>,
+}
+
+impl ServeArgs {
+    /// Flag, else environment, else file, else default.
+    pub fn resolve(self) -> anyhow::Result<ServeConfig> {
+        let file = match &self.config {
+            Some(path) => read_file(path)?,
+            None => Self::default(),
+        };
+        ensure!(
+            self.plaintext.or(file.plaintext) == Some(true),
+            "this version serves without TLS only: say --plaintext, behind a mesh or on loopback"
+        );
+        let need = |value: Option<String>, flag: &str| value.with_context(|| format!("--{flag} is required"));
+        let database_url = need(self.database_url.or(file.database_url), "database-url")?;
+        let issuer = need(self.issuer.or(file.issuer), "issuer")?;
+        check_issuer(&issuer)?;
+        let master_key_file =
+            self.master_key_file.or(file.master_key_file).context("--master-key-file is required")?;
+        let replica = match self.replica_name.or(file.replica_name) {
+            Some(name) => name,
+            None => format!("{}-{}", host_name(), std::process::id()),
+        };
+        ensure!(
+            !replica.is_empty()
+                && replica.len() <= limits::CLIENT_ID_BYTES_MAX
+                && !replica.contains(char::is_control),
+            "--replica-name is 1 to 255 bytes without control characters"
+        );
+        let address = |flag: Option<SocketAddr>, file: Option<SocketAddr>, port: u16| {
+            flag.or(file).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], port)))
+        };
+        Ok(ServeConfig {
+            database_url,
+            master_key: read_master_key(&master_key_file)?,
+            issuer,
+            listen: [
+                address(self.listen, file.listen, 7070),
+                address(self.admin_listen, file.admin_listen, 7071),
+                address(self.ops_listen, file.ops_listen, 7072),
+            ],
+            replica,
+            ready_file: self.ready_file.or(file.ready_file),
+            log: self.log.or(file.log).unwrap_or_else(|| DEFAULT_LOG.to_owned()),
+            parent_pid: self.parent_pid,
+        })
+    }
+}
+
+fn read_file(path: &Path) -> anyhow::Result<ServeArgs> {
+    let text = fs::read_to_string(path)
+        .with_context(|| format!("the configuration {} cannot be read", path.display()))?;
+    toml::from_str(&text).map_err(|error| {
+        anyhow::anyhow!("the configuration {} is not valid: {}", path.display(), error.message())
+    })
+}
+
+/// The master key in a file.
+pub fn read_master_key(path: &Path) -> anyhow::Result<MasterKey> {
+    let text = fs::read_to_string(path)
+        .with_context(|| format!("the master key {} cannot be read", path.display()))?;
+    MasterKey::parse(&text).map_err(|malformed| {
+        anyhow::anyhow!("the master key in {} is not valid: it is {}", path.display(), malformed.rule)
+    })
+}
+
+fn check_issuer(issuer: &str) -> anyhow::Result<()> {
+    if let Err(rule) = text::check_issuer(issuer) {
+        bail!("--issuer is not valid: it is {rule}");
+    }
+    ensure!(
+        issuer.starts_with("https://") || issuer.starts_with("http://"),
+        "--issuer is not valid: it is a URL that begins with https:// (or http://, on loopback)"
+    );
+    ensure!(
+        !issuer.contains(['?', '#']),
+        "--issuer is not valid: it has no query and no fragment (RFC 8414 section 2)"
+    );
+    Ok(())
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_unknown_key_in_the_file_is_refused() {
+        let parsed = toml::from_str::<ServeArgs>("isuer = 'https://a'");
+        assert!(parsed.is_err_and(|error| error.message().contains("isuer")));
+    }
+
+    #[test]
+    fn an_issuer_is_a_url_without_query() {
+        assert!(check_issuer("https://tokens.example").is_ok());
+        for bad in ["", "tokens.example", "https://a?b", "https://a#b"] {
+            assert!(check_issuer(bad).is_err(), "{bad}");
+        }
+    }
+}

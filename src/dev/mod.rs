@@ -1,0 +1,240 @@
+//! `jeton dev`: a private Postgres, keys, two clients and a server, in one command.
+//!
+//! Nothing here serves, and nothing here speaks SQL: it starts what does, and ends it in the right order.
+
+mod addresses;
+mod binaries;
+mod home;
+mod place;
+mod postgres;
+mod process;
+mod scratch;
+mod server;
+
+pub use addresses::Listen;
+pub use binaries::Binaries;
+pub use postgres::{Cluster, ClusterOptions};
+pub use process::die_with_parent;
+pub use scratch::ScratchCluster;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::json;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use home::Home;
+use server::{ServeOptions, Server};
+
+/// The two clients of a development server, and whether they administer it.
+const CLIENTS: [(&str, bool); 2] = [("dev-service", false), ("dev-admin", true)];
+/// How often Postgres is looked at while everything is well.
+const WATCH: Duration = Duration::from_millis(500);
+
+/// What `jeton dev` was asked for.
+#[derive(Clone, Debug)]
+pub struct DevOptions {
+    /// Where everything that is kept lies.
+    pub data_dir: PathBuf,
+    /// The listeners of the server; a port of 0 is chosen here.
+    pub listen: Listen,
+    /// A database of the user's own, in place of the private cluster.
+    pub database_url: Option<String>,
+    /// Whether to forget everything first.
+    pub fresh: bool,
+    /// Where Postgres' programs are, when they are not to be looked for.
+    pub postgres_binaries: Option<PathBuf>,
+}
+
+/// A client that must be registered, with this API key.
+#[derive(Clone, Debug)]
+pub struct DevClient {
+    /// Its name.
+    pub client_id: &'static str,
+    /// The whole text of its key.
+    pub api_key: SecretString,
+    /// Whether it may do everything; else what a service may.
+    pub admin: bool,
+}
+
+/// The work on the database that comes before the server: migrate it, and make sure of the clients and a key.
+#[derive(Clone, Debug)]
+pub struct PrepareRequest {
+    /// The database.
+    pub database_url: String,
+    /// What seals the keys in it.
+    pub master_key_file: PathBuf,
+    /// Who must be registered.
+    pub clients: Vec<DevClient>,
+}
+
+/// Runs until a signal or the server's end; the latter is an error.
+///
+/// Poll it on the main thread (`block_on`): the kernel takes the end of the thread that started the server for the
+/// end of its parent.
+pub async fn run(
+    options: DevOptions,
+    prepare: impl AsyncFnOnce(PrepareRequest) -> anyhow::Result<()>,
+    generate_api_key: fn() -> String,
+) -> anyhow::Result<()> {
+    if options.fresh && options.database_url.is_some() {
+        bail!(
+            "--fresh does not empty a database that is yours: do that yourself, or leave --database-url out"
+        );
+    }
+    options.listen.check_loopback()?;
+    let mut signals = Signals::new()?;
+    let home = Home::open(&options.data_dir)?;
+    // The servers first: they want to say goodbye to their database.
+    server::end_leftovers(&home)?;
+    postgres::stop_leftover(&home.cluster(), options.postgres_binaries.as_deref())?;
+    if options.fresh {
+        home.empty()?;
+    }
+    let listen = options.listen.choose_ports()?;
+    let master_key_file = home.master_key_file()?;
+    let clients = home.clients(&CLIENTS, generate_api_key)?;
+
+    let mut cluster = match options.database_url {
+        Some(_) => None,
+        None => Some(Cluster::start(&ClusterOptions {
+            directory: home.cluster(),
+            kept: true,
+            binaries: options.postgres_binaries,
+        })?),
+    };
+    let database_url = match (options.database_url, &cluster) {
+        (Some(url), _) => url,
+        (None, Some(cluster)) => cluster.url("postgres"),
+        (None, None) => bail!("there is no database"),
+    };
+    let request = PrepareRequest { database_url, master_key_file, clients };
+    let outcome = serve(&home, &mut cluster, listen, request, prepare, &mut signals).await;
+    home.forget_server();
+    let stopped = cluster.map_or(Ok(()), Cluster::stop);
+    outcome.and(stopped)
+}
+
+/// From a database that answers to the end of the server.
+async fn serve(
+    home: &Home,
+    cluster: &mut Option<Cluster>,
+    listen: Listen,
+    request: PrepareRequest,
+    prepare: impl AsyncFnOnce(PrepareRequest) -> anyhow::Result<()>,
+    signals: &mut Signals,
+) -> anyhow::Result<()> {
+    tokio::select! {
+        biased;
+        () = signals.next() => return Ok(()),
+        prepared = prepare(request.clone()) => prepared.context("cannot prepare the database")?,
+    }
+    let mut server = Server::spawn(&ServeOptions {
+        database_url: &request.database_url,
+        master_key_file: &request.master_key_file,
+        listen,
+        ready_file: &home.ready_file(),
+    })?;
+    let outcome = tokio::select! {
+        () = signals.next() => Ok(()),
+        ended = watch(home, cluster, &request, &mut server) => ended,
+    };
+    server.stop(signals).await?;
+    outcome
+}
+
+/// Says when the server is ready, then waits for what should not happen.
+async fn watch(
+    home: &Home,
+    cluster: &mut Option<Cluster>,
+    request: &PrepareRequest,
+    server: &mut Server,
+) -> anyhow::Result<()> {
+    let ready = server.ready().await?;
+    announce(home, request, &ready)?;
+    loop {
+        if let Some(status) = server.ended_within(WATCH).await? {
+            bail!("the server ended ({status})");
+        }
+        if let Some(cluster) = cluster
+            && !cluster.is_running()
+        {
+            bail!("Postgres ended; its log is {}", cluster.directory().join("log").display());
+        }
+    }
+}
+
+/// Writes `dev.json`, and says what to try next.
+fn announce(home: &Home, request: &PrepareRequest, ready: &server::ReadyFile) -> anyhow::Result<()> {
+    let clients: serde_json::Map<_, _> = request
+        .clients
+        .iter()
+        .map(|client| (client.client_id.to_owned(), json!(client.api_key.expose_secret())))
+        .collect();
+    let mut all = ready.0.clone();
+    all.insert("servers".into(), json!([ready.0]));
+    all.insert("database_url".into(), json!(request.database_url));
+    all.insert("master_key_file".into(), json!(request.master_key_file.to_string_lossy()));
+    all.insert("clients".into(), clients.into());
+    home.write_dev_json(&all.into())?;
+    let program = program_as_typed();
+    let found = if home.is_default() {
+        "In another terminal, in this directory, as dev-admin:".to_owned()
+    } else {
+        format!("Addresses and API keys are in {}. With them:", home.dev_json().display())
+    };
+    say(&format!(
+        "\njeton is ready: public {}, admin {}, ops {}\n{found}\n\n    \
+         {program} issue --subject alice --audience orders --output token > token.txt\n    \
+         {program} validate --token-file token.txt --audience orders\n    \
+         {program} revoke --token-file token.txt\n\nCtrl-C ends it; {} keeps its data.",
+        ready.text("public"),
+        ready.text("admin"),
+        ready.text("ops"),
+        home.directory().display()
+    ));
+    Ok(())
+}
+
+/// This program, as short as it can be typed here.
+fn program_as_typed() -> String {
+    let Ok(program) = std::env::current_exe() else { return "jeton".to_owned() };
+    let here = std::env::current_dir().unwrap_or_default();
+    match program.strip_prefix(here) {
+        Ok(below) => Path::new(".").join(below).display().to_string(),
+        Err(_) => "jeton".to_owned(),
+    }
+}
+
+/// What asks us to end: Ctrl-C, a service manager, a closed terminal.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
+        }
+    }
+}
+
+/// Talk goes to stderr; a closed stderr is no reason to stop.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

@@ -1,0 +1,104 @@
+//! Other processes: whether they live, what they are, and how they end with us.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::process::{Child, ExitStatus};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal};
+
+/// How often something that another process does is looked at.
+pub(super) const POLL: Duration = Duration::from_millis(10);
+
+/// How many looks fit into `seconds`.
+pub(super) fn polls(seconds: u32) -> u32 {
+    seconds.saturating_mul(100)
+}
+
+/// Whether there is such a process, be it ours or not.
+pub(super) fn is_alive(pid: u32) -> bool {
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return false };
+    matches!(rustix::process::test_kill_process(pid), Ok(()) | Err(rustix::io::Errno::PERM))
+}
+
+/// Sends a signal; that the process is gone already is fine.
+pub(super) fn signal(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = rustix::process::kill_process(pid, signal);
+    }
+}
+
+/// Waits for a child, up to `seconds`.
+pub(super) fn wait(child: &mut Child, seconds: u32) -> std::io::Result<Option<ExitStatus>> {
+    for _ in 0..polls(seconds) {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        std::thread::sleep(POLL);
+    }
+    child.try_wait()
+}
+
+/// Waits for something, up to `seconds`.
+pub(super) fn wait_until(seconds: u32, mut done: impl FnMut() -> bool) {
+    for _ in 0..polls(seconds) {
+        if done() {
+            return;
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+/// Whether a process is a `jeton serve` with this ready file: its own arguments say so, where the system shows them.
+pub(super) fn is_server(pid: u32, ready_file: &Path) -> bool {
+    std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|text| serves(&text, ready_file))
+}
+
+/// A zombie's arguments are empty, so it counts as ended.
+fn serves(cmdline: &[u8], ready_file: &Path) -> bool {
+    let arguments: Vec<_> = cmdline.split(|byte| *byte == 0).map(OsStr::from_bytes).collect();
+    arguments.get(1).is_some_and(|verb| *verb == "serve")
+        && arguments.windows(2).any(|pair| pair == [OsStr::new("--ready-file"), ready_file.as_os_str()])
+}
+
+/// Has the kernel send us SIGTERM when our parent ends; an error when it has ended already. On systems without that
+/// it does nothing.
+///
+/// The kernel goes by the parent's *thread*: it must have started us from one that lives as long as itself.
+#[cfg_attr(not(target_os = "linux"), expect(clippy::unnecessary_wraps, reason = "the other system fails"))]
+pub fn die_with_parent(expected_parent_pid: u32) -> anyhow::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
+        // It may have ended before we asked.
+        let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get());
+        anyhow::ensure!(
+            parent.is_some_and(|pid| u32::try_from(pid) == Ok(expected_parent_pid)),
+            "the process that started this server ({expected_parent_pid}) is gone"
+        );
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = expected_parent_pid;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_server_of_this_directory_is_taken_for_one() {
+        let ours = Path::new("/data/server.json");
+        assert!(serves(b"/bin/jeton\0serve\0--ready-file\0/data/server.json\0--plaintext\0", ours));
+        assert!(!serves(b"/bin/jeton\0serve\0--ready-file\0/other/server.json\0", ours));
+        assert!(!serves(b"vi\0/data/server.json\0", ours));
+        assert!(!serves(b"", ours));
+    }
+
+    #[test]
+    fn the_living_are_told_from_the_dead() {
+        assert!(is_alive(std::process::id()));
+        assert!(!is_alive(0) && !is_alive(u32::MAX));
+    }
+}

@@ -1,0 +1,143 @@
+//! A cluster for one run of tests: fast, thrown away, and swept by a later run when this one is killed.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+
+use super::place::{self, User};
+use super::postgres::{self, Cluster, ClusterOptions};
+use super::process;
+
+const PREFIX: &str = "jeton-test-";
+/// One process starts a handful of these at most.
+const ATTEMPTS: u32 = 1_000;
+
+/// A [`Cluster`] in a directory of its own under the temporary directory; both end with this value.
+#[derive(Debug)]
+pub struct ScratchCluster {
+    /// An option, so that the server can end before its directory goes.
+    cluster: Option<Cluster>,
+    directory: PathBuf,
+    /// Held for as long as we live: that is how others see that the directory is in use.
+    _lock: File,
+}
+
+impl ScratchCluster {
+    /// Sweeps what killed runs left, and starts a new cluster.
+    pub fn start(binaries: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(base) = place::temporary_directories(User::instead_of_root()).next() else {
+            bail!("no directory for temporary files can be reached by whom Postgres runs as");
+        };
+        sweep(&base, binaries);
+        let (directory, lock) = claim(&base)?;
+        let options = ClusterOptions {
+            directory: directory.join("postgres"),
+            kept: false,
+            binaries: binaries.map(Path::to_owned),
+        };
+        // Before the server starts, so that its directory goes also when it does not.
+        let mut scratch = Self { cluster: None, directory, _lock: lock };
+        scratch.cluster = Some(Cluster::start(&options)?);
+        Ok(scratch)
+    }
+
+    /// The URL of one of its databases.
+    #[must_use]
+    pub fn url(&self, database: &str) -> String {
+        self.cluster.as_ref().map(|cluster| cluster.url(database)).unwrap_or_default()
+    }
+
+    /// The server's process.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.cluster.as_ref().map(Cluster::pid)
+    }
+
+    /// Its directory, which also takes what else the tests write.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+}
+
+impl Drop for ScratchCluster {
+    fn drop(&mut self) {
+        drop(self.cluster.take());
+        let _ = place::remove(&self.directory);
+    }
+}
+
+/// A new directory, named by our process, and the lock in it.
+fn claim(base: &Path) -> anyhow::Result<(PathBuf, File)> {
+    // Whom Postgres runs as must pass through.
+    let mode = if User::instead_of_root().is_some() { 0o711 } else { 0o700 };
+    for attempt in 0..ATTEMPTS {
+        let directory = base.join(format!("{PREFIX}{}-{attempt}", std::process::id()));
+        match DirBuilder::new().mode(mode).create(&directory) {
+            Ok(()) => {
+                place::own_directory(&directory, None, mode)?; // the umask may have taken bits
+                let lock = File::create(directory.join("lock"))?;
+                lock.try_lock().context("cannot lock a directory that was just made")?;
+                return Ok((directory, lock));
+            }
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(e).with_context(|| format!("cannot make {}", directory.display())),
+        }
+    }
+    bail!("no name is left for a directory under {}", base.display())
+}
+
+/// Stops and removes what nobody holds any more. Never an error: it is somebody else's rubbish.
+fn sweep(base: &Path, binaries: Option<&Path>) {
+    for entry in fs::read_dir(base).into_iter().flatten().flatten() {
+        let directory = entry.path();
+        let Some(pid) = entry.file_name().to_str().and_then(owner_of) else { continue };
+        if is_abandoned(&directory, pid)
+            && postgres::stop_leftover(&directory.join("postgres"), binaries).is_ok()
+        {
+            let _ = place::remove(&directory);
+        }
+    }
+}
+
+/// `jeton-test-4711-0` was made by process 4711.
+fn owner_of(name: &str) -> Option<u32> {
+    name.strip_prefix(PREFIX)?.split('-').next()?.parse().ok()
+}
+
+/// The lock tells, which no other process can hold by accident. Before there is a lock, the process number does.
+fn is_abandoned(directory: &Path, pid: u32) -> bool {
+    let ours = fs::symlink_metadata(directory)
+        .is_ok_and(|meta| meta.is_dir() && meta.uid() == rustix::process::geteuid().as_raw());
+    ours && match File::open(directory.join("lock")) {
+        Ok(lock) => lock.try_lock().is_ok(),
+        Err(_) => !process::is_alive(pid),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_names_the_process_that_made_it() {
+        assert_eq!(owner_of("jeton-test-4711-0"), Some(4711));
+        assert_eq!(owner_of("jeton-test-x"), None);
+        assert_eq!(owner_of("elsewhere-4711-0"), None);
+    }
+
+    #[test]
+    fn a_directory_is_abandoned_only_when_nobody_holds_its_lock() -> anyhow::Result<()> {
+        let base = tempfile::tempdir()?;
+        let (directory, lock) = claim(base.path())?;
+        assert!(!is_abandoned(&directory, std::process::id()));
+        drop(lock);
+        assert!(is_abandoned(&directory, std::process::id()));
+        fs::remove_file(directory.join("lock"))?;
+        assert!(!is_abandoned(&directory, std::process::id()), "its maker may not have come to the lock yet");
+        Ok(())
+    }
+}

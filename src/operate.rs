@@ -1,0 +1,124 @@
+//! The server verbs that work on the database: what an operator does before, or beside, serving.
+
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use secrecy::ExposeSecret;
+
+use crate::{
+    clock::Clock,
+    config::{ImportArgs, ImportState, MigrateCommand, read_master_key},
+    dev::{DevClient, PrepareRequest},
+    replica::{Keys, VERIFY_AFTER_RETIREMENT_S},
+    state::{Client, Clients, Permission},
+    store::{NewAudit, NewClient, Store},
+    token::{ApiKey, SigningKey, new_uuid_v7},
+};
+
+/// The actor of what `jeton dev` writes.
+const DEV: &str = "jeton dev";
+
+/// What a verb came to, for the exit code.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Done {
+    /// All of it.
+    Whole,
+    /// What was asked about is not so.
+    Negative,
+}
+
+/// `jeton migrate`. `say` takes lines for stdout.
+pub async fn migrate(command: MigrateCommand, mut say: impl FnMut(String)) -> anyhow::Result<Done> {
+    let up = matches!(command, MigrateCommand::Up(_));
+    let (MigrateCommand::Up(database) | MigrateCommand::Status(database)) = command;
+    let store = Store::new(&database.database_url)?;
+    // A schema that this version does not know is refused before anything is written to it.
+    store.migrations().await?;
+    if up {
+        store.migrate(Clock::system().now()).await?;
+    }
+    let mut done = Done::Whole;
+    for migration in store.migrations().await? {
+        let state = if migration.applied { "applied" } else { "missing" };
+        if !migration.applied {
+            done = Done::Negative;
+        }
+        say(format!("{:04} {state} {}", migration.version, migration.description));
+    }
+    store.close().await;
+    Ok(done)
+}
+
+/// `jeton key import`. `say` takes lines for stdout.
+pub async fn import_key(args: ImportArgs, mut say: impl FnMut(String)) -> anyhow::Result<Done> {
+    let pem = std::fs::read_to_string(&args.file)
+        .with_context(|| format!("the key {} cannot be read", args.file.display()))?;
+    let key = SigningKey::from_pem(&pem)
+        .map_err(|error| anyhow::anyhow!("the key in {} cannot be used: {error}", args.file.display()))?;
+    let store = Store::new(&args.database.database_url)?;
+    store.check_schema().await?;
+    let keys = Keys::new(read_master_key(&args.master_key_file)?, Arc::new(Clock::system()));
+    let active = args.state == ImportState::Active;
+    keys.import(&store, &key, active).await?;
+    store.close().await;
+    let (id, algorithm) = (key.key_id(), key.algorithm().as_str());
+    say(if active {
+        format!(
+            "imported {algorithm} key {id}: it signs; the key before it verifies for {VERIFY_AFTER_RETIREMENT_S} s more"
+        )
+    } else {
+        format!("imported {algorithm} key {id}: it verifies for {VERIFY_AFTER_RETIREMENT_S} s")
+    });
+    Ok(Done::Whole)
+}
+
+/// The work on the database before `jeton dev` starts its server.
+pub async fn prepare_dev(request: PrepareRequest) -> anyhow::Result<()> {
+    let store = Store::new(&request.database_url)?;
+    store.migrations().await?;
+    let clock = Clock::system();
+    store.migrate(clock.now()).await?;
+    let registered = store.clients().await?;
+    for client in &request.clients {
+        let new = dev_client(client)?;
+        // What stands is left alone: a start that changes nothing writes nothing.
+        if is_registered(&registered, &new) {
+            continue;
+        }
+        let audit = NewAudit {
+            id: new_uuid_v7(clock.now_ms()),
+            actor: DEV.to_owned(),
+            action: "PutClient",
+            ..NewAudit::default()
+        };
+        store.put_client(&new, &audit).await?;
+    }
+    store.close().await;
+    Ok(())
+}
+
+fn is_registered(registered: &Clients, new: &NewClient) -> bool {
+    registered
+        .api_key(&new.api_key_id)
+        .is_some_and(|(key, client)| key.secret_hash == new.secret_hash && **client == new.client)
+}
+
+fn dev_client(client: &DevClient) -> anyhow::Result<NewClient> {
+    const SERVICE: [Permission; 3] = [Permission::Issue, Permission::Validate, Permission::Watch];
+    let Some(key) = ApiKey::parse(client.api_key.expose_secret()) else {
+        bail!("the API key kept for {} is damaged: start once with --fresh", client.client_id);
+    };
+    let any = || vec!["*".to_owned()];
+    Ok(NewClient {
+        client: Client {
+            client_id: client.client_id.to_owned(),
+            permissions: if client.admin { Permission::ALL.to_vec() } else { SERVICE.to_vec() },
+            audiences: any(),
+            subjects: any(),
+            disabled: false,
+        },
+        display_name: format!("{} of jeton dev", client.client_id),
+        api_key_id: key.id().to_owned(),
+        secret_hash: key.hash(),
+    })
+}

@@ -1,0 +1,51 @@
+# `make help` lists the targets. Each brings what it needs where it may (as root on Debian), else says what to install.
+
+# Queries are checked against .sqlx: whatever DATABASE_URL says, building reaches no database.
+export SQLX_OFFLINE := true
+
+# What people try first they also measure: hence release. PROFILE=dev builds in half the time.
+PROFILE ?= release
+
+.DEFAULT_GOAL := help
+# Two cargos would only wait for each other.
+.NOTPARALLEL:
+.PHONY: help run test test-python bench fmt lint sqlx clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## start a server with a database of its own (PROFILE=dev builds sooner)
+	@scripts/need-cc
+	@scripts/need-postgres
+	cargo run --locked --profile $(PROFILE) --bin jeton -- dev
+
+test: lint test-python ## everything that a change must pass
+	@scripts/need-postgres
+	cargo test --locked
+
+test-python: ## run the Python example against a server of its own
+	@scripts/need-cc
+	@scripts/test-python
+
+bench: ## measure
+	@scripts/need-cc
+	@scripts/need-postgres
+	cargo bench --locked
+
+fmt: ## format the sources
+	@scripts/need-rust
+	cargo fmt
+
+lint: ## check format, lints and API definitions
+	@scripts/need-cc
+	@scripts/need-rust
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	scripts/buf lint proto
+
+sqlx: ## write .sqlx anew, after a change of queries or migrations
+	@scripts/need-cc
+	@scripts/write-query-data
+
+clean: ## remove what was built; a development server's data stays
+	cargo clean

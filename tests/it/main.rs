@@ -1,1 +1,26 @@
-fn main() {}
+//! jeton as its users meet it: the real server on a real Postgres, over the wire. Every test names
+//! the duty of the specification that it holds jeton to.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::disallowed_methods,
+    clippy::missing_docs_in_private_items,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a test fails by panicking, and looks at the clock and the environment as a user does"
+)]
+
+mod errors;
+mod issue;
+mod operate;
+mod refresh;
+mod revoke;
+mod validate;
+#[allow(dead_code, unused_imports, reason = "a world holds more than today's tests look at")]
+mod world;

@@ -1,0 +1,1 @@
+//! The catalogue of refusals: E1. A test walks the enum.

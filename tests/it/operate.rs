@@ -1,0 +1,1 @@
+//! Operating jeton: start, crash, outage, drain, probes, logs, the command line.

@@ -1,0 +1,1 @@
+//! Refresh: `behaviour.md` R1 to R9.

@@ -1,0 +1,1 @@
+//! Validate: `behaviour.md` V1 to V11.

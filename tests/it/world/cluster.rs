@@ -1,0 +1,97 @@
+//! The run's one Postgres cluster, and databases in it: each a copy of one that is migrated and
+//! knows the clients of every world.
+
+use std::{
+    process::{Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use jeton::{clock::Clock, dev::ScratchCluster, store::Store, token::ApiKey};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, postgres::PgConnectOptions};
+use tokio::sync::OnceCell;
+
+const TEMPLATE: &str = "jeton_template";
+
+/// A database of one test.
+pub struct Database {
+    pub name: String,
+    pub url: String,
+}
+
+impl Database {
+    /// A copy of the template.
+    pub async fn create() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let cluster = cluster().await;
+        let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        execute(&cluster.url("postgres"), &format!("create database {name} template {TEMPLATE}")).await;
+        Self { url: cluster.url(&name), name }
+    }
+
+    /// A database with nothing in it.
+    pub async fn create_empty() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let cluster = cluster().await;
+        let name = format!("empty_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        execute(&cluster.url("postgres"), &format!("create database {name}")).await;
+        Self { url: cluster.url(&name), name }
+    }
+
+    /// Runs statements.
+    pub async fn execute(&self, sql: &str) {
+        execute(&self.url, sql).await;
+    }
+
+    /// A connection of one's own.
+    pub async fn connect(&self) -> PgConnection {
+        connect(&self.url).await
+    }
+}
+
+/// The cluster of this run. A guard beside us ends it with us, whatever ends us.
+async fn cluster() -> &'static ScratchCluster {
+    static CLUSTER: OnceCell<ScratchCluster> = OnceCell::const_new();
+    CLUSTER
+        .get_or_init(async || {
+            let binaries = std::env::var_os("JETON_POSTGRES_BIN");
+            let cluster = ScratchCluster::start(binaries.as_ref().map(AsRef::as_ref)).unwrap();
+            guard(&cluster);
+            make_template(&cluster).await;
+            cluster
+        })
+        .await
+}
+
+/// A shell that waits for our end of its input to close, then ends Postgres: statics are not dropped.
+fn guard(cluster: &ScratchCluster) {
+    let pid = cluster.pid().expect("a cluster that runs");
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg("cat >/dev/null; kill -INT \"$1\"; while kill -0 \"$1\" 2>/dev/null; do sleep 0.1; done; rm -rf \"$2\"");
+    shell.arg("guard").arg(pid.to_string()).arg(cluster.directory());
+    let child = shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    // Our end of the pipe stays open as long as we live.
+    std::mem::forget(child);
+}
+
+async fn make_template(cluster: &ScratchCluster) {
+    execute(&cluster.url("postgres"), &format!("create database {TEMPLATE}")).await;
+    let store = Store::new(&cluster.url(TEMPLATE)).unwrap();
+    store.migrate(Clock::system().now()).await.unwrap();
+    for (client_id, permissions, audiences, subjects) in super::CLIENTS {
+        let key = ApiKey::parse(&super::api_key(client_id)).unwrap();
+        super::register(&store, client_id, permissions, audiences, subjects, &key).await;
+    }
+    store.close().await;
+}
+
+async fn execute(url: &str, sql: &str) {
+    let mut connection = connect(url).await;
+    // Text of the test's own.
+    connection.execute(AssertSqlSafe(sql.to_owned())).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+async fn connect(url: &str) -> PgConnection {
+    let options: PgConnectOptions = url.parse().unwrap();
+    options.connect().await.unwrap()
+}

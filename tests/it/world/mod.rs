@@ -1,0 +1,162 @@
+//! A world for a test: a database of its own in the run's one cluster, a server process of its own
+//! on ports of its own, and clients to call it with.
+
+mod client;
+mod cluster;
+mod forge;
+mod server;
+
+use std::{sync::OnceLock, time::Duration};
+
+use jeton::{
+    clock::Clock,
+    state::{Client, Permission},
+    store::{NewAudit, NewClient, Store},
+    token::{ApiKey, MasterKey, new_uuid_v7},
+};
+use tempfile::TempDir;
+
+pub use client::{
+    Api, ErrorFacts, Refused, issue_request, policy, revoke_request, seconds, validate_request,
+};
+pub use cluster::Database;
+pub use forge::Forge;
+pub use server::{Ready, Server, ServerOptions};
+
+/// What `until` waits at most: a machine may be slow, a promise may not be late for ever.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The clients that stand in every world, and what they may do.
+pub const CLIENTS: [(&str, &[Permission], &[&str], &[&str]); 7] = [
+    ("admin", &Permission::ALL, &["*"], &["*"]),
+    ("service", &[Permission::Issue, Permission::Validate], &["*"], &["*"]),
+    ("other", &[Permission::Issue, Permission::Validate], &["*"], &["*"]),
+    ("narrow", &[Permission::Issue, Permission::Validate], &["api"], &["user:*", "svc:billing"]),
+    ("validator", &[Permission::Validate], &["api"], &[]),
+    ("reader", &[Permission::AdminRead], &[], &[]),
+    ("nobody", &[], &[], &[]),
+];
+
+/// The API key of a client that stands in every world.
+pub fn api_key(client_id: &str) -> String {
+    static KEYS: OnceLock<Vec<String>> = OnceLock::new();
+    let keys = KEYS.get_or_init(|| CLIENTS.iter().map(|_| ApiKey::generate().expose().to_owned()).collect());
+    let place = CLIENTS.iter().position(|(id, ..)| *id == client_id).expect("a client of every world");
+    keys[place].clone()
+}
+
+/// The text of the master key of every world.
+pub fn master_key_text() -> String {
+    static KEY: OnceLock<String> = OnceLock::new();
+    KEY.get_or_init(|| MasterKey::generate().unwrap().to_text().to_string()).clone()
+}
+
+/// One server on one database.
+pub struct World {
+    pub database: Database,
+    pub server: Server,
+    /// A directory for a test's files; holds the master key file.
+    pub directory: TempDir,
+}
+
+impl World {
+    /// A world that serves.
+    pub async fn start() -> Self {
+        Self::start_with(ServerOptions::default()).await
+    }
+
+    /// A world whose server is told more.
+    pub async fn start_with(options: ServerOptions) -> Self {
+        let database = Database::create().await;
+        let directory = tempfile::tempdir().unwrap();
+        let server = Server::start(&database.url, directory.path(), &options).await;
+        Self { database, server, directory }
+    }
+
+    /// The API as one of the clients of every world.
+    pub async fn api(&self, client_id: &str) -> Api {
+        Api::connect(&self.server.ready, &api_key(client_id)).await
+    }
+
+    /// The API with whatever text as its credential.
+    pub async fn api_with_key(&self, api_key: &str) -> Api {
+        Api::connect(&self.server.ready, api_key).await
+    }
+
+    /// The database, as the server sees it.
+    pub fn store(&self) -> Store {
+        Store::new(&self.database.url).unwrap()
+    }
+
+    /// The means to make tokens that this issuer would not.
+    pub async fn forge(&self) -> Forge {
+        Forge::open(&self.store(), &self.server.ready.issuer).await
+    }
+
+    /// Registers one more client, and gives its API key.
+    pub async fn register(
+        &self,
+        client_id: &str,
+        permissions: &[Permission],
+        audiences: &[&str],
+        subjects: &[&str],
+    ) -> String {
+        let key = ApiKey::generate();
+        register(&self.store(), client_id, permissions, audiences, subjects, &key).await;
+        let api = self.api_with_key(key.expose()).await;
+        // In effect when the log's feed has it: a call by it is not unauthenticated any more.
+        until("the client is known", async || {
+            let refused = api.clone().validate("x", &["api"]).await.err().map(|status| status.code());
+            refused != Some(tonic::Code::Unauthenticated)
+        })
+        .await;
+        key.expose().to_owned()
+    }
+
+    /// Ends the server at once, as a crash does, and starts another on the same database and ports.
+    pub async fn crash_and_restart(&mut self) {
+        self.server.kill();
+        self.server =
+            Server::start(&self.database.url, self.directory.path(), &self.server.same_ports()).await;
+    }
+}
+
+async fn register(
+    store: &Store,
+    client_id: &str,
+    permissions: &[Permission],
+    audiences: &[&str],
+    subjects: &[&str],
+    key: &ApiKey,
+) {
+    let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
+    let new = NewClient {
+        client: Client {
+            client_id: client_id.to_owned(),
+            permissions: permissions.to_vec(),
+            audiences: texts(audiences),
+            subjects: texts(subjects),
+            disabled: false,
+        },
+        display_name: String::new(),
+        api_key_id: key.id().to_owned(),
+        secret_hash: key.hash(),
+    };
+    let audit = NewAudit {
+        id: new_uuid_v7(Clock::system().now_ms()),
+        actor: "test".to_owned(),
+        action: "PutClient",
+        ..NewAudit::default()
+    };
+    store.put_client(&new, &audit).await.unwrap();
+}
+
+/// Waits until something holds, looking often. Fails, naming it, when it does not within reason.
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let looked = tokio::time::timeout(PATIENCE, async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    assert!(looked.await.is_ok(), "not within {PATIENCE:?}: {what}");
+}

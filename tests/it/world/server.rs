@@ -1,0 +1,153 @@
+//! A server process, as it is shipped.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use serde::Deserialize;
+
+/// What a server is told beyond where its database is.
+#[derive(Clone, Default)]
+pub struct ServerOptions {
+    /// Public, admin, ops; unset: chosen by the system.
+    pub ports: Option<[String; 3]>,
+    /// `iss`; unset: `http://jeton.test`.
+    pub issuer: Option<String>,
+    /// As in `RUST_LOG`.
+    pub log: Option<String>,
+    /// The master key's text; unset: that of every world.
+    pub master_key: Option<String>,
+    /// Further arguments.
+    pub arguments: Vec<String>,
+}
+
+/// What a ready file says.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Ready {
+    pub public: String,
+    pub admin: String,
+    pub ops: String,
+    pub issuer: String,
+    pub replica: String,
+    pub pid: u32,
+}
+
+/// A server that serves.
+pub struct Server {
+    child: Child,
+    pub ready: Ready,
+    /// Where its log goes: JSON lines.
+    pub log: PathBuf,
+    options: ServerOptions,
+}
+
+impl Server {
+    /// Starts one, and waits until it serves.
+    pub async fn start(database_url: &str, directory: &Path, options: &ServerOptions) -> Self {
+        match Self::try_start(database_url, directory, options).await {
+            Ok(server) => server,
+            Err((status, said)) => panic!("the server ended with {status}: {said}"),
+        }
+    }
+
+    /// Starts one, and waits until it serves or ends: then with what it said on stderr.
+    pub async fn try_start(
+        database_url: &str,
+        directory: &Path,
+        options: &ServerOptions,
+    ) -> Result<Self, (ExitStatus, String)> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_jeton"));
+        let master_key = directory.join("master.key");
+        fs::write(&master_key, options.master_key.clone().unwrap_or_else(super::master_key_text)).unwrap();
+        let ready_file = directory.join("ready.json");
+        let _absent = fs::remove_file(&ready_file);
+        let log = directory.join("log");
+        let ports = options
+            .ports
+            .clone()
+            .unwrap_or_else(|| ["127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"].map(str::to_owned));
+        command.env_clear().env("JETON_DATABASE_URL", database_url).arg("serve").arg("--plaintext");
+        command.arg("--master-key-file").arg(&master_key).arg("--ready-file").arg(&ready_file);
+        command.arg("--issuer").arg(options.issuer.as_deref().unwrap_or("http://jeton.test"));
+        command.arg("--log").arg(options.log.as_deref().unwrap_or("info,jeton=debug"));
+        command
+            .arg("--listen")
+            .arg(&ports[0])
+            .arg("--admin-listen")
+            .arg(&ports[1])
+            .arg("--ops-listen")
+            .arg(&ports[2]);
+        command.args(&options.arguments);
+        let file = File::options().create(true).append(true).open(&log).unwrap();
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn().unwrap();
+        for _ in 0..3_000 {
+            if let Ok(text) = fs::read(&ready_file) {
+                let ready = serde_json::from_slice(&text).unwrap();
+                return Ok(Self { child, ready, log, options: options.clone() });
+            }
+            if let Some(status) = child.try_wait().unwrap() {
+                return Err((status, fs::read_to_string(&log).unwrap()));
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        child.kill().unwrap();
+        panic!("the server was not ready within 30 s: {}", fs::read_to_string(&log).unwrap());
+    }
+
+    /// The same server once more: where clients already know it to be.
+    pub fn same_ports(&self) -> ServerOptions {
+        let ports = [&self.ready.public, &self.ready.admin, &self.ready.ops].map(Clone::clone);
+        ServerOptions { ports: Some(ports), ..self.options.clone() }
+    }
+
+    /// What it has logged.
+    pub fn logged(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// As a crash does.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Asks it to end.
+    pub fn terminate(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        for _ in 0..3_000 {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the server did not end within 30 s");
+    }
+
+    /// One GET of the ops listener: status and body.
+    pub async fn ops(&self, path: &str) -> (u16, String) {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut stream = tokio::net::TcpStream::connect(&self.ready.ops).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: ops\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Ended already, perhaps: all the same.
+        let _ended = self.child.kill();
+        let _ended = self.child.wait();
+    }
+}

@@ -71,6 +71,14 @@ pub enum Error {
     Internal(String),
 }
 
+impl Error {
+    /// The same error; where it is a fault of the request, with this done to it.
+    #[must_use]
+    pub fn map_invalid(self, change: impl FnOnce(Invalid) -> Invalid) -> Self {
+        if let Self::Invalid(invalid) = self { Self::Invalid(change(invalid)) } else { self }
+    }
+}
+
 /// What is wrong with a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Invalid {
@@ -152,6 +160,12 @@ impl Invalid {
     #[must_use]
     pub fn field(field: impl Into<String>, rule: impl Into<String>) -> Self {
         Self::Field { field: field.into(), rule: rule.into() }
+    }
+
+    /// What the field must be, where the fault is one of form.
+    #[must_use]
+    pub fn rule(&self) -> Option<&str> {
+        if let Self::Field { rule, .. } = self { Some(rule) } else { None }
     }
 
     /// The same fault of a part of a larger request.

@@ -98,7 +98,7 @@ impl Authority {
                 self.refresh_token(pass, caller, text).await
             }
             RevokeTarget::Token(text) => self.access_token(pass, caller, text),
-            RevokeTarget::Jti(text) => self.bare_jti(pass, caller, text).map(Some),
+            RevokeTarget::Jti(text) => bare_jti(pass, caller, text).map(Some),
             RevokeTarget::Session(text) => {
                 let id = parse_uuid_v7(text).ok_or_else(|| not_uuid("target.session_id", text))?;
                 let row = self.store.session(id).await?;
@@ -132,31 +132,6 @@ impl Authority {
         let expire_time =
             end.min(now.saturating_add(LIFETIME_CAP_S + JTI_AHEAD_S)).saturating_add(PAST_EXP_S);
         Ok(Some(of_token(&verified, standing, expire_time)))
-    }
-
-    fn bare_jti(&self, pass: &Pass, caller: &Caller, text: &str) -> Result<Resolved, Error> {
-        if text.is_empty() {
-            return Err(Invalid::required("target.jti").into());
-        }
-        let jti = parse_uuid_v7(text).ok_or_else(|| not_uuid("target.jti", text))?;
-        let now = pass.issue_time();
-        let made = UnixSeconds::new(uuid_unix_ms(jti).div_euclid(1000));
-        if made.since(now) > JTI_AHEAD_S {
-            return Err(
-                Invalid::field("target.jti", "its time is not more than 60 s ahead of the server's").into()
-            );
-        }
-        // Nothing is stored that could tell whose it is.
-        caller.must(Permission::RevokeAny)?;
-        let expire_time = made.min(now).saturating_add(LIFETIME_CAP_S + PAST_EXP_S);
-        let standing = if pass.root.tokens.get(&jti).is_some() {
-            Standing::Revoked
-        } else if now >= expire_time {
-            Standing::Expired
-        } else {
-            Standing::Live
-        };
-        Ok(Resolved { jti: Some(jti), ..Resolved::new(Target::Token(jti), standing, expire_time) })
     }
 
     async fn refresh_token(
@@ -260,6 +235,31 @@ impl Authority {
         let expire_time = now.saturating_add(WIDE_KEPT_S);
         Ok(Resolved { subject, client_id, sessions, ..Resolved::new(wide, standing, expire_time) })
     }
+}
+
+fn bare_jti(pass: &Pass, caller: &Caller, text: &str) -> Result<Resolved, Error> {
+    if text.is_empty() {
+        return Err(Invalid::required("target.jti").into());
+    }
+    let jti = parse_uuid_v7(text).ok_or_else(|| not_uuid("target.jti", text))?;
+    let now = pass.issue_time();
+    let made = UnixSeconds::new(uuid_unix_ms(jti).div_euclid(1000));
+    if made.since(now) > JTI_AHEAD_S {
+        return Err(
+            Invalid::field("target.jti", "its time is not more than 60 s ahead of the server's").into()
+        );
+    }
+    // Nothing is stored that could tell whose it is.
+    caller.must(Permission::RevokeAny)?;
+    let expire_time = made.min(now).saturating_add(LIFETIME_CAP_S + PAST_EXP_S);
+    let standing = if pass.root.tokens.get(&jti).is_some() {
+        Standing::Revoked
+    } else if now >= expire_time {
+        Standing::Expired
+    } else {
+        Standing::Live
+    };
+    Ok(Resolved { jti: Some(jti), ..Resolved::new(Target::Token(jti), standing, expire_time) })
 }
 
 fn of_token(verified: &Verified, standing: Standing, expire_time: UnixSeconds) -> Resolved {

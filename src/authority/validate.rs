@@ -74,10 +74,8 @@ impl Authority {
         let judge_all = |pass: &Pass, caller: &Caller| {
             caller.must(Permission::Validate)?;
             let judge = |(index, request)| {
-                self.judge_one(pass, caller, request).map_err(|error| match error {
-                    Error::Invalid(invalid) => place(invalid, index).into(),
-                    other => other,
-                })
+                self.judge_one(pass, caller, request)
+                    .map_err(|error| error.map_invalid(|invalid| place(invalid, index)))
             };
             requests.iter().enumerate().map(judge).collect::<Result<Vec<_>, Error>>()
         };

@@ -22,7 +22,7 @@ const CHANNEL: &str = "jeton_log";
 /// A read of the head that takes longer has lost its connection.
 const READ_TIMEOUT: Duration = Duration::from_secs(2);
 /// To load ten million entries takes seconds; a minute is a database that is stuck.
-const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
+const LOAD_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The head of the log, as one statement saw it.
 #[derive(Clone, Copy, Debug)]
@@ -105,6 +105,7 @@ pub struct Appended {
 impl Store {
     /// Appends a batch: one round trip, one transaction, one notification. When the connection is
     /// lost the batch may have been committed: append it again.
+    #[expect(clippy::as_conversions, reason = "how sqlx is told an argument's type")]
     pub async fn append(&self, items: &[NewRevocation]) -> Result<Appended, StoreError> {
         let mut c = Columns::default();
         for item in items {

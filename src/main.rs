@@ -1,6 +1,6 @@
 //! argv to one verb.
 
-use std::{env, io::Write, path::PathBuf, process::ExitCode};
+use std::{env, io::Write, num::NonZero, path::PathBuf, process::ExitCode, thread::available_parallelism};
 
 use anyhow::Context;
 use clap::Parser;
@@ -82,6 +82,7 @@ async fn run_serve(args: ServeArgs) -> anyhow::Result<Done> {
         replica: config.replica,
         ready_file: config.ready_file,
         clock: Clock::system(),
+        threads: available_parallelism().unwrap_or(NonZero::<usize>::MIN),
         beside: |routes| routes,
     };
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);

@@ -42,9 +42,12 @@ pub enum Command {
     /// Move signing keys
     #[command(subcommand)]
     Key(KeyCommand),
+    /// The first client of a deployment
+    #[command(subcommand)]
+    Client(ClientCommandOnDatabase),
     /// What speaks to a server.
     #[command(flatten)]
-    Client(ClientCommand),
+    Remote(ClientCommand),
 }
 
 /// Of `jeton dev`.
@@ -156,6 +159,24 @@ pub struct ImportArgs {
     /// The master key that seals the keys there
     #[arg(long, env = "JETON_MASTER_KEY_FILE")]
     pub master_key_file: PathBuf,
+}
+
+/// Of `jeton client`, on the database.
+#[derive(Subcommand, Debug)]
+pub enum ClientCommandOnDatabase {
+    /// Register the first client that administers, and print its API key, once
+    Bootstrap(BootstrapArgs),
+}
+
+/// Of `jeton client bootstrap`.
+#[derive(Args, Debug)]
+pub struct BootstrapArgs {
+    /// Its name
+    #[arg(long)]
+    pub client_id: String,
+    /// Where to.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
 }
 
 /// In which state a key is imported.

@@ -260,3 +260,17 @@ begin
     select head - removed + row_number() over (), 4, json_build_array(kind, target, audience)::text from gone;
     return removed;
 end $$;
+
+-- Removes notes of changes older than `age`, and says so by the floor: a reader below it loads anew.
+create function purge_changes(age interval) returns bigint
+language plpgsql as $$
+declare purged bigint;
+begin
+    lock table only change in row exclusive mode;
+    update log_head set floor = old.revision
+      from (select max(revision) as revision from change where change_time < now() - age) old
+     where floor < old.revision;
+    delete from change where change_time < now() - age;
+    get diagnostics purged = row_count;
+    return purged;
+end $$;

@@ -124,6 +124,8 @@ async fn start(
     let clock = Arc::new(settings.clock);
     let store = Store::new(&settings.database_url)?;
     store.check_schema().await?;
+    // Refuses a database that is not the one that its log was written in.
+    store.log_connection().head().await?;
     let keys = Keys::new(settings.master_key, Arc::clone(&clock));
     // Opens every key: a wrong master key ends here, with nothing written.
     keys.ring(&store).await?;

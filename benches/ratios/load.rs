@@ -92,7 +92,10 @@ impl Load {
     pub async fn empty_like(&self, calls: &Calls) -> Calls {
         let request_bytes = calls.bodies[0].len();
         let answer_bytes = self.call(calls, 0).await.len();
-        let blob = Blob { bytes: vec![7; request_bytes - 6], answer_bytes: answer_bytes as u32 - 3 };
+        let blob = Blob {
+            bytes: vec![7; request_bytes - 6],
+            answer_bytes: u32::try_from(answer_bytes).unwrap() - 3,
+        };
         Calls { path: PathAndQuery::from_static("/bench.Empty/Call"), bodies: vec![blob.encode_to_vec()] }
     }
 

@@ -121,7 +121,10 @@ impl Authority {
         let claims = &verified.claims;
         must_own(caller, &claims.client_id)?;
         let end = claims.expire_time.min(claims.issue_time.saturating_add(LIFETIME_CAP_S));
-        let standing = if judge.revocation(&verified, Some(key.as_ref()), pass.revision).is_some() {
+        // Held against its own `rev` even where that lies ahead of us: to take it for revoked by an
+        // older mark would leave it unrecorded, and alive where its `rev` is known.
+        let revision = pass.revision.max(claims.revision);
+        let standing = if judge.revocation(&verified, Some(key.as_ref()), revision).is_some() {
             Standing::Revoked
         } else if now >= end.saturating_add(judge.leeway_s(claims)) {
             Standing::Expired

@@ -17,6 +17,9 @@ const DOMAIN: &str = "jeton.v1";
 const MESSAGE_CHARS_MAX: usize = 300;
 /// Characters of a caller's text that a message repeats.
 const QUOTED_CHARS_MAX: usize = 64;
+/// Characters of a value of the metadata: more than any text of a good form has. The whole status must
+/// fit into the headers that a peer takes, 16 KiB by default.
+const METADATA_CHARS_MAX: usize = 512;
 
 /// After a read of the log; the next one is due by then.
 const RETRY_FRESH: Duration = Duration::from_millis(200);
@@ -41,7 +44,7 @@ impl Refusal {
     }
 
     fn with(mut self, key: &'static str, value: impl ToString) -> Self {
-        self.metadata.push((key, value.to_string()));
+        self.metadata.push((key, value.to_string().chars().take(METADATA_CHARS_MAX).collect()));
         self
     }
 

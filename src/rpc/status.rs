@@ -140,7 +140,7 @@ fn of_invalid(invalid: Invalid) -> Refusal {
                 .with("rule", &rule)
                 .at(field, rule)
         }
-        Invalid::TtlExceedsMaximum { audience, requested_s, max_s, likely_milliseconds } => {
+        Invalid::TtlExceedsMaximum { field, audience, requested_s, max_s, likely_milliseconds } => {
             let hint = if likely_milliseconds { " The value looks like milliseconds." } else { "" };
             let message = format!(
                 "A TTL of {requested_s} s exceeds the maximum of {max_s} s for audience {}.{hint} Ask for at most {max_s} s.",
@@ -150,7 +150,7 @@ fn of_invalid(invalid: Invalid) -> Refusal {
                 .with("audience", audience)
                 .with("requestedTtlSeconds", requested_s)
                 .with("maxTtlSeconds", max_s)
-                .at("ttl", format!("at most {max_s} s"));
+                .at(field, format!("at most {max_s} s"));
             if likely_milliseconds { refusal.with("likelyUnit", "milliseconds") } else { refusal }
         }
         Invalid::TtlTooShort { requested_ms } => {

@@ -15,8 +15,9 @@ use crate::{
     token::{LIFETIME_CAP_S, Revision, text},
 };
 
-/// A write that somebody else was faster than is tried again on what they wrote, so many times.
-const TRIES_MAX: u32 = 5;
+/// A write that somebody else was faster than is tried again on what they wrote, so many times. Each
+/// time one of the rivals has got through: so many may write one policy at once.
+const TRIES_MAX: u32 = 64;
 
 /// A field of a policy that a write may name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

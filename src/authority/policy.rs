@@ -105,10 +105,10 @@ impl Authority {
         check_values(given)?;
         for _ in 0..TRIES_MAX {
             let stored = self.stored_policy(&given.audience, &given.client_id).await?;
-            check_etag(stored.as_ref(), update.etag)?;
             if stored.is_none() && !update.allow_missing {
                 return Err(missing(&given.audience, &given.client_id));
             }
+            check_etag(stored.as_ref(), update.etag)?;
             let expected = stored.as_ref().map_or(Revision::ZERO, |policy| policy.revision);
             let mut merged = merge(stored, update);
             check_together(&merged)?;

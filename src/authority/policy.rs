@@ -83,12 +83,10 @@ impl Authority {
     ) -> Result<(Vec<Policy>, String), Error> {
         caller.must(Permission::AdminRead)?;
         let page = page("policies", page_size, page_token)?;
+        let after = page.after_names()?;
         let all = self.store.policies().await?;
-        let after = page.after_text();
         let mut rest = all.into_iter().filter(|policy| {
-            after
-                .as_ref()
-                .is_none_or(|after| (policy.audience.as_str(), policy.client_id.as_str()) > split(after))
+            after.is_none_or(|after| (policy.audience.as_str(), policy.client_id.as_str()) > after)
         });
         let policies: Vec<_> = rest.by_ref().take(page.size()).collect();
         let more = rest.next().is_some();
@@ -165,10 +163,6 @@ impl Authority {
             Err(Error::StoreUnavailable)
         }
     }
-}
-
-fn split(after: &str) -> (&str, &str) {
-    after.split_once('\n').unwrap_or((after, ""))
 }
 
 fn missing(audience: &str, client_id: &str) -> Error {
@@ -260,9 +254,10 @@ fn check_together(policy: &Policy) -> Result<(), Invalid> {
     }
 }
 
-/// A page of text keys.
+/// A page of pairs of names: neither holds a line's end.
 impl Page {
-    fn after_text(&self) -> Option<String> {
-        self.after().and_then(|after| String::from_utf8(after.to_vec()).ok())
+    fn after_names(&self) -> Result<Option<(&str, &str)>, Invalid> {
+        let names = |after| str::from_utf8(after).ok()?.split_once('\n');
+        self.after().map(|after| names(after).ok_or(Invalid::PageToken)).transpose()
     }
 }

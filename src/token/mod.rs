@@ -38,7 +38,7 @@ pub use claims::Claims;
 pub use custom::{CustomClaimError, check_custom, number};
 pub use ids::{new_uuid_v7, random_u64};
 pub use jws::{RawToken, inspect_unverified};
-pub use key::{KeyError, MintError, SigningKey};
+pub use key::{KeyError, MintError, SigningKey, largest_claim};
 pub use lifetime::{
     Ask, Basis, Excess, Lifetime, LifetimeError, Terms as LifetimeTerms, decide as decide_lifetime,
     refresh_time,

@@ -5,7 +5,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use super::lifetime;
-use crate::world::{Api, InProcess, Refused, World, api_key, issue_request, validate_request};
+use crate::world::{Api, InProcess, Refused, World, api_key, issue_request, until, validate_request};
 
 /// Holds a refusal to CLOCK_SKEW, with an offset of this sign.
 fn is_skew<T: std::fmt::Debug>(answer: Result<T, Status>, shift_ms: i64) {
@@ -57,16 +57,22 @@ async fn i12_with_clocks_31_s_apart_nothing_is_minted_or_judged_but_revocations_
         // The refusal has spent nothing, and the other replica still takes it.
         let next = good.refresh(&refresh_token).await.unwrap();
         assert_eq!(good.status(&next.access_token, "api").await, pb::TokenStatus::Active);
-        // What is revoked here is revoked everywhere.
+        // Revocations by text, by jti and by session go on, and reach the other replica.
+        let (text, jti) = (good.token("user:7", "api").await, good.token("user:7", "api").await);
+        let targets = [
+            (Kind::Token(text.access_token.clone()), text.access_token),
+            (Kind::Jti(jti.jti.clone()), jti.access_token),
+            (Kind::SessionId(next.session_id.clone()), next.access_token),
+        ];
         let mut admin = Api::connect(&skewed.ready, &api_key("admin")).await;
-        let revoked = admin.revoke(Kind::Jti(next.jti.clone())).await.unwrap();
-        assert_eq!(revoked.outcome(), pb::RevocationOutcome::Revoked);
-        assert_eq!(good.status(&next.access_token, "api").await, pb::TokenStatus::Revoked);
-        let revoked = admin.revoke(Kind::Token(session.access_token.clone())).await.unwrap();
-        assert_eq!(revoked.outcome(), pb::RevocationOutcome::Revoked);
-        assert_eq!(good.status(&session.access_token, "api").await, pb::TokenStatus::Revoked);
-        let revoked = admin.revoke(Kind::SessionId(session.session_id.clone())).await.unwrap();
-        assert_eq!(revoked.outcome(), pb::RevocationOutcome::Revoked);
+        for (target, token) in targets {
+            let revoked = admin.revoke(target).await.unwrap();
+            assert_eq!(revoked.outcome(), pb::RevocationOutcome::Revoked);
+            until("the other replica has it", async || {
+                good.status(&token, "api").await == pb::TokenStatus::Revoked
+            })
+            .await;
+        }
         let after = good.refresh(&next.refresh.unwrap().refresh_token).await.refused();
         assert_eq!(after.reason, "SESSION_REVOKED");
         skewed.ended().await;

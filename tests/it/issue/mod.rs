@@ -3,7 +3,7 @@
 mod boundary;
 mod claims;
 mod clock;
-mod keys;
+pub mod keys;
 mod lifetime;
 mod lookup;
 mod policies;

@@ -203,7 +203,6 @@ async fn i7_a_policy_that_does_not_exist_is_created_only_when_that_was_allowed()
     let would = update(&mut admin, would).await.unwrap();
     assert_eq!(would.leeway, Some(seconds(9)));
     assert_eq!(get(&mut admin, "api").await, Some(created.clone()), "still as it was");
-    assert_eq!(world.api("service").await.token("user:7", "other").await.expire_time.is_some(), true);
     // A dry run finds the same faults.
     let stale = pb::Policy { etag: "1.1".to_owned(), ..full() };
     let stale = pb::UpdatePolicyRequest { policy: Some(stale), ..validate_only() };

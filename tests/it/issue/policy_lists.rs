@@ -1,5 +1,6 @@
 //! The policies' RPCs that read, who may call which, and what the audit keeps of them.
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jeton::proto::v1 as pb;
 use tonic::Code;
 
@@ -85,11 +86,13 @@ async fn i7_a_page_token_from_elsewhere_is_refused() {
     let foreign = admin.admin.list_audit_events(request).await.unwrap().into_inner().next_page_token;
     assert!(!foreign.is_empty());
     let truncated = own[..4].to_owned();
-    // Of this query by its beginning, but of no place in it.
-    let no_place = own[..10].to_owned() + "g_z8";
-    for token in
-        [foreign.as_str(), "x", "====", "é", "AAAAAAAAAAAAAAAA", &truncated, &no_place, &format!(" {own}")]
-    {
+    // Of this query by their beginning, but of no place in it: no UTF-8, one name, none.
+    let query = &URL_SAFE_NO_PAD.decode(&own).unwrap()[..8];
+    let places = [b"\xff\n\xfe".as_slice(), b"name", b""];
+    let no_places = places.map(|place| URL_SAFE_NO_PAD.encode([query, place].concat()));
+    let spaced = format!(" {own}");
+    let strange = [foreign.as_str(), "x", "====", "é", "AAAAAAAAAAAAAAAA", &truncated, &spaced];
+    for token in strange.into_iter().chain(no_places.iter().map(String::as_str)) {
         let request = pb::ListPoliciesRequest { page_size: 1, page_token: token.to_owned() };
         let facts = admin.admin.list_policies(request).await.refused();
         assert_eq!(

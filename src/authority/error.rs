@@ -96,6 +96,8 @@ pub enum Invalid {
     },
     /// The TTL is above the maximum.
     TtlExceedsMaximum {
+        /// What was sent: `ttl` or `expire_time`.
+        field: &'static str,
         /// Whose maximum.
         audience: String,
         /// Asked for.

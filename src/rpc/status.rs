@@ -17,6 +17,9 @@ const DOMAIN: &str = "jeton.v1";
 const MESSAGE_CHARS_MAX: usize = 300;
 /// Characters of a caller's text that a message repeats.
 const QUOTED_CHARS_MAX: usize = 64;
+/// Characters of a value of the metadata: more than any text of a good form has. The whole status must
+/// fit into the headers that a peer takes, 16 KiB by default.
+const METADATA_CHARS_MAX: usize = 512;
 
 /// After a read of the log; the next one is due by then.
 const RETRY_FRESH: Duration = Duration::from_millis(200);
@@ -42,7 +45,7 @@ impl Refusal {
 
     #[expect(clippy::needless_pass_by_value, reason = "numbers and texts read alike at the call")]
     fn with(mut self, key: &'static str, value: impl ToString) -> Self {
-        self.metadata.push((key, value.to_string()));
+        self.metadata.push((key, value.to_string().chars().take(METADATA_CHARS_MAX).collect()));
         self
     }
 
@@ -161,7 +164,7 @@ fn of_invalid(invalid: Invalid) -> Refusal {
                 .with("rule", &rule)
                 .at(field, rule)
         }
-        Invalid::TtlExceedsMaximum { audience, requested_s, max_s, likely_milliseconds } => {
+        Invalid::TtlExceedsMaximum { field, audience, requested_s, max_s, likely_milliseconds } => {
             let hint = if likely_milliseconds { " The value looks like milliseconds." } else { "" };
             let message = format!(
                 "A TTL of {requested_s} s exceeds the maximum of {max_s} s for audience {}.{hint} Ask for at most {max_s} s.",
@@ -171,7 +174,7 @@ fn of_invalid(invalid: Invalid) -> Refusal {
                 .with("audience", audience)
                 .with("requestedTtlSeconds", requested_s)
                 .with("maxTtlSeconds", max_s)
-                .at("ttl", format!("at most {max_s} s"));
+                .at(field, format!("at most {max_s} s"));
             if likely_milliseconds { refusal.with("likelyUnit", "milliseconds") } else { refusal }
         }
         Invalid::TtlTooShort { requested_ms } => {

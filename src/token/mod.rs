@@ -40,7 +40,7 @@ pub use custom::{CustomClaimError, check_custom, number};
 pub use digest::sha256;
 pub use ids::{new_uuid_v7, random_bytes, random_u64};
 pub use jws::{RawToken, inspect_unverified};
-pub use key::{KeyError, MintError, SigningKey};
+pub use key::{KeyError, MintError, SigningKey, largest_claim};
 pub use lifetime::{
     Ask, Basis, Excess, Lifetime, LifetimeError, Terms as LifetimeTerms, decide as decide_lifetime,
     refresh_time,

@@ -133,8 +133,15 @@ impl Server {
 
     /// One GET of the ops listener: status and body.
     pub async fn ops(&self, path: &str) -> (u16, String) {
+        self.ready.ops(path).await
+    }
+}
+
+impl Ready {
+    /// One GET of the ops listener: status and body.
+    pub async fn ops(&self, path: &str) -> (u16, String) {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let mut stream = tokio::net::TcpStream::connect(&self.ready.ops).await.unwrap();
+        let mut stream = tokio::net::TcpStream::connect(&self.ops).await.unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nhost: ops\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();

@@ -137,8 +137,11 @@ pub enum Invalid {
     },
     /// Foreign, or from another query.
     PageToken,
-    /// Malformed, or from another log.
-    Revision,
+    /// A revision that is malformed, or from another log.
+    Revision {
+        /// The path of its field, snake case.
+        field: String,
+    },
 }
 
 impl Invalid {
@@ -154,12 +157,19 @@ impl Invalid {
         Self::Field { field: field.into(), rule: rule.into() }
     }
 
+    /// A revision is malformed, or from another log.
+    #[must_use]
+    pub fn revision(field: impl Into<String>) -> Self {
+        Self::Revision { field: field.into() }
+    }
+
     /// The same fault of a part of a larger request.
     #[must_use]
     pub fn within(self, prefix: &str) -> Self {
         match self {
             Self::Required { field } => Self::Required { field: format!("{prefix}.{field}") },
             Self::Field { field, rule } => Self::Field { field: format!("{prefix}.{field}"), rule },
+            Self::Revision { field } => Self::Revision { field: format!("{prefix}.{field}") },
             other @ (Self::TtlExceedsMaximum { .. }
             | Self::TtlTooShort { .. }
             | Self::ExpireTimePast { .. }
@@ -167,8 +177,7 @@ impl Invalid {
             | Self::ClaimNumberUnsafe { .. }
             | Self::TokenTooLarge { .. }
             | Self::BatchTooLarge { .. }
-            | Self::PageToken
-            | Self::Revision) => other,
+            | Self::PageToken) => other,
         }
     }
 }

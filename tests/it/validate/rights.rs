@@ -138,6 +138,8 @@ async fn v8_the_accepted_audiences_come_from_the_request_within_the_registration
         let refused = world.api(client).await.validate(&api_token, &["api"]).await.refused();
         assert_eq!((refused.code, refused.reason.as_str()), (Code::PermissionDenied, "CALLER_FORBIDDEN"));
         assert_eq!(refused.get("permission"), "PERMISSION_VALIDATE");
+        let refused = at(&mut world.api(client).await, &api_token, "8000.1").await.refused();
+        assert_eq!(refused.reason, "CALLER_FORBIDDEN", "whatever else it asks for");
     }
     let refused = world.api_with_key("").await.validate(&api_token, &["api"]).await.refused();
     assert_eq!((refused.code, refused.reason.as_str()), (Code::Unauthenticated, "CALLER_UNAUTHENTICATED"));

@@ -147,8 +147,11 @@ pub enum Invalid {
     },
     /// Foreign, or from another query.
     PageToken,
-    /// Malformed, or from another log.
-    Revision,
+    /// A revision that is malformed, or from another log.
+    Revision {
+        /// The path of its field, snake case.
+        field: String,
+    },
 }
 
 impl Invalid {
@@ -170,12 +173,19 @@ impl Invalid {
         if let Self::Field { rule, .. } = self { Some(rule) } else { None }
     }
 
+    /// A revision is malformed, or from another log.
+    #[must_use]
+    pub fn revision(field: impl Into<String>) -> Self {
+        Self::Revision { field: field.into() }
+    }
+
     /// The same fault of a part of a larger request.
     #[must_use]
     pub fn within(self, prefix: &str) -> Self {
         match self {
             Self::Required { field } => Self::Required { field: format!("{prefix}.{field}") },
             Self::Field { field, rule } => Self::Field { field: format!("{prefix}.{field}"), rule },
+            Self::Revision { field } => Self::Revision { field: format!("{prefix}.{field}") },
             other @ (Self::TtlExceedsMaximum { .. }
             | Self::TtlTooShort { .. }
             | Self::ExpireTimePast { .. }
@@ -183,8 +193,7 @@ impl Invalid {
             | Self::ClaimNumberUnsafe { .. }
             | Self::TokenTooLarge { .. }
             | Self::BatchTooLarge { .. }
-            | Self::PageToken
-            | Self::Revision) => other,
+            | Self::PageToken) => other,
         }
     }
 }

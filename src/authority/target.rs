@@ -114,8 +114,8 @@ impl Authority {
     /// A token of ours, acceptable or not: keyed by its jti, so every spelling of it dies.
     fn access_token(&self, pass: &Pass, caller: &Caller, text: &str) -> Result<Option<Resolved>, Error> {
         let judge = self.judge(&pass.root);
-        let Ok(verified) = judge.verify(text) else { return Ok(None) };
         let now = pass.issue_time();
+        let Ok(verified) = judge.verify(text, || now) else { return Ok(None) };
         let keys = pass.root.keys.load();
         let Some(key) = keys.find(&verified.key_id, now) else { return Ok(None) };
         let claims = &verified.claims;

@@ -222,11 +222,11 @@ fn of_invalid(invalid: Invalid) -> Refusal {
             "The page_token is not of this query. Begin again without one.".to_owned(),
         )
         .at("page_token", "from the page before of the same query"),
-        Invalid::Revision => refusal(
+        Invalid::Revision { field } => refusal(
             "REVISION_INVALID",
             "The revision is malformed or of another log. Use one that a Revoke on this jeton answered.".to_owned(),
         )
-        .at("min_revision", "a revision of this log"),
+        .at(field, "a revision of this log"),
     }
 }
 

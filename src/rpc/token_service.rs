@@ -188,7 +188,7 @@ fn validate_request(request: pb::ValidateRequest) -> Result<ValidateRequest, Inv
         token: request.token,
         audiences: request.audiences,
         scopes: request.scopes,
-        min_revision: revision_of(&request.min_revision)?,
+        min_revision: revision_of("min_revision", &request.min_revision)?,
         certificate_thumbprint: thumbprint_of(&request.certificate_thumbprint)?,
     })
 }

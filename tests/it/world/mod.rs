@@ -5,6 +5,7 @@ mod client;
 mod cluster;
 mod forge;
 mod inprocess;
+mod raw;
 mod server;
 
 use std::{sync::OnceLock, time::Duration};
@@ -23,6 +24,7 @@ pub use client::{
 pub use cluster::Database;
 pub use forge::Forge;
 pub use inprocess::InProcess;
+pub use raw::{Raw, RawAnswer, frame, framed};
 pub use server::{Ready, Server, ServerOptions};
 
 /// What `until` waits at most: a machine may be slow, a promise may not be late for ever.

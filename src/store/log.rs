@@ -260,13 +260,14 @@ impl LogConnection {
                     _ => read.entries.push(mark_removed(&row.name)?),
                 }
             }
-            // Marks after removals: one that was removed and made anew in between must stay.
+            // Marks after removals: one that was removed and made anew in between must stay. And without
+            // an upper end: one that has moved on since the head was read still says what it said below,
+            // by maximum, and would be missed.
             for row in sqlx::query_as!(
                 MarkRow,
                 r#"select kind, target, audience, position, cutoff_s, reason, expire_time as "expire_time: SqlTimestamp"
-                     from mark where revision > $1 and revision <= $2"#,
-                after,
-                upto
+                     from mark where revision > $1"#,
+                after
             )
             .fetch_all(&mut *connection)
             .await?
@@ -290,7 +291,8 @@ impl LogConnection {
         .await
     }
 
-    /// Everything in force: every mark, and every revocation that has not expired at `now`.
+    /// Everything in force: every mark, and every revocation that has not expired at `now`. Those of
+    /// sessions in any case: while they are in the table the sweep may not have written them yet.
     pub async fn snapshot(&mut self, now: Timestamp) -> Result<Snapshot, StoreError> {
         // The head first: what is read after it holds at least everything up to it.
         let head = self.head().await?;
@@ -310,7 +312,7 @@ impl LogConnection {
                 for row in sqlx::query_as!(
                     RevocationRow,
                     r#"select id, kind, expire_time as "expire_time: SqlTimestamp", reason
-                         from revocation where expire_time > $1"#,
+                         from revocation where expire_time > $1 or kind = 2"#,
                     now.to_sqlx() as _
                 )
                 .fetch_all(&mut *connection)

@@ -4,6 +4,8 @@
 mod client;
 mod cluster;
 mod forge;
+mod look;
+mod proxy;
 mod server;
 
 use std::{sync::OnceLock, time::Duration};
@@ -21,6 +23,7 @@ pub use client::{
 };
 pub use cluster::Database;
 pub use forge::Forge;
+pub use proxy::Proxy;
 pub use server::{Ready, Server, ServerOptions};
 
 /// What `until` waits at most: a machine may be slow, a promise may not be late for ever.
@@ -71,6 +74,15 @@ impl World {
         let directory = tempfile::tempdir().unwrap();
         let server = Server::start(&database.url, directory.path(), &options).await;
         Self { database, server, directory }
+    }
+
+    /// A world whose server reaches its database by way of a proxy that counts.
+    pub async fn behind_proxy() -> (Self, Proxy) {
+        let database = Database::create().await;
+        let proxy = Proxy::start(&database.url).await;
+        let directory = tempfile::tempdir().unwrap();
+        let server = Server::start(&proxy.url, directory.path(), &ServerOptions::default()).await;
+        (Self { database, server, directory }, proxy)
     }
 
     /// The API as one of the clients of every world.

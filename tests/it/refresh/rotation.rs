@@ -125,24 +125,27 @@ async fn r8_a_refresh_is_a_hot_update_of_one_session_and_of_many() {
     for user in 0..SESSIONS {
         sessions.push(api.session(&format!("user:{user}"), "api").await);
     }
-    let mut one = sessions.pop().unwrap();
-    for _ in 0..200 {
-        one = api.refresh(refresh_token(&one)).await.unwrap();
-    }
-    for _ in 0..4 {
-        for token in &mut sessions {
-            *token = api.refresh(refresh_token(token)).await.unwrap();
-        }
-    }
-    let refreshed = 200 + 4 * (SESSIONS as i64 - 1);
     let sum = async |column: &str| {
         let sql =
             format!("select sum({column})::bigint from pg_stat_user_tables where relname like 'session\\_%'");
         world.number(&sql).await
     };
-    until("the statistics have arrived", async || sum("n_tup_upd").await >= refreshed).await;
-    let (all, hot) = (sum("n_tup_upd").await, sum("n_tup_hot_upd").await);
-    assert!(hot * 10 >= all * 9, "{hot} of {all} updates were HOT");
-    let indexed = "select count(*) from session";
-    assert_eq!(world.number(indexed).await, SESSIONS as i64, "a session is one row, however often refreshed");
+    for (of, times) in [(1, 200), (SESSIONS, 4)] {
+        // Postgres gives room back only where no transaction of the whole cluster is old: while another
+        // test copies its database it cannot. So a batch may fail, but not every one.
+        until("nine of ten refreshes are HOT updates", async || {
+            let (all, hot) = (sum("n_tup_upd").await, sum("n_tup_hot_upd").await);
+            for _ in 0..times {
+                for token in sessions.iter_mut().take(of) {
+                    *token = api.refresh(refresh_token(token)).await.unwrap();
+                }
+            }
+            let refreshed = (of * times) as i64;
+            until("the statistics have arrived", async || sum("n_tup_upd").await >= all + refreshed).await;
+            (sum("n_tup_hot_upd").await - hot) * 10 >= refreshed * 9
+        })
+        .await;
+    }
+    let rows = world.number("select count(*) from session").await;
+    assert_eq!(rows, SESSIONS as i64, "a session is one row, however often refreshed");
 }

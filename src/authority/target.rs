@@ -200,8 +200,10 @@ impl Authority {
     ) -> Result<Resolved, Error> {
         check_wide(kind, target, audience, cutoff)?;
         let now = UnixSeconds::new(self.clock.now_s());
-        let cutoff =
-            cutoff.map(|cutoff| effective_cutoff(cutoff, now)).transpose()?.unwrap_or(UnixSeconds::new(0));
+        let cutoff = cutoff
+            .map(|cutoff| effective_cutoff(cutoff, self.clock.now()))
+            .transpose()?
+            .unwrap_or(UnixSeconds::new(0));
         let audience = audience.unwrap_or_default();
         let held = pass.root.marks.get(kind, target, audience);
         let standing = match kind {
@@ -322,15 +324,17 @@ fn check_wide(
 }
 
 /// The cutoff in whole seconds, rounded up; `0` where it is as good as none. Never into the future.
-fn effective_cutoff(cutoff: Timestamp, now: UnixSeconds) -> Result<UnixSeconds, Invalid> {
+fn effective_cutoff(cutoff: Timestamp, now: Timestamp) -> Result<UnixSeconds, Invalid> {
+    // Before it is rounded: a caller's "now" is not the future.
+    if cutoff > now {
+        return Err(Invalid::field("target.issue_cutoff_time", "not in the future"));
+    }
     let floor = UnixSeconds::from_timestamp(cutoff);
     let whole = Timestamp::from(floor) == cutoff;
     let cutoff = if whole { floor } else { floor.saturating_add(1) };
     if cutoff.get() <= 0 {
         return Err(Invalid::field("target.issue_cutoff_time", "after 1970-01-01T00:00:00Z"));
     }
-    if cutoff > now {
-        return Err(Invalid::field("target.issue_cutoff_time", "not in the future"));
-    }
-    Ok(if now.since(cutoff) <= CUTOFF_NOW_S { UnixSeconds::new(0) } else { cutoff })
+    let as_good_as_none = UnixSeconds::from_timestamp(now).since(cutoff) <= CUTOFF_NOW_S;
+    Ok(if as_good_as_none { UnixSeconds::new(0) } else { cutoff })
 }

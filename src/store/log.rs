@@ -253,13 +253,14 @@ impl LogConnection {
                     _ => read.entries.push(mark_removed(&row.name)?),
                 }
             }
-            // Marks after removals: one that was removed and made anew in between must stay.
+            // Marks after removals: one that was removed and made anew in between must stay. And without
+            // an upper end: one that has moved on since the head was read still says what it said below,
+            // by maximum, and would be missed.
             for row in sqlx::query_as!(
                 MarkRow,
                 r#"select kind, target, audience, position, cutoff_s, reason, expire_time as "expire_time: SqlTimestamp"
-                     from mark where revision > $1 and revision <= $2"#,
-                after,
-                upto
+                     from mark where revision > $1"#,
+                after
             )
             .fetch_all(&mut *connection)
             .await?
@@ -284,7 +285,8 @@ impl LogConnection {
     }
 
     /// Everything in force, entry by entry: every mark, and every revocation that has not expired at
-    /// `now`. Whole up to any head that was read before.
+    /// `now`; those of sessions in any case, since the sweep may not have written them yet. Whole up to
+    /// any head that was read before.
     pub async fn load(&mut self, now: Timestamp, mut take: impl FnMut(Entry)) -> Result<(), StoreError> {
         self.run(LOAD_TIMEOUT, async |connection| {
             let mut marks = sqlx::query_as!(
@@ -300,7 +302,7 @@ impl LogConnection {
             let mut revocations = sqlx::query_as!(
                 RevocationRow,
                 r#"select id, kind, expire_time as "expire_time: SqlTimestamp", reason
-                     from revocation where expire_time > $1"#,
+                     from revocation where expire_time > $1 or kind = 2"#,
                 now.to_sqlx() as _
             )
             .fetch(&mut *connection);

@@ -5,6 +5,8 @@ mod client;
 mod cluster;
 mod forge;
 mod inprocess;
+mod look;
+mod proxy;
 mod raw;
 mod server;
 
@@ -24,6 +26,7 @@ pub use client::{
 pub use cluster::Database;
 pub use forge::Forge;
 pub use inprocess::InProcess;
+pub use proxy::Proxy;
 pub use raw::{Raw, RawAnswer, frame, framed};
 pub use server::{Ready, Server, ServerOptions};
 
@@ -77,6 +80,15 @@ impl World {
         let directory = tempfile::tempdir().unwrap();
         let server = Server::start(&database.url, directory.path(), &options).await;
         Self { database, server, directory }
+    }
+
+    /// A world whose server reaches its database by way of a proxy that counts.
+    pub async fn behind_proxy() -> (Self, Proxy) {
+        let database = Database::create().await;
+        let proxy = Proxy::start(&database.url).await;
+        let directory = tempfile::tempdir().unwrap();
+        let server = Server::start(&proxy.url, directory.path(), &ServerOptions::default()).await;
+        (Self { database, server, directory }, proxy)
     }
 
     /// The API as one of the clients of every world.

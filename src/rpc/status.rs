@@ -108,6 +108,7 @@ impl From<Error> for Status {
             )
             .after(RETRY_FRESH),
             Error::Stale { .. }
+            | Error::Draining
             | Error::StoreUnavailable
             | Error::SigningKeyUnavailable(_)
             | Error::ClockSkew { .. }
@@ -285,6 +286,11 @@ fn of_ourselves(error: Error) -> Refusal {
             format!("This replica last read the log {age_ms} ms ago and refuses to guess. Try again, or another replica."),
         )
         .with("ageMillis", age_ms)
+        .after(RETRY_FRESH),
+        Error::Draining => unavailable(
+            "SERVER_DRAINING",
+            "This server is ending. Send what was not answered to another replica.".to_owned(),
+        )
         .after(RETRY_FRESH),
         Error::StoreUnavailable => unavailable(
             "STORE_UNAVAILABLE",

@@ -46,7 +46,6 @@ impl Api {
     /// Connects lazily. An empty key is no credential at all.
     pub async fn connect(ready: &Ready, api_key: &str) -> Self {
         let bearer = (!api_key.is_empty()).then(|| format!("Bearer {api_key}").parse().unwrap());
-        let channel = |address: &str| Endpoint::new(format!("http://{address}")).unwrap().connect_lazy();
         let with = |channel| InterceptedService::new(channel, Bearer(bearer.clone()));
         let (public, admin) = (channel(&ready.public), channel(&ready.admin));
         const BIG: usize = 64 * 1024 * 1024;
@@ -112,6 +111,11 @@ impl Api {
             pb::UpdatePolicyRequest { policy: Some(policy), allow_missing: true, ..Default::default() };
         Ok(self.admin.update_policy(request).await?.into_inner().policy.unwrap())
     }
+}
+
+/// A channel to a listener, without a credential.
+pub fn channel(address: &str) -> Channel {
+    Endpoint::new(format!("http://{address}")).unwrap().connect_lazy()
 }
 
 pub fn issue_request(subject: &str, audiences: &[&str]) -> pb::IssueRequest {

@@ -5,6 +5,7 @@ mod client;
 mod cluster;
 mod forge;
 mod server;
+mod shell;
 
 use std::{sync::OnceLock, time::Duration};
 
@@ -17,11 +18,12 @@ use jeton::{
 use tempfile::TempDir;
 
 pub use client::{
-    Api, ErrorFacts, Refused, issue_request, policy, revoke_request, seconds, validate_request,
+    Api, ErrorFacts, Refused, channel, issue_request, policy, revoke_request, seconds, validate_request,
 };
 pub use cluster::Database;
 pub use forge::Forge;
 pub use server::{Ready, Server, ServerOptions};
+pub use shell::{Said, Shell};
 
 /// What `until` waits at most: a machine may be slow, a promise may not be late for ever.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -121,7 +123,7 @@ impl World {
     }
 }
 
-async fn register(
+pub async fn register(
     store: &Store,
     client_id: &str,
     permissions: &[Permission],

@@ -19,8 +19,8 @@ use crate::{
     token::MasterKey,
 };
 
-/// How long calls in flight, streams among them, may take to end.
-const DRAIN: Duration = Duration::from_secs(10);
+/// What ends after the calls in flight have, or were cut off.
+const END: Duration = Duration::from_secs(3);
 
 /// The sockets to serve on.
 pub struct Listeners {
@@ -95,8 +95,8 @@ pub async fn serve(listeners: Listeners, settings: Settings, stop: CancellationT
 
     stop.cancelled().await;
     tracing::info!("draining");
-    if timeout(DRAIN, serving.ended()).await.is_err() {
-        tracing::warn!("calls were still in flight when the time to drain had passed");
+    if timeout(rpc::DRAIN.saturating_add(END), serving.ended()).await.is_err() {
+        tracing::warn!("a listener did not end in time");
     }
     if let Some(file) = &ready_file {
         // Gone already, or not ours to remove: either way nobody is told that we are ready.
@@ -104,11 +104,17 @@ pub async fn serve(listeners: Listeners, settings: Settings, stop: CancellationT
     }
     let store = authority.store.clone();
     tasks.cancel();
-    for task in behind {
-        // Ended by the token; a panic was logged where it happened.
-        let _ended = task.await;
+    let ended = async {
+        for task in behind {
+            // Ended by the token; a panic was logged where it happened.
+            let _ended = task.await;
+        }
+        store.close().await;
+    };
+    if timeout(END, ended).await.is_err() {
+        // A database that hangs must not keep us: it notices that we are gone.
+        tracing::warn!("the database did not let go in time");
     }
-    store.close().await;
     tracing::info!("ended");
     Ok(())
 }
@@ -124,7 +130,7 @@ async fn start(
     let clock = Arc::new(settings.clock);
     let store = Store::new(&settings.database_url)?;
     store.check_schema().await?;
-    // Refuses a database that is not the one that its log was written in.
+    // Another database than the log was written in ends here.
     store.log_connection().head().await?;
     let keys = Keys::new(settings.master_key, Arc::clone(&clock));
     // Opens every key: a wrong master key ends here, with nothing written.
@@ -188,8 +194,8 @@ fn open(
     let background = Handle::current();
     let health = Health::default();
     let door = DoorLayer::new(Arc::clone(authority));
-    let public = beside(rpc::routes(authority, &background, Listener::Public, &health));
-    let admin = rpc::routes(authority, &background, Listener::Admin, &health);
+    let public = beside(rpc::routes(authority, &background, Listener::Public, &health, stop));
+    let admin = rpc::routes(authority, &background, Listener::Admin, &health, stop);
     let rpc = [
         rpc::serve("public", listeners.public, &public, &door, threads, stop)?,
         // People do not need every core.

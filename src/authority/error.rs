@@ -54,6 +54,9 @@ pub enum Error {
         /// Since the log was last read.
         age_ms: i64,
     },
+    /// This process is ending: ask another replica.
+    #[error("this server is ending")]
+    Draining,
     /// The database is away: come back.
     #[error("the database is out of reach")]
     StoreUnavailable,

@@ -241,6 +241,17 @@ pub fn claimed_jti(text: &str) -> Option<String> {
     Uuid::try_parse(jti).ok().map(|jti| jti.to_string())
 }
 
+/// The audiences that a token's text names: what it claims, not a fact.
+pub fn claimed_audiences(text: &str) -> Option<Vec<String>> {
+    let (_, claims) = inspect_unverified(text).ok()?;
+    let audiences = match claims.get("aud")? {
+        Value::String(one) => vec![one.clone()],
+        Value::Array(all) => all.iter().map(|one| one.as_str().map(str::to_owned)).collect::<Option<_>>()?,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => return None,
+    };
+    Some(audiences).filter(|audiences| !audiences.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

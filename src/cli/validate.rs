@@ -1,10 +1,13 @@
 //! `jeton validate`: asks a server for its verdict on a token.
 
+use tonic::Status;
+use tonic_types::StatusExt;
+
 use super::{
     Cli,
     connect::{self, Identity, Listener},
     exit::{Exit, Failure},
-    json,
+    inspect, json,
     output::{self, Tone},
     time,
     token_input::{self, TokenArgs},
@@ -16,7 +19,8 @@ use crate::proto::v1::{TokenStatus, ValidateRequest, Verdict, token_service_clie
 pub struct ValidateArgs {
     #[command(flatten)]
     token: TokenArgs,
-    /// An audience that is accepted; may be repeated. Without it, those that the caller is registered for
+    /// An audience that is accepted; may be repeated. Without it, those that the caller is registered for,
+    /// or, where that is any, those that the token names
     #[arg(long)]
     audience: Vec<String>,
     /// A scope that the token must have; may be repeated
@@ -30,13 +34,26 @@ pub async fn run(cli: &Cli<'_>, args: ValidateArgs) -> Result<Exit, Failure> {
     let token = args.token.read(cli, "Token").await?;
     let connection = connect::open(cli, Listener::Public, Identity::Required).await?;
     let mut client = TokenServiceClient::new(connection.channel());
-    let request = ValidateRequest {
+    let mut request = ValidateRequest {
         token: token_input::expose(&token),
         audiences: args.audience,
         scopes: args.scope,
         ..ValidateRequest::default()
     };
-    let response = connection.call(client.validate(connection.request(request))).await?;
+    let mut answer = connection.call(client.validate(connection.request(request.clone()))).await;
+    if let Err(Failure::Refused(status)) = &answer
+        && request.audiences.is_empty()
+        && wants_audiences(status)
+        && let Some(audiences) = inspect::claimed_audiences(&request.token)
+    {
+        output::talk(&output::escape(&format!(
+            "No --audience was given: accepting what the token itself names: {}.",
+            audiences.join(" ")
+        )));
+        request.audiences = audiences;
+        answer = connection.call(client.validate(connection.request(request))).await;
+    }
+    let response = answer?;
     let verdict = response.verdict.clone().unwrap_or_default();
     if as_json {
         cli.output.json(&response, false)?;
@@ -44,6 +61,14 @@ pub async fn run(cli: &Cli<'_>, args: ValidateArgs) -> Result<Exit, Failure> {
         print(cli, &verdict)?;
     }
     Ok(if verdict.status() == TokenStatus::Active { Exit::Done } else { Exit::Negative })
+}
+
+/// The caller is registered for any audience, so the server cannot know which one is meant.
+fn wants_audiences(status: &Status) -> bool {
+    status.get_details_error_info().is_some_and(|info| {
+        info.reason == "FIELD_REQUIRED"
+            && info.metadata.get("field").is_some_and(|field| field == "audiences")
+    })
 }
 
 fn print(cli: &Cli<'_>, verdict: &Verdict) -> Result<(), Failure> {

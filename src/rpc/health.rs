@@ -35,6 +35,14 @@ impl Health {
         HealthServer::new(HealthService::from_health_reporter(self.reporter.clone()))
     }
 
+    /// Ends the streams of those who watch, after what they were told last.
+    async fn forget(&self) {
+        for service in SERVICES {
+            let mut reporter = self.reporter.clone();
+            reporter.clear_service_status(service).await;
+        }
+    }
+
     async fn set(&self, ready: bool) {
         let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
         for service in SERVICES {
@@ -58,4 +66,5 @@ pub async fn watch_readiness(health: Health, authority: Arc<Authority>, stop: Ca
         }
     }
     health.set(false).await;
+    health.forget().await;
 }

@@ -26,6 +26,8 @@ const LOCAL_RESETS_MAX: usize = 100;
 /// A peer that vanished without a word is noticed after this.
 const KEEPALIVE: Duration = Duration::from_mins(1);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long calls in flight may take to end.
+pub const DRAIN: Duration = Duration::from_secs(10);
 /// Between two tries when the process is out of file descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
@@ -35,7 +37,8 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Waits until every call in flight has been answered and the threads have ended.
+    /// Waits until every call in flight has been answered, or [`DRAIN`] has passed since the stop, and the
+    /// threads have ended.
     pub async fn ended(self) {
         for worker in self.workers {
             let joined = tokio::task::spawn_blocking(move || worker.join().is_ok()).await;
@@ -132,8 +135,15 @@ fn work(
             .layer(door)
             .add_routes(routes)
             .serve_with_incoming_shutdown(incoming, stop.cancelled());
-        if let Err(error) = served.await {
-            tracing::error!(error = %error, "a serving thread ended");
+        let drained = async {
+            stop.cancelled().await;
+            tokio::time::sleep(DRAIN).await;
+        };
+        tokio::select! {
+            served = served => if let Err(error) = served {
+                tracing::error!(error = %error, "a serving thread ended");
+            },
+            () = drained => tracing::warn!("calls were still in flight when the time to drain had passed"),
         }
     });
 }

@@ -14,6 +14,7 @@ mod verdict;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 use tonic::{Extensions, Request, Status, metadata::MetadataMap};
 
 use crate::{
@@ -30,7 +31,7 @@ use crate::{
 
 pub use door::DoorLayer;
 pub use health::{Health, watch_readiness};
-pub use listen::{Serving, serve};
+pub use listen::{DRAIN, Serving, serve};
 pub use tonic::service::Routes;
 
 /// Every method that is measured by name: full gRPC paths without the leading slash.
@@ -74,6 +75,8 @@ struct Context {
     /// Where work that waits for the database goes on, even when the caller has gone away.
     background: Handle,
     listener: Listener,
+    /// Cancelled when this process is to end: streams end with it.
+    stop: CancellationToken,
 }
 
 impl Context {
@@ -138,8 +141,14 @@ pub fn routes(
     background: &Handle,
     listener: Listener,
     health: &Health,
+    stop: &CancellationToken,
 ) -> Routes {
-    let context = Context { authority: Arc::clone(authority), background: background.clone(), listener };
+    let context = Context {
+        authority: Arc::clone(authority),
+        background: background.clone(),
+        listener,
+        stop: stop.clone(),
+    };
     let tokens = TokenServiceServer::new(token_service::TokenRpc(context.clone()))
         .max_decoding_message_size(TOKEN_MESSAGE_BYTES_MAX);
     let routes = Routes::new(tokens).add_service(health.service());

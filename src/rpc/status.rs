@@ -117,6 +117,11 @@ impl From<Error> for Status {
                 RETRY_FRESH,
             )
             .with("ageMillis", age_ms),
+            Error::Draining => unavailable(
+                "SERVER_DRAINING",
+                "This server is ending. Send what was not answered to another replica.",
+                RETRY_FRESH,
+            ),
             Error::StoreUnavailable => unavailable(
                 "STORE_UNAVAILABLE",
                 "The database is out of reach. Try again shortly: a repeated revocation is safe.",

@@ -95,7 +95,13 @@ impl TokenService for TokenRpc {
             let (rpc, who) = (Arc::clone(&rpc), who.clone());
             async move {
                 let mut incoming = incoming?;
-                match rpc.next(&who, &mut incoming).await? {
+                // What is being judged is answered; what was not taken yet goes elsewhere.
+                let next = tokio::select! {
+                    biased;
+                    () = rpc.0.stop.cancelled() => Some(Err(Error::Draining.into())),
+                    next = rpc.next(&who, &mut incoming) => next,
+                };
+                match next? {
                     Ok(answer) => Some((Ok(answer), Some(incoming))),
                     Err(status) => Some((Err(status), None)),
                 }

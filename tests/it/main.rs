@@ -20,6 +20,7 @@ mod issue;
 mod operate;
 mod refresh;
 mod revoke;
+mod sources;
 mod validate;
 #[allow(dead_code, unused_imports, reason = "a world holds more than today's tests look at")]
 mod world;

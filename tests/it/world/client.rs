@@ -49,7 +49,6 @@ impl Api {
     /// Connects lazily. An empty key is no credential at all.
     pub fn connect(ready: &Ready, api_key: &str) -> Self {
         let bearer = (!api_key.is_empty()).then(|| format!("Bearer {api_key}").parse().unwrap());
-        let channel = |address: &str| Endpoint::new(format!("http://{address}")).unwrap().connect_lazy();
         let with = |channel| InterceptedService::new(channel, Bearer(bearer.clone()));
         let (public, admin) = (channel(&ready.public), channel(&ready.admin));
         Self {
@@ -114,6 +113,11 @@ impl Api {
             pb::UpdatePolicyRequest { policy: Some(policy), allow_missing: true, ..Default::default() };
         Ok(self.admin.update_policy(request).await?.into_inner().policy.unwrap())
     }
+}
+
+/// A channel to a listener, without a credential.
+pub fn channel(address: &str) -> Channel {
+    Endpoint::new(format!("http://{address}")).unwrap().connect_lazy()
 }
 
 pub fn issue_request(subject: &str, audiences: &[&str]) -> pb::IssueRequest {

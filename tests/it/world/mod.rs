@@ -9,6 +9,7 @@ mod look;
 mod proxy;
 mod raw;
 mod server;
+mod shell;
 
 use std::{sync::OnceLock, time::Duration};
 
@@ -21,7 +22,7 @@ use jeton::{
 use tempfile::TempDir;
 
 pub use client::{
-    Api, ErrorFacts, Refused, issue_request, policy, revoke_request, seconds, validate_request,
+    Api, ErrorFacts, Refused, channel, issue_request, policy, revoke_request, seconds, validate_request,
 };
 pub use cluster::Database;
 pub use forge::Forge;
@@ -29,6 +30,7 @@ pub use inprocess::InProcess;
 pub use proxy::Proxy;
 pub use raw::{Raw, RawAnswer, frame, framed};
 pub use server::{Ready, Server, ServerOptions};
+pub use shell::{Said, Shell};
 
 /// What `until` waits at most: a machine may be slow, a promise may not be late for ever.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -141,7 +143,7 @@ impl World {
     }
 }
 
-async fn register(
+pub async fn register(
     store: &Store,
     client_id: &str,
     permissions: &[Permission],

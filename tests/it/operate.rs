@@ -1,1 +1,0 @@
-//! Operating jeton: start, crash, outage, drain, probes, logs, the command line.

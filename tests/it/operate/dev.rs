@@ -1,0 +1,259 @@
+//! `jeton dev`, as a process.
+
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+};
+
+use jeton::proto::v1::{self as pb, revocation_target::Kind};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::world::{Api, Ready, Shell, until};
+
+const ANY: [&str; 3] = ["127.0.0.1:0"; 3];
+
+/// A data directory, and what runs in it. Nothing outlives it, whatever fails.
+struct Dev {
+    child: Option<Child>,
+    parent: TempDir,
+}
+
+impl Dev {
+    fn new() -> Self {
+        let parent = tempfile::tempdir().unwrap();
+        // As root, Postgres runs as somebody else, who must pass through.
+        fs::set_permissions(parent.path(), fs::Permissions::from_mode(0o711)).unwrap();
+        Self { child: None, parent }
+    }
+
+    fn data_dir(&self) -> std::path::PathBuf {
+        self.parent.path().join("data")
+    }
+
+    fn command(&self, ports: [&str; 3], more: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_jeton"));
+        command.arg("dev").arg("--data-dir").arg(self.data_dir()).args(more);
+        for (flag, port) in ["--listen", "--admin-listen", "--ops-listen"].iter().zip(ports) {
+            command.arg(flag).arg(port);
+        }
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.envs(std::env::var_os("JETON_POSTGRES_BIN").map(|path| ("JETON_POSTGRES_BIN", path)));
+        // A group of its own, as a shell gives it: Ctrl-C reaches all of it.
+        command.current_dir(self.parent.path()).process_group(0);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command
+    }
+
+    /// Starts it, and waits for what it writes then.
+    async fn start(&mut self, ports: [&str; 3], more: &[&str]) -> Value {
+        let talk =
+            fs::File::options().create(true).append(true).open(self.parent.path().join("talk")).unwrap();
+        let mut child = self.command(ports, more).stderr(talk).spawn().unwrap();
+        let file = self.data_dir().join("dev.json");
+        let pid = child.id();
+        until("dev.json is written", async || {
+            assert!(child.try_wait().unwrap().is_none(), "it ended: {}", self.talk());
+            // One of a run before is not it.
+            fs::metadata(&file).is_ok() && processes(&self.data_dir()).contains(&pid) && self.read().is_some()
+        })
+        .await;
+        self.child = Some(child);
+        self.read().unwrap()
+    }
+
+    /// What a server that runs has written.
+    fn read(&self) -> Option<Value> {
+        let json: Value = serde_json::from_slice(&fs::read(self.data_dir().join("dev.json")).ok()?).ok()?;
+        let pid = u32::try_from(json["pid"].as_u64()?).ok()?;
+        processes(&self.data_dir()).contains(&pid).then_some(json)
+    }
+
+    fn talk(&self) -> String {
+        fs::read_to_string(self.parent.path().join("talk")).unwrap_or_default()
+    }
+
+    /// What it ends with, and that nothing is left behind.
+    async fn ended(&mut self) -> ExitStatus {
+        let mut child = self.child.take().unwrap();
+        let mut status = None;
+        until("it has ended", async || {
+            status = child.try_wait().unwrap();
+            status.is_some()
+        })
+        .await;
+        assert_eq!(processes(&self.data_dir()), [0_u32; 0], "nothing is left: {}", self.talk());
+        for name in ["dev.json", "server.json"] {
+            assert!(!self.data_dir().join(name).exists(), "{name}");
+        }
+        status.unwrap()
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(self.child.as_ref().unwrap())
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        for pid in processes(&self.data_dir()) {
+            let _gone = kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), Signal::KILL);
+        }
+        if let Some(mut child) = self.child.take() {
+            let _ended = child.wait();
+        }
+    }
+}
+
+/// Every process that names a directory among its arguments, or works in it.
+fn processes(directory: &Path) -> Vec<u32> {
+    let name = directory.display().to_string();
+    let of_it = |pid: &u32| {
+        let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let works_in = fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
+        String::from_utf8_lossy(&arguments).contains(&name) || works_in.starts_with(directory)
+    };
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    all.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(of_it).collect()
+}
+
+fn ready(json: &Value) -> Ready {
+    serde_json::from_value(json.clone()).unwrap()
+}
+
+async fn api(json: &Value, client_id: &str) -> Api {
+    Api::connect(&ready(json), json["clients"][client_id].as_str().unwrap())
+}
+
+/// The same ports again: the issuer contains one.
+fn ports(ready: &Ready) -> [&str; 3] {
+    [&ready.public, &ready.admin, &ready.ops]
+}
+
+fn check_dev_json(dev: &Dev, json: &Value) {
+    let file = dev.data_dir().join("dev.json");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(json["issuer"], format!("http://{}", json["public"].as_str().unwrap()));
+    let servers = json["servers"].as_array().unwrap();
+    assert_eq!(servers.len(), 1);
+    for name in ["public", "admin", "ops", "issuer", "replica", "pid"] {
+        assert_eq!(servers[0][name], json[name], "{name}");
+    }
+    assert!(json["database_url"].as_str().unwrap().starts_with("postgres://"));
+    let master_key = Path::new(json["master_key_file"].as_str().unwrap());
+    assert_eq!(fs::metadata(master_key).unwrap().permissions().mode() & 0o777, 0o600);
+    let clients = json["clients"].as_object().unwrap();
+    assert_eq!(clients.keys().collect::<Vec<_>>(), ["dev-admin", "dev-service"]);
+    assert!(clients.values().all(|key| jeton::token::ApiKey::parse(key.as_str().unwrap()).is_some()));
+    let talk = dev.talk();
+    assert!(talk.contains("jeton is ready") && talk.contains("issue --subject alice"), "{talk}");
+    assert!(!talk.contains("jtk_"), "keys are in the file, not in the scrollback: {talk}");
+}
+
+#[tokio::test]
+async fn dev_keeps_what_it_knows_between_runs_and_ctrl_c_leaves_no_process_behind() {
+    let mut dev = Dev::new();
+    let first = dev.start(ANY, &[]).await;
+    check_dev_json(&dev, &first);
+    let ready = ready(&first);
+    let mut service = api(&first, "dev-service").await;
+    let good = service.token("alice", "orders").await.access_token;
+    let revoked = service.token("alice", "orders").await.access_token;
+    service.revoke(Kind::Token(revoked.clone())).await.unwrap();
+    let bare = service.revoke(Kind::Jti("x".to_owned())).await.unwrap_err();
+    assert_ne!(bare.code(), tonic::Code::Internal, "{bare:?}");
+    let mut admin = api(&first, "dev-admin").await;
+    admin.set_policy(crate::world::policy("orders")).await.unwrap();
+    service.set_policy(crate::world::policy("orders")).await.unwrap_err();
+
+    // What it says to try next works, in another terminal.
+    let shell = Shell::new();
+    shell.write(".jeton/dev.json", &first.to_string());
+    let said = shell.script("jeton issue --subject alice --audience orders | jeton validate -").await;
+    assert!(said.data().starts_with("ACTIVE"), "{said:?}");
+
+    // A second one in the same directory is told who is there.
+    let second = dev.command(ANY, &[]).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+    let refused = String::from_utf8(second.stderr).unwrap();
+    assert_eq!(second.status.code(), Some(1), "{refused}");
+    assert!(refused.contains("another `jeton dev`") && refused.lines().count() == 1, "{refused}");
+    assert_eq!(service.status(&good, "orders").await, pb::TokenStatus::Active, "the first goes on");
+
+    // Ctrl-C in a terminal goes to the whole group.
+    kill_process_group(dev.pid(), Signal::INT).unwrap();
+    assert!(dev.ended().await.success(), "{}", dev.talk());
+
+    let again = dev.start(ports(&ready), &[]).await;
+    assert_eq!(again["clients"], first["clients"]);
+    let mut service = api(&again, "dev-service").await;
+    assert_eq!(service.status(&good, "orders").await, pb::TokenStatus::Active);
+    assert_eq!(service.status(&revoked, "orders").await, pb::TokenStatus::Revoked);
+    kill_process(dev.pid(), Signal::TERM).unwrap();
+    assert!(dev.ended().await.success(), "{}", dev.talk());
+}
+
+#[tokio::test]
+async fn k9_after_kill_9_the_next_run_cleans_up_and_what_was_revoked_stays_so() {
+    let mut dev = Dev::new();
+    let first = dev.start(ANY, &[]).await;
+    let ready = ready(&first);
+    let mut service = api(&first, "dev-service").await;
+    let good = service.token("alice", "orders").await.access_token;
+    let revoked = service.token("alice", "orders").await.access_token;
+    service.revoke(Kind::Token(revoked.clone())).await.unwrap();
+    kill_process(dev.pid(), Signal::KILL).unwrap();
+    dev.child.take().unwrap().wait().unwrap();
+    until("the server ends with its parent", async || dev.read().is_none()).await;
+
+    let again = dev.start(ports(&ready), &[]).await;
+    assert_ne!(again["pid"], first["pid"]);
+    let mut service = api(&again, "dev-service").await;
+    assert_eq!(service.status(&good, "orders").await, pb::TokenStatus::Active);
+    assert_eq!(service.status(&revoked, "orders").await, pb::TokenStatus::Revoked);
+    kill_process(dev.pid(), Signal::INT).unwrap();
+    assert!(dev.ended().await.success(), "{}", dev.talk());
+
+    // Anew: other keys, other clients.
+    let fresh = dev.start(ports(&ready), &["--fresh"]).await;
+    assert_ne!(fresh["clients"], first["clients"]);
+    let mut service = api(&fresh, "dev-service").await;
+    assert_eq!(service.status(&good, "orders").await, pb::TokenStatus::UnknownKey);
+    // A server that dies is an error, and nothing is left behind.
+    let server = fresh["pid"].as_u64().unwrap().try_into().unwrap();
+    kill_process(Pid::from_raw(server).unwrap(), Signal::KILL).unwrap();
+    assert_eq!(dev.ended().await.code(), Some(1), "{}", dev.talk());
+    assert!(dev.talk().contains("the server ended"), "{}", dev.talk());
+}
+
+#[tokio::test]
+async fn dev_refuses_what_it_must_not_do_before_it_makes_anything() {
+    let dev = Dev::new();
+    let refused = |ports: [&str; 3], more: &[&str]| {
+        let output =
+            dev.command(ports, more).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.starts_with("error: ") && said.lines().count() == 1, "{said}");
+        assert!(!dev.data_dir().exists(), "nothing is made: {said}");
+        said
+    };
+    let beyond = "0.0.0.0:0";
+    for (index, flag) in ["--listen", "--admin-listen", "--ops-listen"].iter().enumerate() {
+        let mut ports = ANY;
+        ports[index] = beyond;
+        let said = refused(ports, &[]);
+        assert!(said.contains(flag) && said.contains(beyond), "{said}");
+    }
+    let said = refused(ANY, &["--fresh", "--database-url", "postgres://x:hunter2@127.0.0.1:1/x"]);
+    assert!(said.contains("--fresh") && !said.contains("hunter2"), "{said}");
+
+    fs::create_dir(dev.data_dir()).unwrap();
+    fs::write(dev.data_dir().join("thesis.tex"), "words").unwrap();
+    let output =
+        dev.command(ANY, &["--fresh"]).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(fs::read_to_string(dev.data_dir().join("thesis.tex")).unwrap(), "words");
+}

@@ -1,0 +1,134 @@
+//! E4: SIGTERM.
+
+use std::{
+    sync::Arc,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    time::Instant,
+};
+
+use jeton::proto::v1 as pb;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Status};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+use crate::world::{Refused, World, channel, issue_request, until, validate_request};
+
+/// Callers at once.
+const CALLERS: usize = 200;
+
+/// What hyper says of a request that still waited for its turn when the connection ended.
+const NEVER_SENT: &str = "hyper::Error(Canceled, \"connection closed\")";
+
+/// How a call that was never taken up ends: the peer says by its last GOAWAY that it did not look at it, or there is
+/// no connection to be had any more. A stream that is reset, or a connection that breaks, is none of these.
+fn was_never_taken_up(status: &Status) -> bool {
+    let cause = format!("{status:?}");
+    let refused = [
+        "GoAway(b\"\", NO_ERROR, Remote)",
+        "REFUSED_STREAM",
+        "ConnectError",
+        "ConnectionRefused",
+        NEVER_SENT,
+    ];
+    status.details().is_empty() && refused.iter().any(|it| cause.contains(it))
+}
+
+#[tokio::test]
+async fn e4_a_drain_answers_every_call_that_it_took_and_ends_with_exit_0() {
+    let mut world = World::start().await;
+    let ready_file = world.directory.path().join("ready.json");
+    assert!(ready_file.exists());
+    let token = world.api("service").await.token("user:7", "api").await.access_token;
+    let asked = Arc::new(AtomicBool::new(false));
+    let answered = Arc::new(AtomicUsize::new(0));
+    let mut callers = Vec::new();
+    for index in 0..CALLERS {
+        // A few connections, shared as by a client's pool.
+        let mut api = if index % 20 == 0 { Some(world.api("service").await) } else { None };
+        if api.is_none() {
+            let shared: &(crate::world::Api, _) = callers.last().unwrap();
+            api = Some(shared.0.clone());
+        }
+        let mut mine = api.clone().unwrap();
+        let (asked, answered, token) = (Arc::clone(&asked), Arc::clone(&answered), token.clone());
+        let caller = tokio::spawn(async move {
+            loop {
+                let was_asked = asked.load(Ordering::SeqCst);
+                let ended = if index % 4 == 0 {
+                    let refreshable = index % 8 == 0;
+                    let request = pb::IssueRequest { refreshable, ..issue_request("user:7", &["api"]) };
+                    mine.issue(request).await.map(|token| assert!(!token.access_token.is_empty()))
+                } else {
+                    mine.validate(&token, &["api"])
+                        .await
+                        .map(|verdict| assert_eq!(verdict.status(), pb::TokenStatus::Active))
+                };
+                match ended {
+                    Ok(()) => answered.fetch_add(1, Ordering::SeqCst),
+                    Err(status) => return (was_asked || asked.load(Ordering::SeqCst), status),
+                };
+            }
+        });
+        callers.push((api.unwrap(), caller));
+    }
+    until("calls are in flight", async || answered.load(Ordering::SeqCst) > 2 * CALLERS).await;
+
+    asked.store(true, Ordering::SeqCst);
+    world.server.terminate();
+    let status = world.server.ended().await;
+    assert_eq!(status.code(), Some(0), "{}", world.server.logged());
+    assert!(!ready_file.exists(), "the ready file is gone");
+    for (_, caller) in callers {
+        let (after_the_signal, status) = caller.await.unwrap();
+        assert!(after_the_signal, "nothing fails before: {status:?}");
+        assert!(was_never_taken_up(&status), "{status:?}");
+    }
+    let log = world.server.logged();
+    let is_call = |line: &&str| line.contains("\"call\"") && !line.contains("/grpc.");
+    let (calls, good): (Vec<_>, Vec<_>) = (
+        log.lines().filter(is_call).collect(),
+        log.lines().filter(is_call).filter(|line| line.contains("\"rpc.code\":\"Ok\"")).collect(),
+    );
+    assert_eq!(calls.len(), good.len(), "none failed");
+    // The one before the callers began is theirs, too.
+    assert_eq!(good.len(), answered.load(Ordering::SeqCst) + 1, "what was taken up was answered");
+    assert!(world.server.logged().contains("\"draining\""), "it says so");
+    assert!(!world.server.logged().contains("still in flight"), "nothing had to be cut off");
+}
+
+#[tokio::test]
+async fn e4_streams_that_clients_hold_open_end_with_the_drain() {
+    let mut world = World::start().await;
+    let mut api = world.api("service").await;
+    let token = api.token("user:7", "api").await.access_token;
+    let (ask, requests) = mpsc::channel(4);
+    let request = || pb::StreamValidateRequest { request: Some(validate_request(&token, &["api"])) };
+    ask.send(request()).await.unwrap();
+    let mut verdicts = api.tokens.stream_validate(ReceiverStream::new(requests)).await.unwrap().into_inner();
+    let first = verdicts.message().await.unwrap().unwrap().verdict.unwrap();
+    assert_eq!(first.status(), pb::TokenStatus::Active);
+    let mut watcher = HealthClient::new(channel(&world.server.ready.public));
+    let mut health = watcher.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    assert_eq!(health.message().await.unwrap().unwrap().status, 1, "SERVING");
+
+    let asked = Instant::now();
+    world.server.terminate();
+    let told = health.message().await.unwrap().unwrap();
+    assert_eq!(told.status, 2, "NOT_SERVING");
+    assert!(health.message().await.unwrap().is_none(), "and then it ends");
+    let ended = verdicts.message().await.refused();
+    assert_eq!((ended.code, ended.reason.as_str()), (Code::Unavailable, "SERVER_DRAINING"));
+    let status = world.server.ended().await;
+    assert_eq!(status.code(), Some(0));
+    assert!(asked.elapsed().as_secs() < 5, "{:?}", asked.elapsed());
+    drop(ask);
+}
+
+#[tokio::test]
+async fn e4_a_second_signal_and_an_early_one_end_it_too() {
+    let mut world = World::start().await;
+    world.server.terminate();
+    world.server.terminate();
+    assert_eq!(world.server.ended().await.code(), Some(0));
+}

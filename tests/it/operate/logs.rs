@@ -1,0 +1,196 @@
+//! E2: nothing secret leaves by a log line, a metric, an error or a panic, and one event is one line.
+
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+use jeton::{
+    proto::v1::{self as pb, revocation_target::Kind},
+    token::{ApiKey, MasterKey, SigningKey},
+};
+use tonic::Status;
+use zeroize::Zeroizing;
+
+use crate::world::{ServerOptions, Shell, World, api_key, issue_request, master_key_text, revoke_request};
+
+/// A text of others that would break lines and steer terminals.
+const HOSTILE: &str =
+    "INC-1\n{\"level\":\"ERROR\",\"message\":\"forged\"}\r\n\u{1b}[31mred\u{1b}]0;title\u{7}\u{202e}";
+
+/// What must not be seen anywhere: named, so that a failure does not print it.
+struct Secrets(Vec<(String, String)>);
+
+impl Secrets {
+    fn add(&mut self, what: &str, secret: &str) {
+        assert!(secret.len() >= 8, "{what}");
+        self.0.push((what.to_owned(), secret.to_owned()));
+    }
+
+    fn add_token(&mut self, what: &str, token: &str) {
+        for (index, part) in token.split('.').enumerate().filter(|(_, part)| part.len() >= 8) {
+            self.add(&format!("part {index} of {what}"), part);
+        }
+    }
+
+    fn add_key(&mut self, what: &str, key: &SigningKey) {
+        let pkcs8: &Zeroizing<Vec<u8>> = key.pkcs8();
+        // The private scalar stands in the middle of the document, whatever its encoding.
+        self.add(what, &URL_SAFE_NO_PAD.encode(&pkcs8[..])[60..90]);
+        self.add(what, &STANDARD.encode(&pkcs8[..])[60..90]);
+        let hex: String = pkcs8[36..60].iter().map(|byte| format!("{byte:02x}")).collect();
+        self.add(what, &hex);
+    }
+
+    /// Holds a text to E2.
+    fn absent_from(&self, place: &str, text: &str) {
+        for (what, secret) in &self.0 {
+            assert!(!text.contains(secret.as_str()), "{what} is in {place}");
+        }
+        // Whatever nobody thought of: a JWT begins like this, a refresh token or an API key like that.
+        assert!(!text.contains("eyJ"), "a part of a JWT is in {place}");
+        for prefix in ["jtr_", "jtk_"] {
+            let long = text.match_indices(prefix).any(|(at, _)| {
+                let rest = &text[at + prefix.len()..];
+                rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_' || *c == '-').count() >= 8
+            });
+            assert!(!long, "{prefix}... is in {place}");
+        }
+    }
+}
+
+/// Every kind of call with every kind of secret, good and bad; the refusals are gathered.
+async fn be_busy(world: &World, secrets: &mut Secrets) -> Vec<Status> {
+    let mut refusals = Vec::new();
+    let mut api = world.api("service").await;
+    let mut admin = world.api("admin").await;
+    let good = api.token("user:7", "api").await.access_token;
+    secrets.add_token("an access token", &good);
+    let session = api.session("user:7", "api").await;
+    secrets.add_token("a session's token", &session.access_token);
+    let first = session.refresh.unwrap().refresh_token;
+    secrets.add("a refresh token", &first);
+    let second = api.refresh(&first).await.unwrap();
+    let successor = second.refresh.unwrap().refresh_token;
+    secrets.add("its successor", &successor);
+    let third = api.refresh(&successor).await.unwrap();
+    secrets.add("the one after", &third.refresh.unwrap().refresh_token);
+    refusals.push(api.refresh(&first).await.unwrap_err());
+    let forged = format!("{}AAAA", &third.access_token[..third.access_token.len() - 4]);
+    secrets.add_token("a forged token", &forged);
+    let forged_refresh = format!("jtr_{}", "A".repeat(98));
+    secrets.add("a forged refresh token", &forged_refresh);
+    refusals.push(api.refresh(&forged_refresh).await.unwrap_err());
+    for text in [&forged, &forged_refresh, &first, &good, HOSTILE] {
+        api.status(text, "api").await;
+        api.revoke(Kind::Token((*text).to_string())).await.unwrap();
+        // Where a token does not belong: somebody pastes it into another field.
+        refusals.extend(api.revoke(Kind::Jti((*text).to_string())).await.err());
+        refusals.extend(api.revoke(Kind::SessionId((*text).to_string())).await.err());
+    }
+    let strange = |change: fn(&mut pb::IssueRequest, String), text: &str| {
+        let mut request = issue_request("user:7", &["api"]);
+        change(&mut request, text.to_owned());
+        request
+    };
+    let changes: [fn(&mut pb::IssueRequest, String); 3] = [
+        |request, text| request.subject = text,
+        |request, text| request.audiences = vec![text],
+        |request, text| request.scopes = vec![text],
+    ];
+    let mut narrow = world.api("narrow").await;
+    for change in changes {
+        refusals.extend(api.issue(strange(change, HOSTILE)).await.err());
+        refusals.extend(narrow.issue(strange(change, HOSTILE)).await.err());
+    }
+    for key in ["jtk_short", &ApiKey::generate().expose().to_owned(), &format!("{}x", api_key("service"))] {
+        if key.len() > 12 {
+            secrets.add("a bad API key", key);
+        }
+        refusals.push(world.api_with_key(key).await.validate(&good, &["api"]).await.unwrap_err());
+    }
+    let noted = pb::RevokeRequest {
+        note: "INC-1 \u{e9}".to_owned(),
+        reason: pb::RevocationReason::Leaked.into(),
+        ..revoke_request(Kind::Subject("user:7".to_owned()))
+    };
+    admin.wide.revoke(noted.clone()).await.unwrap();
+    let hostile = pb::RevokeRequest { note: HOSTILE.to_owned(), ..noted };
+    refusals.extend(admin.wide.revoke(hostile).await.err());
+    refusals.extend(admin.set_policy(crate::world::policy(HOSTILE)).await.err());
+    refusals
+}
+
+#[tokio::test]
+async fn e2_no_token_key_or_secret_is_in_any_log_line_metric_or_error() {
+    let mut secrets = Secrets(Vec::new());
+    let options = ServerOptions { log: Some("trace".to_owned()), ..ServerOptions::default() };
+    let mut world = World::start_with(options).await;
+    for (client_id, ..) in crate::world::CLIENTS {
+        let key = api_key(client_id);
+        secrets.add("an API key's secret", &key["jtk_".len() + 23..]);
+        secrets.add("an API key", &key);
+    }
+    secrets.add("the master key", &master_key_text());
+    secrets.add_key("the signing key", &world.forge().await.key);
+    assert!(MasterKey::parse(&master_key_text()).is_ok());
+
+    let refusals = be_busy(&world, &mut secrets).await;
+    assert!(refusals.len() > 12, "{}", refusals.len());
+    for refusal in &refusals {
+        let said = format!("{refusal:?} {:?}", tonic_types::StatusExt::get_error_details(refusal));
+        secrets.absent_from("an error", &said);
+        assert!(!refusal.message().contains(char::is_control), "one line: {:?}", refusal.message());
+    }
+    secrets.absent_from("the metrics", &world.server.ops("/metrics").await.1);
+    world.server.terminate();
+    world.server.ended().await;
+    let log = world.server.logged();
+    assert!(log.lines().count() > 100, "it was told to say everything");
+    secrets.absent_from("the log", &log);
+    for line in log.lines() {
+        let event: serde_json::Value =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("no JSON object ({error}): {line}"));
+        assert!(event.is_object() && event["level"].is_string(), "{line}");
+        assert_ne!(event["message"], "forged", "{line}");
+        assert!(!line.contains('\u{1b}'), "no escape reaches a terminal: {line:?}");
+    }
+}
+
+/// Run by the test below, in a process of its own: the hook is for the whole process.
+#[test]
+#[ignore = "run by another test"]
+fn a_child_that_panics() {
+    jeton::observe::log_to_stderr("info").unwrap();
+    let panicked = std::thread::spawn(|| panic!("{} and jtk_secret", "eyJhbGciOi")).join();
+    assert!(panicked.is_err());
+}
+
+#[test]
+fn e2_a_panic_says_where_and_not_what() {
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["operate::logs::a_child_that_panics", "--exact", "--ignored", "--nocapture"])
+        .env("RUST_BACKTRACE", "1")
+        .output()
+        .unwrap();
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&child.stderr), String::from_utf8_lossy(&child.stdout));
+    assert!(child.status.success(), "{said}");
+    let line =
+        said.lines().find(|line| line.contains("a panic")).unwrap_or_else(|| panic!("not logged: {said}"));
+    let event: serde_json::Value = serde_json::from_str(line).unwrap();
+    assert!(event["panic.place"].as_str().unwrap().contains("logs.rs"), "{line}");
+    assert!(!said.contains("eyJhbGciOi") && !said.contains("jtk_secret"), "{said}");
+}
+
+#[tokio::test]
+async fn a_log_filter_that_is_nonsense_is_refused_before_anything_else() {
+    let mut shell = Shell::new();
+    shell.write("master.key", &master_key_text());
+    shell.arguments = ["--master-key-file", "master.key", "--plaintext", "--issuer", "http://a"]
+        .map(str::to_owned)
+        .to_vec();
+    let said =
+        shell.run(&["serve", "--database-url", "postgres://x@127.0.0.1:1/x", "--log", "jeton=loud"]).await;
+    let error = said.with_code(1);
+    assert!(error.starts_with("error: --log is not valid") && error.lines().count() == 1, "{said:?}");
+}

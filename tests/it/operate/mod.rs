@@ -1,0 +1,13 @@
+//! Operating jeton: start, outage, drain, logs, probes, `jeton dev`, the command line.
+
+mod cli;
+mod cli_admin;
+mod dev;
+mod discovery;
+mod drain;
+mod key_import;
+mod logs;
+mod metrics;
+mod migrate;
+mod outage;
+mod start;

@@ -1,0 +1,241 @@
+//! What a server refuses to start with: exit 1, one sentence, nothing written.
+
+use sqlx::{AssertSqlSafe, Connection, Row};
+
+use crate::world::{Database, Said, Server, ServerOptions, Shell, World, master_key_text};
+
+/// Everything in a database: each table with what it holds, and the head of the log.
+async fn everything(database: &Database) -> String {
+    let mut connection = database.connect().await;
+    let tables = "select relname::text from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace order by 1";
+    let mut all = String::new();
+    for row in sqlx::query(tables).fetch_all(&mut connection).await.unwrap() {
+        let name: String = row.get(0);
+        let digest = format!(
+            "select count(*)::text || ' ' || coalesce(md5(string_agg(t::text, '|' order by t::text)), '') from {name} t"
+        );
+        let digest: String =
+            sqlx::query_scalar(AssertSqlSafe(digest)).fetch_one(&mut connection).await.unwrap();
+        all.push_str(&format!("{name} {digest}\n"));
+    }
+    connection.close().await.unwrap();
+    all
+}
+
+/// The one sentence of a start that failed.
+fn sentence(code: Option<i32>, said: &str) -> String {
+    assert_eq!(code, Some(1), "{said}");
+    // The log is JSON lines; what is for people is not.
+    let lines: Vec<_> = said.lines().filter(|line| !line.starts_with('{')).collect();
+    assert_eq!(lines.len(), 1, "one sentence: {said}");
+    assert!(lines[0].starts_with("error: "), "{said}");
+    for noise in ["panicked", "backtrace", "RUST_BACKTRACE", "Error {", "Some("] {
+        assert!(!said.contains(noise), "{noise}: {said}");
+    }
+    lines[0].to_owned()
+}
+
+/// Starts a server that must not come up on this database; nothing may be written.
+async fn refused(database: &Database, options: &ServerOptions) -> String {
+    let before = everything(database).await;
+    let directory = tempfile::tempdir().unwrap();
+    let (status, said) = match Server::try_start(&database.url, directory.path(), options).await {
+        Ok(_) => panic!("it serves"),
+        Err(ended) => ended,
+    };
+    assert!(!directory.path().join("ready.json").exists(), "no ready file");
+    assert_eq!(everything(database).await, before, "nothing is written");
+    sentence(status.code(), &said)
+}
+
+#[tokio::test]
+async fn another_master_key_than_the_one_that_sealed_the_keys_is_refused() {
+    let mut world = World::start().await;
+    world.server.kill();
+    let other = jeton::token::MasterKey::generate().unwrap().to_text().to_string();
+    let options = ServerOptions { master_key: Some(other.clone()), ..ServerOptions::default() };
+    let said = refused(&world.database, &options).await;
+    assert!(said.contains("the master key does not open key"), "{said}");
+    assert!(!said.contains(&other), "the key is not said");
+}
+
+#[tokio::test]
+async fn a_schema_from_a_newer_version_is_refused() {
+    let database = Database::create().await;
+    database
+        .execute("insert into _sqlx_migrations select 9999, 'later', installed_on, true, checksum, execution_time from _sqlx_migrations limit 1")
+        .await;
+    let said = refused(&database, &ServerOptions::default()).await;
+    assert!(said.contains("9999") && said.contains("use a newer jeton"), "{said}");
+}
+
+#[tokio::test]
+async fn another_text_of_a_migration_is_refused() {
+    let database = Database::create().await;
+    database.execute("update _sqlx_migrations set checksum = '\\x00' where version = 2").await;
+    let said = refused(&database, &ServerOptions::default()).await;
+    assert!(said.contains("migration 2"), "{said}");
+}
+
+#[tokio::test]
+async fn missing_migrations_are_refused_with_the_verb_that_applies_them() {
+    let said = refused(&Database::create_empty().await, &ServerOptions::default()).await;
+    assert!(said.contains("jeton migrate up"), "{said}");
+}
+
+#[tokio::test]
+async fn another_database_than_the_one_the_log_was_written_in_is_refused() {
+    let database = Database::create().await;
+    database.execute("update log_head set system_identifier = system_identifier + 1").await;
+    // What a backup of last month lacks, too: partitions must not be made in a log of somebody else's.
+    database
+        .execute("do $$ declare p text; begin for p in select inhrelid::regclass::text from pg_inherits where inhparent = 'revocation'::regclass and inhrelid::regclass::text <> 'revocation_default' loop execute 'drop table ' || p; end loop; end $$")
+        .await;
+    let said = refused(&database, &ServerOptions::default()).await;
+    assert!(said.contains("not the one that the log was written in"), "{said}");
+}
+
+#[tokio::test]
+async fn a_malformed_master_key_and_a_bad_issuer_are_refused() {
+    let database = Database::create().await;
+    for bad in ["", "abc", &"z".repeat(64), &"ab".repeat(31)] {
+        let options = ServerOptions { master_key: Some(bad.to_owned()), ..ServerOptions::default() };
+        let said = refused(&database, &options).await;
+        assert!(said.contains("64 hex"), "{said}");
+        assert!(bad.is_empty() || !said.contains(bad), "the text of a key is not said: {said}");
+    }
+    for bad in ["", "jeton.test", "https://jeton.test?a=b", "https://jeton.test#a", "ftp://jeton.test"] {
+        let options = ServerOptions { issuer: Some(bad.to_owned()), ..ServerOptions::default() };
+        let said = refused(&database, &options).await;
+        assert!(said.contains("--issuer is not valid"), "{bad}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_refused_by_its_address() {
+    let database = Database::create().await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let any = || "127.0.0.1:0".to_owned();
+    for ports in
+        [[address.clone(), any(), any()], [any(), address.clone(), any()], [any(), any(), address.clone()]]
+    {
+        let options = ServerOptions { ports: Some(ports), ..ServerOptions::default() };
+        let said = refused(&database, &options).await;
+        assert!(said.contains(&address), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_out_of_reach_is_refused_without_its_password() {
+    for url in [
+        "postgres://jeton:hunter2@127.0.0.1:1/jeton",
+        "postgres://jeton:hunter2@[",
+        "mysql://jeton:hunter2@localhost/x",
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let started = Server::try_start(url, directory.path(), &ServerOptions::default()).await;
+        let (status, said) = started.err().expect("a refusal");
+        assert!(sentence(status.code(), &said).contains("database"), "{said}");
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+}
+
+/// A shell with a master key and a configuration file, for `jeton serve`.
+fn configured(config: &str) -> Shell {
+    let shell = Shell::new();
+    shell.write("master.key", &master_key_text());
+    shell.write("jeton.toml", config);
+    shell
+}
+
+fn one_sentence(said: &Said) -> String {
+    sentence(Some(said.code), &said.err)
+}
+
+#[tokio::test]
+async fn plaintext_and_what_has_no_default_must_be_said() {
+    let whole = [
+        ("database_url", "database_url = 'postgres://x@127.0.0.1:1/x'\n"),
+        ("master_key_file", "master_key_file = 'master.key'\n"),
+        ("issuer", "issuer = 'http://jeton.test'\n"),
+        ("plaintext", "plaintext = true\n"),
+    ];
+    for (name, _) in whole {
+        let rest: String = whole.iter().filter(|(other, _)| *other != name).map(|(_, line)| *line).collect();
+        let said = configured(&rest).run(&["serve", "--config", "jeton.toml"]).await;
+        let flag = format!("--{}", name.replace('_', "-"));
+        assert!(one_sentence(&said).contains(&flag), "{said:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_bad_configuration_file_is_refused_by_name() {
+    let run = async |config: &str| {
+        one_sentence(&configured(config).run(&["serve", "--config", "jeton.toml"]).await)
+    };
+    let unknown = run("isuer = 'https://a'").await;
+    assert!(unknown.contains("isuer") && unknown.contains("jeton.toml"), "{unknown}");
+    assert!(run("issuer = ").await.contains("jeton.toml"));
+    assert!(run("listen = 'nonsense'").await.contains("jeton.toml"));
+    assert!(run("plaintext = 'yes'").await.contains("jeton.toml"));
+    let absent = one_sentence(&Shell::new().run(&["serve", "--config", "absent.toml"]).await);
+    assert!(absent.contains("absent.toml"), "{absent}");
+}
+
+#[tokio::test]
+async fn a_wrong_command_line_is_exit_2() {
+    let shell = Shell::new();
+    for wrong in [
+        &["nonsense"][..],
+        &[],
+        &["serve", "--listen", "nonsense"],
+        &["serve", "--isuer", "x"],
+        &["migrate"],
+        &["migrate", "up"],
+        &["key", "import"],
+        &["issue"],
+    ] {
+        let said = shell.run(wrong).await;
+        assert_eq!(said.code, 2, "{wrong:?}: {said:?}");
+        assert!(!said.err.contains("panicked"), "{said:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_flag_goes_before_the_environment_before_the_file_before_the_default() {
+    let database = Database::create().await;
+    let mut shell = configured(
+        "replica_name = 'file'\nissuer = 'http://file'\nready_file = 'ready.json'\nplaintext = true\n\
+         master_key_file = 'master.key'\nlisten = '127.0.0.1:0'\nadmin_listen = '127.0.0.1:0'\nops_listen = '127.0.0.1:0'\n",
+    );
+    let env = [
+        ("JETON_DATABASE_URL", database.url.as_str()),
+        ("JETON_REPLICA_NAME", "env"),
+        ("JETON_ISSUER", "http://env"),
+        ("JETON_CONFIG", "jeton.toml"),
+    ];
+    shell.environment = env.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    let ready = async |shell: &Shell, arguments: &[&str]| -> serde_json::Value {
+        let mut child = shell.command(arguments).spawn().unwrap();
+        let file = shell.path("ready.json");
+        crate::world::until("it serves", async || file.exists()).await;
+        let ready = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        child.kill().await.unwrap();
+        std::fs::remove_file(&file).unwrap();
+        ready
+    };
+    let first = ready(&shell, &["serve", "--replica-name", "flag"]).await;
+    assert_eq!((first["replica"].as_str(), first["issuer"].as_str()), (Some("flag"), Some("http://env")));
+    assert_ne!(first["public"], "127.0.0.1:7070", "the file goes before the default");
+    shell.environment.retain(|(name, _)| name != "JETON_ISSUER" && name != "JETON_REPLICA_NAME");
+    std::fs::write(
+        shell.path("jeton.toml"),
+        std::fs::read_to_string(shell.path("jeton.toml")).unwrap().replace("replica_name = 'file'\n", ""),
+    )
+    .unwrap();
+    let second = ready(&shell, &["serve"]).await;
+    assert_eq!(second["issuer"], "http://file");
+    let by_default = format!("-{}", second["pid"]);
+    assert!(second["replica"].as_str().unwrap().ends_with(&by_default), "host and process: {second}");
+}

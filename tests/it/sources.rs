@@ -1,0 +1,323 @@
+//! House rules, read from the sources: what `clippy.toml` cannot say.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use jeton::proto::v1 as pb;
+
+/// THE list: a module uses only what stands before it. DESIGN.md section 7, with what has come to be: `observe`
+/// shows revisions, `config` holds the client verbs' flags, `operate` works for `config`'s verbs and for `dev`.
+const LAYERS: [&str; 16] = [
+    "clock",     // the only calls of the system clock
+    "token",     // pure: claims, JWS, keys, lifetimes
+    "observe",   // logs and metrics
+    "state",     // what a replica knows, and the evaluator
+    "store",     // the only SQL
+    "replica",   // the tasks that keep state true
+    "authority", // what jeton does
+    "proto",     // generated code
+    "rpc",       // the only tonic server code
+    "http",      // the only axum code
+    "cli",       // the client verbs, over gRPC only
+    "serve",     // a server: listeners and a shutdown
+    "config",    // flags, environment, file
+    "dev",       // `jeton dev`
+    "operate",   // the verbs on the database
+    "main",      // argv to one of them
+];
+
+/// The client verbs can do nothing that a user's own client cannot.
+const CLI_MAY_USE: [&str; 2] = ["token", "proto"];
+
+/// A library, and the modules that may name it.
+const LIBRARIES: [(&str, &[&str]); 7] = [
+    ("sqlx", &["store"]),
+    ("jiff_sqlx", &["store"]),
+    ("tonic", &["rpc", "cli", "proto"]),
+    ("axum", &["http"]),
+    ("jsonwebtoken", &["token"]),
+    ("clap", &["cli", "config", "main"]),
+    ("metrics_exporter_prometheus", &["observe"]),
+];
+
+const LINES_MAX: usize = 450;
+
+struct Source {
+    /// Below `src/`.
+    path: String,
+    module: String,
+    text: String,
+    /// Without comments, and without the tests behind it.
+    code: String,
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn files(directory: &Path, extension: &str, found: &mut Vec<std::path::PathBuf>) {
+    for entry in fs::read_dir(directory).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            files(&path, extension, found);
+        } else if path.extension().is_some_and(|it| it == extension) {
+            found.push(path);
+        }
+    }
+}
+
+fn rust_files(directory: &str) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    files(&root().join(directory), "rs", &mut found);
+    found.sort();
+    found
+}
+
+fn sources() -> Vec<Source> {
+    let read = |path: std::path::PathBuf| {
+        let text = fs::read_to_string(&path).unwrap();
+        let path = path.strip_prefix(root().join("src")).unwrap().display().to_string();
+        let module = path.split('/').next().unwrap().trim_end_matches(".rs").to_owned();
+        let own = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        let code = own.lines().map(without_comment).collect::<Vec<_>>().join("\n");
+        Source { path, module, text, code }
+    };
+    let all: Vec<_> = rust_files("src").into_iter().map(read).collect();
+    assert!(all.len() > 80, "the sources are here: {}", all.len());
+    all
+}
+
+fn without_comment(line: &str) -> &str {
+    // `://` stands in addresses.
+    line.find("// ").or_else(|| line.find("///")).or_else(|| line.find("//!")).map_or(line, |at| &line[..at])
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// Whether a path of this crate is named: `name::` or `use name`.
+fn names(code: &str, name: &str) -> bool {
+    code.match_indices(name).any(|(at, _)| {
+        let before = code[..at].chars().next_back();
+        let after = &code[at + name.len()..];
+        let is_start = before.is_none_or(|c| !is_word(c) && c != '"' && c != '.' && c != '-');
+        // `crate::metrics::`, `self::clap::` are ours.
+        let is_ours = code[..at].ends_with("::") && !code[..at].ends_with(" ::");
+        is_start
+            && !is_ours
+            && (after.starts_with("::") || code[..at].ends_with("use ") && after.starts_with(';'))
+    })
+}
+
+/// The modules that stand directly behind each `crate::` of a text, groups included.
+fn uses(code: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (at, path) in code.match_indices("crate::") {
+        if code[..at].chars().next_back().is_some_and(is_word) {
+            continue;
+        }
+        let rest = &code[at + path.len()..];
+        if let Some(group) = rest.strip_prefix('{') {
+            let mut depth = 1_u32;
+            let mut word = String::new();
+            for c in group.chars() {
+                match c {
+                    '{' => depth += 1,
+                    '}' => depth -= 1,
+                    _ => {}
+                }
+                if is_word(c) && depth == 1 {
+                    word.push(c);
+                } else if depth <= 1 && (c == ',' || c == '}' || c == ':') {
+                    if !word.is_empty() && word.chars().next().is_some_and(char::is_lowercase) {
+                        found.insert(std::mem::take(&mut word));
+                    }
+                    word.clear();
+                    if c == ':' {
+                        word.push('\0'); // what follows is inside of that module
+                    }
+                }
+                if depth == 0 {
+                    break;
+                }
+            }
+        } else {
+            found.insert(rest.chars().take_while(|c| is_word(*c)).collect());
+        }
+    }
+    found
+}
+
+fn rank(module: &str) -> usize {
+    LAYERS.iter().position(|it| *it == module).unwrap_or_else(|| panic!("{module} is not in THE list"))
+}
+
+#[test]
+fn a_module_uses_only_what_stands_before_it() {
+    let found = uses(
+        "use crate::{clock::Clock, state::{Root, Roots}, token};\nuse crate::store::Store; mycrate::rpc",
+    );
+    assert_eq!(found.iter().map(String::as_str).collect::<Vec<_>>(), ["clock", "state", "store", "token"]);
+    let mut wrong = Vec::new();
+    let mut edges = 0;
+    for source in sources().iter().filter(|source| source.module != "lib") {
+        let own = rank(&source.module);
+        // The program uses its library by name.
+        let code = if source.module == "main" {
+            source.code.replace("jeton::", "crate::")
+        } else {
+            source.code.clone()
+        };
+        for used in uses(&code).into_iter().filter(|used| *used != source.module) {
+            edges += 1;
+            if rank(&used) >= own || (source.module == "cli" && !CLI_MAY_USE.contains(&used.as_str())) {
+                wrong.push(format!("{} uses {used}", source.path));
+            }
+        }
+    }
+    assert!(edges > 100, "the uses were read: {edges}");
+    assert_eq!(wrong, [""; 0]);
+}
+
+#[test]
+fn a_library_is_named_only_where_it_belongs() {
+    assert!(names("use sqlx::query;", "sqlx") && names("let x = sqlx::query(1)", "sqlx"));
+    assert!(!names("jiff_sqlx::ToSqlx", "sqlx") && !names("\"info,sqlx=warn\"", "sqlx"));
+    let mut wrong = Vec::new();
+    for source in sources() {
+        for (library, modules) in LIBRARIES {
+            if names(&source.code, library) && !modules.contains(&source.module.as_str()) {
+                wrong.push(format!("{} names {library}", source.path));
+            }
+        }
+    }
+    assert_eq!(wrong, [""; 0]);
+    for (library, modules) in LIBRARIES {
+        let used =
+            sources().iter().any(|it| modules.contains(&it.module.as_str()) && names(&it.code, library));
+        assert!(used, "{library} is used at all: the rule can fail");
+    }
+}
+
+#[test]
+fn the_system_clock_and_the_environment_are_read_in_one_place_each() {
+    const CLOCKS: [&str; 7] = [
+        "SystemTime",
+        "std::time::Instant",
+        "Timestamp::now",
+        "Zoned::now",
+        "clock_gettime",
+        "UNIX_EPOCH.elapsed",
+        "new_uuid_v7()",
+    ];
+    // PATH is the system's: it says where Postgres is, and configures nothing of jeton's.
+    const ENVIRONMENT: [&str; 2] = ["main.rs", "dev/binaries.rs"];
+    let mut wrong = Vec::new();
+    for source in sources() {
+        for clock in CLOCKS {
+            if source.module != "clock" && source.code.contains(clock) {
+                wrong.push(format!("{} calls {clock}", source.path));
+            }
+        }
+        let reads = ["env::var", "env::vars", "env::args", "env::set_var"];
+        if !ENVIRONMENT.contains(&source.path.as_str()) && reads.iter().any(|read| source.code.contains(read))
+        {
+            wrong.push(format!("{} reads the environment", source.path));
+        }
+    }
+    assert_eq!(wrong, [""; 0]);
+}
+
+#[test]
+fn files_stay_short_and_say_what_they_are() {
+    let mut wrong = Vec::new();
+    for source in sources() {
+        let lines = source.text.lines().count();
+        if lines > LINES_MAX {
+            wrong.push(format!("{} has {lines} lines", source.path));
+        }
+        if !source.text.starts_with("//! ") {
+            wrong.push(format!("{} does not say what it is", source.path));
+        }
+        for left in ["TODO", "FIXME", "XXX", "todo!(", "unimplemented!("] {
+            if source.text.contains(left) {
+                wrong.push(format!("{} has a {left}", source.path));
+            }
+        }
+    }
+    assert_eq!(wrong, [""; 0]);
+}
+
+#[test]
+fn migrations_are_numbered_without_gaps() {
+    let mut names: Vec<_> = fs::read_dir(root().join("migrations"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert!(!names.is_empty());
+    for (index, name) in names.iter().enumerate() {
+        assert!(name.starts_with(&format!("{:04}_", index + 1)) && name.ends_with(".sql"), "{name}");
+    }
+}
+
+#[test]
+fn e1_every_reason_that_is_answered_is_in_the_catalogue() {
+    let text = sources().into_iter().find(|source| source.path == "rpc/status.rs").unwrap().code;
+    let is_reason = |word: &&str| {
+        word.len() > 3
+            && word.starts_with(|c: char| c.is_ascii_uppercase())
+            && word.chars().all(|c| c.is_ascii_uppercase() || c == '_')
+    };
+    let reasons: BTreeSet<_> = text.split('"').skip(1).step_by(2).filter(is_reason).collect();
+    assert!(reasons.len() > 20, "they were read: {reasons:?}");
+    for reason in reasons {
+        let name = format!("ERROR_REASON_{reason}");
+        assert!(pb::ErrorReason::from_str_name(&name).is_some(), "{name}");
+    }
+}
+
+/// The numbers of `behaviour.md` that this version owes.
+fn owed() -> BTreeSet<String> {
+    let range = |letter: char, numbers: &[u32]| -> Vec<String> {
+        numbers.iter().map(|number| format!("{letter}{number}")).collect()
+    };
+    let all = |letter, last: u32| range(letter, &(1..=last).collect::<Vec<_>>());
+    let mut owed = all('i', 14);
+    owed.extend(all('v', 9));
+    owed.extend(range('v', &[11]));
+    owed.extend(all('r', 9));
+    owed.extend(all('k', 7));
+    owed.extend(range('k', &[9, 10]));
+    owed.extend(range('e', &[1, 2, 3, 4, 6, 7]));
+    owed.into_iter().collect()
+}
+
+/// `fn v3_…`: the number that a test's name begins with, in every file of tests and beside the code.
+fn named(text: &str) -> BTreeSet<String> {
+    let functions = text.match_indices("fn ").map(|(at, prefix)| &text[at + prefix.len()..]);
+    let numbers = functions.filter_map(|rest| {
+        let number: String = rest.chars().take_while(|c| is_word(*c) && *c != '_').collect();
+        let mut characters = number.chars();
+        let is_number = characters.next().is_some_and(|c| "ivrke".contains(c))
+            && number.len() > 1
+            && characters.all(|c| c.is_ascii_digit())
+            && rest[number.len()..].starts_with('_');
+        is_number.then_some(number)
+    });
+    numbers.collect()
+}
+
+#[test]
+fn every_number_of_behaviour_md_that_is_owed_is_named_by_a_test() {
+    assert_eq!(
+        named("async fn i5_x() fn e10_y() fn i_z() fn x1_y() fn v2()"),
+        ["e10", "i5"].map(str::to_owned).into()
+    );
+    let mut found = BTreeSet::new();
+    for path in rust_files("src").into_iter().chain(rust_files("tests")) {
+        found.extend(named(&fs::read_to_string(path).unwrap()));
+    }
+    let missing: Vec<_> = owed().difference(&found).cloned().collect();
+    assert_eq!(missing, [""; 0], "no test names these");
+}

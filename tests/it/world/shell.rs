@@ -1,0 +1,135 @@
+//! The command line, as a shell runs it: a directory, a home, an environment of its own, and pipes.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use tokio::{io::AsyncWriteExt, process::Command};
+
+use super::World;
+
+/// Longer than any verb may take.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// What a program came to.
+#[derive(Debug)]
+pub struct Said {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+/// Where programs are run.
+pub struct Shell {
+    /// Working directory and home.
+    pub directory: TempDir,
+    /// Beyond `HOME` and `XDG_CONFIG_HOME`.
+    pub environment: Vec<(String, String)>,
+    /// Given to every run, behind the verb's own.
+    pub arguments: Vec<String>,
+}
+
+impl Shell {
+    /// One that knows no server.
+    pub fn new() -> Self {
+        Self { directory: tempfile::tempdir().unwrap(), environment: Vec::new(), arguments: Vec::new() }
+    }
+
+    /// One that speaks to a world's server as one of its clients.
+    pub fn of(world: &World, client_id: &str) -> Self {
+        let mut shell = Self::new();
+        let key_file = shell.write("api.key", &super::api_key(client_id));
+        let ready = &world.server.ready;
+        let arguments = [
+            ("--endpoint", ready.public.clone()),
+            ("--admin-endpoint", ready.admin.clone()),
+            ("--api-key-file", key_file.display().to_string()),
+        ];
+        shell.arguments = arguments.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect();
+        shell
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Writes a file.
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// A command of jeton's, with nothing on standard input.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_jeton"));
+        command.args(arguments).args(&self.arguments);
+        self.settle(&mut command);
+        command
+    }
+
+    fn settle(&self, command: &mut Command) {
+        let home: &Path = self.directory.path();
+        command.current_dir(home).env_clear().env("HOME", home).env("XDG_CONFIG_HOME", home.join("config"));
+        command.envs(self.environment.iter().cloned()).kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    }
+
+    /// Runs `jeton` to its end, without input.
+    pub async fn run(&self, arguments: &[&str]) -> Said {
+        finish(self.command(arguments), "").await
+    }
+
+    /// Runs `jeton` to its end with this text piped in.
+    pub async fn pipe(&self, arguments: &[&str], input: &str) -> Said {
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::piped());
+        finish(command, input).await
+    }
+
+    /// Runs a script of `sh`, in which `jeton` is this program.
+    pub async fn script(&self, script: &str) -> Said {
+        let mut command = Command::new("sh");
+        let arguments = self.arguments.join(" ");
+        let program = env!("CARGO_BIN_EXE_jeton");
+        command.arg("-c").arg(format!("jeton() {{ '{program}' \"$@\" {arguments}; }}\n{script}"));
+        self.settle(&mut command);
+        finish(command, "").await
+    }
+}
+
+async fn finish(mut command: Command, input: &str) -> Said {
+    let mut child = command.spawn().unwrap();
+    if let Some(mut stdin) = child.stdin.take() {
+        // Whoever does not read it does not want it.
+        let _closed = stdin.write_all(input.as_bytes()).await;
+    }
+    let ended = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
+    let output = ended.unwrap_or_else(|_| panic!("not within {PATIENCE:?}: {command:?}")).unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Said { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+}
+
+impl Said {
+    /// Its data, if it ended well.
+    pub fn data(&self) -> &str {
+        assert_eq!(self.code, 0, "{self:?}");
+        self.out.trim_end()
+    }
+
+    /// Its data as JSON, if it ended well.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(self.data()).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// Holds it to an exit code, and gives what it said to people.
+    pub fn with_code(&self, code: i32) -> &str {
+        assert_eq!(self.code, code, "{self:?}");
+        &self.err
+    }
+}

@@ -33,26 +33,21 @@ language sql immutable parallel safe as $$
     select min((coalesce(rules -> a, rules -> '*') ->> name)::bigint) from unnest(audiences) a
 $$;
 
--- Why the log revokes this session, if it does: by its id, or by a mark on its subject or client
--- that is above its revision, or whose cutoff is after its opening.
-create function session_hit(s session) returns table (reason smallint)
+-- Sessions that the log revokes and whose rows do not say so yet, at most so many, with the reason:
+-- by their id, or by a mark on their subject or client that is above their revision, or whose cutoff
+-- is after their opening. Found by the entries, few, rather than by the sessions, many.
+create function revoked_sessions(most bigint) returns table (id uuid, reason smallint)
 language sql stable as $$
-    select reason from (
-        select r.reason from revocation r where r.kind = 2 and r.id = s.id
+    select hit.id, min(hit.reason) from (
+        select s.id, r.reason from revocation r join session s on s.id = r.id
+         where r.kind = 2 and s.revoke_time is null
         union all
-        select m.reason from mark m
-         where ((m.kind = 3 and m.target = s.subject) or (m.kind = 4 and m.target = s.client_id))
-           and (m.audience = '' or m.audience = any(s.audiences))
+        select s.id, m.reason from mark m join session s on s.subject = m.target
+         where m.kind = 3 and s.revoke_time is null and (m.audience = '' or m.audience = any(s.audiences))
+           and (s.revision < m.position or s.create_time < to_timestamp(m.cutoff_s))
+        union all
+        select s.id, m.reason from mark m join session s on s.client_id = m.target
+         where m.kind = 4 and s.revoke_time is null and (m.audience = '' or m.audience = any(s.audiences))
            and (s.revision < m.position or s.create_time < to_timestamp(m.cutoff_s))) hit
-     limit 1
-$$;
-
--- Sessions that the log may revoke: found by its entries, few, rather than by the sessions, many.
-create function session_candidates() returns table (id uuid)
-language sql stable as $$
-    select s.id from session s join revocation r on r.kind = 2 and r.id = s.id where s.revoke_time is null
-    union
-    select s.id from session s join mark m on m.kind = 3 and m.target = s.subject where s.revoke_time is null
-    union
-    select s.id from session s join mark m on m.kind = 4 and m.target = s.client_id where s.revoke_time is null
+     group by hit.id order by hit.id limit most
 $$;

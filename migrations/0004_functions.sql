@@ -136,10 +136,12 @@ begin
 end $$;
 
 -- Registers a client, or changes its registration, and adds an API key unless it is there.
--- `only_first`: null and nothing written when some client that is not disabled administers already.
+-- `only_first`: null and nothing written when some client that is not disabled administers already, or
+-- there is one of this name: keys that it has must not gain what this one is given.
 create function put_client(
     p_client_id text, p_display_name text, p_permissions smallint[], p_audiences text[], p_subjects text[],
-    p_api_key_id text, p_secret_hash bytea, only_first boolean, audit_id uuid, audit_actor text) returns bigint
+    p_api_key_id text, p_secret_hash bytea, only_first boolean, audit_id uuid, audit_actor text,
+    audit_action text) returns bigint
 language plpgsql as $$
 declare
     admin_write constant smallint := 7;
@@ -147,10 +149,11 @@ declare
 begin
     lock table only client, only api_key, only change, only audit_event in row exclusive mode;
     perform 1 from log_head for update;
-    if only_first and exists (select from client where admin_write = any(permissions) and not disabled) then
+    if only_first and exists (select from client
+                               where client_id = p_client_id or (admin_write = any(permissions) and not disabled)) then
         return null;
     end if;
-    head := append_change(2::smallint, p_client_id, audit_id, audit_actor, 'PutClient', p_client_id, '', '');
+    head := append_change(2::smallint, p_client_id, audit_id, audit_actor, audit_action, p_client_id, '', '');
     insert into client (client_id, revision, display_name, permissions, audiences, subjects, create_time)
     values (p_client_id, head, p_display_name, p_permissions, p_audiences, p_subjects, clock_timestamp())
     on conflict (client_id) do update set

@@ -86,9 +86,8 @@ impl Clock {
         self.now_ms().div_euclid(1000)
     }
 
-    /// Wall clock as it stands, steps back included: for comparing it with the database's.
-    #[must_use]
-    pub fn raw_ms(&self) -> i64 {
+    /// Wall clock as it stands, steps back included.
+    fn raw_ms(&self) -> i64 {
         let time = clock_gettime(ClockId::Realtime);
         millis(time.tv_sec, time.tv_nsec).saturating_add(self.shift_ms)
     }

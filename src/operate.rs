@@ -91,7 +91,7 @@ pub async fn bootstrap_client(args: BootstrapArgs, mut say: impl FnMut(String)) 
     let first = store.put_first_admin(&new_client(&args.client_id, true, &key), &audit).await?;
     store.close().await;
     if !first {
-        bail!("there is a client that administers already: ask it for a registration");
+        bail!("there is a client of this name, or one that administers, already: nothing was written");
     }
     say(key.expose().to_owned());
     Ok(Done::Whole)

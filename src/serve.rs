@@ -4,7 +4,7 @@ use std::{num::NonZero, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use serde::Serialize;
-use tokio::{net::TcpListener, runtime::Handle, time::timeout};
+use tokio::{net::TcpListener, runtime::Handle, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -80,7 +80,7 @@ pub async fn serve(listeners: Listeners, settings: Settings, stop: CancellationT
     let ready_file = settings.ready_file.clone();
     let (threads, beside) = (settings.threads, settings.beside);
     let tasks = CancellationToken::new();
-    let (authority, behind) = Box::pin(start(settings, ready.issuer.clone(), &tasks)).await?;
+    let (authority, mut behind) = Box::pin(start(settings, ready.issuer.clone(), &tasks)).await?;
     let serving = open(listeners, &authority, threads, beside, exporter, &stop)?;
     if let Some(file) = &ready_file {
         write_ready(file, &ready).with_context(|| format!("{} cannot be written", file.display()))?;
@@ -93,7 +93,15 @@ pub async fn serve(listeners: Listeners, settings: Settings, stop: CancellationT
         "serving"
     );
 
-    stop.cancelled().await;
+    let failed = tokio::select! {
+        () = stop.cancelled() => false,
+        // A task that ends by itself has panicked: what it kept true is true no more.
+        _ended = behind.join_next() => true,
+    };
+    if failed {
+        tracing::error!("a task behind the server has ended");
+        stop.cancel();
+    }
     tracing::info!("draining");
     if timeout(rpc::DRAIN.saturating_add(END), serving.ended()).await.is_err() {
         tracing::warn!("a listener did not end in time");
@@ -105,10 +113,8 @@ pub async fn serve(listeners: Listeners, settings: Settings, stop: CancellationT
     let store = authority.store.clone();
     tasks.cancel();
     let ended = async {
-        for task in behind {
-            // Ended by the token; a panic was logged where it happened.
-            let _ended = task.await;
-        }
+        // Ended by the token; a panic was logged where it happened.
+        while behind.join_next().await.is_some() {}
         store.close().await;
     };
     if timeout(END, ended).await.is_err() {
@@ -116,6 +122,7 @@ pub async fn serve(listeners: Listeners, settings: Settings, stop: CancellationT
         tracing::warn!("the database did not let go in time");
     }
     tracing::info!("ended");
+    anyhow::ensure!(!failed, "a task behind the server ended: see the log");
     Ok(())
 }
 
@@ -126,7 +133,7 @@ async fn start(
     settings: Settings,
     issuer: String,
     tasks: &CancellationToken,
-) -> anyhow::Result<(Arc<Authority>, Vec<Task>)> {
+) -> anyhow::Result<(Arc<Authority>, JoinSet<()>)> {
     let clock = Arc::new(settings.clock);
     let store = Store::new(&settings.database_url)?;
     store.check_schema().await?;
@@ -141,14 +148,25 @@ async fn start(
     let loader = Loader::new(store.clone(), keys.clone(), Arc::clone(&clock));
     let (feed, handle, roots) =
         Feed::start(store.clone(), loader, Arc::clone(&clock), Arc::clone(&metrics)).await?;
-    let (flusher, _flushing) = Flusher::start(store.clone(), handle.clone());
+    let (flusher, flushing) = Flusher::start(store.log_connection(), handle.clone());
     let housekeeping = Housekeeping {
         store: store.clone(),
         roots: Arc::clone(&roots),
         clock: Arc::clone(&clock),
+        keys: keys.clone(),
         metrics: Arc::clone(&metrics),
     };
-    let behind = vec![tokio::spawn(feed.run(tasks.clone())), tokio::spawn(housekeeping.run(tasks.clone()))];
+    let mut behind = JoinSet::new();
+    behind.spawn(feed.run(tasks.clone()));
+    behind.spawn(housekeeping.run(tasks.clone()));
+    let ending = tasks.clone();
+    behind.spawn(async move {
+        // Its queue ends with the last handle to it, which calls that were given up may still hold.
+        tokio::select! {
+            () = ending.cancelled() => {}
+            _ended = flushing => {}
+        }
+    });
     let authority = Authority {
         issuer,
         barrier: Barrier::new(handle.clone(), settings.replica.clone()),

@@ -38,7 +38,7 @@ pub use readiness::Readiness;
 pub use refresh::RefreshRequest;
 pub use revoke::{Outcome, RevokeRequest, Revoked};
 pub use target::RevokeTarget;
-pub use validate::{BATCH_MAX, Judged, ValidateRequest};
+pub use validate::{BATCH_MAX, Judged, ValidateRequest, check_batch_size};
 
 /// The authority of one replica.
 pub struct Authority {

@@ -1,5 +1,7 @@
 //! Whether this replica can do its work now.
 
+use std::time::Duration;
+
 use super::Authority;
 use crate::{state::BUILT_IN_ALGORITHM, token::Algorithm};
 
@@ -23,6 +25,13 @@ impl Readiness {
 }
 
 impl Authority {
+    /// Seconds since the log was last read.
+    #[must_use]
+    pub fn log_age_s(&self) -> f64 {
+        let age_ms = self.roots.current().age_ms(self.clock.boot());
+        Duration::from_millis(u64::try_from(age_ms).unwrap_or_default()).as_secs_f64()
+    }
+
     /// What holds now.
     #[must_use]
     pub fn readiness(&self) -> Readiness {

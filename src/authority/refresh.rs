@@ -168,12 +168,12 @@ impl Authority {
             refuse_by_rules(call, &terms, &row)?;
             return Ok(Found::Replayed(row));
         }
-        Err(self.reused(call.caller, &row).await)
+        Err(self.reused(call.pass, call.caller, &row).await)
     }
 
     /// A spent token: stolen, or its successor was. The session and all its tokens are revoked before
     /// the refusal is answered.
-    async fn reused(&self, caller: &Caller, row: &SessionRow) -> Error {
+    async fn reused(&self, pass: &Pass, caller: &Caller, row: &SessionRow) -> Error {
         let mut audit = self.audit(caller, "RefreshReuseDetected");
         audit.subject = Some(row.subject.clone());
         audit.session_id = Some(row.id);
@@ -181,7 +181,7 @@ impl Authority {
         let item = NewRevocation {
             target: Target::Session(row.id),
             reason: Reason::RefreshReuse,
-            expire_time: UnixSeconds::new(self.clock.now_s()).saturating_add(WIDE_KEPT_S),
+            expire_time: self.wide_end(pass),
             audit,
         };
         match self.flusher.append(item).await {
@@ -296,8 +296,9 @@ fn rules(call: &Call<'_>) -> Value {
             && keys.signer(policy.algorithm).is_some();
         json!({ "ok": i32::from(ok), "idle_s": policy.refresh_idle_s, "absolute_s": policy.refresh_absolute_s })
     };
-    policies
-        .audiences()
+    // An audience that the caller does not cover needs no rule of its own: `*` refuses it.
+    let covered = policies.audiences().filter(|audience| client.covers_audience(audience));
+    covered
         .chain(client.audiences.iter().map(String::as_str))
         .chain([FAMILY_ANY])
         .map(|audience| (audience.to_owned(), rule(audience)))

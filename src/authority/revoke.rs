@@ -6,13 +6,13 @@ use jiff::Timestamp;
 
 use super::{
     Authority, Caller, Error, Invalid, RevokeTarget,
-    target::{Resolved, Standing},
+    target::{Resolved, Standing, earlier_of_both_clocks},
 };
 use crate::{
     replica::{Propagation, Reach},
     state::{MarkKind, Pass, Reason},
     store::{NewRevocation, SessionRow, Target},
-    token::Revision,
+    token::{Revision, UnixSeconds},
 };
 
 /// Sessions shown when asked what would happen.
@@ -89,7 +89,7 @@ impl Authority {
         if request.validate_only {
             return self.would_revoke(pass, resolved, affected_sessions).await;
         }
-        let (outcome, target) = resolved.act(self.clock.now_s());
+        let (outcome, target) = resolved.act(earlier_of_both_clocks(pass));
         let item = NewRevocation {
             target,
             reason: request.reason,
@@ -147,8 +147,8 @@ impl Authority {
         Ok(Revoked { affected_sessions: affected, sample, ..Revoked::nothing(outcome, pass.revision) })
     }
 
-    /// A revoked key signs no more: see to it that another does. What fails here is tried again with
-    /// the next start; meanwhile minting says that no key may sign.
+    /// A revoked key signs no more: see to it that another does. What fails here, housekeeping tries
+    /// again; meanwhile minting says that no key may sign.
     async fn replace_key(&self, request: &RevokeRequest) {
         if !matches!(request.target, RevokeTarget::Wide { kind: MarkKind::Key, .. }) {
             return;
@@ -163,14 +163,12 @@ impl Authority {
 impl Resolved {
     /// What is answered, and what is written. What is dead already moves the head all the same: the
     /// barrier is the same.
-    fn act(&self, now_s: i64) -> (Outcome, Target) {
+    fn act(&self, now: UnixSeconds) -> (Outcome, Target) {
         match self.standing {
             Standing::Live => (Outcome::Revoked, self.target.clone()),
             Standing::Revoked => (Outcome::AlreadyRevoked, Target::Nothing),
             // Some clock may still take it for alive.
-            Standing::Expired if now_s < self.expire_time.get() => {
-                (Outcome::AlreadyExpired, self.target.clone())
-            }
+            Standing::Expired if now < self.expire_time => (Outcome::AlreadyExpired, self.target.clone()),
             Standing::Expired => (Outcome::AlreadyExpired, Target::Nothing),
         }
     }

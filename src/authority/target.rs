@@ -85,6 +85,12 @@ impl Resolved {
 }
 
 impl Authority {
+    /// Until when an entry about a session or a mark is kept.
+    pub(super) fn wide_end(&self, pass: &Pass) -> UnixSeconds {
+        let now = UnixSeconds::new(self.clock.now_s());
+        now.saturating_add(WIDE_KEPT_S).saturating_add(pass.root.behind_s())
+    }
+
     /// What the target is, and whether the caller may. `None`: foreign.
     pub(super) async fn resolve(
         &self,
@@ -126,7 +132,7 @@ impl Authority {
         let revision = pass.revision.max(claims.revision);
         let standing = if judge.revocation(&verified, Some(key.as_ref()), revision).is_some() {
             Standing::Revoked
-        } else if now >= end.saturating_add(judge.leeway_s(claims)) {
+        } else if earlier_of_both_clocks(pass) >= end.saturating_add(judge.leeway_s(claims)) {
             Standing::Expired
         } else {
             Standing::Live
@@ -160,7 +166,7 @@ impl Authority {
         id: Uuid,
         row: Option<SessionRow>,
     ) -> Result<Resolved, Error> {
-        let expire_time = UnixSeconds::new(self.clock.now_s()).saturating_add(WIDE_KEPT_S);
+        let expire_time = self.wide_end(pass);
         let filter = SessionFilter { id: Some(id), ..SessionFilter::default() };
         let held = pass.root.sessions.get(&id).is_some();
         let Some(row) = row else {
@@ -237,7 +243,7 @@ impl Authority {
             ..SessionFilter::default()
         });
         let wide = Target::Wide { kind, target: target.to_owned(), audience: audience.to_owned(), cutoff };
-        let expire_time = now.saturating_add(WIDE_KEPT_S);
+        let expire_time = self.wide_end(pass);
         Ok(Resolved { subject, client_id, sessions, ..Resolved::new(wide, standing, expire_time) })
     }
 }
@@ -259,7 +265,7 @@ fn bare_jti(pass: &Pass, caller: &Caller, text: &str) -> Result<Resolved, Error>
     let expire_time = made.min(now).saturating_add(LIFETIME_CAP_S + PAST_EXP_S);
     let standing = if pass.root.tokens.get(&jti).is_some() {
         Standing::Revoked
-    } else if now >= expire_time {
+    } else if earlier_of_both_clocks(pass) >= expire_time {
         Standing::Expired
     } else {
         Standing::Live
@@ -276,6 +282,13 @@ fn of_token(verified: &Verified, standing: Standing, expire_time: UnixSeconds) -
         client_id: Some(claims.client_id.clone()),
         ..Resolved::new(Target::Token(claims.jti), standing, expire_time)
     }
+}
+
+/// The server's or the database's clock, whichever is behind: what one of them takes for alive is not
+/// expired, however far apart they are.
+pub(super) fn earlier_of_both_clocks(pass: &Pass) -> UnixSeconds {
+    let database_ms = pass.issue_time_ms.saturating_add(pass.root.clock_offset_ms());
+    UnixSeconds::new(pass.issue_time_ms.min(database_ms).div_euclid(1000))
 }
 
 /// One's own: any client. Others': a permission.

@@ -129,7 +129,7 @@ impl Authority {
 }
 
 /// Refuses an empty batch and one that is too large.
-fn check_batch_size(size: usize) -> Result<(), Invalid> {
+pub fn check_batch_size(size: usize) -> Result<(), Invalid> {
     if size == 0 {
         return Err(Invalid::required("requests"));
     }

@@ -83,5 +83,7 @@ async fn metrics(State(state): State<OpsState>) -> Response {
     let authority = &state.authority;
     let (open, idle) = authority.store.connections();
     authority.metrics.pool(open, idle);
+    // Now, not at the last read: a read that hangs is what this gauge is watched for.
+    authority.metrics.log_age(authority.log_age_s());
     ([(CONTENT_TYPE, observe::CONTENT_TYPE)], state.exporter.render()).into_response()
 }

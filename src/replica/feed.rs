@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{LoadError, Loader};
 use crate::{
-    clock::{BootMillis, Clock},
+    clock::Clock,
     observe::Metrics,
     state::{Root, Roots},
     store::{Head, LogConnection, Store, StoreError},
@@ -137,9 +137,9 @@ impl Feed {
 
     async fn read(&mut self) -> Result<(), LoadError> {
         let sent = self.clock.boot();
-        let wall_ms = self.clock.raw_ms();
+        let wall_ms = self.clock.now_ms();
         let head = self.log.head().await?;
-        let offset_ms = offset_ms(head, wall_ms, self.clock.raw_ms());
+        let offset_ms = offset_ms(head, wall_ms, self.clock.now_ms());
         let mut root = self.roots.current();
         if head.revision < root.applied() {
             // The database has forgotten what this replica knows: a restore. Nothing is proven by it.
@@ -168,8 +168,6 @@ impl Feed {
 
     /// Logs a change from good to bad and back, once each.
     fn report(&mut self, read: &Result<(), LoadError>) {
-        let root = self.roots.current();
-        self.metrics.log_age(age_s(&root, self.clock.boot()));
         match read {
             Ok(()) if self.failing => tracing::info!("the log is read again"),
             Err(error) if !self.failing => {
@@ -181,14 +179,11 @@ impl Feed {
     }
 }
 
-/// Database clock minus wall clock: counted against the wall clock in the middle of the statement.
+/// Database clock minus the wall clock that judges and mints, which never goes back: after a step
+/// forward and back it stays ahead, and the skew with it, until the process starts anew. Counted against the wall clock in the middle of the statement.
 fn offset_ms(head: Head, before_ms: i64, after_ms: i64) -> i64 {
     let middle = before_ms.saturating_add(after_ms.saturating_sub(before_ms).div_euclid(2));
     head.database_time_ms.saturating_sub(middle)
-}
-
-fn age_s(root: &Root, now: BootMillis) -> f64 {
-    Duration::from_millis(u64::try_from(root.age_ms(now)).unwrap_or_default()).as_secs_f64()
 }
 
 /// Turns notifications into pokes. What it misses, polling finds.

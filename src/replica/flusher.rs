@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot,
+    },
     time::{Instant, sleep},
 };
 
 use super::FeedHandle;
-use crate::store::{Appended, NewRevocation, Store, StoreError};
+use crate::store::{Appended, LogConnection, NewRevocation, StoreError};
 
 /// Items of one batch: one transaction of a few milliseconds.
 const BATCH_MAX: usize = 1_000;
@@ -35,25 +38,29 @@ pub struct Flusher {
 impl Flusher {
     /// Starts the task. It ends when the last handle is dropped, with its queue empty.
     #[must_use]
-    pub fn start(store: Store, feed: FeedHandle) -> (Self, tokio::task::JoinHandle<()>) {
+    pub fn start(log: LogConnection, feed: FeedHandle) -> (Self, tokio::task::JoinHandle<()>) {
         let (queue, items) = mpsc::channel(QUEUE_MAX);
-        (Self { queue }, tokio::spawn(run(store, feed, items)))
+        (Self { queue }, tokio::spawn(run(log, feed, items)))
     }
 
     /// Appends one item. Durable when it returns `Ok`; unknown when the database is out of reach.
     pub async fn append(&self, item: NewRevocation) -> Result<Result<Appended, StoreError>, QueueFull> {
         let (reply, done) = oneshot::channel();
-        self.queue.try_send((item, reply)).map_err(|_| QueueFull)?;
+        match self.queue.try_send((item, reply)) {
+            Err(TrySendError::Full(_)) => return Err(QueueFull),
+            Err(TrySendError::Closed(_)) => return Ok(Err(StoreError::Closed)),
+            Ok(()) => {}
+        }
         // The task answers every item; it can only be gone when the process ends.
         Ok(done.await.unwrap_or(Err(StoreError::Closed)))
     }
 }
 
-async fn run(store: Store, feed: FeedHandle, mut items: mpsc::Receiver<(NewRevocation, Reply)>) {
+async fn run(mut log: LogConnection, feed: FeedHandle, mut items: mpsc::Receiver<(NewRevocation, Reply)>) {
     let mut arrived = Vec::new();
     while items.recv_many(&mut arrived, BATCH_MAX).await > 0 {
         let (batch, replies): (Vec<_>, Vec<_>) = arrived.drain(..).unzip();
-        match append(&store, &batch).await {
+        match append(&mut log, &batch).await {
             Ok(appended) => {
                 feed.poke();
                 for reply in replies {
@@ -63,9 +70,7 @@ async fn run(store: Store, feed: FeedHandle, mut items: mpsc::Receiver<(NewRevoc
             }
             // One bad item must not fail its neighbours.
             Err(StoreError::Statement(_)) if batch.len() > 1 => {
-                for (item, reply) in batch.into_iter().zip(replies) {
-                    let _gone = reply.send(append(&store, &[item]).await);
-                }
+                one_by_one(&mut log, batch, replies).await;
                 feed.poke();
             }
             Err(error) => {
@@ -77,11 +82,29 @@ async fn run(store: Store, feed: FeedHandle, mut items: mpsc::Receiver<(NewRevoc
     }
 }
 
+/// Appends each item by itself. Where the database goes away meanwhile, the rest is not tried: they
+/// would wait for it one after the other.
+async fn one_by_one(log: &mut LogConnection, batch: Vec<NewRevocation>, replies: Vec<Reply>) {
+    let mut away: Option<StoreError> = None;
+    for (item, reply) in batch.into_iter().zip(replies) {
+        let done = match &away {
+            Some(error) => Err(error.again()),
+            None => append(log, &[item]).await,
+        };
+        if let Err(error) = &done
+            && error.is_unreachable()
+        {
+            away = Some(error.again());
+        }
+        let _gone = reply.send(done);
+    }
+}
+
 /// Sends a batch until it is known to be committed, or for as long as anybody would wait.
-async fn append(store: &Store, batch: &[NewRevocation]) -> Result<Appended, StoreError> {
+async fn append(log: &mut LogConnection, batch: &[NewRevocation]) -> Result<Appended, StoreError> {
     let started = Instant::now();
     loop {
-        match store.append(batch).await {
+        match log.append(batch).await {
             Err(error) if error.is_unreachable() && started.elapsed() < RESEND_FOR => {
                 sleep(RESEND_PAUSE).await;
             }

@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::Keys;
 use crate::{
     clock::Clock,
     observe::Metrics,
@@ -27,6 +28,8 @@ pub struct Housekeeping {
     pub roots: Arc<Roots>,
     /// The clocks.
     pub clock: Arc<Clock>,
+    /// The means to make keys.
+    pub keys: Keys,
     /// What it measures.
     pub metrics: Arc<Metrics>,
 }
@@ -39,33 +42,46 @@ impl Housekeeping {
                 () = stop.cancelled() => return,
                 () = sleep(ROUND) => {}
             }
-            if let Err(error) = self.round().await {
-                // The next round tries again; entries that stay too long harm nobody.
-                tracing::warn!(error = %error, "housekeeping was cut short");
+            // What is cut short by the stop is done again after the next start.
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.round() => {}
             }
         }
     }
 
-    /// One round.
-    pub async fn round(&self) -> Result<(), StoreError> {
-        let begun = UnixSeconds::from_timestamp(self.clock.now());
-        self.store.make_partitions(self.clock.now()).await?;
-        while self.store.sweep_sessions(false).await? > 0 {}
-        self.purge(begun).await?;
+    /// One round. A step that fails keeps no other from its work, and is tried again with the next.
+    pub async fn round(&self) {
+        let now = self.clock.now();
+        log("make partitions", self.store.make_partitions(now).await);
+        log("see to the keys", self.keys.ensure(&self.store).await);
+        log("sweep sessions", self.sweep(false).await);
+        log("purge", self.purge().await);
         let root = self.roots.current();
-        let stray = self.store.rows_in_default_partitions().await?;
-        self.metrics.held(root.tokens.len(), root.sessions.len(), root.marks.len(), stray);
+        if let Some(stray) = log("count stray rows", self.store.rows_in_default_partitions().await) {
+            self.metrics.held(root.tokens.len(), root.sessions.len(), root.marks.len(), stray);
+        }
+    }
+
+    async fn sweep(&self, patient: bool) -> Result<(), StoreError> {
+        while self.store.sweep_sessions(patient).await? > 0 {}
         Ok(())
     }
 
-    /// Forgets what had ended when the round began.
-    async fn purge(&self, begun: UnixSeconds) -> Result<(), StoreError> {
+    /// Forgets what had ended, by the server's clock and by the database's, when the round began. Not
+    /// while they are too far apart, or the state is not fresh: what is purged by a wrong clock is gone.
+    async fn purge(&self) -> Result<(), StoreError> {
         let root = self.roots.current();
+        if root.clock_skew_ms().is_some() || !root.is_fresh(self.clock.boot()) {
+            return Ok(());
+        }
+        let begun_ms = self.clock.now_ms().saturating_add(root.clock_offset_ms().min(0));
+        let begun = UnixSeconds::new(begun_ms.div_euclid(1000));
         root.tokens.forget_expired(begun);
         // Sessions outlive the entries that revoke them. So those entries go only when a pass that
         // waited for every locked row, begun after their end, has found no session left to end.
         let ended = self.store.expired_marks(MARKS_MAX).await?;
-        while self.store.sweep_sessions(true).await? > 0 {}
+        self.sweep(true).await?;
         root.sessions.forget_expired(begun);
         if !ended.is_empty() {
             self.store.remove_marks(&ended).await?;
@@ -74,4 +90,10 @@ impl Housekeeping {
         self.store.drop_partitions(begun.into()).await?;
         Ok(())
     }
+}
+
+/// The result of a step, its failure logged.
+fn log<T, E: std::fmt::Display>(step: &str, done: Result<T, E>) -> Option<T> {
+    done.inspect_err(|error| tracing::warn!(error = %error, jeton.step = step, "housekeeping was cut short"))
+        .ok()
 }

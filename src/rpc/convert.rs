@@ -18,6 +18,9 @@ use crate::{
 /// Longest wait that makes sense for a caller that waits, seconds.
 const WAIT_MAX_S: i64 = 3_600;
 
+/// 0001-01-01T00:00:00Z, where `google.protobuf.Timestamp` begins.
+const YEAR_ONE_S: i64 = -62_135_596_800;
+
 pub(super) fn seconds(time: UnixSeconds) -> prost_types::Timestamp {
     prost_types::Timestamp { seconds: time.get(), nanos: 0 }
 }
@@ -46,8 +49,11 @@ pub(super) fn time_of(field: &str, time: prost_types::Timestamp) -> Result<Times
     if !(0..1_000_000_000).contains(&time.nanos) {
         return Err(Invalid::field(field, "nanos from 0 to 999999999"));
     }
-    Timestamp::new(time.seconds, time.nanos)
-        .map_err(|_| Invalid::field(field, "from 0001-01-01T00:00:00Z to 9999-12-31T23:59:59Z"))
+    // jiff reaches further back than the type of the wire does.
+    let seconds = Some(time.seconds).filter(|seconds| *seconds >= YEAR_ONE_S);
+    seconds
+        .and_then(|seconds| Timestamp::new(seconds, time.nanos).ok())
+        .ok_or_else(|| Invalid::field(field, "from 0001-01-01T00:00:00Z to 9999-12-31T23:59:59Z"))
 }
 
 /// Whole seconds of a duration of the wire.

@@ -11,7 +11,7 @@ use crate::{
     proto::v1::{self as pb, discovery_service_server::DiscoveryService},
 };
 
-/// Half of the hour for which a key is published before it signs, and then some. Seconds.
+/// Far less than the hour for which a key is to be published before it signs. Seconds.
 const JWKS_MAX_AGE_S: i64 = 300;
 
 pub(super) struct DiscoveryRpc(pub(super) Context);

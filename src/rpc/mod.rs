@@ -55,7 +55,7 @@ pub const METHODS: [&str; 15] = [
 
 /// A batch of a thousand tokens, each as long as a text may be that is looked at, and room for the
 /// rest of the request. Bytes.
-const TOKEN_MESSAGE_BYTES_MAX: usize = 12 * 1024 * 1024;
+const TOKEN_MESSAGE_BYTES_MAX: usize = 9 * 1024 * 1024;
 /// No other request has reason to be longer. Bytes.
 const MESSAGE_BYTES_MAX: usize = 256 * 1024;
 

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     authority::{
         Denied, Error, Invalid, IssueRequest, Outcome, RefreshRequest, RevokeRequest, RevokeTarget, Revoked,
-        ValidateRequest,
+        ValidateRequest, check_batch_size,
     },
     proto::v1::{
         self as pb, issue_request::Expiration, revocation_target::Kind, token_service_server::TokenService,
@@ -75,6 +75,7 @@ impl TokenService for TokenRpc {
     ) -> Result<Response<pb::BatchValidateResponse>, Status> {
         let who = Who::of(&request)?;
         let requests = request.into_inner().requests;
+        check_batch_size(requests.len())?;
         let parse = |(index, request)| {
             validate_request(request).map_err(|invalid| invalid.within(&format!("requests[{index}]")))
         };

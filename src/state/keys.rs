@@ -83,12 +83,6 @@ impl KeyRing {
         self.signing.iter().find(|key| key.algorithm() == algorithm)
     }
 
-    /// The private half of the key with this `kid`, if it signs.
-    #[must_use]
-    pub fn signing_key(&self, key_id: &str) -> Option<&Arc<SigningKey>> {
-        self.signing.iter().find(|key| key.key_id() == key_id)
-    }
-
     /// Those that verifiers may trust: active and retired, not gone.
     pub fn published(&self, now: UnixSeconds) -> impl Iterator<Item = &VerifyingKey> {
         let mut records: Vec<_> = self

@@ -115,6 +115,13 @@ impl Root {
         self.clock_offset_ms.load(Ordering::Relaxed)
     }
 
+    /// How far entries must be kept beyond what this server's clock says: where it is behind the
+    /// database's, the tables would forget too early. Seconds.
+    #[must_use]
+    pub fn behind_s(&self) -> i64 {
+        self.clock_offset_ms().max(0).div_euclid(1000).saturating_add(i64::from(self.clock_offset_ms() > 0))
+    }
+
     /// The offset, where it is too large to mint or to judge.
     #[must_use]
     pub fn clock_skew_ms(&self) -> Option<i64> {

@@ -5,7 +5,10 @@ use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx};
 use uuid::Uuid;
 
 use super::{Store, StoreError, log::revision};
-use crate::{state::Reason, token::Revision};
+use crate::{
+    state::Reason,
+    token::{Revision, least_uuid_v7},
+};
 
 /// An act, as it will be audited. The id makes a repeated write harmless.
 #[derive(Clone, Debug, Default)]
@@ -80,10 +83,19 @@ pub struct AuditFilter {
     pub before: Option<Uuid>,
 }
 
+/// An act's id bears the replica's time, its row the database's: they are not further apart. Seconds.
+const ID_SPREAD_S: i64 = 3_600;
+
+/// The least id of an instant so many seconds after a time: it bounds which partitions are looked at.
+fn id_of(time: Timestamp, after_s: i64) -> Uuid {
+    let millis = time.as_millisecond().saturating_add(after_s.saturating_mul(1000));
+    least_uuid_v7(millis)
+}
+
 impl Store {
     /// Audits an act that is not an append to the log, at the revision known to it.
     pub async fn audit(&self, audit: &NewAudit, known: Revision, outcome: &str) -> Result<(), StoreError> {
-        sqlx::query!(
+        self.run(async |connection| Ok(sqlx::query!(
             "insert into audit_event (id, revision, event_time, actor, action, subject, jti, session_id, client_id,
                                       outcome, note, trace_id)
              values ($1, $2, clock_timestamp(), $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict do nothing",
@@ -98,15 +110,13 @@ impl Store {
             outcome,
             audit.note,
             audit.trace_id
-        )
-        .execute(&self.pool)
-        .await?;
+        ).execute(connection).await?)).await?;
         Ok(())
     }
 
     /// At most `limit` acts, newest first.
     pub async fn audit_events(&self, filter: &AuditFilter, limit: i64) -> Result<Vec<AuditRow>, StoreError> {
-        let rows = sqlx::query!(
+        let rows = self.run(async |connection| Ok(sqlx::query!(
             r#"select id, revision, event_time as "event_time: SqlTimestamp", actor, action, subject, jti, session_id,
                       client_id, outcome, reason, note, trace_id
                  from audit_event
@@ -114,6 +124,7 @@ impl Store {
                   and ($3::uuid is null or session_id = $3) and ($4::text is null or actor = $4)
                   and ($5::timestamptz is null or event_time >= $5) and ($6::timestamptz is null or event_time < $6)
                   and ($7::uuid is null or id < $7)
+                  and ($9::uuid is null or id >= $9) and ($10::uuid is null or id < $10)
                 order by id desc limit $8"#,
             filter.subject.as_deref(),
             filter.jti,
@@ -122,10 +133,10 @@ impl Store {
             filter.start_time.map(ToSqlx::to_sqlx) as _,
             filter.end_time.map(ToSqlx::to_sqlx) as _,
             filter.before,
-            limit
-        )
-        .fetch_all(&self.pool)
-        .await?;
+            limit,
+            filter.start_time.map(|time| id_of(time, -ID_SPREAD_S)),
+            filter.end_time.map(|time| id_of(time, ID_SPREAD_S))
+        ).fetch_all(connection).await?)).await?;
         rows.into_iter()
             .map(|row| {
                 Ok(AuditRow {

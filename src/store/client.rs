@@ -24,26 +24,26 @@ pub struct NewClient {
 impl Store {
     /// Every client, with its keys.
     pub async fn clients(&self) -> Result<Clients, StoreError> {
-        let clients = sqlx::query!(
+        let clients = self
+            .run(async |connection| {
+                Ok(sqlx::query!(
             "select client_id, permissions, audiences, subjects, disabled from client order by client_id"
-        )
-        .fetch_all(&self.pool)
-        .await?
-        .into_iter()
-        .map(|row| Client {
-            client_id: row.client_id,
-            // A number that this version does not know grants nothing.
-            permissions: row.permissions.into_iter().filter_map(Permission::from_number).collect(),
-            audiences: row.audiences,
-            subjects: row.subjects,
-            disabled: row.disabled,
-        })
-        .collect();
-        let rows = sqlx::query!(
+        ).fetch_all(connection).await?)
+            })
+            .await?
+            .into_iter()
+            .map(|row| Client {
+                client_id: row.client_id,
+                // A number that this version does not know grants nothing.
+                permissions: row.permissions.into_iter().filter_map(Permission::from_number).collect(),
+                audiences: row.audiences,
+                subjects: row.subjects,
+                disabled: row.disabled,
+            })
+            .collect();
+        let rows = self.run(async |connection| Ok(sqlx::query!(
             r#"select api_key_id, client_id, secret_hash, expire_time as "expire_time: SqlTimestamp" from api_key"#
-        )
-        .fetch_all(&self.pool)
-        .await?;
+        ).fetch_all(connection).await?)).await?;
         let api_keys = rows
             .into_iter()
             .map(|row| {
@@ -80,21 +80,26 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let permissions: Vec<i16> =
             new.client.permissions.iter().map(|permission| permission.number()).collect();
-        let head = sqlx::query_scalar!(
-            "select put_client($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-            new.client.client_id,
-            new.display_name,
-            &permissions,
-            &new.client.audiences,
-            &new.client.subjects,
-            new.api_key_id,
-            new.secret_hash.as_slice(),
-            only_first,
-            audit.id,
-            audit.actor
-        )
-        .fetch_one(&self.pool)
-        .await?;
+        let head = self
+            .run(async |connection| {
+                Ok(sqlx::query_scalar!(
+                    "select put_client($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+                    new.client.client_id,
+                    new.display_name,
+                    &permissions,
+                    &new.client.audiences,
+                    &new.client.subjects,
+                    new.api_key_id,
+                    new.secret_hash.as_slice(),
+                    only_first,
+                    audit.id,
+                    audit.actor,
+                    audit.action
+                )
+                .fetch_one(connection)
+                .await?)
+            })
+            .await?;
         Ok(head.is_some())
     }
 }

@@ -109,7 +109,7 @@ impl From<sqlx::Error> for StoreError {
 fn is_passing(code: &str) -> bool {
     const CLASSES: [&str; 4] = ["08", "53", "57", "58"];
     // Read-only transaction; deadlock and serialization; invalid authorization while a server is set up.
-    const CODES: [&str; 5] = ["25006", "40P01", "40001", "55P03", "28000"];
+    const CODES: [&str; 6] = ["25006", "40P01", "40001", "55P03", "28000", "28P01"];
     CODES.contains(&code) || CLASSES.iter().any(|class| code.starts_with(class))
 }
 

@@ -65,13 +65,11 @@ pub struct NewSigningKey {
 impl Store {
     /// All keys that are not gone.
     pub async fn keys(&self) -> Result<KeyRows, StoreError> {
-        let signing = sqlx::query!(
+        let signing = self.run(async |connection| Ok(sqlx::query!(
             r#"select key_id, public_jwk, sealed, retire_time as "retire_time: SqlTimestamp",
                       revoke_time as "revoke_time: SqlTimestamp", expire_time as "expire_time: SqlTimestamp"
                  from signing_key where expire_time is null or expire_time > now() order by create_time desc, key_id"#
-        )
-        .fetch_all(&self.pool)
-        .await?
+        ).fetch_all(connection).await?)).await?
         .into_iter()
         .map(|row| SigningKeyRow {
             key_id: row.key_id,
@@ -82,11 +80,9 @@ impl Store {
             expire_time: row.expire_time.map(SqlTimestamp::to_jiff),
         })
         .collect();
-        let mac = sqlx::query!(
+        let mac = self.run(async |connection| Ok(sqlx::query!(
             r#"select mac_key_id, sealed, retire_time is not null as "retired!" from mac_key order by create_time desc"#
-        )
-        .fetch_all(&self.pool)
-        .await?
+        ).fetch_all(connection).await?)).await?
         .into_iter()
         .map(|row| {
             let id = row.mac_key_id.try_into();
@@ -99,7 +95,9 @@ impl Store {
 
     /// Adds a signing key through the log. False: there was an active one already.
     pub async fn put_signing_key(&self, key: &NewSigningKey, audit: &NewAudit) -> Result<bool, StoreError> {
-        let added = sqlx::query_scalar!(
+        let added = self
+            .run(async |connection| {
+                Ok(sqlx::query_scalar!(
             "select put_signing_key($1, $2, $3, $4, $5, $6, make_interval(secs => $7::bigint), $8, $9, $10)",
             key.key_id,
             key.algorithm.as_str(),
@@ -111,20 +109,24 @@ impl Store {
             audit.id,
             audit.actor,
             audit.action
-        )
-        .fetch_one(&self.pool)
-        .await?;
+        ).fetch_one(connection).await?)
+            })
+            .await?;
         Ok(added.is_some())
     }
 
     /// Whether a signing key with this `kid` was ever stored.
     pub async fn has_signing_key(&self, key_id: &str) -> Result<bool, StoreError> {
-        let exists = sqlx::query_scalar!(
-            r#"select exists (select from signing_key where key_id = $1) as "exists!""#,
-            key_id
-        )
-        .fetch_one(&self.pool)
-        .await?;
+        let exists = self
+            .run(async |connection| {
+                Ok(sqlx::query_scalar!(
+                    r#"select exists (select from signing_key where key_id = $1) as "exists!""#,
+                    key_id
+                )
+                .fetch_one(connection)
+                .await?)
+            })
+            .await?;
         Ok(exists)
     }
 
@@ -135,15 +137,19 @@ impl Store {
         sealed: &[u8],
         audit: &NewAudit,
     ) -> Result<bool, StoreError> {
-        let added = sqlx::query_scalar!(
-            "select put_mac_key($1, $2, $3, $4)",
-            id.as_slice(),
-            sealed,
-            audit.id,
-            audit.actor
-        )
-        .fetch_one(&self.pool)
-        .await?;
+        let added = self
+            .run(async |connection| {
+                Ok(sqlx::query_scalar!(
+                    "select put_mac_key($1, $2, $3, $4)",
+                    id.as_slice(),
+                    sealed,
+                    audit.id,
+                    audit.actor
+                )
+                .fetch_one(connection)
+                .await?)
+            })
+            .await?;
         Ok(added.is_some())
     }
 }

@@ -20,8 +20,12 @@ use crate::{
 
 /// The channel on which an append says that there is something to read.
 const CHANNEL: &str = "jeton_log";
+/// An append that takes longer has lost its connection: it is sent again on another.
+const APPEND_TIMEOUT: Duration = Duration::from_secs(3);
 /// A read of the head that takes longer has lost its connection.
 const READ_TIMEOUT: Duration = Duration::from_secs(2);
+/// What was appended since the last read is little.
+const ENTRIES_TIMEOUT: Duration = Duration::from_secs(10);
 /// To load ten million entries takes seconds; a minute is a database that is stuck.
 const LOAD_TIMEOUT: Duration = Duration::from_mins(1);
 
@@ -95,40 +99,7 @@ pub struct Appended {
 }
 
 impl Store {
-    /// Appends a batch: one round trip, one transaction, one notification. When the connection is
-    /// lost the batch may have been committed: append it again.
-    #[expect(clippy::as_conversions, reason = "how sqlx is told an argument's type")]
-    pub async fn append(&self, items: &[NewRevocation]) -> Result<Appended, StoreError> {
-        let mut c = Columns::default();
-        for item in items {
-            c.push(item);
-        }
-        let row = sqlx::query!(
-            r#"select head as "head!", commit_time as "commit_time!: SqlTimestamp"
-                 from append_revocations($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"#,
-            &c.audit_ids,
-            &c.kinds,
-            &c.ids as &[Option<Uuid>],
-            &c.targets as &[Option<&str>],
-            &c.audiences as &[Option<&str>],
-            &c.cutoffs_s,
-            &c.reasons,
-            &c.expires_s,
-            &c.actors as &[&str],
-            &c.actions as &[&str],
-            &c.subjects as &[Option<&str>],
-            &c.jtis as &[Option<Uuid>],
-            &c.session_ids as &[Option<Uuid>],
-            &c.client_ids as &[Option<&str>],
-            &c.notes as &[&str],
-            &c.trace_ids as &[&str],
-        )
-        .fetch_one(&self.pool)
-        .await?;
-        Ok(Appended { revision: revision("log_head", row.head)?, commit_time: row.commit_time.to_jiff() })
-    }
-
-    /// A connection of its own for reading the log.
+    /// A connection of its own to the log, so that nobody else's statements are in its way.
     #[must_use]
     pub fn log_connection(&self) -> LogConnection {
         LogConnection { options: self.options.clone(), connection: None }
@@ -205,14 +176,49 @@ impl Wakeups {
     }
 }
 
-/// Reads the log on a connection of its own, which is dropped, with whatever is in flight, on any
-/// doubt.
+/// Appends to the log, or reads it, on a connection of its own, which is dropped, with whatever is in
+/// flight, on any doubt.
 pub struct LogConnection {
     options: PgConnectOptions,
     connection: Option<PgConnection>,
 }
 
 impl LogConnection {
+    /// Appends a batch: one round trip, one transaction, one notification. When the connection is
+    /// lost the batch may have been committed: append it again.
+    #[expect(clippy::as_conversions, reason = "how sqlx is told an argument's type")]
+    pub async fn append(&mut self, items: &[NewRevocation]) -> Result<Appended, StoreError> {
+        let mut c = Columns::default();
+        for item in items {
+            c.push(item);
+        }
+        self.run(APPEND_TIMEOUT, async |connection| {
+            let appended = sqlx::query!(
+            r#"select head as "head!", commit_time as "commit_time!: SqlTimestamp"
+                 from append_revocations($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"#,
+            &c.audit_ids,
+            &c.kinds,
+            &c.ids as &[Option<Uuid>],
+            &c.targets as &[Option<&str>],
+            &c.audiences as &[Option<&str>],
+            &c.cutoffs_s,
+            &c.reasons,
+            &c.expires_s,
+            &c.actors as &[&str],
+            &c.actions as &[&str],
+            &c.subjects as &[Option<&str>],
+            &c.jtis as &[Option<Uuid>],
+            &c.session_ids as &[Option<Uuid>],
+            &c.client_ids as &[Option<&str>],
+            &c.notes as &[&str],
+            &c.trace_ids as &[&str],
+        );
+            let row = appended.fetch_one(connection).await?;
+            Ok(Appended { revision: revision("log_head", row.head)?, commit_time: row.commit_time.to_jiff() })
+        })
+        .await
+    }
+
     /// The head, and whether the database still is the one that the log was written in.
     pub async fn head(&mut self) -> Result<Head, StoreError> {
         self.run(READ_TIMEOUT, async |connection| {
@@ -239,7 +245,7 @@ impl LogConnection {
 
     /// What was appended after `after`, up to `upto`.
     pub async fn entries(&mut self, after: Revision, upto: Revision) -> Result<LogEntries, StoreError> {
-        self.run(LOAD_TIMEOUT, async |connection| {
+        self.run(ENTRIES_TIMEOUT, async |connection| {
             let (after, upto) = (after.as_i64(), upto.as_i64());
             let mut read = LogEntries::default();
             for row in sqlx::query!("select kind, name from change where revision > $1 and revision <= $2 order by revision", after, upto)

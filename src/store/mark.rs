@@ -13,13 +13,11 @@ pub struct ExpiredMark {
 impl Store {
     /// Marks past their end, at most `limit`.
     pub async fn expired_marks(&self, limit: i64) -> Result<Vec<ExpiredMark>, StoreError> {
-        let marks = sqlx::query_as!(
+        let marks = self.run(async |connection| Ok(sqlx::query_as!(
             ExpiredMark,
             "select kind, target, audience from mark where expire_time < now() order by kind, target, audience limit $1",
             limit
-        )
-        .fetch_all(&self.pool)
-        .await?;
+        ).fetch_all(connection).await?)).await?;
         Ok(marks)
     }
 
@@ -29,8 +27,12 @@ impl Store {
         let kinds: Vec<i16> = marks.iter().map(|mark| mark.kind).collect();
         let targets: Vec<String> = marks.iter().map(|mark| mark.target.clone()).collect();
         let audiences: Vec<String> = marks.iter().map(|mark| mark.audience.clone()).collect();
-        let removed = sqlx::query_scalar!("select remove_marks($1, $2, $3)", &kinds, &targets, &audiences)
-            .fetch_one(&self.pool)
+        let removed = self
+            .run(async |connection| {
+                Ok(sqlx::query_scalar!("select remove_marks($1, $2, $3)", &kinds, &targets, &audiences)
+                    .fetch_one(connection)
+                    .await?)
+            })
             .await?;
         Ok(removed.unwrap_or_default())
     }

@@ -15,10 +15,12 @@ use std::{str::FromStr, time::Duration};
 
 use jiff::Timestamp;
 use sqlx::{
-    Connection, Executor, PgPool,
+    Connection, PgConnection, PgPool,
     migrate::{Migrate, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
 };
+
+use tokio::time::timeout;
 
 pub use audit::{AuditFilter, AuditRow, NewAudit};
 pub use client::NewClient;
@@ -35,6 +37,8 @@ static MIGRATIONS: Migrator = sqlx::migrate!();
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A connection that has rested longer is asked whether it is well before it is used.
 const IDLE_TRUSTED: Duration = Duration::from_secs(1);
+/// No statement of a call takes longer, but where the database has gone away without a word.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A statement costs a fraction of a millisecond; more connections would only queue in Postgres.
 const CONNECTIONS_MAX: u32 = 16;
 
@@ -81,10 +85,19 @@ impl Store {
         Ok(Self { pool, options })
     }
 
-    /// One round trip: the database answers.
-    pub async fn ping(&self) -> Result<(), StoreError> {
-        self.pool.execute("select 1").await?;
-        Ok(())
+    /// Does some work on a connection of the pool, within a time. Where that passes, the connection goes
+    /// with whatever is in flight: a host that vanished says nothing.
+    async fn run<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        if let Ok(done) = timeout(STATEMENT_TIMEOUT, work(&mut connection)).await {
+            done
+        } else {
+            drop(connection.detach());
+            Err(StoreError::Unreachable(sqlx::Error::PoolTimedOut))
+        }
     }
 
     /// Connections open, and of those idle.

@@ -2,9 +2,9 @@
 //! that it never queues before an append.
 
 use jiff::Timestamp;
-use uuid::Uuid;
 
 use super::{Store, StoreError};
+use crate::token::least_uuid_v7;
 
 /// SQLSTATE of a lock that was not to be had in time.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
@@ -76,17 +76,18 @@ impl Store {
             let end = now.as_second().saturating_add(cut.ahead_s);
             while start < end {
                 let next = start.saturating_add(cut.seconds);
-                let row = sqlx::query_scalar!(
-                    "select make_partition($1, $2, $3, $4, $5)",
-                    cut.table,
-                    name(cut, start),
-                    bound(cut, start),
-                    bound(cut, next),
-                    cut.options
-                )
-                .fetch_one(&self.pool)
-                .await;
-                made = made.saturating_add(u32::from(in_time(row)?));
+                let done = self.run(async |connection| {
+                    let made = sqlx::query_scalar!(
+                        "select make_partition($1, $2, $3, $4, $5)",
+                        cut.table,
+                        name(cut, start),
+                        bound(cut, start),
+                        bound(cut, next),
+                        cut.options
+                    );
+                    in_time(made.fetch_one(connection).await)
+                });
+                made = made.saturating_add(u32::from(done.await?));
                 start = next;
             }
         }
@@ -98,22 +99,26 @@ impl Store {
     pub async fn drop_partitions(&self, now: Timestamp) -> Result<u32, StoreError> {
         let mut dropped: u32 = 0;
         for cut in CUTS {
-            let names = sqlx::query_scalar!(
+            let names = self
+                .run(async |connection| {
+                    Ok(sqlx::query_scalar!(
                 r#"select c.relname::text as "name!" from pg_inherits i join pg_class c on c.oid = i.inhrelid
                     where i.inhparent = $1::text::regclass"#,
                 cut.table
-            )
-            .fetch_all(&self.pool)
-            .await?;
+            ).fetch_all(connection).await?)
+                })
+                .await?;
             for partition in names {
                 let Some(start) = start_of(cut, &partition) else { continue };
                 let end = start.saturating_add(cut.seconds);
                 if end.saturating_add(cut.kept_s) >= now.as_second() {
                     continue;
                 }
-                let row =
-                    sqlx::query_scalar!("select drop_partition($1)", partition).fetch_one(&self.pool).await;
-                dropped = dropped.saturating_add(u32::from(in_time(row)?));
+                let done = self.run(async |connection| {
+                    let dropped = sqlx::query_scalar!("select drop_partition($1)", partition);
+                    in_time(dropped.fetch_one(connection).await)
+                });
+                dropped = dropped.saturating_add(u32::from(done.await?));
             }
         }
         Ok(dropped)
@@ -121,12 +126,14 @@ impl Store {
 
     /// Rows that found no partition of their own: an alert watches that there are none.
     pub async fn rows_in_default_partitions(&self) -> Result<i64, StoreError> {
-        let rows = sqlx::query_scalar!(
+        let rows = self
+            .run(async |connection| {
+                Ok(sqlx::query_scalar!(
             r#"select (select count(*) from revocation_default) + (select count(*) from session_default)
                     + (select count(*) from audit_event_default) as "rows!""#
-        )
-        .fetch_one(&self.pool)
-        .await?;
+        ).fetch_one(connection).await?)
+            })
+            .await?;
         Ok(rows)
     }
 }
@@ -155,9 +162,7 @@ fn start_of(cut: Cut, name: &str) -> Option<i64> {
 
 fn bound(cut: Cut, start: i64) -> String {
     if cut.by_id {
-        // The least UUID of that instant: its first 48 bits are milliseconds, the rest zero.
-        let millis = u128::from(start.saturating_mul(1000).max(0).unsigned_abs());
-        Uuid::from_u128(millis.checked_shl(80).unwrap_or_default()).to_string()
+        least_uuid_v7(start.saturating_mul(1000)).to_string()
     } else {
         Timestamp::from_second(start).unwrap_or(Timestamp::MAX).to_string()
     }

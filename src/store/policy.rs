@@ -21,15 +21,13 @@ pub enum PolicyWrite {
 impl Store {
     /// Every policy, by audience, then client.
     pub async fn policies(&self) -> Result<Vec<Policy>, StoreError> {
-        let rows = sqlx::query_as!(
+        let rows = self.run(async |connection| Ok(sqlx::query_as!(
             Row,
             r#"select audience, client_id, revision, update_time as "update_time: SqlTimestamp", default_ttl_s,
                       max_ttl_s, clamp, leeway_s, refresh_idle_s, refresh_absolute_s, refresh_grace_s, boundary_hours,
                       boundary_minutes, boundary_zone, allowed_scopes, algorithm
                  from policy order by audience collate "C", client_id collate "C""#
-        )
-        .fetch_all(&self.pool)
-        .await?;
+        ).fetch_all(connection).await?)).await?;
         rows.into_iter().map(TryInto::try_into).collect()
     }
 
@@ -41,7 +39,7 @@ impl Store {
         audit: &NewAudit,
     ) -> Result<PolicyWrite, StoreError> {
         let boundary = policy.daily_boundary.as_ref();
-        let row = sqlx::query!(
+        let row = self.run(async |connection| Ok(sqlx::query!(
             r#"select new_revision, new_update_time as "new_update_time?: SqlTimestamp"
                  from put_policy($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)"#,
             expected.as_i64(),
@@ -62,9 +60,7 @@ impl Store {
             audit.id,
             audit.actor,
             audit.trace_id
-        )
-        .fetch_one(&self.pool)
-        .await?;
+        ).fetch_one(connection).await?)).await?;
         match (row.new_revision, row.new_update_time) {
             (Some(number), Some(time)) => {
                 Ok(PolicyWrite::Written(revision("policy", number)?, time.to_jiff()))
@@ -81,16 +77,19 @@ impl Store {
         expected: Revision,
         audit: &NewAudit,
     ) -> Result<Option<Revision>, StoreError> {
-        sqlx::query_scalar!(
-            "select delete_policy($1, $2, $3, $4, $5, $6)",
-            expected.as_i64(),
-            audience,
-            client_id,
-            audit.id,
-            audit.actor,
-            audit.trace_id
-        )
-        .fetch_one(&self.pool)
+        self.run(async |connection| {
+            Ok(sqlx::query_scalar!(
+                "select delete_policy($1, $2, $3, $4, $5, $6)",
+                expected.as_i64(),
+                audience,
+                client_id,
+                audit.id,
+                audit.actor,
+                audit.trace_id
+            )
+            .fetch_one(connection)
+            .await?)
+        })
         .await?
         .map(|number| revision("log_head", number))
         .transpose()

@@ -160,7 +160,7 @@ impl Store {
     /// Opens a session.
     pub async fn insert_session(&self, session: &NewSession) -> Result<(), StoreError> {
         let thumbprint = session.certificate_thumbprint.map(|thumbprint| thumbprint.as_bytes().to_vec());
-        sqlx::query!(
+        self.run(async |connection| Ok(sqlx::query!(
             "insert into session (id, subject, client_id, audiences, scopes, claims, certificate_thumbprint, secret_hash,
                                   mac_key_id, revision, create_time, refresh_time, idle_expire_time, expire_time)
              values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11, $12, $13)",
@@ -177,9 +177,7 @@ impl Store {
             Timestamp::from(session.create_time).to_sqlx() as _,
             Timestamp::from(session.idle_expire_time).to_sqlx() as _,
             Timestamp::from(session.expire_time).to_sqlx() as _
-        )
-        .execute(&self.pool)
-        .await?;
+        ).execute(connection).await?)).await?;
         Ok(())
     }
 
@@ -187,7 +185,7 @@ impl Store {
     /// known beforehand keeps from succeeding, so that nobody loses a token to a bad request.
     /// Where it does not, a second one reads what the row says.
     pub async fn rotate_session(&self, spent: &Spent<'_>) -> Result<Rotation, StoreError> {
-        let row = sqlx::query_as!(
+        let row = self.run(async |connection| Ok(sqlx::query_as!(
             Row,
             r#"update session s
                   set generation = generation + 1,
@@ -220,9 +218,7 @@ impl Store {
             spent.subjects,
             spent.scopes,
             spent.rules
-        )
-        .fetch_optional(&self.pool)
-        .await?;
+        ).fetch_optional(connection).await?)).await?;
         match row {
             Some(row) => Ok(Rotation::Advanced(Box::new(row.try_into()?))),
             None => Ok(Rotation::Stayed(self.session(spent.id).await?.map(Box::new))),
@@ -232,14 +228,18 @@ impl Store {
     /// Moves a session past a generation that its row has lost: a restore, not reuse. False: the row
     /// has moved meanwhile.
     pub async fn recover_session(&self, id: Uuid, lost_to: i64) -> Result<bool, StoreError> {
-        let done = sqlx::query!(
-            "update session set generation = $2, refresh_time = statement_timestamp()
+        let done = self
+            .run(async |connection| {
+                Ok(sqlx::query!(
+                    "update session set generation = $2, refresh_time = statement_timestamp()
               where id = $1 and generation < $2 and revoke_time is null",
-            id,
-            lost_to
-        )
-        .execute(&self.pool)
-        .await?;
+                    id,
+                    lost_to
+                )
+                .execute(connection)
+                .await?)
+            })
+            .await?;
         Ok(done.rows_affected() == 1)
     }
 
@@ -251,7 +251,7 @@ impl Store {
 
     /// At most `limit` sessions, newest first.
     pub async fn sessions(&self, filter: &SessionFilter, limit: i64) -> Result<Vec<SessionRow>, StoreError> {
-        let rows = sqlx::query_as!(
+        let rows = self.run(async |connection| Ok(sqlx::query_as!(
             Row,
             r#"select id, subject, client_id, audiences, scopes, claims, certificate_thumbprint, secret_hash,
                       revision, create_time as "create_time: SqlTimestamp", generation,
@@ -275,41 +275,46 @@ impl Store {
             filter.ended,
             filter.before,
             limit
-        )
-        .fetch_all(&self.pool)
-        .await?;
+        ).fetch_all(connection).await?)).await?;
         rows.into_iter().map(TryInto::try_into).collect()
     }
 
     /// How many there are.
     pub async fn count_sessions(&self, filter: &SessionFilter) -> Result<i64, StoreError> {
-        let count = sqlx::query_scalar!(
-            r#"select count(*) as "count!" from session
+        let count = self
+            .run(async |connection| {
+                Ok(sqlx::query_scalar!(
+                    r#"select count(*) as "count!" from session
                 where ($1::uuid is null or id = $1) and ($2::text is null or subject = $2)
                   and ($3::text is null or client_id = $3) and ($4::text is null or $4 = any(audiences))
                   and ($5::timestamptz is null or create_time < $5)
                   and ($6 or (revoke_time is null and idle_expire_time > now() and expire_time > now()))"#,
-            filter.id,
-            filter.subject.as_deref(),
-            filter.client_id.as_deref(),
-            filter.audience.as_deref(),
-            filter.opened_before.map(ToSqlx::to_sqlx) as _,
-            filter.ended,
-        )
-        .fetch_one(&self.pool)
-        .await?;
+                    filter.id,
+                    filter.subject.as_deref(),
+                    filter.client_id.as_deref(),
+                    filter.audience.as_deref(),
+                    filter.opened_before.map(ToSqlx::to_sqlx) as _,
+                    filter.ended,
+                )
+                .fetch_one(connection)
+                .await?)
+            })
+            .await?;
         Ok(count)
     }
 
     /// Writes into one session's row that it was revoked, unless it is there.
     pub async fn end_session(&self, id: Uuid, reason: Reason) -> Result<(), StoreError> {
-        sqlx::query!(
-            "update session set revoke_time = statement_timestamp(), revoke_reason = $2
+        self.run(async |connection| {
+            Ok(sqlx::query!(
+                "update session set revoke_time = statement_timestamp(), revoke_reason = $2
               where id = $1 and revoke_time is null",
-            id,
-            reason.number()
-        )
-        .execute(&self.pool)
+                id,
+                reason.number()
+            )
+            .execute(connection)
+            .await?)
+        })
         .await?;
         Ok(())
     }
@@ -320,28 +325,32 @@ impl Store {
     pub async fn sweep_sessions(&self, patient: bool) -> Result<u64, StoreError> {
         // Two texts of one statement: SKIP LOCKED cannot be a parameter.
         let done = if patient {
-            sqlx::query!(
-                "with hit as (
-                     select s.id, h.reason from session s join lateral session_hit(s) h on true
-                      where s.revoke_time is null and s.id in (select id from session_candidates())
-                      order by s.id limit $1 for update of s)
+            self.run(async |connection| {
+                Ok(sqlx::query!(
+                    "with hit as (
+                     select s.id, h.reason from session s join revoked_sessions($1) h on h.id = s.id
+                      where s.revoke_time is null order by s.id for update of s)
                  update session s set revoke_time = statement_timestamp(), revoke_reason = hit.reason
                    from hit where s.id = hit.id",
-                SWEEP_ROWS_MAX
-            )
-            .execute(&self.pool)
+                    SWEEP_ROWS_MAX
+                )
+                .execute(connection)
+                .await?)
+            })
             .await?
         } else {
-            sqlx::query!(
-                "with hit as (
-                     select s.id, h.reason from session s join lateral session_hit(s) h on true
-                      where s.revoke_time is null and s.id in (select id from session_candidates())
-                      order by s.id limit $1 for update of s skip locked)
+            self.run(async |connection| {
+                Ok(sqlx::query!(
+                    "with hit as (
+                     select s.id, h.reason from session s join revoked_sessions($1) h on h.id = s.id
+                      where s.revoke_time is null order by s.id for update of s skip locked)
                  update session s set revoke_time = statement_timestamp(), revoke_reason = hit.reason
                    from hit where s.id = hit.id",
-                SWEEP_ROWS_MAX
-            )
-            .execute(&self.pool)
+                    SWEEP_ROWS_MAX
+                )
+                .execute(connection)
+                .await?)
+            })
             .await?
         };
         Ok(done.rows_affected())

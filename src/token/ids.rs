@@ -21,3 +21,11 @@ pub fn random_u64() -> u64 {
 pub fn random_bytes<const N: usize>() -> [u8; N] {
     *random::bytes()
 }
+
+/// The least UUID of an instant, milliseconds since the epoch: its first 48 bits, and zeros.
+#[must_use]
+pub fn least_uuid_v7(unix_ms: i64) -> Uuid {
+    const TIME_BITS: u32 = 48;
+    let millis = u128::from(unix_ms.clamp(0, (1 << TIME_BITS) - 1).unsigned_abs());
+    Uuid::from_u128(millis << (128 - TIME_BITS))
+}

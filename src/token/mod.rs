@@ -38,7 +38,7 @@ pub use boundary::DailyBoundary;
 pub use claims::Claims;
 pub use custom::{CustomClaimError, check_custom, number};
 pub use digest::sha256;
-pub use ids::{new_uuid_v7, random_bytes, random_u64};
+pub use ids::{least_uuid_v7, new_uuid_v7, random_bytes, random_u64};
 pub use jws::{RawToken, inspect_unverified};
 pub use key::{KeyError, MintError, SigningKey, largest_claim};
 pub use lifetime::{

@@ -1,6 +1,6 @@
 //! The server: a function of listeners and a shutdown.
 
-use std::{num::NonZero, path::PathBuf, sync::Arc, thread::available_parallelism, time::Duration};
+use std::{num::NonZero, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use serde::Serialize;
@@ -46,6 +46,8 @@ pub struct Settings {
     pub ready_file: Option<PathBuf>,
     /// The clocks.
     pub clock: Clock,
+    /// Threads behind the public listener.
+    pub threads: NonZero<usize>,
     /// Services beside jeton's own on the public listener, behind the same door.
     pub beside: fn(rpc::Routes) -> rpc::Routes,
 }
@@ -76,10 +78,10 @@ pub async fn serve(listeners: Listeners, settings: Settings, stop: CancellationT
     };
     let exporter = observe::exporter().context("the metrics cannot be set up")?;
     let ready_file = settings.ready_file.clone();
-    let beside = settings.beside;
+    let (threads, beside) = (settings.threads, settings.beside);
     let tasks = CancellationToken::new();
     let (authority, behind) = Box::pin(start(settings, ready.issuer.clone(), &tasks)).await?;
-    let serving = open(listeners, &authority, beside, exporter, &stop)?;
+    let serving = open(listeners, &authority, threads, beside, exporter, &stop)?;
     if let Some(file) = &ready_file {
         write_ready(file, &ready).with_context(|| format!("{} cannot be written", file.display()))?;
     }
@@ -122,6 +124,8 @@ async fn start(
     let clock = Arc::new(settings.clock);
     let store = Store::new(&settings.database_url)?;
     store.check_schema().await?;
+    // Refuses a database that is not the one that its log was written in.
+    store.log_connection().head().await?;
     let keys = Keys::new(settings.master_key, Arc::clone(&clock));
     // Opens every key: a wrong master key ends here, with nothing written.
     keys.ring(&store).await?;
@@ -176,6 +180,7 @@ impl Open {
 fn open(
     listeners: Listeners,
     authority: &Arc<Authority>,
+    threads: NonZero<usize>,
     beside: fn(rpc::Routes) -> rpc::Routes,
     exporter: Exporter,
     stop: &CancellationToken,
@@ -185,7 +190,6 @@ fn open(
     let door = DoorLayer::new(Arc::clone(authority));
     let public = beside(rpc::routes(authority, &background, Listener::Public, &health));
     let admin = rpc::routes(authority, &background, Listener::Admin, &health);
-    let threads = available_parallelism().unwrap_or(NonZero::<usize>::MIN);
     let rpc = [
         rpc::serve("public", listeners.public, &public, &door, threads, stop)?,
         // People do not need every core.

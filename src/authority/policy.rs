@@ -229,9 +229,9 @@ fn check_values(policy: &Policy) -> Result<(), Invalid> {
     check_range("policy.refresh_idle_lifetime", policy.refresh_idle_s, 1, REFRESH_ABSOLUTE_MAX_S)?;
     check_range("policy.refresh_absolute_lifetime", policy.refresh_absolute_s, 1, REFRESH_ABSOLUTE_MAX_S)?;
     check_range("policy.refresh_replay_grace", policy.refresh_grace_s, 0, REPLAY_GRACE_MAX_S)?;
-    check_scopes(&policy.allowed_scopes).map_err(|invalid| match invalid {
-        Invalid::Field { field, rule } => Invalid::Field { field: format!("policy.allowed_{field}"), rule },
-        other => other,
+    check_scopes(&policy.allowed_scopes).map_err(|invalid| match invalid.rule() {
+        Some(rule) => Invalid::field("policy.allowed_scopes", rule),
+        None => invalid,
     })
 }
 

@@ -156,12 +156,12 @@ impl Authority {
             return Ok(Found::Recovered);
         }
         if presented == row.generation {
-            self.refuse_by_rules(pass, caller, request, &terms, &row)?;
+            refuse_by_rules(pass, caller, request, &terms, &row)?;
             return Ok(Found::Moved);
         }
         let grace_ms = terms.refresh_grace_s().saturating_mul(1000);
         if presented.saturating_add(1) == row.generation && row.since_rotation_ms < grace_ms {
-            self.refuse_by_rules(pass, caller, request, &terms, &row)?;
+            refuse_by_rules(pass, caller, request, &terms, &row)?;
             return Ok(Found::Replayed(row));
         }
         Err(self.reused(caller, &row).await)
@@ -207,32 +207,6 @@ impl Authority {
             Some(reason) => Err(RefreshRefused::Revoked { session_id: row.id, reason }.into()),
             None => Ok(()),
         }
-    }
-
-    fn refuse_by_rules(
-        &self,
-        pass: &Pass,
-        caller: &Caller,
-        request: &RefreshRequest,
-        terms: &Terms,
-        row: &SessionRow,
-    ) -> Result<(), Error> {
-        let end = row.create_time.saturating_add(terms.refresh_absolute_s());
-        if row.now >= end {
-            return Err(RefreshRefused::Expired { limit: "absolute", expire_time: end }.into());
-        }
-        caller.must_cover_audiences(&row.audiences)?;
-        caller.must_cover_subject(&row.subject)?;
-        if let Some(scope) = request.scopes.iter().find(|scope| !row.scopes.contains(scope)) {
-            return Err(Denied::Scope { scope: scope.clone(), audience: String::new() }.into());
-        }
-        terms.check_scopes(&request.scopes).map_err(|(scope, audience)| Denied::Scope { scope, audience })?;
-        for policy in terms.each() {
-            policy
-                .check_ask(request.ask, pass.issue_time())
-                .map_err(|error| lifetime_error(error, policy.audience.clone(), request.ask))?;
-        }
-        Ok(())
     }
 
     fn succeed(
@@ -330,6 +304,32 @@ fn rules(pass: &Pass, caller: &Caller, request: &RefreshRequest) -> Value {
         .map(|audience| (audience.to_owned(), rule(audience)))
         .collect::<serde_json::Map<_, _>>()
         .into()
+}
+
+/// Refuses what the statement refused: by the caller's registration, and the policies in force.
+fn refuse_by_rules(
+    pass: &Pass,
+    caller: &Caller,
+    request: &RefreshRequest,
+    terms: &Terms,
+    row: &SessionRow,
+) -> Result<(), Error> {
+    let end = row.create_time.saturating_add(terms.refresh_absolute_s());
+    if row.now >= end {
+        return Err(RefreshRefused::Expired { limit: "absolute", expire_time: end }.into());
+    }
+    caller.must_cover_audiences(&row.audiences)?;
+    caller.must_cover_subject(&row.subject)?;
+    if let Some(scope) = request.scopes.iter().find(|scope| !row.scopes.contains(scope)) {
+        return Err(Denied::Scope { scope: scope.clone(), audience: String::new() }.into());
+    }
+    terms.check_scopes(&request.scopes).map_err(|(scope, audience)| Denied::Scope { scope, audience })?;
+    for policy in terms.each() {
+        policy
+            .check_ask(request.ask, pass.issue_time())
+            .map_err(|error| lifetime_error(error, policy.audience.clone(), request.ask))?;
+    }
+    Ok(())
 }
 
 /// A session without a row: never there, or dropped after the longest life that one can have.

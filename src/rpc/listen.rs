@@ -24,7 +24,7 @@ const PENDING_RESETS_MAX: usize = 100;
 /// Resets that a peer provokes from us (CVE-2025-8671). tonic sets no limit.
 const LOCAL_RESETS_MAX: usize = 100;
 /// A peer that vanished without a word is noticed after this.
-const KEEPALIVE: Duration = Duration::from_secs(60);
+const KEEPALIVE: Duration = Duration::from_mins(1);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Between two tries when the process is out of file descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);

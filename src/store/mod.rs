@@ -1,6 +1,7 @@
 //! Postgres: the only SQL. One file per table; rows die in the function that made them.
 
 mod audit;
+mod change;
 mod client;
 mod error;
 mod key;
@@ -23,7 +24,7 @@ pub use audit::{AuditFilter, AuditRow, NewAudit};
 pub use client::NewClient;
 pub use error::StoreError;
 pub use key::{KeyRows, MacKeyRow, NewSigningKey, SigningKeyRow};
-pub use log::{Appended, Head, LogConnection, LogEntries, NewRevocation, Snapshot, Target, Wakeups};
+pub use log::{Appended, Head, LogConnection, LogEntries, NewRevocation, Target, Wakeups};
 pub use mark::ExpiredMark;
 pub use policy::PolicyWrite;
 pub use session::{NewSession, Rotation, SessionFilter, SessionRow, Spent};

@@ -198,7 +198,7 @@ pub async fn of_admin(world: &World, answers: &mut Answers) {
 /// Clocks 31 s apart.
 pub async fn of_clocks(world: &World, answers: &mut Answers) {
     let skewed = InProcess::start(&world.database.url, 31_000).await;
-    let mut api = Api::connect(&skewed.ready, &api_key("service")).await;
+    let mut api = Api::connect(&skewed.ready, &api_key("service"));
     answers.add(ErrorReason::ClockSkew, "Issue", api.issue(issue_request("user:7", &["api"])).await);
     answers.add(ErrorReason::ClockSkew, "Refresh", api.refresh("x").await);
     answers.add(ErrorReason::ClockSkew, "Validate", api.validate("x", &["api"]).await);

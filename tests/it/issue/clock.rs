@@ -24,7 +24,7 @@ async fn i12_with_clocks_31_s_apart_nothing_is_minted_or_judged_but_revocations_
     let mut good = world.api("service").await;
     for shift_ms in [31_000, -31_000] {
         let skewed = InProcess::start(&world.database.url, shift_ms).await;
-        let mut api = Api::connect(&skewed.ready, &api_key("service")).await;
+        let mut api = Api::connect(&skewed.ready, &api_key("service"));
         let session = good.session("user:7", "api").await;
         let refresh_token = session.refresh.clone().unwrap().refresh_token;
 
@@ -64,7 +64,7 @@ async fn i12_with_clocks_31_s_apart_nothing_is_minted_or_judged_but_revocations_
             (Kind::Jti(jti.jti.clone()), jti.access_token),
             (Kind::SessionId(next.session_id.clone()), next.access_token),
         ];
-        let mut admin = Api::connect(&skewed.ready, &api_key("admin")).await;
+        let mut admin = Api::connect(&skewed.ready, &api_key("admin"));
         for (target, token) in targets {
             let revoked = admin.revoke(target).await.unwrap();
             assert_eq!(revoked.outcome(), pb::RevocationOutcome::Revoked);
@@ -84,7 +84,7 @@ async fn i12_clocks_29_s_apart_are_borne() {
     let world = World::start().await;
     for shift_ms in [29_000, -29_000] {
         let skewed = InProcess::start(&world.database.url, shift_ms).await;
-        let mut api = Api::connect(&skewed.ready, &api_key("service")).await;
+        let mut api = Api::connect(&skewed.ready, &api_key("service"));
         let token = api.token("user:7", "api").await;
         assert_eq!(lifetime(&token), 900);
         assert_eq!(api.status(&token.access_token, "api").await, pb::TokenStatus::Active);

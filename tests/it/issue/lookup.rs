@@ -133,7 +133,7 @@ async fn i7_a_changed_policy_reaches_every_replica() {
     let directory = tempfile::tempdir().unwrap();
     let second = Server::start(&world.database.url, directory.path(), &ServerOptions::default()).await;
     let mut admin = world.api("admin").await;
-    let mut there = Api::connect(&second.ready, &api_key("service")).await;
+    let mut there = Api::connect(&second.ready, &api_key("service"));
     for ttl_s in [100, 200, 300] {
         admin.set_policy(default_ttl("api", "*", ttl_s)).await.unwrap();
         until("the other replica has it", async || lifetime(&there.token("user:7", "api").await) == ttl_s)

@@ -32,6 +32,7 @@ impl InProcess {
             pid: std::process::id(),
         };
         let settings = Settings {
+            threads: std::num::NonZero::<usize>::MIN,
             database_url: database_url.to_owned(),
             master_key: MasterKey::parse(&super::master_key_text()).unwrap(),
             issuer: Some(ready.issuer.clone()),

@@ -5,6 +5,7 @@ mod client;
 mod cluster;
 mod forge;
 mod inprocess;
+mod raw;
 mod server;
 
 use std::{sync::OnceLock, time::Duration};
@@ -23,13 +24,16 @@ pub use client::{
 pub use cluster::Database;
 pub use forge::Forge;
 pub use inprocess::InProcess;
+pub use raw::{Raw, RawAnswer, frame, framed};
 pub use server::{Ready, Server, ServerOptions};
 
 /// What `until` waits at most: a machine may be slow, a promise may not be late for ever.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+type Registration = (&'static str, &'static [Permission], &'static [&'static str], &'static [&'static str]);
+
 /// The clients that stand in every world, and what they may do.
-pub const CLIENTS: [(&str, &[Permission], &[&str], &[&str]); 7] = [
+pub const CLIENTS: [Registration; 7] = [
     ("admin", &Permission::ALL, &["*"], &["*"]),
     ("service", &[Permission::Issue, Permission::Validate], &["*"], &["*"]),
     ("other", &[Permission::Issue, Permission::Validate], &["*"], &["*"]),
@@ -76,13 +80,15 @@ impl World {
     }
 
     /// The API as one of the clients of every world.
+    #[expect(clippy::unused_async, reason = "connecting takes a runtime")]
     pub async fn api(&self, client_id: &str) -> Api {
-        Api::connect(&self.server.ready, &api_key(client_id)).await
+        Api::connect(&self.server.ready, &api_key(client_id))
     }
 
     /// The API with whatever text as its credential.
+    #[expect(clippy::unused_async, reason = "connecting takes a runtime")]
     pub async fn api_with_key(&self, api_key: &str) -> Api {
-        Api::connect(&self.server.ready, api_key).await
+        Api::connect(&self.server.ready, api_key)
     }
 
     /// The database, as the server sees it.

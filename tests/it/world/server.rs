@@ -108,6 +108,11 @@ impl Server {
         fs::read_to_string(&self.log).unwrap()
     }
 
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     /// As a crash does.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();

@@ -170,12 +170,6 @@ impl Invalid {
         Self::Field { field: field.into(), rule: rule.into() }
     }
 
-    /// What the field must be, where the fault is one of form.
-    #[must_use]
-    pub fn rule(&self) -> Option<&str> {
-        if let Self::Field { rule, .. } = self { Some(rule) } else { None }
-    }
-
     /// A revision is malformed, or from another log.
     #[must_use]
     pub fn revision(field: impl Into<String>) -> Self {

@@ -205,10 +205,15 @@ pub(super) fn check_audiences(audiences: &[String]) -> Result<(), Invalid> {
 
 /// The form of scope tokens.
 pub(super) fn check_scopes(scopes: &[String]) -> Result<(), Invalid> {
+    check_scopes_of("scopes", scopes)
+}
+
+/// The form of scope tokens in this field.
+pub(super) fn check_scopes_of(field: &str, scopes: &[String]) -> Result<(), Invalid> {
     if scopes.len() > limits::SCOPES_MAX {
-        return Err(Invalid::field("scopes", format!("at most {}", limits::SCOPES_MAX)));
+        return Err(Invalid::field(field, format!("at most {}", limits::SCOPES_MAX)));
     }
-    check_each("scopes", scopes, text::check_scope)
+    check_each(field, scopes, text::check_scope)
 }
 
 /// The form of each element of a list, and that none stands twice.

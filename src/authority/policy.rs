@@ -3,7 +3,7 @@
 use super::{
     Authority, Caller, Error, Invalid,
     admin::{Page, page},
-    issue::check_scopes,
+    issue::check_scopes_of,
 };
 use crate::{
     replica::Reach,
@@ -229,10 +229,7 @@ fn check_values(policy: &Policy) -> Result<(), Invalid> {
     check_range("policy.refresh_idle_lifetime", policy.refresh_idle_s, 1, REFRESH_ABSOLUTE_MAX_S)?;
     check_range("policy.refresh_absolute_lifetime", policy.refresh_absolute_s, 1, REFRESH_ABSOLUTE_MAX_S)?;
     check_range("policy.refresh_replay_grace", policy.refresh_grace_s, 0, REPLAY_GRACE_MAX_S)?;
-    check_scopes(&policy.allowed_scopes).map_err(|invalid| match invalid.rule() {
-        Some(rule) => Invalid::field("policy.allowed_scopes", rule),
-        None => invalid,
-    })
+    check_scopes_of("policy.allowed_scopes", &policy.allowed_scopes)
 }
 
 fn check_range(field: &str, value: Option<i64>, min: i64, max: i64) -> Result<(), Invalid> {

@@ -1,6 +1,9 @@
 //! What can go wrong with the database, by what the caller can do about it.
 
-use sqlx::migrate::MigrateError;
+use sqlx::{
+    migrate::MigrateError,
+    postgres::{PgDatabaseError, PgSeverity},
+};
 
 /// SQLSTATE of `log_advance` when the database is not the one that the log was written in.
 const FOREIGN_LOG: &str = "JT001";
@@ -92,7 +95,9 @@ impl From<sqlx::Error> for StoreError {
         let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
         match &error {
             sqlx::Error::Database(_) if code.as_deref() == Some(FOREIGN_LOG) => Self::ForeignLog,
-            sqlx::Error::Database(_) if code.as_deref().is_some_and(is_passing) => Self::Unreachable(error),
+            sqlx::Error::Database(_) if code.as_deref().is_some_and(is_passing) || ends_session(&error) => {
+                Self::Unreachable(error)
+            }
             sqlx::Error::Configuration(_) => Self::Url(error),
             sqlx::Error::Io(_)
             | sqlx::Error::Tls(_)
@@ -103,6 +108,13 @@ impl From<sqlx::Error> for StoreError {
             _ => Self::Statement(error),
         }
     }
+}
+
+/// Whether Postgres refused or ended the session, whatever for (a database that takes no connections,
+/// or is being restored; a password that was changed): no statement has failed.
+fn ends_session(error: &sqlx::Error) -> bool {
+    let postgres = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
+    postgres.is_some_and(|error| matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic))
 }
 
 /// SQLSTATEs of a database that is away, starting, stopping, read-only after a switch, or full.

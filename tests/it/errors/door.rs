@@ -26,7 +26,7 @@ async fn c4_a_bad_credential_is_refused_before_the_body_is_looked_at() {
     let good = api_key("admin");
     let (id, secret) = good.rsplit_once('_').unwrap();
     let flipped =
-        if secret.starts_with('A') { format!("B{}", &secret[1..]) } else { format!("A{}", &secret[1..]) };
+        secret.strip_prefix('A').map_or_else(|| format!("A{}", &secret[1..]), |rest| format!("B{rest}"));
     let bearer = format!("Bearer {good}");
     let bad: Vec<Vec<String>> = vec![
         vec![],

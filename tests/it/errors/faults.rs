@@ -170,7 +170,7 @@ pub async fn of_refreshes(world: &World, answers: &mut Answers) {
     answers.add(ErrorReason::AffectedSessionsExceeded, "Revoke", admin.wide.revoke(request).await);
 }
 
-/// What AdminService refuses.
+/// What `AdminService` refuses.
 pub async fn of_admin(world: &World, answers: &mut Answers) {
     let mut admin = world.api("admin").await;
     let absent = pb::UpdatePolicyRequest { policy: Some(policy("none")), ..Default::default() };
@@ -232,7 +232,7 @@ pub async fn of_the_database(world: &World, answers: &mut Answers) {
     answers.add(ErrorReason::RevocationStateStale, "Validate", api.validate("x", &["api"]).await);
     let issue = api.issue(issue_request("user:7", &["api"])).await;
     answers.add(ErrorReason::RevocationStateStale, "Issue", issue);
-    answers.add(ErrorReason::RevocationStateStale, "GetPolicy", admin.set_policy(policy("api")).await);
+    answers.add(ErrorReason::RevocationStateStale, "UpdatePolicy", admin.set_policy(policy("api")).await);
     beside.execute(&format!("alter database {name} allow_connections true")).await;
     until("it is back by itself", async || api.validate("x", &["api"]).await.is_ok()).await;
     admin.set_policy(policy("api")).await.unwrap();

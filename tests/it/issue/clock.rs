@@ -7,7 +7,7 @@ use tonic_types::StatusExt;
 use super::lifetime;
 use crate::world::{Api, InProcess, Refused, World, api_key, issue_request, until, validate_request};
 
-/// Holds a refusal to CLOCK_SKEW, with an offset of this sign.
+/// Holds a refusal to `CLOCK_SKEW`, with an offset of this sign.
 fn is_skew<T: std::fmt::Debug>(answer: Result<T, Status>, shift_ms: i64) {
     let status = answer.expect_err("a refusal");
     let retry = status.get_details_retry_info().and_then(|info| info.retry_delay);

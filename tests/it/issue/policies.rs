@@ -1,4 +1,4 @@
-//! The policies' RPCs that write: UpdatePolicy and DeletePolicy.
+//! The policies' RPCs that write: `UpdatePolicy` and `DeletePolicy`.
 
 use jeton::proto::v1 as pb;
 use prost_types::FieldMask;
@@ -27,6 +27,9 @@ async fn get(api: &mut Api, audience: &str) -> Option<pb::Policy> {
 fn delete(audience: &str, client_id: &str, etag: &str) -> pb::DeletePolicyRequest {
     pb::DeletePolicyRequest { audience: audience.into(), client_id: client_id.into(), etag: etag.into() }
 }
+
+/// Sets one of a policy's durations.
+type Set = fn(&mut pb::Policy, Option<prost_types::Duration>);
 
 /// A policy with every field set.
 fn full() -> pb::Policy {
@@ -191,17 +194,17 @@ async fn i7_a_policy_that_does_not_exist_is_created_only_when_that_was_allowed()
 
     // What would be, while nothing is.
     let validate_only = || pb::UpdatePolicyRequest { validate_only: true, allow_missing: true, ..request() };
-    let would = update(&mut admin, validate_only()).await.unwrap();
-    assert_eq!(would, full(), "no etag and no time: it was not written");
+    let dry = update(&mut admin, validate_only()).await.unwrap();
+    assert_eq!(dry, full(), "no etag and no time: it was not written");
     assert_eq!(get(&mut admin, "api").await, None);
     let created =
         update(&mut admin, pb::UpdatePolicyRequest { allow_missing: true, ..request() }).await.unwrap();
-    let would = pb::UpdatePolicyRequest {
+    let dry = pb::UpdatePolicyRequest {
         policy: Some(pb::Policy { leeway: Some(seconds(9)), ..policy("api") }),
         ..validate_only()
     };
-    let would = update(&mut admin, would).await.unwrap();
-    assert_eq!(would.leeway, Some(seconds(9)));
+    let dry = update(&mut admin, dry).await.unwrap();
+    assert_eq!(dry.leeway, Some(seconds(9)));
     assert_eq!(get(&mut admin, "api").await, Some(created.clone()), "still as it was");
     // A dry run finds the same faults.
     let stale = pb::Policy { etag: "1.1".to_owned(), ..full() };
@@ -219,14 +222,13 @@ async fn i7_a_policy_that_does_not_exist_is_created_only_when_that_was_allowed()
 async fn i7_every_value_of_a_policy_has_bounds_and_the_bounds_themselves_are_good() {
     let world = World::start().await;
     let mut admin = world.api("admin").await;
-    type Set = fn(&mut pb::Policy, Option<prost_types::Duration>);
     let ranges: [(&str, i64, i64, Set); 6] = [
         ("default_ttl", 1, 86_400, |policy, value| policy.default_ttl = value),
         ("max_ttl", 1, 86_400, |policy, value| policy.max_ttl = value),
         ("leeway", 0, 60, |policy, value| policy.leeway = value),
         ("refresh_idle_lifetime", 1, 90 * 86_400, |policy, value| policy.refresh_idle_lifetime = value),
         ("refresh_absolute_lifetime", 1, 90 * 86_400, |policy, value| {
-            policy.refresh_absolute_lifetime = value
+            policy.refresh_absolute_lifetime = value;
         }),
         ("refresh_replay_grace", 0, 60, |policy, value| policy.refresh_replay_grace = value),
     ];

@@ -76,9 +76,7 @@ async fn v3_a_text_is_three_segments_of_canonical_base64url_or_malformed() {
         ] {
             // Of the three lengths, one leaves no bits over and needs no padding.
             let same = sign_segments(&forge, &header, &payload);
-            let canonical = [&header, &payload].iter().all(|s| s.len() % 4 == 0 || !s.contains('='))
-                && decodes(&header)
-                && decodes(&payload);
+            let canonical = decodes(&header) && decodes(&payload);
             cases.push(case(format!("{name}, {pad}"), same, if canonical { Active } else { Malformed }));
         }
     }

@@ -1,4 +1,4 @@
-//! What no stub would send. It is the caller's own fault: INVALID_ARGUMENT in the words of the
+//! What no stub would send. It is the caller's own fault: `INVALID_ARGUMENT` in the words of the
 //! catalogue, and the connection lives on.
 
 use jeton::proto::v1::{self as pb, TokenStatus};

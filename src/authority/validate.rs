@@ -73,9 +73,8 @@ impl Authority {
     ) -> Result<Vec<Judged>, Error> {
         // Who may not ask does not make us read the log either.
         caller.must(Permission::Validate)?;
-        let placed = |error, index| match error {
-            Error::Invalid(invalid) => place(invalid, index).into(),
-            other => other,
+        let placed = |error, index| {
+            if let Error::Invalid(invalid) = error { place(invalid, index).into() } else { error }
         };
         let judge_all = |pass: &Pass, caller: &Caller| {
             caller.must(Permission::Validate)?;

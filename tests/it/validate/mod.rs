@@ -1,14 +1,18 @@
 //! Validate: `behaviour.md` V1 to V11. (V12 is a matter of memory: see the tests of `src/state`.)
 
 mod batch;
-mod crafted;
+mod claims;
 mod fuzz;
+mod headers;
 mod order;
+mod outage;
+mod payloads;
 mod race;
 mod revoked;
 mod rights;
 mod signatures;
 mod stream;
 mod support;
+mod texts;
 mod time;
 mod wire;

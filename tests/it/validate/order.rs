@@ -25,12 +25,12 @@ fn request_with(forge: &Forge, faults: u32) -> (pb::ValidateRequest, serde_json:
     };
     let now = now_s();
     let (too_long, expired) = (has(TokenStatus::LifetimeExceedsCap), has(TokenStatus::Expired));
-    let iat = match (too_long, expired) {
-        (false, false) => now - 100,
-        (false, true) => now - 2_000,
-        (true, false) => now - 100,
-        (true, true) => now - 100_000,
+    let age = match (too_long, expired) {
+        (_, false) => 100,
+        (false, true) => 2_000,
+        (true, true) => 100_000,
     };
+    let iat = now - age;
     let exp = if too_long { iat + 86_401 } else { iat + 900 };
     let mut claims = forge.claims();
     for (name, value) in [

@@ -39,8 +39,12 @@ async fn v7_a_call_that_starts_after_revoke_has_returned_never_says_active() {
     let (active, after) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
     let mut tasks = JoinSet::new();
     for revoker in 0..4 {
-        let (targets, mut admin) = (Arc::clone(&targets), admin.clone());
+        let (targets, active, mut admin) = (Arc::clone(&targets), Arc::clone(&active), admin.clone());
         tasks.spawn(async move {
+            // Somebody has heard ACTIVE before anything is revoked.
+            while active.load(Ordering::Relaxed) == 0 {
+                tokio::task::yield_now().await;
+            }
             for index in (revoker..TARGETS).step_by(4) {
                 let target = &targets[index];
                 match index % 3 {
@@ -58,7 +62,11 @@ async fn v7_a_call_that_starts_after_revoke_has_returned_never_says_active() {
         // Connections of their own: they end up on different threads of the server.
         let mut api = world.api("service").await;
         tasks.spawn(async move {
-            for round in 0..VALIDATIONS / 8 {
+            for round in 0.. {
+                let all_revoked = targets.iter().all(|target| target.revoked.load(Ordering::SeqCst));
+                if all_revoked && round >= VALIDATIONS / 8 {
+                    break;
+                }
                 let target = &targets[(validator * 37 + round * 11) % TARGETS];
                 let revoked = target.revoked.load(Ordering::SeqCst);
                 let status = api.status(&target.token, "api").await;

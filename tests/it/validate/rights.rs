@@ -156,16 +156,16 @@ async fn v8_every_scope_that_is_asked_for_must_be_in_the_token() {
     let scopes = |list: &[&str]| list.iter().map(|scope| (*scope).to_owned()).collect::<Vec<_>>();
     let request =
         pb::IssueRequest { scopes: scopes(&["read", "write:all"]), ..issue_request("user:7", &["api"]) };
-    let scoped = api.issue(request).await.unwrap().access_token;
+    let able = api.issue(request).await.unwrap().access_token;
     let bare = api.token("user:7", "api").await.access_token;
     for (token, asked, status) in [
-        (&scoped, &[][..], Active),
-        (&scoped, &["read"], Active),
-        (&scoped, &["write:all", "read"], Active),
-        (&scoped, &["read", "admin"], MissingScope),
-        (&scoped, &["write"], MissingScope),
-        (&scoped, &["Read"], MissingScope),
-        (&scoped, &["rea"], MissingScope),
+        (&able, &[][..], Active),
+        (&able, &["read"], Active),
+        (&able, &["write:all", "read"], Active),
+        (&able, &["read", "admin"], MissingScope),
+        (&able, &["write"], MissingScope),
+        (&able, &["Read"], MissingScope),
+        (&able, &["rea"], MissingScope),
         (&bare, &[], Active),
         (&bare, &["read"], MissingScope),
     ] {
@@ -174,7 +174,7 @@ async fn v8_every_scope_that_is_asked_for_must_be_in_the_token() {
         assert_eq!(verdict.status(), status, "{asked:?}");
     }
     for asked in [&[""][..], &["read write"], &["re\"ad"], &["\u{e9}"]] {
-        let request = pb::ValidateRequest { scopes: scopes(asked), ..validate_request(&scoped, &["api"]) };
+        let request = pb::ValidateRequest { scopes: scopes(asked), ..validate_request(&able, &["api"]) };
         let refused = api.tokens.validate(request).await.refused();
         assert_eq!(refused.reason, "FIELD_INVALID", "{asked:?}");
         assert!(refused.get("field").starts_with("scopes"), "{refused:?}");
@@ -288,7 +288,7 @@ async fn v10_a_bound_token_is_active_only_with_its_certificates_thumbprint() {
     let first = api.issue(request).await.unwrap();
     let second = api.refresh(&first.refresh.unwrap().refresh_token).await.unwrap();
     assert_eq!(api.status(&second.access_token, "api").await, WrongBinding);
-    for text in ["x", &mine[1..], &format!("{mine}="), &format!("{}B", &mine[..42]), &hex(&[1; 32])] {
+    for text in ["x", &mine[1..], &format!("{mine}="), &format!("{}B", &mine[..42]), &"01".repeat(32)] {
         let request = pb::ValidateRequest {
             certificate_thumbprint: text.to_owned(),
             ..validate_request(&bound, &["api"])
@@ -299,8 +299,4 @@ async fn v10_a_bound_token_is_active_only_with_its_certificates_thumbprint() {
             ("FIELD_INVALID", "certificate_thumbprint")
         );
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -78,14 +78,14 @@ async fn v4_the_algorithm_is_the_one_recorded_for_the_key_whatever_the_header_sa
     let headed = |signer: &Forge, alg: &str, kid: &str| {
         signer.sign_text(&json!({ "alg": alg, "kid": kid, "typ": "at+jwt" }).to_string(), &claims)
     };
-    let (es_kid, ed_kid) = (es.key.key_id(), ed.key.key_id());
+    let (p256_kid, edwards_kid) = (es.key.key_id(), ed.key.key_id());
     let confused = [
-        ("an ES256 token under the EdDSA kid", headed(&es, "ES256", ed_kid), Malformed),
-        ("an EdDSA token under the ES256 kid", headed(&ed, "EdDSA", es_kid), Malformed),
-        ("signed by ES256, said to be EdDSA", headed(&es, "EdDSA", es_kid), Malformed),
-        ("signed by EdDSA, said to be ES256", headed(&ed, "ES256", ed_kid), Malformed),
-        ("signed by ES256, all else of the EdDSA key", headed(&es, "EdDSA", ed_kid), BadSignature),
-        ("signed by EdDSA, all else of the ES256 key", headed(&ed, "ES256", es_kid), BadSignature),
+        ("an ES256 token under the EdDSA kid", headed(&es, "ES256", edwards_kid), Malformed),
+        ("an EdDSA token under the ES256 kid", headed(&ed, "EdDSA", p256_kid), Malformed),
+        ("signed by ES256, said to be EdDSA", headed(&es, "EdDSA", p256_kid), Malformed),
+        ("signed by EdDSA, said to be ES256", headed(&ed, "ES256", edwards_kid), Malformed),
+        ("signed by ES256, all else of the EdDSA key", headed(&es, "EdDSA", edwards_kid), BadSignature),
+        ("signed by EdDSA, all else of the ES256 key", headed(&ed, "ES256", p256_kid), BadSignature),
     ];
     cases.extend(confused.map(|(name, token, status)| case(name, token, status)));
     for (algorithm, forge) in [(Algorithm::Es256, &es), (Algorithm::EdDsa, &ed)] {

@@ -118,3 +118,12 @@ pub async fn change_client(database: &Database, client_id: &str, statement: &str
     );
     database.execute(&sql).await;
 }
+
+/// Sets a bit of the last letter that stands for nothing, where there is one.
+pub fn trailing_bits(segment: &str, before: &str) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let (rest, last) = segment.split_at(segment.len() - 1);
+    let place = ALPHABET.iter().position(|letter| *letter == last.as_bytes()[0]).unwrap();
+    let place = if segment.len().is_multiple_of(4) { place } else { place | 1 };
+    format!("{before}{rest}{}", char::from(ALPHABET[place]))
+}

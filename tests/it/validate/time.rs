@@ -41,13 +41,13 @@ async fn v2_a_token_is_expired_at_the_exact_second() {
     }
     let issued = api
         .issue(pb::IssueRequest {
-            expiration: Some(pb::issue_request::Expiration::Ttl(seconds(2))),
+            expiration: Some(pb::issue_request::Expiration::Ttl(seconds(3))),
             ..crate::world::issue_request("user:7", &["api"])
         })
         .await
         .unwrap();
     let now = now_s();
-    let turn = now + 2;
+    let turn = now + 3;
     let watch =
         |name, token, before, turn_s, after| Watched { name, token, before, turn_s, after, seen: [0, 0] };
     let ends = |name, audiences: &[&str], exp, turn_s| {

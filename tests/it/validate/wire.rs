@@ -1,4 +1,4 @@
-//! What no stub would send. It is the caller's own fault: INVALID_ARGUMENT in the words of the
+//! What no stub would send. It is the caller's own fault: `INVALID_ARGUMENT` in the words of the
 //! catalogue, and the connection lives on.
 
 use jeton::proto::v1::{self as pb, TokenStatus};
@@ -127,6 +127,43 @@ async fn v1_a_frame_that_cannot_be_read_is_refused_and_the_connection_lives_on()
     let answer = raw.call_with(VALIDATE, framed(1, len, &good), &[("grpc-encoding", "gzip")]).await;
     assert_eq!(answer.status().code(), Code::Unimplemented);
     assert_lives(&raw, &token).await;
+}
+
+#[tokio::test]
+async fn v11_a_frame_of_a_stream_that_cannot_be_read_ends_it_and_the_connection_lives_on() {
+    let world = World::start().await;
+    let token = world.api("service").await.token("user:7", "api").await.access_token;
+    let raw = Raw::open(&world.server.ready.public, &api_key("service")).await;
+    let request = Some(validate_request(&token, &["api"]));
+    let good = pb::StreamValidateRequest { request }.encode_to_vec();
+    let len = u32::try_from(good.len()).unwrap();
+    for (name, bad) in [
+        ("no protobuf", frame(&[0xff; 50])),
+        ("a varint cut short", frame(&[0x0a, 0x80])),
+        ("no UTF-8", frame(&[0x0a, 0x04, 0x0a, 0x02, 0xc3, 0x28])),
+        ("nothing asked", frame(&[])),
+        ("said to be compressed", framed(1, len, &good)),
+        ("an unknown flag", framed(7, len, &good)),
+        ("above the limit", framed(0, u32::MAX, &good)),
+    ] {
+        let body = [frame(&good), frame(&good), bad, frame(&good)].concat();
+        let answer = raw.call("/jeton.v1.TokenService/StreamValidate", body).await;
+        assert_eq!(answer.result().refused().code, Code::InvalidArgument, "{name}: {answer:?}");
+        let answered = answer.body.windows(36).filter(|bytes| *bytes == jti(&token).as_bytes()).count();
+        assert_eq!(answered, 2, "{name}: those before it were answered, those after it were not");
+        assert_lives(&raw, &token).await;
+    }
+    // A stream that ends in the middle of a frame.
+    let cut = [frame(&good), framed(0, len, &good[..10])].concat();
+    let answer = raw.call("/jeton.v1.TokenService/StreamValidate", cut).await;
+    assert_eq!(answer.result().refused().code, Code::InvalidArgument, "{answer:?}");
+    assert_lives(&raw, &token).await;
+}
+
+/// The `jti` that a token says.
+fn jti(token: &str) -> String {
+    let (_, claims) = jeton::token::inspect_unverified(token).unwrap();
+    claims["jti"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test]

@@ -42,6 +42,21 @@ impl Database {
         execute(&self.url, sql).await;
     }
 
+    /// As an outage does, for this database alone: its connections end, and no other is let in.
+    pub async fn cut_off(&self) {
+        let Self { name, .. } = self;
+        let maintenance = cluster().await.url("postgres");
+        execute(&maintenance, &format!("alter database {name} with allow_connections false")).await;
+        let end = format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'");
+        execute(&maintenance, &end).await;
+    }
+
+    /// The end of the outage.
+    pub async fn let_in(&self) {
+        let maintenance = cluster().await.url("postgres");
+        execute(&maintenance, &format!("alter database {} with allow_connections true", self.name)).await;
+    }
+
     /// A connection of one's own.
     pub async fn connect(&self) -> PgConnection {
         connect(&self.url).await

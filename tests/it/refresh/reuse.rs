@@ -41,6 +41,25 @@ async fn r2_a_spent_refresh_token_ends_the_session_before_the_refusal_is_answere
 }
 
 #[tokio::test]
+async fn r2_of_many_concurrent_presentations_of_a_spent_token_none_succeeds() {
+    let world = World::start().await;
+    let mut api = world.api("service").await;
+    grace(&world, "api", 0).await;
+    let first = api.session("user:7", "api").await;
+    let second = api.refresh(refresh_token(&first)).await.unwrap();
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..32 {
+        let (mut api, token) = (api.clone(), refresh_token(&first).to_owned());
+        tasks.spawn(async move { api.refresh(&token).await.refused().reason });
+    }
+    let reasons = tasks.join_all().await;
+    assert!(reasons.iter().any(|reason| reason == "REFRESH_TOKEN_REUSED"));
+    assert!(reasons.iter().all(|reason| reason == "REFRESH_TOKEN_REUSED" || reason == "SESSION_REVOKED"));
+    assert_eq!(api.status(&second.access_token, "api").await, TokenStatus::Revoked);
+    assert_eq!(api.refresh(refresh_token(&second)).await.refused().reason, "SESSION_REVOKED");
+}
+
+#[tokio::test]
 async fn r2_reuse_in_one_session_leaves_the_subjects_other_sessions_alone() {
     let world = World::start().await;
     let mut api = world.api("service").await;

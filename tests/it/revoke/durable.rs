@@ -271,3 +271,26 @@ async fn k1_the_answer_names_the_place_where_it_can_be_seen() {
         assert_eq!(verdict.status(), TokenStatus::Revoked);
     }
 }
+
+#[tokio::test]
+async fn k1_whoever_will_not_wait_is_answered_and_a_call_given_up_may_be_repeated() {
+    let world = World::start().await;
+    let mut api = world.api("service").await;
+    for wait_us in [1, 200, 500, 1_000, 2_000, 4_000] {
+        let token = api.token("user:7", "api").await;
+        let given_up =
+            tokio::time::timeout(std::time::Duration::from_micros(wait_us), api.revoke(text(&token))).await;
+        let unanswered = given_up.is_err();
+        let again = api.revoke(text(&token)).await.unwrap();
+        assert!(again.propagation.unwrap().complete);
+        let outcome = RevocationOutcome::try_from(again.outcome).unwrap();
+        assert!(unanswered || outcome == RevocationOutcome::AlreadyRevoked);
+        assert_eq!(api.status(&token.access_token, "api").await, TokenStatus::Revoked);
+    }
+    let token = api.token("user:7", "api").await;
+    let request =
+        pb::RevokeRequest { wait_timeout: Some(crate::world::seconds(0)), ..revoke_request(text(&token)) };
+    let answer = api.tokens.revoke(request).await.unwrap().into_inner();
+    assert_eq!(answer.outcome(), RevocationOutcome::Revoked, "durable, whoever has it");
+    assert_eq!(world.number(&format!("select count(*) from revocation where id = '{}'", token.jti)).await, 1);
+}

@@ -271,3 +271,22 @@ async fn k4_a_token_that_nobody_accepts_dies_all_the_same_in_every_spelling() {
         assert_eq!(api.status(token, "api").await, TokenStatus::Revoked);
     }
 }
+
+#[tokio::test]
+async fn k2_a_token_from_a_replica_that_is_ahead_is_recorded_whatever_marks_there_are() {
+    let world = World::start().await;
+    let (mut api, mut admin) = (world.api("service").await, world.api("admin").await);
+    let forge = world.forge().await;
+    admin.revoke_wide(Kind::Subject("user:7".to_owned())).await.unwrap();
+    // Minted after the mark, where the log had been read further than here.
+    let mut claims = forge.claims();
+    claims["rev"] = json!((1_i64 << 40) + world.number(HEAD).await + 3);
+    let token = forge.sign(&claims);
+    assert_eq!(revoke(&mut api, Kind::Token(token.clone())).await, RevocationOutcome::Revoked);
+    assert_eq!(revoke(&mut api, Kind::Token(token.clone())).await, RevocationOutcome::AlreadyRevoked);
+    for _ in 0..4 {
+        let other = api.token("user:8", "api").await;
+        revoke(&mut api, text(&other)).await;
+    }
+    assert_eq!(api.status(&token, "api").await, TokenStatus::Revoked, "when the log has come that far, too");
+}

@@ -85,7 +85,7 @@ async fn a_session_is_listed_with_its_facts_until_it_ends() {
     );
     assert!(listed.revoke_time.is_none());
     let by_client = pb::ListSessionsRequest { client_id: "other".to_owned(), ..Default::default() };
-    assert_eq!(ids(&sessions(&mut admin, by_client.clone()).await), [third.session_id.clone()]);
+    assert_eq!(ids(&sessions(&mut admin, by_client.clone()).await), std::slice::from_ref(&third.session_id));
     let both = pb::ListSessionsRequest { client_id: "other".to_owned(), ..of_subject("user:8") };
     assert!(sessions(&mut admin, both).await.sessions.is_empty(), "all that is set must hold");
     // Revoked, by id and by mark, before any sweep; expired.

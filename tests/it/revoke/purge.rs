@@ -203,6 +203,28 @@ async fn v7_a_mark_that_is_made_anew_after_its_removal_holds() {
 }
 
 #[tokio::test]
+async fn v7_old_notes_of_changes_go_and_a_reader_that_is_behind_them_loads_anew() {
+    let world = World::start().await;
+    let (mut api, mut admin) = (world.api("service").await, world.api("admin").await);
+    let before = Revision::new(1, world.number(super::HEAD).await).unwrap();
+    admin.revoke_wide(subject("user:7")).await.unwrap();
+    world.sql(EXPIRE_MARKS).await;
+    let house = House::of(&world).await;
+    house.round().await;
+    let removed = world.number("select revision from change where kind = 4").await;
+    assert_eq!(world.number("select floor from log_head").await, 0, "nothing is old");
+    world.sql("update change set change_time = now() - interval '2 days'").await;
+    let token = api.token("user:8", "api").await;
+    admin.revoke(text(&token)).await.unwrap();
+    house.round().await;
+    assert_eq!(world.number("select count(*) from change").await, 0);
+    assert_eq!(world.number("select floor from log_head").await, removed);
+    assert!(before.as_i64() < removed, "whoever stands there is told by the floor");
+    assert_eq!(house.roots.current().tokens.len(), 1, "who is beyond it reads on");
+    assert_eq!(api.status(&token.access_token, "api").await, TokenStatus::Revoked);
+}
+
+#[tokio::test]
 async fn v7_a_mark_that_is_renewed_while_it_is_being_removed_stays() {
     let world = World::start().await;
     let (mut api, mut admin) = (world.api("service").await, world.api("admin").await);

@@ -1,5 +1,5 @@
 //! Stands between a server and its database, and counts round trips: the Syncs, each of which the
-//! database answers with ReadyForQuery.
+//! database answers with `ReadyForQuery`.
 
 use std::{
     path::PathBuf,

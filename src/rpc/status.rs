@@ -18,6 +18,9 @@ const MESSAGE_CHARS_MAX: usize = 300;
 /// Characters of a caller's text that a message repeats.
 const QUOTED_CHARS_MAX: usize = 64;
 
+/// In place of what may be a credential.
+const HIDDEN: &str = "(hidden: it looks like a credential)";
+
 /// After a read of the log; the next one is due by then.
 const RETRY_FRESH: Duration = Duration::from_millis(200);
 /// Postgres restarts in seconds.
@@ -41,7 +44,8 @@ impl Refusal {
     }
 
     fn with(mut self, key: &'static str, value: impl ToString) -> Self {
-        self.metadata.push((key, value.to_string()));
+        let value = value.to_string();
+        self.metadata.push((key, if is_secret(&value) { HIDDEN.to_owned() } else { value }));
         self
     }
 
@@ -331,8 +335,16 @@ pub(super) fn of_transport(code: Code, has_details: bool) -> Option<Status> {
     }
 }
 
+/// Whether a caller has put a credential where a name belongs: whoever logs the refusal must not log that (E1).
+fn is_secret(text: &str) -> bool {
+    ["eyJ", "jtr_", "jtk_"].iter().any(|beginning| text.contains(beginning))
+}
+
 /// A caller's text in a message: short, and one line whatever is in it.
 fn quoted(text: &str) -> String {
+    if is_secret(text) {
+        return HIDDEN.to_owned();
+    }
     let short: String = text.chars().take(QUOTED_CHARS_MAX).collect();
     format!("{short:?}")
 }

@@ -100,7 +100,15 @@ async fn be_busy(world: &World, secrets: &mut Secrets) -> Vec<Status> {
     let mut narrow = world.api("narrow").await;
     for change in changes {
         refusals.extend(api.issue(strange(change, HOSTILE)).await.err());
-        refusals.extend(narrow.issue(strange(change, HOSTILE)).await.err());
+        for text in [HOSTILE, &first, &good[..200]] {
+            refusals.extend(narrow.issue(strange(change, text)).await.err());
+        }
+    }
+    for text in [&first, &api_key("service")] {
+        refusals.push(narrow.validate(&good, &[text]).await.unwrap_err());
+        let request = pb::DeletePolicyRequest { audience: text.clone(), ..Default::default() };
+        refusals.push(admin.admin.delete_policy(request).await.unwrap_err());
+        refusals.push(api.set_policy(crate::world::policy(text)).await.unwrap_err());
     }
     let unknown = ApiKey::generate();
     for key in ["jtk_short", unknown.expose(), &format!("{}x", api_key("service"))] {

@@ -9,6 +9,7 @@ const FILES: [&str; 4] = [
     "jeton/v1/revocation_service.proto",
 ];
 
+#[expect(clippy::disallowed_methods, reason = "cargo tells a build script where to write by the environment")]
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     // sqlx::migrate! embeds the directory; cargo must notice a file that is added to it.

@@ -136,13 +136,20 @@ begin
 end $$;
 
 -- Registers a client, or changes its registration, and adds an API key unless it is there.
+-- `only_first`: null and nothing written when some client that is not disabled administers already.
 create function put_client(
     p_client_id text, p_display_name text, p_permissions smallint[], p_audiences text[], p_subjects text[],
-    p_api_key_id text, p_secret_hash bytea, audit_id uuid, audit_actor text) returns bigint
+    p_api_key_id text, p_secret_hash bytea, only_first boolean, audit_id uuid, audit_actor text) returns bigint
 language plpgsql as $$
-declare head bigint;
+declare
+    admin_write constant smallint := 7;
+    head bigint;
 begin
     lock table only client, only api_key, only change, only audit_event in row exclusive mode;
+    perform 1 from log_head for update;
+    if only_first and exists (select from client where admin_write = any(permissions) and not disabled) then
+        return null;
+    end if;
     head := append_change(2::smallint, p_client_id, audit_id, audit_actor, 'PutClient', p_client_id, '', '');
     insert into client (client_id, revision, display_name, permissions, audiences, subjects, create_time)
     values (p_client_id, head, p_display_name, p_permissions, p_audiences, p_subjects, clock_timestamp())
@@ -252,4 +259,18 @@ begin
     insert into change (revision, kind, name)
     select head - removed + row_number() over (), 4, json_build_array(kind, target, audience)::text from gone;
     return removed;
+end $$;
+
+-- Removes notes of changes older than `age`, and says so by the floor: a reader below it loads anew.
+create function purge_changes(age interval) returns bigint
+language plpgsql as $$
+declare purged bigint;
+begin
+    lock table only change in row exclusive mode;
+    update log_head set floor = old.revision
+      from (select max(revision) as revision from change where change_time < now() - age) old
+     where floor < old.revision;
+    delete from change where change_time < now() - age;
+    get diagnostics purged = row_count;
+    return purged;
 end $$;

@@ -42,9 +42,12 @@ pub enum Command {
     /// Move signing keys
     #[command(subcommand)]
     Key(KeyCommand),
+    /// The first client of a deployment
+    #[command(subcommand)]
+    Client(ClientCommandOnDatabase),
     /// What speaks to a server.
     #[command(flatten)]
-    Client(ClientCommand),
+    Remote(ClientCommand),
 }
 
 /// Of `jeton dev`.
@@ -77,7 +80,7 @@ pub struct DevArgs {
 #[derive(Args, Deserialize, Debug, Default)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServeArgs {
-    /// Where everything is kept: postgres://user:password@host/database
+    /// Where everything is kept: <postgres://user:password@host/database>
     #[arg(long, env = "JETON_DATABASE_URL", hide_env_values = true)]
     database_url: Option<String>,
     /// A file with the master key: 32 bytes, as 64 hex digits or base64
@@ -104,7 +107,7 @@ pub struct ServeArgs {
     /// Written once every listener answers, removed at the end
     #[arg(long, env = "JETON_READY_FILE")]
     ready_file: Option<PathBuf>,
-    /// What to log, as in RUST_LOG [default: info]
+    /// What to log, as in `RUST_LOG` [default: info]
     #[arg(long, env = "JETON_LOG")]
     log: Option<String>,
     /// A TOML file with any of these, in snake case; flags and environment go before it
@@ -129,7 +132,7 @@ pub enum MigrateCommand {
 /// Where the database is.
 #[derive(Args, Debug)]
 pub struct DatabaseArgs {
-    /// postgres://user:password@host/database
+    /// <postgres://user:password@host/database>
     #[arg(long, env = "JETON_DATABASE_URL", hide_env_values = true)]
     pub database_url: String,
 }
@@ -156,6 +159,24 @@ pub struct ImportArgs {
     /// The master key that seals the keys there
     #[arg(long, env = "JETON_MASTER_KEY_FILE")]
     pub master_key_file: PathBuf,
+}
+
+/// Of `jeton client`, on the database.
+#[derive(Subcommand, Debug)]
+pub enum ClientCommandOnDatabase {
+    /// Register the first client that administers, and print its API key, once
+    Bootstrap(BootstrapArgs),
+}
+
+/// Of `jeton client bootstrap`.
+#[derive(Args, Debug)]
+pub struct BootstrapArgs {
+    /// Its name
+    #[arg(long)]
+    pub client_id: String,
+    /// Where to.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
 }
 
 /// In which state a key is imported.

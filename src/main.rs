@@ -1,13 +1,13 @@
 //! argv to one verb.
 
-use std::{env, io::Write, path::PathBuf, process::ExitCode};
+use std::{env, io::Write, num::NonZero, path::PathBuf, process::ExitCode, thread::available_parallelism};
 
 use anyhow::Context;
 use clap::Parser;
 use jeton::{
     cli::{self, Environment},
     clock::Clock,
-    config::{Cli, Command, DevArgs, KeyCommand, ServeArgs},
+    config::{Cli, ClientCommandOnDatabase, Command, DevArgs, KeyCommand, ServeArgs},
     dev::{self, DevOptions, Listen, die_with_parent},
     observe,
     operate::{self, Done},
@@ -31,7 +31,7 @@ const BACKGROUND_THREADS: usize = 2;
 fn main() -> ExitCode {
     let Cli { globals, command } = Cli::parse();
     let done = match command {
-        Command::Client(command) => {
+        Command::Remote(command) => {
             return match environment().and_then(|env| Ok((env, one_thread()?))) {
                 Ok((env, runtime)) => runtime.block_on(cli::run(command, &globals, &env)).into(),
                 Err(error) => fail(&error),
@@ -41,6 +41,9 @@ fn main() -> ExitCode {
         Command::Serve(args) => many_threads().and_then(|runtime| runtime.block_on(run_serve(*args))),
         Command::Migrate(command) => {
             one_thread().and_then(|runtime| runtime.block_on(operate::migrate(command, say)))
+        }
+        Command::Client(ClientCommandOnDatabase::Bootstrap(args)) => {
+            one_thread().and_then(|runtime| runtime.block_on(operate::bootstrap_client(args, say)))
         }
         Command::Key(KeyCommand::Import(args)) => {
             one_thread().and_then(|runtime| runtime.block_on(operate::import_key(args, say)))
@@ -82,6 +85,7 @@ async fn run_serve(args: ServeArgs) -> anyhow::Result<Done> {
         replica: config.replica,
         ready_file: config.ready_file,
         clock: Clock::system(),
+        threads: available_parallelism().unwrap_or(NonZero::<usize>::MIN),
         beside: |routes| routes,
     };
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);

@@ -7,12 +7,12 @@ use secrecy::ExposeSecret;
 
 use crate::{
     clock::Clock,
-    config::{ImportArgs, ImportState, MigrateCommand, read_master_key},
+    config::{BootstrapArgs, ImportArgs, ImportState, MigrateCommand, read_master_key},
     dev::{DevClient, PrepareRequest},
     replica::{Keys, VERIFY_AFTER_RETIREMENT_S},
     state::{Client, Clients, Permission},
     store::{NewAudit, NewClient, Store},
-    token::{ApiKey, SigningKey, new_uuid_v7},
+    token::{ApiKey, SigningKey, new_uuid_v7, text},
 };
 
 /// The actor of what `jeton dev` writes.
@@ -72,6 +72,31 @@ pub async fn import_key(args: ImportArgs, mut say: impl FnMut(String)) -> anyhow
     Ok(Done::Whole)
 }
 
+/// `jeton client bootstrap`: the one act that needs no caller, since there is none yet. `say` takes
+/// lines for stdout: the API key, which is nowhere else.
+pub async fn bootstrap_client(args: BootstrapArgs, mut say: impl FnMut(String)) -> anyhow::Result<Done> {
+    if let Err(rule) = text::check_client_id(&args.client_id) {
+        bail!("--client-id is not valid: it is {rule}");
+    }
+    let store = Store::new(&args.database.database_url)?;
+    store.check_schema().await?;
+    let key = ApiKey::generate();
+    let clock = Clock::system();
+    let audit = NewAudit {
+        id: new_uuid_v7(clock.now_ms()),
+        actor: "jeton client bootstrap".to_owned(),
+        action: "BootstrapClient",
+        ..NewAudit::default()
+    };
+    let first = store.put_first_admin(&new_client(&args.client_id, true, &key), &audit).await?;
+    store.close().await;
+    if !first {
+        bail!("there is a client that administers already: ask it for a registration");
+    }
+    say(key.expose().to_owned());
+    Ok(Done::Whole)
+}
+
 /// The work on the database before `jeton dev` starts its server.
 pub async fn prepare_dev(request: PrepareRequest) -> anyhow::Result<()> {
     let store = Store::new(&request.database_url)?;
@@ -104,21 +129,26 @@ fn is_registered(registered: &Clients, new: &NewClient) -> bool {
 }
 
 fn dev_client(client: &DevClient) -> anyhow::Result<NewClient> {
-    const SERVICE: [Permission; 3] = [Permission::Issue, Permission::Validate, Permission::Watch];
     let Some(key) = ApiKey::parse(client.api_key.expose_secret()) else {
         bail!("the API key kept for {} is damaged: start once with --fresh", client.client_id);
     };
+    Ok(new_client(client.client_id, client.admin, &key))
+}
+
+/// A client for any subject and audience, that may do everything or what a service may.
+fn new_client(client_id: &str, admin: bool, key: &ApiKey) -> NewClient {
+    const SERVICE: [Permission; 3] = [Permission::Issue, Permission::Validate, Permission::Watch];
     let any = || vec!["*".to_owned()];
-    Ok(NewClient {
+    NewClient {
         client: Client {
-            client_id: client.client_id.to_owned(),
-            permissions: if client.admin { Permission::ALL.to_vec() } else { SERVICE.to_vec() },
+            client_id: client_id.to_owned(),
+            permissions: if admin { Permission::ALL.to_vec() } else { SERVICE.to_vec() },
             audiences: any(),
             subjects: any(),
             disabled: false,
         },
-        display_name: format!("{} of jeton dev", client.client_id),
+        display_name: client_id.to_owned(),
         api_key_id: key.id().to_owned(),
         secret_hash: key.hash(),
-    })
+    }
 }

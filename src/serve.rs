@@ -1,6 +1,6 @@
 //! The server: a function of listeners and a shutdown.
 
-use std::{num::NonZero, path::PathBuf, sync::Arc, thread::available_parallelism, time::Duration};
+use std::{num::NonZero, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use serde::Serialize;
@@ -46,6 +46,8 @@ pub struct Settings {
     pub ready_file: Option<PathBuf>,
     /// The clocks.
     pub clock: Clock,
+    /// Threads behind the public listener.
+    pub threads: NonZero<usize>,
     /// Services beside jeton's own on the public listener, behind the same door.
     pub beside: fn(rpc::Routes) -> rpc::Routes,
 }
@@ -76,10 +78,10 @@ pub async fn serve(listeners: Listeners, settings: Settings, stop: CancellationT
     };
     let exporter = observe::exporter().context("the metrics cannot be set up")?;
     let ready_file = settings.ready_file.clone();
-    let beside = settings.beside;
+    let (threads, beside) = (settings.threads, settings.beside);
     let tasks = CancellationToken::new();
     let (authority, behind) = Box::pin(start(settings, ready.issuer.clone(), &tasks)).await?;
-    let serving = open(listeners, &authority, beside, exporter, &stop)?;
+    let serving = open(listeners, &authority, threads, beside, exporter, &stop)?;
     if let Some(file) = &ready_file {
         write_ready(file, &ready).with_context(|| format!("{} cannot be written", file.display()))?;
     }
@@ -184,6 +186,7 @@ impl Open {
 fn open(
     listeners: Listeners,
     authority: &Arc<Authority>,
+    threads: NonZero<usize>,
     beside: fn(rpc::Routes) -> rpc::Routes,
     exporter: Exporter,
     stop: &CancellationToken,
@@ -193,7 +196,6 @@ fn open(
     let door = DoorLayer::new(Arc::clone(authority));
     let public = beside(rpc::routes(authority, &background, Listener::Public, &health, stop));
     let admin = rpc::routes(authority, &background, Listener::Admin, &health, stop);
-    let threads = available_parallelism().unwrap_or(NonZero::<usize>::MIN);
     let rpc = [
         rpc::serve("public", listeners.public, &public, &door, threads, stop)?,
         // People do not need every core.

@@ -1,7 +1,5 @@
 //! What people ask: which sessions there are, and what was done.
 
-use aws_lc_rs::digest;
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -9,7 +7,7 @@ use super::{Authority, Caller, Error, Invalid};
 use crate::{
     state::{Pass, Permission},
     store::{AuditFilter, AuditRow, SessionFilter, SessionRow},
-    token::parse_uuid_v7,
+    token::{base64url, parse_uuid_v7, sha256},
 };
 
 /// Rows of a page when nobody says.
@@ -148,12 +146,11 @@ pub(super) fn page(query: &str, page_size: i32, page_token: &str) -> Result<Page
         0 => PAGE_SIZE_DEFAULT,
         size => size.min(PAGE_SIZE_MAX),
     };
-    let digest = digest::digest(&digest::SHA256, query.as_bytes());
-    let query: Vec<u8> = digest.as_ref().iter().copied().take(QUERY_BYTES).collect();
+    let query: Vec<u8> = sha256(&[query.as_bytes()]).into_iter().take(QUERY_BYTES).collect();
     let after = if page_token.is_empty() {
         None
     } else {
-        let token = URL_SAFE_NO_PAD.decode(page_token).map_err(|_| Invalid::PageToken)?;
+        let token = base64url::decode(page_token).ok_or(Invalid::PageToken)?;
         Some(token.strip_prefix(query.as_slice()).ok_or(Invalid::PageToken)?.to_vec())
     };
     Ok(Page { query, size: usize::try_from(size).unwrap_or_default(), after })
@@ -185,6 +182,6 @@ impl Page {
     }
 
     pub(super) fn next(&self, after: &[u8]) -> String {
-        URL_SAFE_NO_PAD.encode([self.query.as_slice(), after].concat())
+        base64url::encode([self.query.as_slice(), after].concat())
     }
 }

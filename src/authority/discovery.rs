@@ -1,10 +1,7 @@
 //! Public facts: no caller, no gate.
 
-use aws_lc_rs::digest;
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-
 use super::{Authority, BATCH_MAX};
-use crate::token::{LIFETIME_CAP_S, Revision, UnixSeconds, jwks, limits};
+use crate::token::{LIFETIME_CAP_S, Revision, UnixSeconds, base64url, jwks, limits, sha256};
 
 /// The key set, as verifiers fetch it.
 #[derive(Clone, Debug)]
@@ -49,8 +46,7 @@ impl Authority {
     pub fn jwks(&self) -> Jwks {
         let now = UnixSeconds::new(self.clock.now_s());
         let json = jwks(self.roots.current().keys.load().published(now));
-        let etag =
-            format!("\"{}\"", URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, json.as_bytes())));
+        let etag = format!("\"{}\"", base64url::encode(sha256(&[json.as_bytes()])));
         Jwks { json, etag }
     }
 

@@ -74,6 +74,14 @@ pub enum Error {
     Internal(String),
 }
 
+impl Error {
+    /// The same error; where it is a fault of the request, with this done to it.
+    #[must_use]
+    pub fn map_invalid(self, change: impl FnOnce(Invalid) -> Invalid) -> Self {
+        if let Self::Invalid(invalid) = self { Self::Invalid(change(invalid)) } else { self }
+    }
+}
+
 /// What is wrong with a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Invalid {
@@ -91,6 +99,8 @@ pub enum Invalid {
     },
     /// The TTL is above the maximum.
     TtlExceedsMaximum {
+        /// What was sent: `ttl` or `expire_time`.
+        field: &'static str,
         /// Whose maximum.
         audience: String,
         /// Asked for.
@@ -140,8 +150,11 @@ pub enum Invalid {
     },
     /// Foreign, or from another query.
     PageToken,
-    /// Malformed, or from another log.
-    Revision,
+    /// A revision that is malformed, or from another log.
+    Revision {
+        /// The path of its field, snake case.
+        field: String,
+    },
 }
 
 impl Invalid {
@@ -157,12 +170,25 @@ impl Invalid {
         Self::Field { field: field.into(), rule: rule.into() }
     }
 
+    /// What the field must be, where the fault is one of form.
+    #[must_use]
+    pub fn rule(&self) -> Option<&str> {
+        if let Self::Field { rule, .. } = self { Some(rule) } else { None }
+    }
+
+    /// A revision is malformed, or from another log.
+    #[must_use]
+    pub fn revision(field: impl Into<String>) -> Self {
+        Self::Revision { field: field.into() }
+    }
+
     /// The same fault of a part of a larger request.
     #[must_use]
     pub fn within(self, prefix: &str) -> Self {
         match self {
             Self::Required { field } => Self::Required { field: format!("{prefix}.{field}") },
             Self::Field { field, rule } => Self::Field { field: format!("{prefix}.{field}"), rule },
+            Self::Revision { field } => Self::Revision { field: format!("{prefix}.{field}") },
             other @ (Self::TtlExceedsMaximum { .. }
             | Self::TtlTooShort { .. }
             | Self::ExpireTimePast { .. }
@@ -170,8 +196,7 @@ impl Invalid {
             | Self::ClaimNumberUnsafe { .. }
             | Self::TokenTooLarge { .. }
             | Self::BatchTooLarge { .. }
-            | Self::PageToken
-            | Self::Revision) => other,
+            | Self::PageToken) => other,
         }
     }
 }

@@ -48,7 +48,7 @@ impl Authority {
             return Ok(pass);
         }
         let pass = self.enter_anew().await?;
-        if pass.revision >= revision { Ok(pass) } else { Err(Invalid::Revision.into()) }
+        if pass.revision >= revision { Ok(pass) } else { Err(Invalid::revision("min_revision").into()) }
     }
 
     /// Refuses to hand out what was minted at a gate that lies too far back.

@@ -10,7 +10,10 @@ use super::{
 use crate::{
     state::{Pass, Permission, Terms},
     store::NewSession,
-    token::{Ask, Basis, RefreshToken, SessionSecret, Thumbprint, UnixSeconds, limits, new_uuid_v7, text},
+    token::{
+        Ask, Basis, RawToken, RefreshToken, SessionSecret, Thumbprint, UnixSeconds, largest_claim, limits,
+        new_uuid_v7, text,
+    },
 };
 
 /// What is asked of Issue.
@@ -151,7 +154,8 @@ fn check_room(minted: &Minted) -> Result<(), Invalid> {
     const GROWTH_BYTES: usize = 24;
     let size_bytes = minted.text.len().saturating_add(GROWTH_BYTES);
     if size_bytes > limits::TOKEN_BYTES_MAX {
-        let largest_claim = String::new();
+        let raw = RawToken::parse(&minted.text);
+        let largest_claim = raw.map(|raw| largest_claim(raw.payload())).unwrap_or_default();
         return Err(Invalid::TokenTooLarge {
             size_bytes,
             max_size_bytes: limits::TOKEN_BYTES_MAX,

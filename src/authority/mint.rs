@@ -110,21 +110,19 @@ impl Authority {
 
 /// The fault of an ask, in the words of the request's fields.
 pub(super) fn lifetime_error(error: LifetimeError, audience: String, ask: Ask) -> Error {
+    let field = match ask {
+        Ask::ExpireAt { .. } => "expire_time",
+        Ask::Ttl { .. } | Ask::Default => "ttl",
+    };
     let invalid = match error {
         LifetimeError::TooShort { requested_ms } => Invalid::TtlTooShort { requested_ms },
         LifetimeError::ExceedsMaximum { requested_s, max_s, likely_milliseconds } => {
-            Invalid::TtlExceedsMaximum { audience, requested_s, max_s, likely_milliseconds }
+            Invalid::TtlExceedsMaximum { field, audience, requested_s, max_s, likely_milliseconds }
         }
         LifetimeError::ExpireTimePast { expire_time, server_time } => {
             Invalid::ExpireTimePast { expire_time, server_time }
         }
-        LifetimeError::Invalid { rule } => {
-            let field = match ask {
-                Ask::ExpireAt { .. } => "expire_time",
-                Ask::Ttl { .. } | Ask::Default => "ttl",
-            };
-            Invalid::field(field, rule)
-        }
+        LifetimeError::Invalid { rule } => Invalid::field(field, rule),
     };
     invalid.into()
 }

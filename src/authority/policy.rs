@@ -15,8 +15,9 @@ use crate::{
     token::{LIFETIME_CAP_S, Revision, text},
 };
 
-/// A write that somebody else was faster than is tried again on what they wrote, so many times.
-const TRIES_MAX: u32 = 5;
+/// A write that somebody else was faster than is tried again on what they wrote, so many times. Each
+/// time one of the rivals has got through: so many may write one policy at once.
+const TRIES_MAX: u32 = 64;
 
 /// A field of a policy that a write may name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,12 +83,10 @@ impl Authority {
     ) -> Result<(Vec<Policy>, String), Error> {
         caller.must(Permission::AdminRead)?;
         let page = page("policies", page_size, page_token)?;
+        let after = page.after_names()?;
         let all = self.store.policies().await?;
-        let after = page.after_text();
         let mut rest = all.into_iter().filter(|policy| {
-            after
-                .as_ref()
-                .is_none_or(|after| (policy.audience.as_str(), policy.client_id.as_str()) > split(after))
+            after.is_none_or(|after| (policy.audience.as_str(), policy.client_id.as_str()) > after)
         });
         let policies: Vec<_> = rest.by_ref().take(page.size()).collect();
         let more = rest.next().is_some();
@@ -104,10 +103,10 @@ impl Authority {
         check_values(given)?;
         for _ in 0..TRIES_MAX {
             let stored = self.stored_policy(&given.audience, &given.client_id).await?;
-            check_etag(stored.as_ref(), update.etag)?;
             if stored.is_none() && !update.allow_missing {
                 return Err(missing(&given.audience, &given.client_id));
             }
+            check_etag(stored.as_ref(), update.etag)?;
             let expected = stored.as_ref().map_or(Revision::ZERO, |policy| policy.revision);
             let mut merged = merge(stored, update);
             check_together(&merged)?;
@@ -164,10 +163,6 @@ impl Authority {
             Err(Error::StoreUnavailable)
         }
     }
-}
-
-fn split(after: &str) -> (&str, &str) {
-    after.split_once('\n').unwrap_or((after, ""))
 }
 
 fn missing(audience: &str, client_id: &str) -> Error {
@@ -234,9 +229,9 @@ fn check_values(policy: &Policy) -> Result<(), Invalid> {
     check_range("policy.refresh_idle_lifetime", policy.refresh_idle_s, 1, REFRESH_ABSOLUTE_MAX_S)?;
     check_range("policy.refresh_absolute_lifetime", policy.refresh_absolute_s, 1, REFRESH_ABSOLUTE_MAX_S)?;
     check_range("policy.refresh_replay_grace", policy.refresh_grace_s, 0, REPLAY_GRACE_MAX_S)?;
-    check_scopes(&policy.allowed_scopes).map_err(|invalid| match invalid {
-        Invalid::Field { field, rule } => Invalid::Field { field: format!("policy.allowed_{field}"), rule },
-        other => other,
+    check_scopes(&policy.allowed_scopes).map_err(|invalid| match invalid.rule() {
+        Some(rule) => Invalid::field("policy.allowed_scopes", rule),
+        None => invalid,
     })
 }
 
@@ -259,9 +254,10 @@ fn check_together(policy: &Policy) -> Result<(), Invalid> {
     }
 }
 
-/// A page of text keys.
+/// A page of pairs of names: neither holds a line's end.
 impl Page {
-    fn after_text(&self) -> Option<String> {
-        self.after().and_then(|after| String::from_utf8(after.to_vec()).ok())
+    fn after_names(&self) -> Result<Option<(&str, &str)>, Invalid> {
+        let names = |after| str::from_utf8(after).ok()?.split_once('\n');
+        self.after().map(|after| names(after).ok_or(Invalid::PageToken)).transpose()
     }
 }

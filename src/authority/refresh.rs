@@ -1,5 +1,7 @@
 //! Refresh: spends a refresh token for its successor and a new access token.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -10,7 +12,7 @@ use super::{
 };
 use crate::{
     replica::Reach,
-    state::{Effective, FAMILY_ANY, Pass, Permission, REFRESH_ABSOLUTE_MAX_S, Reason, Terms},
+    state::{Effective, FAMILY_ANY, Pass, Permission, Policies, REFRESH_ABSOLUTE_MAX_S, Reason, Terms},
     store::{NewRevocation, Rotation, SessionRow, Spent, Target},
     token::{Ask, Excess, RefreshToken, UnixSeconds, uuid_unix_ms},
 };
@@ -31,6 +33,15 @@ pub struct RefreshRequest {
     pub scopes: Vec<String>,
     /// The lifetime asked for.
     pub ask: Ask,
+}
+
+/// A presentation: who asks for what, and the policies that it is judged by from its first look to its
+/// last. One that changes meanwhile must not refuse what is spent already.
+struct Call<'a> {
+    pass: &'a Pass,
+    caller: &'a Caller,
+    request: &'a RefreshRequest,
+    policies: Arc<Policies>,
 }
 
 /// What a presentation came to.
@@ -82,6 +93,7 @@ impl Authority {
         if let Some(reason) = pass.root.sessions.get(&token.session_id) {
             return Err(RefreshRefused::Revoked { session_id: token.session_id, reason }.into());
         }
+        let call = &Call { pass, caller, request, policies: pass.root.policies.load_full() };
         let spent = Spent {
             id: token.session_id,
             generation: token.generation,
@@ -89,15 +101,15 @@ impl Authority {
             client_id: &caller.client.client_id,
             subjects: &caller.client.subjects,
             scopes: &request.scopes,
-            rules: rules(pass, caller, request),
+            rules: rules(call),
         };
         let mut outcome = "ROTATED";
         for _ in 0..TRIES_MAX {
-            let row = match self.present(pass, caller, request, &spent).await? {
+            let row = match self.present(call, &spent).await? {
                 Found::Advanced(row) => row,
                 Found::Replayed(row) => {
                     outcome = "REPLAYED";
-                    self.audit_session(pass, caller, "RefreshReplayed", &row, "OK").await?;
+                    self.audit_session(call, "RefreshReplayed", &row, "OK").await?;
                     row
                 }
                 Found::Recovered => {
@@ -107,33 +119,25 @@ impl Authority {
                 Found::Moved => continue,
             };
             self.refuse_if_revoked(&row).await?;
-            let issued = self.succeed(pass, caller, request, &token, &row)?;
+            let issued = self.succeed(call, &token, &row)?;
             self.still_good(pass)?;
             return Ok((issued, outcome));
         }
         Err(Error::StoreUnavailable)
     }
 
-    async fn present(
-        &self,
-        pass: &Pass,
-        caller: &Caller,
-        request: &RefreshRequest,
-        spent: &Spent<'_>,
-    ) -> Result<Found, Error> {
+    async fn present(&self, call: &Call<'_>, spent: &Spent<'_>) -> Result<Found, Error> {
         match self.store.rotate_session(spent).await? {
             Rotation::Advanced(row) => Ok(Found::Advanced(row)),
-            Rotation::Stayed(None) => Err(absent(spent.id, pass.issue_time()).into()),
-            Rotation::Stayed(Some(row)) => self.explain(pass, caller, request, spent, row).await,
+            Rotation::Stayed(None) => Err(absent(spent.id, call.pass.issue_time()).into()),
+            Rotation::Stayed(Some(row)) => self.explain(call, spent, row).await,
         }
     }
 
     /// Why the session did not move on, by what its row says.
     async fn explain(
         &self,
-        pass: &Pass,
-        caller: &Caller,
-        request: &RefreshRequest,
+        call: &Call<'_>,
         spent: &Spent<'_>,
         row: Box<SessionRow>,
     ) -> Result<Found, Error> {
@@ -141,30 +145,30 @@ impl Authority {
             return Err(RefreshRefused::Invalid.into());
         }
         if row.client_id != spent.client_id {
-            self.audit_session(pass, caller, "Refresh", &row, "REFRESH_TOKEN_INVALID").await?;
+            self.audit_session(call, "Refresh", &row, "REFRESH_TOKEN_INVALID").await?;
             return Err(RefreshRefused::Invalid.into());
         }
         self.refuse_if_revoked(&row).await?;
         refuse_if_expired(&row)?;
-        let terms = pass.root.policies.load().terms(&row.audiences, &row.client_id);
+        let terms = call.policies.terms(&row.audiences, &row.client_id);
         let presented = i64::from(spent.generation);
         if presented > row.generation {
             if self.store.recover_session(row.id, presented).await? {
                 tracing::warn!(jeton.session_id = %row.id, "a session had lost history and was moved past it");
-                self.audit_session(pass, caller, "RefreshHistoryLost", &row, "OK").await?;
+                self.audit_session(call, "RefreshHistoryLost", &row, "OK").await?;
             }
             return Ok(Found::Recovered);
         }
         if presented == row.generation {
-            self.refuse_by_rules(pass, caller, request, &terms, &row)?;
+            refuse_by_rules(call, &terms, &row)?;
             return Ok(Found::Moved);
         }
         let grace_ms = terms.refresh_grace_s().saturating_mul(1000);
         if presented.saturating_add(1) == row.generation && row.since_rotation_ms < grace_ms {
-            self.refuse_by_rules(pass, caller, request, &terms, &row)?;
+            refuse_by_rules(call, &terms, &row)?;
             return Ok(Found::Replayed(row));
         }
-        Err(self.reused(caller, &row).await)
+        Err(self.reused(call.caller, &row).await)
     }
 
     /// A spent token: stolen, or its successor was. The session and all its tokens are revoked before
@@ -209,45 +213,13 @@ impl Authority {
         }
     }
 
-    fn refuse_by_rules(
-        &self,
-        pass: &Pass,
-        caller: &Caller,
-        request: &RefreshRequest,
-        terms: &Terms,
-        row: &SessionRow,
-    ) -> Result<(), Error> {
-        let end = row.create_time.saturating_add(terms.refresh_absolute_s());
-        if row.now >= end {
-            return Err(RefreshRefused::Expired { limit: "absolute", expire_time: end }.into());
-        }
-        caller.must_cover_audiences(&row.audiences)?;
-        caller.must_cover_subject(&row.subject)?;
-        if let Some(scope) = request.scopes.iter().find(|scope| !row.scopes.contains(scope)) {
-            return Err(Denied::Scope { scope: scope.clone(), audience: String::new() }.into());
-        }
-        terms.check_scopes(&request.scopes).map_err(|(scope, audience)| Denied::Scope { scope, audience })?;
-        for policy in terms.each() {
-            policy
-                .check_ask(request.ask, pass.issue_time())
-                .map_err(|error| lifetime_error(error, policy.audience.clone(), request.ask))?;
-        }
-        Ok(())
-    }
-
-    fn succeed(
-        &self,
-        pass: &Pass,
-        caller: &Caller,
-        request: &RefreshRequest,
-        token: &RefreshToken,
-        row: &SessionRow,
-    ) -> Result<Issued, Error> {
+    fn succeed(&self, call: &Call<'_>, token: &RefreshToken, row: &SessionRow) -> Result<Issued, Error> {
+        let Call { pass, caller, request, policies } = call;
         let generation =
             u32::try_from(row.generation).map_err(|_| Error::Internal("generation".to_owned()))?;
         let keys = pass.root.keys.load();
         let mac = keys.mac(token.key_id).ok_or_else(|| Error::Internal("no MAC key".to_owned()))?;
-        let terms = pass.root.policies.load().terms(&row.audiences, &row.client_id);
+        let terms = policies.terms(&row.audiences, &row.client_id);
         // What the policy has taken away since is taken away here, too.
         let asked = if request.scopes.is_empty() { row.scopes.clone() } else { request.scopes.clone() };
         let minted = self.mint(
@@ -275,17 +247,16 @@ impl Authority {
 
     async fn audit_session(
         &self,
-        pass: &Pass,
-        caller: &Caller,
+        call: &Call<'_>,
         action: &'static str,
         row: &SessionRow,
         outcome: &str,
     ) -> Result<(), Error> {
-        let mut audit = self.audit(caller, action);
+        let mut audit = self.audit(call.caller, action);
         audit.subject = Some(row.subject.clone());
         audit.session_id = Some(row.id);
         audit.client_id = Some(row.client_id.clone());
-        self.store.audit(&audit, pass.revision, outcome).await?;
+        self.store.audit(&audit, call.pass.revision, outcome).await?;
         Ok(())
     }
 }
@@ -308,8 +279,9 @@ impl RefreshRequest {
 
 /// What the policies in force and the caller's registration say of each audience, for the statement
 /// that spends the token: so that a request that will be refused spends nothing.
-fn rules(pass: &Pass, caller: &Caller, request: &RefreshRequest) -> Value {
-    let policies = pass.root.policies.load();
+fn rules(call: &Call<'_>) -> Value {
+    let Call { pass, caller, request, policies } = call;
+    let keys = pass.root.keys.load();
     let client = &caller.client;
     let rule = |audience: &str| {
         let policy = policies.effective(audience, &client.client_id);
@@ -320,7 +292,8 @@ fn rules(pass: &Pass, caller: &Caller, request: &RefreshRequest) -> Value {
         };
         let ok = covered
             && policy.refused_scope(&request.scopes).is_none()
-            && policy.check_ask(request.ask, pass.issue_time()).is_ok();
+            && policy.check_ask(request.ask, pass.issue_time()).is_ok()
+            && keys.signer(policy.algorithm).is_some();
         json!({ "ok": i32::from(ok), "idle_s": policy.refresh_idle_s, "absolute_s": policy.refresh_absolute_s })
     };
     policies
@@ -330,6 +303,31 @@ fn rules(pass: &Pass, caller: &Caller, request: &RefreshRequest) -> Value {
         .map(|audience| (audience.to_owned(), rule(audience)))
         .collect::<serde_json::Map<_, _>>()
         .into()
+}
+
+/// The same rules, in the words of a refusal.
+fn refuse_by_rules(call: &Call<'_>, terms: &Terms, row: &SessionRow) -> Result<(), Error> {
+    let Call { pass, caller, request, .. } = call;
+    let end = row.create_time.saturating_add(terms.refresh_absolute_s());
+    if row.now >= end {
+        return Err(RefreshRefused::Expired { limit: "absolute", expire_time: end }.into());
+    }
+    caller.must_cover_audiences(&row.audiences)?;
+    caller.must_cover_subject(&row.subject)?;
+    if let Some(scope) = request.scopes.iter().find(|scope| !row.scopes.contains(scope)) {
+        return Err(Denied::Scope { scope: scope.clone(), audience: String::new() }.into());
+    }
+    terms.check_scopes(&request.scopes).map_err(|(scope, audience)| Denied::Scope { scope, audience })?;
+    let keys = pass.root.keys.load();
+    for policy in terms.each() {
+        policy
+            .check_ask(request.ask, pass.issue_time())
+            .map_err(|error| lifetime_error(error, policy.audience.clone(), request.ask))?;
+        if keys.signer(policy.algorithm).is_none() {
+            return Err(Error::SigningKeyUnavailable(policy.algorithm));
+        }
+    }
+    Ok(())
 }
 
 /// A session without a row: never there, or dropped after the longest life that one can have.

@@ -98,7 +98,7 @@ impl Authority {
                 self.refresh_token(pass, caller, text).await
             }
             RevokeTarget::Token(text) => self.access_token(pass, caller, text),
-            RevokeTarget::Jti(text) => self.bare_jti(pass, caller, text).map(Some),
+            RevokeTarget::Jti(text) => bare_jti(pass, caller, text).map(Some),
             RevokeTarget::Session(text) => {
                 let id = parse_uuid_v7(text).ok_or_else(|| not_uuid("target.session_id", text))?;
                 let row = self.store.session(id).await?;
@@ -114,14 +114,17 @@ impl Authority {
     /// A token of ours, acceptable or not: keyed by its jti, so every spelling of it dies.
     fn access_token(&self, pass: &Pass, caller: &Caller, text: &str) -> Result<Option<Resolved>, Error> {
         let judge = self.judge(&pass.root);
-        let Ok(verified) = judge.verify(text) else { return Ok(None) };
         let now = pass.issue_time();
+        let Ok(verified) = judge.verify(text, || now) else { return Ok(None) };
         let keys = pass.root.keys.load();
         let Some(key) = keys.find(&verified.key_id, now) else { return Ok(None) };
         let claims = &verified.claims;
         must_own(caller, &claims.client_id)?;
         let end = claims.expire_time.min(claims.issue_time.saturating_add(LIFETIME_CAP_S));
-        let standing = if judge.revocation(&verified, Some(key.as_ref()), pass.revision).is_some() {
+        // Held against its own `rev` even where that lies ahead of us: to take it for revoked by an
+        // older mark would leave it unrecorded, and alive where its `rev` is known.
+        let revision = pass.revision.max(claims.revision);
+        let standing = if judge.revocation(&verified, Some(key.as_ref()), revision).is_some() {
             Standing::Revoked
         } else if now >= end.saturating_add(judge.leeway_s(claims)) {
             Standing::Expired
@@ -132,31 +135,6 @@ impl Authority {
         let expire_time =
             end.min(now.saturating_add(LIFETIME_CAP_S + JTI_AHEAD_S)).saturating_add(PAST_EXP_S);
         Ok(Some(of_token(&verified, standing, expire_time)))
-    }
-
-    fn bare_jti(&self, pass: &Pass, caller: &Caller, text: &str) -> Result<Resolved, Error> {
-        if text.is_empty() {
-            return Err(Invalid::required("target.jti").into());
-        }
-        let jti = parse_uuid_v7(text).ok_or_else(|| not_uuid("target.jti", text))?;
-        let now = pass.issue_time();
-        let made = UnixSeconds::new(uuid_unix_ms(jti).div_euclid(1000));
-        if made.since(now) > JTI_AHEAD_S {
-            return Err(
-                Invalid::field("target.jti", "its time is not more than 60 s ahead of the server's").into()
-            );
-        }
-        // Nothing is stored that could tell whose it is.
-        caller.must(Permission::RevokeAny)?;
-        let expire_time = made.min(now).saturating_add(LIFETIME_CAP_S + PAST_EXP_S);
-        let standing = if pass.root.tokens.get(&jti).is_some() {
-            Standing::Revoked
-        } else if now >= expire_time {
-            Standing::Expired
-        } else {
-            Standing::Live
-        };
-        Ok(Resolved { jti: Some(jti), ..Resolved::new(Target::Token(jti), standing, expire_time) })
     }
 
     async fn refresh_token(
@@ -222,8 +200,10 @@ impl Authority {
     ) -> Result<Resolved, Error> {
         check_wide(kind, target, audience, cutoff)?;
         let now = UnixSeconds::new(self.clock.now_s());
-        let cutoff =
-            cutoff.map(|cutoff| effective_cutoff(cutoff, now)).transpose()?.unwrap_or(UnixSeconds::new(0));
+        let cutoff = cutoff
+            .map(|cutoff| effective_cutoff(cutoff, self.clock.now()))
+            .transpose()?
+            .unwrap_or(UnixSeconds::new(0));
         let audience = audience.unwrap_or_default();
         let held = pass.root.marks.get(kind, target, audience);
         let standing = match kind {
@@ -260,6 +240,31 @@ impl Authority {
         let expire_time = now.saturating_add(WIDE_KEPT_S);
         Ok(Resolved { subject, client_id, sessions, ..Resolved::new(wide, standing, expire_time) })
     }
+}
+
+fn bare_jti(pass: &Pass, caller: &Caller, text: &str) -> Result<Resolved, Error> {
+    if text.is_empty() {
+        return Err(Invalid::required("target.jti").into());
+    }
+    let jti = parse_uuid_v7(text).ok_or_else(|| not_uuid("target.jti", text))?;
+    let now = pass.issue_time();
+    let made = UnixSeconds::new(uuid_unix_ms(jti).div_euclid(1000));
+    if made.since(now) > JTI_AHEAD_S {
+        return Err(
+            Invalid::field("target.jti", "its time is not more than 60 s ahead of the server's").into()
+        );
+    }
+    // Nothing is stored that could tell whose it is.
+    caller.must(Permission::RevokeAny)?;
+    let expire_time = made.min(now).saturating_add(LIFETIME_CAP_S + PAST_EXP_S);
+    let standing = if pass.root.tokens.get(&jti).is_some() {
+        Standing::Revoked
+    } else if now >= expire_time {
+        Standing::Expired
+    } else {
+        Standing::Live
+    };
+    Ok(Resolved { jti: Some(jti), ..Resolved::new(Target::Token(jti), standing, expire_time) })
 }
 
 fn of_token(verified: &Verified, standing: Standing, expire_time: UnixSeconds) -> Resolved {
@@ -319,15 +324,17 @@ fn check_wide(
 }
 
 /// The cutoff in whole seconds, rounded up; `0` where it is as good as none. Never into the future.
-fn effective_cutoff(cutoff: Timestamp, now: UnixSeconds) -> Result<UnixSeconds, Invalid> {
+fn effective_cutoff(cutoff: Timestamp, now: Timestamp) -> Result<UnixSeconds, Invalid> {
+    // Before it is rounded: a caller's "now" is not the future.
+    if cutoff > now {
+        return Err(Invalid::field("target.issue_cutoff_time", "not in the future"));
+    }
     let floor = UnixSeconds::from_timestamp(cutoff);
     let whole = Timestamp::from(floor) == cutoff;
     let cutoff = if whole { floor } else { floor.saturating_add(1) };
     if cutoff.get() <= 0 {
         return Err(Invalid::field("target.issue_cutoff_time", "after 1970-01-01T00:00:00Z"));
     }
-    if cutoff > now {
-        return Err(Invalid::field("target.issue_cutoff_time", "not in the future"));
-    }
-    Ok(if now.since(cutoff) <= CUTOFF_NOW_S { UnixSeconds::new(0) } else { cutoff })
+    let as_good_as_none = UnixSeconds::from_timestamp(now).since(cutoff) <= CUTOFF_NOW_S;
+    Ok(if as_good_as_none { UnixSeconds::new(0) } else { cutoff })
 }

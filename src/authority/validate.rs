@@ -71,20 +71,20 @@ impl Authority {
         requests: &[ValidateRequest],
         place: impl Fn(Invalid, usize) -> Invalid,
     ) -> Result<Vec<Judged>, Error> {
+        // Who may not ask does not make us read the log either.
+        caller.must(Permission::Validate)?;
+        let placed = |error: Error, index| error.map_invalid(|invalid| place(invalid, index));
         let judge_all = |pass: &Pass, caller: &Caller| {
             caller.must(Permission::Validate)?;
             let judge = |(index, request)| {
-                self.judge_one(pass, caller, request).map_err(|error| match error {
-                    Error::Invalid(invalid) => place(invalid, index).into(),
-                    other => other,
-                })
+                self.judge_one(pass, caller, request).map_err(|error| placed(error, index))
             };
             requests.iter().enumerate().map(judge).collect::<Result<Vec<_>, Error>>()
         };
-        let wanted = requests.iter().filter_map(|request| request.min_revision).max();
-        let judged = match wanted.filter(|wanted| *wanted > pass.revision) {
-            Some(wanted) => {
-                let pass = self.enter_at(wanted).await?;
+        let wanted = requests.iter().enumerate().filter_map(|(index, one)| Some((one.min_revision?, index)));
+        let judged = match wanted.max().filter(|(wanted, _)| *wanted > pass.revision) {
+            Some((wanted, index)) => {
+                let pass = self.enter_at(wanted).await.map_err(|error| placed(error, index))?;
                 judge_all(&pass, &self.caller_again(&pass, caller)?)?
             }
             None => judge_all(&pass, caller)?,

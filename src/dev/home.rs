@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::DevClient;
 use super::place::{self, User};
+use crate::token::MasterKey;
 
 /// Held while `jeton dev` runs, and the sign that the directory is ours.
 const LOCK: &str = "dev.lock";
@@ -79,12 +80,10 @@ impl Home {
     pub(super) fn master_key_file(&self) -> anyhow::Result<PathBuf> {
         let path = self.directory.join(MASTER_KEY);
         if !path.exists() {
-            let (mut one, mut other) = ([0; 16], [0; 16]);
-            for half in [&mut one, &mut other] {
-                aws_lc_rs::rand::fill(half).context("the system has no randomness to give")?;
-            }
-            let digits = format!("{:032x}{:032x}", u128::from_be_bytes(one), u128::from_be_bytes(other));
-            self.write_private(MASTER_KEY, &format!("{digits}\n"))?;
+            let key = MasterKey::generate()
+                .map_err(|malformed| anyhow::anyhow!("no master key: {}", malformed.rule))?;
+            let text = key.to_text();
+            self.write_private(MASTER_KEY, &format!("{}\n", text.as_str()))?;
         }
         Ok(path)
     }

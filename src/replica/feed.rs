@@ -123,7 +123,7 @@ impl Feed {
             }
             let read = self.read().await;
             let good = read.is_ok();
-            self.report(read);
+            self.report(&read);
             for joiner in waiting {
                 // Whoever went away meanwhile does not wait for an answer.
                 let _gone = joiner.send(good);
@@ -167,12 +167,12 @@ impl Feed {
     }
 
     /// Logs a change from good to bad and back, once each.
-    fn report(&mut self, read: Result<(), LoadError>) {
+    fn report(&mut self, read: &Result<(), LoadError>) {
         let root = self.roots.current();
         self.metrics.log_age(age_s(&root, self.clock.boot()));
         match read {
             Ok(()) if self.failing => tracing::info!("the log is read again"),
-            Err(ref error) if !self.failing => {
+            Err(error) if !self.failing => {
                 tracing::error!(error = %error, "the log cannot be read: this replica answers for 2.7 s more");
             }
             _ => {}

@@ -83,7 +83,7 @@ async fn append(store: &Store, batch: &[NewRevocation]) -> Result<Appended, Stor
     loop {
         match store.append(batch).await {
             Err(error) if error.is_unreachable() && started.elapsed() < RESEND_FOR => {
-                sleep(RESEND_PAUSE).await
+                sleep(RESEND_PAUSE).await;
             }
             done => return done,
         }

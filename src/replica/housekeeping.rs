@@ -70,6 +70,7 @@ impl Housekeeping {
         if !ended.is_empty() {
             self.store.remove_marks(&ended).await?;
         }
+        self.store.purge_changes().await?;
         self.store.drop_partitions(begun.into()).await?;
         Ok(())
     }

@@ -142,7 +142,7 @@ impl Keys {
         let new = NewSigningKey {
             key_id: key.key_id().to_owned(),
             algorithm: key.algorithm(),
-            public_jwk: key.public_jwk().to_owned(),
+            public_jwk: key.public_jwk().clone(),
             sealed,
             active,
             only_if_none,

@@ -7,6 +7,7 @@ use crate::{
     clock::Clock,
     state::{Policies, Root},
     store::{LogConnection, LogEntries, Store, StoreError},
+    token::Revision,
 };
 
 /// Why a root could not be built.
@@ -37,14 +38,13 @@ impl Loader {
     /// A whole new root. It is not fresh until the log has been read once more.
     pub async fn root(&self, log: &mut LogConnection) -> Result<Root, LoadError> {
         // The log first: a change that is made meanwhile has a revision above it and is read again.
-        let snapshot = log.snapshot(self.clock.now()).await?;
+        let head = log.head().await?;
         let policies = self.store.policies().await?.into_iter().collect::<Policies>();
         let clients = self.store.clients().await?;
         let keys = self.keys.ring(&self.store).await?;
-        let root = Root::new(snapshot.head.revision, policies, clients, keys);
-        for entry in snapshot.entries {
-            root.apply(entry);
-        }
+        let root = Root::new(Revision::ZERO, policies, clients, keys);
+        log.load(self.clock.now(), |entry| root.apply(entry)).await?;
+        root.publish(head.revision);
         Ok(root)
     }
 

@@ -11,7 +11,7 @@ use crate::{
     authority::{AuditQuery, Invalid, PolicyField, PolicyUpdate, SessionQuery},
     proto::v1::{self as pb, admin_service_server::AdminService},
     state::{Effective, FAMILY_ANY, Policy},
-    token::{DailyBoundary, Excess},
+    token::{DailyBoundary, Excess, Revision},
 };
 
 pub(super) struct AdminRpc(pub(super) Context);
@@ -234,8 +234,10 @@ fn policy_of(given: pb::Policy) -> Result<Policy, Invalid> {
 }
 
 fn policy(policy: Policy) -> pb::Policy {
+    // One that was never written has no etag and no time: what `validate_only` would create.
+    let written = policy.revision != Revision::ZERO;
     pb::Policy {
-        etag: policy.revision.to_string(),
+        etag: if written { policy.revision.to_string() } else { String::new() },
         default_ttl: policy.default_ttl_s.map(duration_s),
         max_ttl: policy.max_ttl_s.map(duration_s),
         excess_ttl_action: policy.excess.map_or(0, excess_number),
@@ -245,7 +247,7 @@ fn policy(policy: Policy) -> pb::Policy {
         refresh_replay_grace: policy.refresh_grace_s.map(duration_s),
         daily_boundary: policy.daily_boundary.as_ref().map(daily_boundary),
         algorithm: policy.algorithm.map(|algorithm| algorithm.as_str().to_owned()).unwrap_or_default(),
-        update_time: Some(timestamp(policy.update_time)),
+        update_time: written.then(|| timestamp(policy.update_time)),
         audience: policy.audience,
         client_id: policy.client_id,
         allowed_scopes: policy.allowed_scopes,

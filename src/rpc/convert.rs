@@ -77,11 +77,11 @@ pub(super) fn thumbprint_of(text: &str) -> Result<Option<Thumbprint>, Invalid> {
     text.parse().map(Some).map_err(|_| Invalid::field("certificate_thumbprint", rule))
 }
 
-pub(super) fn revision_of(text: &str) -> Result<Option<Revision>, Invalid> {
+pub(super) fn revision_of(field: &str, text: &str) -> Result<Option<Revision>, Invalid> {
     if text.is_empty() {
         return Ok(None);
     }
-    text.parse().map(Some).map_err(|_| Invalid::Revision)
+    text.parse().map(Some).map_err(|_| Invalid::revision(field))
 }
 
 /// An etag: the revision of the latest change.

@@ -24,7 +24,7 @@ const PENDING_RESETS_MAX: usize = 100;
 /// Resets that a peer provokes from us (CVE-2025-8671). tonic sets no limit.
 const LOCAL_RESETS_MAX: usize = 100;
 /// A peer that vanished without a word is noticed after this.
-const KEEPALIVE: Duration = Duration::from_secs(60);
+const KEEPALIVE: Duration = Duration::from_mins(1);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long calls in flight may take to end.
 pub const DRAIN: Duration = Duration::from_secs(10);

@@ -17,6 +17,9 @@ const DOMAIN: &str = "jeton.v1";
 const MESSAGE_CHARS_MAX: usize = 300;
 /// Characters of a caller's text that a message repeats.
 const QUOTED_CHARS_MAX: usize = 64;
+/// Characters of a value of the metadata: more than any text of a good form has. The whole status must
+/// fit into the headers that a peer takes, 16 KiB by default.
+const METADATA_CHARS_MAX: usize = 512;
 
 /// In place of what may be a credential.
 const HIDDEN: &str = "(hidden: it looks like a credential)";
@@ -43,8 +46,9 @@ impl Refusal {
         Self { code, reason, message: message.into(), metadata: Vec::new(), field: None, retry: None }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "numbers and texts read alike at the call")]
     fn with(mut self, key: &'static str, value: impl ToString) -> Self {
-        let value = value.to_string();
+        let value: String = value.to_string().chars().take(METADATA_CHARS_MAX).collect();
         self.metadata.push((key, if is_secret(&value) { HIDDEN.to_owned() } else { value }));
         self
     }
@@ -79,7 +83,7 @@ impl From<Error> for Status {
         let refusal = match error {
             Error::Invalid(invalid) => of_invalid(invalid),
             Error::Denied(denied) => of_denied(denied),
-            Error::RefreshRefused(refused) => of_refresh(refused),
+            Error::RefreshRefused(refused) => of_refresh(&refused),
             Error::Unauthenticated => Refusal::new(
                 Code::Unauthenticated,
                 "CALLER_UNAUTHENTICATED",
@@ -111,12 +115,39 @@ impl From<Error> for Status {
                 "Too much is waiting to be written. Try again shortly.",
             )
             .after(RETRY_FRESH),
-            Error::Stale { .. }
-            | Error::Draining
-            | Error::StoreUnavailable
-            | Error::SigningKeyUnavailable(_)
-            | Error::ClockSkew { .. }
-            | Error::Internal(_) => of_ourselves(error),
+            Error::Stale { age_ms } => unavailable(
+                "REVOCATION_STATE_STALE",
+                format!("This replica last read the log {age_ms} ms ago and refuses to guess. Try again, or another replica."),
+                RETRY_FRESH,
+            )
+            .with("ageMillis", age_ms),
+            Error::Draining => unavailable(
+                "SERVER_DRAINING",
+                "This server is ending. Send what was not answered to another replica.",
+                RETRY_FRESH,
+            ),
+            Error::StoreUnavailable => unavailable(
+                "STORE_UNAVAILABLE",
+                "The database is out of reach. Try again shortly: a repeated revocation is safe.",
+                RETRY_STORE,
+            ),
+            Error::SigningKeyUnavailable(algorithm) => unavailable(
+                "SIGNING_KEY_UNAVAILABLE",
+                format!("No {} key may sign now. An operator must see to the keys.", algorithm.as_str()),
+                RETRY_PEOPLE,
+            )
+            .with("algorithm", algorithm.as_str()),
+            Error::ClockSkew { offset_ms } => unavailable(
+                "CLOCK_SKEW",
+                format!("Server and database clocks are {offset_ms} ms apart. An operator must see to the clocks."),
+                RETRY_PEOPLE,
+            )
+            .with("offsetMillis", offset_ms),
+            Error::Internal(what) => {
+                // Logged here and nowhere else: the caller is told nothing of it.
+                tracing::error!(error = what, "a defect");
+                Refusal::new(Code::Internal, "INTERNAL", "A defect on our side. Report it with the time of the call.")
+            }
         };
         refusal.into_status()
     }
@@ -142,7 +173,7 @@ fn of_invalid(invalid: Invalid) -> Refusal {
                 .with("rule", &rule)
                 .at(field, rule)
         }
-        Invalid::TtlExceedsMaximum { audience, requested_s, max_s, likely_milliseconds } => {
+        Invalid::TtlExceedsMaximum { field, audience, requested_s, max_s, likely_milliseconds } => {
             let hint = if likely_milliseconds { " The value looks like milliseconds." } else { "" };
             let message = format!(
                 "A TTL of {requested_s} s exceeds the maximum of {max_s} s for audience {}.{hint} Ask for at most {max_s} s.",
@@ -152,7 +183,7 @@ fn of_invalid(invalid: Invalid) -> Refusal {
                 .with("audience", audience)
                 .with("requestedTtlSeconds", requested_s)
                 .with("maxTtlSeconds", max_s)
-                .at("ttl", format!("at most {max_s} s"));
+                .at(field, format!("at most {max_s} s"));
             if likely_milliseconds { refusal.with("likelyUnit", "milliseconds") } else { refusal }
         }
         Invalid::TtlTooShort { requested_ms } => {
@@ -200,11 +231,11 @@ fn of_invalid(invalid: Invalid) -> Refusal {
             "The page_token is not of this query. Begin again without one.".to_owned(),
         )
         .at("page_token", "from the page before of the same query"),
-        Invalid::Revision => refusal(
+        Invalid::Revision { field } => refusal(
             "REVISION_INVALID",
             "The revision is malformed or of another log. Use one that a Revoke on this jeton answered.".to_owned(),
         )
-        .at("min_revision", "a revision of this log"),
+        .at(field, "a revision of this log"),
     }
 }
 
@@ -253,9 +284,9 @@ fn of_denied(denied: Denied) -> Refusal {
     }
 }
 
-fn of_refresh(refused: RefreshRefused) -> Refusal {
+fn of_refresh(refused: &RefreshRefused) -> Refusal {
     let refusal = |reason, message: String| Refusal::new(Code::Unauthenticated, reason, message);
-    match refused {
+    match *refused {
         RefreshRefused::Invalid => refusal(
             "REFRESH_TOKEN_INVALID",
             "This is not a refresh token of this issuer for this caller. Sign in anew.".to_owned(),
@@ -282,43 +313,8 @@ fn of_refresh(refused: RefreshRefused) -> Refusal {
     }
 }
 
-fn of_ourselves(error: Error) -> Refusal {
-    let unavailable = |reason, message: String| Refusal::new(Code::Unavailable, reason, message);
-    match error {
-        Error::Stale { age_ms } => unavailable(
-            "REVOCATION_STATE_STALE",
-            format!("This replica last read the log {age_ms} ms ago and refuses to guess. Try again, or another replica."),
-        )
-        .with("ageMillis", age_ms)
-        .after(RETRY_FRESH),
-        Error::Draining => unavailable(
-            "SERVER_DRAINING",
-            "This server is ending. Send what was not answered to another replica.".to_owned(),
-        )
-        .after(RETRY_FRESH),
-        Error::StoreUnavailable => unavailable(
-            "STORE_UNAVAILABLE",
-            "The database is out of reach. Try again shortly: a repeated revocation is safe.".to_owned(),
-        )
-        .after(RETRY_STORE),
-        Error::SigningKeyUnavailable(algorithm) => unavailable(
-            "SIGNING_KEY_UNAVAILABLE",
-            format!("No {} key may sign now. An operator must see to the keys.", algorithm.as_str()),
-        )
-        .with("algorithm", algorithm.as_str())
-        .after(RETRY_PEOPLE),
-        Error::ClockSkew { offset_ms } => unavailable(
-            "CLOCK_SKEW",
-            format!("Server and database clocks are {offset_ms} ms apart. An operator must see to the clocks."),
-        )
-        .with("offsetMillis", offset_ms)
-        .after(RETRY_PEOPLE),
-        other => {
-            // Logged here and nowhere else: the caller is told nothing of it.
-            tracing::error!(error = %other, "a defect");
-            Refusal::new(Code::Internal, "INTERNAL", "A defect on our side. Report it with the time of the call.")
-        }
-    }
+fn unavailable(reason: &'static str, message: impl Into<String>, retry: Duration) -> Refusal {
+    Refusal { retry: Some(retry), ..Refusal::new(Code::Unavailable, reason, message) }
 }
 
 /// What tonic says of a message that it could not read, in the words of the catalogue. A status with
@@ -326,13 +322,14 @@ fn of_ourselves(error: Error) -> Refusal {
 #[must_use]
 pub(super) fn of_transport(code: Code, has_details: bool) -> Option<Status> {
     let unreadable = || Invalid::field("message", "a well-formed protobuf message of this method");
-    match code {
-        Code::Internal if !has_details => Some(unreadable().into()),
-        Code::OutOfRange if !has_details => {
-            Some(Invalid::field("message", "no longer than the server's limit for this method").into())
-        }
-        _ => None,
+    if has_details {
+        return None;
     }
+    if code == Code::Internal {
+        return Some(unreadable().into());
+    }
+    let too_long = || Invalid::field("message", "no longer than the server's limit for this method");
+    (code == Code::OutOfRange).then(|| too_long().into())
 }
 
 /// Whether a caller has put a credential where a name belongs: whoever logs the refusal must not log that (E1).

@@ -156,11 +156,8 @@ impl TokenRpc {
         let within = |invalid: Invalid| invalid.within("request");
         let request = message.request.ok_or_else(|| Invalid::required("request"))?;
         let request = validate_request(request).map_err(within)?;
-        match self.judge(who, &request).await {
-            Ok(judged) => Ok(pb::StreamValidateResponse { verdict: Some(judged) }),
-            Err(Error::Invalid(invalid)) => Err(within(invalid).into()),
-            Err(error) => Err(error.into()),
-        }
+        let judged = self.judge(who, &request).await.map_err(|error| error.map_invalid(within))?;
+        Ok(pb::StreamValidateResponse { verdict: Some(judged) })
     }
 }
 
@@ -197,7 +194,7 @@ fn validate_request(request: pb::ValidateRequest) -> Result<ValidateRequest, Inv
         token: request.token,
         audiences: request.audiences,
         scopes: request.scopes,
-        min_revision: revision_of(&request.min_revision)?,
+        min_revision: revision_of("min_revision", &request.min_revision)?,
         certificate_thumbprint: thumbprint_of(&request.certificate_thumbprint)?,
     })
 }

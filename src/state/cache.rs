@@ -3,11 +3,10 @@
 
 use std::{hash::Hasher, sync::Arc};
 
-use aws_lc_rs::rand;
 use quick_cache::{Weighter, sync::Cache};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-use crate::token::{Claims, Verified};
+use crate::token::{Claims, Verified, random_bytes};
 
 /// Bytes of memory the cache may take: a few hundred thousand tokens.
 const CACHE_BYTES_MAX: u64 = 256 * 1024 * 1024;
@@ -72,13 +71,8 @@ impl VerifiedCache {
     /// A cache of at most so many bytes.
     #[must_use]
     pub fn with_capacity(bytes_max: u64) -> Self {
-        let mut key = [0; 16];
-        // Without randomness no key could have been made either; a fixed key only costs speed.
-        if rand::fill(&mut key).is_err() {
-            tracing::warn!("no randomness for the cache of verified tokens");
-        }
         let entries = usize::try_from(bytes_max.div_euclid(ENTRY_BYTES_TYPICAL)).unwrap_or(usize::MAX);
-        Self { key, tokens: Cache::with_weighter(entries, bytes_max, Weigh) }
+        Self { key: random_bytes(), tokens: Cache::with_weighter(entries, bytes_max, Weigh) }
     }
 
     /// The token with exactly this text, if it was seen before.

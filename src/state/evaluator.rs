@@ -127,12 +127,12 @@ pub struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    /// Judges one token. `now_ms` is called once, after the look-ups: a call that is paused in
+    /// Judges one token. What `now_ms` says after the look-ups decides: a call that is paused in
     /// between cannot miss a revocation that was purged because its token had expired.
     #[must_use]
-    pub fn evaluate(&self, text: &str, accepted: Accepted<'_>, now_ms: impl FnOnce() -> i64) -> Verdict {
+    pub fn evaluate(&self, text: &str, accepted: Accepted<'_>, now_ms: impl Fn() -> i64) -> Verdict {
         let revision = self.root.applied();
-        let verified = match self.verify(text) {
+        let verified = match self.verify(text, || UnixSeconds::new(now_ms().div_euclid(1000))) {
             Ok(verified) => verified,
             Err(status) => {
                 return Verdict { status, token: None, reason: None, revision, server_time_ms: now_ms() };
@@ -157,14 +157,15 @@ impl Judge<'_> {
         Verdict { status, token: Some(verified), reason, revision, server_time_ms }
     }
 
-    /// Form, key, signature, form of the claims: what never changes for a text.
-    pub fn verify(&self, text: &str) -> Result<Arc<Verified>, Status> {
+    /// Form, key, signature, form of the claims: in this order, so that a key that is gone is unknown
+    /// whatever the signature. What the cache knows may be of a key that has gone since.
+    pub fn verify(&self, text: &str, now: impl FnOnce() -> UnixSeconds) -> Result<Arc<Verified>, Status> {
         if let Some(verified) = self.cache.get(text) {
             return Ok(verified);
         }
         let raw = RawToken::parse(text).map_err(|_| Status::Malformed)?;
         let keys = self.root.keys.load();
-        let key = keys.find(raw.key_id(), UnixSeconds::new(i64::MIN)).ok_or(Status::UnknownKey)?;
+        let key = keys.find(raw.key_id(), now()).ok_or(Status::UnknownKey)?;
         // The algorithm is a property of the key; a header that names another is not of our making.
         if key.verifying.algorithm() != raw.algorithm() {
             return Err(Status::Malformed);

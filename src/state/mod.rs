@@ -11,6 +11,8 @@ mod policy;
 mod revocation;
 mod root;
 mod sharded;
+#[cfg(test)]
+mod tests;
 
 pub use cache::VerifiedCache;
 pub use client::{ApiKeyRecord, Client, Clients, Permission};

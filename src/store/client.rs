@@ -63,10 +63,25 @@ impl Store {
 
     /// Registers a client through the log, or brings its registration to this state; adds the key.
     pub async fn put_client(&self, new: &NewClient, audit: &NewAudit) -> Result<(), StoreError> {
+        self.write_client(new, false, audit).await?;
+        Ok(())
+    }
+
+    /// Registers the first client that administers. False, and nothing written: there is one already.
+    pub async fn put_first_admin(&self, new: &NewClient, audit: &NewAudit) -> Result<bool, StoreError> {
+        self.write_client(new, true, audit).await
+    }
+
+    async fn write_client(
+        &self,
+        new: &NewClient,
+        only_first: bool,
+        audit: &NewAudit,
+    ) -> Result<bool, StoreError> {
         let permissions: Vec<i16> =
             new.client.permissions.iter().map(|permission| permission.number()).collect();
-        sqlx::query_scalar!(
-            "select put_client($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        let head = sqlx::query_scalar!(
+            "select put_client($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
             new.client.client_id,
             new.display_name,
             &permissions,
@@ -74,11 +89,12 @@ impl Store {
             &new.client.subjects,
             new.api_key_id,
             new.secret_hash.as_slice(),
+            only_first,
             audit.id,
             audit.actor
         )
         .fetch_one(&self.pool)
         .await?;
-        Ok(())
+        Ok(head.is_some())
     }
 }

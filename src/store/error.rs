@@ -1,7 +1,5 @@
 //! What can go wrong with the database, by what the caller can do about it.
 
-use std::borrow::Cow;
-
 use sqlx::migrate::MigrateError;
 
 /// SQLSTATE of `log_advance` when the database is not the one that the log was written in.
@@ -65,11 +63,17 @@ impl StoreError {
     /// The same failure for another of those whom it met; the cause stays with the first.
     #[must_use]
     pub fn again(&self) -> Self {
+        let said = sqlx::Error::Protocol(self.to_string());
         match self {
             Self::Closed => Self::Closed,
             Self::ForeignLog => Self::ForeignLog,
-            Self::Unreachable(cause) => Self::Unreachable(sqlx::Error::Protocol(cause.to_string())),
-            other => Self::Statement(sqlx::Error::Protocol(other.to_string())),
+            Self::Unreachable(_) => Self::Unreachable(said),
+            Self::OlderSchema { .. }
+            | Self::NewerSchema { .. }
+            | Self::ForeignSchema { .. }
+            | Self::Url(_)
+            | Self::Statement(_)
+            | Self::Corrupt { .. } => Self::Statement(said),
         }
     }
 
@@ -79,12 +83,16 @@ impl StoreError {
     }
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "an error of a library's that we do not know is a defect of ours"
+)]
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        let code = error.as_database_error().and_then(|error| error.code());
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
         match &error {
             sqlx::Error::Database(_) if code.as_deref() == Some(FOREIGN_LOG) => Self::ForeignLog,
-            sqlx::Error::Database(_) if code.as_ref().is_some_and(is_passing) => Self::Unreachable(error),
+            sqlx::Error::Database(_) if code.as_deref().is_some_and(is_passing) => Self::Unreachable(error),
             sqlx::Error::Configuration(_) => Self::Url(error),
             sqlx::Error::Io(_)
             | sqlx::Error::Tls(_)
@@ -98,13 +106,14 @@ impl From<sqlx::Error> for StoreError {
 }
 
 /// SQLSTATEs of a database that is away, starting, stopping, read-only after a switch, or full.
-fn is_passing(code: &Cow<'_, str>) -> bool {
+fn is_passing(code: &str) -> bool {
     const CLASSES: [&str; 4] = ["08", "53", "57", "58"];
     // Read-only transaction; deadlock and serialization; invalid authorization while a server is set up.
     const CODES: [&str; 5] = ["25006", "40P01", "40001", "55P03", "28000"];
-    CODES.contains(&code.as_ref()) || CLASSES.iter().any(|class| code.starts_with(class))
+    CODES.contains(&code) || CLASSES.iter().any(|class| code.starts_with(class))
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "likewise")]
 impl From<MigrateError> for StoreError {
     fn from(error: MigrateError) -> Self {
         match error {

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx};
 use sqlx::{
@@ -22,7 +23,7 @@ const CHANNEL: &str = "jeton_log";
 /// A read of the head that takes longer has lost its connection.
 const READ_TIMEOUT: Duration = Duration::from_secs(2);
 /// To load ten million entries takes seconds; a minute is a database that is stuck.
-const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
+const LOAD_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The head of the log, as one statement saw it.
 #[derive(Clone, Copy, Debug)]
@@ -46,15 +47,6 @@ pub struct LogEntries {
     pub clients: bool,
     /// Whether a signing or MAC key changed.
     pub keys: bool,
-}
-
-/// Everything in force, as of one moment.
-#[derive(Debug)]
-pub struct Snapshot {
-    /// The entries are whole up to here.
-    pub head: Head,
-    /// Revocations and marks.
-    pub entries: Vec<Entry>,
 }
 
 /// What one item of a batch revokes.
@@ -105,6 +97,7 @@ pub struct Appended {
 impl Store {
     /// Appends a batch: one round trip, one transaction, one notification. When the connection is
     /// lost the batch may have been committed: append it again.
+    #[expect(clippy::as_conversions, reason = "how sqlx is told an argument's type")]
     pub async fn append(&self, items: &[NewRevocation]) -> Result<Appended, StoreError> {
         let mut c = Columns::default();
         for item in items {
@@ -260,13 +253,14 @@ impl LogConnection {
                     _ => read.entries.push(mark_removed(&row.name)?),
                 }
             }
-            // Marks after removals: one that was removed and made anew in between must stay.
+            // Marks after removals: one that was removed and made anew in between must stay. And without
+            // an upper end: one that has moved on since the head was read still says what it said below,
+            // by maximum, and would be missed.
             for row in sqlx::query_as!(
                 MarkRow,
                 r#"select kind, target, audience, position, cutoff_s, reason, expire_time as "expire_time: SqlTimestamp"
-                     from mark where revision > $1 and revision <= $2"#,
-                after,
-                upto
+                     from mark where revision > $1"#,
+                after
             )
             .fetch_all(&mut *connection)
             .await?
@@ -290,38 +284,34 @@ impl LogConnection {
         .await
     }
 
-    /// Everything in force: every mark, and every revocation that has not expired at `now`.
-    pub async fn snapshot(&mut self, now: Timestamp) -> Result<Snapshot, StoreError> {
-        // The head first: what is read after it holds at least everything up to it.
-        let head = self.head().await?;
-        let entries = self
-            .run(LOAD_TIMEOUT, async |connection| {
-                let mut entries = Vec::new();
-                for row in sqlx::query_as!(
-                    MarkRow,
-                    r#"select kind, target, audience, position, cutoff_s, reason, expire_time as "expire_time: SqlTimestamp"
-                         from mark"#
-                )
-                .fetch_all(&mut *connection)
-                .await?
-                {
-                    entries.push(Entry::Mark(row.try_into()?));
-                }
-                for row in sqlx::query_as!(
-                    RevocationRow,
-                    r#"select id, kind, expire_time as "expire_time: SqlTimestamp", reason
-                         from revocation where expire_time > $1"#,
-                    now.to_sqlx() as _
-                )
-                .fetch_all(&mut *connection)
-                .await?
-                {
-                    entries.push(row.try_into()?);
-                }
-                Ok(entries)
-            })
-            .await?;
-        Ok(Snapshot { head, entries })
+    /// Everything in force, entry by entry: every mark, and every revocation that has not expired at
+    /// `now`; those of sessions in any case, since the sweep may not have written them yet. Whole up to
+    /// any head that was read before.
+    pub async fn load(&mut self, now: Timestamp, mut take: impl FnMut(Entry)) -> Result<(), StoreError> {
+        self.run(LOAD_TIMEOUT, async |connection| {
+            let mut marks = sqlx::query_as!(
+                MarkRow,
+                r#"select kind, target, audience, position, cutoff_s, reason, expire_time as "expire_time: SqlTimestamp"
+                     from mark"#
+            )
+            .fetch(&mut *connection);
+            while let Some(row) = marks.try_next().await? {
+                take(Entry::Mark(row.try_into()?));
+            }
+            drop(marks);
+            let mut revocations = sqlx::query_as!(
+                RevocationRow,
+                r#"select id, kind, expire_time as "expire_time: SqlTimestamp", reason
+                     from revocation where expire_time > $1 or kind = 2"#,
+                now.to_sqlx() as _
+            )
+            .fetch(&mut *connection);
+            while let Some(row) = revocations.try_next().await? {
+                take(row.try_into()?);
+            }
+            Ok(())
+        })
+        .await
     }
 
     async fn run<T>(

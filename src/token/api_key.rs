@@ -6,8 +6,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
 
 use super::base64url;
+use super::digest::sha256;
 use super::random;
-use super::thumbprint::sha256;
 
 /// How every API key starts: secret scanners find it by this.
 pub const PREFIX: &str = "jtk_";

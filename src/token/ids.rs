@@ -15,3 +15,9 @@ pub fn new_uuid_v7(unix_ms: i64) -> Uuid {
 pub fn random_u64() -> u64 {
     u64::from_le_bytes(*random::bytes())
 }
+
+/// Random bytes that nobody can guess.
+#[must_use]
+pub fn random_bytes<const N: usize>() -> [u8; N] {
+    *random::bytes()
+}

@@ -5,9 +5,9 @@ use serde_json::Value;
 
 use super::algorithm::Algorithm;
 use super::base64url;
+use super::digest::sha256;
 use super::json;
 use super::malformed::Malformed;
-use super::thumbprint::sha256;
 
 /// A public key's numbers: a point on P-256, or an Ed25519 key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -214,7 +214,8 @@ fn p256(der: &[u8]) -> Option<EcdsaKeyPair> {
 }
 
 /// The name of the claim whose JSON is longest.
-fn largest_claim(payload: &[u8]) -> String {
+#[must_use]
+pub fn largest_claim(payload: &[u8]) -> String {
     let members = json::parse_object(payload).unwrap_or_default();
     let sized = members.into_iter().map(|(name, value)| (value.to_string().len(), name));
     sized.max().map(|(_, name)| name).unwrap_or_default()

@@ -10,6 +10,7 @@ pub mod base64url;
 pub mod boundary;
 pub mod claims;
 pub mod custom;
+pub mod digest;
 pub mod ids;
 pub mod json;
 pub mod jwk;
@@ -36,9 +37,10 @@ pub use api_key::{ApiKey, hash_eq};
 pub use boundary::DailyBoundary;
 pub use claims::Claims;
 pub use custom::{CustomClaimError, check_custom, number};
-pub use ids::{new_uuid_v7, random_u64};
+pub use digest::sha256;
+pub use ids::{new_uuid_v7, random_bytes, random_u64};
 pub use jws::{RawToken, inspect_unverified};
-pub use key::{KeyError, MintError, SigningKey};
+pub use key::{KeyError, MintError, SigningKey, largest_claim};
 pub use lifetime::{
     Ask, Basis, Excess, Lifetime, LifetimeError, Terms as LifetimeTerms, decide as decide_lifetime,
     refresh_time,

@@ -12,8 +12,8 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::base64url;
+use super::digest::sha256;
 use super::random;
-use super::thumbprint::sha256;
 
 /// How every refresh token starts: secret scanners find it by this.
 pub const PREFIX: &str = "jtr_";

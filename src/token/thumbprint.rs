@@ -3,10 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use aws_lc_rs::digest;
 use subtle::ConstantTimeEq as _;
 
 use super::base64url;
+use super::digest::sha256;
 use super::malformed::Malformed;
 
 /// `x5t#S256` (RFC 8705 section 3.1): the SHA-256 of a certificate's DER form. Its text is 43 characters of base64url.
@@ -55,18 +55,4 @@ impl FromStr for Thumbprint {
         let rule = "a thumbprint is 43 characters of canonical base64url: the SHA-256 of a certificate";
         base64url::decode_array(text).map(Self).ok_or(Malformed::new(rule))
     }
-}
-
-/// The SHA-256 of the parts, one after the other.
-pub(super) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
-    let mut context = digest::Context::new(&digest::SHA256);
-    for part in parts {
-        context.update(part);
-    }
-    let mut out = [0; 32];
-    // Both are 32 bytes: zip cannot cut.
-    for (to, from) in out.iter_mut().zip(context.finish().as_ref()) {
-        *to = *from;
-    }
-    out
 }

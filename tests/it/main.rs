@@ -1,7 +1,7 @@
 //! jeton as its users meet it: the real server on a real Postgres, over the wire. Every test names
 //! the duty of the specification that it holds jeton to.
 
-#![expect(
+#![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
@@ -9,7 +9,6 @@
     clippy::arithmetic_side_effects,
     clippy::as_conversions,
     clippy::disallowed_methods,
-    clippy::missing_docs_in_private_items,
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
     clippy::cast_sign_loss,

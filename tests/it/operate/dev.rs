@@ -125,7 +125,7 @@ fn ready(json: &Value) -> Ready {
 }
 
 async fn api(json: &Value, client_id: &str) -> Api {
-    Api::connect(&ready(json), json["clients"][client_id].as_str().unwrap()).await
+    Api::connect(&ready(json), json["clients"][client_id].as_str().unwrap())
 }
 
 /// The same ports again: the issuer contains one.

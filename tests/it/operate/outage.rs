@@ -204,8 +204,8 @@ async fn e3_a_database_that_is_away_makes_validate_unavailable_after_2_7_s_and_i
     store.close().await;
     let directory = tempfile::tempdir().unwrap();
     let mut server = Server::start(&url, directory.path(), &ServerOptions::default()).await;
-    let mut api = Api::connect(&server.ready, &api_key("service")).await;
-    let mut admin = Api::connect(&server.ready, &api_key("admin")).await;
+    let mut api = Api::connect(&server.ready, &api_key("service"));
+    let mut admin = Api::connect(&server.ready, &api_key("admin"));
     let revoked = api.token("user:7", "api").await.access_token;
     let session = api.session("user:7", "api").await;
     let held = Held {

@@ -31,6 +31,9 @@ impl Interceptor for Bearer {
 
 pub type Authenticated = InterceptedService<Channel, Bearer>;
 
+/// Bytes: larger than anything that the server lets in.
+const BIG: usize = 64 * 1024 * 1024;
+
 /// Every service, as one caller. Cheap to clone.
 #[derive(Clone)]
 pub struct Api {
@@ -44,11 +47,10 @@ pub struct Api {
 
 impl Api {
     /// Connects lazily. An empty key is no credential at all.
-    pub async fn connect(ready: &Ready, api_key: &str) -> Self {
+    pub fn connect(ready: &Ready, api_key: &str) -> Self {
         let bearer = (!api_key.is_empty()).then(|| format!("Bearer {api_key}").parse().unwrap());
         let with = |channel| InterceptedService::new(channel, Bearer(bearer.clone()));
         let (public, admin) = (channel(&ready.public), channel(&ready.admin));
-        const BIG: usize = 64 * 1024 * 1024;
         Self {
             tokens: TokenServiceClient::new(with(public.clone()))
                 .max_encoding_message_size(BIG)

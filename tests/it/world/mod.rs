@@ -4,6 +4,10 @@
 mod client;
 mod cluster;
 mod forge;
+mod inprocess;
+mod look;
+mod proxy;
+mod raw;
 mod server;
 mod shell;
 
@@ -22,14 +26,19 @@ pub use client::{
 };
 pub use cluster::Database;
 pub use forge::Forge;
+pub use inprocess::InProcess;
+pub use proxy::Proxy;
+pub use raw::{Raw, RawAnswer, frame, framed};
 pub use server::{Ready, Server, ServerOptions};
 pub use shell::{Said, Shell};
 
 /// What `until` waits at most: a machine may be slow, a promise may not be late for ever.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+type Registration = (&'static str, &'static [Permission], &'static [&'static str], &'static [&'static str]);
+
 /// The clients that stand in every world, and what they may do.
-pub const CLIENTS: [(&str, &[Permission], &[&str], &[&str]); 7] = [
+pub const CLIENTS: [Registration; 7] = [
     ("admin", &Permission::ALL, &["*"], &["*"]),
     ("service", &[Permission::Issue, Permission::Validate], &["*"], &["*"]),
     ("other", &[Permission::Issue, Permission::Validate], &["*"], &["*"]),
@@ -75,14 +84,25 @@ impl World {
         Self { database, server, directory }
     }
 
+    /// A world whose server reaches its database by way of a proxy that counts.
+    pub async fn behind_proxy() -> (Self, Proxy) {
+        let database = Database::create().await;
+        let proxy = Proxy::start(&database.url).await;
+        let directory = tempfile::tempdir().unwrap();
+        let server = Server::start(&proxy.url, directory.path(), &ServerOptions::default()).await;
+        (Self { database, server, directory }, proxy)
+    }
+
     /// The API as one of the clients of every world.
+    #[expect(clippy::unused_async, reason = "connecting takes a runtime")]
     pub async fn api(&self, client_id: &str) -> Api {
-        Api::connect(&self.server.ready, &api_key(client_id)).await
+        Api::connect(&self.server.ready, &api_key(client_id))
     }
 
     /// The API with whatever text as its credential.
+    #[expect(clippy::unused_async, reason = "connecting takes a runtime")]
     pub async fn api_with_key(&self, api_key: &str) -> Api {
-        Api::connect(&self.server.ready, api_key).await
+        Api::connect(&self.server.ready, api_key)
     }
 
     /// The database, as the server sees it.

@@ -108,6 +108,11 @@ impl Server {
         fs::read_to_string(&self.log).unwrap()
     }
 
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     /// As a crash does.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
@@ -133,8 +138,15 @@ impl Server {
 
     /// One GET of the ops listener: status and body.
     pub async fn ops(&self, path: &str) -> (u16, String) {
+        self.ready.ops(path).await
+    }
+}
+
+impl Ready {
+    /// One GET of the ops listener: status and body.
+    pub async fn ops(&self, path: &str) -> (u16, String) {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let mut stream = tokio::net::TcpStream::connect(&self.ready.ops).await.unwrap();
+        let mut stream = tokio::net::TcpStream::connect(&self.ops).await.unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nhost: ops\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();

@@ -1,0 +1,105 @@
+//! Tests of the evaluator and its cache: pure functions of a root, a text and a time.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test fails by panicking"
+)]
+
+mod cache;
+mod evaluator;
+
+use std::sync::Arc;
+
+use serde_json::Map;
+use uuid::{Builder, Uuid};
+
+use super::{
+    Accepted, Clients, Judge, KeyRecord, KeyRing, KeyState, Policies, Policy, Root, Verdict, VerifiedCache,
+};
+use crate::token::{Algorithm, Claims, Revision, SigningKey, UnixSeconds, base64url};
+
+const ISSUER: &str = "https://tokens.example";
+/// 2027-01-15T08:00:00Z.
+const NOW_S: i64 = 1_800_000_000;
+const NOW_MS: i64 = NOW_S * 1_000;
+
+fn uuid_at(unix_s: i64, salt: u8) -> Uuid {
+    Builder::from_unix_timestamp_millis(u64::try_from(unix_s * 1_000).unwrap(), &[salt; 10]).into_uuid()
+}
+
+fn revision(place: i64) -> Revision {
+    Revision::from_i64(place).unwrap()
+}
+
+/// What a replica knows, with one key, and the means to mint with it.
+struct Bench {
+    root: Root,
+    cache: VerifiedCache,
+    key: SigningKey,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let key = SigningKey::generate(Algorithm::Es256).unwrap();
+        let policies: Policies = [Policy {
+            audience: "lenient".to_owned(),
+            client_id: "*".to_owned(),
+            leeway_s: Some(5),
+            ..Policy::default()
+        }]
+        .into_iter()
+        .collect();
+        let root = Root::new(revision(100), policies, Clients::default(), KeyRing::default());
+        let bench = Self { root, cache: VerifiedCache::default(), key };
+        bench.set_key(KeyState::Active, None);
+        bench
+    }
+
+    /// Puts the key into this state.
+    fn set_key(&self, state: KeyState, expire_s: Option<i64>) {
+        let record =
+            KeyRecord { verifying: self.key.verifying(), state, expire_time: expire_s.map(UnixSeconds::new) };
+        self.root.keys.store(Arc::new(KeyRing::new(vec![record], Vec::new(), Vec::new(), None)));
+    }
+
+    fn judge(&self) -> Judge<'_> {
+        Judge { root: &self.root, cache: &self.cache, issuer: ISSUER }
+    }
+
+    /// Judges at a millisecond, whatever the audience.
+    fn at(&self, text: &str, now_ms: i64) -> Verdict {
+        self.judge().evaluate(text, Accepted { audiences: None, scopes: &[], thumbprint: None }, || now_ms)
+    }
+
+    fn mint(&self, claims: &Claims) -> String {
+        self.key.mint(claims).unwrap()
+    }
+
+    /// Signs claims that the key would not mint.
+    fn sign(&self, claims: &[u8]) -> String {
+        let (alg, kid) = (self.key.algorithm(), self.key.key_id());
+        let header = base64url::encode(format!(r#"{{"alg":"{alg}","kid":"{kid}","typ":"at+jwt"}}"#));
+        let input = format!("{header}.{}", base64url::encode(claims));
+        format!("{input}.{}", base64url::encode(self.key.sign(input.as_bytes()).unwrap()))
+    }
+}
+
+/// Claims of a token that was issued at `NOW_S` for 900 s.
+fn claims() -> Claims {
+    Claims {
+        issuer: ISSUER.to_owned(),
+        subject: "user:7".to_owned(),
+        audiences: vec!["api".to_owned()],
+        scopes: vec!["read".to_owned()],
+        client_id: "service".to_owned(),
+        jti: uuid_at(NOW_S, 0xAB),
+        session_id: None,
+        issue_time: UnixSeconds::new(NOW_S),
+        not_before: None,
+        expire_time: UnixSeconds::new(NOW_S + 900),
+        revision: revision(50),
+        certificate_thumbprint: None,
+        custom: Map::new(),
+    }
+}

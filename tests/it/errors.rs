@@ -1,1 +1,0 @@
-//! The catalogue of refusals: E1. A test walks the enum.

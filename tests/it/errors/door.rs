@@ -1,0 +1,93 @@
+//! C4: who has no credential is refused before the body is looked at.
+
+use http::uri::PathAndQuery;
+use jeton::proto::v1 as pb;
+use tonic::{Code, Request, Status, client::Grpc, transport::Endpoint};
+
+use crate::world::{Refused, World, api_key};
+
+/// Sends what is no message of the method, with these `authorization` headers: field 1 is a number
+/// here, and a text or a message there.
+pub async fn unreadable(address: &str, path: &'static str, authorization: &[&str]) -> Result<(), Status> {
+    let mut grpc = Grpc::new(Endpoint::new(format!("http://{address}")).unwrap().connect_lazy());
+    grpc.ready().await.unwrap();
+    let mut request = Request::new(pb::ListPoliciesRequest { page_size: 1, page_token: String::new() });
+    for value in authorization {
+        request.metadata_mut().append("authorization", value.parse().unwrap());
+    }
+    let codec = tonic_prost::ProstCodec::<pb::ListPoliciesRequest, pb::ListPoliciesResponse>::default();
+    grpc.unary(request, PathAndQuery::from_static(path), codec).await.map(drop)
+}
+
+#[tokio::test]
+async fn c4_a_bad_credential_is_refused_before_the_body_is_looked_at() {
+    let world = World::start().await;
+    let ready = &world.server.ready;
+    let good = api_key("admin");
+    let (id, secret) = good.rsplit_once('_').unwrap();
+    let flipped =
+        if secret.starts_with('A') { format!("B{}", &secret[1..]) } else { format!("A{}", &secret[1..]) };
+    let bearer = format!("Bearer {good}");
+    let bad: Vec<Vec<String>> = vec![
+        vec![],
+        vec![String::new()],
+        vec!["Bearer".to_owned()],
+        vec!["Bearer ".to_owned()],
+        vec![good.clone()],
+        vec![format!("Basic {good}")],
+        vec![format!("Token {good}")],
+        vec![format!("Bearer  {good}")],
+        vec![format!("Bearer {good}x")],
+        vec![format!("Bearer {id}_{flipped}")],
+        vec![format!("Bearer {}", good.to_uppercase())],
+        vec![format!("Bearer {good}, Bearer {good}")],
+        // Two are none, were they the same.
+        vec![bearer.clone(), bearer.clone()],
+        vec!["Bearer x".to_owned(), bearer.clone()],
+        vec![bearer.clone(), "Basic eDp5".to_owned()],
+    ];
+    let methods = [
+        (&ready.public, "/jeton.v1.TokenService/Issue"),
+        (&ready.public, "/jeton.v1.TokenService/Refresh"),
+        (&ready.public, "/jeton.v1.TokenService/Validate"),
+        (&ready.public, "/jeton.v1.TokenService/BatchValidate"),
+        (&ready.public, "/jeton.v1.TokenService/Revoke"),
+        (&ready.admin, "/jeton.v1.AdminService/UpdatePolicy"),
+        (&ready.admin, "/jeton.v1.AdminService/GetPolicy"),
+        (&ready.admin, "/jeton.v1.TokenService/Issue"),
+    ];
+    for (address, path) in methods {
+        for authorization in &bad {
+            let headers: Vec<_> = authorization.iter().map(String::as_str).collect();
+            let facts = unreadable(address, path, &headers).await.refused();
+            assert_eq!(
+                (facts.code, facts.reason.as_str()),
+                (Code::Unauthenticated, "CALLER_UNAUTHENTICATED"),
+                "{path} with {authorization:?}"
+            );
+        }
+        // The scheme is in any case (RFC 9110 section 11.1): now the body is looked at.
+        for scheme in ["Bearer", "bearer", "BEARER"] {
+            let facts = unreadable(address, path, &[&format!("{scheme} {good}")]).await.refused();
+            assert_eq!(
+                (facts.code, facts.reason.as_str(), facts.get("field")),
+                (Code::InvalidArgument, "FIELD_INVALID", "message"),
+                "{path} with {scheme}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn c4_a_method_that_does_not_exist_tells_a_stranger_nothing() {
+    let world = World::start().await;
+    let ready = &world.server.ready;
+    for path in ["/jeton.v1.TokenService/Nothing", "/jeton.v1.AdminService/ListPolicies", "/nothing.Here/At"]
+    {
+        let facts = unreadable(&ready.public, path, &[]).await.refused();
+        assert_eq!(facts.reason, "CALLER_UNAUTHENTICATED", "{path}");
+        let bearer = format!("Bearer {}", api_key("admin"));
+        let known = unreadable(&ready.public, path, &[&bearer]).await.unwrap_err();
+        assert_eq!(known.code(), Code::Unimplemented, "{path}: not on this listener");
+    }
+}

@@ -1,0 +1,248 @@
+//! Faults of every kind, and what they are answered with.
+
+use jeton::proto::v1::{self as pb, ErrorReason, issue_request::Expiration, revocation_target::Kind};
+use prost_types::value;
+
+use super::{Answers, door::unreadable};
+use crate::world::{
+    Api, Database, InProcess, World, api_key, issue_request, policy, revoke_request, seconds, until,
+    validate_request,
+};
+
+const FORGED: &str = "eyJhbGciOiJub25lIn0.e30.";
+
+fn asking(expiration: Expiration) -> pb::IssueRequest {
+    pb::IssueRequest { expiration: Some(expiration), ..issue_request("user:7", &["api"]) }
+}
+
+fn claiming(name: &str, kind: value::Kind) -> pb::IssueRequest {
+    let value = prost_types::Value { kind: Some(kind) };
+    let claims = prost_types::Struct { fields: [(name.to_owned(), value)].into() };
+    pb::IssueRequest { claims: Some(claims), ..issue_request("user:7", &["api"]) }
+}
+
+/// What is wrong with the request itself.
+pub async fn of_requests(world: &World, answers: &mut Answers) {
+    let (mut api, mut admin) = (world.api("service").await, world.api("admin").await);
+    let reason = ErrorReason::FieldRequired;
+    answers.add(reason, "Issue", api.issue(issue_request("", &["api"])).await);
+    answers.add(reason, "Issue", api.issue(issue_request("user:7", &[])).await);
+    answers.add(reason, "Refresh", api.refresh("").await);
+    answers.add(reason, "Validate", api.validate("", &["api"]).await);
+    answers.add(reason, "Validate", api.validate("x", &[]).await);
+    answers.add(
+        reason,
+        "BatchValidate",
+        api.tokens.batch_validate(pb::BatchValidateRequest::default()).await,
+    );
+    answers.add(reason, "Revoke", api.tokens.revoke(pb::RevokeRequest::default()).await);
+    answers.add(reason, "Revoke", api.revoke(Kind::Token(String::new())).await);
+    answers.add(reason, "ListSessions", admin.admin.list_sessions(pb::ListSessionsRequest::default()).await);
+    answers.add(reason, "UpdatePolicy", admin.admin.update_policy(pb::UpdatePolicyRequest::default()).await);
+    answers.add(reason, "GetPolicy", admin.admin.get_policy(pb::GetPolicyRequest::default()).await);
+
+    let reason = ErrorReason::FieldInvalid;
+    answers.add(reason, "Issue", api.issue(issue_request("user\n7", &["api"])).await);
+    answers.add(reason, "Issue", api.issue(issue_request("user:7", &["api", "*"])).await);
+    let request =
+        pb::ValidateRequest { scopes: vec!["two words".to_owned()], ..validate_request("x", &["api"]) };
+    answers.add(reason, "Validate", api.tokens.validate(request).await);
+    answers.add(reason, "Revoke", api.revoke(Kind::Jti("x".to_owned())).await);
+    let odd = pb::Policy { leeway: Some(seconds(61)), ..policy("api") };
+    answers.add(reason, "UpdatePolicy", admin.set_policy(odd).await);
+    let odd = pb::ListAuditEventsRequest { jti: "x".to_owned(), ..Default::default() };
+    answers.add(reason, "ListAuditEvents", admin.admin.list_audit_events(odd).await);
+    let long = pb::GetPolicyRequest { audience: "x".repeat(300_000), client_id: String::new() };
+    answers.add(reason, "GetPolicy, too long a message", admin.admin.get_policy(long).await);
+    let bearer = format!("Bearer {}", api_key("service"));
+    let ready = &world.server.ready;
+    answers.add(
+        reason,
+        "Issue, no message",
+        unreadable(&ready.public, "/jeton.v1.TokenService/Issue", &[&bearer]).await,
+    );
+
+    let ttl = |value| asking(Expiration::Ttl(seconds(value)));
+    answers.add(ErrorReason::TtlExceedsMaximum, "Issue", api.issue(ttl(3_700_000)).await);
+    answers.add(ErrorReason::TtlExceedsMaximum, "Issue, milliseconds", api.issue(ttl(900_000)).await);
+    answers.add(ErrorReason::TtlTooShort, "Issue", api.issue(ttl(0)).await);
+    let past = Expiration::ExpireTime(prost_types::Timestamp { seconds: 1, nanos: 0 });
+    answers.add(ErrorReason::ExpireTimePast, "Issue", api.issue(asking(past)).await);
+    let reserved = claiming("exp", value::Kind::BoolValue(true));
+    answers.add(ErrorReason::ClaimReserved, "Issue", api.issue(reserved).await);
+    let unsafe_number = claiming("n\n\u{1f600}", value::Kind::NumberValue(f64::NAN));
+    answers.add(ErrorReason::ClaimNumberUnsafe, "Issue", api.issue(unsafe_number).await);
+    let scopes = (0..64).map(|index| format!("{index:0>128}")).collect();
+    let large = pb::IssueRequest { scopes, ..issue_request("user:7", &["api"]) };
+    answers.add(ErrorReason::TokenTooLarge, "Issue", api.issue(large).await);
+    let requests = vec![validate_request("x", &["api"]); 1_001];
+    let batch = api.tokens.batch_validate(pb::BatchValidateRequest { requests }).await;
+    answers.add(ErrorReason::BatchTooLarge, "BatchValidate", batch);
+    for min_revision in ["x", "1.4398046511"] {
+        let request =
+            pb::ValidateRequest { min_revision: min_revision.into(), ..validate_request("x", &["api"]) };
+        answers.add(ErrorReason::RevisionInvalid, "Validate", api.tokens.validate(request).await);
+    }
+}
+
+/// What the caller may not.
+pub async fn of_callers(world: &World, answers: &mut Answers) {
+    let reason = ErrorReason::CallerUnauthenticated;
+    for key in ["", "jtk_x", &api_key("admin").replace("jtk_", "jtk-")] {
+        let mut api = world.api_with_key(key).await;
+        answers.add(reason, "Issue", api.issue(issue_request("user:7", &["api"])).await);
+        answers.add(reason, "Refresh", api.refresh("x").await);
+        answers.add(reason, "Validate", api.validate("x", &["api"]).await);
+        answers.add(reason, "Revoke", api.revoke(Kind::Token("x".to_owned())).await);
+        answers.add(
+            reason,
+            "ListPolicies",
+            api.admin.list_policies(pb::ListPoliciesRequest::default()).await,
+        );
+        // Public facts are for everybody.
+        api.discovery.get_jwks(pb::GetJwksRequest::default()).await.unwrap();
+        api.discovery.get_server_info(pb::GetServerInfoRequest::default()).await.unwrap();
+    }
+    let reason = ErrorReason::CallerForbidden;
+    let mut nobody = world.api("nobody").await;
+    answers.add(reason, "Issue", nobody.issue(issue_request("user:7", &["api"])).await);
+    answers.add(reason, "Validate", nobody.validate("x", &["api"]).await);
+    answers.add(reason, "Refresh", nobody.refresh("x").await);
+    answers.add(reason, "ListPolicies", nobody.admin.list_policies(pb::ListPoliciesRequest::default()).await);
+    answers.add(reason, "UpdatePolicy", nobody.set_policy(policy("api")).await);
+    answers.add(reason, "Revoke", nobody.revoke_wide(Kind::Subject("user:7".to_owned())).await);
+
+    let mut narrow = world.api("narrow").await;
+    answers.add(
+        ErrorReason::AudienceNotAllowed,
+        "Issue",
+        narrow.issue(issue_request("user:7", &["web"])).await,
+    );
+    answers.add(ErrorReason::AudienceNotAllowed, "Validate", narrow.validate("x", &["web"]).await);
+    answers.add(ErrorReason::SubjectNotAllowed, "Issue", narrow.issue(issue_request("root", &["api"])).await);
+    let mut admin = world.api("admin").await;
+    let wide = admin.revoke(Kind::Subject("user:7".to_owned())).await;
+    answers.add(ErrorReason::WideRevocationForbidden, "Revoke", wide);
+    let allowed = pb::Policy { allowed_scopes: vec!["read".to_owned()], ..policy("scoped") };
+    admin.set_policy(allowed).await.unwrap();
+    let scopes = vec!["write".to_owned()];
+    let request = pb::IssueRequest { scopes, ..issue_request("user:7", &["scoped"]) };
+    answers.add(ErrorReason::ScopeNotAllowed, "Issue", world.api("service").await.issue(request).await);
+}
+
+/// Refresh tokens that are of no use.
+pub async fn of_refreshes(world: &World, answers: &mut Answers) {
+    let (mut api, mut admin) = (world.api("service").await, world.api("admin").await);
+    let refresh_token = |token: &pb::IssuedToken| token.refresh.clone().unwrap().refresh_token;
+    let session = api.session("user:8", "api").await;
+    answers.add(ErrorReason::RefreshTokenInvalid, "Refresh", api.refresh("jtr_x").await);
+    answers.add(ErrorReason::RefreshTokenInvalid, "Refresh", api.refresh(FORGED).await);
+    let other = world.api("other").await.refresh(&refresh_token(&session)).await;
+    answers.add(ErrorReason::RefreshTokenInvalid, "Refresh, another client", other);
+    let scopes = vec!["more".to_owned()];
+    let request = pb::RefreshRequest { refresh_token: refresh_token(&session), scopes, ttl: None };
+    answers.add(ErrorReason::ScopeNotAllowed, "Refresh", api.tokens.refresh(request).await);
+
+    for limit in ["idle_expire_time", "expire_time"] {
+        let session = api.session("user:8", "api").await;
+        let sql = format!(
+            "update session set {limit} = create_time - interval '1 s' where id = '{}'",
+            session.session_id
+        );
+        world.database.execute(&sql).await;
+        answers.add(ErrorReason::RefreshTokenExpired, "Refresh", api.refresh(&refresh_token(&session)).await);
+    }
+    let strict = pb::Policy { refresh_replay_grace: Some(seconds(0)), ..policy("strict") };
+    admin.set_policy(strict).await.unwrap();
+    let session = api.session("user:8", "strict").await;
+    api.refresh(&refresh_token(&session)).await.unwrap();
+    answers.add(ErrorReason::RefreshTokenReused, "Refresh", api.refresh(&refresh_token(&session)).await);
+    let session = api.session("user:8", "api").await;
+    api.revoke(Kind::SessionId(session.session_id.clone())).await.unwrap();
+    answers.add(ErrorReason::SessionRevoked, "Refresh", api.refresh(&refresh_token(&session)).await);
+
+    api.session("user:9", "api").await;
+    let request = pb::RevokeRequest {
+        max_affected_sessions: Some(0),
+        reason: pb::RevocationReason::Compromised.into(),
+        ..revoke_request(Kind::Subject("user:9".to_owned()))
+    };
+    answers.add(ErrorReason::AffectedSessionsExceeded, "Revoke", admin.wide.revoke(request).await);
+}
+
+/// What AdminService refuses.
+pub async fn of_admin(world: &World, answers: &mut Answers) {
+    let mut admin = world.api("admin").await;
+    let absent = pb::UpdatePolicyRequest { policy: Some(policy("none")), ..Default::default() };
+    answers.add(ErrorReason::NotFound, "UpdatePolicy", admin.admin.update_policy(absent).await);
+    let delete = |etag: &str| pb::DeletePolicyRequest {
+        audience: "etag".to_owned(),
+        client_id: "*".to_owned(),
+        etag: etag.to_owned(),
+    };
+    answers.add(ErrorReason::NotFound, "DeletePolicy", admin.admin.delete_policy(delete("")).await);
+    admin.set_policy(policy("etag")).await.unwrap();
+    let stale = pb::Policy { etag: "1.0".to_owned(), ..policy("etag") };
+    answers.add(ErrorReason::EtagMismatch, "UpdatePolicy", admin.set_policy(stale).await);
+    answers.add(ErrorReason::EtagMismatch, "DeletePolicy", admin.admin.delete_policy(delete("1.0")).await);
+    let page_token = "x".to_owned();
+    let reason = ErrorReason::PageTokenInvalid;
+    let request = pb::ListPoliciesRequest { page_token: page_token.clone(), page_size: 0 };
+    answers.add(reason, "ListPolicies", admin.admin.list_policies(request).await);
+    let request = pb::ListAuditEventsRequest { page_token: page_token.clone(), ..Default::default() };
+    answers.add(reason, "ListAuditEvents", admin.admin.list_audit_events(request).await);
+    let request = pb::ListSessionsRequest { subject: "x".to_owned(), page_token, ..Default::default() };
+    answers.add(reason, "ListSessions", admin.admin.list_sessions(request).await);
+}
+
+/// Clocks 31 s apart.
+pub async fn of_clocks(world: &World, answers: &mut Answers) {
+    let skewed = InProcess::start(&world.database.url, 31_000).await;
+    let mut api = Api::connect(&skewed.ready, &api_key("service"));
+    answers.add(ErrorReason::ClockSkew, "Issue", api.issue(issue_request("user:7", &["api"])).await);
+    answers.add(ErrorReason::ClockSkew, "Refresh", api.refresh("x").await);
+    answers.add(ErrorReason::ClockSkew, "Validate", api.validate("x", &["api"]).await);
+    skewed.ended().await;
+}
+
+/// A key that signs what nobody can verify.
+pub async fn of_keys(world: &mut World, answers: &mut Answers) {
+    let (_, status) = crate::issue::keys::spoil_key(world).await;
+    answers.add(ErrorReason::SigningKeyUnavailable, "Issue", Err::<(), _>(status));
+}
+
+/// A database that takes no connections.
+pub async fn of_the_database(world: &World, answers: &mut Answers) {
+    let (mut api, mut admin) = (world.api("service").await, world.api("admin").await);
+    let name = &world.database.name;
+    let beside = Database { name: "postgres".to_owned(), url: world.database.url.replace(name, "postgres") };
+    beside.execute(&format!("alter database {name} allow_connections false")).await;
+    let end = format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'");
+    beside.execute(&end).await;
+    // What must write or read there fails at once; what is answered from memory goes on.
+    let list = admin.admin.list_policies(pb::ListPoliciesRequest::default()).await;
+    answers.add(ErrorReason::StoreUnavailable, "ListPolicies", list);
+    answers.add(ErrorReason::StoreUnavailable, "UpdatePolicy", admin.set_policy(policy("api")).await);
+    answers.add(
+        ErrorReason::StoreUnavailable,
+        "Revoke",
+        api.revoke(Kind::SessionId(SESSION.to_owned())).await,
+    );
+    until("the state is too old to judge by", async || api.validate("x", &["api"]).await.is_err()).await;
+    answers.add(ErrorReason::RevocationStateStale, "Validate", api.validate("x", &["api"]).await);
+    let issue = api.issue(issue_request("user:7", &["api"])).await;
+    answers.add(ErrorReason::RevocationStateStale, "Issue", issue);
+    answers.add(ErrorReason::RevocationStateStale, "GetPolicy", admin.set_policy(policy("api")).await);
+    beside.execute(&format!("alter database {name} allow_connections true")).await;
+    until("it is back by itself", async || api.validate("x", &["api"]).await.is_ok()).await;
+    admin.set_policy(policy("api")).await.unwrap();
+}
+
+const SESSION: &str = "019a0000-0000-7000-8000-000000000000";
+
+/// A schema that is not ours any more: a defect, of which the caller learns nothing.
+pub async fn of_ours(world: &World, answers: &mut Answers) {
+    world.database.execute("alter function put_policy rename to put_policy_elsewhere").await;
+    let mut admin = world.api("admin").await;
+    answers.add(ErrorReason::Internal, "UpdatePolicy", admin.set_policy(policy("api")).await);
+}

@@ -1,0 +1,94 @@
+//! I12: server and database clocks that are too far apart.
+
+use jeton::proto::v1::{self as pb, revocation_target::Kind};
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+use super::lifetime;
+use crate::world::{Api, InProcess, Refused, World, api_key, issue_request, until, validate_request};
+
+/// Holds a refusal to CLOCK_SKEW, with an offset of this sign.
+fn is_skew<T: std::fmt::Debug>(answer: Result<T, Status>, shift_ms: i64) {
+    let status = answer.expect_err("a refusal");
+    let retry = status.get_details_retry_info().and_then(|info| info.retry_delay);
+    assert!(retry.is_some_and(|delay| !delay.is_zero()), "RetryInfo: {status:?}");
+    let facts = Err::<(), _>(status).refused();
+    assert_eq!((facts.code, facts.reason.as_str()), (Code::Unavailable, "CLOCK_SKEW"));
+    let offset: i64 = facts.get("offsetMillis").parse().unwrap();
+    assert!((offset + shift_ms).abs() < 1_000, "database minus server: {offset}");
+}
+
+#[tokio::test]
+async fn i12_with_clocks_31_s_apart_nothing_is_minted_or_judged_but_revocations_go_on() {
+    let world = World::start().await;
+    let mut good = world.api("service").await;
+    for shift_ms in [31_000, -31_000] {
+        let skewed = InProcess::start(&world.database.url, shift_ms).await;
+        let mut api = Api::connect(&skewed.ready, &api_key("service"));
+        let session = good.session("user:7", "api").await;
+        let refresh_token = session.refresh.clone().unwrap().refresh_token;
+
+        for refreshable in [false, true] {
+            let request = pb::IssueRequest { refreshable, ..issue_request("user:7", &["api"]) };
+            is_skew(api.issue(request).await, shift_ms);
+        }
+        is_skew(api.refresh(&refresh_token).await, shift_ms);
+        is_skew(api.validate(&session.access_token, &["api"]).await, shift_ms);
+        let requests = vec![validate_request(&session.access_token, &["api"])];
+        is_skew(api.tokens.batch_validate(pb::BatchValidateRequest { requests }).await, shift_ms);
+        let message =
+            pb::StreamValidateRequest { request: Some(validate_request(&session.access_token, &["api"])) };
+        let stream = api.tokens.stream_validate(futures_util::stream::iter([message])).await;
+        let first = match stream {
+            Ok(answers) => answers.into_inner().message().await,
+            Err(status) => Err(status),
+        };
+        is_skew(first, shift_ms);
+
+        let (status, body) = skewed.ready.ops("/readyz").await;
+        assert_eq!(status, 503);
+        assert!(body.contains("[-]clock failed"), "{body}");
+        assert!(body.contains("[+]key ok") && body.contains("[+]log ok"), "nothing else is amiss: {body}");
+        assert_eq!(skewed.ready.ops("/livez").await.0, 200, "it need not be restarted");
+        let info = api.discovery.get_server_info(pb::GetServerInfoRequest {}).await.unwrap().into_inner();
+        let offset = info.store_clock_offset.unwrap().seconds;
+        assert!((offset + shift_ms / 1_000).abs() <= 1, "{offset}");
+
+        // The refusal has spent nothing, and the other replica still takes it.
+        let next = good.refresh(&refresh_token).await.unwrap();
+        assert_eq!(good.status(&next.access_token, "api").await, pb::TokenStatus::Active);
+        // Revocations by text, by jti and by session go on, and reach the other replica.
+        let (text, jti) = (good.token("user:7", "api").await, good.token("user:7", "api").await);
+        let targets = [
+            (Kind::Token(text.access_token.clone()), text.access_token),
+            (Kind::Jti(jti.jti.clone()), jti.access_token),
+            (Kind::SessionId(next.session_id.clone()), next.access_token),
+        ];
+        let mut admin = Api::connect(&skewed.ready, &api_key("admin"));
+        for (target, token) in targets {
+            let revoked = admin.revoke(target).await.unwrap();
+            assert_eq!(revoked.outcome(), pb::RevocationOutcome::Revoked);
+            until("the other replica has it", async || {
+                good.status(&token, "api").await == pb::TokenStatus::Revoked
+            })
+            .await;
+        }
+        let after = good.refresh(&next.refresh.unwrap().refresh_token).await.refused();
+        assert_eq!(after.reason, "SESSION_REVOKED");
+        skewed.ended().await;
+    }
+}
+
+#[tokio::test]
+async fn i12_clocks_29_s_apart_are_borne() {
+    let world = World::start().await;
+    for shift_ms in [29_000, -29_000] {
+        let skewed = InProcess::start(&world.database.url, shift_ms).await;
+        let mut api = Api::connect(&skewed.ready, &api_key("service"));
+        let token = api.token("user:7", "api").await;
+        assert_eq!(lifetime(&token), 900);
+        assert_eq!(api.status(&token.access_token, "api").await, pb::TokenStatus::Active);
+        assert_eq!(skewed.ready.ops("/readyz").await.0, 200);
+        skewed.ended().await;
+    }
+}

@@ -1,1 +1,0 @@
-//! Refresh: `behaviour.md` R1 to R9.

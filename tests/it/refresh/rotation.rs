@@ -1,0 +1,149 @@
+//! R1, R8: rotation, its grace, and what it costs.
+
+use std::collections::HashSet;
+
+use jeton::proto::v1::TokenStatus;
+use tokio::task::JoinSet;
+
+use super::{grace, refresh_token};
+use crate::world::{Refused, World, until};
+
+#[tokio::test]
+async fn r1_of_64_concurrent_refreshes_one_advances_and_all_get_one_successor_byte_for_byte() {
+    let world = World::start().await;
+    let mut api = world.api("service").await;
+    let first = api.session("user:7", "api").await;
+    let mut tasks = JoinSet::new();
+    for _ in 0..64 {
+        let (mut api, token) = (api.clone(), refresh_token(&first).to_owned());
+        tasks.spawn(async move { api.refresh(&token).await.unwrap() });
+    }
+    let answers = tasks.join_all().await;
+    let successors: HashSet<_> = answers.iter().map(refresh_token).collect();
+    let jtis: HashSet<_> = answers.iter().map(|token| token.jti.clone()).collect();
+    let texts: HashSet<_> = answers.iter().map(|token| token.access_token.clone()).collect();
+    assert_eq!((successors.len(), jtis.len(), texts.len()), (1, 64, 64));
+    assert_ne!(refresh_token(&answers[0]), refresh_token(&first));
+    assert_eq!(world.number("select generation from session").await, 1, "advanced once");
+    for token in &answers {
+        assert_eq!(token.session_id, first.session_id);
+        assert_eq!(api.status(&token.access_token, "api").await, TokenStatus::Active);
+    }
+    let replays =
+        format!("action = 'RefreshReplayed' and outcome = 'OK' and session_id = '{}'", first.session_id);
+    assert_eq!(world.audited(&replays).await, 63, "each replay is audited");
+    assert!((world.metric(r#"jeton_refreshes_total{outcome="ROTATED"}"#).await - 1.0).abs() < 0.1);
+    assert!((world.metric(r#"jeton_refreshes_total{outcome="REPLAYED"}"#).await - 63.0).abs() < 0.1);
+    let next = api.refresh(refresh_token(&answers[0])).await.unwrap();
+    assert!(!successors.contains(refresh_token(&next)));
+}
+
+#[tokio::test]
+async fn r1_the_grace_covers_the_immediate_predecessor_only() {
+    let world = World::start().await;
+    let mut api = world.api("service").await;
+    let first = api.session("user:7", "api").await;
+    let second = api.refresh(refresh_token(&first)).await.unwrap();
+    let again = api.refresh(refresh_token(&first)).await.unwrap();
+    assert_eq!(refresh_token(&again), refresh_token(&second), "a lost answer can be asked for again");
+    let third = api.refresh(refresh_token(&second)).await.unwrap();
+    let again = api.refresh(refresh_token(&second)).await.unwrap();
+    assert_eq!(refresh_token(&again), refresh_token(&third));
+    let refused = api.refresh(refresh_token(&first)).await.refused();
+    assert_eq!(refused.reason, "REFRESH_TOKEN_REUSED", "older than the predecessor, though within its time");
+}
+
+#[tokio::test]
+async fn r1_a_grace_of_zero_makes_every_second_presentation_reuse() {
+    let world = World::start().await;
+    grace(&world, "strict", 0).await;
+    let mut api = world.api("service").await;
+    let first = api.session("user:7", "strict").await;
+    api.refresh(refresh_token(&first)).await.unwrap();
+    assert_eq!(api.refresh(refresh_token(&first)).await.refused().reason, "REFRESH_TOKEN_REUSED");
+}
+
+#[tokio::test]
+async fn r1_the_grace_ends_and_counts_from_the_latest_of_rotation_and_epoch() {
+    let world = World::start().await;
+    grace(&world, "api", 1).await;
+    let mut api = world.api("service").await;
+    let first = api.session("user:7", "api").await;
+    let second = api.refresh(refresh_token(&first)).await.unwrap();
+    until("the grace has passed", async || {
+        world
+            .number(
+                "select (greatest(refresh_time, pg_postmaster_start_time()) < now() - interval '1.1 seconds')::int::bigint
+                   from session",
+            )
+            .await
+            == 1
+    })
+    .await;
+    // As if a new epoch had begun since: an outage is no reuse.
+    world.sql("update log_head set epoch_time = now() + interval '1 hour'").await;
+    let again = api.refresh(refresh_token(&first)).await.unwrap();
+    assert_eq!(refresh_token(&again), refresh_token(&second));
+    world.sql("update log_head set epoch_time = now() - interval '1 hour'").await;
+    assert_eq!(api.refresh(refresh_token(&first)).await.refused().reason, "REFRESH_TOKEN_REUSED");
+}
+
+#[tokio::test]
+async fn r8_a_refresh_that_succeeds_is_one_round_trip_to_the_database() {
+    const REFRESHES: i64 = 20;
+    let (world, proxy) = World::behind_proxy().await;
+    let mut api = world.api("service").await;
+    let mut token = api.session("user:7", "api").await;
+    // The first ones connect and prepare.
+    for _ in 0..5 {
+        token = api.refresh(refresh_token(&token)).await.unwrap();
+    }
+    // sqlx asks a connection that comes back whether it is well, after the answer.
+    let settled = async || {
+        let mut last = -1;
+        until("the connections rest", async || std::mem::replace(&mut last, proxy.round_trips()) == last)
+            .await;
+        last
+    };
+    let before = settled().await;
+    for _ in 0..REFRESHES {
+        token = api.refresh(refresh_token(&token)).await.unwrap();
+    }
+    let spent = settled().await - before;
+    // One, and one after the answer; and some where a busy machine lets a connection rest for a second.
+    assert!(2 * spent < 5 * REFRESHES, "{spent} round trips for {REFRESHES} refreshes");
+}
+
+#[tokio::test]
+async fn r8_a_refresh_is_a_hot_update_of_one_session_and_of_many() {
+    const SESSIONS: usize = 50;
+    let world = World::start().await;
+    let mut api = world.api("service").await;
+    let mut sessions = Vec::new();
+    for user in 0..SESSIONS {
+        sessions.push(api.session(&format!("user:{user}"), "api").await);
+    }
+    let sum = async |column: &str| {
+        let sql =
+            format!("select sum({column})::bigint from pg_stat_user_tables where relname like 'session\\_%'");
+        world.number(&sql).await
+    };
+    for (of, times) in [(1, 200), (SESSIONS, 4)] {
+        // Postgres gives room back only where no transaction of the whole cluster is old: while another
+        // test copies its database it cannot. So a batch may fail, but not every one.
+        until("nine of ten refreshes are HOT updates", async || {
+            let (all, hot) = (sum("n_tup_upd").await, sum("n_tup_hot_upd").await);
+            for _ in 0..times {
+                for token in sessions.iter_mut().take(of) {
+                    *token = api.refresh(refresh_token(token)).await.unwrap();
+                }
+            }
+            let refreshed = (of * times) as i64;
+            until("the statistics have arrived", async || sum("n_tup_upd").await >= all + refreshed).await;
+            (sum("n_tup_hot_upd").await - hot) * 10 >= refreshed * 9
+        })
+        .await;
+    }
+    let rows = world.number("select count(*) from session").await;
+    assert_eq!(rows, SESSIONS as i64, "a session is one row, however often refreshed");
+}

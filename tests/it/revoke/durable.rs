@@ -1,0 +1,296 @@
+//! K9, K10: what is acknowledged is durable, once, and audited.
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
+
+use jeton::{
+    clock::Clock,
+    proto::v1::{self as pb, RevocationOutcome, TokenStatus, revocation_target::Kind},
+    state::{Entry, MarkKind, Reason},
+    store::{NewAudit, NewRevocation, Target},
+    token::{Revision, UnixSeconds, new_uuid_v7},
+};
+use tokio::{sync::Notify, task::JoinSet};
+
+use super::{HEAD, REVOCATIONS, is_active, now_s, place, refresh_token, text};
+use crate::world::{Refused, World, revoke_request};
+
+#[tokio::test]
+async fn k9_what_was_acknowledged_before_a_crash_is_revoked_after_it() {
+    let mut world = World::start().await;
+    let mut api = world.api("service").await;
+    let mut tokens = Vec::new();
+    for user in 0..200 {
+        tokens.push(api.token(&format!("user:{user}"), "api").await);
+    }
+    let (acknowledged, some) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Notify::new()));
+    let mut tasks = JoinSet::new();
+    for token in tokens.clone() {
+        let (mut api, acknowledged, some) = (api.clone(), Arc::clone(&acknowledged), Arc::clone(&some));
+        tasks.spawn(async move {
+            if api.revoke(text(&token)).await.is_ok() {
+                acknowledged.lock().unwrap().push(token.access_token);
+                some.notify_one();
+            }
+        });
+    }
+    some.notified().await;
+    world.crash_and_restart().await;
+    while tasks.join_next().await.is_some() {}
+    let acknowledged = std::mem::take(&mut *acknowledged.lock().unwrap());
+    assert!(!acknowledged.is_empty());
+    let mut api = world.api("service").await;
+    for token in &acknowledged {
+        assert_eq!(api.status(token, "api").await, TokenStatus::Revoked);
+    }
+    // The others may be either; what is revoked is audited, and the other way round.
+    let mut revoked = 0;
+    for token in &tokens {
+        revoked += i64::from(!is_active(&mut api, &token.access_token).await);
+    }
+    assert_eq!(world.number(REVOCATIONS).await, revoked);
+    assert_eq!(world.audited("action = 'Revoke'").await, revoked);
+}
+
+#[tokio::test]
+async fn k9_every_kind_of_revocation_survives_a_restart() {
+    let mut world = World::start().await;
+    let (mut api, mut admin) = (world.api("service").await, world.api("admin").await);
+    let mut other = world.api("other").await;
+    let by_text = api.token("user:1", "api").await;
+    let by_session = api.session("user:2", "api").await;
+    let by_subject = api.session("user:3", "api").await;
+    let by_client = other.session("user:4", "api").await;
+    let reused = api.session("user:5", "api").await;
+    let spared = api.session("user:6", "api").await;
+    admin.revoke(text(&by_text)).await.unwrap();
+    admin.revoke(Kind::SessionId(by_session.session_id.clone())).await.unwrap();
+    admin.revoke_wide(Kind::Subject("user:3".to_owned())).await.unwrap();
+    admin.revoke_wide(Kind::ClientId("other".to_owned())).await.unwrap();
+    let second = api.refresh(refresh_token(&reused)).await.unwrap();
+    api.refresh(refresh_token(&second)).await.unwrap();
+    assert_eq!(api.refresh(refresh_token(&reused)).await.refused().reason, "REFRESH_TOKEN_REUSED");
+    for _ in 0..2 {
+        world.crash_and_restart().await;
+        let (mut api, mut other) = (world.api("service").await, world.api("other").await);
+        for token in [&by_text, &by_session, &by_subject, &by_client, &reused, &second] {
+            assert_eq!(api.status(&token.access_token, "api").await, TokenStatus::Revoked);
+        }
+        for token in [&by_session, &by_subject, &second] {
+            assert_eq!(api.refresh(refresh_token(token)).await.refused().reason, "SESSION_REVOKED");
+        }
+        assert_eq!(other.refresh(refresh_token(&by_client)).await.refused().reason, "SESSION_REVOKED");
+        assert!(is_active(&mut api, &spared.access_token).await);
+    }
+}
+
+#[tokio::test]
+async fn k9_a_session_whose_entry_ended_unswept_stays_dead_after_a_restart() {
+    let mut world = World::start().await;
+    let token = world.api("service").await.session("user:7", "api").await;
+    world.api("admin").await.revoke(Kind::SessionId(token.session_id.clone())).await.unwrap();
+    // Every replica was away for a day: nobody swept, and the entry is past its end.
+    world.sql("update revocation set expire_time = now() - interval '1 hour'").await;
+    assert_eq!(world.number("select count(*) from session where revoke_time is null").await, 1);
+    world.crash_and_restart().await;
+    let refused = world.api("service").await.refresh(refresh_token(&token)).await.refused();
+    assert_eq!(refused.reason, "SESSION_REVOKED");
+}
+
+const FAILING_AUDIT: &str = "
+    create function refuse_audit() returns trigger language plpgsql as $$
+        begin raise exception 'no room for the audit'; end $$;
+    create trigger refuse_audit before insert on audit_event
+        for each row when (new.note = 'unlucky') execute function refuse_audit()";
+
+#[tokio::test]
+async fn k10_no_audit_row_no_revocation_and_the_neighbours_of_a_batch_survive() {
+    let world = World::start().await;
+    world.sql(FAILING_AUDIT).await;
+    let mut api = world.api("service").await;
+    let noted = |token: &pb::IssuedToken, note: &str| pb::RevokeRequest {
+        note: note.to_owned(),
+        ..revoke_request(text(token))
+    };
+    let unlucky = api.token("user:7", "api").await;
+    let refused = api.tokens.revoke(noted(&unlucky, "unlucky")).await.refused();
+    assert_eq!(refused.reason, "INTERNAL");
+    assert!(is_active(&mut api, &unlucky.access_token).await);
+    assert_eq!(world.number(REVOCATIONS).await, 0);
+    let mut tokens = Vec::new();
+    for _ in 0..64 {
+        tokens.push(api.token("user:7", "api").await);
+    }
+    let mut tasks = JoinSet::new();
+    for (place, token) in tokens.iter().enumerate() {
+        let (mut api, request) = (api.clone(), noted(token, if place == 20 { "unlucky" } else { "lucky" }));
+        tasks.spawn(async move { (place, api.tokens.revoke(request).await) });
+    }
+    for (place, answer) in tasks.join_all().await {
+        if place == 20 {
+            assert_eq!(answer.refused().reason, "INTERNAL");
+        } else {
+            assert_eq!(answer.unwrap().into_inner().outcome(), RevocationOutcome::Revoked);
+        }
+        assert_eq!(is_active(&mut api, &tokens[place].access_token).await, place == 20);
+    }
+    assert_eq!(world.number(REVOCATIONS).await, 63);
+    assert_eq!(world.audited("action = 'Revoke' and outcome = 'OK' and note = 'lucky'").await, 63);
+    // Reuse of a refresh token, too, is refused as such only when it is durable.
+    world
+        .sql(
+            "create trigger no_reuse before insert on audit_event for each row
+               when (new.action = 'RefreshReuseDetected') execute function refuse_audit()",
+        )
+        .await;
+    let session = api.session("user:8", "api").await;
+    let second = api.refresh(refresh_token(&session)).await.unwrap();
+    api.refresh(refresh_token(&second)).await.unwrap();
+    assert_eq!(api.refresh(refresh_token(&session)).await.refused().reason, "INTERNAL");
+    assert!(is_active(&mut api, &session.access_token).await);
+}
+
+fn item(target: Target) -> NewRevocation {
+    let now_ms = Clock::system().now_ms();
+    NewRevocation {
+        target,
+        reason: Reason::Leaked,
+        expire_time: UnixSeconds::new(now_s() + 86_400),
+        audit: NewAudit {
+            id: new_uuid_v7(now_ms),
+            actor: "test".to_owned(),
+            action: "Revoke",
+            ..NewAudit::default()
+        },
+    }
+}
+
+fn mark_of(subject: &str) -> Target {
+    Target::Wide {
+        kind: MarkKind::Subject,
+        target: subject.to_owned(),
+        audience: String::new(),
+        cutoff: UnixSeconds::new(0),
+    }
+}
+
+#[tokio::test]
+async fn k8_a_batch_that_is_sent_again_acts_once() {
+    let world = World::start().await;
+    let store = world.store();
+    let id = || new_uuid_v7(Clock::system().now_ms());
+    let batch = [
+        item(Target::Token(id())),
+        item(Target::Session(id())),
+        item(mark_of("user:7")),
+        item(Target::Nothing),
+    ];
+    let first = store.append(&batch).await.unwrap();
+    let position = world.number("select position from mark").await;
+    let again = store.append(&batch).await.unwrap();
+    assert!(again.revision > first.revision, "the head that it answers is good for a barrier");
+    assert_eq!(world.number("select position from mark").await, position, "the mark does not move");
+    assert_eq!(world.number("select revision from mark").await, position);
+    assert_eq!(world.number(REVOCATIONS).await, 2);
+    assert_eq!(world.audited("actor = 'test' and action = 'Revoke'").await, 4);
+    // In part new: the new one acts, the old one does not.
+    let mixed = [batch[2].clone(), item(Target::Token(id()))];
+    store.append(&mixed).await.unwrap();
+    assert_eq!(world.number("select position from mark").await, position);
+    assert_eq!(world.number(REVOCATIONS).await, 3);
+    // The same token and the same mark twice in one batch.
+    let token = Target::Token(id());
+    store.append(&[item(token.clone()), item(token), item(mark_of("a")), item(mark_of("a"))]).await.unwrap();
+    assert_eq!(world.number(REVOCATIONS).await, 4);
+    assert_eq!(world.number("select count(*) from mark").await, 2);
+}
+
+#[tokio::test]
+async fn k1_a_mark_that_moves_on_while_the_log_is_read_is_not_missed() {
+    let world = World::start().await;
+    let store = world.store();
+    let first = store.append(&[item(mark_of("user:7"))]).await.unwrap().revision;
+    // Moved after a reader has read the head, before it reads the entries.
+    store.append(&[item(mark_of("user:7"))]).await.unwrap();
+    let before = Revision::from_i64(first.as_i64() - 1).unwrap();
+    let read = store.log_connection().entries(before, first).await.unwrap();
+    let marks: Vec<_> = read
+        .entries
+        .iter()
+        .filter_map(|entry| if let Entry::Mark(mark) = entry { Some(mark) } else { None })
+        .collect();
+    assert_eq!(marks.len(), 1);
+    assert!(marks[0].position >= first);
+}
+
+#[tokio::test]
+async fn k1_a_revocation_of_a_subject_holds_while_others_move_its_mark() {
+    let world = World::start().await;
+    let (mut api, admin) = (world.api("service").await, world.api("admin").await);
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut tasks = JoinSet::new();
+    for _ in 0..6 {
+        let (mut admin, stop) = (admin.clone(), Arc::clone(&stop));
+        tasks.spawn(async move {
+            while !stop.load(Ordering::Relaxed) {
+                admin.revoke_wide(Kind::Subject("user:7".to_owned())).await.unwrap();
+            }
+        });
+    }
+    let mut admin = admin;
+    for round in 0..60 {
+        let token = api.token("user:7", "api").await;
+        let answer = admin.revoke_wide(Kind::Subject("user:7".to_owned())).await.unwrap();
+        assert!(answer.propagation.unwrap().complete);
+        assert_eq!(api.status(&token.access_token, "api").await, TokenStatus::Revoked, "round {round}");
+    }
+    stop.store(true, Ordering::Relaxed);
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn k1_the_answer_names_the_place_where_it_can_be_seen() {
+    let world = World::start().await;
+    let mut api = world.api("service").await;
+    for reach in [pb::Reach::Unspecified, pb::Reach::Local, pb::Reach::Replicas, pb::Reach::Watchers] {
+        let token = api.token("user:7", "api").await;
+        let head = world.number(HEAD).await;
+        let request = pb::RevokeRequest { wait_for: reach.into(), ..revoke_request(text(&token)) };
+        let answer = api.tokens.revoke(request).await.unwrap().into_inner();
+        assert_eq!(place(&answer.revision), (1, head + 1));
+        assert!(answer.propagation.unwrap().complete);
+        let seen = pb::ValidateRequest {
+            min_revision: answer.revision,
+            ..crate::world::validate_request(&token.access_token, &["api"])
+        };
+        let verdict = api.tokens.validate(seen).await.unwrap().into_inner().verdict.unwrap();
+        assert_eq!(verdict.status(), TokenStatus::Revoked);
+    }
+}
+
+#[tokio::test]
+async fn k1_whoever_will_not_wait_is_answered_and_a_call_given_up_may_be_repeated() {
+    let world = World::start().await;
+    let mut api = world.api("service").await;
+    for wait_us in [1, 200, 500, 1_000, 2_000, 4_000] {
+        let token = api.token("user:7", "api").await;
+        let given_up =
+            tokio::time::timeout(std::time::Duration::from_micros(wait_us), api.revoke(text(&token))).await;
+        let unanswered = given_up.is_err();
+        let again = api.revoke(text(&token)).await.unwrap();
+        assert!(again.propagation.unwrap().complete);
+        let outcome = RevocationOutcome::try_from(again.outcome).unwrap();
+        assert!(unanswered || outcome == RevocationOutcome::AlreadyRevoked);
+        assert_eq!(api.status(&token.access_token, "api").await, TokenStatus::Revoked);
+    }
+    let token = api.token("user:7", "api").await;
+    let request =
+        pb::RevokeRequest { wait_timeout: Some(crate::world::seconds(0)), ..revoke_request(text(&token)) };
+    let answer = api.tokens.revoke(request).await.unwrap().into_inner();
+    assert_eq!(answer.outcome(), RevocationOutcome::Revoked, "durable, whoever has it");
+    assert_eq!(world.number(&format!("select count(*) from revocation where id = '{}'", token.jti)).await, 1);
+}

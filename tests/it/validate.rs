@@ -1,1 +1,0 @@
-//! Validate: `behaviour.md` V1 to V11.

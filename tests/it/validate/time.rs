@@ -1,0 +1,119 @@
+//! Time: the exact second at which a token begins and ends.
+
+use jeton::proto::v1::{
+    self as pb,
+    TokenStatus::{Active, Expired, NotYetValid},
+};
+use serde_json::json;
+
+use super::support::{batch, now_s};
+use crate::world::{Forge, World, policy, seconds, until, validate_request};
+
+/// A token that is judged again and again, and from which second on which status is right.
+struct Watched {
+    name: &'static str,
+    token: String,
+    before: pb::TokenStatus,
+    turn_s: i64,
+    after: pb::TokenStatus,
+    seen: [u32; 2],
+}
+
+fn token(forge: &Forge, audiences: &[&str], iat: i64, nbf: Option<i64>, exp: i64) -> String {
+    let mut claims = forge.claims();
+    claims["aud"] = json!(audiences);
+    claims["iat"] = json!(iat);
+    claims["exp"] = json!(exp);
+    claims["jti"] = json!(jeton::token::new_uuid_v7(iat * 1_000).to_string());
+    if let Some(nbf) = nbf {
+        claims["nbf"] = json!(nbf);
+    }
+    forge.sign(&claims)
+}
+
+#[tokio::test]
+async fn v2_a_token_is_expired_at_the_exact_second() {
+    let world = World::start().await;
+    let (mut api, mut admin) = (world.api("service").await, world.api("admin").await);
+    let forge = world.forge().await;
+    for (audience, leeway) in [("lenient", 5), ("lenient60", 60)] {
+        admin.set_policy(pb::Policy { leeway: Some(seconds(leeway)), ..policy(audience) }).await.unwrap();
+    }
+    let issued = api
+        .issue(pb::IssueRequest {
+            expiration: Some(pb::issue_request::Expiration::Ttl(seconds(2))),
+            ..crate::world::issue_request("user:7", &["api"])
+        })
+        .await
+        .unwrap();
+    let now = now_s();
+    let turn = now + 2;
+    let watch =
+        |name, token, before, turn_s, after| Watched { name, token, before, turn_s, after, seen: [0, 0] };
+    let ends = |name, audiences: &[&str], exp, turn_s| {
+        watch(name, token(&forge, audiences, now - 300, None, exp), Active, turn_s, Expired)
+    };
+    let begins = |name, audiences: &[&str], iat, nbf, turn_s| {
+        watch(name, token(&forge, audiences, iat, nbf, now + 300), NotYetValid, turn_s, Active)
+    };
+    let mut all = [
+        watch("issued", issued.access_token, Active, issued.expire_time.unwrap().seconds, Expired),
+        ends("no leeway", &["api"], turn, turn),
+        ends("a leeway of 5 s", &["lenient"], turn - 5, turn),
+        ends("a leeway of 60 s", &["lenient60"], turn - 60, turn),
+        ends("the smallest leeway of its audiences", &["lenient60", "lenient"], turn - 5, turn),
+        ends("no leeway by one of its audiences", &["lenient60", "api"], turn, turn),
+        begins("iat ahead", &["api"], turn, None, turn),
+        begins("nbf ahead", &["api"], now - 5, Some(turn), turn),
+        begins("iat ahead, nbf past", &["api"], turn, Some(now - 5), turn),
+        begins("nbf ahead, a leeway of 5 s", &["lenient"], now - 5, Some(turn + 5), turn),
+        begins("iat ahead, a leeway of 60 s", &["lenient60"], turn + 60, None, turn),
+    ];
+    until("every token has turned", async || {
+        let accept = ["api", "lenient", "lenient60"];
+        let requests = all.iter().map(|watched| validate_request(&watched.token, &accept)).collect();
+        for (watched, verdict) in all.iter_mut().zip(batch(&mut api, requests).await) {
+            // The verdict says by which clock it was made: there is no second between the two.
+            let turned = verdict.server_time.unwrap().seconds >= watched.turn_s;
+            let status = if turned { watched.after } else { watched.before };
+            assert_eq!(verdict.status(), status, "{}, at {:?}", watched.name, verdict.server_time);
+            watched.seen[usize::from(turned)] += 1;
+        }
+        all.iter().all(|watched| watched.seen[1] > 0)
+    })
+    .await;
+    for watched in &all {
+        assert!(watched.seen[0] > 0, "{} was seen on this side only", watched.name);
+    }
+}
+
+#[tokio::test]
+async fn v2_the_leeway_is_that_of_the_policy_in_force_at_the_verdict() {
+    let world = World::start().await;
+    let (mut api, mut admin) = (world.api("service").await, world.api("admin").await);
+    let forge = world.forge().await;
+    let now = now_s();
+    let expired = token(&forge, &["api"], now - 300, None, now - 10);
+    assert_eq!(api.status(&expired, "api").await, Expired);
+    admin.set_policy(pb::Policy { leeway: Some(seconds(60)), ..policy("api") }).await.unwrap();
+    assert_eq!(api.status(&expired, "api").await, Active, "in force when UpdatePolicy has returned");
+    // For one client alone: the token's, not the caller's.
+    let narrow = pb::Policy { client_id: "service".to_owned(), leeway: Some(seconds(0)), ..policy("api") };
+    admin.set_policy(narrow).await.unwrap();
+    assert_eq!(api.status(&expired, "api").await, Expired);
+    assert_eq!(world.api("other").await.status(&expired, "api").await, Expired);
+}
+
+#[tokio::test]
+async fn v2_the_clock_of_verdicts_never_goes_back() {
+    let world = World::start().await;
+    let mut api = world.api("service").await;
+    let token = api.token("user:7", "api").await.access_token;
+    let mut latest = (0, 0);
+    for _ in 0..300 {
+        let time = api.validate(&token, &["api"]).await.unwrap().server_time.unwrap();
+        assert!((time.seconds, time.nanos) >= latest, "{time:?} after {latest:?}");
+        latest = (time.seconds, time.nanos);
+    }
+    assert!((latest.0 - now_s()).abs() <= 2, "and it is the time of day");
+}

@@ -1,0 +1,231 @@
+//! What no stub would send. It is the caller's own fault: INVALID_ARGUMENT in the words of the
+//! catalogue, and the connection lives on.
+
+use jeton::proto::v1::{self as pb, TokenStatus};
+use prost::Message;
+use tonic::Code;
+
+use crate::world::{Raw, Refused, World, api_key, frame, framed, issue_request, validate_request};
+
+const VALIDATE: &str = "/jeton.v1.TokenService/Validate";
+const BATCH: &str = "/jeton.v1.TokenService/BatchValidate";
+const ISSUE: &str = "/jeton.v1.TokenService/Issue";
+const REVOKE: &str = "/jeton.v1.TokenService/Revoke";
+const REFRESH: &str = "/jeton.v1.TokenService/Refresh";
+
+/// A good call on the same connection, as proof that it lives.
+async fn assert_lives(raw: &Raw, token: &str) {
+    let answer = raw.send(VALIDATE, &validate_request(token, &["api"])).await;
+    answer.result().unwrap();
+    let verdict = pb::ValidateResponse::decode(&answer.body[5..]).unwrap().verdict.unwrap();
+    assert_eq!(verdict.status(), TokenStatus::Active);
+    assert_eq!(raw.opened(), 1, "the connection lives on");
+}
+
+/// Lists in lists, as a `Struct` of claims.
+fn bomb(levels: usize, lists: bool) -> Vec<u8> {
+    let mut value = Vec::new();
+    let field = |tag: u8, inner: &[u8]| {
+        let mut out = vec![tag];
+        prost::encoding::encode_varint(inner.len() as u64, &mut out);
+        out.extend_from_slice(inner);
+        out
+    };
+    for _ in 0..levels {
+        // Value.list_value = 6 of ListValue.values = 1, or Value.struct_value = 5 of Struct.fields = 1.
+        value = if lists {
+            field(0x32, &field(0x0a, &value))
+        } else {
+            field(0x2a, &field(0x0a, &[field(0x0a, b"a"), field(0x12, &value)].concat()))
+        };
+    }
+    let entry = [field(0x0a, b"a"), field(0x12, &value)].concat();
+    let mut request = issue_request("user:7", &["api"]).encode_to_vec();
+    // IssueRequest.claims = 4 of Struct.fields = 1.
+    request.extend(field(0x22, &field(0x0a, &entry)));
+    request
+}
+
+#[tokio::test]
+async fn v1_a_message_that_cannot_be_read_is_an_invalid_argument_and_the_connection_lives_on() {
+    let world = World::start().await;
+    let token = world.api("service").await.token("user:7", "api").await.access_token;
+    let raw = Raw::open(&world.server.ready.public, &api_key("service")).await;
+    let good = validate_request(&token, &["api"]).encode_to_vec();
+    let bodies: Vec<(&str, Vec<u8>)> = vec![
+        ("a varint cut short", vec![0x0a, 0x80]),
+        ("a varint without end", [vec![0x0a], vec![0xff; 20]].concat()),
+        ("a length beyond the message", vec![0x0a, 0x7f, b'x']),
+        ("a length of 2^63", [vec![0x0a], vec![0xff; 8], vec![0x7f]].concat()),
+        ("the wrong wire type: varint", vec![0x08, 0x01]),
+        ("the wrong wire type: fixed 64", [vec![0x09], vec![0; 8]].concat()),
+        ("the wrong wire type: fixed 32", [vec![0x0d], vec![0; 4]].concat()),
+        ("a group that is not closed", vec![0x0b]),
+        ("a group that was not opened", vec![0x0c]),
+        ("wire type 6", vec![0x0e, 0x01]),
+        ("wire type 7", vec![0x0f, 0x01]),
+        ("field number 0", vec![0x02, 0x01, b'x']),
+        ("a string that is not UTF-8", vec![0x0a, 0x02, 0xc3, 0x28]),
+        ("a surrogate in a string", vec![0x0a, 0x03, 0xed, 0xa0, 0x80]),
+        ("good, then a byte too many", [good.clone(), vec![0xff]].concat()),
+        ("good, then cut", good[..good.len() - 1].to_vec()),
+        ("unknown groups, nested deep", vec![0xa3; 5_000]),
+        ("zeros", vec![0; 100]),
+        ("ones", vec![0xff; 100]),
+    ];
+    for (name, body) in &bodies {
+        for path in [VALIDATE, BATCH, ISSUE, REVOKE, REFRESH] {
+            let answer = raw.call(path, frame(body)).await;
+            let refused = answer.result().refused();
+            assert_eq!(refused.code, Code::InvalidArgument, "{name} to {path}: {answer:?}");
+            assert_eq!(refused.reason, "FIELD_INVALID", "{name} to {path}");
+        }
+        assert_lives(&raw, &token).await;
+    }
+    for levels in [90, 101, 1_000, 20_000] {
+        for lists in [false, true] {
+            let answer = raw.call(ISSUE, frame(&bomb(levels, lists))).await;
+            let refused = answer.result().refused();
+            assert_eq!(refused.code, Code::InvalidArgument, "{levels} levels: {answer:?}");
+            assert_lives(&raw, &token).await;
+        }
+    }
+    // Fields that nobody knows are no fault: newer clients send them.
+    let newer = [good, vec![0xfa, 0x07, 0x03, b'n', b'e', b'w']].concat();
+    raw.call(VALIDATE, frame(&newer)).await.result().unwrap();
+}
+
+#[tokio::test]
+async fn v1_a_frame_that_cannot_be_read_is_refused_and_the_connection_lives_on() {
+    let world = World::start().await;
+    let token = world.api("service").await.token("user:7", "api").await.access_token;
+    let raw = Raw::open(&world.server.ready.public, &api_key("service")).await;
+    let good = validate_request(&token, &["api"]).encode_to_vec();
+    let len = u32::try_from(good.len()).unwrap();
+    let frames: Vec<(&str, Vec<u8>)> = vec![
+        ("an empty body", Vec::new()),
+        ("half a frame's head", vec![0, 0]),
+        ("a head without a message", framed(0, len, &[])),
+        ("a message cut short", framed(0, len, &good[..good.len() - 1])),
+        ("said to be compressed, without an encoding", framed(1, len, &good)),
+        ("an unknown flag", framed(2, len, &good)),
+        ("the flag 255", framed(255, len, &good)),
+        ("a length of 4 GiB", framed(0, u32::MAX, &good)),
+        ("a length above the limit", framed(0, 12 * 1024 * 1024 + 1, &good)),
+    ];
+    for (name, body) in &frames {
+        for path in [VALIDATE, ISSUE, REVOKE] {
+            let answer = raw.call(path, body.clone()).await;
+            let refused = answer.result().refused();
+            assert_eq!(refused.code, Code::InvalidArgument, "{name} to {path}: {answer:?}");
+        }
+        assert_lives(&raw, &token).await;
+    }
+    let empty = raw.call(VALIDATE, frame(&[])).await.result().refused();
+    assert_eq!((empty.reason.as_str(), empty.get("field")), ("FIELD_REQUIRED", "token"));
+    // Compressed as nobody here can read it.
+    let answer = raw.call_with(VALIDATE, framed(1, len, &good), &[("grpc-encoding", "gzip")]).await;
+    assert_eq!(answer.status().code(), Code::Unimplemented);
+    assert_lives(&raw, &token).await;
+}
+
+#[tokio::test]
+async fn v1_a_message_above_the_limit_is_refused_and_the_connection_lives_on() {
+    let world = World::start().await;
+    let token = world.api("service").await.token("user:7", "api").await.access_token;
+    let raw = Raw::open(&world.server.ready.public, &api_key("service")).await;
+    for mib in [13, 20, 13] {
+        let answer = raw.call(VALIDATE, frame(&vec![b'a'; mib << 20])).await;
+        let refused = answer.result().refused();
+        assert!(matches!(refused.code, Code::InvalidArgument | Code::ResourceExhausted), "{answer:?}");
+        assert_lives(&raw, &token).await;
+    }
+    // Large, but allowed: a bad token, not a fault.
+    let large = validate_request(&"a".repeat(11 << 20), &["api"]);
+    let answer = raw.send(VALIDATE, &large).await;
+    answer.result().unwrap();
+    let verdict = pb::ValidateResponse::decode(&answer.body[5..]).unwrap().verdict.unwrap();
+    assert_eq!(verdict.status(), TokenStatus::Malformed);
+    assert_lives(&raw, &token).await;
+}
+
+#[tokio::test]
+async fn v1_what_is_not_served_is_unimplemented() {
+    let world = World::start().await;
+    let token = world.api("service").await.token("user:7", "api").await.access_token;
+    let public = Raw::open(&world.server.ready.public, &api_key("admin")).await;
+    let admin = Raw::open(&world.server.ready.admin, &api_key("admin")).await;
+    for path in [
+        "/jeton.v1.TokenService/Frobnicate",
+        "/jeton.v1.TokenService/validate",
+        "/jeton.v1.TokenService/Validate/",
+        "/jeton.v1.TokenService",
+        "/jeton.v2.TokenService/Validate",
+        "/jeton.v1.RevocationService/WatchRevocations",
+        "/",
+        "/healthz",
+    ] {
+        for raw in [&public, &admin] {
+            let answer = raw.call(path, frame(&[])).await;
+            assert_eq!(answer.status().code(), Code::Unimplemented, "{path}: {answer:?}");
+        }
+    }
+    // What people administer with is not on the listener of every service.
+    for method in ["GetPolicy", "UpdatePolicy", "ListSessions", "ListAuditEvents", "ListPolicies"] {
+        let answer = public.call(&format!("/jeton.v1.AdminService/{method}"), frame(&[])).await;
+        assert_eq!(answer.status().code(), Code::Unimplemented, "{method}: {answer:?}");
+    }
+    // Named in the API, not served yet: said so by every one of them.
+    let served = jeton::rpc::METHODS;
+    let methods = admin_methods();
+    assert!(methods.len() > 10, "{methods:?}");
+    for method in methods {
+        let path = format!("jeton.v1.AdminService/{method}");
+        let answer = admin.call(&format!("/{path}"), frame(&[])).await;
+        let unimplemented = answer.status().code() == Code::Unimplemented;
+        assert_eq!(unimplemented, !served.contains(&path.as_str()), "{path}: {answer:?}");
+    }
+    assert_lives(&public, &token).await;
+}
+
+/// The methods of `AdminService`, by the descriptors.
+fn admin_methods() -> Vec<String> {
+    let set = prost_types::FileDescriptorSet::decode(jeton::proto::FILE_DESCRIPTOR_SET).unwrap();
+    let services = set.file.iter().flat_map(|file| &file.service);
+    let admin = services.filter(|service| service.name() == "AdminService");
+    admin.flat_map(|service| service.method.iter().map(|method| method.name().to_owned())).collect()
+}
+
+#[tokio::test]
+async fn v1_a_request_that_is_no_grpc_harms_nobody() {
+    let world = World::start().await;
+    let token = world.api("service").await.token("user:7", "api").await.access_token;
+    let raw = Raw::open(&world.server.ready.public, &api_key("service")).await;
+    let good = frame(&validate_request(&token, &["api"]).encode_to_vec());
+    for headers in [
+        [("content-type", "application/json")],
+        [("content-type", "")],
+        [("content-type", "application/grpc-web")],
+        [("te", "")],
+        [("grpc-timeout", "x")],
+        [("grpc-timeout", "99999999999S")],
+        [("grpc-timeout", "-1S")],
+        [("grpc-encoding", "\u{1F600}x")],
+        [("traceparent", "00-\u{e9}-x")],
+    ] {
+        let headers = headers.map(|(name, value)| (name, if value.is_ascii() { value } else { "?" }));
+        let answer = raw.call_with(VALIDATE, good.clone(), &headers).await;
+        let code = answer.headers.get("grpc-status").map(|value| value.to_str().unwrap().to_owned());
+        assert!(!matches!(code.as_deref(), Some("13" | "2")), "{headers:?}: {answer:?}");
+        assert_lives(&raw, &token).await;
+    }
+    for key in ["", "x", "jtk_", "jtk_x_y", &"a".repeat(8_000)] {
+        let raw = Raw::open(&world.server.ready.public, key).await;
+        // Refused before the body is looked at, whatever it is.
+        for body in [good.clone(), vec![0xff; 100], Vec::new()] {
+            let refused = raw.call(VALIDATE, body).await.result().refused();
+            assert_eq!(refused.code, Code::Unauthenticated);
+        }
+        assert_eq!(raw.opened(), 1);
+    }
+}

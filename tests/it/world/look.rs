@@ -1,0 +1,31 @@
+//! What a test looks up behind the server's back: its database, and what it counts.
+
+use sqlx::AssertSqlSafe;
+
+use super::World;
+
+impl World {
+    /// Runs statements.
+    pub async fn sql(&self, sql: &str) {
+        self.database.execute(sql).await;
+    }
+
+    /// The one number that a query answers.
+    pub async fn number(&self, sql: &str) -> i64 {
+        let mut connection = self.database.connect().await;
+        // Text of the test's own.
+        sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_one(&mut connection).await.unwrap()
+    }
+
+    /// How many rows of the audit hold this condition.
+    pub async fn audited(&self, condition: &str) -> i64 {
+        self.number(&format!("select count(*) from audit_event where {condition}")).await
+    }
+
+    /// The value of a series, such as `jeton_refreshes_total{outcome="REUSED"}`.
+    pub async fn metric(&self, series: &str) -> f64 {
+        let (_, text) = self.server.ops("/metrics").await;
+        let value = |line: &str| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok();
+        text.lines().find_map(value).unwrap_or_else(|| panic!("no {series} in {text}"))
+    }
+}

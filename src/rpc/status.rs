@@ -21,6 +21,9 @@ const QUOTED_CHARS_MAX: usize = 64;
 /// fit into the headers that a peer takes, 16 KiB by default.
 const METADATA_CHARS_MAX: usize = 512;
 
+/// In place of what may be a credential.
+const HIDDEN: &str = "(hidden: it looks like a credential)";
+
 /// After a read of the log; the next one is due by then.
 const RETRY_FRESH: Duration = Duration::from_millis(200);
 /// Postgres restarts in seconds.
@@ -45,7 +48,8 @@ impl Refusal {
 
     #[expect(clippy::needless_pass_by_value, reason = "numbers and texts read alike at the call")]
     fn with(mut self, key: &'static str, value: impl ToString) -> Self {
-        self.metadata.push((key, value.to_string().chars().take(METADATA_CHARS_MAX).collect()));
+        let value: String = value.to_string().chars().take(METADATA_CHARS_MAX).collect();
+        self.metadata.push((key, if is_secret(&value) { HIDDEN.to_owned() } else { value }));
         self
     }
 
@@ -328,8 +332,16 @@ pub(super) fn of_transport(code: Code, has_details: bool) -> Option<Status> {
     (code == Code::OutOfRange).then(|| too_long().into())
 }
 
+/// Whether a caller has put a credential where a name belongs: whoever logs the refusal must not log that (E1).
+fn is_secret(text: &str) -> bool {
+    ["eyJ", "jtr_", "jtk_"].iter().any(|beginning| text.contains(beginning))
+}
+
 /// A caller's text in a message: short, and one line whatever is in it.
 fn quoted(text: &str) -> String {
+    if is_secret(text) {
+        return HIDDEN.to_owned();
+    }
     let short: String = text.chars().take(QUOTED_CHARS_MAX).collect();
     format!("{short:?}")
 }

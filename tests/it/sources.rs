@@ -257,7 +257,8 @@ fn migrations_are_numbered_without_gaps() {
     names.sort();
     assert!(!names.is_empty());
     for (index, name) in names.iter().enumerate() {
-        assert!(name.starts_with(&format!("{:04}_", index + 1)) && name.ends_with(".sql"), "{name}");
+        assert_eq!(name.split('_').next(), Some(format!("{:04}", index + 1).as_str()), "{name}");
+        assert_eq!(name.rsplit('.').next(), Some("sql"), "{name}");
     }
 }
 

@@ -1,3 +1,5 @@
+//! The cache of verified tokens: it holds verified ones alone, and keeps the good.
+
 use super::*;
 use crate::state::Status;
 

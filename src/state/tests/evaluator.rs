@@ -1,3 +1,5 @@
+//! The evaluator: every verdict, in its order.
+
 use std::cell::Cell;
 
 use super::*;

@@ -3,7 +3,13 @@
 use jeton::proto::v1 as pb;
 use tokio_stream::{StreamExt, iter};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
-use tonic_reflection::pb::{v1, v1alpha};
+use tonic_reflection::pb::{
+    v1::{
+        self, server_reflection_request::MessageRequest as Ask,
+        server_reflection_response::MessageResponse as Answer,
+    },
+    v1alpha,
+};
 
 use crate::world::{World, channel};
 
@@ -96,8 +102,6 @@ async fn reflection_of_both_versions_names_the_services_on_the_admin_listener() 
     let endpoint = &world.server.ready.admin;
 
     let mut client = v1::server_reflection_client::ServerReflectionClient::new(channel(endpoint));
-    use v1::server_reflection_request::MessageRequest as Ask;
-    use v1::server_reflection_response::MessageResponse as Answer;
     let ask = |ask| v1::ServerReflectionRequest { host: String::new(), message_request: Some(ask) };
     let asked = [
         ask(Ask::ListServices(String::new())),
@@ -148,7 +152,7 @@ async fn reflection_is_not_served_to_every_service() {
     let mut client = v1::server_reflection_client::ServerReflectionClient::new(channel(endpoint));
     let asked = v1::ServerReflectionRequest {
         host: String::new(),
-        message_request: Some(v1::server_reflection_request::MessageRequest::ListServices(String::new())),
+        message_request: Some(Ask::ListServices(String::new())),
     };
     let refused = client.server_reflection_info(iter([asked])).await.err().map(|status| status.code());
     assert_eq!(refused, Some(tonic::Code::Unimplemented));

@@ -37,8 +37,8 @@ impl Secrets {
         // The private scalar stands in the middle of the document, whatever its encoding.
         self.add(what, &URL_SAFE_NO_PAD.encode(&pkcs8[..])[60..90]);
         self.add(what, &STANDARD.encode(&pkcs8[..])[60..90]);
-        let hex: String = pkcs8[36..60].iter().map(|byte| format!("{byte:02x}")).collect();
-        self.add(what, &hex);
+        let middle = u128::from_be_bytes(pkcs8[40..56].try_into().unwrap());
+        self.add(what, &format!("{middle:032x}"));
     }
 
     /// Holds a text to E2.
@@ -100,9 +100,18 @@ async fn be_busy(world: &World, secrets: &mut Secrets) -> Vec<Status> {
     let mut narrow = world.api("narrow").await;
     for change in changes {
         refusals.extend(api.issue(strange(change, HOSTILE)).await.err());
-        refusals.extend(narrow.issue(strange(change, HOSTILE)).await.err());
+        for text in [HOSTILE, &first, &good[..200]] {
+            refusals.extend(narrow.issue(strange(change, text)).await.err());
+        }
     }
-    for key in ["jtk_short", &ApiKey::generate().expose().to_owned(), &format!("{}x", api_key("service"))] {
+    for text in [&first, &api_key("service")] {
+        refusals.push(narrow.validate(&good, &[text]).await.unwrap_err());
+        let request = pb::DeletePolicyRequest { audience: text.clone(), ..Default::default() };
+        refusals.push(admin.admin.delete_policy(request).await.unwrap_err());
+        refusals.push(api.set_policy(crate::world::policy(text)).await.unwrap_err());
+    }
+    let unknown = ApiKey::generate();
+    for key in ["jtk_short", unknown.expose(), &format!("{}x", api_key("service"))] {
         if key.len() > 12 {
             secrets.add("a bad API key", key);
         }

@@ -128,7 +128,7 @@ async fn e7_every_documented_metric_is_there_at_the_first_scrape() {
     let counters = first.iter().filter(|(id, _)| id.contains("_total"));
     assert!(counters.clone().count() > 0);
     for (id, value) in counters {
-        assert_eq!(*value, 0.0, "{id} at the first scrape");
+        assert!(*value <= 0.0, "{id} at the first scrape");
     }
 }
 
@@ -209,7 +209,8 @@ async fn a_histogram_is_whole_after_calls() {
         .collect();
     assert_eq!(buckets.len(), 13, "twelve and +Inf");
     let infinite = &scraped[&format!("rpc_server_call_duration_seconds_bucket{{{labels},le=\"+Inf\"}}")];
-    assert_eq!(*infinite, scraped[&format!("rpc_server_call_duration_seconds_count{{{labels}}}")]);
+    let count = scraped[&format!("rpc_server_call_duration_seconds_count{{{labels}}}")];
+    assert!((infinite - count).abs() < 0.5 && count > 0.5, "{infinite} {count}");
     assert!(buckets.iter().all(|(_, value)| *value <= infinite));
     assert!(scraped[&format!("rpc_server_call_duration_seconds_sum{{{labels}}}")] > 0.0);
 }

@@ -158,7 +158,7 @@ async fn answers_until_stale(api: &mut Api, held: &Held, gone: Instant) {
         assert!(gone.elapsed().as_secs() < 10, "it answers for ever");
     };
     let answered_ms = last_good.duration_since(gone).as_millis();
-    assert!((1_500..=2_750).contains(&answered_ms), "answered for {answered_ms} ms");
+    assert!((1_000..=2_700).contains(&answered_ms), "answered for {answered_ms} ms");
     assert_eq!(unavailable::<()>(Err(refusal)), "REVOCATION_STATE_STALE");
 }
 
@@ -217,16 +217,16 @@ async fn e3_a_database_that_is_away_makes_validate_unavailable_after_2_7_s_and_i
     assert_eq!(health(&server).await, SERVING);
 
     // It hangs: nothing breaks, nothing answers.
-    let gone = Instant::now();
     away.freeze();
+    let gone = Instant::now();
     answers_until_stale(&mut api, &held, gone).await;
     everything_is_refused(&server, &mut api, &mut admin, &held).await;
     away.thaw();
     back_by_itself(&server, &mut api, &held).await;
 
     // It crashes: connections break, and the socket is gone.
-    let gone = Instant::now();
     away.crash().await;
+    let gone = Instant::now();
     answers_until_stale(&mut api, &held, gone).await;
     everything_is_refused(&server, &mut api, &mut admin, &held).await;
     away.restart();

@@ -16,7 +16,7 @@ async fn everything(database: &Database) -> String {
         );
         let digest: String =
             sqlx::query_scalar(AssertSqlSafe(digest)).fetch_one(&mut connection).await.unwrap();
-        all.push_str(&format!("{name} {digest}\n"));
+        all = format!("{all}{name} {digest}\n");
     }
     connection.close().await.unwrap();
     all
@@ -39,10 +39,8 @@ fn sentence(code: Option<i32>, said: &str) -> String {
 async fn refused(database: &Database, options: &ServerOptions) -> String {
     let before = everything(database).await;
     let directory = tempfile::tempdir().unwrap();
-    let (status, said) = match Server::try_start(&database.url, directory.path(), options).await {
-        Ok(_) => panic!("it serves"),
-        Err(ended) => ended,
-    };
+    let started = Server::try_start(&database.url, directory.path(), options).await;
+    let (status, said) = started.err().expect("it serves");
     assert!(!directory.path().join("ready.json").exists(), "no ready file");
     assert_eq!(everything(database).await, before, "nothing is written");
     sentence(status.code(), &said)

@@ -124,7 +124,7 @@ fn ready(json: &Value) -> Ready {
     serde_json::from_value(json.clone()).unwrap()
 }
 
-async fn api(json: &Value, client_id: &str) -> Api {
+fn api(json: &Value, client_id: &str) -> Api {
     Api::connect(&ready(json), json["clients"][client_id].as_str().unwrap())
 }
 
@@ -159,13 +159,13 @@ async fn dev_keeps_what_it_knows_between_runs_and_ctrl_c_leaves_no_process_behin
     let first = dev.start(ANY, &[]).await;
     check_dev_json(&dev, &first);
     let ready = ready(&first);
-    let mut service = api(&first, "dev-service").await;
+    let mut service = api(&first, "dev-service");
     let good = service.token("alice", "orders").await.access_token;
     let revoked = service.token("alice", "orders").await.access_token;
     service.revoke(Kind::Token(revoked.clone())).await.unwrap();
     let bare = service.revoke(Kind::Jti("x".to_owned())).await.unwrap_err();
     assert_ne!(bare.code(), tonic::Code::Internal, "{bare:?}");
-    let mut admin = api(&first, "dev-admin").await;
+    let mut admin = api(&first, "dev-admin");
     admin.set_policy(crate::world::policy("orders")).await.unwrap();
     service.set_policy(crate::world::policy("orders")).await.unwrap_err();
 
@@ -188,7 +188,7 @@ async fn dev_keeps_what_it_knows_between_runs_and_ctrl_c_leaves_no_process_behin
 
     let again = dev.start(ports(&ready), &[]).await;
     assert_eq!(again["clients"], first["clients"]);
-    let mut service = api(&again, "dev-service").await;
+    let mut service = api(&again, "dev-service");
     assert_eq!(service.status(&good, "orders").await, pb::TokenStatus::Active);
     assert_eq!(service.status(&revoked, "orders").await, pb::TokenStatus::Revoked);
     kill_process(dev.pid(), Signal::TERM).unwrap();
@@ -200,7 +200,7 @@ async fn k9_after_kill_9_the_next_run_cleans_up_and_what_was_revoked_stays_so() 
     let mut dev = Dev::new();
     let first = dev.start(ANY, &[]).await;
     let ready = ready(&first);
-    let mut service = api(&first, "dev-service").await;
+    let mut service = api(&first, "dev-service");
     let good = service.token("alice", "orders").await.access_token;
     let revoked = service.token("alice", "orders").await.access_token;
     service.revoke(Kind::Token(revoked.clone())).await.unwrap();
@@ -210,7 +210,7 @@ async fn k9_after_kill_9_the_next_run_cleans_up_and_what_was_revoked_stays_so() 
 
     let again = dev.start(ports(&ready), &[]).await;
     assert_ne!(again["pid"], first["pid"]);
-    let mut service = api(&again, "dev-service").await;
+    let mut service = api(&again, "dev-service");
     assert_eq!(service.status(&good, "orders").await, pb::TokenStatus::Active);
     assert_eq!(service.status(&revoked, "orders").await, pb::TokenStatus::Revoked);
     kill_process(dev.pid(), Signal::INT).unwrap();
@@ -219,7 +219,7 @@ async fn k9_after_kill_9_the_next_run_cleans_up_and_what_was_revoked_stays_so() 
     // Anew: other keys, other clients.
     let fresh = dev.start(ports(&ready), &["--fresh"]).await;
     assert_ne!(fresh["clients"], first["clients"]);
-    let mut service = api(&fresh, "dev-service").await;
+    let mut service = api(&fresh, "dev-service");
     assert_eq!(service.status(&good, "orders").await, pb::TokenStatus::UnknownKey);
     // A server that dies is an error, and nothing is left behind.
     let server = fresh["pid"].as_u64().unwrap().try_into().unwrap();

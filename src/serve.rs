@@ -156,6 +156,8 @@ async fn start(
         keys: keys.clone(),
         metrics: Arc::clone(&metrics),
     };
+    let root = roots.current();
+    metrics.held(root.tokens.len(), root.sessions.len(), root.marks.len(), 0);
     let mut behind = JoinSet::new();
     behind.spawn(feed.run(tasks.clone()));
     behind.spawn(housekeeping.run(tasks.clone()));

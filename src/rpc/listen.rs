@@ -91,6 +91,9 @@ async fn accept(
         match accepted.and_then(|(connection, _)| detach(connection)) {
             Ok(connection) => {
                 if turn.next().is_none_or(|worker| worker.send(Ok(connection)).is_err()) {
+                    // Half a server that takes every other connection is worse than none.
+                    tracing::error!("a serving thread is gone: the server ends");
+                    stop.cancel();
                     return;
                 }
             }

@@ -60,7 +60,7 @@ pub const REVOKE_OUTCOMES: [&str; 4] = ["REVOKED", "ALREADY_REVOKED", "ALREADY_E
 
 /// Handles to every metric of this process.
 pub struct Metrics {
-    calls: HashMap<&'static str, [Histogram; CODES.len()]>,
+    calls: HashMap<&'static str, Calls>,
     issued: HashMap<&'static str, Counter>,
     validations: HashMap<&'static str, Counter>,
     refreshes: HashMap<&'static str, Counter>,
@@ -70,6 +70,36 @@ pub struct Metrics {
     held: [Gauge; 3],
     stray: Gauge,
     pool: [Gauge; 2],
+}
+
+/// The durations of one method, by code. That of OK is there from the start; the others come with
+/// their first call, since each is a dozen series that few scrapes would ever see move.
+struct Calls {
+    method: &'static str,
+    by_code: [OnceLock<Histogram>; CODES.len()],
+}
+
+impl Calls {
+    fn new(method: &'static str) -> Self {
+        let calls = Self { method, by_code: [const { OnceLock::new() }; CODES.len()] };
+        calls.histogram(0);
+        calls
+    }
+
+    fn ended(&self, code: usize, seconds: f64) {
+        if let Some(histogram) = self.histogram(code) {
+            histogram.record(seconds);
+        }
+    }
+
+    fn histogram(&self, code: usize) -> Option<&Histogram> {
+        let (method, name) = (self.method, *CODES.get(code)?);
+        let made = || {
+            histogram!(CALL_DURATION, "rpc_system_name" => "grpc", "rpc_method" => method,
+                       "rpc_response_status_code" => name)
+        };
+        Some(self.by_code.get(code)?.get_or_init(made))
+    }
 }
 
 /// Reads the metrics of this process.
@@ -125,13 +155,7 @@ impl Metrics {
         describe_gauge!(HELD, "Revocations held in memory, by kind.");
         describe_gauge!(STRAY, "Rows in default partitions: above 0 partitions are not made in time.");
         describe_gauge!(POOL, "Connections to the database, by state.");
-        let calls = methods.iter().map(|&method| {
-            let by_code = CODES.map(|code| {
-                histogram!(CALL_DURATION, "rpc_system_name" => "grpc", "rpc_method" => method,
-                           "rpc_response_status_code" => code)
-            });
-            (method, by_code)
-        });
+        let calls = methods.iter().map(|&method| (method, Calls::new(method)));
         let metrics = Self {
             calls: calls.collect(),
             issued: counters(ISSUED, "rpc", &["Issue", "Refresh"]),
@@ -149,8 +173,8 @@ impl Metrics {
 
     /// One RPC ended.
     pub fn call(&self, method: &str, code: usize, seconds: f64) {
-        if let Some(histogram) = self.calls.get(method).and_then(|by_code| by_code.get(code)) {
-            histogram.record(seconds);
+        if let Some(calls) = self.calls.get(method) {
+            calls.ended(code, seconds);
         }
     }
 

@@ -20,8 +20,12 @@ const CALLERS: usize = 200;
 /// What hyper says of a request that still waited for its turn when the connection ended.
 const NEVER_SENT: &str = "hyper::Error(Canceled, \"connection closed\")";
 
+/// What is said of a request that was written when the server's end of the connection was closed already.
+const WRITTEN_TOO_LATE: [&str; 2] = ["kind: BrokenPipe", "kind: ConnectionReset"];
+
 /// How a call that was never taken up ends: the peer says by its last GOAWAY that it did not look at it, or there is
-/// no connection to be had any more. A stream that is reset, or a connection that breaks, is none of these.
+/// no connection to be had any more. A stream that is reset is none of these; that nothing was taken up and lost is
+/// what the count of calls below proves.
 fn was_never_taken_up(status: &Status) -> bool {
     let cause = format!("{status:?}");
     let refused = [
@@ -31,7 +35,7 @@ fn was_never_taken_up(status: &Status) -> bool {
         "ConnectionRefused",
         NEVER_SENT,
     ];
-    status.details().is_empty() && refused.iter().any(|it| cause.contains(it))
+    status.details().is_empty() && refused.iter().chain(&WRITTEN_TOO_LATE).any(|it| cause.contains(it))
 }
 
 #[tokio::test]

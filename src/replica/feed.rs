@@ -180,7 +180,8 @@ impl Feed {
 }
 
 /// Database clock minus the wall clock that judges and mints, which never goes back: after a step
-/// forward and back it stays ahead, and the skew with it, until the process starts anew. Counted against the wall clock in the middle of the statement.
+/// forward and back it stays ahead, and the skew with it, until the process starts anew. Counted
+/// against the wall clock in the middle of the statement.
 fn offset_ms(head: Head, before_ms: i64, after_ms: i64) -> i64 {
     let middle = before_ms.saturating_add(after_ms.saturating_sub(before_ms).div_euclid(2));
     head.database_time_ms.saturating_sub(middle)

@@ -30,7 +30,7 @@ test-python: ## run the Python example against a server of its own
 bench: ## measure
 	@scripts/need-cc
 	@scripts/need-postgres
-	cargo bench --locked
+	cargo bench --locked --bench ratios
 
 fmt: ## format the sources
 	@scripts/need-rust

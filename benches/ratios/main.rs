@@ -7,7 +7,7 @@
 //! What is compared is the CPU time that the server's one serving thread takes per call, as the
 //! kernel counts it: neither the load beside it nor the machine's other work enters. Linux only.
 //!
-//! `cargo bench` prints the table; `cargo bench -- --large` adds the row of P1 with a million tokens,
+//! `make bench` prints the table; `cargo bench --bench ratios -- --large` adds the row of P1 with a million tokens,
 //! ten million revocations and a million marks, which takes minutes and gigabytes.
 
 #![allow(

@@ -82,12 +82,7 @@ pub async fn bootstrap_client(args: BootstrapArgs, mut say: impl FnMut(String)) 
     store.check_schema().await?;
     let key = ApiKey::generate();
     let clock = Clock::system();
-    let audit = NewAudit {
-        id: new_uuid_v7(clock.now_ms()),
-        actor: "jeton client bootstrap".to_owned(),
-        action: "BootstrapClient",
-        ..NewAudit::default()
-    };
+    let audit = NewAudit::new(new_uuid_v7(clock.now_ms()), "jeton client bootstrap", "BootstrapClient");
     let first = store.put_first_admin(&new_client(&args.client_id, true, &key), &audit).await?;
     store.close().await;
     if !first {
@@ -110,12 +105,7 @@ pub async fn prepare_dev(request: PrepareRequest) -> anyhow::Result<()> {
         if is_registered(&registered, &new) {
             continue;
         }
-        let audit = NewAudit {
-            id: new_uuid_v7(clock.now_ms()),
-            actor: DEV.to_owned(),
-            action: "PutClient",
-            ..NewAudit::default()
-        };
+        let audit = NewAudit::new(new_uuid_v7(clock.now_ms()), DEV, "PutClient");
         store.put_client(&new, &audit).await?;
     }
     store.close().await;
@@ -139,16 +129,14 @@ fn dev_client(client: &DevClient) -> anyhow::Result<NewClient> {
 fn new_client(client_id: &str, admin: bool, key: &ApiKey) -> NewClient {
     const SERVICE: [Permission; 3] = [Permission::Issue, Permission::Validate, Permission::Watch];
     let any = || vec!["*".to_owned()];
-    NewClient {
-        client: Client {
+    NewClient::new(
+        Client {
             client_id: client_id.to_owned(),
             permissions: if admin { Permission::ALL.to_vec() } else { SERVICE.to_vec() },
             audiences: any(),
             subjects: any(),
             disabled: false,
         },
-        display_name: client_id.to_owned(),
-        api_key_id: key.id().to_owned(),
-        secret_hash: key.hash(),
-    }
+        key,
+    )
 }

@@ -152,24 +152,17 @@ fn public_point(jwk: &str) -> Vec<u8> {
 async fn register(store: &Store) -> String {
     let key = ApiKey::generate();
     let any = || vec!["*".to_owned()];
-    let new = NewClient {
-        client: Client {
+    let new = NewClient::new(
+        Client {
             client_id: "bench".into(),
             permissions: vec![Permission::Issue, Permission::Validate],
             audiences: any(),
             subjects: any(),
             disabled: false,
         },
-        display_name: String::new(),
-        api_key_id: key.id().to_owned(),
-        secret_hash: key.hash(),
-    };
-    let audit = NewAudit {
-        id: new_uuid_v7(Clock::system().now_ms()),
-        actor: "bench".into(),
-        action: "PutClient",
-        ..NewAudit::default()
-    };
+        &key,
+    );
+    let audit = NewAudit::new(new_uuid_v7(Clock::system().now_ms()), "bench", "PutClient");
     store.put_client(&new, &audit).await.unwrap();
     key.expose().to_owned()
 }

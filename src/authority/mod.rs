@@ -77,11 +77,8 @@ impl Authority {
 
     fn audit(&self, caller: &Caller, action: &'static str) -> NewAudit {
         NewAudit {
-            id: self.new_id(),
-            actor: caller.client.client_id.clone(),
-            action,
             trace_id: caller.trace_id.clone(),
-            ..NewAudit::default()
+            ..NewAudit::new(self.new_id(), &caller.client.client_id, action)
         }
     }
 }

@@ -51,14 +51,14 @@ impl Authority {
         judged.pop().ok_or_else(|| Error::Internal("a request without a verdict".to_owned()))
     }
 
-    /// Judges a batch at one gate, in request order. A fault of a request refuses the whole batch.
+    /// Judges a batch, whose size [`check_batch_size`] has let pass, at one gate, in request order. A
+    /// fault of a request refuses the whole batch.
     pub async fn batch_validate(
         &self,
         pass: Pass,
         caller: &Caller,
         requests: &[ValidateRequest],
     ) -> Result<Vec<Judged>, Error> {
-        check_batch_size(requests.len())?;
         self.judge_at(pass, caller, requests, |invalid, index| invalid.within(&format!("requests[{index}]")))
             .await
     }
@@ -128,7 +128,7 @@ impl Authority {
     }
 }
 
-/// Refuses an empty batch and one that is too large.
+/// Refuses an empty batch and one that is too large: before anything is made of its requests.
 pub fn check_batch_size(size: usize) -> Result<(), Invalid> {
     if size == 0 {
         return Err(Invalid::required("requests"));

@@ -153,7 +153,7 @@ impl Keys {
     }
 
     fn audit(&self, actor: &str, action: &'static str) -> NewAudit {
-        NewAudit { id: self.new_id(), actor: actor.to_owned(), action, ..NewAudit::default() }
+        NewAudit::new(self.new_id(), actor, action)
     }
 
     fn new_id(&self) -> Uuid {

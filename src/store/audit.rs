@@ -33,6 +33,14 @@ pub struct NewAudit {
     pub trace_id: String,
 }
 
+impl NewAudit {
+    /// An act of `actor`, with nothing concerned yet.
+    #[must_use]
+    pub fn new(id: Uuid, actor: impl Into<String>, action: &'static str) -> Self {
+        Self { id, actor: actor.into(), action, ..Self::default() }
+    }
+}
+
 /// An act that was audited.
 #[derive(Debug)]
 pub struct AuditRow {

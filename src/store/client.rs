@@ -5,7 +5,7 @@ use jiff_sqlx::Timestamp as SqlTimestamp;
 use super::{NewAudit, Store, StoreError};
 use crate::{
     state::{ApiKeyRecord, Client, Clients, Permission},
-    token::UnixSeconds,
+    token::{ApiKey, UnixSeconds},
 };
 
 /// A client to register, with one API key.
@@ -19,6 +19,19 @@ pub struct NewClient {
     pub api_key_id: String,
     /// SHA-256 of the whole text of its key.
     pub secret_hash: [u8; 32],
+}
+
+impl NewClient {
+    /// This client, called by its identifier, with this key.
+    #[must_use]
+    pub fn new(client: Client, key: &ApiKey) -> Self {
+        Self {
+            display_name: client.client_id.clone(),
+            client,
+            api_key_id: key.id().to_owned(),
+            secret_hash: key.hash(),
+        }
+    }
 }
 
 impl Store {

@@ -152,24 +152,17 @@ pub async fn register(
     key: &ApiKey,
 ) {
     let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
-    let new = NewClient {
-        client: Client {
+    let new = NewClient::new(
+        Client {
             client_id: client_id.to_owned(),
             permissions: permissions.to_vec(),
             audiences: texts(audiences),
             subjects: texts(subjects),
             disabled: false,
         },
-        display_name: String::new(),
-        api_key_id: key.id().to_owned(),
-        secret_hash: key.hash(),
-    };
-    let audit = NewAudit {
-        id: new_uuid_v7(Clock::system().now_ms()),
-        actor: "test".to_owned(),
-        action: "PutClient",
-        ..NewAudit::default()
-    };
+        key,
+    );
+    let audit = NewAudit::new(new_uuid_v7(Clock::system().now_ms()), "test", "PutClient");
     store.put_client(&new, &audit).await.unwrap();
 }
 

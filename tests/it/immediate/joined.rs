@@ -1,0 +1,80 @@
+//! Replicas that join while others revoke, and are asked from their first moment.
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::{target, timed};
+use crate::world::{Answer, Fleet, LEASE};
+
+#[tokio::test]
+async fn k1_a_replica_that_joins_while_others_revoke_answers_nothing_stale_from_its_first_moment() {
+    let mut fleet = Fleet::start(2).await;
+    let tokens = fleet.caller(0).tokens("user:7", 400).await;
+    let stop = CancellationToken::new();
+    let mut revoking = JoinSet::new();
+    for (lane, part) in tokens.chunks(100).enumerate() {
+        let (mut revoker, part, stop) = (fleet.caller(lane % 2), part.to_vec(), stop.clone());
+        revoking.spawn(async move {
+            for token in part {
+                revoker.revoke(target(&token)).await.unwrap();
+                if !stop.is_cancelled() {
+                    // Spread over the time that the others take to join.
+                    tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+                }
+            }
+        });
+    }
+    let mut asking = Vec::new();
+    for _ in 0..3 {
+        let place = fleet.join().await;
+        // Each caller begins with others of them.
+        for part in tokens.chunks(100) {
+            asking.push(fleet.ask(place, part));
+        }
+    }
+    stop.cancel();
+    revoking.join_all().await;
+    for each in asking {
+        each.end().await;
+    }
+    fleet.all_revoked(&tokens).await;
+    fleet.history.assert_no_stale_answer();
+    for place in 2..5 {
+        let name = fleet.name(place);
+        let revoked = fleet.history.count(|call| call.replica == name && call.answer == Answer::REVOKED);
+        assert!(revoked >= 400, "{}", fleet.history.tally());
+    }
+    assert_eq!(fleet.registered().await, 5);
+}
+
+// M4: a replica registers before its first renewal, and that reads the head.
+#[tokio::test]
+async fn k1_a_replica_that_registers_after_a_revocation_does_not_answer_from_before_it() {
+    let mut fleet = Fleet::start(1).await;
+    let mut revoker = fleet.caller(0);
+    let good = revoker.token("user:good").await;
+    let tokens = revoker.tokens("user:7", 20).await;
+    let link = fleet.link().await;
+    link.stall(LEASE);
+    let joining = fleet.starting(link);
+    let joined = joining.await.unwrap();
+    // It has loaded, follows no more, and has registered nowhere.
+    joined.link.stall(crate::world::FEED);
+    fleet.replicas.push(joined);
+    let asking = fleet.ask(1, &tokens);
+    for token in &tokens {
+        let (propagation, _) = timed(&mut revoker, token).await;
+        assert_eq!(propagation.replicas, 1, "nobody waits for it");
+    }
+    fleet.link_of(1).resume(LEASE);
+    fleet.has_registered(2).await;
+    fleet.link_of(1).more_round_trips(LEASE, 1).await;
+    let mut caller = fleet.caller(1);
+    let answer = caller.validate(&tokens[0]).await;
+    assert!(answer.is_stale_state(), "{answer:?}");
+    fleet.link_of(1).resume(crate::world::FEED);
+    fleet.is_back(1, &good, &tokens).await;
+    asking.end().await;
+    fleet.history.assert_no_stale_answer();
+    assert!(fleet.history.refused_as_stale("r1") > 0, "{}", fleet.history.tally());
+}

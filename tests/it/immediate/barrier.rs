@@ -96,6 +96,8 @@ async fn k2_a_revocation_that_is_repeated_is_answered_only_when_it_is_in_effect_
     assert_eq!(first.outcome(), RevocationOutcome::Revoked);
     let propagation = first.propagation.unwrap();
     assert!(!propagation.complete, "{propagation:?}");
+    let (mut caller, token) = (hindered.revoker.clone(), Arc::clone(&hindered.token));
+    until("it is applied here", async || caller.validate(&token).await == Answer::REVOKED).await;
     let again = hindered.revoker.revoke(kind).await.unwrap();
     assert_eq!(again.outcome(), RevocationOutcome::AlreadyRevoked);
     let propagation = again.propagation.unwrap();

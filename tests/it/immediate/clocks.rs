@@ -51,7 +51,10 @@ async fn k1_a_step_forward_costs_the_lease_until_the_next_renewal() {
         assert_eq!(caller.validate(&good).await, Answer::ACTIVE);
         stepping.clock.step(step_ms);
         let answer = caller.validate(&good).await;
-        assert!(if holds { answer == Answer::ACTIVE } else { answer.is_stale_state() }, "{step_ms}: {answer:?}");
+        assert!(
+            if holds { answer == Answer::ACTIVE } else { answer.is_stale_state() },
+            "{step_ms}: {answer:?}"
+        );
         link.resume(ALL);
         until("it is back", async || caller.validate(&good).await == Answer::ACTIVE).await;
     }

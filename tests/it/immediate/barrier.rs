@@ -1,12 +1,20 @@
 //! Whom a revocation waits for: every replica that may hold a lease from before it, and whatever it says.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use jeton::{clock::Clock, proto::v1::RevocationOutcome, token::new_uuid_v7};
+use jeton::{
+    clock::Clock,
+    proto::v1::{RevocationOutcome, revocation_target::Kind},
+    token::new_uuid_v7,
+};
 use sqlx::{AssertSqlSafe, Executor};
+use tonic::Code;
 
 use super::{W_AND_ROOM, assert_waited, revoke_all, target, timed};
-use crate::world::{Answer, Asking, Caller, FEED, Fleet, LEASE, Link, Token, until};
+use crate::world::{Answer, Asking, Caller, FEED, Fleet, LEASE, Link, Token, revoke_request, until};
 
 /// `r0` revokes; `r1` is hindered, and asked all along.
 struct Hindered {
@@ -43,7 +51,7 @@ impl Hindered {
     /// Nothing hinders it any more.
     async fn end(self) {
         // Long enough for a lease that was adopted wrongly to show.
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
         self.fleet.history.assert_no_stale_answer();
         self.fleet.link_of(1).resume(crate::world::ALL);
         until("it has read the log", async || self.fleet.history.answered(&Answer::REVOKED) > 0).await;
@@ -107,6 +115,20 @@ async fn k2_a_revocation_that_is_repeated_is_answered_only_when_it_is_in_effect_
     hindered.end().await;
 }
 
+// M5, where the first answer never came.
+#[tokio::test]
+async fn k1_a_revocation_whose_caller_would_not_wait_is_safely_asked_for_again() {
+    let mut hindered = Hindered::by(|link| link.stall(FEED)).await;
+    let mut request = tonic::Request::new(revoke_request(Kind::Token(hindered.token.text.clone())));
+    request.set_timeout(Duration::from_millis(600));
+    let status = hindered.revoker.api.tokens.revoke(request).await.unwrap_err();
+    assert!([Code::DeadlineExceeded, Code::Cancelled].contains(&status.code()), "{status:?}");
+    assert!(hindered.fleet.active_after(1, hindered.since) > 0, "{}", hindered.fleet.history.tally());
+    let (propagation, _) = timed(&mut hindered.revoker, &hindered.token).await;
+    assert_waited(&propagation, "r1");
+    hindered.end().await;
+}
+
 // M14: the rows of the replicas are read after the commit.
 #[tokio::test]
 async fn k1_a_replica_that_registers_while_a_revocation_commits_is_waited_for() {
@@ -134,7 +156,7 @@ async fn k1_a_replica_that_registers_while_a_revocation_commits_is_waited_for() 
     let (propagation, took) = revoking.await.unwrap();
     assert_waited(&propagation, "r1");
     assert!(took < 2 * W_AND_ROOM, "{took:?}");
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
     asking.end().await;
     fleet.history.assert_no_stale_answer();
     fleet.link_of(1).resume(FEED);
@@ -168,7 +190,7 @@ async fn k1_a_revocation_that_commits_late_is_missed_by_nobody() {
         })
     };
     // Whoever could overtake it would have by now.
-    tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
     assert_eq!(revoker.clone().validate(&late).await, Answer::ACTIVE, "it is not committed");
     pending.execute("commit").await.unwrap();
     revoking.await.unwrap();

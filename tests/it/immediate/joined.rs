@@ -1,10 +1,11 @@
 //! Replicas that join while others revoke, and are asked from their first moment.
 
+use sqlx::Executor;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{target, timed};
-use crate::world::{Answer, Fleet, LEASE};
+use crate::world::{Answer, FEED, Fleet, LEASE, until};
 
 #[tokio::test]
 async fn k1_a_replica_that_joins_while_others_revoke_answers_nothing_stale_from_its_first_moment() {
@@ -53,26 +54,31 @@ async fn k1_a_replica_that_registers_after_a_revocation_does_not_answer_from_bef
     let mut fleet = Fleet::start(1).await;
     let mut revoker = fleet.caller(0);
     let good = revoker.token("user:good").await;
-    let tokens = revoker.tokens("user:7", 20).await;
+    let tokens = revoker.tokens("user:7", 5).await;
     let link = fleet.link().await;
     link.stall(LEASE);
-    let joining = fleet.starting(link);
-    let joined = joining.await.unwrap();
-    // It has loaded, follows no more, and has registered nowhere.
-    joined.link.stall(crate::world::FEED);
+    let joined = fleet.starting(link).await.unwrap();
     fleet.replicas.push(joined);
     let asking = fleet.ask(1, &tokens);
+
+    // It follows and may ask what it likes, but cannot register.
+    let mut lock = fleet.database.connect().await;
+    lock.execute("begin; lock table replica in share row exclusive mode").await.unwrap();
+    fleet.link_of(1).resume(LEASE);
+    let blocked = "select count(*) from pg_stat_activity where application_name = 'jeton lease'
+                    and wait_event_type = 'Lock' and datname = current_database()";
+    until("it tries to", async || fleet.database.number(blocked).await == 2).await;
+    fleet.link_of(1).stall(FEED);
     for token in &tokens {
         let (propagation, _) = timed(&mut revoker, token).await;
         assert_eq!(propagation.replicas, 1, "nobody waits for it");
     }
-    fleet.link_of(1).resume(LEASE);
+    lock.execute("commit").await.unwrap();
     fleet.has_registered(2).await;
-    fleet.link_of(1).more_round_trips(LEASE, 1).await;
     let mut caller = fleet.caller(1);
     let answer = caller.validate(&tokens[0]).await;
     assert!(answer.is_stale_state(), "{answer:?}");
-    fleet.link_of(1).resume(crate::world::FEED);
+    fleet.link_of(1).resume(FEED);
     fleet.is_back(1, &good, &tokens).await;
     asking.end().await;
     fleet.history.assert_no_stale_answer();

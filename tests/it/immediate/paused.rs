@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::{task::JoinSet, time::sleep};
 
 use super::{W_AND_ROOM, assert_waited, revoke_all, timed};
-use crate::world::{Answer, Caller, Fleet, Target};
+use crate::world::{Answer, Caller, FEED, Fleet, Target};
 
 /// Connections to a replica that are known to be open.
 async fn connected(fleet: &Fleet, place: usize, count: usize) -> Vec<Caller> {
@@ -38,6 +38,10 @@ async fn k1_a_replica_that_was_stopped_for_longer_than_its_lease_answers_nothing
     let tokens = revoker.tokens("user:7", 24).await;
     let good = revoker.token("user:good").await;
     let callers = connected(&fleet, 1, 4).await;
+    // Whatever it can know of them beforehand, it knows.
+    for token in &tokens {
+        assert_eq!(callers[0].clone().validate(token).await, Answer::ACTIVE);
+    }
     let (mut before, mut queued) = (JoinSet::new(), JoinSet::new());
     queue(&callers, &tokens, &mut before);
     tokio::task::yield_now().await;
@@ -54,7 +58,11 @@ async fn k1_a_replica_that_was_stopped_for_longer_than_its_lease_answers_nothing
     assert_eq!((propagation.laggards.len(), propagation.replicas), (0, 2));
     assert!(took < Duration::from_secs(2), "{took:?}");
     queue(&callers, &tokens, &mut queued);
+    // When it wakes it hears of nothing for a while.
+    fleet.link_of(1).stall(FEED);
     fleet.server(1).resume();
+    sleep(Duration::from_millis(300)).await;
+    fleet.link_of(1).resume(FEED);
     before.join_all().await;
     for answer in queued.join_all().await {
         assert_eq!(answer, Answer::REVOKED, "{}", fleet.history.tally());

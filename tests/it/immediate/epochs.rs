@@ -1,8 +1,8 @@
 //! A log that moves on without a replica, or loses its end: who holds the state loads anew, and brings back what is
 //! missing, without one answer from less than it knew.
 
-use super::{revoke_all, timed};
-use crate::world::{Answer, FEED, Fleet, until};
+use super::{revoke_all, revoke_somewhere};
+use crate::world::{Answer, FEED, Fleet, Shell, until};
 
 // N3: what is answered from is replaced, never cleared.
 #[tokio::test]
@@ -63,7 +63,8 @@ async fn k9_what_a_database_has_lost_stays_revoked_on_old_and_on_new_replicas() 
     );
     fleet.database.execute(&lose).await;
     for (token, place) in new.iter().zip([0, 1].into_iter().cycle()) {
-        timed(&mut fleet.caller(place), token).await;
+        // Refused, perhaps, while the epoch changes.
+        revoke_somewhere(&mut [fleet.caller(place)], token).await;
     }
     assert_eq!(fleet.database.number("select epoch from log_head").await, 2);
     until("what was lost is back", async || {
@@ -78,6 +79,34 @@ async fn k9_what_a_database_has_lost_stays_revoked_on_old_and_on_new_replicas() 
     }
     fleet.all_revoked(&[session]).await;
     assert_eq!(fleet.caller(place).validate(&good).await, Answer::ACTIVE);
+    for each in asking {
+        each.end().await;
+    }
+    fleet.history.assert_no_stale_answer();
+}
+
+#[tokio::test]
+async fn k9_an_epoch_that_an_operator_begins_while_others_revoke_makes_no_answer_stale() {
+    let fleet = Fleet::start(3).await;
+    let revoker = fleet.caller(0);
+    let good = revoker.clone().token("user:good").await;
+    let (early, late) = (revoker.tokens("user:7", 40).await, revoker.tokens("user:8", 60).await);
+    revoke_all(&revoker, &early).await;
+    let all: Vec<_> = early.iter().chain(&late).cloned().collect();
+    let asking: Vec<_> = (0..3).map(|place| fleet.ask(place, &all)).collect();
+    for (turn, part) in late.chunks(30).enumerate() {
+        let bump = ["epoch", "bump", "--keep-keys", "--database-url", &fleet.database.url];
+        let shell = Shell::new();
+        let (said, ()) = tokio::join!(shell.run(&bump), async {
+            for (token, place) in part.iter().zip([0, 1, 2].into_iter().cycle()) {
+                revoke_somewhere(&mut [fleet.caller(place)], token).await;
+            }
+        });
+        assert_eq!(said.data(), format!("epoch {} has begun", turn + 2));
+    }
+    for place in 0..3 {
+        fleet.is_back(place, &good, &all).await;
+    }
     for each in asking {
         each.end().await;
     }

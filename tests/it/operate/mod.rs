@@ -6,6 +6,7 @@ mod cli_admin;
 mod dev;
 mod discovery;
 mod drain;
+mod fleet;
 mod key_import;
 mod logs;
 mod metrics;

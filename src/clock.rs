@@ -38,6 +38,16 @@ impl BootMillis {
     }
 }
 
+/// One look at both clocks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Moment {
+    /// The boot clock.
+    pub boot: BootMillis,
+    /// Wall clock, steps included, minus boot clock, milliseconds: it grows when the boot clock stood
+    /// still while the world went on, as in a machine that was frozen and resumed.
+    pub wall_ahead_ms: i64,
+}
+
 /// The clocks of one process. The wall clock never goes back: it follows steps forward at once and
 /// stands still through steps back, so that nothing that has expired comes alive again.
 #[derive(Debug)]
@@ -45,7 +55,7 @@ pub struct Clock {
     /// The latest answer, in milliseconds since the epoch.
     latest_ms: AtomicI64,
     /// Added to the system's wall clock, in milliseconds.
-    shift_ms: i64,
+    shift_ms: AtomicI64,
 }
 
 impl Default for Clock {
@@ -64,7 +74,12 @@ impl Clock {
     /// A wall clock that is wrong by `shift_ms`, to see how the rest bears it.
     #[must_use]
     pub fn shifted(shift_ms: i64) -> Self {
-        Self { latest_ms: AtomicI64::new(i64::MIN), shift_ms }
+        Self { latest_ms: AtomicI64::new(i64::MIN), shift_ms: AtomicI64::new(shift_ms) }
+    }
+
+    /// Steps the wall clock by so many milliseconds, to see how the rest bears it.
+    pub fn step(&self, by_ms: i64) {
+        self.shift_ms.fetch_add(by_ms, Ordering::Relaxed);
     }
 
     /// Wall clock, milliseconds since the epoch, never less than an answer before.
@@ -89,7 +104,14 @@ impl Clock {
     /// Wall clock as it stands, steps back included.
     fn raw_ms(&self) -> i64 {
         let time = clock_gettime(ClockId::Realtime);
-        millis(time.tv_sec, time.tv_nsec).saturating_add(self.shift_ms)
+        millis(time.tv_sec, time.tv_nsec).saturating_add(self.shift_ms.load(Ordering::Relaxed))
+    }
+
+    /// Both clocks at once.
+    #[must_use]
+    pub fn look(&self) -> Moment {
+        let boot = self.boot();
+        Moment { boot, wall_ahead_ms: self.raw_ms().saturating_sub(boot.get()) }
     }
 
     /// Boot clock.

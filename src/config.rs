@@ -46,6 +46,9 @@ pub enum Command {
     /// Move signing keys
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Go on after a restore or a move of the database
+    #[command(subcommand)]
+    Epoch(EpochCommand),
     /// The first client of a deployment
     #[command(subcommand)]
     Client(ClientCommandOnDatabase),
@@ -112,6 +115,9 @@ pub struct ServeArgs {
     /// Name of this replica, shown to operators [default: host name and process id]
     #[arg(long, env = "JETON_REPLICA_NAME")]
     replica_name: Option<String>,
+    /// URL under which other replicas reach the public listener [default: where it is bound]
+    #[arg(long, env = "JETON_ADVERTISE")]
+    advertise: Option<String>,
     /// Written once every listener answers, removed at the end
     #[arg(long, env = "JETON_READY_FILE")]
     ready_file: Option<PathBuf>,
@@ -169,6 +175,29 @@ pub struct ImportArgs {
     pub master_key_file: PathBuf,
 }
 
+/// Of `jeton epoch`.
+#[derive(Subcommand, Debug)]
+pub enum EpochCommand {
+    /// Begin a new epoch of the log, so that servers serve from this database
+    Bump(BumpArgs),
+}
+
+/// Of `jeton epoch bump`.
+#[derive(Args, Debug)]
+#[command(group(clap::ArgGroup::new("keys").required(true).args(["revoke_keys", "keep_keys"])))]
+pub struct BumpArgs {
+    /// After a restore: what was revoked since the backup is unknown, so every key is revoked, every session
+    /// ended, and the clients are listed for review
+    #[arg(long)]
+    pub revoke_keys: bool,
+    /// After a planned move: you vouch that nothing was lost
+    #[arg(long)]
+    pub keep_keys: bool,
+    /// Where.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+}
+
 /// Of `jeton client`, on the database.
 #[derive(Subcommand, Debug)]
 pub enum ClientCommandOnDatabase {
@@ -208,6 +237,8 @@ pub struct ServeConfig {
     pub listen: [SocketAddr; 3],
     /// Shown to operators.
     pub replica: String,
+    /// URL under which other replicas reach the public listener; by default where it is bound.
+    pub advertise: Option<String>,
     /// Written once it serves.
     pub ready_file: Option<PathBuf>,
     /// What to log.
@@ -256,6 +287,7 @@ impl ServeArgs {
                 address(self.ops_listen, file.ops_listen, 7072),
             ],
             replica,
+            advertise: self.advertise.or(file.advertise),
             ready_file: self.ready_file.or(file.ready_file),
             log: self.log.or(file.log).unwrap_or_else(|| DEFAULT_LOG.to_owned()),
             parent_pid: self.parent_pid,

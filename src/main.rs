@@ -1,13 +1,15 @@
 //! argv to one verb.
 
-use std::{env, io::Write, num::NonZero, path::PathBuf, process::ExitCode, thread::available_parallelism};
+use std::{
+    env, io::Write, num::NonZero, path::PathBuf, process::ExitCode, sync::Arc, thread::available_parallelism,
+};
 
 use anyhow::Context;
 use clap::Parser;
 use jeton::{
     cli::{self, Environment},
     clock::Clock,
-    config::{Cli, ClientCommandOnDatabase, Command, DevArgs, KeyCommand, ServeArgs},
+    config::{Cli, ClientCommandOnDatabase, Command, DevArgs, EpochCommand, KeyCommand, ServeArgs},
     dev::{self, DevOptions, Listen, die_with_parent},
     observe,
     operate::{self, Done},
@@ -44,6 +46,9 @@ fn main() -> ExitCode {
         }
         Command::Client(ClientCommandOnDatabase::Bootstrap(args)) => {
             one_thread().and_then(|runtime| runtime.block_on(operate::bootstrap_client(args, say)))
+        }
+        Command::Epoch(EpochCommand::Bump(args)) => {
+            one_thread().and_then(|runtime| runtime.block_on(operate::bump_epoch(args, say)))
         }
         Command::Key(KeyCommand::Import(args)) => {
             one_thread().and_then(|runtime| runtime.block_on(operate::import_key(args, say)))
@@ -85,7 +90,8 @@ async fn run_serve(args: ServeArgs) -> anyhow::Result<Done> {
         issuer: Some(config.issuer),
         replica: config.replica,
         ready_file: config.ready_file,
-        clock: Clock::system(),
+        advertise: config.advertise,
+        clock: Arc::new(Clock::system()),
         threads: available_parallelism().unwrap_or(NonZero::<usize>::MIN),
         beside: |routes| routes,
     };

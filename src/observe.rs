@@ -21,7 +21,7 @@ const ISSUED: &str = "jeton_tokens_issued_total";
 const VALIDATIONS: &str = "jeton_validations_total";
 const REFRESHES: &str = "jeton_refreshes_total";
 const REVOCATIONS: &str = "jeton_revocations_total";
-const LOG_AGE: &str = "jeton_log_age_seconds";
+const LEASE_AGE: &str = "jeton_lease_age_seconds";
 const LOG_SEQUENCE: &str = "jeton_log_applied_sequence";
 const HELD: &str = "jeton_revocations_held";
 const STRAY: &str = "jeton_default_partition_rows";
@@ -65,7 +65,7 @@ pub struct Metrics {
     validations: HashMap<&'static str, Counter>,
     refreshes: HashMap<&'static str, Counter>,
     revocations: HashMap<&'static str, Counter>,
-    log_age: Gauge,
+    lease_age: Gauge,
     log_sequence: Gauge,
     held: [Gauge; 3],
     stray: Gauge,
@@ -147,9 +147,9 @@ impl Metrics {
         describe_counter!(REFRESHES, "Refresh tokens presented, by outcome.");
         describe_counter!(REVOCATIONS, "Revocations asked for, by outcome.");
         describe_gauge!(
-            LOG_AGE,
+            LEASE_AGE,
             metrics::Unit::Seconds,
-            "Time since the log was last read; at 2.7 s nothing is answered."
+            "Time since the lease was last renewed; at 2.7 s nothing is answered."
         );
         describe_gauge!(LOG_SEQUENCE, "Sequence number up to which the log is applied.");
         describe_gauge!(HELD, "Revocations held in memory, by kind.");
@@ -162,7 +162,7 @@ impl Metrics {
             validations: counters(VALIDATIONS, "status", statuses),
             refreshes: counters(REFRESHES, "outcome", &REFRESH_OUTCOMES),
             revocations: counters(REVOCATIONS, "outcome", &REVOKE_OUTCOMES),
-            log_age: gauge!(LOG_AGE),
+            lease_age: gauge!(LEASE_AGE),
             log_sequence: gauge!(LOG_SEQUENCE),
             held: ["token", "session", "mark"].map(|kind| gauge!(HELD, "kind" => kind)),
             stray: gauge!(STRAY),
@@ -204,9 +204,9 @@ impl Metrics {
         self.log_sequence.set(f64::from(sequence));
     }
 
-    /// Seconds since the log was last read.
-    pub fn log_age(&self, seconds: f64) {
-        self.log_age.set(seconds);
+    /// Seconds since the lease was last renewed.
+    pub fn lease_age(&self, seconds: f64) {
+        self.lease_age.set(seconds);
     }
 
     /// Revocations in memory, and rows that found no partition of their own.

@@ -1,18 +1,19 @@
 //! The server verbs that work on the database: what an operator does before, or beside, serving.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use secrecy::ExposeSecret;
+use tokio::time::sleep;
 
 use crate::{
     clock::Clock,
-    config::{BootstrapArgs, ImportArgs, ImportState, MigrateCommand, read_master_key},
+    config::{BootstrapArgs, BumpArgs, ImportArgs, ImportState, MigrateCommand, read_master_key},
     dev::{DevClient, PrepareRequest},
     replica::{Keys, VERIFY_AFTER_RETIREMENT_S},
-    state::{Client, Clients, Permission},
+    state::{Client, Clients, LEASE_OVER_MS, Permission},
     store::{NewAudit, NewClient, Store},
-    token::{ApiKey, SigningKey, new_uuid_v7, text},
+    token::{ApiKey, Revision, SigningKey, UnixSeconds, new_uuid_v7, text},
 };
 
 /// The actor of what `jeton dev` writes.
@@ -92,6 +93,30 @@ pub async fn bootstrap_client(args: BootstrapArgs, mut say: impl FnMut(String)) 
     Ok(Done::Whole)
 }
 
+/// `jeton epoch bump`. Returns when no replica can answer from a lease of the epoch before any more. `say`
+/// takes lines for stdout.
+pub async fn bump_epoch(args: BumpArgs, mut say: impl FnMut(String)) -> anyhow::Result<Done> {
+    let store = Store::new(&args.database.database_url)?;
+    store.check_schema().await?;
+    let clock = Clock::system();
+    let audit = NewAudit::new(new_uuid_v7(clock.now_ms()), "jeton epoch bump", "BumpEpoch");
+    let mark_end = UnixSeconds::new(clock.now_s()).saturating_add(VERIFY_AFTER_RETIREMENT_S);
+    let head = store.bump_epoch(args.revoke_keys, mark_end, &audit).await?;
+    sleep(Duration::from_millis(LEASE_OVER_MS.unsigned_abs())).await;
+    say(format!("epoch {} has begun", head.epoch()));
+    if args.revoke_keys {
+        say("every signing key and MAC key is revoked, every session ended; a server makes new keys when it starts"
+            .to_owned());
+        say("clients and API keys as of the backup: disable what was disabled, or leaked, since".to_owned());
+        for (client, api_keys) in store.clients().await?.by_name() {
+            let state = if client.disabled { "disabled" } else { "enabled" };
+            say(format!("{} {state} {}", client.client_id, api_keys.join(" ")));
+        }
+    }
+    store.close().await;
+    Ok(Done::Whole)
+}
+
 /// The work on the database before `jeton dev` starts its server.
 pub async fn prepare_dev(request: PrepareRequest) -> anyhow::Result<()> {
     let store = Store::new(&request.database_url)?;
@@ -113,9 +138,10 @@ pub async fn prepare_dev(request: PrepareRequest) -> anyhow::Result<()> {
 }
 
 fn is_registered(registered: &Clients, new: &NewClient) -> bool {
-    registered
-        .api_key(&new.api_key_id)
-        .is_some_and(|(key, client)| key.secret_hash == new.secret_hash && **client == new.client)
+    registered.api_key(&new.api_key_id).is_some_and(|(key, client)| {
+        let same = Client { revision: new.client.revision, ..Client::clone(client) } == new.client;
+        key.secret_hash == new.secret_hash && same
+    })
 }
 
 fn dev_client(client: &DevClient) -> anyhow::Result<NewClient> {
@@ -132,6 +158,7 @@ fn new_client(client_id: &str, admin: bool, key: &ApiKey) -> NewClient {
     NewClient::new(
         Client {
             client_id: client_id.to_owned(),
+            revision: Revision::ZERO,
             permissions: if admin { Permission::ALL.to_vec() } else { SERVICE.to_vec() },
             audiences: any(),
             subjects: any(),

@@ -4,7 +4,12 @@ use std::{num::NonZero, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use serde::Serialize;
-use tokio::{net::TcpListener, runtime::Handle, task::JoinSet, time::timeout};
+use tokio::{
+    net::TcpListener,
+    runtime::Handle,
+    task::{JoinHandle, JoinSet},
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -12,13 +17,15 @@ use crate::{
     clock::Clock,
     http::{OpsState, serve_ops},
     observe::{self, Exporter, Metrics},
-    replica::{Barrier, Feed, Flusher, Housekeeping, Keys, Loader},
+    replica::{Barrier, Feed, Fleet, Flusher, Following, Housekeeping, Keys, Lease, Loader, Registered},
     rpc::{self, DoorLayer, Health, Listener, METHODS, watch_readiness},
     state::{Status, VerifiedCache},
-    store::Store,
+    store::{ReplicaIdentity, Store, StoreError, Task},
     token::MasterKey,
 };
 
+/// Between two looks at a log that was written elsewhere.
+const LOG_AGAIN: Duration = Duration::from_millis(200);
 /// What ends after the calls in flight have, or were cut off.
 const END: Duration = Duration::from_secs(3);
 
@@ -44,8 +51,10 @@ pub struct Settings {
     pub replica: String,
     /// Written whole once every listener answers.
     pub ready_file: Option<PathBuf>,
+    /// URL under which other replicas reach the public listener; by default where it is bound.
+    pub advertise: Option<String>,
     /// The clocks.
-    pub clock: Clock,
+    pub clock: Arc<Clock>,
     /// Threads behind the public listener.
     pub threads: NonZero<usize>,
     /// Services beside jeton's own on the public listener, behind the same door.
@@ -80,7 +89,12 @@ pub async fn serve(listeners: Listeners, settings: Settings, stop: CancellationT
     let ready_file = settings.ready_file.clone();
     let (threads, beside) = (settings.threads, settings.beside);
     let tasks = CancellationToken::new();
-    let (authority, mut behind) = Box::pin(start(settings, ready.issuer.clone(), &tasks)).await?;
+    let address = settings.advertise.clone().unwrap_or_else(|| format!("http://{}", ready.public));
+    let started = tokio::select! {
+        () = stop.cancelled() => None,
+        started = Box::pin(start(settings, ready.issuer.clone(), address, &tasks)) => Some(started?),
+    };
+    let Some((authority, mut behind)) = started else { return Ok(()) };
     let serving = open(listeners, &authority, threads, beside, exporter, &stop)?;
     if let Some(file) = &ready_file {
         write_ready(file, &ready).with_context(|| format!("{} cannot be written", file.display()))?;
@@ -126,29 +140,44 @@ pub async fn serve(listeners: Listeners, settings: Settings, stop: CancellationT
     Ok(())
 }
 
-type Task = tokio::task::JoinHandle<()>;
-
 /// The authority, with the tasks behind it. Refuses what it cannot serve before it writes anything.
 async fn start(
     settings: Settings,
     issuer: String,
+    address: String,
     tasks: &CancellationToken,
 ) -> anyhow::Result<(Arc<Authority>, JoinSet<()>)> {
-    let clock = Arc::new(settings.clock);
+    let clock = settings.clock;
     let store = Store::new(&settings.database_url)?;
     store.check_schema().await?;
-    // Another database than the log was written in ends here.
-    store.log_connection().head().await?;
+    await_log(&store).await?;
     let keys = Keys::new(settings.master_key, Arc::clone(&clock));
     // Opens every key: a wrong master key ends here, with nothing written.
     keys.ring(&store).await?;
     store.make_partitions(clock.now()).await?;
     keys.ensure(&store).await?;
     let metrics = Metrics::register(&METHODS, &Status::ALL.map(Status::name));
-    let loader = Loader::new(store.clone(), keys.clone(), Arc::clone(&clock));
-    let (feed, handle, roots) =
-        Feed::start(store.clone(), loader, Arc::clone(&clock), Arc::clone(&metrics)).await?;
-    let (flusher, flushing) = Flusher::start(store.log_connection(), handle.clone());
+    let loader = Loader::new(keys.clone(), Arc::clone(&clock));
+    let registered = Registered::default();
+    let Following { feed, handle, roots, epoch } =
+        Feed::start(store.clone(), loader, Arc::clone(&clock), Arc::clone(&metrics), registered.clone())
+            .await?;
+    let (flusher, flushing) =
+        Flusher::start(store.connection_of(Task::Flusher), handle.clone(), Arc::clone(&roots));
+    let identity = ReplicaIdentity {
+        name: settings.replica.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        address,
+    };
+    let (lease, renewals) = Lease::new(
+        Arc::clone(&roots),
+        Arc::clone(&clock),
+        store.connection_of(Task::Lease),
+        handle.clone(),
+        identity,
+        registered.clone(),
+    );
+    let (fleet, others) = Fleet::new(Arc::clone(&clock), store.connection_of(Task::Fleet), registered, epoch);
     let housekeeping = Housekeeping {
         store: store.clone(),
         roots: Arc::clone(&roots),
@@ -160,6 +189,8 @@ async fn start(
     metrics.held(root.tokens.len(), root.sessions.len(), root.marks.len(), 0);
     let mut behind = JoinSet::new();
     behind.spawn(feed.run(tasks.clone()));
+    behind.spawn(lease.run(tasks.clone()));
+    behind.spawn(fleet.run(tasks.clone()));
     behind.spawn(housekeeping.run(tasks.clone()));
     let ending = tasks.clone();
     behind.spawn(async move {
@@ -171,25 +202,45 @@ async fn start(
     });
     let authority = Authority {
         issuer,
-        barrier: Barrier::new(handle.clone(), settings.replica.clone()),
+        barrier: Barrier::new(Arc::clone(&clock), handle, others, settings.replica.clone()),
         replica: settings.replica,
         clock,
         roots,
-        feed: handle,
+        lease: renewals,
         flusher,
         store,
         keys,
         cache: VerifiedCache::default(),
         metrics,
     };
+    // The first renewal: whoever is called is ready to answer.
+    authority.lease.join().await;
     Ok((Arc::new(authority), behind))
+}
+
+/// Waits until the database is the one, on the timeline, that the log was written in. After a promotion a
+/// replica that holds the state begins a new epoch; after a restore or a move an operator does.
+async fn await_log(store: &Store) -> anyhow::Result<()> {
+    let mut connection = store.connection_of(Task::Feed);
+    let mut said = false;
+    while !connection.head().await?.same_log {
+        if !said {
+            tracing::warn!(
+                "{}: waiting for a replica that holds its state, or for `jeton epoch bump`",
+                StoreError::ForeignLog
+            );
+            said = true;
+        }
+        sleep(LOG_AGAIN).await;
+    }
+    Ok(())
 }
 
 /// Everything that serves.
 struct Open {
     rpc: [rpc::Serving; 2],
-    ops: Task,
-    health: Task,
+    ops: JoinHandle<()>,
+    health: JoinHandle<()>,
 }
 
 impl Open {

@@ -62,7 +62,8 @@ impl Subject {
             issuer: Some(ISSUER.into()),
             replica: "bench".into(),
             ready_file: None,
-            clock: Clock::system(),
+            advertise: None,
+            clock: Clock::system().into(),
             threads: NonZero::<usize>::MIN,
             beside: |routes| routes.add_service(Empty),
         };
@@ -155,6 +156,7 @@ async fn register(store: &Store) -> String {
     let new = NewClient::new(
         Client {
             client_id: "bench".into(),
+            revision: Revision::ZERO,
             permissions: vec![Permission::Issue, Permission::Validate],
             audiences: any(),
             subjects: any(),

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{Authority, Caller, Error, Invalid};
 use crate::{
     state::{Pass, Permission},
-    store::{AuditFilter, AuditRow, SessionFilter, SessionRow},
+    store::{AuditFilter, AuditRow, ReplicaRow, SessionFilter, SessionRow},
     token::{base64url, parse_uuid_v7, sha256},
 };
 
@@ -54,6 +54,15 @@ pub struct AuditQuery {
 }
 
 impl Authority {
+    /// Every replica, the one with the worst lag first.
+    pub async fn list_replicas(&self, caller: &Caller) -> Result<Vec<ReplicaRow>, Error> {
+        caller.must(Permission::AdminRead)?;
+        let mut replicas = self.store.replicas().await?;
+        replicas
+            .sort_by(|a, b| a.applied.cmp(&b.applied).then_with(|| a.identity.name.cmp(&b.identity.name)));
+        Ok(replicas)
+    }
+
     /// A page of sessions, newest first.
     pub async fn list_sessions(
         &self,

@@ -3,22 +3,22 @@
 use super::{Authority, Error, Invalid};
 use crate::{state::Pass, token::Revision};
 
-/// A mint that ends later than this after its gate is abandoned, milliseconds: its `rev` would be
-/// older than what any barrier waits for.
+/// A mint that ends later than this after its gate is abandoned, milliseconds: what a lease stands for. No
+/// session is inserted later below a mark that its `rev` is held against.
 const MINT_MAX_MS: i64 = 3_000;
 
 impl Authority {
-    /// Passes the gate: a root that is fresh now. Where it is not, waits for one read of the log
-    /// together with everybody else who waits; where that fails, refuses to guess.
+    /// Passes the gate: with a lease that is held now. Where it is not, waits for one renewal together with
+    /// everybody else who waits; where that fails, refuses to guess.
     pub async fn enter(&self) -> Result<Pass, Error> {
         if let Some(pass) = self.try_enter() {
             return Ok(pass);
         }
-        self.feed.join().await;
+        self.lease.join().await;
         self.try_enter().ok_or_else(|| self.stale())
     }
 
-    /// Passes the gate, if the root is fresh now.
+    /// Passes the gate, if the lease is held now.
     #[must_use]
     pub fn try_enter(&self) -> Option<Pass> {
         self.roots.enter(&self.clock)
@@ -33,15 +33,15 @@ impl Authority {
         }
     }
 
-    /// Passes the gate anew after one read of the log that is sent from here on.
+    /// Passes the gate anew after one renewal that is sent from here on.
     pub(super) async fn enter_anew(&self) -> Result<Pass, Error> {
-        if !self.feed.join().await {
+        if !self.lease.join().await {
             return Err(self.stale());
         }
         self.enter_by_the_clock().await
     }
 
-    /// Passes the gate with a state of at least `revision`: applied already, or after one read.
+    /// Passes the gate with a state of at least `revision`: applied already, or after one renewal.
     pub(super) async fn enter_at(&self, revision: Revision) -> Result<Pass, Error> {
         let pass = self.enter_by_the_clock().await?;
         if pass.revision >= revision {

@@ -22,7 +22,7 @@ use uuid::Uuid;
 use crate::{
     clock::Clock,
     observe::Metrics,
-    replica::{Barrier, FeedHandle, Flusher, Keys},
+    replica::{Barrier, Flusher, Keys, LeaseHandle},
     state::{Judge, Root, Roots, VerifiedCache},
     store::{NewAudit, Store},
     token::new_uuid_v7,
@@ -50,8 +50,8 @@ pub struct Authority {
     pub clock: Arc<Clock>,
     /// What is in memory.
     pub roots: Arc<Roots>,
-    /// The log's feed.
-    pub feed: FeedHandle,
+    /// Renewals of the lease.
+    pub lease: LeaseHandle,
     /// The log's appender.
     pub flusher: Flusher,
     /// Waits for everybody.

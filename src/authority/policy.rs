@@ -117,7 +117,7 @@ impl Authority {
                 PolicyWrite::Written(revision, update_time) => {
                     merged.revision = revision;
                     merged.update_time = update_time;
-                    self.in_effect(revision).await?;
+                    self.in_effect(revision).await;
                     return Ok(merged);
                 }
                 PolicyWrite::Stale => {}
@@ -144,7 +144,8 @@ impl Authority {
             if let Some(revision) =
                 self.store.delete_policy(audience, client_id, policy.revision, &audit).await?
             {
-                return self.in_effect(revision).await;
+                self.in_effect(revision).await;
+                return Ok(());
             }
         }
         Err(Error::Overloaded)
@@ -156,12 +157,8 @@ impl Authority {
     }
 
     /// The same barrier as a revocation's.
-    async fn in_effect(&self, revision: Revision) -> Result<(), Error> {
-        if self.barrier.wait(revision, Reach::Replicas, None).await.complete {
-            Ok(())
-        } else {
-            Err(Error::StoreUnavailable)
-        }
+    async fn in_effect(&self, revision: Revision) {
+        self.barrier.wait(revision, Reach::Replicas, None).await;
     }
 }
 

@@ -8,8 +8,8 @@ use crate::{state::BUILT_IN_ALGORITHM, token::Algorithm};
 /// What has to hold before calls should be sent here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Readiness {
-    /// The log was read lately, so the database answers and the state is fresh.
-    pub log: bool,
+    /// The lease is held: it was renewed lately, so the database answers and the state is whole.
+    pub lease: bool,
     /// A key signs with the built-in algorithm, and another opens sessions.
     pub key: bool,
     /// Server and database clocks agree.
@@ -20,14 +20,14 @@ impl Readiness {
     /// Whether all of it holds.
     #[must_use]
     pub fn is_ready(self) -> bool {
-        self.log && self.key && self.clock
+        self.lease && self.key && self.clock
     }
 }
 
 impl Authority {
-    /// Seconds since the log was last read.
+    /// Seconds since the latest renewal that was adopted.
     #[must_use]
-    pub fn log_age_s(&self) -> f64 {
+    pub fn lease_age_s(&self) -> f64 {
         let age_ms = self.roots.current().age_ms(self.clock.boot());
         Duration::from_millis(u64::try_from(age_ms).unwrap_or_default()).as_secs_f64()
     }
@@ -39,7 +39,7 @@ impl Authority {
         let root = self.roots.current();
         let keys = root.keys.load();
         Readiness {
-            log: root.is_fresh(self.clock.boot()),
+            lease: root.lease.is_held(self.clock.look()),
             key: keys.signer(SIGNS).is_some() && keys.active_mac().is_some(),
             clock: root.clock_skew_ms().is_none(),
         }

@@ -118,12 +118,20 @@ impl Authority {
                 }
                 Found::Moved => continue,
             };
+            let pass = self.pass_of(pass, &row).await?;
             self.refuse_if_revoked(&row).await?;
-            let issued = self.succeed(call, &token, &row)?;
-            self.still_good(pass)?;
+            let issued = self.succeed(call, &pass, &token, &row)?;
+            self.still_good(&pass)?;
             return Ok((issued, outcome));
         }
         Err(Error::StoreUnavailable)
+    }
+
+    /// The gate whose (rev, iat) the next token bears: this call's. Where the session was opened at a later
+    /// revision than this replica had reached, the gate is passed anew: a mark from before the session
+    /// would hit its token. Before the marks are asked, in any case.
+    async fn pass_of(&self, pass: &Pass, row: &SessionRow) -> Result<Pass, Error> {
+        if row.revision > pass.revision { self.enter_anew().await } else { Ok(pass.clone()) }
     }
 
     async fn present(&self, call: &Call<'_>, spent: &Spent<'_>) -> Result<Found, Error> {
@@ -186,23 +194,19 @@ impl Authority {
         };
         match self.flusher.append(item).await {
             Ok(Ok(appended)) => {
-                let done = self.barrier.wait(appended.revision, Reach::Replicas, None).await;
-                if done.complete {
-                    tracing::warn!(jeton.session_id = %row.id, "a spent refresh token was presented: session revoked");
-                    RefreshRefused::Reused { session_id: row.id }.into()
-                } else {
-                    Error::StoreUnavailable
-                }
+                self.barrier.wait(appended.revision, Reach::Replicas, None).await;
+                tracing::warn!(jeton.session_id = %row.id, "a spent refresh token was presented: session revoked");
+                RefreshRefused::Reused { session_id: row.id }.into()
             }
             Ok(Err(error)) => error.into(),
             Err(full) => full.into(),
         }
     }
 
-    /// Refuses by what is held in memory now: a mark that came while the statement was under way is
-    /// seen here.
+    /// Refuses by what is held in memory now, behind the gate once more: a mark that came while the
+    /// statement was under way is seen here.
     async fn refuse_if_revoked(&self, row: &SessionRow) -> Result<(), Error> {
-        let held = self.roots.current().session_revoked(row.facts());
+        let held = self.enter().await?.root.session_revoked(row.facts());
         let written = row.revoke_time.map(|_| row.revoke_reason);
         if held.is_some() && written.is_none() {
             self.store.end_session(row.id, held.unwrap_or_default()).await?;
@@ -213,8 +217,14 @@ impl Authority {
         }
     }
 
-    fn succeed(&self, call: &Call<'_>, token: &RefreshToken, row: &SessionRow) -> Result<Issued, Error> {
-        let Call { pass, caller, request, policies } = call;
+    fn succeed(
+        &self,
+        call: &Call<'_>,
+        pass: &Pass,
+        token: &RefreshToken,
+        row: &SessionRow,
+    ) -> Result<Issued, Error> {
+        let Call { caller, request, policies, .. } = call;
         let generation =
             u32::try_from(row.generation).map_err(|_| Error::Internal("generation".to_owned()))?;
         let keys = pass.root.keys.load();

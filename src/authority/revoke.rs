@@ -105,10 +105,6 @@ impl Authority {
         };
         let appended = self.flusher.append(item).await??;
         let propagation = self.barrier.wait(appended.revision, request.reach, request.wait).await;
-        if !propagation.complete && request.wait.is_none() {
-            // Durable, but not proven in force: a retry runs the same barrier.
-            return Err(Error::StoreUnavailable);
-        }
         self.replace_key(request).await;
         self.metrics.revoked(outcome.name());
         Ok(Revoked {
@@ -156,7 +152,7 @@ impl Authority {
         if let Err(error) = self.keys.ensure(&self.store).await {
             tracing::error!(error = %error, "no key could be made in place of a revoked one");
         }
-        self.feed.join().await;
+        self.lease.join().await;
     }
 }
 

@@ -62,8 +62,7 @@ async fn livez() -> &'static str {
 async fn readyz(State(state): State<OpsState>) -> Response {
     let readiness = state.authority.readiness();
     let checks = [
-        ("database", readiness.log),
-        ("log", readiness.log),
+        ("lease", readiness.lease),
         ("key", readiness.key),
         ("clock", readiness.clock),
         ("draining", !state.draining.is_cancelled()),
@@ -83,7 +82,7 @@ async fn metrics(State(state): State<OpsState>) -> Response {
     let authority = &state.authority;
     let (open, idle) = authority.store.connections();
     authority.metrics.pool(open, idle);
-    // Now, not at the last read: a read that hangs is what this gauge is watched for.
-    authority.metrics.log_age(authority.log_age_s());
+    // Now, not at the last renewal: one that hangs is what this gauge is watched for.
+    authority.metrics.lease_age(authority.lease_age_s());
     ([(CONTENT_TYPE, observe::CONTENT_TYPE)], state.exporter.render()).into_response()
 }

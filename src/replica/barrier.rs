@@ -1,15 +1,18 @@
-//! Waits until everybody who may answer from memory has applied a revision. With one replica that
-//! is this one.
+//! Waits until everybody who may answer from memory has applied a revision.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use tokio::time::timeout;
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 
-use super::FeedHandle;
-use crate::token::Revision;
-
-/// How long it waits when nobody says: longer than any replica can be behind.
-const WAIT: Duration = Duration::from_secs(10);
+use super::{FeedHandle, FleetHandle};
+use crate::{
+    clock::{BootMillis, Clock},
+    state::LEASE_OVER_MS,
+    token::Revision,
+};
 
 /// How far a revocation must have travelled before it is answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -24,41 +27,97 @@ pub enum Reach {
 }
 
 /// Who has applied a revocation.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Propagation {
-    /// Everybody in the reach asked for.
+    /// Everybody in the reach asked for has applied it, or can hold no lease from before it.
     pub complete: bool,
     /// Replicas that have applied it.
     pub applied_replicas: u32,
-    /// Replicas that may answer from memory.
+    /// Replicas that are registered.
     pub replicas: u32,
-    /// Names of those that have not.
+    /// Names of those that have not applied it, worst first; at most 20.
     pub laggards: Vec<String>,
 }
 
 /// The barrier of this replica.
 #[derive(Clone)]
 pub struct Barrier {
+    clock: Arc<Clock>,
     feed: FeedHandle,
+    fleet: FleetHandle,
     replica: String,
 }
 
 impl Barrier {
-    /// Over this replica's feed.
+    /// Over this replica's feed, and what it sees of the others.
     #[must_use]
-    pub fn new(feed: FeedHandle, replica: String) -> Self {
-        Self { feed, replica }
+    pub fn new(clock: Arc<Clock>, feed: FeedHandle, fleet: FleetHandle, replica: String) -> Self {
+        Self { clock, feed, fleet, replica }
     }
 
-    /// Waits for `revision`, at most `limit`. `reach` makes no difference while there is one replica
-    /// and no watcher.
-    pub async fn wait(&self, revision: Revision, _reach: Reach, limit: Option<Duration>) -> Propagation {
-        let complete = timeout(limit.unwrap_or(WAIT), self.feed.applied(revision)).await.is_ok();
+    /// Waits for `revision`, which is committed: at most `limit`, and in any case no longer than a lease
+    /// can last. There are no watchers, so the farthest reach is that of the replicas.
+    pub async fn wait(&self, revision: Revision, reach: Reach, limit: Option<Duration>) -> Propagation {
+        let committed = self.clock.boot();
+        let mut others = match reach {
+            Reach::Local => None,
+            Reach::Replicas | Reach::Watchers => self.fleet.follow(revision, committed),
+        };
+        let unseen = reach != Reach::Local && others.is_none();
+        let mut own = false;
+        let done = async {
+            tokio::join!(async { own = self.here(revision, committed).await }, async {
+                match &mut others {
+                    Some(others) => complete(others).await,
+                    // Too many wait to be told one by one: until no lease can be left.
+                    None if unseen => self.over(committed).await,
+                    None => {}
+                }
+            });
+        };
+        // Nobody waits longer than a lease can last.
+        let complete = timeout(limit.unwrap_or(Duration::MAX), done).await.is_ok();
+        let seen = others.map(|others| others.borrow().clone()).unwrap_or_default();
+        self.all(complete, own || self.feed.has_applied(revision), seen)
+    }
+
+    /// The others and this one.
+    fn all(&self, complete: bool, own: bool, others: Propagation) -> Propagation {
+        let mut laggards = others.laggards;
+        if !own {
+            laggards.insert(0, self.replica.clone());
+        }
         Propagation {
             complete,
-            applied_replicas: u32::from(complete),
-            replicas: 1,
-            laggards: if complete { Vec::new() } else { vec![self.replica.clone()] },
+            applied_replicas: others.applied_replicas.saturating_add(u32::from(own)),
+            replicas: others.replicas.saturating_add(1),
+            laggards,
         }
+    }
+
+    /// Waits until this replica has applied it, or can hold no lease from before: then false.
+    async fn here(&self, revision: Revision, committed: BootMillis) -> bool {
+        tokio::select! {
+            () = self.feed.applied(revision) => true,
+            () = self.over(committed) => false,
+        }
+    }
+
+    /// Waits until no lease can be left whose renewal did not see what was committed then.
+    async fn over(&self, committed: BootMillis) {
+        loop {
+            let left_ms = LEASE_OVER_MS.saturating_sub(self.clock.boot().since_ms(committed));
+            match u64::try_from(left_ms) {
+                Ok(left_ms) if left_ms > 0 => sleep(Duration::from_millis(left_ms)).await,
+                _ => return,
+            }
+        }
+    }
+}
+
+/// Waits for the look that finds it complete. Where the task is gone, so is this process, soon.
+async fn complete(others: &mut watch::Receiver<Propagation>) {
+    if others.wait_for(|seen| seen.complete).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }

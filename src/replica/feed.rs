@@ -1,35 +1,36 @@
 //! Follows the log: woken by its notifications, polling behind them. Applies what was appended,
-//! then says so; and proves the root fresh as of the moment before each read.
+//! publishes that, and only then acknowledges it.
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{Notify, mpsc, oneshot, watch},
-    time::{Instant, sleep, sleep_until},
+    sync::{Notify, watch},
+    time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
-use super::{LoadError, Loader};
+use super::{EpochKnown, LoadError, Loader, Registered, epoch::Epochs};
 use crate::{
-    clock::Clock,
+    clock::{BootMillis, Clock},
     observe::Metrics,
     state::{Root, Roots},
-    store::{Head, LogConnection, Store, StoreError},
+    store::{Head, OwnConnection, Store, StoreError, Task},
     token::Revision,
 };
 
-/// Polled this often when nothing is heard: far below the freshness that it proves.
+/// Polled this often when nothing is heard: far below what a lease lasts.
 const POLL: Duration = Duration::from_millis(100);
+/// Entries that were read longer after the head are not trusted to be all; far below the day that notes of
+/// changes are kept.
+const FOLLOW_MAX_MS: i64 = 60_000;
 /// Between two tries to listen again.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
-/// Calls that may wait for one read: more than a replica can have in flight.
-const WAITERS_MAX: usize = 65_536;
 
 /// Asks of the feed.
 #[derive(Clone)]
 pub struct FeedHandle {
     poke: Arc<Notify>,
-    join: mpsc::Sender<oneshot::Sender<bool>>,
     applied: watch::Receiver<Revision>,
 }
 
@@ -39,11 +40,10 @@ impl FeedHandle {
         self.poke.notify_one();
     }
 
-    /// Waits for one read of the log that is sent after this call, together with everybody who
-    /// waits. False: it failed.
-    pub async fn join(&self) -> bool {
-        let (done, read) = oneshot::channel();
-        self.join.try_send(done).is_ok() && read.await.unwrap_or(false)
+    /// Whether everything up to `revision` is applied.
+    #[must_use]
+    pub fn has_applied(&self, revision: Revision) -> bool {
+        *self.applied.borrow() >= revision
     }
 
     /// Waits until everything up to `revision` is applied.
@@ -68,102 +68,147 @@ pub struct Feed {
     store: Store,
     clock: Arc<Clock>,
     metrics: Arc<Metrics>,
-    log: LogConnection,
+    connection: OwnConnection,
+    epochs: Epochs,
+    registered: Registered,
+    /// What the log was told last: under which registration, up to where.
+    acknowledged: Option<(Uuid, Revision)>,
     poke: Arc<Notify>,
-    joiners: mpsc::Receiver<oneshot::Sender<bool>>,
     applied: watch::Sender<Revision>,
     failing: bool,
 }
 
+/// What a feed that has read the log once gives to the others.
+pub struct Following {
+    /// The task.
+    pub feed: Feed,
+    /// Asks of it.
+    pub handle: FeedHandle,
+    /// What it writes to.
+    pub roots: Arc<Roots>,
+    /// The epoch that it has seen.
+    pub epoch: EpochKnown,
+}
+
 impl Feed {
-    /// Loads the first root and proves it fresh.
+    /// Loads the first root, and reads what was appended meanwhile.
     pub async fn start(
         store: Store,
         loader: Loader,
         clock: Arc<Clock>,
         metrics: Arc<Metrics>,
-    ) -> Result<(Self, FeedHandle, Arc<Roots>), LoadError> {
-        let mut log = store.log_connection();
-        let roots = Arc::new(Roots::new(loader.root(&mut log).await?));
+        registered: Registered,
+    ) -> Result<Following, LoadError> {
+        let mut connection = store.connection_of(Task::Feed);
+        let roots = Arc::new(Roots::new(loader.root(&mut connection).await?));
         let poke = Arc::new(Notify::new());
-        let (join, joiners) = mpsc::channel(WAITERS_MAX);
         let (applied, follow) = watch::channel(roots.current().applied());
-        let handle = FeedHandle { poke: Arc::clone(&poke), join, applied: follow };
+        let handle = FeedHandle { poke: Arc::clone(&poke), applied: follow };
+        let epoch = EpochKnown::default();
+        let epochs = Epochs { store: store.clone(), clock: Arc::clone(&clock), known: epoch.clone() };
         let mut feed = Self {
             roots: Arc::clone(&roots),
             loader,
             store,
             clock,
             metrics,
-            log,
+            connection,
+            epochs,
+            registered,
+            acknowledged: None,
             poke,
-            joiners,
             applied,
             failing: false,
         };
         feed.read().await?;
-        Ok((feed, handle, roots))
+        Ok(Following { feed, handle, roots, epoch })
     }
 
     /// Follows until told to stop.
     pub async fn run(mut self, stop: CancellationToken) {
         let listening = tokio::spawn(listen(self.store.clone(), Arc::clone(&self.poke), stop.clone()));
-        let mut next = Instant::now();
         loop {
-            let mut waiting = Vec::new();
             tokio::select! {
                 () = stop.cancelled() => break,
-                () = self.poke.notified() => {}
-                Some(joiner) = self.joiners.recv() => waiting.push(joiner),
-                () = sleep_until(next) => {}
-            }
-            // Everybody who came before the read is sent shares it.
-            while let Ok(joiner) = self.joiners.try_recv() {
-                waiting.push(joiner);
+                _heard = timeout(POLL, self.poke.notified()) => {}
             }
             let read = self.read().await;
-            let good = read.is_ok();
             self.report(&read);
-            for joiner in waiting {
-                // Whoever went away meanwhile does not wait for an answer.
-                let _gone = joiner.send(good);
-            }
-            next = Instant::now().checked_add(POLL).unwrap_or(next);
         }
-        self.roots.current().retire();
         // It ends by the same token; a panic of its own was logged by the hook.
         let _ended = listening.await;
     }
 
     async fn read(&mut self) -> Result<(), LoadError> {
-        let sent = self.clock.boot();
-        let wall_ms = self.clock.now_ms();
-        let head = self.log.head().await?;
-        let offset_ms = offset_ms(head, wall_ms, self.clock.now_ms());
-        let mut root = self.roots.current();
-        if head.revision < root.applied() {
-            // The database has forgotten what this replica knows: a restore. Nothing is proven by it.
-            return Err(StoreError::ForeignLog.into());
+        let root = self.roots.current();
+        // Before the statement is sent: a head below it was not read too early, but is behind.
+        let published = root.applied();
+        let (sent, wall_ms) = (self.clock.boot(), self.clock.now_ms());
+        let head = self.connection.head().await?;
+        root.set_clock_offset_ms(offset_ms(head, wall_ms, self.clock.now_ms()));
+        self.epochs.known.saw(&head, self.clock.boot());
+        if !head.same_log || head.revision < published {
+            root.lease.drop_now();
+            let why = if head.same_log { "the log has lost its end" } else { "another timeline or system" };
+            self.epochs.begin(&mut self.connection, &head, why).await?;
+            self.change_epoch(&root).await?;
+        } else if head.revision.epoch() > published.epoch() {
+            root.lease.drop_now();
+            self.change_epoch(&root).await?;
+        } else if published < head.floor {
+            tracing::warn!("the log was purged past what this replica had read: loading anew");
+            let root = Arc::new(self.loader.root(&mut self.connection).await?);
+            self.swap(root);
+        } else if head.revision > published {
+            self.follow(&root, head, sent).await?;
         }
-        if root.applied() < head.floor {
-            root = self.load_anew().await?;
-        } else if head.revision > root.applied() {
-            let entries = self.log.entries(root.applied(), head.revision).await?;
-            self.loader.apply(&root, entries).await?;
-        }
-        // Only now: whoever sees `applied` finds everything up to it.
-        root.publish(head.revision);
-        root.prove_fresh(sent, offset_ms);
+        let root = self.roots.current();
         self.applied.send_replace(root.applied());
+        self.acknowledge(root.applied()).await?;
         self.metrics.log_read(root.applied());
+        if let Some(epoch) = self.epochs.known.to_settle(self.clock.boot()) {
+            self.connection.settle_epoch(epoch).await?;
+        }
         Ok(())
     }
 
-    async fn load_anew(&mut self) -> Result<Arc<Root>, LoadError> {
-        tracing::warn!("the log was purged past what this replica had read: loading anew");
-        let root = Arc::new(self.loader.root(&mut self.log).await?);
-        self.roots.swap(Arc::clone(&root));
-        Ok(root)
+    /// Applies what was appended up to the head.
+    async fn follow(&mut self, root: &Root, head: Head, sent: BootMillis) -> Result<(), LoadError> {
+        let entries = self.connection.entries(root.applied(), head.revision).await?;
+        // What was purged between both reads is not among them: that takes hours, and a machine that slept.
+        if self.clock.boot().since_ms(sent) > FOLLOW_MAX_MS {
+            return Ok(());
+        }
+        self.loader.apply(&mut self.connection, root, entries).await?;
+        // Only now: whoever sees `applied` finds everything up to it.
+        root.lease.publish(head.revision);
+        Ok(())
+    }
+
+    /// Puts a root of the log's epoch in force, with what the tables had lost in the log again. Where
+    /// that fails, the old one stays, without a lease, and it is tried again.
+    async fn change_epoch(&mut self, old: &Root) -> Result<(), LoadError> {
+        let new = self.epochs.carry_over(&mut self.connection, &self.loader, old).await?;
+        new.set_clock_offset_ms(old.clock_offset_ms());
+        self.swap(Arc::new(new));
+        // What was appended just now is read next.
+        self.poke.notify_one();
+        Ok(())
+    }
+
+    fn swap(&self, root: Arc<Root>) {
+        root.set_clock_offset_ms(self.roots.current().clock_offset_ms());
+        self.roots.swap(root);
+    }
+
+    /// Says what has been applied and published, under the registration in force.
+    async fn acknowledge(&mut self, applied: Revision) -> Result<(), StoreError> {
+        let Some(id) = self.registered.id() else { return Ok(()) };
+        if self.acknowledged != Some((id, applied)) {
+            self.connection.acknowledge(id, applied).await?;
+            self.acknowledged = Some((id, applied));
+        }
+        Ok(())
     }
 
     /// Logs a change from good to bad and back, once each.
@@ -171,7 +216,7 @@ impl Feed {
         match read {
             Ok(()) if self.failing => tracing::info!("the log is read again"),
             Err(error) if !self.failing => {
-                tracing::error!(error = %error, "the log cannot be read: this replica answers for 2.7 s more");
+                tracing::error!(error = %error, "the log cannot be read: this replica answers until its lease ends");
             }
             _ => {}
         }

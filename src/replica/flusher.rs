@@ -1,6 +1,6 @@
 //! Appends to the log: what arrives while the last batch commits goes into the next one.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{
@@ -11,14 +11,18 @@ use tokio::{
 };
 
 use super::FeedHandle;
-use crate::store::{Appended, LogConnection, NewRevocation, StoreError};
+use crate::{
+    state::Roots,
+    store::{Appended, NewRevocation, OwnConnection, StoreError},
+};
 
 /// Items of one batch: one transaction of a few milliseconds.
 const BATCH_MAX: usize = 1_000;
 /// Items that may wait: beyond it a caller is told to come back, rather than to wait for nothing.
 const QUEUE_MAX: usize = 20_000;
-/// How long a batch is sent again while the database is out of reach. A batch whose commit is
-/// unknown is settled by the next one that gets through, since it acts only once.
+/// How long a batch is sent again while the database is out of reach, or until the epoch has begun that it
+/// needs. A batch whose commit is unknown is settled by the next one that gets through, since it acts only
+/// once.
 const RESEND_FOR: Duration = Duration::from_secs(5);
 /// Between two tries.
 const RESEND_PAUSE: Duration = Duration::from_millis(50);
@@ -38,9 +42,14 @@ pub struct Flusher {
 impl Flusher {
     /// Starts the task. It ends when the last handle is dropped, with its queue empty.
     #[must_use]
-    pub fn start(log: LogConnection, feed: FeedHandle) -> (Self, tokio::task::JoinHandle<()>) {
+    pub fn start(
+        connection: OwnConnection,
+        feed: FeedHandle,
+        roots: Arc<Roots>,
+    ) -> (Self, tokio::task::JoinHandle<()>) {
         let (queue, items) = mpsc::channel(QUEUE_MAX);
-        (Self { queue }, tokio::spawn(run(log, feed, items)))
+        let log = Log { connection, feed, roots };
+        (Self { queue }, tokio::spawn(run(log, items)))
     }
 
     /// Appends one item. Durable when it returns `Ok`; unknown when the database is out of reach.
@@ -56,13 +65,13 @@ impl Flusher {
     }
 }
 
-async fn run(mut log: LogConnection, feed: FeedHandle, mut items: mpsc::Receiver<(NewRevocation, Reply)>) {
+async fn run(mut log: Log, mut items: mpsc::Receiver<(NewRevocation, Reply)>) {
     let mut arrived = Vec::new();
     while items.recv_many(&mut arrived, BATCH_MAX).await > 0 {
         let (batch, replies): (Vec<_>, Vec<_>) = arrived.drain(..).unzip();
-        match append(&mut log, &batch).await {
+        match log.append(&batch).await {
             Ok(appended) => {
-                feed.poke();
+                log.feed.poke();
                 for reply in replies {
                     // Whoever went away is revoked all the same.
                     let _gone = reply.send(Ok(appended));
@@ -70,8 +79,8 @@ async fn run(mut log: LogConnection, feed: FeedHandle, mut items: mpsc::Receiver
             }
             // One bad item must not fail its neighbours.
             Err(StoreError::Statement(_)) if batch.len() > 1 => {
-                one_by_one(&mut log, batch, replies).await;
-                feed.poke();
+                log.one_by_one(batch, replies).await;
+                log.feed.poke();
             }
             Err(error) => {
                 for reply in replies {
@@ -82,33 +91,58 @@ async fn run(mut log: LogConnection, feed: FeedHandle, mut items: mpsc::Receiver
     }
 }
 
-/// Appends each item by itself. Where the database goes away meanwhile, the rest is not tried: they
-/// would wait for it one after the other.
-async fn one_by_one(log: &mut LogConnection, batch: Vec<NewRevocation>, replies: Vec<Reply>) {
-    let mut away: Option<StoreError> = None;
-    for (item, reply) in batch.into_iter().zip(replies) {
-        let done = match &away {
-            Some(error) => Err(error.again()),
-            None => append(log, &[item]).await,
-        };
-        if let Err(error) = &done
-            && error.is_unreachable()
-        {
-            away = Some(error.again());
-        }
-        let _gone = reply.send(done);
-    }
+/// The log, to append to.
+struct Log {
+    connection: OwnConnection,
+    feed: FeedHandle,
+    roots: Arc<Roots>,
 }
 
-/// Sends a batch until it is known to be committed, or for as long as anybody would wait.
-async fn append(log: &mut LogConnection, batch: &[NewRevocation]) -> Result<Appended, StoreError> {
-    let started = Instant::now();
-    loop {
-        match log.append(batch).await {
-            Err(error) if error.is_unreachable() && started.elapsed() < RESEND_FOR => {
-                sleep(RESEND_PAUSE).await;
+impl Log {
+    /// Appends each item by itself. Where the database goes away meanwhile, the rest is not tried: they
+    /// would wait for it one after the other.
+    async fn one_by_one(&mut self, batch: Vec<NewRevocation>, replies: Vec<Reply>) {
+        let mut away: Option<StoreError> = None;
+        for (item, reply) in batch.into_iter().zip(replies) {
+            let done = match &away {
+                Some(error) => Err(error.again()),
+                None => self.append(&[item]).await,
+            };
+            if let Err(error) = &done
+                && error.is_unreachable()
+            {
+                away = Some(error.again());
             }
-            done => return done,
+            let _gone = reply.send(done);
         }
+    }
+
+    /// Sends a batch until it is known to be committed, or for as long as anybody would wait.
+    async fn append(&mut self, batch: &[NewRevocation]) -> Result<Appended, StoreError> {
+        let started = Instant::now();
+        loop {
+            match self.append_once(batch).await {
+                Err(error)
+                    if (error.is_unreachable() || matches!(error, StoreError::ForeignLog))
+                        && started.elapsed() < RESEND_FOR =>
+                {
+                    // A new epoch may have to begin first.
+                    self.feed.poke();
+                    sleep(RESEND_PAUSE).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn append_once(&mut self, batch: &[NewRevocation]) -> Result<Appended, StoreError> {
+        let published = self.roots.current().applied();
+        let appended = self.connection.append(batch).await?;
+        // A log that has lost its end, or a primary that was cut off: others may count this revision
+        // among those that they have applied.
+        if appended.revision <= published {
+            return Err(StoreError::ForeignLog);
+        }
+        Ok(appended)
     }
 }

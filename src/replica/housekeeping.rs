@@ -69,10 +69,10 @@ impl Housekeeping {
     }
 
     /// Forgets what had ended, by the server's clock and by the database's, when the round began. Not
-    /// while they are too far apart, or the state is not fresh: what is purged by a wrong clock is gone.
+    /// while they are too far apart, or without a lease: what is purged by a wrong clock is gone.
     async fn purge(&self) -> Result<(), StoreError> {
         let root = self.roots.current();
-        if root.clock_skew_ms().is_some() || !root.is_fresh(self.clock.boot()) {
+        if root.clock_skew_ms().is_some() || !root.lease.is_held(self.clock.look()) {
             return Ok(());
         }
         let begun_ms = self.clock.now_ms().saturating_add(root.clock_offset_ms().min(0));

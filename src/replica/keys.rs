@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::{
     clock::Clock,
     state::{KeyRecord, KeyRing, KeyState, LEEWAY_MAX_S},
-    store::{MacKeyRow, NewAudit, NewSigningKey, SigningKeyRow, Store, StoreError},
+    store::{KeyRows, MacKeyRow, NewAudit, NewSigningKey, SigningKeyRow, Store, StoreError},
     token::{
         Algorithm, LIFETIME_CAP_S, MacKey, MasterKey, Purpose, SigningKey, UnixSeconds, VerifyingKey,
         new_uuid_v7,
@@ -19,7 +19,7 @@ use crate::{
 pub const VERIFY_AFTER_RETIREMENT_S: i64 = LIFETIME_CAP_S + LEEWAY_MAX_S + 60;
 
 /// The actor of what the server does by itself.
-const SYSTEM: &str = "system";
+pub(super) const SYSTEM: &str = "system";
 
 /// Why a key cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -66,9 +66,13 @@ impl Keys {
         Self { master: Arc::new(master), clock }
     }
 
-    /// Every key in the database, opened. A key that fails its own check does not sign.
+    /// Every key in the database, opened.
     pub async fn ring(&self, store: &Store) -> Result<KeyRing, KeyError> {
-        let rows = store.keys().await?;
+        self.open(store.keys().await?)
+    }
+
+    /// Opens keys. One that fails its own check does not sign.
+    pub(super) fn open(&self, rows: KeyRows) -> Result<KeyRing, KeyError> {
         let mut records = Vec::new();
         let mut signing = Vec::new();
         for row in rows.signing {

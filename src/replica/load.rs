@@ -6,7 +6,7 @@ use super::{KeyError, Keys};
 use crate::{
     clock::Clock,
     state::{Policies, Root},
-    store::{LogConnection, LogEntries, Store, StoreError},
+    store::{LogEntries, OwnConnection, StoreError},
     token::Revision,
 };
 
@@ -19,48 +19,59 @@ pub enum LoadError {
     /// The keys in it.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// An epoch more than revisions can count.
+    #[error("there are no more epochs: the log must be moved to another issuer")]
+    EpochsExhausted,
 }
 
 /// Reads what a replica holds.
 pub struct Loader {
-    store: Store,
     keys: Keys,
     clock: Arc<Clock>,
 }
 
 impl Loader {
-    /// From this database, with these means to open keys.
+    /// With these means to open keys.
     #[must_use]
-    pub fn new(store: Store, keys: Keys, clock: Arc<Clock>) -> Self {
-        Self { store, keys, clock }
+    pub fn new(keys: Keys, clock: Arc<Clock>) -> Self {
+        Self { keys, clock }
     }
 
-    /// A whole new root. It is not fresh until the log has been read once more.
-    pub async fn root(&self, log: &mut LogConnection) -> Result<Root, LoadError> {
+    /// A whole new root, without a lease. All of it is read on one connection: another could be to another
+    /// server.
+    pub async fn root(&self, connection: &mut OwnConnection) -> Result<Root, LoadError> {
         // The log first: a change that is made meanwhile has a revision above it and is read again.
-        let head = log.head().await?;
-        let policies = self.store.policies().await?.into_iter().collect::<Policies>();
-        let clients = self.store.clients().await?;
-        let keys = self.keys.ring(&self.store).await?;
+        let head = connection.head().await?;
+        if !head.same_log {
+            return Err(StoreError::ForeignLog.into());
+        }
+        let policies = connection.policies().await?.into_iter().collect::<Policies>();
+        let clients = connection.clients().await?;
+        let keys = self.keys.open(connection.keys().await?)?;
         let root = Root::new(Revision::ZERO, policies, clients, keys);
-        log.load(self.clock.now(), |entry| root.apply(entry)).await?;
-        root.publish(head.revision);
+        connection.load(self.clock.now(), |entry| root.apply(entry)).await?;
+        root.lease.publish(head.revision);
         Ok(root)
     }
 
     /// Applies what was appended: first the entries, then the tables that changed.
-    pub async fn apply(&self, root: &Root, read: LogEntries) -> Result<(), LoadError> {
+    pub async fn apply(
+        &self,
+        connection: &mut OwnConnection,
+        root: &Root,
+        read: LogEntries,
+    ) -> Result<(), LoadError> {
         for entry in read.entries {
             root.apply(entry);
         }
         if read.policies {
-            root.policies.store(Arc::new(self.store.policies().await?.into_iter().collect()));
+            root.policies.store(Arc::new(connection.policies().await?.into_iter().collect()));
         }
         if read.clients {
-            root.clients.store(Arc::new(self.store.clients().await?));
+            root.clients.store(Arc::new(connection.clients().await?));
         }
         if read.keys {
-            root.keys.store(Arc::new(self.keys.ring(&self.store).await?));
+            root.keys.store(Arc::new(self.keys.open(connection.keys().await?)?));
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use tonic::{Request, Response, Status};
 
 use super::{
     Context, Who,
-    convert::{audit_event, duration_s, etag_of, session, time_of, timestamp, whole_seconds},
+    convert::{audit_event, duration_s, etag_of, replica, session, time_of, timestamp, whole_seconds},
 };
 use crate::{
     authority::{AuditQuery, Invalid, PolicyField, PolicyUpdate, SessionQuery},
@@ -67,6 +67,20 @@ impl AdminService for AdminRpc {
                 audit_events: rows.into_iter().map(audit_event).collect(),
                 next_page_token,
             })
+        });
+        Ok(Response::new(answer.await?))
+    }
+
+    async fn list_replicas(
+        &self,
+        request: Request<pb::ListReplicasRequest>,
+    ) -> Result<Response<pb::ListReplicasResponse>, Status> {
+        let who = Who::of(&request)?;
+        let context = self.0.clone();
+        let answer = self.0.detached(async move {
+            let (_, caller) = context.enter(&who).await?;
+            let replicas = context.authority.list_replicas(&caller).await?;
+            Ok(pb::ListReplicasResponse { replicas: replicas.into_iter().map(replica).collect() })
         });
         Ok(Response::new(answer.await?))
     }

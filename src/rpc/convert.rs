@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use prost_types::value::Kind;
 use serde_json::{Map, Value};
 
@@ -10,8 +10,8 @@ use crate::{
     authority::{Invalid, Issued},
     proto::v1 as pb,
     replica::{Propagation, Reach},
-    state::Reason,
-    store::{AuditRow, SessionRow},
+    state::{LEASE_OVER_MS, Reason},
+    store::{AuditRow, ReplicaRow, SessionRow},
     token::{Basis, Revision, Thumbprint, UnixSeconds, number},
 };
 
@@ -198,6 +198,18 @@ pub(super) fn issued(issued: Issued) -> pb::IssuedToken {
             expire_time: Some(seconds(refresh.idle_expire_time)),
             session_expire_time: Some(seconds(refresh.session_expire_time)),
         }),
+    }
+}
+
+pub(super) fn replica(row: ReplicaRow) -> pb::Replica {
+    // For show: a lease ends by the replica's own clock.
+    let end = row.beat_time.checked_add(SignedDuration::from_millis(LEASE_OVER_MS)).unwrap_or(row.beat_time);
+    pb::Replica {
+        replica: row.identity.name,
+        version: row.identity.version,
+        revision: row.applied.to_string(),
+        lease_expire_time: Some(timestamp(end)),
+        start_time: Some(timestamp(row.start_time)),
     }
 }
 

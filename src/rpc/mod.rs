@@ -35,7 +35,7 @@ pub use listen::{DRAIN, Serving, serve};
 pub use tonic::service::Routes;
 
 /// Every method that is measured by name: full gRPC paths without the leading slash.
-pub const METHODS: [&str; 15] = [
+pub const METHODS: [&str; 16] = [
     "jeton.v1.TokenService/Issue",
     "jeton.v1.TokenService/Refresh",
     "jeton.v1.TokenService/Validate",
@@ -44,6 +44,7 @@ pub const METHODS: [&str; 15] = [
     "jeton.v1.TokenService/Revoke",
     "jeton.v1.DiscoveryService/GetJwks",
     "jeton.v1.DiscoveryService/GetServerInfo",
+    "jeton.v1.AdminService/ListReplicas",
     "jeton.v1.AdminService/ListSessions",
     "jeton.v1.AdminService/ListAuditEvents",
     "jeton.v1.AdminService/GetPolicy",

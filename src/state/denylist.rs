@@ -38,6 +38,11 @@ impl Denylist {
         });
     }
 
+    /// Shows every revocation: id, end, reason.
+    pub fn for_each(&self, mut see: impl FnMut(Uuid, UnixSeconds, Reason)) {
+        self.ids.for_each(|id, denied| see(*id, UnixSeconds::new(denied.expire_s.into()), denied.reason));
+    }
+
     /// Forgets what has passed its end.
     pub fn forget_expired(&self, now: UnixSeconds) {
         let now_s = u32::try_from(now.get().max(0)).unwrap_or(u32::MAX);

@@ -77,6 +77,14 @@ impl KeyRing {
         self.records.get(key_id).filter(|record| !record.is_gone(now))
     }
 
+    /// Keys that are revoked here, but not in `other`, which has them.
+    pub fn revoked_but_not_in<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a str> {
+        let revoked = self.records.iter().filter(|(_, record)| record.state == KeyState::Revoked);
+        revoked.map(|(key_id, _)| key_id.as_str()).filter(|key_id| {
+            other.records.get(*key_id).is_some_and(|record| record.state != KeyState::Revoked)
+        })
+    }
+
     /// The key that signs with this algorithm.
     #[must_use]
     pub fn signer(&self, algorithm: Algorithm) -> Option<&Arc<SigningKey>> {

@@ -171,6 +171,13 @@ impl Marks {
             .flatten()
     }
 
+    /// Shows every mark.
+    pub fn for_each(&self, mut see: impl FnMut(&Mark)) {
+        for marks in [&self.subjects, &self.clients, &self.keys] {
+            marks.for_each(|_, marks| marks.iter().for_each(&mut see));
+        }
+    }
+
     /// Number of targets that have a mark.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -6,6 +6,7 @@ mod client;
 mod denylist;
 mod evaluator;
 mod keys;
+mod lease;
 mod marks;
 mod policy;
 mod revocation;
@@ -15,14 +16,20 @@ mod sharded;
 mod tests;
 
 pub use cache::VerifiedCache;
-pub use client::{ApiKeyRecord, Client, Clients, Permission};
+pub use client::{ApiKeyRecord, Client, Clients, Permission, Restriction};
 pub use denylist::Denylist;
 pub use evaluator::{Accepted, Judge, Status, Verdict};
 pub use keys::{KeyRecord, KeyRing, KeyState};
+pub use lease::{LEASE_MS, LEASE_OVER_MS, Lease};
 pub use marks::{Mark, MarkKind, Marks, SessionFacts};
 pub use policy::{
     BUILT_IN_ALGORITHM, Effective, FAMILY_ANY, IDLE_BUILT_IN_S, LEEWAY_MAX_S, Policies, Policy,
     REFRESH_ABSOLUTE_MAX_S, REPLAY_GRACE_MAX_S, Terms,
 };
 pub use revocation::{Entry, Reason};
-pub use root::{FRESHNESS_MS, Pass, Root, Roots};
+pub use root::{Pass, Root, Roots};
+
+/// What the lease is made of; a model checker puts its own in their place.
+mod atomic {
+    pub(super) use std::sync::atomic::{AtomicI64, Ordering};
+}

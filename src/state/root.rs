@@ -1,6 +1,6 @@
 //! One root holds all that a replica answers from. A call takes it once, and anew after every
 //! wait. Entries are added to the live root; it is never cleared: loading anew builds another,
-//! which begins unfresh, and swaps it in.
+//! which begins without a lease, and swaps it in.
 
 use std::sync::{
     Arc,
@@ -10,26 +10,21 @@ use std::sync::{
 use arc_swap::ArcSwap;
 
 use crate::{
-    clock::{BootMillis, Clock},
+    clock::{BootMillis, Clock, Moment},
     token::{Revision, UnixSeconds},
 };
 
-use super::{Clients, Denylist, Entry, KeyRing, Marks, Policies, Reason, SessionFacts};
-
-/// How long a root may be answered from after the log was last read.
-pub const FRESHNESS_MS: i64 = 2_700;
+use super::{Clients, Denylist, Entry, KeyRing, Lease, Marks, Policies, Reason, SessionFacts};
 
 /// Server and database clocks further apart than this: nobody mints or judges.
 const CLOCK_SKEW_MAX_MS: i64 = 30_000;
 
 /// Everything that is answered from memory.
 pub struct Root {
-    /// Until when the content is proven fresh, boot-clock milliseconds.
-    deadline_ms: AtomicI64,
-    /// When the log was last read, boot-clock milliseconds.
-    read_ms: AtomicI64,
-    /// The revision up to which the content is whole.
-    applied: AtomicI64,
+    /// Until when it may be answered from, and up to which revision it is whole.
+    pub lease: Lease,
+    /// When the latest renewal was sent that was adopted, boot-clock milliseconds.
+    renewed_ms: AtomicI64,
     /// Database clock minus wall clock, milliseconds.
     clock_offset_ms: AtomicI64,
     /// Revoked tokens, by `jti`.
@@ -47,13 +42,12 @@ pub struct Root {
 }
 
 impl Root {
-    /// A root whose content is whole up to `applied`, but not yet proven fresh.
+    /// A root whose content is whole up to `applied`, without a lease.
     #[must_use]
     pub fn new(applied: Revision, policies: Policies, clients: Clients, keys: KeyRing) -> Self {
         Self {
-            deadline_ms: AtomicI64::new(BootMillis::NEVER.get()),
-            read_ms: AtomicI64::new(BootMillis::NEVER.get()),
-            applied: AtomicI64::new(applied.as_i64()),
+            lease: Lease::new(applied),
+            renewed_ms: AtomicI64::new(BootMillis::NEVER.get()),
             clock_offset_ms: AtomicI64::new(0),
             tokens: Denylist::default(),
             sessions: Denylist::default(),
@@ -77,36 +71,27 @@ impl Root {
     /// The revision up to which the content is whole.
     #[must_use]
     pub fn applied(&self) -> Revision {
-        Revision::from_i64(self.applied.load(Ordering::Acquire)).unwrap_or(Revision::ZERO)
+        self.lease.applied()
     }
 
-    /// Says that everything up to here has been applied. After the entries, never before.
-    pub fn publish(&self, applied: Revision) {
-        self.applied.fetch_max(applied.as_i64(), Ordering::Release);
+    /// Adopts a renewal, as [`Lease::adopt`] does.
+    pub fn adopt(&self, head: Revision, sent: Moment) -> bool {
+        let adopted = self.lease.adopt(head, sent);
+        if adopted {
+            self.renewed_ms.fetch_max(sent.boot.get(), Ordering::Relaxed);
+        }
+        adopted
     }
 
-    /// Says that the content was whole at a read of the log that was sent at `sent`.
-    pub fn prove_fresh(&self, sent: BootMillis, clock_offset_ms: i64) {
+    /// Says how far the clocks are apart.
+    pub fn set_clock_offset_ms(&self, clock_offset_ms: i64) {
         self.clock_offset_ms.store(clock_offset_ms, Ordering::Relaxed);
-        self.read_ms.fetch_max(sent.get(), Ordering::Relaxed);
-        self.deadline_ms.fetch_max(sent.plus_ms(FRESHNESS_MS).get(), Ordering::Release);
     }
 
-    /// Says that nothing may be answered from this root any more.
-    pub fn retire(&self) {
-        self.deadline_ms.store(BootMillis::NEVER.get(), Ordering::Release);
-    }
-
-    /// Whether the content is proven fresh at `now`.
-    #[must_use]
-    pub fn is_fresh(&self, now: BootMillis) -> bool {
-        now.get() < self.deadline_ms.load(Ordering::Acquire)
-    }
-
-    /// Milliseconds since the log was last read.
+    /// Milliseconds since the log was last proven to hold nothing else.
     #[must_use]
     pub fn age_ms(&self, now: BootMillis) -> i64 {
-        now.since_ms(BootMillis::new(self.read_ms.load(Ordering::Relaxed)))
+        now.since_ms(BootMillis::new(self.renewed_ms.load(Ordering::Relaxed)))
     }
 
     /// Database clock minus wall clock, milliseconds.
@@ -129,6 +114,30 @@ impl Root {
         (offset.saturating_abs() > CLOCK_SKEW_MAX_MS).then_some(offset)
     }
 
+    /// What is revoked here and not in `other`, as entries that make it so there, too. What has expired
+    /// at `now` is left out, but for sessions: they outlive their entries.
+    #[must_use]
+    pub fn lost_in(&self, other: &Self, now: UnixSeconds) -> Vec<Entry> {
+        let mut lost = Vec::new();
+        self.tokens.for_each(|id, expire_time, reason| {
+            if expire_time > now && other.tokens.get(&id).is_none() {
+                lost.push(Entry::Token { id, expire_time, reason });
+            }
+        });
+        self.sessions.for_each(|id, expire_time, reason| {
+            if other.sessions.get(&id).is_none() {
+                lost.push(Entry::Session { id, expire_time, reason });
+            }
+        });
+        self.marks.for_each(|mark| {
+            let held = other.marks.get(mark.kind, &mark.target, &mark.audience);
+            if held.is_none_or(|held| held.position < mark.position || held.cutoff < mark.cutoff) {
+                lost.push(Entry::Mark(mark.clone()));
+            }
+        });
+        lost
+    }
+
     /// Why a session is revoked, by its id or by a mark, if it is.
     #[must_use]
     pub fn session_revoked(&self, session: SessionFacts<'_>) -> Option<Reason> {
@@ -136,7 +145,7 @@ impl Root {
     }
 }
 
-/// What a call got at the gate: a root that was fresh after the call began, and the place and time
+/// What a call got at the gate: a root with a lease that was held after the call began, and the place and time
 /// that everything it mints bears. Taken before any look-up: a mark that is acknowledged while the
 /// call waits for something else must stand above it.
 #[derive(Clone)]
@@ -171,7 +180,7 @@ impl Roots {
         Self { current: ArcSwap::from_pointee(root) }
     }
 
-    /// The root in force, fresh or not.
+    /// The root in force, with a lease or without: not to answer from.
     #[must_use]
     pub fn current(&self) -> Arc<Root> {
         self.current.load_full()
@@ -179,19 +188,24 @@ impl Roots {
 
     /// Puts another root in force; the old one is not answered from any more.
     pub fn swap(&self, root: Arc<Root>) {
-        self.current.swap(root).retire();
+        self.current.swap(root).lease.retire();
     }
 
-    /// Passes the gate, if the root is fresh now.
+    /// Ends the lease for good: this process is to end.
+    pub fn close(&self) {
+        self.current.load().lease.retire();
+    }
+
+    /// Passes the gate, if the lease is held now.
     #[must_use]
     pub fn enter(&self, clock: &Clock) -> Option<Pass> {
         let root = self.current.load_full();
-        let entered = clock.boot();
-        if !root.is_fresh(entered) {
+        let now = clock.look();
+        if !root.lease.is_held(now) {
             return None;
         }
         let revision = root.applied();
-        Some(Pass { root, revision, issue_time_ms: clock.now_ms(), entered })
+        Some(Pass { root, revision, issue_time_ms: clock.now_ms(), entered: now.boot })
     }
 }
 
@@ -200,33 +214,26 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;
+    use crate::state::{Mark, MarkKind};
 
     fn root() -> Root {
         Root::new(Revision::ZERO, Policies::default(), Clients::default(), KeyRing::default())
     }
 
     #[test]
-    fn a_root_is_not_fresh_before_the_log_was_read() {
+    fn nobody_passes_the_gate_before_a_renewal_was_adopted() {
         let clock = Clock::system();
         assert!(Roots::new(root()).enter(&clock).is_none());
     }
 
     #[test]
-    fn e3_a_root_is_fresh_for_2_7_s_from_before_the_read_was_sent() {
-        let root = root();
-        let sent = BootMillis::new(1_000);
-        root.prove_fresh(sent, 0);
-        assert!(root.is_fresh(BootMillis::new(3_699)));
-        assert!(!root.is_fresh(BootMillis::new(3_700)));
-    }
-
-    #[test]
-    fn a_read_that_was_sent_earlier_never_shortens_nor_prolongs() {
-        let root = root();
-        root.prove_fresh(BootMillis::new(2_000), 0);
-        root.prove_fresh(BootMillis::new(1_000), 0);
-        assert!(root.is_fresh(BootMillis::new(4_699)));
-        assert!(!root.is_fresh(BootMillis::new(4_700)));
+    fn a_frozen_machine_does_not_pass_the_gate() {
+        let clock = Clock::system();
+        let roots = Roots::new(root());
+        assert!(roots.current().adopt(Revision::ZERO, clock.look()));
+        assert!(roots.enter(&clock).is_some());
+        clock.step(200);
+        assert!(roots.enter(&clock).is_none());
     }
 
     #[test]
@@ -234,10 +241,53 @@ mod tests {
         let clock = Clock::system();
         let roots = Roots::new(root());
         let old = roots.current();
-        old.prove_fresh(clock.boot(), 0);
+        assert!(old.adopt(Revision::ZERO, clock.look()));
         let pass = roots.enter(&clock).unwrap();
         roots.swap(Arc::new(root()));
-        assert!(!pass.root.is_fresh(clock.boot()));
+        assert!(!pass.root.lease.is_held(clock.look()));
         assert!(roots.enter(&clock).is_none());
+    }
+
+    #[test]
+    fn k9_what_another_root_has_lost_is_found() {
+        let (old, new) = (root(), root());
+        let id = uuid::Uuid::from_u128;
+        let token =
+            |n, end| Entry::Token { id: id(n), expire_time: UnixSeconds::new(end), reason: Reason::Leaked };
+        let mark = |target: &str, position| Mark {
+            kind: MarkKind::Subject,
+            target: target.to_owned(),
+            audience: String::new(),
+            position: Revision::from_i64(position).unwrap(),
+            cutoff: UnixSeconds::new(0),
+            reason: Reason::Leaked,
+            expire_time: UnixSeconds::new(500),
+        };
+        let session = Entry::Session { id: id(3), expire_time: UnixSeconds::new(1), reason: Reason::Logout };
+        for entry in [token(1, 500), token(2, 500), token(4, 100), session.clone()] {
+            old.apply(entry);
+        }
+        for (target, position) in [("lost", 7), ("behind", 7), ("same", 7)] {
+            old.apply(Entry::Mark(mark(target, position)));
+        }
+        new.apply(token(2, 500));
+        new.apply(Entry::Mark(mark("behind", 6)));
+        new.apply(Entry::Mark(mark("same", 7)));
+
+        let lost = old.lost_in(&new, UnixSeconds::new(100));
+        let targets = lost.iter().filter_map(|entry| match entry {
+            Entry::Mark(mark) => Some((mark.target.as_str(), mark.position.as_i64())),
+            Entry::Token { .. } | Entry::Session { .. } | Entry::MarkRemoved { .. } => None,
+        });
+        let mut targets: Vec<_> = targets.collect();
+        targets.sort_unstable();
+        assert_eq!(targets, [("behind", 7), ("lost", 7)], "each at the position that it had");
+        assert!(lost.contains(&token(1, 500)));
+        assert!(lost.contains(&session), "though its end has passed: the session may live on");
+        assert_eq!(lost.len(), 4);
+        for entry in lost {
+            new.apply(entry);
+        }
+        assert_eq!(old.lost_in(&new, UnixSeconds::new(100)), []);
     }
 }

@@ -57,6 +57,13 @@ impl<K: Hash + Eq, V> Sharded<K, V> {
         }
     }
 
+    /// Shows every entry, shard by shard.
+    pub(super) fn for_each(&self, mut see: impl FnMut(&K, &V)) {
+        for shard in &self.shards {
+            read_lock(shard).iter().for_each(|(key, value)| see(key, value));
+        }
+    }
+
     /// Number of entries.
     pub(super) fn len(&self) -> usize {
         self.shards.iter().map(|shard| read_lock(shard).len()).sum()

@@ -1,10 +1,11 @@
 //! `client` and `api_key`.
 
 use jiff_sqlx::Timestamp as SqlTimestamp;
+use sqlx::PgConnection;
 
-use super::{NewAudit, Store, StoreError};
+use super::{NewAudit, OwnConnection, Store, StoreError, connection::TABLE_TIMEOUT, log::revision};
 use crate::{
-    state::{ApiKeyRecord, Client, Clients, Permission},
+    state::{ApiKeyRecord, Client, Clients, Permission, Restriction},
     token::{ApiKey, UnixSeconds},
 };
 
@@ -37,41 +38,7 @@ impl NewClient {
 impl Store {
     /// Every client, with its keys.
     pub async fn clients(&self) -> Result<Clients, StoreError> {
-        let clients = self
-            .run(async |connection| {
-                Ok(sqlx::query!(
-            "select client_id, permissions, audiences, subjects, disabled from client order by client_id"
-        ).fetch_all(connection).await?)
-            })
-            .await?
-            .into_iter()
-            .map(|row| Client {
-                client_id: row.client_id,
-                // A number that this version does not know grants nothing.
-                permissions: row.permissions.into_iter().filter_map(Permission::from_number).collect(),
-                audiences: row.audiences,
-                subjects: row.subjects,
-                disabled: row.disabled,
-            })
-            .collect();
-        let rows = self.run(async |connection| Ok(sqlx::query!(
-            r#"select api_key_id, client_id, secret_hash, expire_time as "expire_time: SqlTimestamp" from api_key"#
-        ).fetch_all(connection).await?)).await?;
-        let api_keys = rows
-            .into_iter()
-            .map(|row| {
-                Ok(ApiKeyRecord {
-                    secret_hash: row
-                        .secret_hash
-                        .try_into()
-                        .map_err(|_| StoreError::corrupt("api_key", "secret_hash is not of 32 bytes"))?,
-                    expire_time: row.expire_time.map(|time| UnixSeconds::from_timestamp(time.to_jiff())),
-                    api_key_id: row.api_key_id,
-                    client_id: row.client_id,
-                })
-            })
-            .collect::<Result<_, StoreError>>()?;
-        Ok(Clients::new(clients, api_keys))
+        self.run(read).await
     }
 
     /// Registers a client through the log, or brings its registration to this state; adds the key.
@@ -115,4 +82,73 @@ impl Store {
             .await?;
         Ok(head.is_some())
     }
+}
+
+impl OwnConnection {
+    /// Every client, with its keys.
+    pub async fn clients(&mut self) -> Result<Clients, StoreError> {
+        self.run(TABLE_TIMEOUT, read).await
+    }
+
+    /// Takes away from a client what it may no longer have, through the log.
+    pub async fn restrict_client(
+        &mut self,
+        restriction: &Restriction,
+        audit: &NewAudit,
+    ) -> Result<(), StoreError> {
+        self.run(TABLE_TIMEOUT, async |connection| {
+            sqlx::query!(
+                "select restrict_client($1, $2, $3, $4, $5)",
+                restriction.client_id,
+                restriction.disable,
+                &restriction.api_key_ids,
+                audit.id,
+                audit.actor
+            )
+            .fetch_one(connection)
+            .await?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+async fn read(connection: &mut PgConnection) -> Result<Clients, StoreError> {
+    let clients = sqlx::query!(
+        "select client_id, revision, permissions, audiences, subjects, disabled from client order by client_id"
+    )
+    .fetch_all(&mut *connection)
+    .await?
+    .into_iter()
+    .map(|row| {
+        Ok(Client {
+            client_id: row.client_id,
+            revision: revision("client", row.revision)?,
+            // A number that this version does not know grants nothing.
+            permissions: row.permissions.into_iter().filter_map(Permission::from_number).collect(),
+            audiences: row.audiences,
+            subjects: row.subjects,
+            disabled: row.disabled,
+        })
+    })
+    .collect::<Result<_, StoreError>>()?;
+    let api_keys = sqlx::query!(
+        r#"select api_key_id, client_id, secret_hash, expire_time as "expire_time: SqlTimestamp" from api_key"#
+    )
+    .fetch_all(connection)
+    .await?
+    .into_iter()
+    .map(|row| {
+        Ok(ApiKeyRecord {
+            secret_hash: row
+                .secret_hash
+                .try_into()
+                .map_err(|_| StoreError::corrupt("api_key", "secret_hash is not of 32 bytes"))?,
+            expire_time: row.expire_time.map(|time| UnixSeconds::from_timestamp(time.to_jiff())),
+            api_key_id: row.api_key_id,
+            client_id: row.client_id,
+        })
+    })
+    .collect::<Result<_, StoreError>>()?;
+    Ok(Clients::new(clients, api_keys))
 }

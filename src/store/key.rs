@@ -2,8 +2,9 @@
 
 use jiff::Timestamp;
 use jiff_sqlx::Timestamp as SqlTimestamp;
+use sqlx::PgConnection;
 
-use super::{NewAudit, Store, StoreError};
+use super::{NewAudit, OwnConnection, Store, StoreError, connection::TABLE_TIMEOUT};
 use crate::token::Algorithm;
 
 /// A signing key as it is stored.
@@ -65,32 +66,7 @@ pub struct NewSigningKey {
 impl Store {
     /// All keys that are not gone.
     pub async fn keys(&self) -> Result<KeyRows, StoreError> {
-        let signing = self.run(async |connection| Ok(sqlx::query!(
-            r#"select key_id, public_jwk, sealed, retire_time as "retire_time: SqlTimestamp",
-                      revoke_time as "revoke_time: SqlTimestamp", expire_time as "expire_time: SqlTimestamp"
-                 from signing_key where expire_time is null or expire_time > now() order by create_time desc, key_id"#
-        ).fetch_all(connection).await?)).await?
-        .into_iter()
-        .map(|row| SigningKeyRow {
-            key_id: row.key_id,
-            public_jwk: row.public_jwk,
-            sealed: row.sealed,
-            retire_time: row.retire_time.map(SqlTimestamp::to_jiff),
-            revoke_time: row.revoke_time.map(SqlTimestamp::to_jiff),
-            expire_time: row.expire_time.map(SqlTimestamp::to_jiff),
-        })
-        .collect();
-        let mac = self.run(async |connection| Ok(sqlx::query!(
-            r#"select mac_key_id, sealed, retire_time is not null as "retired!" from mac_key order by create_time desc"#
-        ).fetch_all(connection).await?)).await?
-        .into_iter()
-        .map(|row| {
-            let id = row.mac_key_id.try_into();
-            let id = id.map_err(|_| StoreError::corrupt("mac_key", "an id that is not of 4 bytes"))?;
-            Ok(MacKeyRow { id, sealed: row.sealed, retired: row.retired })
-        })
-        .collect::<Result<_, StoreError>>()?;
-        Ok(KeyRows { signing, mac })
+        self.run(read).await
     }
 
     /// Adds a signing key through the log. False: there was an active one already.
@@ -152,4 +128,44 @@ impl Store {
             .await?;
         Ok(added.is_some())
     }
+}
+
+impl OwnConnection {
+    /// All keys that are not gone.
+    pub async fn keys(&mut self) -> Result<KeyRows, StoreError> {
+        self.run(TABLE_TIMEOUT, read).await
+    }
+}
+
+async fn read(connection: &mut PgConnection) -> Result<KeyRows, StoreError> {
+    let signing = sqlx::query!(
+        r#"select key_id, public_jwk, sealed, retire_time as "retire_time: SqlTimestamp",
+                  revoke_time as "revoke_time: SqlTimestamp", expire_time as "expire_time: SqlTimestamp"
+             from signing_key where expire_time is null or expire_time > now() order by create_time desc, key_id"#
+    )
+    .fetch_all(&mut *connection)
+    .await?
+    .into_iter()
+    .map(|row| SigningKeyRow {
+        key_id: row.key_id,
+        public_jwk: row.public_jwk,
+        sealed: row.sealed,
+        retire_time: row.retire_time.map(SqlTimestamp::to_jiff),
+        revoke_time: row.revoke_time.map(SqlTimestamp::to_jiff),
+        expire_time: row.expire_time.map(SqlTimestamp::to_jiff),
+    })
+    .collect();
+    let mac = sqlx::query!(
+        r#"select mac_key_id, sealed, retire_time is not null as "retired!" from mac_key order by create_time desc"#
+    )
+    .fetch_all(connection)
+    .await?
+    .into_iter()
+    .map(|row| {
+        let id = row.mac_key_id.try_into();
+        let id = id.map_err(|_| StoreError::corrupt("mac_key", "an id that is not of 4 bytes"))?;
+        Ok(MacKeyRow { id, sealed: row.sealed, retired: row.retired })
+    })
+    .collect::<Result<_, StoreError>>()?;
+    Ok(KeyRows { signing, mac })
 }

@@ -6,13 +6,10 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx};
-use sqlx::{
-    Connection, PgConnection,
-    postgres::{PgConnectOptions, PgListener},
-};
+use sqlx::postgres::{PgListener, PgPoolOptions};
 use uuid::Uuid;
 
-use super::{Store, StoreError};
+use super::{OwnConnection, Store, StoreError};
 use crate::{
     state::{Entry, Mark, MarkKind, Reason},
     token::{Revision, UnixSeconds},
@@ -36,6 +33,10 @@ pub struct Head {
     pub revision: Revision,
     /// Entries at or below may have been purged.
     pub floor: Revision,
+    /// The epoch that somebody has known for as long as a lease can last.
+    pub settled_epoch: i64,
+    /// Whether the database is the one, on the timeline, that the log was written in.
+    pub same_log: bool,
     /// The database's wall clock, milliseconds since the epoch.
     pub database_time_ms: i64,
 }
@@ -99,15 +100,11 @@ pub struct Appended {
 }
 
 impl Store {
-    /// A connection of its own to the log, so that nobody else's statements are in its way.
-    #[must_use]
-    pub fn log_connection(&self) -> LogConnection {
-        LogConnection { options: self.options.clone(), connection: None }
-    }
-
     /// A connection of its own that hears when the log has grown.
     pub async fn wakeups(&self) -> Result<Wakeups, StoreError> {
-        let mut listener = PgListener::connect_with(&self.pool).await?;
+        let options = self.options.clone().application_name("jeton listen");
+        let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
+        let mut listener = PgListener::connect_with(&pool).await?;
         listener.listen(CHANNEL).await?;
         Ok(Wakeups { listener })
     }
@@ -176,14 +173,7 @@ impl Wakeups {
     }
 }
 
-/// Appends to the log, or reads it, on a connection of its own, which is dropped, with whatever is in
-/// flight, on any doubt.
-pub struct LogConnection {
-    options: PgConnectOptions,
-    connection: Option<PgConnection>,
-}
-
-impl LogConnection {
+impl OwnConnection {
     /// Appends a batch: one round trip, one transaction, one notification. When the connection is
     /// lost the batch may have been committed: append it again.
     #[expect(clippy::as_conversions, reason = "how sqlx is told an argument's type")]
@@ -223,7 +213,7 @@ impl LogConnection {
     pub async fn head(&mut self) -> Result<Head, StoreError> {
         self.run(READ_TIMEOUT, async |connection| {
             let row = sqlx::query!(
-                r#"select epoch * 1099511627776 + seq as "revision!", floor,
+                r#"select epoch * 1099511627776 + seq as "revision!", floor, settled_epoch,
                           timeline = left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)
                           and system_identifier = (select system_identifier from pg_control_system()) as "same_log!",
                           (extract(epoch from clock_timestamp()) * 1000)::bigint as "database_time_ms!"
@@ -231,12 +221,11 @@ impl LogConnection {
             )
             .fetch_one(connection)
             .await?;
-            if !row.same_log {
-                return Err(StoreError::ForeignLog);
-            }
             Ok(Head {
                 revision: revision("log_head", row.revision)?,
                 floor: Revision::from_i64(row.floor).unwrap_or(Revision::ZERO),
+                settled_epoch: row.settled_epoch,
+                same_log: row.same_log,
                 database_time_ms: row.database_time_ms,
             })
         })
@@ -318,33 +307,6 @@ impl LogConnection {
             Ok(())
         })
         .await
-    }
-
-    async fn run<T>(
-        &mut self,
-        limit: Duration,
-        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        // Taken out while in use: a failure, a timeout or a cancelled call leaves none behind.
-        let taken = self.connection.take();
-        let options = &self.options;
-        let done = tokio::time::timeout(limit, async move {
-            let mut connection = match taken {
-                Some(connection) => connection,
-                None => PgConnection::connect_with(options).await?,
-            };
-            let result = work(&mut connection).await?;
-            Ok::<_, StoreError>((connection, result))
-        })
-        .await;
-        match done {
-            Ok(Ok((connection, result))) => {
-                self.connection = Some(connection);
-                Ok(result)
-            }
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(StoreError::Unreachable(sqlx::Error::PoolTimedOut)),
-        }
     }
 }
 

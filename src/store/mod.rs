@@ -3,12 +3,15 @@
 mod audit;
 mod change;
 mod client;
+mod connection;
+mod epoch;
 mod error;
 mod key;
 mod log;
 mod mark;
 mod partition;
 mod policy;
+mod replica;
 mod session;
 
 use std::{str::FromStr, time::Duration};
@@ -24,11 +27,13 @@ use tokio::time::timeout;
 
 pub use audit::{AuditFilter, AuditRow, NewAudit};
 pub use client::NewClient;
+pub use connection::{OwnConnection, Task};
 pub use error::StoreError;
 pub use key::{KeyRows, MacKeyRow, NewSigningKey, SigningKeyRow};
-pub use log::{Appended, Head, LogConnection, LogEntries, NewRevocation, Target, Wakeups};
+pub use log::{Appended, Head, LogEntries, NewRevocation, Target, Wakeups};
 pub use mark::ExpiredMark;
 pub use policy::PolicyWrite;
+pub use replica::{FleetRows, Renewal, ReplicaIdentity, ReplicaRow};
 pub use session::{NewSession, Rotation, SessionFilter, SessionRow, Spent};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();

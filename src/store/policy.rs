@@ -2,8 +2,9 @@
 
 use jiff::Timestamp;
 use jiff_sqlx::Timestamp as SqlTimestamp;
+use sqlx::PgConnection;
 
-use super::{NewAudit, Store, StoreError, log::revision};
+use super::{NewAudit, OwnConnection, Store, StoreError, connection::TABLE_TIMEOUT, log::revision};
 use crate::{
     state::Policy,
     token::{Algorithm, DailyBoundary, Excess, Revision},
@@ -21,14 +22,7 @@ pub enum PolicyWrite {
 impl Store {
     /// Every policy, by audience, then client.
     pub async fn policies(&self) -> Result<Vec<Policy>, StoreError> {
-        let rows = self.run(async |connection| Ok(sqlx::query_as!(
-            Row,
-            r#"select audience, client_id, revision, update_time as "update_time: SqlTimestamp", default_ttl_s,
-                      max_ttl_s, clamp, leeway_s, refresh_idle_s, refresh_absolute_s, refresh_grace_s, boundary_hours,
-                      boundary_minutes, boundary_zone, allowed_scopes, algorithm
-                 from policy order by audience collate "C", client_id collate "C""#
-        ).fetch_all(connection).await?)).await?;
-        rows.into_iter().map(TryInto::try_into).collect()
+        self.run(read).await
     }
 
     /// Writes a policy through the log, if it still is at `expected` (zero: absent).
@@ -94,6 +88,26 @@ impl Store {
         .map(|number| revision("log_head", number))
         .transpose()
     }
+}
+
+impl OwnConnection {
+    /// Every policy, by audience, then client.
+    pub async fn policies(&mut self) -> Result<Vec<Policy>, StoreError> {
+        self.run(TABLE_TIMEOUT, read).await
+    }
+}
+
+async fn read(connection: &mut PgConnection) -> Result<Vec<Policy>, StoreError> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select audience, client_id, revision, update_time as "update_time: SqlTimestamp", default_ttl_s,
+                  max_ttl_s, clamp, leeway_s, refresh_idle_s, refresh_absolute_s, refresh_grace_s, boundary_hours,
+                  boundary_minutes, boundary_zone, allowed_scopes, algorithm
+             from policy order by audience collate "C", client_id collate "C""#
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter().map(TryInto::try_into).collect()
 }
 
 struct Row {

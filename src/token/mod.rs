@@ -48,7 +48,7 @@ pub use lifetime::{
 pub use limits::{LIFETIME_CAP_S, TOKEN_BYTES_MAX};
 pub use malformed::Malformed;
 pub use refresh::{MacKey, RefreshToken, SessionSecret, looks_like_refresh_token};
-pub use revision::Revision;
+pub use revision::{EPOCH_END, Revision};
 pub use seal::{MasterKey, Purpose, WrongMasterKey};
 pub use text::{parse_uuid_v7, uuid_unix_ms};
 pub use thumbprint::Thumbprint;

@@ -204,6 +204,6 @@ fn v7_a_mark_compares_with_rev_and_a_rev_ahead_of_the_log_is_older_than_every_ma
     assert_eq!([0, 59].map(status), [Status::Revoked; 2]);
     assert_eq!([60, 61, 100].map(status), [Status::Active; 3]);
     assert_eq!([101, 1 << 41].map(status), [Status::Revoked; 2], "beyond what is applied");
-    bench.root.publish(revision(101));
+    bench.root.lease.publish(revision(101));
     assert_eq!(status(101), Status::Active, "and no more once it is");
 }

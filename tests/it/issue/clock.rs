@@ -48,7 +48,7 @@ async fn i12_with_clocks_31_s_apart_nothing_is_minted_or_judged_but_revocations_
         let (status, body) = skewed.ready.ops("/readyz").await;
         assert_eq!(status, 503);
         assert!(body.contains("[-]clock failed"), "{body}");
-        assert!(body.contains("[+]key ok") && body.contains("[+]log ok"), "nothing else is amiss: {body}");
+        assert!(body.contains("[+]key ok") && body.contains("[+]lease ok"), "nothing else is amiss: {body}");
         assert_eq!(skewed.ready.ops("/livez").await.0, 200, "it need not be restarted");
         let info = api.discovery.get_server_info(pb::GetServerInfoRequest {}).await.unwrap().into_inner();
         let offset = info.store_clock_offset.unwrap().seconds;

@@ -109,7 +109,7 @@ async fn e7_every_documented_metric_is_there_at_the_first_scrape() {
     documented.extend(REVOKE_OUTCOMES.map(|outcome| one("jeton_revocations_total", "outcome", outcome)));
     documented.extend(["token", "session", "mark"].map(|kind| one("jeton_revocations_held", "kind", kind)));
     documented.extend(["used", "idle"].map(|state| one("db_client_connection_count", "state", state)));
-    let single = ["jeton_log_age_seconds", "jeton_log_applied_sequence", "jeton_default_partition_rows"];
+    let single = ["jeton_lease_age_seconds", "jeton_log_applied_sequence", "jeton_default_partition_rows"];
     documented.extend(single.map(str::to_owned));
     let missing: Vec<_> = documented.iter().filter(|id| !first.contains_key(*id)).collect();
     assert!(missing.is_empty(), "{missing:#?}");
@@ -190,7 +190,7 @@ async fn counts_move_by_exactly_what_was_done() {
     assert_eq!(moved, expected);
     let sequence = "jeton_log_applied_sequence";
     assert!(after[sequence] > before[sequence], "revocations move the log");
-    assert!((0.0..2.7).contains(&after["jeton_log_age_seconds"]));
+    assert!((0.0..2.7).contains(&after["jeton_lease_age_seconds"]));
 }
 
 #[tokio::test]

@@ -173,7 +173,7 @@ async fn everything_is_refused(server: &Server, api: &mut Api, admin: &mut Api, 
     unavailable(admin.admin.list_audit_events(pb::ListAuditEventsRequest::default()).await);
     let (status, body) = server.ops("/readyz").await;
     assert_eq!(status, 503, "{body}");
-    assert!(body.contains("[-]log failed") && body.contains("[+]key ok"), "{body}");
+    assert!(body.contains("[-]lease failed") && body.contains("[+]key ok"), "{body}");
     assert_eq!(server.ops("/livez").await.0, 200);
     assert_eq!(server.ops("/metrics").await.0, 200);
     until("health is NOT_SERVING", async || health(server).await == NOT_SERVING).await;

@@ -2,7 +2,10 @@
 
 use sqlx::{AssertSqlSafe, Connection, Row};
 
-use crate::world::{Database, Said, Server, ServerOptions, Shell, World, master_key_text};
+use crate::world::{
+    Api, Database, Said, Server, ServerOptions, Shell, World, api_key, master_key_text, until,
+};
+use jeton::proto::v1::TokenStatus;
 
 /// Everything in a database: each table with what it holds, and the head of the log.
 async fn everything(database: &Database) -> String {
@@ -82,15 +85,33 @@ async fn missing_migrations_are_refused_with_the_verb_that_applies_them() {
 }
 
 #[tokio::test]
-async fn another_database_than_the_one_the_log_was_written_in_is_refused() {
+async fn k9_in_another_database_than_the_log_was_written_in_it_waits_and_writes_nothing() {
     let database = Database::create().await;
     database.execute("update log_head set system_identifier = system_identifier + 1").await;
     // What a backup of last month lacks, too: partitions must not be made in a log of somebody else's.
     database
         .execute("do $$ declare p text; begin for p in select inhrelid::regclass::text from pg_inherits where inhparent = 'revocation'::regclass and inhrelid::regclass::text <> 'revocation_default' loop execute 'drop table ' || p; end loop; end $$")
         .await;
-    let said = refused(&database, &ServerOptions::default()).await;
-    assert!(said.contains("not the one that the log was written in"), "{said}");
+    let before = everything(&database).await;
+    let directory = tempfile::tempdir().unwrap();
+    let options = ServerOptions::default();
+    let starting = Server::start(&database.url, directory.path(), &options);
+    let bumped = async {
+        until("it says what it waits for", async || {
+            let log = std::fs::read_to_string(directory.path().join("log")).unwrap_or_default();
+            log.contains("not the one that the log was written in") && log.contains("jeton epoch bump")
+        })
+        .await;
+        assert!(!directory.path().join("ready.json").exists(), "no ready file");
+        assert_eq!(everything(&database).await, before, "nothing is written");
+        let bump = ["epoch", "bump", "--keep-keys", "--database-url", &database.url];
+        Shell::new().run(&bump).await
+    };
+    let (server, said) = tokio::join!(starting, bumped);
+    assert_eq!((said.code, said.out.trim()), (0, "epoch 2 has begun"), "{}", said.err);
+    let mut api = Api::connect(&server.ready, &api_key("service"));
+    let token = api.token("user:7", "api").await;
+    assert_eq!(api.status(&token.access_token, "api").await, TokenStatus::Active);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use jeton::{
     clock::Clock,
     proto::v1::{self as pb, RevocationOutcome, TokenStatus, revocation_target::Kind},
     state::{Entry, MarkKind, Reason},
-    store::{NewAudit, NewRevocation, Target},
+    store::{NewAudit, NewRevocation, Target, Task},
     token::{Revision, UnixSeconds, new_uuid_v7},
 };
 use tokio::{sync::Notify, task::JoinSet};
@@ -187,9 +187,9 @@ async fn k8_a_batch_that_is_sent_again_acts_once() {
         item(mark_of("user:7")),
         item(Target::Nothing),
     ];
-    let first = store.log_connection().append(&batch).await.unwrap();
+    let first = store.connection_of(Task::Flusher).append(&batch).await.unwrap();
     let position = world.number("select position from mark").await;
-    let again = store.log_connection().append(&batch).await.unwrap();
+    let again = store.connection_of(Task::Flusher).append(&batch).await.unwrap();
     assert!(again.revision > first.revision, "the head that it answers is good for a barrier");
     assert_eq!(world.number("select position from mark").await, position, "the mark does not move");
     assert_eq!(world.number("select revision from mark").await, position);
@@ -197,13 +197,13 @@ async fn k8_a_batch_that_is_sent_again_acts_once() {
     assert_eq!(world.audited("actor = 'test' and action = 'Revoke'").await, 4);
     // In part new: the new one acts, the old one does not.
     let mixed = [batch[2].clone(), item(Target::Token(id()))];
-    store.log_connection().append(&mixed).await.unwrap();
+    store.connection_of(Task::Flusher).append(&mixed).await.unwrap();
     assert_eq!(world.number("select position from mark").await, position);
     assert_eq!(world.number(REVOCATIONS).await, 3);
     // The same token and the same mark twice in one batch.
     let token = Target::Token(id());
     store
-        .log_connection()
+        .connection_of(Task::Flusher)
         .append(&[item(token.clone()), item(token), item(mark_of("a")), item(mark_of("a"))])
         .await
         .unwrap();
@@ -215,11 +215,11 @@ async fn k8_a_batch_that_is_sent_again_acts_once() {
 async fn k1_a_mark_that_moves_on_while_the_log_is_read_is_not_missed() {
     let world = World::start().await;
     let store = world.store();
-    let first = store.log_connection().append(&[item(mark_of("user:7"))]).await.unwrap().revision;
+    let first = store.connection_of(Task::Flusher).append(&[item(mark_of("user:7"))]).await.unwrap().revision;
     // Moved after a reader has read the head, before it reads the entries.
-    store.log_connection().append(&[item(mark_of("user:7"))]).await.unwrap();
+    store.connection_of(Task::Flusher).append(&[item(mark_of("user:7"))]).await.unwrap();
     let before = Revision::from_i64(first.as_i64() - 1).unwrap();
-    let read = store.log_connection().entries(before, first).await.unwrap();
+    let read = store.connection_of(Task::Flusher).entries(before, first).await.unwrap();
     let marks: Vec<_> = read
         .entries
         .iter()

@@ -6,9 +6,9 @@ use jeton::{
     clock::Clock,
     observe::Metrics,
     proto::v1::{TokenStatus, revocation_target::Kind},
-    replica::{Feed, FeedHandle, Housekeeping, Keys, Loader},
+    replica::{Feed, Following, Housekeeping, Keys, Lease, LeaseHandle, Loader, Registered},
     state::{Entry, Roots},
-    store::Store,
+    store::{ReplicaIdentity, Store, Task},
     token::{MasterKey, Revision},
 };
 use jiff::Timestamp;
@@ -22,7 +22,7 @@ use crate::world::{Database, Refused, World, master_key_text, until};
 struct House {
     keeping: Housekeeping,
     roots: Arc<Roots>,
-    feed: FeedHandle,
+    lease: LeaseHandle,
     store: Store,
     stop: CancellationToken,
 }
@@ -36,21 +36,35 @@ impl House {
         let (store, clock) = (world.store(), Arc::new(clock));
         let master = MasterKey::parse(&master_key_text()).unwrap();
         let keys = Keys::new(master, Arc::clone(&clock));
-        let loader = Loader::new(store.clone(), keys.clone(), Arc::clone(&clock));
+        let loader = Loader::new(keys.clone(), Arc::clone(&clock));
         let metrics = Metrics::register(&[], &[]);
-        let (following, feed, roots) =
-            Feed::start(store.clone(), loader, Arc::clone(&clock), Arc::clone(&metrics)).await.unwrap();
+        let registered = Registered::default();
+        let Following { feed, handle, roots, .. } =
+            Feed::start(store.clone(), loader, Arc::clone(&clock), Arc::clone(&metrics), registered.clone())
+                .await
+                .unwrap();
+        let identity =
+            ReplicaIdentity { name: "house".to_owned(), version: String::new(), address: String::new() };
+        let (renewing, lease) = Lease::new(
+            Arc::clone(&roots),
+            Arc::clone(&clock),
+            store.connection_of(Task::Lease),
+            handle,
+            identity,
+            registered,
+        );
         let stop = CancellationToken::new();
-        tokio::spawn(following.run(stop.clone()));
+        tokio::spawn(feed.run(stop.clone()));
+        tokio::spawn(renewing.run(stop.clone()));
         let keeping = Housekeeping { store: store.clone(), roots: Arc::clone(&roots), clock, keys, metrics };
-        Self { keeping, roots, feed, store, stop }
+        Self { keeping, roots, lease, store, stop }
     }
 
     /// One round, and what it appended read again.
     async fn round(&self) {
-        assert!(self.feed.join().await);
+        assert!(self.lease.join().await);
         self.keeping.round().await;
-        assert!(self.feed.join().await);
+        assert!(self.lease.join().await);
     }
 }
 
@@ -167,7 +181,7 @@ async fn v7_an_expired_mark_goes_through_the_log_once_no_session_is_left_for_it(
     };
     tokio::join!(keeping, watched);
     done.1.await.unwrap();
-    assert!(house.feed.join().await);
+    assert!(house.lease.join().await);
     assert_eq!((world.number(MARKS).await, house.roots.current().marks.len()), (1, 1));
     assert_eq!(world.number("select count(*) from change where kind = 4").await, 1);
     assert_eq!(api.refresh(refresh_token(&dead)).await.refused().reason, "SESSION_REVOKED");
@@ -199,7 +213,7 @@ async fn v7_a_mark_that_is_made_anew_after_its_removal_holds() {
         assert!(is_active(&mut api, &after.access_token).await);
         // Read in one go, the removal comes before what came after it.
         let upto = Revision::new(1, world.number(super::HEAD).await).unwrap();
-        let read = house.store.log_connection().entries(head, upto).await.unwrap();
+        let read = house.store.connection_of(Task::Feed).entries(head, upto).await.unwrap();
         let place = |wanted: fn(&Entry) -> bool| read.entries.iter().position(wanted).unwrap();
         let removed = place(|entry| matches!(entry, Entry::MarkRemoved { .. }));
         assert!(removed < place(|entry| matches!(entry, Entry::Mark(_))));

@@ -1,5 +1,7 @@
 //! A server inside the test's process: for what a shipped one cannot be told, such as a wrong clock.
 
+use std::sync::Arc;
+
 use jeton::{
     clock::Clock,
     serve::{Listeners, Settings, serve},
@@ -13,6 +15,8 @@ use super::server::Ready;
 /// Ends with the test.
 pub struct InProcess {
     pub ready: Ready,
+    /// Its clocks, to step them.
+    pub clock: Arc<Clock>,
     stop: CancellationToken,
     serving: JoinHandle<anyhow::Result<()>>,
 }
@@ -31,6 +35,7 @@ impl InProcess {
             replica: format!("in-process{shift_ms:+}"),
             pid: std::process::id(),
         };
+        let clock = Arc::new(Clock::shifted(shift_ms));
         let settings = Settings {
             threads: std::num::NonZero::<usize>::MIN,
             database_url: database_url.to_owned(),
@@ -38,12 +43,13 @@ impl InProcess {
             issuer: Some(ready.issuer.clone()),
             replica: ready.replica.clone(),
             ready_file: None,
-            clock: Clock::shifted(shift_ms),
+            advertise: None,
+            clock: Arc::clone(&clock),
             beside: |routes| routes,
         };
         let stop = CancellationToken::new();
         let serving = tokio::spawn(serve(listeners, settings, stop.clone()));
-        Self { ready, stop, serving }
+        Self { ready, clock, stop, serving }
     }
 
     /// Asks it to end, and waits for it.

@@ -18,7 +18,7 @@ use jeton::{
     clock::Clock,
     state::{Client, Permission},
     store::{NewAudit, NewClient, Store},
-    token::{ApiKey, MasterKey, new_uuid_v7},
+    token::{ApiKey, MasterKey, Revision, new_uuid_v7},
 };
 use tempfile::TempDir;
 
@@ -156,6 +156,7 @@ pub async fn register(
     let new = NewClient::new(
         Client {
             client_id: client_id.to_owned(),
+            revision: Revision::ZERO,
             permissions: permissions.to_vec(),
             audiences: texts(audiences),
             subjects: texts(subjects),

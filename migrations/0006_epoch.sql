@@ -1,0 +1,116 @@
+-- Epochs: a new one begins where the log may have lost its end, on another timeline or after a restore.
+-- Revisions compare by epoch first.
+
+-- Begins the epoch `next`, here and now, unless another has begun since `expected`: then null.
+-- Answers the new head's revision.
+create function begin_epoch(
+    expected bigint, next bigint, audit_id uuid, audit_actor text, audit_action text, audit_note text) returns bigint
+language plpgsql as $$
+declare head bigint;
+begin
+    lock table only audit_event in row exclusive mode;
+    update log_head set epoch = next, seq = 0, epoch_time = clock_timestamp(),
+                        timeline = left(pg_walfile_name(pg_current_wal_insert_lsn()), 8),
+                        system_identifier = (select system_identifier from pg_control_system())
+     where epoch = expected
+    returning epoch * 1099511627776 + seq into head;
+    if head is null then
+        return null;
+    end if;
+    insert into audit_event (id, revision, event_time, actor, action, outcome, note)
+    values (audit_id, head, clock_timestamp(), audit_actor, audit_action, 'OK', audit_note);
+    perform pg_notify('jeton_log', '');
+    return head;
+end $$;
+
+-- Appends what a replica holds in memory and the tables lack. Entries that are there already stay as
+-- they are; a mark keeps its position, which alone is compared with `rev`: it must not move forward.
+-- kind: 1 jti, 2 session, 3 subject, 4 client, 5 key. Answers the head's revision.
+create function reappend_revocations(
+    kinds smallint[], ids uuid[], targets text[], mark_audiences text[], positions bigint[], cutoffs_s bigint[],
+    reasons smallint[], expires_s bigint[], audit_id uuid, audit_actor text) returns bigint
+language plpgsql as $$
+declare
+    head bigint;
+    base bigint;
+begin
+    lock table only audit_event, only revocation, only mark, only signing_key, only change in row exclusive mode;
+    perform 1 from mark m
+       join unnest(kinds, targets, mark_audiences) i(kind, target, audience)
+         on (m.kind, m.target, m.audience) = (i.kind, i.target, i.audience)
+      where i.kind >= 3
+      order by m.kind, m.target, m.audience for update of m;
+    head := log_advance(cardinality(kinds));
+    base := head - cardinality(kinds);
+
+    insert into audit_event (id, revision, event_time, actor, action, outcome, note)
+    values (audit_id, head, clock_timestamp(), audit_actor, 'ReappendRevocations', 'OK', cardinality(kinds)::text);
+
+    with item as (
+        select * from unnest(kinds, ids, targets, mark_audiences, positions, cutoffs_s, reasons, expires_s)
+          with ordinality i(kind, id, target, audience, place, cutoff_s, reason, expire_s, ordinal)
+    ), narrow as (
+        insert into revocation (id, kind, expire_time, revision, reason)
+        select id, kind, to_timestamp(expire_s), base + ordinal, reason from item where kind in (1, 2)
+        on conflict do nothing
+    ), wide as (
+        insert into mark (kind, target, audience, revision, position, cutoff_s, reason, expire_time)
+        select kind, target, audience, base + ordinal, place, cutoff_s, reason, to_timestamp(expire_s)
+          from item where kind >= 3
+        on conflict (kind, target, audience) do update
+           set revision = excluded.revision, position = greatest(mark.position, excluded.position),
+               cutoff_s = greatest(mark.cutoff_s, excluded.cutoff_s), reason = excluded.reason,
+               expire_time = greatest(mark.expire_time, excluded.expire_time)
+    ), revoked as (
+        update signing_key k
+           set revoke_time = clock_timestamp(), expire_time = to_timestamp(item.expire_s)
+          from item where item.kind = 5 and k.key_id = item.target and k.revoke_time is null
+    )
+    insert into change (revision, kind, name)
+    select base + ordinal, 3, target from item where kind = 5;
+    return head;
+end $$;
+
+-- Takes away from a client what it may no longer have: all of it (`disable`), and these API keys.
+create function restrict_client(
+    p_client_id text, disable boolean, api_key_ids text[], audit_id uuid, audit_actor text) returns bigint
+language plpgsql as $$
+declare head bigint;
+begin
+    lock table only client, only api_key, only change, only audit_event in row exclusive mode;
+    head := append_change(2::smallint, p_client_id, audit_id, audit_actor, 'RestrictClient', p_client_id,
+                          array_to_string(api_key_ids, ' '), '');
+    update client set revision = head, disabled = disabled or disable where client_id = p_client_id;
+    delete from api_key where client_id = p_client_id and api_key_id = any(api_key_ids);
+    return head;
+end $$;
+
+-- Begins the next epoch because an operator says so. `revoke_keys`: every signing key and every MAC key
+-- is revoked and every session ended, since what was revoked after the backup is unknown; marks on the
+-- keys are kept until `mark_end`. Answers the new head's revision.
+create function bump_epoch(revoke_keys boolean, mark_end timestamptz, audit_id uuid, audit_actor text) returns bigint
+language plpgsql as $$
+declare
+    compromised constant smallint := 3;
+    current_epoch bigint;
+    head bigint;
+begin
+    lock table only audit_event, only mark, only signing_key, only mac_key, only session, only change in row exclusive mode;
+    select epoch into current_epoch from log_head for update;
+    head := begin_epoch(current_epoch, current_epoch + 1, audit_id, audit_actor, 'BumpEpoch',
+                        case when revoke_keys then 'revoke keys' else 'keep keys' end);
+    if not revoke_keys then
+        return head;
+    end if;
+    head := log_advance(1);
+    insert into mark (kind, target, audience, revision, position, cutoff_s, reason, expire_time)
+    select 5, key_id, '', head, head, 0, compromised, mark_end from signing_key where revoke_time is null
+    on conflict (kind, target, audience) do update
+       set revision = excluded.revision, position = greatest(mark.position, excluded.position),
+           expire_time = greatest(mark.expire_time, excluded.expire_time);
+    update signing_key set revoke_time = clock_timestamp(), expire_time = mark_end where revoke_time is null;
+    delete from mac_key;
+    update session set revoke_time = clock_timestamp(), revoke_reason = compromised where revoke_time is null;
+    insert into change (revision, kind, name) values (head, 3, '');
+    return head;
+end $$;

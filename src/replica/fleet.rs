@@ -1,0 +1,200 @@
+//! Looks at the other replicas: for the barriers of this one, and for registrations that nobody
+//! renews any more, which it removes.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::{EpochKnown, Propagation, Registered};
+use crate::{
+    clock::{BootMillis, Clock},
+    state::LEASE_OVER_MS,
+    store::{FleetRows, OwnConnection, ReplicaRow, StoreError},
+    token::Revision,
+};
+
+/// The first look of a barrier; each further one comes after twice as long.
+const FIRST_LOOK: Duration = Duration::from_millis(1);
+/// The longest pause between two looks of a barrier.
+const LOOK_EVERY: Duration = Duration::from_millis(64);
+/// Between two looks while no barrier waits: soon enough to see who has gone.
+const WATCH_EVERY: Duration = Duration::from_millis(500);
+/// Names of replicas that an answer holds.
+const LAGGARDS_MAX: usize = 20;
+/// Barriers that may wait: as many as items may.
+const WAITERS_MAX: usize = 65_536;
+
+/// One barrier.
+struct Waiter {
+    revision: Revision,
+    /// When its commit was known, or later.
+    committed: BootMillis,
+    progress: watch::Sender<Propagation>,
+    next: Instant,
+    pause: Duration,
+}
+
+/// Asks after the other replicas.
+#[derive(Clone)]
+pub struct FleetHandle {
+    waiters: mpsc::Sender<Waiter>,
+}
+
+impl FleetHandle {
+    /// Who of the others has applied `revision`, which had been committed by `committed`: complete once
+    /// each has, has left, or can hold no lease from before. None: too many wait.
+    #[must_use]
+    pub fn follow(&self, revision: Revision, committed: BootMillis) -> Option<watch::Receiver<Propagation>> {
+        let (progress, seen) = watch::channel(Propagation::default());
+        let waiter = Waiter { revision, committed, progress, next: Instant::now(), pause: FIRST_LOOK };
+        self.waiters.try_send(waiter).ok().map(|()| seen)
+    }
+}
+
+/// The task.
+pub struct Fleet {
+    clock: Arc<Clock>,
+    connection: OwnConnection,
+    registered: Registered,
+    epoch: EpochKnown,
+    arriving: mpsc::Receiver<Waiter>,
+    waiting: Vec<Waiter>,
+    /// Of each registration: its beat, and when a reply first showed it.
+    beats: HashMap<Uuid, (i64, BootMillis)>,
+}
+
+impl Fleet {
+    /// Nobody seen yet.
+    #[must_use]
+    pub fn new(
+        clock: Arc<Clock>,
+        connection: OwnConnection,
+        registered: Registered,
+        epoch: EpochKnown,
+    ) -> (Self, FleetHandle) {
+        let (waiters, arriving) = mpsc::channel(WAITERS_MAX);
+        let beats = HashMap::new();
+        let fleet = Self { clock, connection, registered, epoch, arriving, waiting: Vec::new(), beats };
+        (fleet, FleetHandle { waiters })
+    }
+
+    /// Looks until told to stop.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut watch = Instant::now();
+        loop {
+            let next = self.waiting.iter().map(|waiter| waiter.next).fold(watch, Instant::min);
+            tokio::select! {
+                () = stop.cancelled() => return,
+                Some(waiter) = self.arriving.recv() => self.waiting.push(waiter),
+                () = sleep_until(next) => {}
+            }
+            // A look that is sent from here on comes after the commit of everybody who has arrived.
+            while let Ok(waiter) = self.arriving.try_recv() {
+                self.waiting.push(waiter);
+            }
+            let due = Instant::now();
+            if self.waiting.iter().any(|waiter| waiter.next <= due) || watch <= due {
+                self.look().await;
+                watch = Instant::now().checked_add(WATCH_EVERY).unwrap_or(due);
+            }
+        }
+    }
+
+    async fn look(&mut self) {
+        let seen = self.connection.fleet().await;
+        let now = self.clock.boot();
+        // A database that is away says nothing: whoever waits, waits until no lease can be left.
+        let seen =
+            seen.inspect_err(|error| tracing::debug!(error = %error, "the replicas were not seen")).ok();
+        let own = self.registered.id();
+        let epoch = &self.epoch;
+        self.waiting.retain_mut(|waiter| {
+            let propagation = waiter.propagation(seen.as_ref(), own, epoch, now);
+            let complete = propagation.complete;
+            let heard = waiter.progress.send(propagation).is_ok();
+            waiter.wait_on();
+            heard && !complete
+        });
+        if let Some(seen) = seen
+            && let Err(error) = self.reap(&seen.replicas, own, now).await
+        {
+            tracing::warn!(error = %error, "a registration that nobody renews could not be removed");
+        }
+    }
+
+    /// Removes registrations whose beat has stood still for longer than a lease can last, by this clock
+    /// and from when a reply had shown it.
+    async fn reap(
+        &mut self,
+        rows: &[ReplicaRow],
+        own: Option<Uuid>,
+        now: BootMillis,
+    ) -> Result<(), StoreError> {
+        self.beats.retain(|id, _| rows.iter().any(|row| row.id == *id));
+        for row in rows.iter().filter(|row| Some(row.id) != own) {
+            let first = self.beats.entry(row.id).or_insert((row.beat, now));
+            if first.0 != row.beat {
+                *first = (row.beat, now);
+            } else if now.since_ms(first.1) >= LEASE_OVER_MS && self.connection.reap(row.id, row.beat).await?
+            {
+                tracing::warn!(
+                    jeton.replica = row.identity.name,
+                    "a replica has not renewed its lease for 3.3 s: its registration was removed"
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Waiter {
+    /// Who has applied it, as far as one look tells. `seen` was asked for after the commit.
+    fn propagation(
+        &self,
+        seen: Option<&FleetRows>,
+        own: Option<Uuid>,
+        epoch: &EpochKnown,
+        now: BootMillis,
+    ) -> Propagation {
+        let over = now.since_ms(self.committed) >= LEASE_OVER_MS;
+        // What is read elsewhere than where it was committed says nothing.
+        let seen = seen.filter(|seen| {
+            seen.same_log && seen.head >= self.revision && seen.head.epoch() == self.revision.epoch()
+        });
+        let Some(seen) = seen else {
+            return Propagation { complete: over, ..self.progress.borrow().clone() };
+        };
+        let others = || seen.replicas.iter().filter(|row| Some(row.id) != own);
+        let mut behind: Vec<&ReplicaRow> = others().filter(|row| !self.has_applied(row)).collect();
+        behind.sort_by_key(|row| row.applied);
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        // In an epoch that has just begun, the rows may not show who still holds a lease of the one before.
+        let settled = epoch.is_settled(self.revision.epoch(), now);
+        Propagation {
+            complete: over || (settled && behind.is_empty()),
+            applied_replicas: count(others().count().saturating_sub(behind.len())),
+            replicas: count(others().count()),
+            laggards: behind.iter().take(LAGGARDS_MAX).map(|row| row.identity.name.clone()).collect(),
+        }
+    }
+
+    /// Nothing but its own word counts, in the same epoch.
+    fn has_applied(&self, row: &ReplicaRow) -> bool {
+        row.epoch == self.revision.epoch()
+            && row.applied.epoch() == self.revision.epoch()
+            && row.applied >= self.revision
+    }
+
+    fn wait_on(&mut self) {
+        let now = Instant::now();
+        if self.next <= now {
+            self.next = now.checked_add(self.pause).unwrap_or(now);
+            self.pause = self.pause.saturating_mul(2).min(LOOK_EVERY);
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Renews the lease, for this replica and for every call that waits for one. A replica that cannot
+//! renew answers from memory until its lease has ended, and not a moment longer.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep_until, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::FeedHandle;
+use crate::{
+    clock::Clock,
+    state::{LEASE_MS, Roots},
+    store::{OwnConnection, Renewal, ReplicaIdentity, StoreError},
+    token::new_uuid_v7,
+};
+
+/// Between two renewals that succeed: two may fail before the lease ends.
+const RENEW_EVERY: Duration = Duration::from_secs(1);
+/// After one that failed: so soon is the replica back once the database is.
+const RENEW_AGAIN: Duration = Duration::from_millis(100);
+/// A renewal whose head is not applied by then is worth nothing any more.
+const ADOPT_WITHIN: Duration = Duration::from_millis(LEASE_MS.unsigned_abs());
+/// Calls that may wait for one renewal: more than a replica can have in flight.
+const WAITERS_MAX: usize = 65_536;
+
+/// Asks for a renewal.
+#[derive(Clone)]
+pub struct LeaseHandle {
+    join: mpsc::Sender<oneshot::Sender<bool>>,
+}
+
+impl LeaseHandle {
+    /// Waits for one renewal that is sent after this call, together with everybody who waits. True: it
+    /// was adopted, so the root is whole up to the log's head of after the call.
+    pub async fn join(&self) -> bool {
+        let (done, renewed) = oneshot::channel();
+        self.join.try_send(done).is_ok() && renewed.await.unwrap_or(false)
+    }
+}
+
+/// The id that this replica is registered under, if it is: whose row says what it has applied.
+#[derive(Clone, Default)]
+pub struct Registered(Arc<Mutex<Option<Uuid>>>);
+
+impl Registered {
+    /// The id.
+    #[must_use]
+    pub fn id(&self) -> Option<Uuid> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, id: Option<Uuid>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = id;
+    }
+}
+
+/// A registration of this replica.
+#[derive(Clone, Copy)]
+struct Registration {
+    id: Uuid,
+    epoch: i64,
+    beat: i64,
+}
+
+/// The task.
+pub struct Lease {
+    roots: Arc<Roots>,
+    clock: Arc<Clock>,
+    connection: OwnConnection,
+    feed: FeedHandle,
+    identity: ReplicaIdentity,
+    registered: Registered,
+    registration: Option<Registration>,
+    joiners: mpsc::Receiver<oneshot::Sender<bool>>,
+    failing: bool,
+}
+
+impl Lease {
+    /// Not registered yet.
+    #[must_use]
+    pub fn new(
+        roots: Arc<Roots>,
+        clock: Arc<Clock>,
+        connection: OwnConnection,
+        feed: FeedHandle,
+        identity: ReplicaIdentity,
+        registered: Registered,
+    ) -> (Self, LeaseHandle) {
+        let (join, joiners) = mpsc::channel(WAITERS_MAX);
+        let lease = Self {
+            roots,
+            clock,
+            connection,
+            feed,
+            identity,
+            registered,
+            registration: None,
+            joiners,
+            failing: false,
+        };
+        (lease, LeaseHandle { join })
+    }
+
+    /// Renews until told to stop; then ends the lease, and leaves: nobody waits for a replica that left.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut next = Instant::now();
+        loop {
+            let mut waiting = Vec::new();
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some(joiner) = self.joiners.recv() => waiting.push(joiner),
+                () = sleep_until(next) => {}
+            }
+            // Everybody who came before the renewal is sent shares it.
+            while let Ok(joiner) = self.joiners.try_recv() {
+                waiting.push(joiner);
+            }
+            let sent = Instant::now();
+            let renewed = self.renew().await;
+            let good = matches!(renewed, Ok(true));
+            self.report(&renewed);
+            for joiner in waiting {
+                // Whoever went away meanwhile does not wait for an answer.
+                let _gone = joiner.send(good);
+            }
+            next = if good { sent.checked_add(RENEW_EVERY) } else { Instant::now().checked_add(RENEW_AGAIN) }
+                .unwrap_or(sent);
+        }
+        self.leave().await;
+    }
+
+    /// One renewal, adopted when its head is applied. False: it said nothing.
+    pub async fn renew(&mut self) -> Result<bool, StoreError> {
+        let Some(registration) = self.register().await? else { return Ok(false) };
+        let beat = registration.beat.saturating_add(1);
+        self.registration = Some(Registration { beat, ..registration });
+        let published = self.roots.current().applied();
+        // Before it is sent, never from the reply: what it does not see is committed after this look.
+        let sent = self.clock.look();
+        let head = match self.connection.renew(registration.id, registration.epoch, beat).await? {
+            Renewal::Gone => {
+                // Reaped: others may have counted on it. What is in memory is as good as before.
+                tracing::warn!("this replica's registration was gone: it registers anew");
+                self.forget();
+                return Ok(false);
+            }
+            // Another log, or one that has lost its end: the feed looks into it.
+            Renewal::Renewed { head, same_log }
+                if !same_log || head < published || head.epoch() != registration.epoch =>
+            {
+                self.feed.poke();
+                return Ok(false);
+            }
+            Renewal::Renewed { head, .. } => head,
+        };
+        if timeout(ADOPT_WITHIN, self.feed.applied(head)).await.is_err() {
+            return Ok(false);
+        }
+        Ok(self.roots.current().adopt(head, sent))
+    }
+
+    /// The registration, made now where there is none for the epoch in force. Committed before the
+    /// first renewal is sent.
+    async fn register(&mut self) -> Result<Option<Registration>, StoreError> {
+        let applied = self.roots.current().applied();
+        if let Some(registration) = self.registration.filter(|it| it.epoch == applied.epoch()) {
+            return Ok(Some(registration));
+        }
+        let former = self.registration.map(|it| it.id);
+        self.forget();
+        // Never one that was used before: a late renewal of an earlier one must not count for this.
+        let id = new_uuid_v7(self.clock.now_ms());
+        if !self.connection.register(id, former, &self.identity, applied).await? {
+            self.feed.poke();
+            return Ok(None);
+        }
+        let registration = Registration { id, epoch: applied.epoch(), beat: 0 };
+        self.registration = Some(registration);
+        self.registered.set(Some(id));
+        // What was applied meanwhile is acknowledged under the new id.
+        self.feed.poke();
+        Ok(Some(registration))
+    }
+
+    fn forget(&mut self) {
+        self.registration = None;
+        self.registered.set(None);
+    }
+
+    /// The lease ends first; only then the row goes.
+    async fn leave(&mut self) {
+        self.roots.close();
+        if let Some(registration) = self.registration
+            && let Err(error) = self.connection.leave(registration.id).await
+        {
+            tracing::warn!(error = %error, "this replica could not leave: revocations wait for its lease once");
+        }
+    }
+
+    /// Logs a change from good to bad and back, once each.
+    fn report(&mut self, renewed: &Result<bool, StoreError>) {
+        match renewed {
+            Ok(true) if self.failing => tracing::info!("the lease is renewed again"),
+            Ok(false) if !self.failing => {
+                tracing::warn!("the lease is not renewed: this replica has not read what others have");
+            }
+            Err(error) if !self.failing => {
+                tracing::error!(error = %error, "the lease is not renewed: this replica answers for 2.7 s more at most");
+            }
+            _ => {}
+        }
+        self.failing = !matches!(renewed, Ok(true));
+    }
+}

@@ -1,0 +1,144 @@
+//! How a new epoch of the log begins, and how what it lacks is brought back.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff_sqlx::ToSqlx;
+use uuid::Uuid;
+
+use super::{NewAudit, OwnConnection, Store, StoreError, log::revision};
+use crate::{
+    state::{Entry, Mark},
+    token::{Revision, UnixSeconds},
+};
+
+/// A few statements on small rows.
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// A thousand entries.
+const REAPPEND_TIMEOUT: Duration = Duration::from_secs(10);
+
+#[derive(Default)]
+struct Columns<'a> {
+    kinds: Vec<i16>,
+    ids: Vec<Option<Uuid>>,
+    targets: Vec<Option<&'a str>>,
+    audiences: Vec<Option<&'a str>>,
+    positions: Vec<i64>,
+    cutoffs_s: Vec<i64>,
+    reasons: Vec<i16>,
+    expires_s: Vec<i64>,
+}
+
+impl<'a> Columns<'a> {
+    fn push(&mut self, entry: &'a Entry) {
+        let (kind, id, mark, reason, end) = match entry {
+            Entry::Token { id, expire_time, reason } => (1, Some(*id), None, *reason, *expire_time),
+            Entry::Session { id, expire_time, reason } => (2, Some(*id), None, *reason, *expire_time),
+            Entry::Mark(mark) => (mark.kind.number(), None, Some(mark), mark.reason, mark.expire_time),
+            // Nothing is brought back by it.
+            Entry::MarkRemoved { .. } => return,
+        };
+        let of_mark = |number: fn(&Mark) -> i64| mark.map_or(0, number);
+        self.kinds.push(kind);
+        self.ids.push(id);
+        self.targets.push(mark.map(|mark| mark.target.as_str()));
+        self.audiences.push(mark.map(|mark| mark.audience.as_str()));
+        self.positions.push(of_mark(|mark| mark.position.as_i64()));
+        self.cutoffs_s.push(of_mark(|mark| mark.cutoff.get()));
+        self.reasons.push(reason.number());
+        self.expires_s.push(end.get());
+    }
+}
+
+impl OwnConnection {
+    /// Begins the epoch `next`, unless the log's is not `expected` any more: then false.
+    pub async fn begin_epoch(
+        &mut self,
+        expected: i64,
+        next: i64,
+        audit: &NewAudit,
+    ) -> Result<bool, StoreError> {
+        self.run(TIMEOUT, async |connection| {
+            let head = sqlx::query_scalar!(
+                "select begin_epoch($1, $2, $3, $4, $5, $6)",
+                expected,
+                next,
+                audit.id,
+                audit.actor,
+                audit.action,
+                audit.note
+            )
+            .fetch_one(connection)
+            .await?;
+            Ok(head.is_some())
+        })
+        .await
+    }
+
+    /// Says that somebody has known the epoch for as long as a lease can last.
+    pub async fn settle_epoch(&mut self, epoch: i64) -> Result<(), StoreError> {
+        self.run(TIMEOUT, async |connection| {
+            sqlx::query!(
+                "update log_head set settled_epoch = $1 where epoch = $1 and settled_epoch <> $1",
+                epoch
+            )
+            .execute(connection)
+            .await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Appends entries that the tables lack; a mark keeps its position. What is there already stays.
+    #[expect(clippy::as_conversions, reason = "how sqlx is told an argument's type")]
+    pub async fn reappend(&mut self, entries: &[Entry], audit: &NewAudit) -> Result<(), StoreError> {
+        let mut c = Columns::default();
+        for entry in entries {
+            c.push(entry);
+        }
+        self.run(REAPPEND_TIMEOUT, async |connection| {
+            sqlx::query!(
+                "select reappend_revocations($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+                &c.kinds,
+                &c.ids as &[Option<Uuid>],
+                &c.targets as &[Option<&str>],
+                &c.audiences as &[Option<&str>],
+                &c.positions,
+                &c.cutoffs_s,
+                &c.reasons,
+                &c.expires_s,
+                audit.id,
+                audit.actor
+            )
+            .fetch_one(connection)
+            .await?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl Store {
+    /// Begins the next epoch because an operator says so. `revoke_keys`: revokes every signing key,
+    /// whose marks are kept until `mark_end`, removes every MAC key and ends every session. However many
+    /// those are: without a limit of time.
+    pub async fn bump_epoch(
+        &self,
+        revoke_keys: bool,
+        mark_end: UnixSeconds,
+        audit: &NewAudit,
+    ) -> Result<Revision, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        let mark_end = Timestamp::from(mark_end).to_sqlx();
+        let head = sqlx::query_scalar!(
+            r#"select bump_epoch($1, $2, $3, $4) as "head!""#,
+            revoke_keys,
+            mark_end as _,
+            audit.id,
+            audit.actor
+        )
+        .fetch_one(&mut *connection)
+        .await?;
+        revision("log_head", head)
+    }
+}

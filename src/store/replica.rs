@@ -1,0 +1,264 @@
+//! `replica` and `replica_ack`: who may answer from memory, and what each has applied.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff_sqlx::Timestamp as SqlTimestamp;
+use uuid::Uuid;
+
+use super::{OwnConnection, Store, StoreError, log::revision};
+use crate::token::Revision;
+
+/// A statement that takes longer has lost its connection, or waits for a standby that is away.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What a replica says of itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ReplicaIdentity {
+    /// Its name, for people.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// URL of its public listener; empty: none that it knows of.
+    pub address: String,
+}
+
+/// What a renewal said. Only one that wrote exactly one row says anything.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Renewal {
+    /// The row is there, and the log's head was here when the statement began.
+    Renewed {
+        /// The head.
+        head: Revision,
+        /// Whether the database is the one, on the timeline, that the log was written in.
+        same_log: bool,
+    },
+    /// There is no such registration any more.
+    Gone,
+}
+
+/// A registration.
+#[derive(Clone, Debug)]
+pub struct ReplicaRow {
+    /// Of this registration, and of no other ever.
+    pub id: Uuid,
+    /// What it says of itself.
+    pub identity: ReplicaIdentity,
+    /// The epoch that it follows.
+    pub epoch: i64,
+    /// The count of its latest renewal.
+    pub beat: i64,
+    /// The database's time of its latest renewal: for show.
+    pub beat_time: Timestamp,
+    /// The database's time of its registration: for show.
+    pub start_time: Timestamp,
+    /// What it has acknowledged.
+    pub applied: Revision,
+}
+
+/// Every registration, as one statement saw them.
+#[derive(Clone, Debug)]
+pub struct FleetRows {
+    /// The log's head in the same snapshot: what is below it had been committed.
+    pub head: Revision,
+    /// Whether the database is the one, on the timeline, that the log was written in.
+    pub same_log: bool,
+    /// The registrations.
+    pub replicas: Vec<ReplicaRow>,
+}
+
+impl OwnConnection {
+    /// Registers under an id that was never used, in place of `former`, as one who has applied
+    /// `applied`. Committed when it returns. False: the log is in another epoch, or behind `applied`.
+    pub async fn register(
+        &mut self,
+        id: Uuid,
+        former: Option<Uuid>,
+        identity: &ReplicaIdentity,
+        applied: Revision,
+    ) -> Result<bool, StoreError> {
+        self.run(TIMEOUT, async |connection| {
+            let done = sqlx::query!(
+                "with former as (delete from replica where id = $7),
+                      former_ack as (delete from replica_ack where id = $7),
+                      registered as (
+                          insert into replica (id, name, version, address, epoch, beat, beat_time, start_time)
+                          select $1, $2, $3, $4, h.epoch, 0, now(), now() from log_head h
+                           where h.epoch = $5 and h.epoch * 1099511627776 + h.seq >= $6
+                          returning id)
+                 insert into replica_ack (id, revision) select id, $6 from registered",
+                id,
+                identity.name,
+                identity.version,
+                identity.address,
+                applied.epoch(),
+                applied.as_i64(),
+                former
+            )
+            .execute(connection)
+            .await?;
+            Ok(done.rows_affected() == 1)
+        })
+        .await
+    }
+
+    /// Renews: one statement, which writes the row and reads the head in one snapshot. A write, so that
+    /// neither a standby nor a primary that was cut off can answer it. `beat` grows with each.
+    pub async fn renew(&mut self, id: Uuid, epoch: i64, beat: i64) -> Result<Renewal, StoreError> {
+        self.run(TIMEOUT, async |connection| {
+            let row = sqlx::query!(
+                r#"update replica r set beat = $1, beat_time = now() from log_head h
+                    where r.id = $2 and r.epoch = $3 and r.beat < $1
+                   returning h.epoch * 1099511627776 + h.seq as "head!",
+                             h.timeline = left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)
+                             and h.system_identifier = (select system_identifier from pg_control_system())
+                                 as "same_log!""#,
+                beat,
+                id,
+                epoch
+            )
+            .fetch_optional(connection)
+            .await?;
+            row.map_or(Ok(Renewal::Gone), |row| {
+                Ok(Renewal::Renewed { head: revision("log_head", row.head)?, same_log: row.same_log })
+            })
+        })
+        .await
+    }
+
+    /// Removes a registration, whose lease has ended.
+    pub async fn leave(&mut self, id: Uuid) -> Result<(), StoreError> {
+        self.run(TIMEOUT, async |connection| {
+            sqlx::query!(
+                "with gone as (delete from replica where id = $1) delete from replica_ack where id = $1",
+                id
+            )
+            .execute(connection)
+            .await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Says what a registration has applied. Never before it has.
+    pub async fn acknowledge(&mut self, id: Uuid, applied: Revision) -> Result<(), StoreError> {
+        self.run(TIMEOUT, async |connection| {
+            sqlx::query!(
+                "update replica_ack set revision = $2 where id = $1 and revision < $2",
+                id,
+                applied.as_i64()
+            )
+            .execute(connection)
+            .await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Every registration, with the head of the same snapshot.
+    pub async fn fleet(&mut self) -> Result<FleetRows, StoreError> {
+        self.run(TIMEOUT, async |connection| {
+            let rows = sqlx::query_as!(
+                Row,
+                r#"select h.epoch * 1099511627776 + h.seq as "head!",
+                          h.timeline = left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)
+                          and h.system_identifier = (select system_identifier from pg_control_system())
+                              as "same_log!",
+                          r.id as "id?", r.name as "name?", r.version as "version?", r.address as "address?",
+                          r.epoch as "epoch?", r.beat as "beat?", r.beat_time as "beat_time?: SqlTimestamp",
+                          r.start_time as "start_time?: SqlTimestamp", a.revision as "applied?"
+                     from log_head h left join replica r on true left join replica_ack a on a.id = r.id"#
+            )
+            .fetch_all(connection)
+            .await?;
+            fleet_of(rows)
+        })
+        .await
+    }
+
+    /// Removes a registration whose beat has stood still. False: it has renewed meanwhile, or is gone.
+    pub async fn reap(&mut self, id: Uuid, beat: i64) -> Result<bool, StoreError> {
+        self.run(TIMEOUT, async |connection| {
+            let done = sqlx::query!(
+                "with gone as (delete from replica where id = $1 and beat = $2 returning id),
+                      gone_ack as (delete from replica_ack a using gone where a.id = gone.id)
+                 select id from gone",
+                id,
+                beat
+            )
+            .fetch_optional(connection)
+            .await?;
+            Ok(done.is_some())
+        })
+        .await
+    }
+}
+
+impl Store {
+    /// Every registration.
+    pub async fn replicas(&self) -> Result<Vec<ReplicaRow>, StoreError> {
+        let rows = self
+            .run(async |connection| {
+                Ok(sqlx::query_as!(
+                    Row,
+                    r#"select 0::bigint as "head!", true as "same_log!",
+                              r.id as "id?", r.name as "name?", r.version as "version?", r.address as "address?",
+                              r.epoch as "epoch?", r.beat as "beat?", r.beat_time as "beat_time?: SqlTimestamp",
+                              r.start_time as "start_time?: SqlTimestamp", a.revision as "applied?"
+                         from replica r left join replica_ack a on a.id = r.id"#
+                )
+                .fetch_all(connection)
+                .await?)
+            })
+            .await?;
+        Ok(fleet_of(rows)?.replicas)
+    }
+}
+
+struct Row {
+    head: i64,
+    same_log: bool,
+    id: Option<Uuid>,
+    name: Option<String>,
+    version: Option<String>,
+    address: Option<String>,
+    epoch: Option<i64>,
+    beat: Option<i64>,
+    beat_time: Option<SqlTimestamp>,
+    start_time: Option<SqlTimestamp>,
+    applied: Option<i64>,
+}
+
+impl Row {
+    /// `None`: no registration, but the head alone.
+    fn replica(self) -> Result<Option<ReplicaRow>, StoreError> {
+        let (Some(id), Some(epoch), Some(beat), Some(beat_time), Some(start_time)) =
+            (self.id, self.epoch, self.beat, self.beat_time, self.start_time)
+        else {
+            return Ok(None);
+        };
+        Ok(Some(ReplicaRow {
+            id,
+            identity: ReplicaIdentity {
+                name: self.name.unwrap_or_default(),
+                version: self.version.unwrap_or_default(),
+                address: self.address.unwrap_or_default(),
+            },
+            epoch,
+            beat,
+            beat_time: beat_time.to_jiff(),
+            start_time: start_time.to_jiff(),
+            applied: revision("replica_ack", self.applied.unwrap_or_default())?,
+        }))
+    }
+}
+
+fn fleet_of(rows: Vec<Row>) -> Result<FleetRows, StoreError> {
+    let first = rows.first().map(|row| (row.head, row.same_log));
+    let (head, same_log) = first.unwrap_or_default();
+    let mut replicas = Vec::new();
+    for row in rows {
+        replicas.extend(row.replica()?);
+    }
+    Ok(FleetRows { head: revision("log_head", head)?, same_log, replicas })
+}

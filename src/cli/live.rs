@@ -26,9 +26,13 @@ pub struct Live {
 }
 
 impl Live {
-    /// Asks, if there is a terminal to draw on and a server to ask. Returns at once.
-    pub fn ask(cli: &Cli<'_>) -> Option<Self> {
-        if !std::io::stderr().is_terminal() {
+    /// Asks, if there is a terminal to draw on and a server to ask beside `listener`, where the revocation goes. Returns
+    /// at once.
+    pub fn ask(cli: &Cli<'_>, listener: Listener) -> Option<Self> {
+        // One flag of the two, and the other listener from elsewhere: that may be another deployment, which must neither
+        // be shown nor be sent the credential.
+        let is_beside = cli.globals.endpoint.is_some() == cli.globals.admin_endpoint.is_some();
+        if !std::io::stderr().is_terminal() || (listener == Listener::Public && !is_beside) {
             return None;
         }
         let destination = connect::destination(cli, Listener::Admin, Identity::Required).ok()?;

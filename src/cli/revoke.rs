@@ -124,16 +124,17 @@ pub async fn run(cli: &Cli<'_>, args: RevokeArgs) -> Result<Exit, Failure> {
         wait_timeout: args.wait.map(time::to_wire_duration),
     };
     // An emergency waits for nothing: what the live line needs is asked for beside all else.
-    let seen = !args.dry_run && args.wait_for != Some(WaitFor::Local);
-    let mut live = seen.then(|| Live::ask(cli)).flatten();
     let listener = if target.is_wide() { Listener::Admin } else { Listener::Public };
+    let seen = !args.dry_run && args.wait_for != Some(WaitFor::Local);
+    let ask = || seen.then(|| Live::ask(cli, listener)).flatten();
+    let mut live = ask();
     let connection = connect::open(cli, listener, Identity::Required).await?;
     let connection =
         if cli.globals.timeout.is_some() { connection } else { connection.with_timeout(deadline(&args)) };
     if target.is_wide() && !args.yes && !args.dry_run {
         confirm(&connection, &request, &target).await?;
         // A person thinks longer than the log stands still.
-        live = Live::ask(cli);
+        live = ask();
     }
     let start = Instant::now();
     let response = live::beside(live, call(&connection, request)).await?;

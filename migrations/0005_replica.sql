@@ -23,3 +23,19 @@ create table replica_ack (
     id       uuid   primary key,
     revision bigint not null
 ) with (fillfactor = 50);
+
+-- Makes one partition unless it is there. Waits at most 50 ms for its lock, so that it never queues before
+-- an append; the caller tries again later. Another replica may make it at the same time.
+create or replace function make_partition(
+    parent text, child text, lower_bound text, upper_bound text, options text) returns boolean
+language plpgsql set lock_timeout = '50ms' as $$
+begin
+    if to_regclass(child) is not null then
+        return false;
+    end if;
+    execute format('create table %I partition of %I for values from (%L) to (%L) %s',
+                   child, parent, lower_bound, upper_bound, options);
+    return true;
+exception when duplicate_table then
+    return false;
+end $$;

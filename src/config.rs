@@ -5,6 +5,7 @@ use std::{
     net::SocketAddr,
     num::NonZero,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context, bail, ensure};
@@ -13,7 +14,8 @@ use serde::Deserialize;
 
 use crate::{
     cli::{ClientCommand, GlobalArgs},
-    token::{MasterKey, limits, text},
+    prober::ProberSettings,
+    token::{ApiKey, MasterKey, limits, text},
 };
 
 /// Of `jeton dev`: more say nothing more on one machine.
@@ -118,6 +120,12 @@ pub struct ServeArgs {
     /// URL under which other replicas reach the public listener [default: where it is bound]
     #[arg(long, env = "JETON_ADVERTISE")]
     advertise: Option<String>,
+    /// Revoke a canary here every so many seconds, and see it dead on the other replicas [default: never]
+    #[arg(long, env = "JETON_PROBE_EVERY", value_name = "SECONDS")]
+    probe_every: Option<NonZero<u32>>,
+    /// A file with the API key of a client that may issue and validate for subject and audience `jeton-canary`
+    #[arg(long, env = "JETON_PROBE_KEY_FILE")]
+    probe_key_file: Option<PathBuf>,
     /// Written once every listener answers, removed at the end
     #[arg(long, env = "JETON_READY_FILE")]
     ready_file: Option<PathBuf>,
@@ -239,6 +247,8 @@ pub struct ServeConfig {
     pub replica: String,
     /// URL under which other replicas reach the public listener; by default where it is bound.
     pub advertise: Option<String>,
+    /// Probes the other replicas.
+    pub prober: Option<ProberSettings>,
     /// Written once it serves.
     pub ready_file: Option<PathBuf>,
     /// What to log.
@@ -288,6 +298,10 @@ impl ServeArgs {
             ],
             replica,
             advertise: self.advertise.or(file.advertise),
+            prober: prober(
+                self.probe_every.or(file.probe_every),
+                self.probe_key_file.or(file.probe_key_file).as_deref(),
+            )?,
             ready_file: self.ready_file.or(file.ready_file),
             log: self.log.or(file.log).unwrap_or_else(|| DEFAULT_LOG.to_owned()),
             parent_pid: self.parent_pid,
@@ -301,6 +315,17 @@ fn read_file(path: &Path) -> anyhow::Result<ServeArgs> {
     toml::from_str(&text).map_err(|error| {
         anyhow::anyhow!("the configuration {} is not valid: {}", path.display(), error.message())
     })
+}
+
+/// The prober, where it is asked for.
+fn prober(every: Option<NonZero<u32>>, key_file: Option<&Path>) -> anyhow::Result<Option<ProberSettings>> {
+    let Some(every) = every else { return Ok(None) };
+    let key_file = key_file.context("--probe-every needs --probe-key-file")?;
+    let text = fs::read_to_string(key_file)
+        .with_context(|| format!("the prober's API key {} cannot be read", key_file.display()))?;
+    ensure!(ApiKey::parse(text.trim()).is_some(), "{} holds no API key", key_file.display());
+    let every = Duration::from_secs(every.get().into());
+    Ok(Some(ProberSettings { every, api_key: text.trim().to_owned().into() }))
 }
 
 /// The master key in a file.

@@ -8,6 +8,7 @@ pub mod dev;
 pub mod http;
 pub mod observe;
 pub mod operate;
+pub mod prober;
 pub mod proto;
 pub mod replica;
 pub mod rpc;

@@ -91,6 +91,7 @@ async fn run_serve(args: ServeArgs) -> anyhow::Result<Done> {
         replica: config.replica,
         ready_file: config.ready_file,
         advertise: config.advertise,
+        prober: config.prober,
         clock: Arc::new(Clock::system()),
         threads: available_parallelism().unwrap_or(NonZero::<usize>::MIN),
         beside: |routes| routes,

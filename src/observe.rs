@@ -23,6 +23,8 @@ const REFRESHES: &str = "jeton_refreshes_total";
 const REVOCATIONS: &str = "jeton_revocations_total";
 const LEASE_AGE: &str = "jeton_lease_age_seconds";
 const LOG_SEQUENCE: &str = "jeton_log_applied_sequence";
+const PROBES: &str = "jeton_probes_total";
+const PROBE_REVOKE: &str = "jeton_probe_revoke_seconds";
 const HELD: &str = "jeton_revocations_held";
 const STRAY: &str = "jeton_default_partition_rows";
 const POOL: &str = "db_client_connection_count";
@@ -58,6 +60,9 @@ pub const REFRESH_OUTCOMES: [&str; 8] =
 /// Outcomes of Revoke.
 pub const REVOKE_OUTCOMES: [&str; 4] = ["REVOKED", "ALREADY_REVOKED", "ALREADY_EXPIRED", "FOREIGN"];
 
+/// What one replica says of a canary that another has revoked; `failed`: the probe itself came to nothing.
+pub const PROBE_OUTCOMES: [&str; 4] = ["dead", "alive", "unanswered", "failed"];
+
 /// Handles to every metric of this process.
 pub struct Metrics {
     calls: HashMap<&'static str, Calls>,
@@ -65,6 +70,8 @@ pub struct Metrics {
     validations: HashMap<&'static str, Counter>,
     refreshes: HashMap<&'static str, Counter>,
     revocations: HashMap<&'static str, Counter>,
+    probes: HashMap<&'static str, Counter>,
+    probe_revoke: Gauge,
     lease_age: Gauge,
     log_sequence: Gauge,
     held: [Gauge; 3],
@@ -151,6 +158,11 @@ impl Metrics {
             metrics::Unit::Seconds,
             "Time since the lease was last renewed; at 2.7 s nothing is answered."
         );
+        describe_counter!(
+            PROBES,
+            "Answers of other replicas to a revoked canary, by outcome; alive must stay 0."
+        );
+        describe_gauge!(PROBE_REVOKE, metrics::Unit::Seconds, "What the latest canary's Revoke took.");
         describe_gauge!(LOG_SEQUENCE, "Sequence number up to which the log is applied.");
         describe_gauge!(HELD, "Revocations held in memory, by kind.");
         describe_gauge!(STRAY, "Rows in default partitions: above 0 partitions are not made in time.");
@@ -162,6 +174,8 @@ impl Metrics {
             validations: counters(VALIDATIONS, "status", statuses),
             refreshes: counters(REFRESHES, "outcome", &REFRESH_OUTCOMES),
             revocations: counters(REVOCATIONS, "outcome", &REVOKE_OUTCOMES),
+            probes: counters(PROBES, "outcome", &PROBE_OUTCOMES),
+            probe_revoke: gauge!(PROBE_REVOKE),
             lease_age: gauge!(LEASE_AGE),
             log_sequence: gauge!(LOG_SEQUENCE),
             held: ["token", "session", "mark"].map(|kind| gauge!(HELD, "kind" => kind)),
@@ -196,6 +210,16 @@ impl Metrics {
     /// A revocation was asked for.
     pub fn revoked(&self, outcome: &str) {
         count(&self.revocations, outcome);
+    }
+
+    /// Another replica was asked after a canary.
+    pub fn probed(&self, outcome: &str) {
+        count(&self.probes, outcome);
+    }
+
+    /// A canary was revoked.
+    pub fn probe_revoked(&self, seconds: f64) {
+        self.probe_revoke.set(seconds);
     }
 
     /// The log was read up to here.

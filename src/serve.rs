@@ -17,6 +17,7 @@ use crate::{
     clock::Clock,
     http::{OpsState, serve_ops},
     observe::{self, Exporter, Metrics},
+    prober::{Prober, ProberSettings},
     replica::{Barrier, Feed, Fleet, Flusher, Following, Housekeeping, Keys, Lease, Loader, Registered},
     rpc::{self, DoorLayer, Health, Listener, METHODS, watch_readiness},
     state::{Status, VerifiedCache},
@@ -53,6 +54,8 @@ pub struct Settings {
     pub ready_file: Option<PathBuf>,
     /// URL under which other replicas reach the public listener; by default where it is bound.
     pub advertise: Option<String>,
+    /// Probes the other replicas.
+    pub prober: Option<ProberSettings>,
     /// The clocks.
     pub clock: Arc<Clock>,
     /// Threads behind the public listener.
@@ -73,7 +76,11 @@ struct Ready {
 }
 
 /// Serves until told to stop, then drains: what was called is answered.
-pub async fn serve(listeners: Listeners, settings: Settings, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn serve(
+    listeners: Listeners,
+    mut settings: Settings,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let ready = Ready {
         public: listeners.public.local_addr()?.to_string(),
         admin: listeners.admin.local_addr()?.to_string(),
@@ -88,14 +95,20 @@ pub async fn serve(listeners: Listeners, settings: Settings, stop: CancellationT
     let exporter = observe::exporter().context("the metrics cannot be set up")?;
     let ready_file = settings.ready_file.clone();
     let (threads, beside) = (settings.threads, settings.beside);
+    let prober = settings.prober.take();
     let tasks = CancellationToken::new();
     let address = settings.advertise.clone().unwrap_or_else(|| format!("http://{}", ready.public));
     let started = tokio::select! {
         () = stop.cancelled() => None,
-        started = Box::pin(start(settings, ready.issuer.clone(), address, &tasks)) => Some(started?),
+        started = Box::pin(start(settings, ready.issuer.clone(), address.clone(), &tasks)) => Some(started?),
     };
     let Some((authority, mut behind)) = started else { return Ok(()) };
-    let serving = open(listeners, &authority, threads, beside, exporter, &stop)?;
+    let health = Health::default();
+    let serving = open(listeners, &authority, threads, beside, exporter, &health, &stop)?;
+    if let Some(settings) = prober {
+        let (store, metrics) = (authority.store.clone(), Arc::clone(&authority.metrics));
+        behind.spawn(Prober::new(settings, address, store, metrics, health).run(stop.child_token()));
+    }
     if let Some(file) = &ready_file {
         write_ready(file, &ready).with_context(|| format!("{} cannot be written", file.display()))?;
     }
@@ -108,6 +121,7 @@ pub async fn serve(listeners: Listeners, settings: Settings, stop: CancellationT
     );
 
     let failed = tokio::select! {
+        biased;
         () = stop.cancelled() => false,
         // A task that ends by itself has panicked: what it kept true is true no more.
         _ended = behind.join_next() => true,
@@ -260,13 +274,13 @@ fn open(
     threads: NonZero<usize>,
     beside: fn(rpc::Routes) -> rpc::Routes,
     exporter: Exporter,
+    health: &Health,
     stop: &CancellationToken,
 ) -> anyhow::Result<Open> {
     let background = Handle::current();
-    let health = Health::default();
     let door = DoorLayer::new(Arc::clone(authority));
-    let public = beside(rpc::routes(authority, &background, Listener::Public, &health, stop));
-    let admin = rpc::routes(authority, &background, Listener::Admin, &health, stop);
+    let public = beside(rpc::routes(authority, &background, Listener::Public, health, stop));
+    let admin = rpc::routes(authority, &background, Listener::Admin, health, stop);
     let rpc = [
         rpc::serve("public", listeners.public, &public, &door, threads, stop)?,
         // People do not need every core.
@@ -279,7 +293,7 @@ fn open(
             tracing::error!(error = %error, "the ops listener ended");
         }
     });
-    let health = tokio::spawn(watch_readiness(health, Arc::clone(authority), stop.clone()));
+    let health = tokio::spawn(watch_readiness(health.clone(), Arc::clone(authority), stop.clone()));
     Ok(Open { rpc, ops, health })
 }
 

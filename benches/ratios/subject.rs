@@ -63,6 +63,7 @@ impl Subject {
             replica: "bench".into(),
             ready_file: None,
             advertise: None,
+            prober: None,
             clock: Clock::system().into(),
             threads: NonZero::<usize>::MIN,
             beside: |routes| routes.add_service(Empty),

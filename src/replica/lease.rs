@@ -15,10 +15,10 @@ use uuid::Uuid;
 
 use super::FeedHandle;
 use crate::{
-    clock::Clock,
+    clock::{Clock, Moment},
     state::{LEASE_MS, Roots},
     store::{OwnConnection, Renewal, ReplicaIdentity, StoreError},
-    token::new_uuid_v7,
+    token::{Revision, new_uuid_v7},
 };
 
 /// Between two renewals that succeed: two may fail before the lease ends.
@@ -137,33 +137,53 @@ impl Lease {
     }
 
     /// One renewal, adopted when its head is applied. False: it said nothing.
-    pub async fn renew(&mut self) -> Result<bool, StoreError> {
-        let Some(registration) = self.register().await? else { return Ok(false) };
+    async fn renew(&mut self) -> Result<bool, StoreError> {
+        let Some((head, sent)) = self.ask().await? else { return Ok(false) };
+        if timeout(ADOPT_WITHIN, self.feed.applied(head)).await.is_err() {
+            return Ok(false);
+        }
+        Ok(self.roots.current().adopt(head, sent))
+    }
+
+    /// Sends one renewal: the head that it saw, and when it was sent. A registration that is gone is made
+    /// anew, once: what is in memory is as good as before.
+    async fn ask(&mut self) -> Result<Option<(Revision, Moment)>, StoreError> {
+        for _ in 0..2 {
+            let Some(registration) = self.register().await? else { return Ok(None) };
+            match self.ask_as(registration).await? {
+                (Renewal::Renewed { head, same_log: true }, sent, published)
+                    if head >= published && head.epoch() == registration.epoch =>
+                {
+                    return Ok(Some((head, sent)));
+                }
+                // Another log, or one that has lost its end: the feed looks into it.
+                (Renewal::Renewed { .. }, ..) => {
+                    self.feed.poke();
+                    return Ok(None);
+                }
+                // Nobody waits for this replica any more.
+                (Renewal::Gone, ..) => {
+                    self.roots.current().lease.drop_now();
+                    tracing::warn!("this replica's registration was gone: it registers anew");
+                    self.forget();
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// One renewal, when it was sent, and what this replica had published before.
+    async fn ask_as(
+        &mut self,
+        registration: Registration,
+    ) -> Result<(Renewal, Moment, Revision), StoreError> {
         let beat = registration.beat.saturating_add(1);
         self.registration = Some(Registration { beat, ..registration });
         let published = self.roots.current().applied();
         // Before it is sent, never from the reply: what it does not see is committed after this look.
         let sent = self.clock.look();
-        let head = match self.connection.renew(registration.id, registration.epoch, beat).await? {
-            Renewal::Gone => {
-                // Reaped: others may have counted on it. What is in memory is as good as before.
-                tracing::warn!("this replica's registration was gone: it registers anew");
-                self.forget();
-                return Ok(false);
-            }
-            // Another log, or one that has lost its end: the feed looks into it.
-            Renewal::Renewed { head, same_log }
-                if !same_log || head < published || head.epoch() != registration.epoch =>
-            {
-                self.feed.poke();
-                return Ok(false);
-            }
-            Renewal::Renewed { head, .. } => head,
-        };
-        if timeout(ADOPT_WITHIN, self.feed.applied(head)).await.is_err() {
-            return Ok(false);
-        }
-        Ok(self.roots.current().adopt(head, sent))
+        let renewal = self.connection.renew(registration.id, registration.epoch, beat).await?;
+        Ok((renewal, sent, published))
     }
 
     /// The registration, made now where there is none for the epoch in force. Committed before the

@@ -18,6 +18,9 @@ const LOOK: Duration = Duration::from_millis(250);
 const SERVICES: [&str; 4] =
     ["", "jeton.v1.TokenService", "jeton.v1.DiscoveryService", "jeton.v1.AdminService"];
 
+/// Whether the latest probe of the other replicas was good; unknown where nobody probes.
+const PROBE: &str = "jeton.probe";
+
 /// The health service, of one state on every listener.
 #[derive(Clone)]
 pub struct Health {
@@ -35,20 +38,28 @@ impl Health {
         HealthServer::new(HealthService::from_health_reporter(self.reporter.clone()))
     }
 
+    /// What came of a probe of the other replicas.
+    pub async fn set_probed(&self, good: bool) {
+        self.reporter.set_service_status(PROBE, serving(good)).await;
+    }
+
     /// Ends the streams of those who watch, after what they were told last.
     async fn forget(&self) {
-        for service in SERVICES {
+        for service in SERVICES.into_iter().chain([PROBE]) {
             let mut reporter = self.reporter.clone();
             reporter.clear_service_status(service).await;
         }
     }
 
     async fn set(&self, ready: bool) {
-        let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
         for service in SERVICES {
-            self.reporter.set_service_status(service, status).await;
+            self.reporter.set_service_status(service, serving(ready)).await;
         }
     }
+}
+
+fn serving(good: bool) -> ServingStatus {
+    if good { ServingStatus::Serving } else { ServingStatus::NotServing }
 }
 
 /// Keeps the health service true until told to stop; then says that nothing is served.

@@ -6,7 +6,7 @@ use jeton::proto::v1 as pb;
 
 /// THE list: a module uses only what stands before it. DESIGN.md section 7, with what has come to be: `observe`
 /// shows revisions, `config` holds the client verbs' flags, `operate` works for `config`'s verbs and for `dev`.
-const LAYERS: [&str; 16] = [
+const LAYERS: [&str; 17] = [
     "clock",     // the only calls of the system clock
     "token",     // pure: claims, JWS, keys, lifetimes
     "observe",   // logs and metrics
@@ -17,6 +17,7 @@ const LAYERS: [&str; 16] = [
     "proto",     // generated code
     "rpc",       // the only tonic server code
     "http",      // the only axum code
+    "prober",    // a caller of its own, to prove the promise
     "cli",       // the client verbs, over gRPC only
     "serve",     // a server: listeners and a shutdown
     "config",    // flags, environment, file
@@ -32,7 +33,7 @@ const CLI_MAY_USE: [&str; 2] = ["token", "proto"];
 const LIBRARIES: [(&str, &[&str]); 7] = [
     ("sqlx", &["store"]),
     ("jiff_sqlx", &["store"]),
-    ("tonic", &["rpc", "cli", "proto"]),
+    ("tonic", &["rpc", "prober", "cli", "proto"]),
     ("axum", &["http"]),
     ("jsonwebtoken", &["token"]),
     ("clap", &["cli", "config", "main"]),

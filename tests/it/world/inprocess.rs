@@ -44,6 +44,7 @@ impl InProcess {
             replica: ready.replica.clone(),
             ready_file: None,
             advertise: None,
+            prober: None,
             clock: Arc::clone(&clock),
             beside: |routes| routes,
         };

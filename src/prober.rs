@@ -1,0 +1,231 @@
+//! Proves the promise again and again, as a caller of its own would: revokes a canary on this replica, and
+//! sees it dead on all the others.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use futures_util::future::join_all;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    Request, Response, Status,
+    metadata::{Ascii, MetadataValue},
+    transport::{Channel, Endpoint},
+};
+
+use crate::{
+    observe::Metrics,
+    proto::v1::{self as pb, revocation_target::Kind, token_service_client::TokenServiceClient},
+    rpc::Health,
+    store::{ReplicaRow, Store},
+};
+
+/// Subject and audience of a canary: what the prober's client must be registered for.
+const CANARY: &str = "jeton-canary";
+/// The life of a canary, seconds: far longer than a probe takes, and no longer in the denylist than needed.
+const CANARY_TTL_S: i64 = 60;
+/// Longer than a Revoke waits for a replica that says nothing.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How the prober goes about it.
+pub struct ProberSettings {
+    /// Between two probes.
+    pub every: Duration,
+    /// The API key of a client that may issue, validate and revoke canaries.
+    pub api_key: SecretString,
+}
+
+/// The task.
+pub struct Prober {
+    settings: ProberSettings,
+    /// Where this replica's own public listener is reached.
+    own: String,
+    store: Store,
+    metrics: Arc<Metrics>,
+    health: Health,
+    channels: HashMap<String, Channel>,
+}
+
+/// What one replica said of a canary whose revocation had been answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Seen {
+    Dead,
+    /// The promise is broken.
+    Alive,
+    /// It did not say.
+    Unanswered,
+}
+
+impl Seen {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Dead => "dead",
+            Self::Alive => "alive",
+            Self::Unanswered => "unanswered",
+        }
+    }
+}
+
+/// Why a probe came to nothing.
+#[derive(Debug, thiserror::Error)]
+enum ProbeError {
+    #[error("the replicas could not be listed: {0}")]
+    Store(#[from] crate::store::StoreError),
+    #[error("{0:?}: {1}")]
+    Call(tonic::Code, String),
+    #[error("{0} is no URL of a replica")]
+    Address(String),
+    #[error("the API key is not ASCII")]
+    Key,
+    #[error("the canary was not revoked everywhere")]
+    Incomplete,
+}
+
+impl From<Status> for ProbeError {
+    fn from(status: Status) -> Self {
+        Self::Call(status.code(), status.message().to_owned())
+    }
+}
+
+impl Prober {
+    /// Of the replica that is reached at `own`.
+    #[must_use]
+    pub fn new(
+        settings: ProberSettings,
+        own: String,
+        store: Store,
+        metrics: Arc<Metrics>,
+        health: Health,
+    ) -> Self {
+        Self { settings, own, store, metrics, health, channels: HashMap::new() }
+    }
+
+    /// Probes until told to stop.
+    pub async fn run(mut self, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = sleep(self.settings.every) => {}
+            }
+            let good = tokio::select! {
+                () = stop.cancelled() => return,
+                probed = self.probe() => self.report(probed),
+            };
+            self.health.set_probed(good).await;
+        }
+    }
+
+    fn report(&self, probed: Result<Vec<(String, Seen)>, ProbeError>) -> bool {
+        let seen = match probed {
+            Ok(seen) => seen,
+            Err(error) => {
+                tracing::warn!(error = %error, "a probe of the replicas came to nothing");
+                self.metrics.probed("failed");
+                return false;
+            }
+        };
+        for (replica, seen) in &seen {
+            self.metrics.probed(seen.name());
+            match seen {
+                Seen::Dead => {}
+                Seen::Alive => tracing::error!(
+                    jeton.replica = replica,
+                    "a revoked canary was ACTIVE on another replica: immediate revocation does not hold"
+                ),
+                Seen::Unanswered => {
+                    tracing::warn!(jeton.replica = replica, "a replica did not answer a probe");
+                }
+            }
+        }
+        seen.iter().all(|(_, seen)| *seen != Seen::Alive)
+    }
+
+    /// One canary, from its making to its end. Each other replica with what it said.
+    async fn probe(&mut self) -> Result<Vec<(String, Seen)>, ProbeError> {
+        let own = self.own.clone();
+        let others: Vec<ReplicaRow> = self.store.replicas().await?;
+        let others = others.into_iter().filter(|row| !row.identity.address.is_empty());
+        let others: Vec<_> = others.map(|row| row.identity).filter(|it| it.address != own).collect();
+        self.channels.retain(|address, _| *address == own || others.iter().any(|it| it.address == *address));
+        let issue = pb::IssueRequest {
+            subject: CANARY.to_owned(),
+            audiences: vec![CANARY.to_owned()],
+            expiration: Some(pb::issue_request::Expiration::Ttl(prost_types::Duration {
+                seconds: CANARY_TTL_S,
+                nanos: 0,
+            })),
+            ..pb::IssueRequest::default()
+        };
+        let mut here = self.client(&own)?;
+        let token =
+            here.issue(self.request(issue)?).await?.into_inner().token.unwrap_or_default().access_token;
+        let mut asked = Vec::new();
+        for identity in others {
+            let client = self.client(&identity.address)?;
+            asked.push((
+                identity.name,
+                client,
+                self.request(validate(&token))?,
+                self.request(validate(&token))?,
+            ));
+        }
+        // Alive before, so that "dead" says something; and each connection is warm.
+        let asked = join_all(asked.into_iter().map(|(name, mut client, before, after)| async move {
+            let active =
+                matches!(client.validate(before).await, Ok(said) if says(&said, pb::TokenStatus::Active));
+            (name, client, after, active)
+        }))
+        .await;
+        let revoke = pb::RevokeRequest {
+            target: Some(pb::RevocationTarget { kind: Some(Kind::Token(token)), ..Default::default() }),
+            ..pb::RevokeRequest::default()
+        };
+        let started = Instant::now();
+        let revoked = here.revoke(self.request(revoke)?).await?.into_inner();
+        self.metrics.probe_revoked(started.elapsed().as_secs_f64());
+        if !revoked.propagation.is_some_and(|propagation| propagation.complete) {
+            return Err(ProbeError::Incomplete);
+        }
+        Ok(join_all(asked.into_iter().map(|(name, mut client, after, active)| async move {
+            let seen = match client.validate(after).await {
+                Ok(said) if says(&said, pb::TokenStatus::Active) => Seen::Alive,
+                Ok(said) if active && says(&said, pb::TokenStatus::Revoked) => Seen::Dead,
+                Ok(_) | Err(_) => Seen::Unanswered,
+            };
+            (name, seen)
+        }))
+        .await)
+    }
+
+    fn client(&mut self, address: &str) -> Result<TokenServiceClient<Channel>, ProbeError> {
+        if let Some(channel) = self.channels.get(address) {
+            return Ok(TokenServiceClient::new(channel.clone()));
+        }
+        let endpoint =
+            Endpoint::from_shared(address.to_owned()).map_err(|_| ProbeError::Address(address.to_owned()))?;
+        let channel = endpoint.timeout(CALL_TIMEOUT).connect_timeout(CALL_TIMEOUT).connect_lazy();
+        self.channels.insert(address.to_owned(), channel.clone());
+        Ok(TokenServiceClient::new(channel))
+    }
+
+    fn request<T>(&self, message: T) -> Result<Request<T>, ProbeError> {
+        let bearer = format!("Bearer {}", self.settings.api_key.expose_secret());
+        let mut value: MetadataValue<Ascii> = bearer.parse().map_err(|_| ProbeError::Key)?;
+        value.set_sensitive(true);
+        let mut request = Request::new(message);
+        request.metadata_mut().insert("authorization", value);
+        Ok(request)
+    }
+}
+
+fn validate(token: &str) -> pb::ValidateRequest {
+    pb::ValidateRequest {
+        token: token.to_owned(),
+        audiences: vec![CANARY.to_owned()],
+        ..pb::ValidateRequest::default()
+    }
+}
+
+fn says(answer: &Response<pb::ValidateResponse>, status: pb::TokenStatus) -> bool {
+    answer.get_ref().verdict.as_ref().is_some_and(|verdict| verdict.status() == status)
+}

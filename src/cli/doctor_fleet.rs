@@ -85,12 +85,12 @@ pub async fn prober(connection: &Connection) -> Check {
     };
     match status {
         ServingStatus::Serving => {
-            Check::ok(name, "a canary revoked on one replica was dead on the others".into())
+            Check::ok(name, "a canary revoked on one replica was dead on the others that answered".into())
         }
         ServingStatus::NotServing => Check::fail(
             name,
-            "a canary revoked on one replica was not seen dead on every other".into(),
-            "Look at the server's log: it names the replica. Take that one out of service until it is mended.",
+            "a revoked canary was alive on another replica, or the probe came to nothing".into(),
+            "Look at the server's log. If it names a replica where the canary was ACTIVE, take that one out of service.",
         ),
         ServingStatus::ServiceUnknown => Check::ok(name, "off on this server".into()),
         ServingStatus::Unknown => Check::ok(name, "has not judged yet".into()),

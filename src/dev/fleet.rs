@@ -34,6 +34,9 @@ impl Fleet {
         replicas: NonZero<u8>,
     ) -> anyhow::Result<()> {
         let issuer = listen.issuer();
+        // One alone has nobody to probe.
+        let prober = request.clients.iter().find(|client| !client.admin && replicas.get() > 1);
+        let probe_key_file = prober.map(|client| home.probe_key_file(client)).transpose()?;
         for number in 1..=replicas.get() {
             self.servers.push(Server::spawn(&ServeOptions {
                 name: format!("dev-{number}"),
@@ -42,6 +45,7 @@ impl Fleet {
                 issuer: &issuer,
                 listen: if number == 1 { listen } else { listen.beside() },
                 ready_file: home.ready_file(number),
+                probe_key_file: probe_key_file.as_deref(),
             })?);
             if number == 1 {
                 // It makes the keys and the partitions that are missing, and has its ports before others get any.

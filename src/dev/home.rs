@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
 use super::DevClient;
@@ -18,6 +18,7 @@ const LOCK: &str = "dev.lock";
 const CLUSTER: &str = "postgres";
 const MASTER_KEY: &str = "master.key";
 const CLIENTS: &str = "clients.json";
+const PROBE_KEY: &str = "probe.key";
 const DEV_JSON: &str = "dev.json";
 /// `server-1.json`: the ready file of one server.
 const READY_FILE: (&str, &str) = ("server-", ".json");
@@ -87,7 +88,7 @@ impl Home {
     /// Forgets everything but the lock. Only what we may have made goes.
     pub(super) fn empty(&self) -> anyhow::Result<()> {
         place::remove_cluster(&self.cluster())?;
-        for name in [MASTER_KEY, CLIENTS, DEV_JSON] {
+        for name in [MASTER_KEY, CLIENTS, PROBE_KEY, DEV_JSON] {
             remove_file(&self.directory.join(name))?;
         }
         self.ready_files().iter().try_for_each(|file| Ok(remove_file(file)?))
@@ -130,6 +131,12 @@ impl Home {
             self.write_private(CLIENTS, &format!("{:#}\n", Value::from(keys)))?;
         }
         Ok(clients)
+    }
+
+    /// The file of the API key with which the servers probe each other: that of one of the clients.
+    pub(super) fn probe_key_file(&self, client: &DevClient) -> anyhow::Result<PathBuf> {
+        self.write_private(PROBE_KEY, &format!("{}\n", client.api_key.expose_secret()))?;
+        Ok(self.directory.join(PROBE_KEY))
     }
 
     pub(super) fn write_dev_json(&self, content: &Value) -> anyhow::Result<()> {
@@ -196,8 +203,6 @@ fn remove_file(path: &Path) -> std::io::Result<()> {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
-    use secrecy::ExposeSecret as _;
-
     use super::*;
 
     fn mode_of(path: &Path) -> std::io::Result<u32> {
@@ -240,6 +245,11 @@ mod tests {
         let texts: Vec<_> = generated.iter().chain(&read).map(|each| each.api_key.expose_secret()).collect();
         assert_eq!(texts, ["one", "one", "two"]);
         assert_eq!(mode_of(&second.directory().join(CLIENTS))?, 0o600);
+        let [client, _] = read.as_slice() else { anyhow::bail!("two clients") };
+        let probe_key = second.probe_key_file(client)?;
+        assert_eq!((fs::read_to_string(&probe_key)?.as_str(), mode_of(&probe_key)?), ("one\n", 0o600));
+        second.empty()?;
+        assert!(!probe_key.exists());
         Ok(())
     }
 

@@ -19,6 +19,9 @@ use super::process;
 const READY_POLLS: u32 = 3_000;
 const READY_POLL: Duration = Duration::from_millis(20);
 
+/// Often enough that `jeton doctor` has something to say soon.
+const PROBE_EVERY_S: u32 = 5;
+
 /// What a server is told.
 #[derive(Debug)]
 pub(super) struct ServeOptions<'a> {
@@ -29,6 +32,8 @@ pub(super) struct ServeOptions<'a> {
     pub(super) issuer: &'a str,
     pub(super) listen: Listen,
     pub(super) ready_file: PathBuf,
+    /// With it, it probes the others.
+    pub(super) probe_key_file: Option<&'a Path>,
 }
 
 impl ServeOptions<'_> {
@@ -43,6 +48,10 @@ impl ServeOptions<'_> {
         add("--replica-name", self.name.clone().into());
         add("--ready-file", self.ready_file.clone().into());
         add("--parent-pid", std::process::id().to_string().into());
+        if let Some(file) = self.probe_key_file {
+            add("--probe-every", PROBE_EVERY_S.to_string().into());
+            add("--probe-key-file", file.into());
+        }
         arguments
     }
 }

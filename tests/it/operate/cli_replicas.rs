@@ -126,7 +126,12 @@ async fn doctor_looks_at_leases_and_at_the_prober() {
     let well = shell.run(&["doctor"]).await;
     let leases = line(well.data(), "leases");
     assert!(leases.starts_with("ok ") && leases.contains("3 replicas hold one each"), "{well:?}");
-    assert!(line(well.data(), "prober").starts_with("ok "), "{well:?}");
+    until("the canary was dead on the others", async || {
+        let prober = line(shell.run(&["doctor"]).await.data(), "prober");
+        assert!(prober.starts_with("ok "), "{prober}");
+        prober.contains("dead on the others")
+    })
+    .await;
     let _frozen = Frozen::new(&json, 1);
     until("it is seen that its lease has run out", async || {
         let said = shell.run(&["doctor"]).await;

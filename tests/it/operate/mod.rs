@@ -7,6 +7,7 @@ mod cli_replicas;
 mod dev;
 mod discovery;
 mod drain;
+mod epoch;
 mod fleet;
 mod key_import;
 mod logs;

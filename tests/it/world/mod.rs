@@ -14,6 +14,7 @@ mod postgres;
 mod raw;
 mod server;
 mod shell;
+mod terminal;
 
 use std::{sync::OnceLock, time::Duration};
 

@@ -48,6 +48,11 @@ async fn k1_a_replica_that_joins_while_others_revoke_answers_nothing_stale_from_
     assert_eq!(fleet.registered().await, 5);
 }
 
+const SLOW_REGISTRATION: &str = "
+    create function wait_for_the_test() returns trigger language plpgsql as $$
+        begin perform pg_advisory_xact_lock(7); return new; end $$;
+    create trigger slow_registration before insert on replica for each row execute function wait_for_the_test()";
+
 // M4: a replica registers before its first renewal, and that reads the head.
 #[tokio::test]
 async fn k1_a_replica_that_registers_after_a_revocation_does_not_answer_from_before_it() {
@@ -62,19 +67,20 @@ async fn k1_a_replica_that_registers_after_a_revocation_does_not_answer_from_bef
     let asking = fleet.ask(1, &tokens);
 
     // It follows and may ask what it likes, but cannot register.
+    fleet.database.execute(SLOW_REGISTRATION).await;
     let mut lock = fleet.database.connect().await;
-    lock.execute("begin; lock table replica in share row exclusive mode").await.unwrap();
+    lock.execute("select pg_advisory_lock(7)").await.unwrap();
     fleet.link_of(1).resume(LEASE);
     let blocked = "select count(*) from pg_stat_activity where application_name = 'jeton lease'
                     and wait_event_type = 'Lock' and datname = current_database()";
-    until("it tries to", async || fleet.database.number(blocked).await == 2).await;
+    until("it tries to", async || fleet.database.number(blocked).await > 0).await;
     fleet.link_of(1).stall(FEED);
     for token in &tokens {
         let (propagation, _) = timed(&mut revoker, token).await;
         assert_eq!(propagation.replicas, 1, "nobody waits for it");
     }
-    lock.execute("commit").await.unwrap();
-    fleet.has_registered(2).await;
+    lock.execute("select pg_advisory_unlock(7)").await.unwrap();
+    until("it has registered", async || fleet.registered().await > 1).await;
     let mut caller = fleet.caller(1);
     let answer = caller.validate(&tokens[0]).await;
     assert!(answer.is_stale_state(), "{answer:?}");

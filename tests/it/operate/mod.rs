@@ -14,4 +14,5 @@ mod logs;
 mod metrics;
 mod migrate;
 mod outage;
+mod prober;
 mod start;

@@ -8,7 +8,7 @@ use tokio::{
     net::TcpListener,
     runtime::Handle,
     task::{JoinHandle, JoinSet},
-    time::{sleep, timeout},
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -23,14 +23,10 @@ use crate::{
     },
     rpc::{self, DoorLayer, Health, Listener, METHODS, watch_readiness},
     state::{Status, VerifiedCache},
-    store::{ReplicaIdentity, Store, StoreError, Task},
+    store::{ReplicaIdentity, Store, Task},
     token::MasterKey,
 };
 
-/// Between two looks at a log that was written elsewhere.
-const LOG_AGAIN: Duration = Duration::from_millis(200);
-/// Between two tries to get the first lease.
-const LEASE_AGAIN: Duration = Duration::from_millis(50);
 /// What ends after the calls in flight have, or were cut off.
 const END: Duration = Duration::from_secs(3);
 
@@ -231,35 +227,9 @@ async fn start(
         cache: VerifiedCache::default(),
         metrics,
     };
-    // Whoever is called is ready to answer.
-    while !authority.lease.join().await {
-        sleep(LEASE_AGAIN).await;
-    }
+    // The first renewal: whoever is called is ready to answer. Where it fails, the first call tries again.
+    authority.lease.join().await;
     Ok((Arc::new(authority), behind))
-}
-
-/// Waits until the database is the one, on the timeline, that the log was written in: after a promotion a
-/// replica that holds the state begins a new epoch, after a restore or a move an operator does. And until
-/// that epoch is settled: what the tables have lost, those that hold it have written back by then.
-async fn await_log(store: &Store, clock: &Clock) -> anyhow::Result<()> {
-    let mut connection = store.connection_of(Task::Feed);
-    let known = EpochKnown::default();
-    let mut said = false;
-    loop {
-        let head = connection.head().await?;
-        known.saw(&head, clock.boot());
-        if head.same_log && known.is_settled(head.revision.epoch(), clock.boot()) {
-            return Ok(());
-        }
-        if !said && !head.same_log {
-            tracing::warn!(
-                "{}: waiting for a replica that holds its state, or for `jeton epoch bump`",
-                StoreError::ForeignLog
-            );
-            said = true;
-        }
-        sleep(LOG_AGAIN).await;
-    }
 }
 
 /// Everything that serves.

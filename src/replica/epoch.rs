@@ -1,16 +1,24 @@
 //! From one epoch of the log to the next: where the log may have lost its end, whoever holds state in
 //! memory brings back what the tables lack.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::sleep;
 
 use super::{LoadError, Loader, keys::SYSTEM};
 use crate::{
     clock::{BootMillis, Clock},
     state::{Entry, LEASE_OVER_MS, Mark, MarkKind, Reason, Root},
-    store::{Head, NewAudit, OwnConnection, PolicyWrite, Store},
+    store::{Head, NewAudit, OwnConnection, PolicyWrite, Store, StoreError, Task},
     token::{EPOCH_END, UnixSeconds, new_uuid_v7},
 };
 
+/// Between two looks at a log that may not be read yet.
+const LOG_AGAIN: Duration = Duration::from_millis(200);
 /// Entries of one transaction.
 const REAPPEND_MAX: usize = 1_000;
 
@@ -29,7 +37,7 @@ struct Known {
 
 impl EpochKnown {
     /// Takes note of what the head says, read at `now`.
-    pub fn saw(&self, head: &Head, now: BootMillis) {
+    pub(super) fn saw(&self, head: &Head, now: BootMillis) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let epoch = head.revision.epoch();
         if known.since.is_none() || epoch > known.epoch {
@@ -44,8 +52,7 @@ impl EpochKnown {
     }
 
     /// Whether acknowledgements of this epoch say all.
-    #[must_use]
-    pub fn is_settled(&self, epoch: i64, now: BootMillis) -> bool {
+    pub(super) fn is_settled(&self, epoch: i64, now: BootMillis) -> bool {
         let known = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.epoch == epoch && (known.settled == epoch || known.for_long(now))
     }
@@ -60,6 +67,39 @@ impl EpochKnown {
 impl Known {
     fn for_long(&self, now: BootMillis) -> bool {
         self.since.is_some_and(|since| now.since_ms(since) >= LEASE_OVER_MS)
+    }
+}
+
+/// Waits, without state, until the log may be read: until the database is the one, on the timeline, that it
+/// was written in, and its epoch is settled. What the tables have lost, those that hold it have written back
+/// by then. An epoch that nobody settles counts once every registration has stood still for as long as a
+/// lease can last: nobody is left who holds anything.
+pub async fn await_log(store: &Store, clock: &Clock) -> Result<(), StoreError> {
+    let mut connection = store.connection_of(Task::Feed);
+    let mut before = HashMap::new();
+    let mut still_since = clock.boot();
+    let mut said = false;
+    loop {
+        let head = connection.head().await?;
+        let replicas = connection.fleet().await?.replicas;
+        let now = clock.boot();
+        let beats: HashMap<_, _> = replicas.iter().map(|row| (row.id, row.beat)).collect();
+        if beats.iter().any(|(id, beat)| before.get(id) != Some(beat)) {
+            still_since = now;
+        }
+        before = beats;
+        let settled = head.settled_epoch == head.revision.epoch();
+        if head.same_log && (settled || now.since_ms(still_since) >= LEASE_OVER_MS) {
+            return Ok(());
+        }
+        if !said && !head.same_log {
+            tracing::warn!(
+                "{}: waiting for a replica that holds its state, or for `jeton epoch bump`",
+                StoreError::ForeignLog
+            );
+            said = true;
+        }
+        sleep(LOG_AGAIN).await;
     }
 }
 

@@ -1,13 +1,7 @@
 //! Follows the log: woken by its notifications, polling behind them. Applies what was appended,
 //! publishes that, and only then acknowledges it.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Notify, watch},
@@ -29,6 +23,8 @@ use crate::{
 const POLL: Duration = Duration::from_millis(100);
 /// A replica whose latest read is older registers for nothing: it is polled ten times as often.
 const KEEPS_UP_MS: i64 = 1_000;
+/// A call that waits for a lease waits no longer for one read.
+const KEEP_UP_WITHIN: Duration = Duration::from_secs(1);
 /// Entries that were read longer after the head are not trusted to be all; far below the day that notes of
 /// changes are kept.
 const FOLLOW_MAX_MS: i64 = 60_000;
@@ -40,8 +36,14 @@ const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 pub struct FeedHandle {
     poke: Arc<Notify>,
     applied: watch::Receiver<Revision>,
-    /// When the latest read was sent that succeeded, boot-clock milliseconds.
-    read_ms: Arc<AtomicI64>,
+    read: watch::Receiver<LatestRead>,
+}
+
+/// What came of the latest read of the log.
+#[derive(Clone, Copy)]
+struct LatestRead {
+    sent: BootMillis,
+    good: bool,
 }
 
 impl FeedHandle {
@@ -50,10 +52,15 @@ impl FeedHandle {
         self.poke.notify_one();
     }
 
-    /// Whether the log was read a moment ago: this replica keeps up with it.
-    #[must_use]
-    pub fn keeps_up(&self, now: BootMillis) -> bool {
-        now.since_ms(BootMillis::new(self.read_ms.load(Ordering::Relaxed))) <= KEEPS_UP_MS
+    /// Whether the log can be read: was a moment ago, or is by the next read.
+    pub async fn keeps_up(&self, now: BootMillis) -> bool {
+        let mut read = self.read.clone();
+        let latest = *read.borrow_and_update();
+        if latest.good && now.since_ms(latest.sent) <= KEEPS_UP_MS {
+            return true;
+        }
+        self.poke();
+        timeout(KEEP_UP_WITHIN, read.changed()).await.is_ok() && read.borrow().good
     }
 
     /// Whether everything up to `revision` is applied.
@@ -91,7 +98,7 @@ pub struct Feed {
     acknowledged: Option<(Uuid, Revision)>,
     poke: Arc<Notify>,
     applied: watch::Sender<Revision>,
-    read_ms: Arc<AtomicI64>,
+    read: watch::Sender<LatestRead>,
     failing: bool,
 }
 
@@ -120,8 +127,8 @@ impl Feed {
         let roots = Arc::new(Roots::new(loader.root(&mut connection).await?));
         let poke = Arc::new(Notify::new());
         let (applied, follow) = watch::channel(roots.current().applied());
-        let read_ms = Arc::new(AtomicI64::new(BootMillis::NEVER.get()));
-        let handle = FeedHandle { poke: Arc::clone(&poke), applied: follow, read_ms: Arc::clone(&read_ms) };
+        let (read, latest) = watch::channel(LatestRead { sent: BootMillis::NEVER, good: false });
+        let handle = FeedHandle { poke: Arc::clone(&poke), applied: follow, read: latest };
         let epoch = EpochKnown::default();
         let epochs = Epochs { store: store.clone(), clock: Arc::clone(&clock), known: epoch.clone() };
         let mut feed = Self {
@@ -136,10 +143,12 @@ impl Feed {
             acknowledged: None,
             poke,
             applied,
-            read_ms,
+            read,
             failing: false,
         };
+        let sent = feed.clock.boot();
         feed.read().await?;
+        feed.read.send_replace(LatestRead { sent, good: true });
         Ok(Following { feed, handle, roots, epoch })
     }
 
@@ -151,7 +160,9 @@ impl Feed {
                 () = stop.cancelled() => break,
                 _heard = timeout(POLL, self.poke.notified()) => {}
             }
+            let sent = self.clock.boot();
             let read = self.read().await;
+            self.read.send_replace(LatestRead { sent, good: read.is_ok() });
             self.report(&read);
         }
         // It ends by the same token; a panic of its own was logged by the hook.
@@ -185,7 +196,6 @@ impl Feed {
         self.applied.send_replace(root.applied());
         self.acknowledge(root.applied()).await?;
         self.metrics.log_read(root.applied());
-        self.read_ms.store(sent.get(), Ordering::Relaxed);
         if let Some(epoch) = self.epochs.known.to_settle(self.clock.boot()) {
             self.connection.settle_epoch(epoch).await?;
         }

@@ -196,7 +196,7 @@ impl Lease {
         if let Some(registration) = self.registration.filter(|it| it.epoch == applied.epoch()) {
             return Ok(Some(registration));
         }
-        if !self.feed.keeps_up(self.clock.boot()) {
+        if !self.feed.keeps_up(self.clock.boot()).await {
             return Ok(None);
         }
         // Its row goes with the new one's coming.

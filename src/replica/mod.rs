@@ -12,7 +12,7 @@ mod lease;
 mod load;
 
 pub use barrier::{Barrier, Propagation, Reach};
-pub use epoch::EpochKnown;
+pub use epoch::{EpochKnown, await_log};
 pub use feed::{Feed, FeedHandle, Following};
 pub use fleet::{Fleet, FleetHandle};
 pub use flusher::{Flusher, QueueFull};

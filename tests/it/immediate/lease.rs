@@ -63,16 +63,17 @@ async fn k1_a_replica_that_was_removed_registers_anew_under_another_id() {
         assert_eq!((propagation.laggards.len(), propagation.replicas), (0, 1));
         assert!(took < Duration::from_secs(2), "{took:?}");
     }
-    link.resume(LEASE);
-    fleet.has_registered(2).await;
-    assert_ne!(fleet.database.number(former).await, before);
-    // Registered, and still deaf.
     let resumed = Instant::now();
+    link.resume(LEASE);
+    // Deaf still: it does not register, so that nobody waits for it, and refuses.
     let deaf = fleet.history.refused_as_stale("r1");
     until("it refuses", async || fleet.history.refused_as_stale("r1") > deaf).await;
+    assert_eq!(fleet.registered().await, 1);
     assert_eq!(fleet.active_after(1, resumed), 0, "{}", fleet.history.tally());
     link.resume(FEED);
     fleet.is_back(1, &good, &tokens).await;
+    fleet.has_registered(2).await;
+    assert_ne!(fleet.database.number(former).await, before);
     asking.end().await;
     fleet.history.assert_no_stale_answer();
 }

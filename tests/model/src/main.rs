@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     println!("{:<5}{:<10}{:<10}{:>12}{:>9}  what", "name", "", "expected", "states", "seconds");
     let is_chosen =
         |configuration: &&Configuration| names.is_empty() || names.iter().any(|it| it == configuration.name);
-    let mut differing = 0;
+    let mut differing = Vec::new();
     for configuration in every.iter().filter(is_chosen) {
         let outcome = configuration.explore();
         let expected = match configuration.expected {
@@ -33,15 +33,15 @@ fn main() -> ExitCode {
         );
         let is_met = configuration.is_met_by(&outcome);
         if !is_met {
-            differing += 1;
+            differing.push(configuration.name);
             println!("     never seen: {:?}", outcome.unseen);
         }
         if !names.is_empty() || !is_met {
             println!("     {}", outcome.trace.join(", "));
         }
     }
-    if differing > 0 {
-        println!("{differing} came out otherwise than expected");
+    if !differing.is_empty() {
+        println!("came out otherwise than expected: {}", differing.join(", "));
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::TypedValueParser, value_parser};
 use serde::Deserialize;
 
 use crate::{
@@ -17,6 +17,9 @@ use crate::{
     prober::ProberSettings,
     token::{ApiKey, MasterKey, limits, text},
 };
+
+/// Of `jeton dev`: more say nothing more on one machine.
+const DEV_REPLICAS_MAX: i64 = 20;
 
 const DEFAULT_LOG: &str = "info,sqlx=warn";
 
@@ -71,6 +74,10 @@ pub struct DevArgs {
     /// Ops listener
     #[arg(long, env = "JETON_OPS_LISTEN", default_value = "127.0.0.1:7072")]
     pub ops_listen: SocketAddr,
+    /// How many servers to start, on one database and under one name; all but the first listen on ports that the
+    /// system chooses
+    #[arg(long, value_name = "N", env = "JETON_REPLICAS", default_value = "1", value_parser = replicas())]
+    pub replicas: NonZero<u8>,
     /// Use this database rather than a private one
     #[arg(long, env = "JETON_DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
@@ -328,6 +335,12 @@ pub fn read_master_key(path: &Path) -> anyhow::Result<MasterKey> {
     MasterKey::parse(&text).map_err(|malformed| {
         anyhow::anyhow!("the master key in {} is not valid: it is {}", path.display(), malformed.rule)
     })
+}
+
+fn replicas() -> impl TypedValueParser<Value = NonZero<u8>> {
+    value_parser!(u8)
+        .range(1..=DEV_REPLICAS_MAX)
+        .map(|number| NonZero::new(number).unwrap_or(NonZero::<u8>::MIN))
 }
 
 fn check_issuer(issuer: &str) -> anyhow::Result<()> {

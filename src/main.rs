@@ -65,6 +65,7 @@ async fn run_dev(args: DevArgs) -> anyhow::Result<Done> {
     let options = DevOptions {
         data_dir: args.data_dir,
         listen: Listen { public: args.listen, admin: args.admin_listen, ops: args.ops_listen },
+        replicas: args.replicas,
         database_url: args.database_url,
         fresh: args.fresh,
         postgres_binaries: args.postgres_bin,

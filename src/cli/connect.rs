@@ -113,6 +113,28 @@ struct Source {
 
 /// Connects to a listener.
 pub async fn open(cli: &Cli<'_>, listener: Listener, identity: Identity) -> Result<Connection, Failure> {
+    destination(cli, listener, identity)?.dial().await
+}
+
+/// Where a connection would go, and what it would carry. Nothing is sent yet.
+pub struct Destination {
+    url: String,
+    authorization: Option<MetadataValue<Ascii>>,
+    timeout: Duration,
+}
+
+impl Destination {
+    /// Connects.
+    pub async fn dial(self) -> Result<Connection, Failure> {
+        let Self { url, authorization, timeout } = self;
+        arm_interrupt();
+        let channel = dial(&url, timeout).await?;
+        Ok(Connection { channel, authorization, timeout })
+    }
+}
+
+/// What flags, context and `dev.json` say of a listener.
+pub fn destination(cli: &Cli<'_>, listener: Listener, identity: Identity) -> Result<Destination, Failure> {
     let source = source(cli)?;
     let (flag, known, name) = match listener {
         Listener::Public => (&cli.globals.endpoint, &source.public, "--endpoint"),
@@ -128,10 +150,7 @@ pub async fn open(cli: &Cli<'_>, listener: Listener, identity: Identity) -> Resu
         Identity::Required => Some(authorization(cli, &source, &url)?),
         Identity::Anonymous => None,
     };
-    let timeout = timeout(cli);
-    arm_interrupt();
-    let channel = dial(&url, timeout).await?;
-    Ok(Connection { channel, authorization, timeout })
+    Ok(Destination { url, authorization, timeout: timeout(cli) })
 }
 
 /// The deadline of one call.

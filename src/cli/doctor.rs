@@ -1,16 +1,18 @@
 //! `jeton doctor`: what is wrong, and what to do about it.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use tokio::time::Instant;
+use tonic::Code;
 
 use super::{
     Cli,
     connect::{self, Connection, Identity, Listener},
+    doctor_fleet,
     exit::{Exit, Failure},
     json,
     output::{self, Tone},
-    time,
+    replica, time,
 };
 use crate::proto::v1::{
     GetJwksRequest, GetServerInfoRequest, GetServerInfoResponse, ListAuditEventsRequest,
@@ -30,8 +32,9 @@ enum Grade {
     Fail,
 }
 
+/// One line of it.
 #[derive(Debug, Serialize)]
-struct Check {
+pub struct Check {
     name: &'static str,
     status: Grade,
     detail: String,
@@ -45,15 +48,28 @@ struct Report<'a> {
 }
 
 impl Check {
-    fn ok(name: &'static str, detail: String) -> Self {
+    /// All is well.
+    pub fn ok(name: &'static str, detail: String) -> Self {
         Self { name, status: Grade::Ok, detail, advice: "" }
     }
 
-    fn warn(name: &'static str, detail: String, advice: &'static str) -> Self {
+    /// Look at it.
+    pub fn warn(name: &'static str, detail: String, advice: &'static str) -> Self {
         Self { name, status: Grade::Warn, detail, advice }
     }
 
-    fn fail(name: &'static str, detail: String, advice: &'static str) -> Self {
+    #[cfg(test)]
+    pub fn is_ok(&self) -> bool {
+        self.status == Grade::Ok
+    }
+
+    #[cfg(test)]
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// It is not well.
+    pub fn fail(name: &'static str, detail: String, advice: &'static str) -> Self {
         Self { name, status: Grade::Fail, detail, advice }
     }
 }
@@ -62,16 +78,24 @@ impl Check {
 pub async fn run(cli: &Cli<'_>) -> Result<Exit, Failure> {
     let as_json = cli.output.wants_json()?;
     let mut checks = Vec::new();
+    let mut store_now = None;
     match connect::open(cli, Listener::Public, Identity::Anonymous).await {
         // Nothing was looked at: the command line is wrong, not the server.
         Err(failure @ Failure::Usage(_)) => return Err(failure),
         Err(failure) => checks.push(unreachable(&failure)),
         Ok(connection) => {
-            server(cli, &connection, &mut checks).await;
+            store_now = server(cli, &connection, &mut checks).await;
             checks.push(keys(&connection).await);
+            checks.push(doctor_fleet::prober(&connection).await);
         }
     }
-    checks.push(database(cli).await);
+    match connect::open(cli, Listener::Admin, Identity::Required).await {
+        Ok(connection) => {
+            checks.push(database(&connection).await);
+            checks.push(leases(&connection, store_now.unwrap_or_else(cli.env.now)).await);
+        }
+        Err(failure) => checks.extend(["database", "leases"].map(|name| no_admin(name, &failure))),
+    }
     if as_json {
         output::data(&json::of_own(&Report { checks: &checks })?)?;
     } else {
@@ -98,7 +122,7 @@ fn print(cli: &Cli<'_>, checks: &[Check]) -> Result<(), Failure> {
 }
 
 /// One line out of a failure.
-fn said(failure: &Failure) -> String {
+pub fn said(failure: &Failure) -> String {
     let lines = failure.lines().join("; ");
     lines.strip_prefix("error: ").map(str::to_owned).unwrap_or(lines)
 }
@@ -107,11 +131,15 @@ fn unreachable(failure: &Failure) -> Check {
     Check::fail("server", said(failure), "Start the server, or correct --endpoint or the context.")
 }
 
-async fn server(cli: &Cli<'_>, connection: &Connection, checks: &mut Vec<Check>) {
+/// Answers what time it is by the database's clock, as far as the server knows.
+async fn server(cli: &Cli<'_>, connection: &Connection, checks: &mut Vec<Check>) -> Option<Timestamp> {
     let mut client = DiscoveryServiceClient::new(connection.channel());
     let start = Instant::now();
     match connection.call(client.get_server_info(connection.request(GetServerInfoRequest {}))).await {
-        Err(failure) => checks.push(unreachable(&failure)),
+        Err(failure) => {
+            checks.push(unreachable(&failure));
+            None
+        }
         Ok(info) => {
             let took = start.elapsed();
             let detail = format!(
@@ -125,6 +153,9 @@ async fn server(cli: &Cli<'_>, connection: &Connection, checks: &mut Vec<Check>)
             checks.push(Check::ok("server", detail));
             checks.push(local_clock(cli, &info, took));
             checks.push(store_clock(&info));
+            let server = info.server_time.as_ref().and_then(time::from_wire_timestamp)?;
+            let offset = info.store_clock_offset.as_ref().map(time::from_wire_duration).unwrap_or_default();
+            server.checked_add(offset).ok()
         }
     }
 }
@@ -191,41 +222,57 @@ async fn keys(connection: &Connection) -> Check {
     }
 }
 
+fn no_admin(name: &'static str, failure: &Failure) -> Check {
+    match failure {
+        Failure::Usage(_) => Check::warn(
+            name,
+            format!("not checked: {}", said(failure)),
+            "Give --admin-endpoint and --api-key-file to have it checked.",
+        ),
+        Failure::Local(_) | Failure::Interrupted | Failure::Unreachable(_) | Failure::Refused(_) => {
+            Check::fail(name, said(failure), "Correct --admin-endpoint, or start the server.")
+        }
+    }
+}
+
 /// The audit trail is read from the database by every server, so reading it shows that the database answers.
-async fn database(cli: &Cli<'_>) -> Check {
+async fn database(connection: &Connection) -> Check {
     let name = "database";
-    let connection = match connect::open(cli, Listener::Admin, Identity::Required).await {
-        Ok(connection) => connection,
-        Err(failure @ Failure::Usage(_)) => {
-            let advice = "Give --admin-endpoint and --api-key-file to have it checked.";
-            return Check::warn(name, format!("not checked: {}", said(&failure)), advice);
-        }
-        Err(failure) => {
-            return Check::fail(name, said(&failure), "Correct --admin-endpoint, or start the server.");
-        }
-    };
     let mut client = AdminServiceClient::new(connection.channel());
     let request = ListAuditEventsRequest { page_size: 1, ..ListAuditEventsRequest::default() };
     let start = Instant::now();
     match connection.call(client.list_audit_events(connection.request(request))).await {
         Ok(_) => Check::ok(name, format!("answered in {} ms", start.elapsed().as_millis())),
-        Err(failure) => match failure.exit() {
-            Exit::Denied => Check::warn(
-                name,
-                format!("not checked: {}", said(&failure)),
-                "Use a client with PERMISSION_ADMIN_READ to have it checked.",
-            ),
-            Exit::Done
-            | Exit::Error
-            | Exit::Usage
-            | Exit::Negative
-            | Exit::Unavailable
-            | Exit::Incomplete
-            | Exit::Interrupted => Check::fail(
-                name,
-                said(&failure),
-                "Check that PostgreSQL runs and that the server reaches it.",
-            ),
-        },
+        Err(failure) => refused(name, &failure),
+    }
+}
+
+async fn leases(connection: &Connection, store_now: Timestamp) -> Check {
+    match replica::list(connection).await {
+        Ok(all) => doctor_fleet::leases(&all.replicas, store_now),
+        Err(failure) => refused("leases", &failure),
+    }
+}
+
+/// What the admin listener did not answer, though it is there.
+fn refused(name: &'static str, failure: &Failure) -> Check {
+    if matches!(failure, Failure::Refused(status) if status.code() == Code::Unimplemented) {
+        return Check::warn(name, format!("not checked: {}", said(failure)), "Update the server.");
+    }
+    match failure.exit() {
+        Exit::Denied => Check::warn(
+            name,
+            format!("not checked: {}", said(failure)),
+            "Use a client with PERMISSION_ADMIN_READ to have it checked.",
+        ),
+        Exit::Done
+        | Exit::Error
+        | Exit::Usage
+        | Exit::Negative
+        | Exit::Unavailable
+        | Exit::Incomplete
+        | Exit::Interrupted => {
+            Check::fail(name, said(failure), "Check that PostgreSQL runs and that the server reaches it.")
+        }
     }
 }

@@ -6,14 +6,17 @@ mod connect;
 mod context;
 mod credential;
 mod doctor;
+mod doctor_fleet;
 mod exit;
 mod inspect;
 mod issue;
 mod json;
+mod live;
 mod output;
 mod policy;
 mod policy_set;
 mod refresh;
+mod replica;
 mod revoke;
 mod revoke_report;
 mod session;
@@ -98,7 +101,10 @@ pub enum ClientCommand {
     /// The audit trail
     #[command(subcommand)]
     Audit(audit::AuditCommand),
-    /// Check server, clocks, database and keys; exit 3 when a check fails
+    /// The servers on one database
+    #[command(subcommand)]
+    Replica(replica::ReplicaCommand),
+    /// Check server, clocks, keys, prober, database and leases; exit 3 when a check fails
     Doctor,
     /// Named deployments: endpoints and credential
     #[command(subcommand)]
@@ -135,6 +141,7 @@ async fn dispatch(cli: &Cli<'_>, command: ClientCommand) -> Result<Exit, Failure
         ClientCommand::Session(command) => session::run(cli, command).await,
         ClientCommand::Policy(command) => policy::run(cli, command).await,
         ClientCommand::Audit(command) => audit::run(cli, command).await,
+        ClientCommand::Replica(command) => replica::run(cli, command).await,
         ClientCommand::Doctor => doctor::run(cli).await,
         ClientCommand::Context(command) => context::run(cli, command),
         ClientCommand::Version => version(cli),

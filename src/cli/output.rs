@@ -1,7 +1,10 @@
 //! The only place that writes: data to stdout, talk to stderr. Everything that a server or a token says is
 //! attacker text and is escaped here or by its caller with [`escape`].
 
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::{
+    io::{self, ErrorKind, IsTerminal, Write},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
@@ -142,6 +145,7 @@ fn plain(mut table: Table) -> String {
 
 /// One piece of data, with a newline, to stdout. Already escaped.
 pub fn data(text: &str) -> Result<(), Failure> {
+    erase();
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.write_all(b"\n"));
     match written.and_then(|()| stdout.flush()) {
@@ -154,14 +158,43 @@ pub fn data(text: &str) -> Result<(), Failure> {
 
 /// One line for a person, to stderr. When even that fails, there is nobody left to tell.
 pub fn talk(text: &str) {
+    erase();
     let mut stderr = io::stderr().lock();
     let _gone = writeln!(stderr, "{text}");
 }
 
 /// A question, to stderr, that is answered on the same line.
 pub fn ask(text: &str) {
+    erase();
     let mut stderr = io::stderr().lock();
     let _gone = write!(stderr, "{text}").and_then(|()| stderr.flush());
+}
+
+/// Whether a line stands on stderr that is still going to change. Whoever writes next erases it.
+static DRAWN: AtomicBool = AtomicBool::new(false);
+/// To the left edge, and nothing on the line.
+const CLEAR: &str = "\r\u{1b}[2K";
+/// Of a terminal that does not say.
+const COLUMNS: usize = 80;
+
+/// A line for a person, on a terminal, in the place of the one drawn before.
+pub fn draw(text: &str) {
+    let stderr = io::stderr();
+    let columns = rustix::termios::tcgetwinsize(&stderr).ok().map(|size| usize::from(size.ws_col));
+    let columns = columns.filter(|columns| *columns > 0).unwrap_or(COLUMNS);
+    // One that wraps could not be erased.
+    let line: String = text.chars().take(columns.saturating_sub(1)).collect();
+    DRAWN.store(true, Ordering::Relaxed);
+    let mut stderr = stderr.lock();
+    let _gone = write!(stderr, "{CLEAR}{line}").and_then(|()| stderr.flush());
+}
+
+/// Takes away what was drawn.
+pub fn erase() {
+    if DRAWN.swap(false, Ordering::Relaxed) {
+        let mut stderr = io::stderr().lock();
+        let _gone = write!(stderr, "{CLEAR}").and_then(|()| stderr.flush());
+    }
 }
 
 /// Says what went wrong, and how the program ends.

@@ -11,7 +11,9 @@ use super::{
     Cli,
     connect::{self, Connection, Identity, Listener},
     exit::{Exit, Failure},
-    inspect, output, revoke_report as report, time, token_input,
+    inspect,
+    live::{self, Live},
+    output, revoke_report as report, time, token_input,
 };
 use crate::proto::v1::{
     Reach, RevocationReason, RevocationTarget, RevokeRequest, RevokeResponse, revocation_target::Kind,
@@ -121,22 +123,28 @@ pub async fn run(cli: &Cli<'_>, args: RevokeArgs) -> Result<Exit, Failure> {
         wait_for: args.wait_for.map_or(Reach::Unspecified, to_wire_reach).into(),
         wait_timeout: args.wait.map(time::to_wire_duration),
     };
+    // An emergency waits for nothing: what the live line needs is asked for beside all else.
     let listener = if target.is_wide() { Listener::Admin } else { Listener::Public };
+    let seen = !args.dry_run && args.wait_for != Some(WaitFor::Local);
+    let ask = || seen.then(|| Live::ask(cli, listener)).flatten();
+    let mut live = ask();
     let connection = connect::open(cli, listener, Identity::Required).await?;
     let connection =
         if cli.globals.timeout.is_some() { connection } else { connection.with_timeout(deadline(&args)) };
     if target.is_wide() && !args.yes && !args.dry_run {
         confirm(&connection, &request, &target).await?;
+        // A person thinks longer than the log stands still.
+        live = ask();
     }
     let start = Instant::now();
-    let response = call(&connection, request).await?;
+    let response = live::beside(live, call(&connection, request)).await?;
     let elapsed = start.elapsed();
     if as_json {
         cli.output.json(&response, false)?;
     } else if args.dry_run {
         report::print_plan(&target, &response)?;
     } else {
-        report::print_result(cli, &target, &response, elapsed)?;
+        report::print_result(cli, &target, &response, elapsed, args.wait_for == Some(WaitFor::Local))?;
     }
     Ok(report::exit(&response, args.dry_run))
 }

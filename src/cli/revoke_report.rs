@@ -75,31 +75,25 @@ fn plan(target: &Target, response: &RevokeResponse) -> String {
     }
 }
 
-/// The last line, and who lags behind.
+/// The last line, and what to do when it is not everywhere. `local`: the others were not to be waited for.
 pub fn print_result(
     cli: &Cli<'_>,
     target: &Target,
     response: &RevokeResponse,
     elapsed: Duration,
+    local: bool,
 ) -> Result<(), Failure> {
-    output::data(&result(target, response, elapsed))?;
-    let propagation = response.propagation.as_ref();
+    output::data(&result(target, response, elapsed, local))?;
     if exit(response, false) == Exit::Incomplete {
-        let laggards: Vec<_> = propagation
-            .iter()
-            .flat_map(|propagation| &propagation.laggards)
-            .map(|name| output::escape(name))
-            .collect();
-        let who = if laggards.is_empty() { String::new() } else { format!(" by {}", laggards.join(", ")) };
         let warning = cli.output.paint("warning", output::Tone::Doubtful);
         output::talk(&format!(
-            "{warning}: it is durable, but not applied yet{who}. Run the same again to wait for the rest."
+            "{warning}: it is durable, but not applied everywhere yet. The same command again is safe, and waits for the rest."
         ));
     }
     Ok(())
 }
 
-fn result(target: &Target, response: &RevokeResponse, elapsed: Duration) -> String {
+fn result(target: &Target, response: &RevokeResponse, elapsed: Duration, local: bool) -> String {
     let name = target.describe();
     let done = match response.outcome() {
         RevocationOutcome::Foreign => {
@@ -116,15 +110,56 @@ fn result(target: &Target, response: &RevokeResponse, elapsed: Duration) -> Stri
     };
     let at = time::show_time_of_day(response.revoke_time.as_ref());
     let revision = output::escape(&response.revision);
-    let reach = response.propagation.as_ref().map(reach).unwrap_or_default();
-    format!("{done} {name} at {at}, revision {revision}{reach} in {} ms", elapsed.as_millis())
+    let took = took(elapsed);
+    let Some(propagation) = &response.propagation else {
+        return format!("{done} {name} at {at}, revision {revision} in {took}");
+    };
+    let (reach, missing) = (reach(propagation), missing(propagation, local));
+    format!("{done} {name} at {at}, revision {revision}, {reach} in {took}{missing}")
+}
+
+/// `4 ms`, `3.3 s`.
+fn took(elapsed: Duration) -> String {
+    if elapsed < Duration::from_secs(1) {
+        format!("{} ms", elapsed.as_millis())
+    } else {
+        format!("{:.1} s", elapsed.as_secs_f64())
+    }
 }
 
 fn reach(propagation: &Propagation) -> String {
     let Propagation { applied_replicas, replicas, applied_watchers, watchers, .. } = propagation;
     let watched =
         if *watchers > 0 { format!(", {applied_watchers}/{watchers} watchers") } else { String::new() };
-    format!(", {applied_replicas}/{replicas} replicas{watched}")
+    format!("{applied_replicas}/{replicas} replicas{watched}")
+}
+
+/// Who has not applied it, and what that means.
+fn missing(propagation: &Propagation, local: bool) -> String {
+    let Propagation { complete, applied_replicas, replicas, laggards, .. } = propagation;
+    let laggards: Vec<_> = laggards.iter().map(String::as_str).collect();
+    let who = match laggards.as_slice() {
+        [] if applied_replicas >= replicas => return String::new(),
+        [] => "the rest".to_owned(),
+        laggards => names(laggards),
+    };
+    match (complete, local) {
+        (true, true) => format!(" ({who}: not waited for)"),
+        (true, false) => format!(" ({who} did not answer and can hold no lease any more)"),
+        (false, _) => format!(" (not yet: {who})"),
+    }
+}
+
+/// More names than this only scroll the sentence away.
+const NAMES_MAX: usize = 3;
+
+/// `dev-1, dev-2, dev-3 and 4 more`.
+pub fn names(all: &[&str]) -> String {
+    let named = all.iter().take(NAMES_MAX).map(|name| output::escape(name)).collect::<Vec<_>>().join(", ");
+    match all.len().saturating_sub(NAMES_MAX) {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
 }
 
 #[cfg(test)]
@@ -152,11 +187,37 @@ mod tests {
             &Target::of_subject("svc:billing"),
             &response(RevocationOutcome::Revoked, true),
             Duration::from_micros(4_300),
+            false,
         );
         assert_eq!(
             line,
             "revoked subject svc:billing at 02:14:07.412Z, revision 1.8841, 1/1 replicas in 4 ms"
         );
+    }
+
+    #[test]
+    fn who_is_missing_is_named_with_what_that_means() {
+        let line = |complete, laggards: &[&str], local| {
+            let mut response = response(RevocationOutcome::Revoked, complete);
+            response.propagation = Some(Propagation {
+                complete,
+                applied_replicas: 5,
+                replicas: 6,
+                laggards: laggards.iter().map(|name| (*name).to_owned()).collect(),
+                ..Propagation::default()
+            });
+            let line = result(&Target::of_subject("s"), &response, Duration::from_millis(3_310), local);
+            line.split_once("1.8841, ").map(|(_, rest)| rest.to_owned()).unwrap_or_default()
+        };
+        assert_eq!(
+            line(true, &["dev-3"], false),
+            "5/6 replicas in 3.3 s (dev-3 did not answer and can hold no lease any more)"
+        );
+        assert_eq!(
+            line(false, &["a", "b\u{7}", "c", "d"], false),
+            "5/6 replicas in 3.3 s (not yet: a, b\\u{7}, c and 1 more)"
+        );
+        assert_eq!(line(true, &[], true), "5/6 replicas in 3.3 s (the rest: not waited for)");
     }
 
     #[test]

@@ -42,6 +42,13 @@ impl Listen {
         Ok(Self { public, admin, ops })
     }
 
+    /// Where a further server listens: beside the first, on ports that the system chooses when it starts. Nobody needs
+    /// to know them before.
+    pub(super) fn beside(&self) -> Self {
+        let any_port = |address: SocketAddr| SocketAddr::new(address.ip(), 0);
+        Self { public: any_port(self.public), admin: any_port(self.admin), ops: any_port(self.ops) }
+    }
+
     /// Whom the tokens come from: the same between runs as long as the port is.
     pub(super) fn issuer(&self) -> String {
         format!("http://{}", self.public)
@@ -86,6 +93,7 @@ mod tests {
         assert_ne!(chosen.public.port(), 0);
         assert_ne!(chosen.public, chosen.admin);
         assert_eq!(chosen.issuer(), format!("http://127.0.0.1:{}", chosen.public.port()));
+        assert_eq!(chosen.beside(), Listen { public: wanted, admin: wanted, ops: wanted });
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
 use super::DevClient;
@@ -18,8 +18,10 @@ const LOCK: &str = "dev.lock";
 const CLUSTER: &str = "postgres";
 const MASTER_KEY: &str = "master.key";
 const CLIENTS: &str = "clients.json";
+const PROBE_KEY: &str = "probe.key";
 const DEV_JSON: &str = "dev.json";
-const READY_FILE: &str = "server.json";
+/// `server-1.json`: the ready file of one server.
+const READY_FILE: (&str, &str) = ("server-", ".json");
 
 /// Where the client verbs look by themselves.
 const DEFAULT: &str = ".jeton";
@@ -58,8 +60,24 @@ impl Home {
         self.directory.join(DEV_JSON)
     }
 
-    pub(super) fn ready_file(&self) -> PathBuf {
-        self.directory.join(READY_FILE)
+    /// Where a server says that it is ready: the first is number 1.
+    pub(super) fn ready_file(&self, number: u8) -> PathBuf {
+        let (prefix, suffix) = READY_FILE;
+        self.directory.join(format!("{prefix}{number}{suffix}"))
+    }
+
+    /// Those that are there, also of runs with more servers than this one.
+    pub(super) fn ready_files(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(&self.directory).into_iter().flatten().flatten();
+        let is_ready_file = |name: &str| {
+            let (prefix, suffix) = READY_FILE;
+            let number = name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(suffix));
+            number.is_some_and(|number| number.parse::<u8>().is_ok())
+        };
+        entries
+            .filter(|entry| entry.file_name().to_str().is_some_and(is_ready_file))
+            .map(|entry| entry.path())
+            .collect()
     }
 
     /// Whether the client verbs find it without being told, from here.
@@ -70,10 +88,10 @@ impl Home {
     /// Forgets everything but the lock. Only what we may have made goes.
     pub(super) fn empty(&self) -> anyhow::Result<()> {
         place::remove_cluster(&self.cluster())?;
-        for name in [MASTER_KEY, CLIENTS, DEV_JSON, READY_FILE] {
+        for name in [MASTER_KEY, CLIENTS, PROBE_KEY, DEV_JSON] {
             remove_file(&self.directory.join(name))?;
         }
-        Ok(())
+        self.ready_files().iter().try_for_each(|file| Ok(remove_file(file)?))
     }
 
     /// The file of the key that seals all others; made once, 64 hex digits.
@@ -115,14 +133,20 @@ impl Home {
         Ok(clients)
     }
 
+    /// The file of the API key with which the servers probe each other: that of one of the clients.
+    pub(super) fn probe_key_file(&self, client: &DevClient) -> anyhow::Result<PathBuf> {
+        self.write_private(PROBE_KEY, &format!("{}\n", client.api_key.expose_secret()))?;
+        Ok(self.directory.join(PROBE_KEY))
+    }
+
     pub(super) fn write_dev_json(&self, content: &Value) -> anyhow::Result<()> {
         self.write_private(DEV_JSON, &format!("{content:#}\n"))
     }
 
     /// Nobody shall take a server that has ended for one that runs.
-    pub(super) fn forget_server(&self) {
-        for name in [DEV_JSON, READY_FILE] {
-            let _ = remove_file(&self.directory.join(name));
+    pub(super) fn forget_servers(&self) {
+        for file in self.ready_files().iter().chain([&self.dev_json()]) {
+            let _ = remove_file(file);
         }
     }
 
@@ -179,8 +203,6 @@ fn remove_file(path: &Path) -> std::io::Result<()> {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
-    use secrecy::ExposeSecret as _;
-
     use super::*;
 
     fn mode_of(path: &Path) -> std::io::Result<u32> {
@@ -223,6 +245,11 @@ mod tests {
         let texts: Vec<_> = generated.iter().chain(&read).map(|each| each.api_key.expose_secret()).collect();
         assert_eq!(texts, ["one", "one", "two"]);
         assert_eq!(mode_of(&second.directory().join(CLIENTS))?, 0o600);
+        let [client, _] = read.as_slice() else { anyhow::bail!("two clients") };
+        let probe_key = second.probe_key_file(client)?;
+        assert_eq!((fs::read_to_string(&probe_key)?.as_str(), mode_of(&probe_key)?), ("one\n", 0o600));
+        second.empty()?;
+        assert!(!probe_key.exists());
         Ok(())
     }
 
@@ -232,12 +259,15 @@ mod tests {
         let home = Home::open(&directory.path().join("data"))?;
         home.master_key_file()?;
         fs::create_dir_all(home.cluster().join("data"))?;
-        fs::write(home.directory().join("note"), "theirs")?;
+        fs::write(home.ready_file(20), "{}")?;
+        for name in ["note", "server-x.json"] {
+            fs::write(home.directory().join(name), "theirs")?;
+        }
         home.empty()?;
         let mut left: Vec<_> =
             fs::read_dir(home.directory())?.flatten().map(|entry| entry.file_name()).collect();
         left.sort();
-        assert_eq!(left, [LOCK, "note"]);
+        assert_eq!(left, [LOCK, "note", "server-x.json"]);
         Ok(())
     }
 }

@@ -1,9 +1,10 @@
-//! `jeton dev`: a private Postgres, keys, two clients and a server, in one command.
+//! `jeton dev`: a private Postgres, keys, two clients and servers, in one command.
 //!
 //! Nothing here serves, and nothing here speaks SQL: it starts what does, and ends it in the right order.
 
 mod addresses;
 mod binaries;
+mod fleet;
 mod home;
 mod place;
 mod postgres;
@@ -18,6 +19,7 @@ pub use process::die_with_parent;
 pub use scratch::ScratchCluster;
 
 use std::io::Write as _;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,12 +28,12 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use fleet::Fleet;
 use home::Home;
-use server::{ServeOptions, Server};
 
 /// The two clients of a development server, and whether they administer it.
 const CLIENTS: [(&str, bool); 2] = [("dev-service", false), ("dev-admin", true)];
-/// How often Postgres is looked at while everything is well.
+/// How often the servers and Postgres are looked at while everything is well.
 const WATCH: Duration = Duration::from_millis(500);
 
 /// What `jeton dev` was asked for.
@@ -39,8 +41,10 @@ const WATCH: Duration = Duration::from_millis(500);
 pub struct DevOptions {
     /// Where everything that is kept lies.
     pub data_dir: PathBuf,
-    /// The listeners of the server; a port of 0 is chosen here.
+    /// The listeners of the first server; a port of 0 is chosen here.
     pub listen: Listen,
+    /// How many servers.
+    pub replicas: NonZero<u8>,
     /// A database of the user's own, in place of the private cluster.
     pub database_url: Option<String>,
     /// Whether to forget everything first.
@@ -71,9 +75,9 @@ pub struct PrepareRequest {
     pub clients: Vec<DevClient>,
 }
 
-/// Runs until a signal or the server's end; the latter is an error.
+/// Runs until a signal, or the end of the last server or of Postgres; the latter two are errors.
 ///
-/// Poll it on the main thread (`block_on`): the kernel takes the end of the thread that started the server for the
+/// Poll it on the main thread (`block_on`): the kernel takes the end of the thread that started a server for the
 /// end of its parent.
 pub async fn run(
     options: DevOptions,
@@ -89,7 +93,7 @@ pub async fn run(
     let mut signals = Signals::new()?;
     let home = Home::open(&options.data_dir)?;
     // The servers first: they want to say goodbye to their database.
-    server::end_leftovers(&home)?;
+    fleet::end_leftovers(&home)?;
     postgres::stop_leftover(&home.cluster(), options.postgres_binaries.as_deref())?;
     if options.fresh {
         home.empty()?;
@@ -111,92 +115,136 @@ pub async fn run(
         (None, Some(cluster)) => cluster.url("postgres"),
         (None, None) => bail!("there is no database"),
     };
-    let request = PrepareRequest { database_url, master_key_file, clients };
-    let outcome = serve(&home, &mut cluster, listen, request, prepare, &mut signals).await;
-    home.forget_server();
+    let mut run = Run {
+        home,
+        listen,
+        replicas: options.replicas,
+        request: PrepareRequest { database_url, master_key_file, clients },
+        fleet: Fleet::default(),
+    };
+    let outcome = run.serve(&mut cluster, prepare, &mut signals).await;
+    let stopped = run.fleet.stop(&mut signals).await;
+    run.home.forget_servers();
+    let outcome = outcome.and(stopped);
     let stopped = cluster.map_or(Ok(()), Cluster::stop);
     outcome.and(stopped)
 }
 
-/// From a database that answers to the end of the server.
-async fn serve(
-    home: &Home,
-    cluster: &mut Option<Cluster>,
+/// From a database that answers to the end of the servers.
+struct Run {
+    home: Home,
     listen: Listen,
+    replicas: NonZero<u8>,
     request: PrepareRequest,
-    prepare: impl AsyncFnOnce(PrepareRequest) -> anyhow::Result<()>,
-    signals: &mut Signals,
-) -> anyhow::Result<()> {
-    tokio::select! {
-        biased;
-        () = signals.next() => return Ok(()),
-        prepared = prepare(request.clone()) => prepared.context("cannot prepare the database")?,
-    }
-    let mut server = Server::spawn(&ServeOptions {
-        database_url: &request.database_url,
-        master_key_file: &request.master_key_file,
-        listen,
-        ready_file: &home.ready_file(),
-    })?;
-    let outcome = tokio::select! {
-        () = signals.next() => Ok(()),
-        ended = watch(home, cluster, &request, &mut server) => ended,
-    };
-    server.stop(signals).await?;
-    outcome
+    fleet: Fleet,
 }
 
-/// Says when the server is ready, then waits for what should not happen.
-async fn watch(
-    home: &Home,
-    cluster: &mut Option<Cluster>,
-    request: &PrepareRequest,
-    server: &mut Server,
-) -> anyhow::Result<()> {
-    let ready = server.ready().await?;
-    announce(home, request, &ready)?;
-    loop {
-        if let Some(status) = server.ended_within(WATCH).await? {
+impl Run {
+    /// Prepares the database, starts the servers, and returns when they are to end.
+    async fn serve(
+        &mut self,
+        cluster: &mut Option<Cluster>,
+        prepare: impl AsyncFnOnce(PrepareRequest) -> anyhow::Result<()>,
+        signals: &mut Signals,
+    ) -> anyhow::Result<()> {
+        tokio::select! {
+            biased;
+            () = signals.next() => return Ok(()),
+            prepared = prepare(self.request.clone()) => prepared.context("cannot prepare the database")?,
+        }
+        tokio::select! {
+            () = signals.next() => Ok(()),
+            ended = self.watch(cluster) => ended,
+        }
+    }
+
+    /// Says when the servers are ready, then waits for what should not happen.
+    async fn watch(&mut self, cluster: &mut Option<Cluster>) -> anyhow::Result<()> {
+        self.fleet.start(&self.home, &self.request, self.listen, self.replicas).await?;
+        self.write_dev_json()?;
+        self.announce();
+        loop {
+            tokio::time::sleep(WATCH).await;
+            if let Some(cluster) = cluster
+                && !cluster.is_running()
+            {
+                bail!("Postgres ended; its log is {}", cluster.directory().join("log").display());
+            }
+            self.look_after_servers()?;
+        }
+    }
+
+    /// One that has ended is not started again: whoever ends a replica wants to see what the others do then.
+    fn look_after_servers(&mut self) -> anyhow::Result<()> {
+        let ended = self.fleet.take_ended()?;
+        let Some(((last, status), before)) = ended.split_last() else { return Ok(()) };
+        let running = self.fleet.len();
+        if running == 0 && self.replicas.get() == 1 {
             bail!("the server ended ({status})");
         }
-        if let Some(cluster) = cluster
-            && !cluster.is_running()
-        {
-            bail!("Postgres ended; its log is {}", cluster.directory().join("log").display());
+        let told = if running == 0 { before } else { &ended };
+        for (name, status) in told {
+            say(&format!(
+                "{name} ended ({status}) and is not started again; {running} of {} servers go on.",
+                self.replicas
+            ));
         }
+        if running == 0 {
+            bail!("{last}, the last server, ended ({status})");
+        }
+        self.write_dev_json()
     }
-}
 
-/// Writes `dev.json`, and says what to try next.
-fn announce(home: &Home, request: &PrepareRequest, ready: &server::ReadyFile) -> anyhow::Result<()> {
-    let clients: serde_json::Map<_, _> = request
-        .clients
-        .iter()
-        .map(|client| (client.client_id.to_owned(), json!(client.api_key.expose_secret())))
-        .collect();
-    let mut all = ready.0.clone();
-    all.insert("servers".into(), json!([ready.0]));
-    all.insert("database_url".into(), json!(request.database_url));
-    all.insert("master_key_file".into(), json!(request.master_key_file.to_string_lossy()));
-    all.insert("clients".into(), clients.into());
-    home.write_dev_json(&all.into())?;
-    let program = program_as_typed();
-    let found = if home.is_default() {
-        "In another terminal, in this directory, as dev-admin:".to_owned()
-    } else {
-        format!("Addresses and API keys are in {}. With them:", home.dev_json().display())
-    };
-    say(&format!(
-        "\njeton is ready: public {}, admin {}, ops {}\n{found}\n\n    \
-         {program} issue --subject alice --audience orders --output token > token.txt\n    \
-         {program} validate --token-file token.txt --audience orders\n    \
-         {program} revoke --token-file token.txt\n\nCtrl-C ends it; {} keeps its data.",
-        ready.text("public"),
-        ready.text("admin"),
-        ready.text("ops"),
-        home.directory().display()
-    ));
-    Ok(())
+    /// `dev.json`: the first server that runs, and all of them.
+    fn write_dev_json(&self) -> anyhow::Result<()> {
+        let Some(first) = self.fleet.first() else { return Ok(()) };
+        let clients: serde_json::Map<_, _> = self
+            .request
+            .clients
+            .iter()
+            .map(|client| (client.client_id.to_owned(), json!(client.api_key.expose_secret())))
+            .collect();
+        let mut all = first.ready.0.clone();
+        all.insert("servers".into(), self.fleet.ready_files());
+        all.insert("database_url".into(), json!(self.request.database_url));
+        all.insert("master_key_file".into(), json!(self.request.master_key_file.to_string_lossy()));
+        all.insert("clients".into(), clients.into());
+        self.home.write_dev_json(&all.into())
+    }
+
+    /// Says what to try next.
+    fn announce(&self) {
+        let Some(first) = self.fleet.first() else { return };
+        let ready = |name| first.ready.text(name);
+        say(&format!(
+            "\njeton is ready: public {}, admin {}, ops {}",
+            ready("public"),
+            ready("admin"),
+            ready("ops")
+        ));
+        for other in self.fleet.others() {
+            say(&format!("    {} beside it: public {}", other.name, other.ready.text("public")));
+        }
+        let found = if self.home.is_default() {
+            "In another terminal, in this directory, as dev-admin:".to_owned()
+        } else {
+            format!("Addresses and API keys are in {}. With them:", self.home.dev_json().display())
+        };
+        let program = program_as_typed();
+        // What one revokes is dead on another.
+        let elsewhere = self
+            .fleet
+            .others()
+            .last()
+            .map_or_else(String::new, |other| format!(" --endpoint {}", other.ready.text("public")));
+        say(&format!(
+            "{found}\n\n    \
+             {program} issue --subject alice --audience orders --output token > token.txt\n    \
+             {program} validate --token-file token.txt --audience orders{elsewhere}\n    \
+             {program} revoke --token-file token.txt\n\nCtrl-C ends it; {} keeps its data.",
+            self.home.directory().display()
+        ));
+    }
 }
 
 /// This program, as short as it can be typed here.

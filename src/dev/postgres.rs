@@ -25,6 +25,8 @@ const READY_SECONDS: u32 = 60;
 const FAST_SHUTDOWN_SECONDS: u32 = 30;
 /// Neither an immediate shutdown nor a kill waits for anything but the kernel.
 const IMMEDIATE_SHUTDOWN_SECONDS: u32 = 5;
+/// Twenty servers, as many as one run may have, hold some 25 connections each.
+const MAX_CONNECTIONS: u32 = 600;
 /// How the name of a cluster starts that `initdb` is still making.
 const UNFINISHED: &str = "new-";
 /// Enough of the server's log to see why it did not start.
@@ -254,9 +256,10 @@ impl Files {
             .arg("-k")
             .arg(socket_directory)
             .args(["-p", &SOCKET_PORT.to_string()]);
-        for setting in ["listen_addresses=", "unix_socket_permissions=0700", "max_connections=200"] {
+        for setting in ["listen_addresses=", "unix_socket_permissions=0700"] {
             command.args(["-c", setting]);
         }
+        command.args(["-c", &format!("max_connections={MAX_CONNECTIONS}")]);
         if !kept {
             for setting in ["fsync=off", "full_page_writes=off", "synchronous_commit=off"] {
                 command.args(["-c", setting]);

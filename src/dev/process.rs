@@ -50,16 +50,20 @@ pub(super) fn wait_until(seconds: u32, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// Whether a process is a `jeton serve` with this ready file: its own arguments say so, where the system shows them.
-pub(super) fn is_server(pid: u32, ready_file: &Path) -> bool {
-    std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|text| serves(&text, ready_file))
+/// Whether a process is a `jeton serve` whose ready file is in this directory: its own arguments say so, where the
+/// system shows them.
+pub(super) fn is_server(pid: u32, directory: &Path) -> bool {
+    std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|text| serves(&text, directory))
 }
 
 /// A zombie's arguments are empty, so it counts as ended.
-fn serves(cmdline: &[u8], ready_file: &Path) -> bool {
+fn serves(cmdline: &[u8], directory: &Path) -> bool {
     let arguments: Vec<_> = cmdline.split(|byte| *byte == 0).map(OsStr::from_bytes).collect();
-    arguments.get(1).is_some_and(|verb| *verb == "serve")
-        && arguments.windows(2).any(|pair| pair == [OsStr::new("--ready-file"), ready_file.as_os_str()])
+    let is_ours = |pair: &[&OsStr]| match pair {
+        [flag, file] => *flag == "--ready-file" && Path::new(file).parent() == Some(directory),
+        _ => false,
+    };
+    arguments.get(1).is_some_and(|verb| *verb == "serve") && arguments.windows(2).any(is_ours)
 }
 
 /// Has the kernel send us SIGTERM when our parent ends; an error when it has ended already. On systems without that
@@ -89,10 +93,10 @@ mod tests {
 
     #[test]
     fn only_a_server_of_this_directory_is_taken_for_one() {
-        let ours = Path::new("/data/server.json");
-        assert!(serves(b"/bin/jeton\0serve\0--ready-file\0/data/server.json\0--plaintext\0", ours));
-        assert!(!serves(b"/bin/jeton\0serve\0--ready-file\0/other/server.json\0", ours));
-        assert!(!serves(b"vi\0/data/server.json\0", ours));
+        let ours = Path::new("/data");
+        assert!(serves(b"/bin/jeton\0serve\0--ready-file\0/data/server-2.json\0--plaintext\0", ours));
+        assert!(!serves(b"/bin/jeton\0serve\0--ready-file\0/other/server-2.json\0", ours));
+        assert!(!serves(b"vi\0/data/server-2.json\0", ours));
         assert!(!serves(b"", ours));
     }
 

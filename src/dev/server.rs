@@ -1,7 +1,8 @@
-//! The server that `jeton dev` runs: this program again, as a process of its own.
+//! One server that `jeton dev` runs: this program again, as a process of its own.
 
+use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -12,35 +13,65 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use super::addresses::Listen;
-use super::home::Home;
-use super::{Signals, process, say};
+use super::process;
 
-/// Longer than a server drains, so that only one that hangs is killed.
-const STOP_SECONDS: u32 = 15;
-const STOP: Duration = Duration::from_secs(15);
 /// A server reads its tables before it is ready, and a development database is small.
 const READY_POLLS: u32 = 3_000;
 const READY_POLL: Duration = Duration::from_millis(20);
 
+/// Often enough that `jeton doctor` has something to say soon.
+const PROBE_EVERY_S: u32 = 5;
+
 /// What a server is told.
 #[derive(Debug)]
 pub(super) struct ServeOptions<'a> {
+    pub(super) name: String,
     pub(super) database_url: &'a str,
     pub(super) master_key_file: &'a Path,
+    /// The same for all: a token of one is a token of each.
+    pub(super) issuer: &'a str,
     pub(super) listen: Listen,
-    pub(super) ready_file: &'a Path,
+    pub(super) ready_file: PathBuf,
+    /// With it, it probes the others.
+    pub(super) probe_key_file: Option<&'a Path>,
+}
+
+impl ServeOptions<'_> {
+    fn arguments(&self) -> Vec<OsString> {
+        let mut arguments = vec![OsString::from("serve"), "--plaintext".into()];
+        let mut add = |flag: &str, value: OsString| arguments.extend([flag.into(), value]);
+        add("--master-key-file", self.master_key_file.into());
+        add("--issuer", self.issuer.into());
+        add("--listen", self.listen.public.to_string().into());
+        add("--admin-listen", self.listen.admin.to_string().into());
+        add("--ops-listen", self.listen.ops.to_string().into());
+        add("--replica-name", self.name.clone().into());
+        add("--ready-file", self.ready_file.clone().into());
+        add("--parent-pid", std::process::id().to_string().into());
+        if let Some(file) = self.probe_key_file {
+            add("--probe-every", PROBE_EVERY_S.to_string().into());
+            add("--probe-key-file", file.into());
+        }
+        arguments
+    }
 }
 
 /// What a server that is ready says of itself.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct ReadyFile(pub(super) Map<String, Value>);
 
 impl ReadyFile {
-    fn read(path: &Path) -> Option<Self> {
+    pub(super) fn read(path: &Path) -> Option<Self> {
         serde_json::from_slice(&fs::read(path).ok()?).ok().map(Self)
     }
 
-    fn pid(&self) -> Option<u32> {
+    /// Those that a `dev.json` holds beside its own.
+    pub(super) fn servers(&self) -> impl Iterator<Item = Self> {
+        let servers = self.0.get("servers").and_then(Value::as_array);
+        servers.into_iter().flatten().filter_map(Value::as_object).cloned().map(Self)
+    }
+
+    pub(super) fn pid(&self) -> Option<u32> {
         u32::try_from(self.0.get("pid")?.as_u64()?).ok()
     }
 
@@ -49,86 +80,71 @@ impl ReadyFile {
     }
 }
 
-/// A running server. Dropped without [`Server::stop`] it is killed.
+/// A running server. Dropped before it has ended it is killed.
 #[derive(Debug)]
 pub(super) struct Server {
+    pub(super) name: String,
+    /// What it has said of itself, once it is ready.
+    pub(super) ready: ReadyFile,
     child: Child,
-    ready_file: std::path::PathBuf,
+    ready_file: PathBuf,
 }
 
 impl Server {
     pub(super) fn spawn(options: &ServeOptions<'_>) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("cannot find this program")?;
         let mut command = Command::new(program);
-        command
-            .arg("serve")
-            .arg("--master-key-file")
-            .arg(options.master_key_file)
-            .args(["--issuer", &options.listen.issuer()])
-            .args(["--listen", &options.listen.public.to_string()])
-            .args(["--admin-listen", &options.listen.admin.to_string()])
-            .args(["--ops-listen", &options.listen.ops.to_string()])
-            .arg("--plaintext")
-            .arg("--ready-file")
-            .arg(options.ready_file)
-            .args(["--parent-pid", &std::process::id().to_string()]);
+        command.args(options.arguments());
         // Everybody sees a process' arguments, and this may hold a password.
         command.env("JETON_DATABASE_URL", options.database_url);
         // A group of its own: Ctrl-C in a terminal must reach us alone, who decide what ends first.
         command.process_group(0).stdin(Stdio::null()).kill_on_drop(true);
-        let child = command.spawn().context("cannot start the server")?;
-        Ok(Self { child, ready_file: options.ready_file.to_owned() })
+        let child = command.spawn().with_context(|| format!("cannot start {}", options.name))?;
+        Ok(Self {
+            name: options.name.clone(),
+            ready: ReadyFile::default(),
+            child,
+            ready_file: options.ready_file.clone(),
+        })
     }
 
     /// Waits until all its listeners answer.
-    pub(super) async fn ready(&mut self) -> anyhow::Result<ReadyFile> {
+    pub(super) async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
         for _ in 0..READY_POLLS {
             if let Some(ready) = ReadyFile::read(&self.ready_file).filter(|it| it.pid() == self.child.id()) {
-                return Ok(ready);
+                self.ready = ready;
+                return Ok(());
             }
-            if let Some(status) = self.ended_within(READY_POLL).await? {
-                bail!("the server did not start ({status})");
+            if let Ok(ended) = timeout(READY_POLL, self.child.wait()).await {
+                bail!("{} did not start ({})", self.name, ended?);
             }
         }
-        bail!("the server was not ready after {} s", READY_POLL.saturating_mul(READY_POLLS).as_secs())
+        let waited = READY_POLL.saturating_mul(READY_POLLS).as_secs();
+        bail!("{} was not ready after {waited} s", self.name)
     }
 
-    /// How it ended, if it did within this time.
-    pub(super) async fn ended_within(&mut self, time: Duration) -> anyhow::Result<Option<ExitStatus>> {
-        Ok(timeout(time, self.child.wait()).await.ok().transpose()?)
-    }
-
-    /// Lets it finish what it does; a second signal to us, or too long a wait, and it is killed.
-    pub(super) async fn stop(mut self, signals: &mut Signals) -> anyhow::Result<()> {
-        let Some(pid) = self.child.id() else { return Ok(()) }; // it has ended
-        process::signal(pid, Signal::TERM);
-        let ended = tokio::select! {
-            ended = self.ended_within(STOP) => ended?,
-            () = signals.next() => None,
-        };
-        if ended.is_none() {
-            say("The server does not end: it is killed.");
-            self.child.kill().await?;
+    /// How it ended, if it did. One that was killed could not take its ready file away: that is done here.
+    pub(super) fn has_ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        let ended = self.child.try_wait()?;
+        if ended.is_some() {
+            let _ = fs::remove_file(&self.ready_file);
         }
+        Ok(ended)
+    }
+
+    /// Asks it to finish what it does, and to end.
+    pub(super) fn terminate(&self) {
+        if let Some(pid) = self.child.id() {
+            process::signal(pid, Signal::TERM);
+        }
+    }
+
+    pub(super) async fn ended(&mut self) -> anyhow::Result<()> {
+        self.child.wait().await?;
         Ok(())
     }
-}
 
-/// Ends the servers that a killed run left behind, and forgets them.
-pub(super) fn end_leftovers(home: &Home) -> anyhow::Result<()> {
-    let mentioned = [home.ready_file(), home.dev_json()];
-    for ready in mentioned.iter().filter_map(|path| ReadyFile::read(path)) {
-        let Some(pid) = ready.pid() else { continue };
-        for signal in [Signal::TERM, Signal::KILL] {
-            if process::is_server(pid, &home.ready_file()) {
-                process::signal(pid, signal);
-                process::wait_until(STOP_SECONDS, || !process::is_server(pid, &home.ready_file()));
-            }
-        }
-        if process::is_server(pid, &home.ready_file()) {
-            bail!("a server that was left behind (process {pid}) does not end");
-        }
+    pub(super) fn kill(&mut self) -> anyhow::Result<()> {
+        Ok(self.child.start_kill()?)
     }
-    home.forget_server();
-    Ok(())
 }

@@ -24,6 +24,8 @@ const FIRST_LOOK: Duration = Duration::from_millis(1);
 const LOOK_EVERY: Duration = Duration::from_millis(64);
 /// Between two looks while no barrier waits: soon enough to see who has gone.
 const WATCH_EVERY: Duration = Duration::from_millis(500);
+/// A registration that goes after its beat has stood still for so long was removed, and did not leave.
+const DEAD_MS: i64 = 2_000;
 /// Names of replicas that an answer holds.
 const LAGGARDS_MAX: usize = 20;
 /// Barriers that may wait: as many as items may.
@@ -35,9 +37,16 @@ struct Waiter {
     /// When its commit was known, or later.
     committed: BootMillis,
     progress: watch::Sender<Propagation>,
+    /// Whom the latest look found behind.
+    behind: Vec<(Uuid, String)>,
+    /// Who was removed while it was waited for.
+    removed: Vec<String>,
     next: Instant,
     pause: Duration,
 }
+
+/// Of each registration: its beat, and when a reply first showed it.
+type Beats = HashMap<Uuid, (i64, BootMillis)>;
 
 /// Asks after the other replicas.
 #[derive(Clone)]
@@ -51,7 +60,15 @@ impl FleetHandle {
     #[must_use]
     pub fn follow(&self, revision: Revision, committed: BootMillis) -> Option<watch::Receiver<Propagation>> {
         let (progress, seen) = watch::channel(Propagation::default());
-        let waiter = Waiter { revision, committed, progress, next: Instant::now(), pause: FIRST_LOOK };
+        let waiter = Waiter {
+            revision,
+            committed,
+            progress,
+            behind: Vec::new(),
+            removed: Vec::new(),
+            next: Instant::now(),
+            pause: FIRST_LOOK,
+        };
         self.waiters.try_send(waiter).ok().map(|()| seen)
     }
 }
@@ -64,8 +81,7 @@ pub struct Fleet {
     epoch: EpochKnown,
     arriving: mpsc::Receiver<Waiter>,
     waiting: Vec<Waiter>,
-    /// Of each registration: its beat, and when a reply first showed it.
-    beats: HashMap<Uuid, (i64, BootMillis)>,
+    beats: Beats,
 }
 
 impl Fleet {
@@ -112,9 +128,9 @@ impl Fleet {
         let seen =
             seen.inspect_err(|error| tracing::debug!(error = %error, "the replicas were not seen")).ok();
         let own = self.registered.id();
-        let epoch = &self.epoch;
+        let (epoch, beats) = (&self.epoch, &self.beats);
         self.waiting.retain_mut(|waiter| {
-            let propagation = waiter.propagation(seen.as_ref(), own, epoch, now);
+            let propagation = waiter.look(seen.as_ref(), own, epoch, beats, now);
             let complete = propagation.complete;
             let heard = waiter.progress.send(propagation).is_ok();
             waiter.wait_on();
@@ -154,11 +170,12 @@ impl Fleet {
 
 impl Waiter {
     /// Who has applied it, as far as one look tells. `seen` was asked for after the commit.
-    fn propagation(
-        &self,
+    fn look(
+        &mut self,
         seen: Option<&FleetRows>,
         own: Option<Uuid>,
         epoch: &EpochKnown,
+        beats: &Beats,
         now: BootMillis,
     ) -> Propagation {
         let over = now.since_ms(self.committed) >= LEASE_OVER_MS;
@@ -172,14 +189,22 @@ impl Waiter {
         let others = || seen.replicas.iter().filter(|row| Some(row.id) != own);
         let mut behind: Vec<&ReplicaRow> = others().filter(|row| !self.has_applied(row)).collect();
         behind.sort_by_key(|row| row.applied);
+        let stood_still = |id| beats.get(id).is_some_and(|(_, first)| now.since_ms(*first) >= DEAD_MS);
+        let removed = self
+            .behind
+            .iter()
+            .filter(|(id, _)| stood_still(id) && !seen.replicas.iter().any(|row| row.id == *id));
+        self.removed.extend(removed.map(|(_, name)| name.clone()));
+        self.behind = behind.iter().map(|row| (row.id, row.identity.name.clone())).collect();
+        let laggards = self.removed.iter().chain(self.behind.iter().map(|(_, name)| name));
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         // In an epoch that has just begun, the rows may not show who still holds a lease of the one before.
         let settled = epoch.is_settled(self.revision.epoch(), now);
         Propagation {
             complete: over || (settled && behind.is_empty()),
             applied_replicas: count(others().count().saturating_sub(behind.len())),
-            replicas: count(others().count()),
-            laggards: behind.iter().take(LAGGARDS_MAX).map(|row| row.identity.name.clone()).collect(),
+            replicas: count(others().count().saturating_add(self.removed.len())),
+            laggards: laggards.take(LAGGARDS_MAX).cloned().collect(),
         }
     }
 

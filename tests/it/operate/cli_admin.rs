@@ -193,11 +193,13 @@ async fn doctor_finds_a_server_well_and_says_when_it_is_gone() {
     let mut world = World::start().await;
     let shell = Shell::of(&world, "admin");
     let well = shell.run(&["doctor"]).await;
-    let lines: Vec<_> = well.data().lines().collect();
-    assert!(lines.iter().all(|line| line.starts_with("ok ")), "{well:?}");
-    for check in ["server", "local clock", "server clock", "keys", "database"] {
-        assert!(lines.iter().any(|line| line.contains(check)), "{check}: {well:?}");
+    let line =
+        |check: &str| well.data().lines().find(|line| line[6..].starts_with(check)).unwrap().to_owned();
+    for check in ["server", "local clock", "server clock", "keys", "prober", "database", "leases"] {
+        assert!(line(check).starts_with("ok "), "{check}: {well:?}");
     }
+    assert!(line("leases").contains("1 replica holds one"), "{well:?}");
+    assert!(line("prober").ends_with("off on this server"), "{well:?}");
     let json = shell.run(&["doctor", "--output", "json"]).await.json();
     assert!(json["checks"].as_array().unwrap().iter().all(|check| check["status"] == "ok"), "{json}");
     // A caller that may not look is told so, and it is no failure.

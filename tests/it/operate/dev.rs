@@ -14,27 +14,27 @@ use tempfile::TempDir;
 
 use crate::world::{Api, Ready, Shell, until};
 
-const ANY: [&str; 3] = ["127.0.0.1:0"; 3];
+pub const ANY: [&str; 3] = ["127.0.0.1:0"; 3];
 
 /// A data directory, and what runs in it. Nothing outlives it, whatever fails.
-struct Dev {
+pub struct Dev {
     child: Option<Child>,
     parent: TempDir,
 }
 
 impl Dev {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let parent = tempfile::tempdir().unwrap();
         // As root, Postgres runs as somebody else, who must pass through.
         fs::set_permissions(parent.path(), fs::Permissions::from_mode(0o711)).unwrap();
         Self { child: None, parent }
     }
 
-    fn data_dir(&self) -> std::path::PathBuf {
+    pub fn data_dir(&self) -> std::path::PathBuf {
         self.parent.path().join("data")
     }
 
-    fn command(&self, ports: [&str; 3], more: &[&str]) -> Command {
+    pub fn command(&self, ports: [&str; 3], more: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_jeton"));
         command.arg("dev").arg("--data-dir").arg(self.data_dir()).args(more);
         for (flag, port) in ["--listen", "--admin-listen", "--ops-listen"].iter().zip(ports) {
@@ -49,7 +49,7 @@ impl Dev {
     }
 
     /// Starts it, and waits for what it writes then.
-    async fn start(&mut self, ports: [&str; 3], more: &[&str]) -> Value {
+    pub async fn start(&mut self, ports: [&str; 3], more: &[&str]) -> Value {
         let talk =
             fs::File::options().create(true).append(true).open(self.parent.path().join("talk")).unwrap();
         let mut child = self.command(ports, more).stderr(talk).spawn().unwrap();
@@ -66,18 +66,18 @@ impl Dev {
     }
 
     /// What a server that runs has written.
-    fn read(&self) -> Option<Value> {
+    pub fn read(&self) -> Option<Value> {
         let json: Value = serde_json::from_slice(&fs::read(self.data_dir().join("dev.json")).ok()?).ok()?;
         let pid = u32::try_from(json["pid"].as_u64()?).ok()?;
         processes(&self.data_dir()).contains(&pid).then_some(json)
     }
 
-    fn talk(&self) -> String {
+    pub fn talk(&self) -> String {
         fs::read_to_string(self.parent.path().join("talk")).unwrap_or_default()
     }
 
     /// What it ends with, and that nothing is left behind.
-    async fn ended(&mut self) -> ExitStatus {
+    pub async fn ended(&mut self) -> ExitStatus {
         let mut child = self.child.take().unwrap();
         let mut status = None;
         until("it has ended", async || {
@@ -86,13 +86,21 @@ impl Dev {
         })
         .await;
         assert_eq!(processes(&self.data_dir()), [0_u32; 0], "nothing is left: {}", self.talk());
-        for name in ["dev.json", "server.json"] {
-            assert!(!self.data_dir().join(name).exists(), "{name}");
-        }
+        let left = fs::read_dir(self.data_dir()).unwrap().map(|entry| entry.unwrap().file_name());
+        let kept = ["clients.json", "dev.lock", "master.key", "postgres", "probe.key"];
+        let more: Vec<_> = left.filter(|name| !kept.iter().any(|kept| name == kept)).collect();
+        assert!(more.is_empty(), "of servers nothing is left: {more:?}");
         status.unwrap()
     }
 
-    fn pid(&self) -> Pid {
+    /// As a crash does.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    pub fn pid(&self) -> Pid {
         Pid::from_child(self.child.as_ref().unwrap())
     }
 }
@@ -109,7 +117,7 @@ impl Drop for Dev {
 }
 
 /// Every process that names a directory among its arguments, or works in it.
-fn processes(directory: &Path) -> Vec<u32> {
+pub fn processes(directory: &Path) -> Vec<u32> {
     let name = directory.display().to_string();
     let of_it = |pid: &u32| {
         let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -120,7 +128,7 @@ fn processes(directory: &Path) -> Vec<u32> {
     all.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(of_it).collect()
 }
 
-fn ready(json: &Value) -> Ready {
+pub fn ready(json: &Value) -> Ready {
     serde_json::from_value(json.clone()).unwrap()
 }
 
@@ -129,7 +137,7 @@ fn api(json: &Value, client_id: &str) -> Api {
 }
 
 /// The same ports again: the issuer contains one.
-fn ports(ready: &Ready) -> [&str; 3] {
+pub fn ports(ready: &Ready) -> [&str; 3] {
     [&ready.public, &ready.admin, &ready.ops]
 }
 
@@ -204,8 +212,7 @@ async fn k9_after_kill_9_the_next_run_cleans_up_and_what_was_revoked_stays_so() 
     let good = service.token("alice", "orders").await.access_token;
     let revoked = service.token("alice", "orders").await.access_token;
     service.revoke(Kind::Token(revoked.clone())).await.unwrap();
-    kill_process(dev.pid(), Signal::KILL).unwrap();
-    dev.child.take().unwrap().wait().unwrap();
+    dev.kill();
     until("the server ends with its parent", async || dev.read().is_none()).await;
 
     let again = dev.start(ports(&ready), &[]).await;

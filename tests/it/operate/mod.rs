@@ -3,9 +3,11 @@
 mod bootstrap;
 mod cli;
 mod cli_admin;
+mod cli_replicas;
 mod dev;
 mod discovery;
 mod drain;
+mod fleet;
 mod key_import;
 mod logs;
 mod metrics;

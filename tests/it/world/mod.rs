@@ -10,6 +10,7 @@ mod proxy;
 mod raw;
 mod server;
 mod shell;
+mod terminal;
 
 use std::{sync::OnceLock, time::Duration};
 

@@ -10,7 +10,7 @@ use std::{
 use tempfile::TempDir;
 use tokio::{io::AsyncWriteExt, process::Command};
 
-use super::World;
+use super::{World, terminal::Terminal};
 
 /// Longer than any verb may take.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -90,6 +90,15 @@ impl Shell {
         let mut command = self.command(arguments);
         command.stdin(Stdio::piped());
         finish(command, input).await
+    }
+
+    /// Runs `jeton` to its end with a terminal for its talk: `err` is all that was written to it.
+    pub async fn on_terminal(&self, arguments: &[&str]) -> Said {
+        let (terminal, end) = Terminal::open();
+        let mut command = self.command(arguments);
+        command.stderr(end);
+        let said = finish(command, "").await;
+        Said { err: terminal.read().await, ..said }
     }
 
     /// Runs a script of `sh`, in which `jeton` is this program.

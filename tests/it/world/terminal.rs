@@ -1,0 +1,39 @@
+//! A terminal of a test's own: a program that writes to it believes that a person looks.
+
+use std::{
+    fs::File,
+    io::{ErrorKind, Read},
+    process::Stdio,
+};
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+/// The side where a person sits.
+pub struct Terminal {
+    side: File,
+}
+
+impl Terminal {
+    /// A terminal, and the program's end of it.
+    pub fn open() -> (Self, Stdio) {
+        let side = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&side).unwrap();
+        unlockpt(&side).unwrap();
+        let name = ptsname(&side, Vec::new()).unwrap();
+        let end = File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+        (Self { side: side.into() }, end.into())
+    }
+
+    /// All that was written, once every program has let go of its end.
+    pub async fn read(mut self) -> String {
+        let read = tokio::task::spawn_blocking(move || {
+            let mut written = Vec::new();
+            match self.side.read_to_end(&mut written) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => panic!("{error}"),
+                // Linux says EIO where others say that it has ended.
+                Ok(_) | Err(_) => String::from_utf8(written).unwrap(),
+            }
+        });
+        read.await.unwrap()
+    }
+}

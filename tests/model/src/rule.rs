@@ -76,6 +76,8 @@ rules! {
     SignTheRevisionOfTheGate,
     /// A mint that ends too long after its gate is abandoned.
     AbandonLateMints,
+    /// Where Refresh passes the gate anew, its time counts from the first one.
+    CountFromTheFirstGate,
     /// Refresh judges the session by the marks.
     JudgeSessionsByMarks,
     /// A mark goes only after a pass over the sessions, begun after its end, that found nothing left.

@@ -8,19 +8,24 @@ use crate::{
 
 pub(super) fn all() -> Vec<Configuration> {
     let holds = |name, what, judges, removed: &[Rule]| {
-        let minting = Minting { judges, removed: Removed::of(removed) };
+        let minting = Minting { judges, enters_anew: false, removed: Removed::of(removed) };
         Configuration::minting(name, what, Expected::Holds, minting)
     };
     let without = |rules: &[Rule], name, what, judges| {
-        let minting = Minting { judges, removed: Removed::of(rules) };
+        let minting = Minting { judges, enters_anew: false, removed: Removed::of(rules) };
         Configuration::minting(name, what, Expected::Violated, minting)
     };
     let after = Judges::AfterSpending;
     let before = Judges::BeforeSpending;
+    let anew = |name, what, expected, removed: &[Rule]| {
+        let minting = Minting { judges: after, enters_anew: true, removed: Removed::of(removed) };
+        Configuration::minting(name, what, expected, minting)
+    };
     vec![
         holds("S1", "Issue and Refresh wait while a mark comes and goes", after, &[]),
         holds("S2", "Refresh judges before it spends", before, &[]),
         holds("S3", "the same, a mark need not outlast mints", before, &[Rule::OutlastMintsUnderWay]),
+        anew("S4", "Refresh may pass the gate anew before it judges", Expected::Holds, &[]),
         without(&[Rule::SignTheRevisionOfTheGate], "S11", "the revision at the signing is signed", after),
         without(
             &[Rule::SignTheRevisionOfTheGate],
@@ -33,5 +38,11 @@ pub(super) fn all() -> Vec<Configuration> {
         without(&[Rule::SweepBeforeAMarkGoes], "S15", "a mark goes when it has ended", after),
         without(&[Rule::RemoveMarksThroughTheLog], "S16", "replicas drop marks by their clocks", after),
         without(&[Rule::OutlastMintsUnderWay], "S17", "a mark goes as soon as every session is swept", after),
+        anew(
+            "S18",
+            "a mint's time counts from its second gate",
+            Expected::Violated,
+            &[Rule::CountFromTheFirstGate],
+        ),
     ]
 }

@@ -2,22 +2,18 @@
 //! database between the gate and the signature. What the other model shows is taken for granted here:
 //! a replica with a lease has applied whatever Revoke had returned for.
 
+mod state;
+
 use stateright::{Model, Property};
+
+use state::{
+    MARK_KEPT, MINT_MAX, Mark, Mint, REPLICAS, Row, Session, Stage, State, append, hand_out, sweep, tick,
+};
 
 use crate::{
     check::PROMISE,
     rule::{Removed, Rule},
 };
-
-/// A mint that ends more ticks than this after its gate is abandoned.
-const MINT_MAX: u8 = 1;
-/// Ticks from the gate to the end of a token.
-const TOKEN_LIFE: u8 = 2;
-/// A lease that began before a commit lasts no more ticks than this beyond it.
-const LEASE: u8 = 1;
-/// Ticks from the mark to its end: beyond every token that it hits.
-const MARK_KEPT: u8 = LEASE + TOKEN_LIFE;
-const REPLICAS: usize = 2;
 
 /// When Refresh holds the session against the marks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,95 +29,9 @@ pub enum Judges {
 #[derive(Clone, Debug, Default)]
 pub struct Minting {
     pub judges: Judges,
+    /// Refresh may pass the gate anew before it judges: the session may be newer than its replica was.
+    pub enters_anew: bool,
     pub removed: Removed,
-}
-
-/// A session: one from long before the mark, and one that a call of Issue opens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Session {
-    Existing,
-    New,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Row {
-    Absent,
-    Open {
-        revision: u8,
-    },
-    /// With a `revoke_time`.
-    Ended,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Mark {
-    None,
-    At { position: u8 },
-    Gone { position: u8, removed: u8 },
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-struct Replica {
-    applied: u8,
-    leased: bool,
-    /// Has dropped the mark by its own clock.
-    forgot: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Stage {
-    /// Past the gate.
-    Entered,
-    /// Refresh: by the marks. Issue has nothing to judge.
-    Judged,
-    /// The row is written, and was read by the same statement.
-    Written { opened: u8 },
-    /// Both.
-    Ready,
-}
-
-/// A call of Issue or Refresh between its gate and its answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Mint {
-    replica: usize,
-    revision: u8,
-    age: u8,
-    stage: Stage,
-}
-
-/// An access token in somebody's hands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Token {
-    revision: u8,
-    left: u8,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct State {
-    head: u8,
-    /// Ticks until nobody holds a lease who has not applied the head.
-    leased_for: u8,
-    mark: Mark,
-    /// Ticks until the mark's end.
-    kept_for: u8,
-    /// A pass over the sessions, begun after the mark's end, has found nothing left.
-    swept: bool,
-    /// Ticks until the mints are over that were under way when a session was last swept.
-    under_way_for: u8,
-    returned: bool,
-    replicas: [Replica; REPLICAS],
-    existing: Row,
-    new: Row,
-    /// The new session's gate was passed before the mark was committed: it must be hit.
-    new_is_hit: bool,
-    /// The new session's credential is in somebody's hands.
-    new_is_out: bool,
-    issue: Option<Mint>,
-    issued: bool,
-    refresh: Option<(Session, Mint)>,
-    /// One token that the mark must hit, whichever.
-    token: Option<Token>,
-    violated: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,38 +51,9 @@ pub enum Action {
     EnterRefresh(usize, Session),
     JudgeSession,
     SpendCredential,
+    EnterAnew,
     AnswerRefresh { followed: bool },
     Validate(usize),
-}
-
-impl State {
-    fn row(&mut self, session: Session) -> &mut Row {
-        match session {
-            Session::Existing => &mut self.existing,
-            Session::New => &mut self.new,
-        }
-    }
-
-    fn is_hit(&self, session: Session) -> bool {
-        session == Session::Existing || self.new_is_hit
-    }
-
-    /// The position of the mark in a replica's memory.
-    fn held_mark(&self, replica: usize) -> Option<u8> {
-        let replica = self.replicas[replica];
-        match self.mark {
-            Mark::At { position } if replica.applied >= position && !replica.forgot => Some(position),
-            Mark::Gone { position, removed } => {
-                (replica.applied >= position && replica.applied < removed && !replica.forgot)
-                    .then_some(position)
-            }
-            Mark::At { .. } | Mark::None => None,
-        }
-    }
-
-    fn enter(&self, replica: usize) -> Mint {
-        Mint { replica, revision: self.replicas[replica].applied, age: 0, stage: Stage::Entered }
-    }
 }
 
 impl Minting {
@@ -233,25 +114,7 @@ impl Model for Minting {
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
-        vec![State {
-            head: 0,
-            leased_for: 0,
-            mark: Mark::None,
-            kept_for: 0,
-            swept: false,
-            under_way_for: 0,
-            returned: false,
-            replicas: [Replica::default(); REPLICAS],
-            existing: Row::Open { revision: 0 },
-            new: Row::Absent,
-            new_is_hit: false,
-            new_is_out: false,
-            issue: None,
-            issued: false,
-            refresh: None,
-            token: None,
-            violated: false,
-        }]
+        vec![State::new()]
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
@@ -291,6 +154,12 @@ impl Model for Minting {
         }
         if let Some((_, mint)) = state.refresh {
             let next = self.refreshing(mint);
+            if self.enters_anew
+                && matches!(mint.stage, Stage::Written { .. })
+                && state.replicas[mint.replica].leased
+            {
+                actions.push(Action::EnterAnew);
+            }
             if let Action::AnswerRefresh { .. } = next {
                 actions.push(Action::AnswerRefresh { followed: false });
             }
@@ -348,6 +217,14 @@ impl Model for Minting {
                     state.refresh = Some((session, Mint { stage: next, ..mint }));
                 }
             }
+            Action::EnterAnew => {
+                if let Some((_, mint)) = &mut state.refresh {
+                    mint.revision = last.replicas[mint.replica].applied;
+                    if !self.keeps(Rule::CountFromTheFirstGate) {
+                        mint.age = 0;
+                    }
+                }
+            }
             Action::AnswerRefresh { followed } => {
                 if let Some((session, mint)) = state.refresh.take().filter(|(_, mint)| self.in_time(*mint))
                     && followed
@@ -394,54 +271,5 @@ impl Minting {
         }
         let next = if mint.stage == Stage::Entered { Stage::Judged } else { Stage::Ready };
         state.refresh = Some((session, Mint { stage: next, ..mint }));
-    }
-}
-
-fn append(state: &mut State) {
-    state.head += 1;
-    state.leased_for = LEASE;
-}
-
-fn tick(state: &mut State) {
-    // What is left of the leases behind: none, where a tick has passed already.
-    if state.leased_for == 0 {
-        let head = state.head;
-        state.replicas.iter_mut().for_each(|replica| replica.leased &= replica.applied == head);
-    }
-    state.leased_for = state.leased_for.saturating_sub(1);
-    state.kept_for = state.kept_for.saturating_sub(1);
-    state.under_way_for = state.under_way_for.saturating_sub(1);
-    let refresh = state.refresh.as_mut().map(|(_, mint)| mint);
-    for mint in state.issue.as_mut().into_iter().chain(refresh) {
-        mint.age = (mint.age + 1).min(TOKEN_LIFE);
-    }
-    if let Some(token) = &mut state.token {
-        token.left -= 1;
-        if token.left == 0 {
-            state.token = None;
-        }
-    }
-}
-
-/// Ends the sessions that the mark hits.
-fn sweep(state: &mut State) {
-    let Mark::At { position } = state.mark else { return };
-    let mut found = false;
-    for row in [&mut state.existing, &mut state.new] {
-        if matches!(row, Row::Open { revision } if *revision < position) {
-            *row = Row::Ended;
-            found = true;
-        }
-    }
-    if found {
-        state.under_way_for = MINT_MAX + 1;
-    } else if state.kept_for == 0 {
-        state.swept = true;
-    }
-}
-
-fn hand_out(state: &mut State, session: Session, revision: u8, age: u8) {
-    if state.is_hit(session) && age < TOKEN_LIFE {
-        state.token = Some(Token { revision, left: TOKEN_LIFE - age });
     }
 }

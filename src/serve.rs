@@ -27,6 +27,8 @@ use crate::{
 
 /// Between two looks at a log that was written elsewhere.
 const LOG_AGAIN: Duration = Duration::from_millis(200);
+/// Between two tries to get the first lease.
+const LEASE_AGAIN: Duration = Duration::from_millis(50);
 /// What ends after the calls in flight have, or were cut off.
 const END: Duration = Duration::from_secs(3);
 
@@ -227,8 +229,10 @@ async fn start(
         cache: VerifiedCache::default(),
         metrics,
     };
-    // The first renewal: whoever is called is ready to answer.
-    authority.lease.join().await;
+    // Whoever is called is ready to answer.
+    while !authority.lease.join().await {
+        sleep(LEASE_AGAIN).await;
+    }
     Ok((Arc::new(authority), behind))
 }
 

@@ -1,7 +1,13 @@
 //! Follows the log: woken by its notifications, polling behind them. Applies what was appended,
 //! publishes that, and only then acknowledges it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{
     sync::{Notify, watch},
@@ -21,6 +27,8 @@ use crate::{
 
 /// Polled this often when nothing is heard: far below what a lease lasts.
 const POLL: Duration = Duration::from_millis(100);
+/// A replica whose latest read is older registers for nothing: it is polled ten times as often.
+const KEEPS_UP_MS: i64 = 1_000;
 /// Entries that were read longer after the head are not trusted to be all; far below the day that notes of
 /// changes are kept.
 const FOLLOW_MAX_MS: i64 = 60_000;
@@ -32,12 +40,20 @@ const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 pub struct FeedHandle {
     poke: Arc<Notify>,
     applied: watch::Receiver<Revision>,
+    /// When the latest read was sent that succeeded, boot-clock milliseconds.
+    read_ms: Arc<AtomicI64>,
 }
 
 impl FeedHandle {
     /// Reads the log soon.
     pub fn poke(&self) {
         self.poke.notify_one();
+    }
+
+    /// Whether the log was read a moment ago: this replica keeps up with it.
+    #[must_use]
+    pub fn keeps_up(&self, now: BootMillis) -> bool {
+        now.since_ms(BootMillis::new(self.read_ms.load(Ordering::Relaxed))) <= KEEPS_UP_MS
     }
 
     /// Whether everything up to `revision` is applied.
@@ -75,6 +91,7 @@ pub struct Feed {
     acknowledged: Option<(Uuid, Revision)>,
     poke: Arc<Notify>,
     applied: watch::Sender<Revision>,
+    read_ms: Arc<AtomicI64>,
     failing: bool,
 }
 
@@ -103,7 +120,8 @@ impl Feed {
         let roots = Arc::new(Roots::new(loader.root(&mut connection).await?));
         let poke = Arc::new(Notify::new());
         let (applied, follow) = watch::channel(roots.current().applied());
-        let handle = FeedHandle { poke: Arc::clone(&poke), applied: follow };
+        let read_ms = Arc::new(AtomicI64::new(BootMillis::NEVER.get()));
+        let handle = FeedHandle { poke: Arc::clone(&poke), applied: follow, read_ms: Arc::clone(&read_ms) };
         let epoch = EpochKnown::default();
         let epochs = Epochs { store: store.clone(), clock: Arc::clone(&clock), known: epoch.clone() };
         let mut feed = Self {
@@ -118,6 +136,7 @@ impl Feed {
             acknowledged: None,
             poke,
             applied,
+            read_ms,
             failing: false,
         };
         feed.read().await?;
@@ -166,6 +185,7 @@ impl Feed {
         self.applied.send_replace(root.applied());
         self.acknowledge(root.applied()).await?;
         self.metrics.log_read(root.applied());
+        self.read_ms.store(sent.get(), Ordering::Relaxed);
         if let Some(epoch) = self.epochs.known.to_settle(self.clock.boot()) {
             self.connection.settle_epoch(epoch).await?;
         }

@@ -140,6 +140,9 @@ impl Lease {
     async fn renew(&mut self) -> Result<bool, StoreError> {
         let Some((head, sent)) = self.ask().await? else { return Ok(false) };
         if timeout(ADOPT_WITHIN, self.feed.applied(head)).await.is_err() {
+            // Nobody is to wait, at each revocation anew, for one who renews but does not read.
+            tracing::warn!("this replica does not keep up with the log: it leaves until it does");
+            self.withdraw().await?;
             return Ok(false);
         }
         Ok(self.roots.current().adopt(head, sent))
@@ -193,8 +196,12 @@ impl Lease {
         if let Some(registration) = self.registration.filter(|it| it.epoch == applied.epoch()) {
             return Ok(Some(registration));
         }
+        if !self.feed.keeps_up(self.clock.boot()) {
+            return Ok(None);
+        }
+        // Its row goes with the new one's coming.
         let former = self.registration.map(|it| it.id);
-        self.forget();
+        self.registered.set(None);
         // Never one that was used before: a late renewal of an earlier one must not count for this.
         let id = new_uuid_v7(self.clock.now_ms());
         if !self.connection.register(id, former, &self.identity, applied).await? {
@@ -215,11 +222,19 @@ impl Lease {
     }
 
     /// The lease ends first; only then the row goes.
+    async fn withdraw(&mut self) -> Result<(), StoreError> {
+        self.roots.current().lease.drop_now();
+        if let Some(registration) = self.registration {
+            self.connection.leave(registration.id).await?;
+        }
+        self.forget();
+        Ok(())
+    }
+
+    /// Likewise, and for good.
     async fn leave(&mut self) {
         self.roots.close();
-        if let Some(registration) = self.registration
-            && let Err(error) = self.connection.leave(registration.id).await
-        {
+        if let Err(error) = self.withdraw().await {
             tracing::warn!(error = %error, "this replica could not leave: revocations wait for its lease once");
         }
     }

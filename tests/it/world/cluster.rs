@@ -28,6 +28,13 @@ impl Database {
         Self { url: cluster.url(&name), name }
     }
 
+    /// A copy of this one, while nobody is connected.
+    pub async fn copy(&self) -> Self {
+        let (cluster, name) = (cluster().await, format!("{}_copy", self.name));
+        execute(&cluster.url("postgres"), &format!("create database {name} template {}", self.name)).await;
+        Self { url: cluster.url(&name), name }
+    }
+
     /// A database with nothing in it.
     pub async fn create_empty() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);

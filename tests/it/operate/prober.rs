@@ -1,0 +1,69 @@
+//! The prober: what it says when all is well, and what when a replica does not know of a revocation.
+
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+
+use crate::world::{Ready, Server, ServerOptions, World, api_key, channel, until};
+
+async fn probed(ready: &Ready) -> Option<ServingStatus> {
+    let request = HealthCheckRequest { service: "jeton.probe".to_owned() };
+    let answer = HealthClient::new(channel(&ready.public)).check(request).await;
+    answer.ok().map(|answer| answer.into_inner().status())
+}
+
+/// A world whose server probes every second, and the file with the key that it does so with.
+async fn probing() -> (World, tempfile::NamedTempFile) {
+    let key = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(key.path(), api_key("service")).unwrap();
+    let key_file = key.path().to_str().unwrap().to_owned();
+    let arguments = ["--probe-every".to_owned(), "1".to_owned(), "--probe-key-file".to_owned(), key_file];
+    let options = ServerOptions { arguments: arguments.to_vec(), ..ServerOptions::default() };
+    (World::start_with(options).await, key)
+}
+
+fn series(outcome: &str) -> String {
+    format!("jeton_probes_total{{outcome=\"{outcome}\"}}")
+}
+
+#[tokio::test]
+async fn k1_a_canary_that_is_revoked_on_one_replica_is_seen_dead_on_the_others() {
+    let (world, _key) = probing().await;
+    assert_eq!(probed(&world.server.ready).await, None, "unknown before the first probe");
+    let directory = tempfile::tempdir().unwrap();
+    let mut other = Server::start(&world.database.url, directory.path(), &ServerOptions::default()).await;
+    assert_eq!(probed(&other.ready).await, None, "it does not probe");
+    until("a probe was answered", async || world.metric(&series("dead")).await >= 2.0).await;
+    assert_eq!(probed(&world.server.ready).await, Some(ServingStatus::Serving));
+    assert!(world.metric("jeton_probe_revoke_seconds").await > 0.0);
+
+    // A replica that died says nothing, which is not the worst: it holds no lease.
+    other.kill();
+    until("nobody is left to ask", async || world.number("select count(*) from replica").await == 1).await;
+    assert!(world.metric(&series("alive")).await < 1.0);
+    assert_eq!(probed(&world.server.ready).await, Some(ServingStatus::Serving));
+}
+
+#[tokio::test]
+async fn k1_a_replica_that_does_not_know_of_a_revocation_is_found() {
+    let (mut world, _key) = probing().await;
+    // A server on a copy of the database: the same keys, and another log.
+    world.server.kill();
+    let copy = world.database.copy().await;
+    world.server =
+        Server::start(&world.database.url, world.directory.path(), &world.server.same_ports()).await;
+    let directory = tempfile::tempdir().unwrap();
+    let deaf = Server::start(&copy.url, directory.path(), &ServerOptions::default()).await;
+    // As if it were a replica of this one, for as long as nobody removes it.
+    until("the canary was seen alive", async || {
+        world
+            .sql(&format!(
+                "insert into replica select gen_random_uuid(), 'deaf', '', 'http://{}', epoch, 0, now(), now() from log_head where not exists (select from replica where name = 'deaf')",
+                deaf.ready.public
+            ))
+            .await;
+        world.metric(&series("alive")).await > 0.0
+    })
+    .await;
+    assert!(world.server.logged().contains("immediate revocation does not hold"));
+}

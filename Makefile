@@ -21,7 +21,9 @@ run: ## start a server with a database of its own (PROFILE=dev builds sooner)
 
 test: lint test-python ## everything that a change must pass
 	@scripts/need-postgres
-	cargo test --locked --workspace
+	cargo test --locked --package jeton --package jeton-ordering
+	@# By itself: the features of what it needs would have jeton built a second time.
+	cargo test --locked --package jeton-model
 
 test-python: ## run the Python example against a server of its own
 	@scripts/need-cc

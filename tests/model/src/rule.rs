@@ -39,6 +39,8 @@ rules! {
     NoticeAFrozenClock,
     /// Registrations survive a crash of the database.
     LogRegistrations,
+    /// Who leaves ends the lease first, then removes the registration.
+    EndTheLeaseBeforeLeaving,
     /// No lease is judged by the database's clock.
     TrustLocalClocksOnly,
     /// The registrations are read after the commit.

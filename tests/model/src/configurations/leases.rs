@@ -68,6 +68,7 @@ fn specified() -> Vec<Configuration> {
             w.lease = 2;
             w.wait = 3;
         }),
+        Configuration::holds("H13", "a replica leaves and comes back", |w| w.mishaps.leaves = 1),
         Configuration::holds("N1", "renewals read the head before they write, a replica crashes", |w| {
             w.renewals_in_two_steps = true;
             w.mishaps.crashes = 1;
@@ -162,6 +163,12 @@ fn without_a_rule() -> Vec<Configuration> {
                 w.lease = 2;
                 w.wait = 2;
             },
+        ),
+        Configuration::without(
+            Rule::EndTheLeaseBeforeLeaving,
+            "M18",
+            "a replica leaves under a lease",
+            |w| w.mishaps.leaves = 1,
         ),
     ]
 }

@@ -31,6 +31,7 @@ pub enum Action {
     Acknowledge(usize),
     LearnStable(usize),
     Reap(usize),
+    Leave(usize),
 
     BeginLoading(usize),
     SwapRoots(usize),
@@ -169,6 +170,9 @@ fn lease(world: &World, state: &State, at: usize, actions: &mut Vec<Action>) {
         } else {
             actions.push(Action::ReadHeadEarly(at));
         }
+    }
+    if registered && state.mishaps.leaves > 0 {
+        actions.push(Action::Leave(at));
     }
     match replica.renewal {
         Renewal::None => {

@@ -243,6 +243,8 @@ pub struct Mishaps {
     pub failovers: u8,
     /// Steps of the database's clock.
     pub clock_steps: u8,
+    /// Replicas that leave, and may come back.
+    pub leaves: u8,
     /// Roots built anew while the former is in use.
     pub loads: u8,
 }

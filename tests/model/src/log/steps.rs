@@ -89,6 +89,8 @@ pub fn take(world: &World, state: &mut State, action: Action) {
         Action::LearnStable(at) => state.replicas[at].stable = state.returned,
         Action::Reap(place) => state.database.registrations[place] = Registration::NONE,
 
+        Action::Leave(at) => leave(world, state, at),
+
         Action::BeginLoading(at) => {
             state.mishaps.loads -= 1;
             state.replicas[at].next_root = Some(state.database.load());
@@ -191,6 +193,17 @@ fn register(world: &World, state: &mut State, at: usize) {
         && replica.renewal == Renewal::None
     {
         replica.renewal = Renewal::Replied { age: 0, head };
+    }
+}
+
+fn leave(world: &World, state: &mut State, at: usize) {
+    state.mishaps.leaves -= 1;
+    let row = state.row(world, at);
+    state.database.registrations[row] = Registration::NONE;
+    if world.keeps(Rule::EndTheLeaseBeforeLeaving) {
+        let replica = &mut state.replicas[at];
+        replica.root.lease = 0;
+        replica.renewal = Renewal::None;
     }
 }
 

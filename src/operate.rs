@@ -12,7 +12,7 @@ use crate::{
     dev::{DevClient, PrepareRequest},
     replica::{Keys, VERIFY_AFTER_RETIREMENT_S},
     state::{Client, Clients, LEASE_OVER_MS, Permission},
-    store::{NewAudit, NewClient, Store},
+    store::{NewAudit, NewClient, Store, Task},
     token::{ApiKey, Revision, SigningKey, UnixSeconds, new_uuid_v7, text},
 };
 
@@ -103,6 +103,7 @@ pub async fn bump_epoch(args: BumpArgs, mut say: impl FnMut(String)) -> anyhow::
     let mark_end = UnixSeconds::new(clock.now_s()).saturating_add(VERIFY_AFTER_RETIREMENT_S);
     let head = store.bump_epoch(args.revoke_keys, mark_end, &audit).await?;
     sleep(Duration::from_millis(LEASE_OVER_MS.unsigned_abs())).await;
+    store.connection_of(Task::Feed).settle_epoch(head.epoch()).await?;
     say(format!("epoch {} has begun", head.epoch()));
     if args.revoke_keys {
         say("every signing key and MAC key is revoked, every session ended; a server makes new keys when it starts"

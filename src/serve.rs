@@ -18,7 +18,9 @@ use crate::{
     http::{OpsState, serve_ops},
     observe::{self, Exporter, Metrics},
     prober::{Prober, ProberSettings},
-    replica::{Barrier, Feed, Fleet, Flusher, Following, Housekeeping, Keys, Lease, Loader, Registered},
+    replica::{
+        Barrier, EpochKnown, Feed, Fleet, Flusher, Following, Housekeeping, Keys, Lease, Loader, Registered,
+    },
     rpc::{self, DoorLayer, Health, Listener, METHODS, watch_readiness},
     state::{Status, VerifiedCache},
     store::{ReplicaIdentity, Store, StoreError, Task},
@@ -166,7 +168,7 @@ async fn start(
     let clock = settings.clock;
     let store = Store::new(&settings.database_url)?;
     store.check_schema().await?;
-    await_log(&store).await?;
+    await_log(&store, &clock).await?;
     let keys = Keys::new(settings.master_key, Arc::clone(&clock));
     // Opens every key: a wrong master key ends here, with nothing written.
     keys.ring(&store).await?;
@@ -236,13 +238,20 @@ async fn start(
     Ok((Arc::new(authority), behind))
 }
 
-/// Waits until the database is the one, on the timeline, that the log was written in. After a promotion a
-/// replica that holds the state begins a new epoch; after a restore or a move an operator does.
-async fn await_log(store: &Store) -> anyhow::Result<()> {
+/// Waits until the database is the one, on the timeline, that the log was written in: after a promotion a
+/// replica that holds the state begins a new epoch, after a restore or a move an operator does. And until
+/// that epoch is settled: what the tables have lost, those that hold it have written back by then.
+async fn await_log(store: &Store, clock: &Clock) -> anyhow::Result<()> {
     let mut connection = store.connection_of(Task::Feed);
+    let known = EpochKnown::default();
     let mut said = false;
-    while !connection.head().await?.same_log {
-        if !said {
+    loop {
+        let head = connection.head().await?;
+        known.saw(&head, clock.boot());
+        if head.same_log && known.is_settled(head.revision.epoch(), clock.boot()) {
+            return Ok(());
+        }
+        if !said && !head.same_log {
             tracing::warn!(
                 "{}: waiting for a replica that holds its state, or for `jeton epoch bump`",
                 StoreError::ForeignLog
@@ -251,7 +260,6 @@ async fn await_log(store: &Store) -> anyhow::Result<()> {
         }
         sleep(LOG_AGAIN).await;
     }
-    Ok(())
 }
 
 /// Everything that serves.

@@ -121,7 +121,8 @@ impl Authority {
             let pass = self.pass_of(pass, &row).await?;
             self.refuse_if_revoked(&row).await?;
             let issued = self.succeed(call, &pass, &token, &row)?;
-            self.still_good(&pass)?;
+            // By the first gate: a later one begins no other call.
+            self.still_good(call.pass)?;
             return Ok((issued, outcome));
         }
         Err(Error::StoreUnavailable)

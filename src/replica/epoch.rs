@@ -29,7 +29,7 @@ struct Known {
 
 impl EpochKnown {
     /// Takes note of what the head says, read at `now`.
-    pub(super) fn saw(&self, head: &Head, now: BootMillis) {
+    pub fn saw(&self, head: &Head, now: BootMillis) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let epoch = head.revision.epoch();
         if known.since.is_none() || epoch > known.epoch {
@@ -44,7 +44,8 @@ impl EpochKnown {
     }
 
     /// Whether acknowledgements of this epoch say all.
-    pub(super) fn is_settled(&self, epoch: i64, now: BootMillis) -> bool {
+    #[must_use]
+    pub fn is_settled(&self, epoch: i64, now: BootMillis) -> bool {
         let known = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.epoch == epoch && (known.settled == epoch || known.for_long(now))
     }

@@ -10,13 +10,15 @@ use super::Keys;
 use crate::{
     clock::Clock,
     observe::Metrics,
-    state::Roots,
+    state::{LEASE_OVER_MS, Roots},
     store::{Store, StoreError},
     token::UnixSeconds,
 };
 
 /// Between two rounds.
 const ROUND: Duration = Duration::from_secs(30);
+/// Longer than any mint takes that is not abandoned.
+const MINTS_END: Duration = Duration::from_millis(LEASE_OVER_MS.unsigned_abs());
 /// Marks that one transaction removes.
 const MARKS_MAX: i64 = 500;
 
@@ -84,6 +86,8 @@ impl Housekeeping {
         self.sweep(true).await?;
         root.sessions.forget_expired(begun);
         if !ended.is_empty() {
+            // A refresh that spent its token before the pass asks for the marks before it ends.
+            sleep(MINTS_END).await;
             self.store.remove_marks(&ended).await?;
         }
         self.store.purge_changes().await?;

@@ -132,6 +132,16 @@ fn beyond() -> Vec<Configuration> {
             },
         ),
         Configuration::log(
+            "X3",
+            "not promised: what is appended again later than a replica that starts will wait",
+            Expected::Violated,
+            |w| {
+                w.mishaps.failovers = 1;
+                w.loss = COMMIT;
+                w.starters_lose_patience = true;
+            },
+        ),
+        Configuration::log(
             "X2",
             "not promised: a disk put back under the log, unseen by its timeline",
             Expected::Violated,

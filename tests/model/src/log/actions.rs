@@ -82,7 +82,8 @@ fn time(world: &World, state: &State, actions: &mut Vec<Action>) {
     };
     let timed = |revoke: &Revoke| matches!(revoke, Revoke::Committed { timer, .. } | Revoke::Waiting { timer, .. } if *timer > 0);
     let former_root = state.call.as_ref().and_then(|call| call.former_root);
-    let ticks = state.replicas.iter().any(runs)
+    let ticks = state.database.fresh_for > 0
+        || state.replicas.iter().any(runs)
         || state.revokes.iter().any(timed)
         || state.database.registrations.iter().any(|row| row.present && row.silent_for > 0)
         || former_root.is_some_and(|root| root.lease > 0);
@@ -247,7 +248,8 @@ fn epoch(world: &World, state: &State, at: usize, actions: &mut Vec<Action>) {
     if may_begin && ((is_stored && is_lost) || decided_before) {
         actions.push(Action::BeginEpoch(at));
     }
-    let may_join = replica.joined || database.settled || !world.keeps(Rule::JoinASettledEpoch);
+    let is_settled = database.settled || (world.starters_lose_patience && database.fresh_for == 0);
+    let may_join = replica.joined || is_settled || !world.keeps(Rule::JoinASettledEpoch);
     if database.same_log && replica.epoch < database.head.epoch && may_join {
         actions.push(Action::MoveOn(at));
     }

@@ -73,11 +73,12 @@ impl State {
         }
     }
 
-    pub(super) fn begin_epoch(&mut self, at: usize) {
+    pub(super) fn begin_epoch(&mut self, world: &World, at: usize) {
         let database = &mut self.database;
         database.head = Revision { epoch: self.replicas[at].epoch + 1, number: 0 };
         database.same_log = true;
         database.settled = false;
+        database.fresh_for = if world.starters_lose_patience { world.wait_ticks() } else { 0 };
         // Whoever begins an epoch takes what it holds for all that can be known.
         self.replicas[at].joined = true;
     }

@@ -73,6 +73,8 @@ pub struct Database {
     pub same_log: bool,
     /// Whether some replica has known the epoch for as long as a revoker waits.
     pub settled: bool,
+    /// Ticks until a replica that starts takes the epoch for settled, where it does so by itself.
+    pub fresh_for: u8,
     /// A few for each replica, one after the other: one for each start.
     pub registrations: Vec<Registration>,
 }

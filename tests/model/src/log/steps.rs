@@ -19,6 +19,7 @@ impl State {
                 next_number: 1,
                 same_log: true,
                 settled: true,
+                fresh_for: 0,
                 registrations,
             },
             replicas: vec![Replica::started(0); world.replicas],
@@ -105,7 +106,7 @@ pub fn take(world: &World, state: &mut State, action: Action) {
             state.replicas[at].root = Root::EMPTY;
         }
 
-        Action::BeginEpoch(at) => state.begin_epoch(at),
+        Action::BeginEpoch(at) => state.begin_epoch(world, at),
         Action::MoveOn(at) => state.move_on(world, at),
         Action::Settle(_) => state.database.settled = true,
 
@@ -138,6 +139,7 @@ fn count_down(timer: &mut u8) {
 }
 
 fn tick(world: &World, state: &mut State, missed_by: u8) {
+    count_down(&mut state.database.fresh_for);
     for (at, replica) in state.replicas.iter_mut().enumerate() {
         // As a revoker it keeps time in any case.
         count_down(&mut replica.unsettled_for);

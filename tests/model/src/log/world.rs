@@ -57,6 +57,8 @@ pub struct World {
     pub renewals_in_two_steps: bool,
     /// Leases and renewals are carried over into a new epoch.
     pub leases_outlive_epochs: bool,
+    /// A replica that starts takes an epoch for settled when it has known it for long.
+    pub starters_lose_patience: bool,
     /// REVOKED is answered only when every replica would answer it.
     pub revoked_waits_for_barrier: bool,
     pub promise: Promise,
@@ -79,6 +81,7 @@ impl Default for World {
             calls_join: false,
             renewals_in_two_steps: false,
             leases_outlive_epochs: false,
+            starters_lose_patience: false,
             revoked_waits_for_barrier: false,
             promise: Promise::AfterRevoke,
             witnesses: false,

@@ -147,10 +147,8 @@ fn beyond() -> Vec<Configuration> {
             Expected::Violated,
             |w| {
                 w.mishaps.failovers = 1;
-                w.loss = Loss { silent: true, ..BOTH };
-                w.revokes = vec![0, 1];
+                w.loss = Loss { silent: true, ..COMMIT };
             },
-        )
-        .large(),
+        ),
     ]
 }

@@ -27,7 +27,7 @@ const FAST_SHUTDOWN_SECONDS: u32 = 30;
 const IMMEDIATE_SHUTDOWN_SECONDS: u32 = 5;
 /// Twenty servers, as many as one run may have, hold some 25 connections each.
 const MAX_CONNECTIONS: u32 = 600;
-/// How the name of a cluster starts that `initdb` is still making.
+/// How the name of a cluster starts that is still being made.
 const UNFINISHED: &str = "new-";
 /// Enough of the server's log to see why it did not start.
 const LOG_TAIL_LINES: usize = 12;
@@ -57,6 +57,18 @@ impl Cluster {
     ///
     /// The caller holds a lock on the directory: a server that still runs in it was left behind, and is stopped.
     pub fn start(options: &ClusterOptions) -> anyhow::Result<Self> {
+        Self::open(options, |files, binaries| files.initialize(binaries, options.kept))
+    }
+
+    /// Likewise, but what is made is a copy of another cluster that runs, and follows it from there on.
+    pub fn start_standby(options: &ClusterOptions, primary: &Self) -> anyhow::Result<Self> {
+        Self::open(options, |files, binaries| files.copy(binaries, &primary.socket_directory))
+    }
+
+    fn open(
+        options: &ClusterOptions,
+        make: impl FnOnce(&Files, &Binaries) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Self> {
         let user = User::instead_of_root();
         let directory = place::settle(&options.directory, user)?;
         let files = Files { data: directory.join("data"), directory, user };
@@ -67,7 +79,7 @@ impl Cluster {
         files.stop_leftover(&binaries)?;
         files.sweep();
         if files.made_by().is_none() {
-            files.initialize(&binaries, options.kept)?;
+            make(&files, &binaries)?;
         }
         let socket_directory = place::socket_directory(&files.directory, user)?;
         let child = files.spawn(&binaries, &socket_directory, options.kept)?;
@@ -226,16 +238,31 @@ impl Files {
     }
 
     fn initialize(&self, binaries: &Binaries, kept: bool) -> anyhow::Result<()> {
-        // Made under another name, and renamed when it is whole. The name is ours alone: the `initdb` of a run that
+        let mut command = self.command(binaries, "initdb");
+        command.args(["--username", DATABASE_USER, "--auth=trust", "--encoding=UTF8", "--locale=C"]);
+        command.args((!kept).then_some("--no-sync")).arg("--no-instructions");
+        self.make(command)
+    }
+
+    /// Copies the cluster whose server listens in `socket_directory`, to follow it.
+    fn copy(&self, binaries: &Binaries, socket_directory: &Path) -> anyhow::Result<()> {
+        let mut command = self.command(binaries, "pg_basebackup");
+        command.args(["--write-recovery-conf", "--checkpoint=fast", "--username", DATABASE_USER]);
+        command.args(["--port", &SOCKET_PORT.to_string()]).arg("--host").arg(socket_directory);
+        self.make(command)
+    }
+
+    /// Makes the data by a program that is told where.
+    fn make(&self, mut command: Command) -> anyhow::Result<()> {
+        // Made under another name, and renamed when it is whole. The name is ours alone: the program of a run that
         // was killed may still be at work.
         let new = self.directory.join(format!("{UNFINISHED}{}", std::process::id()));
         place::own_directory(&new, self.user, 0o700)?;
-        let mut command = self.command(binaries, "initdb");
-        command.args(["--username", DATABASE_USER, "--auth=trust", "--encoding=UTF8", "--locale=C"]);
-        command.args((!kept).then_some("--no-sync")).arg("--no-instructions").arg("--pgdata").arg(&new);
-        let output = command.output().context("cannot run initdb")?;
+        command.arg("--pgdata").arg(&new);
+        let program = command.get_program().to_string_lossy().into_owned();
+        let output = command.output().with_context(|| format!("cannot run {program}"))?;
         if !output.status.success() {
-            bail!("initdb failed ({}): {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+            bail!("{program} failed ({}): {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
         }
         place::remove(&self.data)?;
         fs::rename(&new, &self.data).with_context(|| format!("cannot make {}", self.data.display()))

@@ -12,6 +12,8 @@ use super::postgres::{self, Cluster, ClusterOptions};
 use super::process;
 
 const PREFIX: &str = "jeton-test-";
+const PRIMARY: &str = "postgres";
+const STANDBY: &str = "standby";
 /// One process starts a handful of these at most.
 const ATTEMPTS: u32 = 1_000;
 
@@ -34,7 +36,7 @@ impl ScratchCluster {
         sweep(&base, binaries);
         let (directory, lock) = claim(&base)?;
         let options = ClusterOptions {
-            directory: directory.join("postgres"),
+            directory: directory.join(PRIMARY),
             kept: false,
             binaries: binaries.map(Path::to_owned),
         };
@@ -42,6 +44,17 @@ impl ScratchCluster {
         let mut scratch = Self { cluster: None, directory, _lock: lock };
         scratch.cluster = Some(Cluster::start(&options)?);
         Ok(scratch)
+    }
+
+    /// A second cluster beside it, a copy that follows it.
+    pub fn standby(&self, binaries: Option<&Path>) -> anyhow::Result<Cluster> {
+        let options = ClusterOptions {
+            directory: self.directory.join(STANDBY),
+            kept: false,
+            binaries: binaries.map(Path::to_owned),
+        };
+        let primary = self.cluster.as_ref().context("the cluster has ended")?;
+        Cluster::start_standby(&options, primary)
     }
 
     /// The URL of one of its databases.
@@ -96,7 +109,9 @@ fn sweep(base: &Path, binaries: Option<&Path>) {
         let directory = entry.path();
         let Some(pid) = entry.file_name().to_str().and_then(owner_of) else { continue };
         if is_abandoned(&directory, pid)
-            && postgres::stop_leftover(&directory.join("postgres"), binaries).is_ok()
+            && [STANDBY, PRIMARY]
+                .iter()
+                .all(|it| postgres::stop_leftover(&directory.join(it), binaries).is_ok())
         {
             let _ = place::remove(&directory);
         }

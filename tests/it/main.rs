@@ -17,6 +17,7 @@
 )]
 
 mod errors;
+mod immediate;
 mod issue;
 mod operate;
 mod refresh;

@@ -1,106 +1,13 @@
 //! E3: a database that is away, and comes back.
 
-use std::{fs, time::Instant};
+use std::time::Instant;
 
-use jeton::{
-    clock::Clock,
-    dev::{Cluster, ClusterOptions, ScratchCluster},
-    proto::v1::{self as pb, revocation_target::Kind},
-    store::Store,
-    token::ApiKey,
-};
-use rustix::process::{Pid, Signal, kill_process};
+use jeton::proto::v1::{self as pb, revocation_target::Kind};
 use tonic::{Code, Status};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_types::StatusExt;
 
-use crate::world::{
-    Api, CLIENTS, Refused, Server, ServerOptions, api_key, channel, issue_request, register, until,
-};
-
-/// A Postgres of the test's own, and the way to take it away.
-struct Away {
-    /// Its directory goes last.
-    restarted: Option<Cluster>,
-    scratch: ScratchCluster,
-    pid: u32,
-    frozen: Vec<u32>,
-}
-
-impl Away {
-    fn start() -> Self {
-        let binaries = std::env::var_os("JETON_POSTGRES_BIN");
-        let scratch = ScratchCluster::start(binaries.as_ref().map(AsRef::as_ref)).unwrap();
-        let pid = scratch.pid().unwrap();
-        Self { restarted: None, scratch, pid, frozen: Vec::new() }
-    }
-
-    fn signal(pid: u32, signal: Signal) {
-        // A backend may have ended meanwhile.
-        let _gone = kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), signal);
-    }
-
-    /// The postmaster and its children.
-    fn processes(&self) -> Vec<u32> {
-        let parent = |pid: u32| -> Option<u32> {
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-            stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()
-        };
-        let all = fs::read_dir("/proc").unwrap().flatten();
-        let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-        let children = pids.filter(|pid| parent(*pid) == Some(self.pid));
-        std::iter::once(self.pid).chain(children).collect()
-    }
-
-    /// Nothing answers any more, and no connection breaks.
-    fn freeze(&mut self) {
-        // The postmaster first: it starts no more.
-        for pid in self.processes() {
-            Self::signal(pid, Signal::STOP);
-            self.frozen.push(pid);
-        }
-        for pid in self.processes() {
-            Self::signal(pid, Signal::STOP);
-            self.frozen.push(pid);
-        }
-    }
-
-    fn thaw(&mut self) {
-        for pid in self.frozen.drain(..) {
-            Self::signal(pid, Signal::CONT);
-        }
-    }
-
-    /// As `pg_ctl stop -m immediate` does: every connection breaks.
-    async fn crash(&mut self) {
-        Self::signal(self.pid, Signal::QUIT);
-        let pid = self.pid;
-        until("Postgres has ended", async || {
-            // A zombie is nobody's server any more; its parent waits for it at the end.
-            fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "))
-        })
-        .await;
-    }
-
-    fn restart(&mut self) {
-        let options = ClusterOptions {
-            directory: self.scratch.directory().join("postgres"),
-            kept: true,
-            binaries: std::env::var_os("JETON_POSTGRES_BIN").map(Into::into),
-        };
-        let cluster = Cluster::start(&options).unwrap();
-        assert_eq!(cluster.url("postgres"), self.scratch.url("postgres"), "the server finds it again");
-        self.pid = cluster.pid();
-        self.restarted = Some(cluster);
-    }
-}
-
-impl Drop for Away {
-    fn drop(&mut self) {
-        // What is frozen cannot end.
-        self.thaw();
-    }
-}
+use crate::world::{Api, Postgres, Refused, Server, ServerOptions, api_key, channel, issue_request, until};
 
 /// E3, E1: which of the two reasons, when it came, and that it says when to come back.
 fn unavailable<T: std::fmt::Debug>(answer: Result<T, Status>) -> String {
@@ -193,15 +100,8 @@ async fn back_by_itself(server: &Server, api: &mut Api, held: &Held) {
 
 #[tokio::test]
 async fn e3_a_database_that_is_away_makes_validate_unavailable_after_2_7_s_and_it_is_back_by_itself() {
-    let mut away = Away::start();
-    let url = away.scratch.url("postgres");
-    let store = Store::new(&url).unwrap();
-    store.migrate(Clock::system().now()).await.unwrap();
-    for (client_id, permissions, audiences, subjects) in CLIENTS {
-        let key = ApiKey::parse(&api_key(client_id)).unwrap();
-        register(&store, client_id, permissions, audiences, subjects, &key).await;
-    }
-    store.close().await;
+    let mut away = Postgres::start().await;
+    let url = away.database().url;
     let directory = tempfile::tempdir().unwrap();
     let mut server = Server::start(&url, directory.path(), &ServerOptions::default()).await;
     let mut api = Api::connect(&server.ready, &api_key("service"));

@@ -6,7 +6,7 @@ use jeton::proto::v1::TokenStatus;
 use tokio::task::JoinSet;
 
 use super::{grace, refresh_token};
-use crate::world::{Refused, World, until};
+use crate::world::{POOL, Refused, World, until};
 
 #[tokio::test]
 async fn r1_of_64_concurrent_refreshes_one_advances_and_all_get_one_successor_byte_for_byte() {
@@ -91,7 +91,7 @@ async fn r1_the_grace_ends_and_counts_from_the_latest_of_rotation_and_epoch() {
 #[tokio::test]
 async fn r8_a_refresh_that_succeeds_is_one_round_trip_to_the_database() {
     const REFRESHES: i64 = 20;
-    let (world, proxy) = World::behind_proxy().await;
+    let (world, link) = World::behind_link().await;
     let mut api = world.api("service").await;
     let mut token = api.session("user:7", "api").await;
     // The first ones connect and prepare.
@@ -101,7 +101,7 @@ async fn r8_a_refresh_that_succeeds_is_one_round_trip_to_the_database() {
     // sqlx asks a connection that comes back whether it is well, after the answer.
     let settled = async || {
         let mut last = -1;
-        until("the connections rest", async || std::mem::replace(&mut last, proxy.round_trips()) == last)
+        until("the connections rest", async || std::mem::replace(&mut last, link.round_trips(POOL)) == last)
             .await;
         last
     };

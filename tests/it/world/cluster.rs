@@ -64,6 +64,13 @@ impl Database {
         execute(&maintenance, &format!("alter database {} with allow_connections true", self.name)).await;
     }
 
+    /// The one number that a query answers.
+    pub async fn number(&self, sql: &str) -> i64 {
+        let mut connection = self.connect().await;
+        // Text of the test's own.
+        sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_one(&mut connection).await.unwrap()
+    }
+
     /// A connection of one's own.
     pub async fn connect(&self) -> PgConnection {
         connect(&self.url).await
@@ -99,11 +106,16 @@ async fn make_template(cluster: &ScratchCluster) {
     execute(&cluster.url("postgres"), &format!("create database {TEMPLATE}")).await;
     let store = Store::new(&cluster.url(TEMPLATE)).unwrap();
     store.migrate(Clock::system().now()).await.unwrap();
+    register_clients(&store).await;
+    store.close().await;
+}
+
+/// Registers the clients of every world.
+pub async fn register_clients(store: &Store) {
     for (client_id, permissions, audiences, subjects) in super::CLIENTS {
         let key = ApiKey::parse(&super::api_key(client_id)).unwrap();
-        super::register(&store, client_id, permissions, audiences, subjects, &key).await;
+        super::register(store, client_id, permissions, audiences, subjects, &key).await;
     }
-    store.close().await;
 }
 
 async fn execute(url: &str, sql: &str) {

@@ -1,7 +1,5 @@
 //! What a test looks up behind the server's back: its database, and what it counts.
 
-use sqlx::AssertSqlSafe;
-
 use super::World;
 
 impl World {
@@ -12,9 +10,7 @@ impl World {
 
     /// The one number that a query answers.
     pub async fn number(&self, sql: &str) -> i64 {
-        let mut connection = self.database.connect().await;
-        // Text of the test's own.
-        sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_one(&mut connection).await.unwrap()
+        self.database.number(sql).await
     }
 
     /// How many rows of the audit hold this condition.

@@ -1,12 +1,16 @@
 //! A world for a test: a database of its own in the run's one cluster, a server process of its own
 //! on ports of its own, and clients to call it with.
 
+mod caller;
 mod client;
 mod cluster;
+mod fleet;
 mod forge;
+mod history;
 mod inprocess;
+mod link;
 mod look;
-mod proxy;
+mod postgres;
 mod raw;
 mod server;
 mod shell;
@@ -22,13 +26,17 @@ use jeton::{
 };
 use tempfile::TempDir;
 
+pub use caller::{Asking, Caller};
 pub use client::{
     Api, ErrorFacts, Refused, channel, issue_request, policy, revoke_request, seconds, validate_request,
 };
 pub use cluster::Database;
+pub use fleet::{Fleet, Replica};
 pub use forge::Forge;
+pub use history::{Answer, Call, History, Target, Token};
 pub use inprocess::InProcess;
-pub use proxy::Proxy;
+pub use link::{ALL, FEED, FLEET, FLUSHER, LEASE, Link, POOL};
+pub use postgres::Postgres;
 pub use raw::{Raw, RawAnswer, frame, framed};
 pub use server::{Ready, Server, ServerOptions};
 pub use shell::{Said, Shell};
@@ -85,13 +93,13 @@ impl World {
         Self { database, server, directory }
     }
 
-    /// A world whose server reaches its database by way of a proxy that counts.
-    pub async fn behind_proxy() -> (Self, Proxy) {
+    /// A world whose server reaches its database by way of a link.
+    pub async fn behind_link() -> (Self, Link) {
         let database = Database::create().await;
-        let proxy = Proxy::start(&database.url).await;
+        let link = Link::start(&database.url).await;
         let directory = tempfile::tempdir().unwrap();
-        let server = Server::start(&proxy.url, directory.path(), &ServerOptions::default()).await;
-        (Self { database, server, directory }, proxy)
+        let server = Server::start(&link.url, directory.path(), &ServerOptions::default()).await;
+        (Self { database, server, directory }, link)
     }
 
     /// The API as one of the clients of every world.

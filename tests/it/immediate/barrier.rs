@@ -1,0 +1,203 @@
+//! Whom a revocation waits for: every replica that may hold a lease from before it, and whatever it says.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jeton::{
+    clock::Clock,
+    proto::v1::{RevocationOutcome, revocation_target::Kind},
+    token::new_uuid_v7,
+};
+use sqlx::{AssertSqlSafe, Executor};
+use tonic::Code;
+
+use super::{W_AND_ROOM, assert_waited, revoke_all, target, timed};
+use crate::world::{Answer, Asking, Caller, FEED, Fleet, LEASE, Link, Token, revoke_request, until};
+
+/// `r0` revokes; `r1` is hindered, and asked all along.
+struct Hindered {
+    fleet: Fleet,
+    revoker: Caller,
+    token: Arc<Token>,
+    asking: Asking,
+    since: Instant,
+}
+
+impl Hindered {
+    async fn by(hinder: impl FnOnce(&Link)) -> Self {
+        let fleet = Fleet::start(2).await;
+        let mut revoker = fleet.caller(0);
+        let token = revoker.token("user:7").await;
+        let asking = fleet.ask(1, &[Arc::clone(&token)]);
+        until("it answers", async || fleet.active_after(1, token.issued) > 10).await;
+        hinder(fleet.link_of(1));
+        Self { fleet, revoker, token, asking, since: Instant::now() }
+    }
+
+    /// Revokes: `r1` has answered ACTIVE meanwhile, and is waited for.
+    async fn revoke(&mut self) {
+        let (propagation, took) = timed(&mut self.revoker, &self.token).await;
+        assert_waited(&propagation, "r1");
+        assert!(took < W_AND_ROOM, "{took:?}");
+        assert!(
+            self.fleet.active_after(1, self.since) > 0,
+            "it held a lease: {}",
+            self.fleet.history.tally()
+        );
+    }
+
+    /// Nothing hinders it any more.
+    async fn end(self) {
+        // Long enough for a lease that was adopted wrongly to show.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        self.fleet.history.assert_no_stale_answer();
+        self.fleet.link_of(1).resume(crate::world::ALL);
+        until("it has read the log", async || self.fleet.history.answered(&Answer::REVOKED) > 0).await;
+        self.asking.end().await;
+        self.fleet.all_revoked(&[self.token]).await;
+        self.fleet.history.assert_no_stale_answer();
+    }
+}
+
+// M2: who says nothing is waited for. M8: a renewal is adopted only when its head is applied.
+#[tokio::test]
+async fn k1_a_replica_that_renews_but_does_not_read_the_log_is_waited_for_and_its_lease_ends() {
+    let mut hindered = Hindered::by(|link| link.stall(FEED)).await;
+    hindered.revoke().await;
+    hindered.end().await;
+}
+
+// M16: it acknowledges what it has applied, not what it has heard of.
+#[tokio::test]
+async fn k1_a_replica_that_has_read_the_head_but_not_the_entries_is_waited_for() {
+    let mut hindered = Hindered::by(|link| link.hold_replies_to(FEED, "from revocation")).await;
+    hindered.revoke().await;
+    hindered.fleet.link_of(1).has_held(FEED).await;
+    hindered.end().await;
+}
+
+// M12: nobody's lease is judged by the database's clock.
+#[tokio::test]
+async fn k1_a_replica_whose_row_looks_old_is_waited_for_all_the_same() {
+    let hinder = |link: &Link| {
+        link.stall(LEASE);
+        link.stall(FEED);
+    };
+    let mut hindered = Hindered::by(hinder).await;
+    hindered
+        .fleet
+        .database
+        .execute("update replica set beat_time = now() - interval '1 hour', start_time = now() - interval '1 hour' where name = 'r1'")
+        .await;
+    hindered.revoke().await;
+    hindered.end().await;
+}
+
+// M5: a repeated revocation waits as the first one does.
+#[tokio::test]
+async fn k2_a_revocation_that_is_repeated_is_answered_only_when_it_is_in_effect_everywhere() {
+    let mut hindered = Hindered::by(|link| link.stall(FEED)).await;
+    let kind = target(&hindered.token);
+    let first = hindered.revoker.revoke_without_waiting(kind.clone()).await.unwrap();
+    assert_eq!(first.outcome(), RevocationOutcome::Revoked);
+    let propagation = first.propagation.unwrap();
+    assert!(!propagation.complete, "{propagation:?}");
+    let (mut caller, token) = (hindered.revoker.clone(), Arc::clone(&hindered.token));
+    until("it is applied here", async || caller.validate(&token).await == Answer::REVOKED).await;
+    let again = hindered.revoker.revoke(kind).await.unwrap();
+    assert_eq!(again.outcome(), RevocationOutcome::AlreadyRevoked);
+    let propagation = again.propagation.unwrap();
+    assert!(propagation.complete, "{propagation:?}");
+    assert_waited(&propagation, "r1");
+    assert!(hindered.fleet.active_after(1, hindered.since) > 0, "{}", hindered.fleet.history.tally());
+    hindered.end().await;
+}
+
+// M5, where the first answer never came.
+#[tokio::test]
+async fn k1_a_revocation_whose_caller_would_not_wait_is_safely_asked_for_again() {
+    let mut hindered = Hindered::by(|link| link.stall(FEED)).await;
+    let mut request = tonic::Request::new(revoke_request(Kind::Token(hindered.token.text.clone())));
+    request.set_timeout(Duration::from_millis(600));
+    let status = hindered.revoker.api.tokens.revoke(request).await.unwrap_err();
+    assert!([Code::DeadlineExceeded, Code::Cancelled].contains(&status.code()), "{status:?}");
+    assert!(hindered.fleet.active_after(1, hindered.since) > 0, "{}", hindered.fleet.history.tally());
+    let again = hindered.revoker.revoke(target(&hindered.token)).await.unwrap();
+    assert_eq!(again.outcome(), RevocationOutcome::AlreadyRevoked);
+    assert_waited(&again.propagation.unwrap(), "r1");
+    hindered.end().await;
+}
+
+// M14: the rows of the replicas are read after the commit.
+#[tokio::test]
+async fn k1_a_replica_that_registers_while_a_revocation_commits_is_waited_for() {
+    let mut fleet = Fleet::start(1).await;
+    let mut revoker = fleet.caller(0);
+    let token = revoker.token("user:7").await;
+    // It serves already, and has registered nowhere.
+    let link = fleet.link().await;
+    link.stall(LEASE);
+    let joined = fleet.starting(link).await.unwrap();
+    fleet.replicas.push(joined);
+    let asking = fleet.ask(1, &[Arc::clone(&token)]);
+
+    let mut lock = fleet.database.connect().await;
+    lock.execute("begin; select seq from log_head for update").await.unwrap();
+    let (mut caller, same) = (revoker.clone(), Arc::clone(&token));
+    let revoking = tokio::spawn(async move { timed(&mut caller, &same).await });
+    let blocked = "select count(*) from pg_stat_activity where application_name = 'jeton flusher'
+                    and wait_event_type = 'Lock' and datname = current_database()";
+    until("the append waits for the head", async || fleet.database.number(blocked).await > 0).await;
+    fleet.link_of(1).resume(LEASE);
+    until("it holds a lease", async || fleet.active_after(1, token.issued) > 0).await;
+    fleet.link_of(1).stall(FEED);
+    lock.execute("commit").await.unwrap();
+    let (propagation, took) = revoking.await.unwrap();
+    assert_waited(&propagation, "r1");
+    assert!(took < 2 * W_AND_ROOM, "{took:?}");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    asking.end().await;
+    fleet.history.assert_no_stale_answer();
+    fleet.link_of(1).resume(FEED);
+    until("it has read the log", async || fleet.caller(1).validate(&token).await == Answer::REVOKED).await;
+    fleet.history.assert_no_stale_answer();
+}
+
+// M3: the order of revisions is the order of commits.
+#[tokio::test]
+async fn k1_a_revocation_that_commits_late_is_missed_by_nobody() {
+    let fleet = Fleet::start(3).await;
+    let revoker = fleet.caller(0);
+    let late = revoker.clone().token("user:7").await;
+    let others = revoker.tokens("user:8", 20).await;
+    // As a flusher's, whose replica is slow between the append and its commit.
+    let audit_id = new_uuid_v7(Clock::system().now_ms());
+    let append = format!(
+        "begin; select append_revocations(array['{audit_id}']::uuid[], array[1]::smallint[], array['{}']::uuid[],
+            array[null]::text[], array[null]::text[], array[0]::bigint[], array[0]::smallint[],
+            array[extract(epoch from now())::bigint + 86400], array['test'], array['Revoke'], array[null]::text[],
+            array[null]::uuid[], array[null]::uuid[], array[null]::text[], array[''], array[''])",
+        late.jti
+    );
+    let mut pending = fleet.database.connect().await;
+    pending.execute(AssertSqlSafe(append)).await.unwrap();
+    let revoking = {
+        let others = others.clone();
+        let (here, there) = (fleet.caller(1), fleet.caller(2));
+        tokio::spawn(async move {
+            tokio::join!(revoke_all(&here, &others[..10]), revoke_all(&there, &others[10..]));
+        })
+    };
+    // Whoever could overtake it would have by now.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert_eq!(revoker.clone().validate(&late).await, Answer::ACTIVE, "it is not committed");
+    pending.execute("commit").await.unwrap();
+    revoking.await.unwrap();
+    fleet.all_revoked(&others).await;
+    for mut caller in fleet.callers() {
+        until("the late one is applied", async || caller.validate(&late).await == Answer::REVOKED).await;
+    }
+    fleet.history.assert_no_stale_answer();
+}

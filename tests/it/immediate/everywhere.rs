@@ -1,0 +1,125 @@
+//! Nothing fails: revoked here, dead there, at once.
+
+use std::sync::Arc;
+
+use jeton::proto::v1 as pb;
+use tokio::task::JoinSet;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+
+use crate::world::{Answer, Caller, Fleet, Refused, Target, policy, seconds, validate_request};
+
+/// Revokes on one replica, and asks all of them in the moment of the answer.
+async fn rounds(callers: Vec<Caller>, lane: usize, rounds: usize) {
+    let (mut callers, replicas) = (callers.clone(), callers.len());
+    for round in 0..rounds {
+        let revoker = (lane + round) % replicas;
+        let subject = format!("user:{lane}-{round}");
+        let minter = (lane + round / replicas) % replicas;
+        let (token, target) = match round % 8 {
+            6 => {
+                let token = callers[minter].session(&subject).await;
+                let session_id = token.session_id.clone();
+                (token, Target::Session(session_id))
+            }
+            7 => (callers[minter].token(&subject).await, Target::Subject(subject)),
+            _ => {
+                let token = callers[minter].token(&subject).await;
+                (Arc::clone(&token), Target::Token(token))
+            }
+        };
+        assert_eq!(callers[lane % replicas].validate(&token).await, Answer::ACTIVE);
+        callers[revoker].revoke(target).await.unwrap();
+        let mut asked = JoinSet::new();
+        for mut caller in callers.clone() {
+            let token = Arc::clone(&token);
+            asked.spawn(async move { caller.validate(&token).await });
+        }
+        asked.join_all().await;
+        if round % 8 == 7 {
+            // What is issued after it is not hit, wherever.
+            let token = callers[(revoker + 1) % replicas].token(&token.subject).await;
+            for caller in &mut callers {
+                assert_eq!(caller.validate(&token).await, Answer::ACTIVE);
+            }
+        }
+    }
+}
+
+async fn lanes(fleet: &Fleet, lanes: usize, each: usize) {
+    let mut tasks = JoinSet::new();
+    for lane in 0..lanes {
+        tasks.spawn(rounds(fleet.callers(), lane, each));
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap();
+    }
+    fleet.history.assert_no_stale_answer();
+    let complete = fleet.history.answered(&Answer::Revoked { complete: true });
+    assert_eq!(complete, lanes * each, "{}", fleet.history.tally());
+    let revoked = fleet.history.answered(&Answer::REVOKED);
+    assert_eq!(revoked, lanes * each * fleet.replicas.len(), "{}", fleet.history.tally());
+}
+
+#[tokio::test]
+async fn k1_revoked_on_one_replica_is_revoked_on_every_other_at_once() {
+    lanes(&Fleet::start(3).await, 10, 200).await;
+}
+
+#[tokio::test]
+async fn k1_revoked_on_one_of_ten_replicas_is_revoked_on_all_at_once() {
+    lanes(&Fleet::start(10).await, 5, 60).await;
+}
+
+#[tokio::test]
+async fn v11_an_open_stream_answers_by_what_was_revoked_on_another_replica() {
+    let fleet = Fleet::start(2).await;
+    let (mut revoker, mut caller) = (fleet.caller(0), fleet.caller(1));
+    let (requests, incoming) = tokio::sync::mpsc::unbounded_channel();
+    let answers = caller.api.tokens.stream_validate(UnboundedReceiverStream::new(incoming)).await;
+    let mut answers = answers.unwrap().into_inner();
+    for _ in 0..60 {
+        let token = revoker.token("user:7").await;
+        for revoke in [false, true] {
+            if revoke {
+                revoker.revoke(Target::Token(Arc::clone(&token))).await.unwrap();
+            }
+            let request = Some(validate_request(&token.text, &["api"]));
+            requests.send(pb::StreamValidateRequest { request }).unwrap();
+            let verdict = answers.message().await.unwrap().unwrap().verdict.unwrap();
+            assert_eq!(verdict.status() == pb::TokenStatus::Revoked, revoke);
+        }
+    }
+}
+
+#[tokio::test]
+async fn i7_a_policy_written_on_one_replica_is_in_effect_on_every_other_at_once() {
+    let fleet = Fleet::start(3).await;
+    let mut writer = fleet.caller(0);
+    for ttl_s in 100..140 {
+        let rules = pb::Policy { default_ttl: Some(seconds(ttl_s)), ..policy("api") };
+        writer.api.set_policy(rules).await.unwrap();
+        for mut caller in fleet.callers() {
+            let issued = caller.api.token("user:7", "api").await;
+            let lifetime_s = issued.expire_time.unwrap().seconds - issued.issue_time.unwrap().seconds;
+            assert_eq!(lifetime_s, ttl_s);
+        }
+    }
+}
+
+#[tokio::test]
+async fn r7_a_session_revoked_on_one_replica_cannot_be_refreshed_on_any_other() {
+    let fleet = Fleet::start(3).await;
+    let mut revoker = fleet.caller(0);
+    for round in 0..40 {
+        let subject = format!("user:{round}");
+        let first = revoker.api.session(&subject, "api").await;
+        let refresh_token = first.refresh.unwrap().refresh_token;
+        let target =
+            if round % 2 == 0 { Target::Session(first.session_id) } else { Target::Subject(subject.clone()) };
+        revoker.revoke(target).await.unwrap();
+        for place in [1, 2] {
+            let refused = fleet.caller(place).api.refresh(&refresh_token).await.refused();
+            assert_eq!(refused.reason, "SESSION_REVOKED");
+        }
+    }
+}

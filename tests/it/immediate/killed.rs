@@ -1,0 +1,64 @@
+//! A replica that is killed while it revokes, and while others do.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::task::JoinSet;
+
+use super::{W_AND_ROOM, revoke_somewhere, target, timed};
+use crate::world::{Answer, Asking, Caller, Fleet, Token, until};
+
+/// Revokes one after the other, and goes on to other replicas with what the first could not answer.
+async fn revoke_each(mut first: Caller, mut others: Vec<Caller>, tokens: Vec<Arc<Token>>) -> usize {
+    let mut failed = 0;
+    for token in &tokens {
+        if first.revoke(target(token)).await.is_err() {
+            failed += 1;
+            revoke_somewhere(&mut others, token).await;
+        }
+    }
+    failed
+}
+
+#[tokio::test]
+async fn k1_others_go_on_when_a_replica_is_killed_and_wait_for_its_lease_once() {
+    let mut fleet = Fleet::start(3).await;
+    let minter = fleet.caller(0);
+    let good = minter.clone().token("user:good").await;
+    let (here, there) = (minter.tokens("user:7", 160).await, minter.tokens("user:8", 160).await);
+    let all: Vec<_> = here.iter().chain(&there).cloned().collect();
+    let asking = Asking::start([fleet.caller(0), fleet.caller(2), fleet.caller(2)], &all);
+    let mut revoking = JoinSet::new();
+    for (first, tokens) in [(0, &here), (1, &there)] {
+        for part in tokens.chunks(40) {
+            let others = vec![fleet.caller(0), fleet.caller(2)];
+            revoking.spawn(revoke_each(fleet.caller(first), others, part.to_vec()));
+        }
+    }
+    let history = Arc::clone(&fleet.history);
+    let complete = Answer::Revoked { complete: true };
+    until("it has begun", async || {
+        history.count(|call| call.replica == "r1" && call.answer == complete) >= 8
+    })
+    .await;
+    fleet.server(1).kill();
+    let mut waiting = fleet.caller(2);
+    let victim = fleet.caller(0).token("user:9").await;
+    let (_, took) = timed(&mut waiting, &victim).await;
+    assert!(took < W_AND_ROOM, "{took:?}");
+    let failed: usize = revoking.join_all().await.into_iter().sum();
+    assert!(failed > 0, "it was killed meanwhile");
+    fleet.has_registered(2).await;
+    let victim = fleet.caller(0).token("user:9").await;
+    let (propagation, took) = timed(&mut waiting, &victim).await;
+    assert_eq!((propagation.laggards.len(), propagation.replicas), (0, 2));
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    asking.end().await;
+    for place in [0, 2] {
+        fleet.is_back(place, &good, &all).await;
+    }
+    fleet.history.assert_no_stale_answer();
+    assert!(fleet.history.answered(&Answer::ACTIVE) > 100, "{}", fleet.history.tally());
+    // What its answer was lost for was revoked once, however often it was asked for.
+    let revocations = fleet.database.number("select count(*) from revocation").await;
+    assert_eq!(revocations, all.len() as i64 + 2);
+}

@@ -1,0 +1,78 @@
+//! What a lease is worth: it counts from before the renewal was sent, and for the registration that it was sent for.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::time::sleep_until;
+
+use super::{W_AND_ROOM, assert_waited, timed};
+use crate::world::{ALL, FEED, Fleet, LEASE, until};
+
+// M7: never from the reply.
+#[tokio::test]
+async fn k1_a_lease_counts_from_the_moment_before_its_renewal_was_sent() {
+    let fleet = Fleet::start(2).await;
+    let mut revoker = fleet.caller(0);
+    let token = revoker.token("user:7").await;
+    let asking = fleet.ask(1, &[Arc::clone(&token)]);
+    let link = fleet.link_of(1);
+    link.hold_replies(LEASE);
+    link.has_held(LEASE).await;
+    let sent = Instant::now();
+    // It is renewed as of before the revocation, and does not hear of it.
+    link.stall(FEED);
+    let (mut caller, same) = (revoker.clone(), Arc::clone(&token));
+    let revoking = tokio::spawn(async move { timed(&mut caller, &same).await });
+    // As late as it is still waited for.
+    sleep_until((sent + Duration::from_millis(1_700)).into()).await;
+    link.resume(LEASE);
+    let (propagation, took) = revoking.await.unwrap();
+    assert_waited(&propagation, "r1");
+    assert!(took < W_AND_ROOM, "{took:?}");
+    assert!(fleet.active_after(1, sent) > 0, "{}", fleet.history.tally());
+    // Until where it would last if it counted from the reply.
+    sleep_until((sent + Duration::from_millis(1_700 + 2_700)).into()).await;
+    asking.end().await;
+    fleet.history.assert_no_stale_answer();
+    assert!(fleet.history.refused_as_stale("r1") > 0, "{}", fleet.history.tally());
+    link.resume(ALL);
+    fleet.all_revoked(&[token]).await;
+}
+
+// N1, N2: a renewal of a registration that is gone says nothing, however late it arrives.
+#[tokio::test]
+async fn k1_a_replica_that_was_removed_registers_anew_under_another_id() {
+    let fleet = Fleet::start(2).await;
+    let mut revoker = fleet.caller(0);
+    let good = revoker.token("user:good").await;
+    let tokens = revoker.tokens("user:7", 10).await;
+    let asking = fleet.ask(1, &tokens);
+    let former = "select hashtext(id::text)::bigint from replica where name = 'r1'";
+    let before = fleet.database.number(former).await;
+    let link = fleet.link_of(1);
+    link.stall(LEASE);
+    // A renewal that was sent before the revocation, and arrives after it.
+    link.has_held(LEASE).await;
+    link.stall(FEED);
+    timed(&mut revoker, &tokens[0]).await;
+    fleet.has_registered(1).await;
+    for token in &tokens[1..] {
+        let (propagation, took) = timed(&mut revoker, token).await;
+        assert_eq!((propagation.laggards.len(), propagation.replicas), (0, 1));
+        assert!(took < Duration::from_secs(2), "{took:?}");
+    }
+    link.resume(LEASE);
+    fleet.has_registered(2).await;
+    assert_ne!(fleet.database.number(former).await, before);
+    // Registered, and still deaf.
+    let resumed = Instant::now();
+    let deaf = fleet.history.refused_as_stale("r1");
+    until("it refuses", async || fleet.history.refused_as_stale("r1") > deaf).await;
+    assert_eq!(fleet.active_after(1, resumed), 0, "{}", fleet.history.tally());
+    link.resume(FEED);
+    fleet.is_back(1, &good, &tokens).await;
+    asking.end().await;
+    fleet.history.assert_no_stale_answer();
+}

@@ -1,0 +1,95 @@
+//! Several servers on one database, each behind a link of its own, and the history of what they were asked.
+
+use std::{path::PathBuf, sync::Arc};
+
+use tempfile::TempDir;
+
+use super::{Caller, Database, Link, Server, ServerOptions, history::History};
+
+/// A replica: its process, and its wire to the database.
+pub struct Replica {
+    pub link: Link,
+    pub server: Server,
+}
+
+/// Replicas `r0`, `r1` …
+pub struct Fleet {
+    pub database: Database,
+    pub replicas: Vec<Replica>,
+    pub history: Arc<History>,
+    directory: TempDir,
+    /// How many were ever named.
+    named: usize,
+}
+
+impl Fleet {
+    /// So many replicas on a database of their own.
+    pub async fn start(count: usize) -> Self {
+        Self::on(Database::create().await, count).await
+    }
+
+    /// So many replicas on this database.
+    pub async fn on(database: Database, count: usize) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut fleet = Self { database, replicas: Vec::new(), history: Arc::default(), directory, named: 0 };
+        let mut starting = Vec::new();
+        for _ in 0..count {
+            let link = fleet.link().await;
+            starting.push(fleet.starting(link));
+        }
+        for replica in starting {
+            fleet.replicas.push(replica.await.unwrap());
+        }
+        fleet
+    }
+
+    /// A link to the database for a replica to come.
+    pub async fn link(&self) -> Link {
+        Link::start(&self.database.url).await
+    }
+
+    /// Starts one more replica behind a link, and gives it when it serves: push it to the others then.
+    pub fn starting(&mut self, link: Link) -> tokio::task::JoinHandle<Replica> {
+        let name = format!("r{}", self.named);
+        self.named += 1;
+        let directory: PathBuf = self.directory.path().join(&name);
+        std::fs::create_dir(&directory).unwrap();
+        let options =
+            ServerOptions { arguments: vec!["--replica-name".to_owned(), name], ..Default::default() };
+        tokio::spawn(async move {
+            let server = Server::start(&link.url, &directory, &options).await;
+            Replica { link, server }
+        })
+    }
+
+    /// Starts one more replica, and waits until it serves. Its place among the others is answered.
+    pub async fn join(&mut self) -> usize {
+        let link = self.link().await;
+        let replica = self.starting(link).await.unwrap();
+        self.replicas.push(replica);
+        self.replicas.len() - 1
+    }
+
+    /// A caller of a replica, with connections of its own.
+    pub fn caller(&self, place: usize) -> Caller {
+        Caller::connect(&self.replicas[place].server.ready, &self.history)
+    }
+
+    /// A caller of each replica.
+    pub fn callers(&self) -> Vec<Caller> {
+        (0..self.replicas.len()).map(|place| self.caller(place)).collect()
+    }
+
+    pub fn link_of(&self, place: usize) -> &Link {
+        &self.replicas[place].link
+    }
+
+    pub fn server(&mut self, place: usize) -> &mut Server {
+        &mut self.replicas[place].server
+    }
+
+    /// What a replica is called.
+    pub fn name(&self, place: usize) -> &str {
+        &self.replicas[place].server.ready.replica
+    }
+}

@@ -1,0 +1,124 @@
+//! A Postgres of the test's own, and ways to take it away: it hangs, crashes, starts anew, or loses its place to a
+//! standby.
+
+use std::fs;
+
+use jeton::{
+    clock::Clock,
+    dev::{Cluster, ClusterOptions, ScratchCluster},
+    store::Store,
+};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{Database, cluster, until};
+
+pub struct Postgres {
+    standby: Option<Cluster>,
+    restarted: Option<Cluster>,
+    /// Its directory goes last.
+    scratch: ScratchCluster,
+    pid: u32,
+    frozen: Vec<u32>,
+}
+
+impl Postgres {
+    /// With one database, migrated, which knows the clients of every world.
+    pub async fn start() -> Self {
+        let binaries = std::env::var_os("JETON_POSTGRES_BIN");
+        let scratch = ScratchCluster::start(binaries.as_ref().map(AsRef::as_ref)).unwrap();
+        let store = Store::new(&scratch.url("postgres")).unwrap();
+        store.migrate(Clock::system().now()).await.unwrap();
+        cluster::register_clients(&store).await;
+        store.close().await;
+        let pid = scratch.pid().unwrap();
+        Self { standby: None, restarted: None, scratch, pid, frozen: Vec::new() }
+    }
+
+    /// The one database in it.
+    pub fn database(&self) -> Database {
+        Database { name: "postgres".to_owned(), url: self.scratch.url("postgres") }
+    }
+
+    fn signal(pid: u32, signal: Signal) {
+        // A backend may have ended meanwhile.
+        let _gone = kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), signal);
+    }
+
+    /// The postmaster and its children.
+    fn processes(&self) -> Vec<u32> {
+        let parent = |pid: u32| -> Option<u32> {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()
+        };
+        let all = fs::read_dir("/proc").unwrap().flatten();
+        let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        let children = pids.filter(|pid| parent(*pid) == Some(self.pid));
+        std::iter::once(self.pid).chain(children).collect()
+    }
+
+    /// Nothing answers any more, and no connection breaks.
+    pub fn freeze(&mut self) {
+        // The postmaster first: it starts no more.
+        for pid in self.processes() {
+            Self::signal(pid, Signal::STOP);
+            self.frozen.push(pid);
+        }
+        for pid in self.processes() {
+            Self::signal(pid, Signal::STOP);
+            self.frozen.push(pid);
+        }
+    }
+
+    pub fn thaw(&mut self) {
+        for pid in self.frozen.drain(..) {
+            Self::signal(pid, Signal::CONT);
+        }
+    }
+
+    /// As `pg_ctl stop -m immediate` does: every connection breaks.
+    pub async fn crash(&mut self) {
+        Self::signal(self.pid, Signal::QUIT);
+        let pid = self.pid;
+        until("Postgres has ended", async || {
+            // A zombie is nobody's server any more; its parent waits for it at the end.
+            fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "))
+        })
+        .await;
+    }
+
+    /// Starts it anew where it was.
+    pub fn restart(&mut self) {
+        let options = ClusterOptions {
+            directory: self.scratch.directory().join("postgres"),
+            kept: true,
+            binaries: std::env::var_os("JETON_POSTGRES_BIN").map(Into::into),
+        };
+        let cluster = Cluster::start(&options).unwrap();
+        assert_eq!(cluster.url("postgres"), self.scratch.url("postgres"), "the server finds it again");
+        self.pid = cluster.pid();
+        self.restarted = Some(cluster);
+    }
+
+    /// Gives it a standby, without which it commits nothing from here on. Answers the database there.
+    pub async fn stand_by(&mut self) -> Database {
+        let binaries = std::env::var_os("JETON_POSTGRES_BIN");
+        let standby = self.scratch.standby(binaries.as_ref().map(AsRef::as_ref)).unwrap();
+        let database = Database { name: "postgres".to_owned(), url: standby.url("postgres") };
+        self.standby = Some(standby);
+        let primary = self.database();
+        primary.execute("alter system set synchronous_standby_names = '*'").await;
+        primary.execute("select pg_reload_conf()").await;
+        until("the standby is synchronous", async || {
+            primary.number("select count(*) from pg_stat_replication where sync_state = 'sync'").await == 1
+        })
+        .await;
+        database
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        // What is frozen cannot end.
+        self.thaw();
+    }
+}

@@ -9,7 +9,7 @@ PROFILE ?= release
 .DEFAULT_GOAL := help
 # Two cargos would only wait for each other.
 .NOTPARALLEL:
-.PHONY: help run test test-python bench fmt lint sqlx clean
+.PHONY: help run test test-python model bench fmt lint sqlx clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,11 +21,17 @@ run: ## start a server with a database of its own (PROFILE=dev builds sooner)
 
 test: lint test-python ## everything that a change must pass
 	@scripts/need-postgres
-	cargo test --locked
+	cargo test --locked --package jeton --package jeton-ordering
+	@# By itself: the features of what it needs would have jeton built a second time.
+	cargo test --locked --package jeton-model
 
 test-python: ## run the Python example against a server of its own
 	@scripts/need-cc
 	@scripts/test-python
+
+model: ## explore the model of revocation: all of it, some minutes and some GB of memory
+	@scripts/need-cc
+	cargo run --locked --release --package jeton-model
 
 bench: ## measure
 	@scripts/need-cc
@@ -34,13 +40,13 @@ bench: ## measure
 
 fmt: ## format the sources
 	@scripts/need-rust
-	cargo fmt
+	cargo fmt --all
 
 lint: ## check format, lints and API definitions
 	@scripts/need-cc
 	@scripts/need-rust
-	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
 	scripts/buf lint proto
 
 sqlx: ## write .sqlx anew, after a change of queries or migrations

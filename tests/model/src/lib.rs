@@ -1,0 +1,17 @@
+//! An explicit-state model of how jeton revokes: the protocol's rules by name, what they must hold, and
+//! what must break without each. `README.md` says where the code keeps them.
+
+#![allow(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::struct_excessive_bools,
+    missing_docs,
+    reason = "counters of a few steps, and places that the model itself made; it fails by panicking"
+)]
+
+pub mod check;
+pub mod configurations;
+mod log;
+mod minting;
+pub mod rule;

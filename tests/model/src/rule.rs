@@ -1,0 +1,113 @@
+//! The rules of the protocol, by name. A mutation is the protocol without one of them.
+
+/// Declares each rule with what it says.
+macro_rules! rules {
+    ($($(#[doc = $text:literal])+ $name:ident,)+) => {
+        /// A rule that the promise rests on.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Rule { $($(#[doc = $text])+ $name,)+ }
+
+        impl Rule {
+            /// Every rule, in the order of the table in `README.md`.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+        }
+    };
+}
+
+rules! {
+    /// A call answers from memory only under a lease that was held after it began.
+    CheckTheLease,
+    /// The lease is checked before anything is looked up.
+    CheckBeforeLookingUp,
+    /// Revoke waits for every registration that may hold a lease.
+    WaitForLeases,
+    /// A revoker waits longer than the slowest clock lets a lease last.
+    WaitOutSlowClocks,
+    /// The log is numbered in the order of its commits.
+    NumberInCommitOrder,
+    /// A replica registers, visibly, before it reads the head that its first lease rests on.
+    RegisterBeforeReadingTheHead,
+    /// A registration has an id of its own: renewals of an earlier one say nothing about it.
+    RegisterUnderAFreshId,
+    /// Revoking again what is revoked waits as long.
+    RetriesWaitToo,
+    /// A lease counts from before its renewal was sent.
+    CountFromBeforeSending,
+    /// A renewal is adopted only when its head has been applied.
+    AdoptOnlyWhatIsApplied,
+    /// A replica whose clock has stood still holds no lease.
+    NoticeAFrozenClock,
+    /// Registrations survive a crash of the database.
+    LogRegistrations,
+    /// Who leaves ends the lease first, then removes the registration.
+    EndTheLeaseBeforeLeaving,
+    /// No lease is judged by the database's clock.
+    TrustLocalClocksOnly,
+    /// The registrations are read after the commit.
+    ReadRegistrationsAfterTheCommit,
+    /// A renewal is a durable write: neither a standby nor a primary that was cut off can answer it.
+    RenewByAWrite,
+    /// A position is acknowledged when it has been applied, not when it was received.
+    AcknowledgeAfterApplying,
+    /// A root is never cleared under the calls that hold it: another one takes its place.
+    NeverClearARoot,
+    /// A root is replaced by none that has applied less.
+    ReplaceByNothingOlder,
+    /// The lease belongs to one root: what the next one adopts does not revive the former.
+    LeaseOneRoot,
+    /// After a wait a call takes the root anew, its lease included.
+    TakeTheRootAnew,
+    /// A log that may have lost commits is continued in a new epoch, never by using numbers again.
+    BeginANewEpoch,
+    /// An epoch is begun by compare-and-set on the stored one.
+    BeginByCompareAndSet,
+    /// Only a replica that holds the state of the former epoch begins the next one.
+    BeginWithStateOnly,
+    /// What memory holds and the tables lack is appended again.
+    AppendAgain,
+    /// Whoever starts without state joins an epoch that has settled: what the others hold has been appended
+    /// again by then.
+    JoinASettledEpoch,
+    /// Renewals say nothing about another epoch: revisions compare by epoch first.
+    AdoptOnlyInItsEpoch,
+    /// In a fresh epoch a revoker waits in full: restored registrations do not show every leaseholder.
+    WaitInFullInAFreshEpoch,
+    /// A barrier believes only registrations of the log that it appended to.
+    ReadRegistrationsOfTheSameLog,
+    /// A token bears the revision of its gate, not of its signing.
+    SignTheRevisionOfTheGate,
+    /// A mint that ends too long after its gate is abandoned.
+    AbandonLateMints,
+    /// Where Refresh passes the gate anew, its time counts from the first one.
+    CountFromTheFirstGate,
+    /// Refresh judges the session by the marks.
+    JudgeSessionsByMarks,
+    /// A mark goes only after a pass over the sessions, begun after its end, that found nothing left.
+    SweepBeforeAMarkGoes,
+    /// A mark leaves memory by an entry of the log, never by a replica's clock.
+    RemoveMarksThroughTheLog,
+    /// A mark outlasts the mints that were under way when the last session was swept.
+    OutlastMintsUnderWay,
+}
+
+/// The rules that a configuration does without.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Removed(u64);
+
+impl Removed {
+    /// Without these.
+    #[must_use]
+    pub fn of(rules: &[Rule]) -> Self {
+        Self(rules.iter().fold(0, |set, rule| set | Self::bit(*rule)))
+    }
+
+    /// Whether a rule is kept.
+    #[must_use]
+    pub fn keeps(self, rule: Rule) -> bool {
+        self.0 & Self::bit(rule) == 0
+    }
+
+    fn bit(rule: Rule) -> u64 {
+        1 << rule as u8
+    }
+}

@@ -1,0 +1,13 @@
+//! The lease as jeton ships it, compiled here a second time, on loom's atomics.
+
+mod state;
+
+pub use state::Lease;
+
+mod clock {
+    pub(crate) use jeton::clock::{BootMillis, Moment};
+}
+
+mod token {
+    pub(crate) use jeton::token::Revision;
+}

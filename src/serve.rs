@@ -19,7 +19,7 @@ use crate::{
     observe::{self, Exporter, Metrics},
     prober::{Prober, ProberSettings},
     replica::{
-        Barrier, EpochKnown, Feed, Fleet, Flusher, Following, Housekeeping, Keys, Lease, Loader, Registered,
+        Barrier, Feed, Fleet, Flusher, Following, Housekeeping, Keys, Lease, Loader, Registered, await_log,
     },
     rpc::{self, DoorLayer, Health, Listener, METHODS, watch_readiness},
     state::{Status, VerifiedCache},

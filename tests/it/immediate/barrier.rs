@@ -133,14 +133,10 @@ async fn k1_a_revocation_whose_caller_would_not_wait_is_safely_asked_for_again()
 // M14: the rows of the replicas are read after the commit.
 #[tokio::test]
 async fn k1_a_replica_that_registers_while_a_revocation_commits_is_waited_for() {
-    let mut fleet = Fleet::start(1).await;
+    let fleet = Fleet::start(2).await;
     let mut revoker = fleet.caller(0);
+    fleet.lose_registration(1).await;
     let token = revoker.token("user:7").await;
-    // It serves already, and has registered nowhere.
-    let link = fleet.link().await;
-    link.stall(LEASE);
-    let joined = fleet.starting(link).await.unwrap();
-    fleet.replicas.push(joined);
     let asking = fleet.ask(1, &[Arc::clone(&token)]);
 
     let mut lock = fleet.database.connect().await;

@@ -9,8 +9,8 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use crate::world::{Answer, Caller, Fleet, Refused, Target, policy, seconds, validate_request};
 
 /// Revokes on one replica, and asks all of them in the moment of the answer.
-async fn rounds(callers: Vec<Caller>, lane: usize, rounds: usize) {
-    let (mut callers, replicas) = (callers.clone(), callers.len());
+async fn rounds(mut callers: Vec<Caller>, lane: usize, rounds: usize) {
+    let replicas = callers.len();
     for round in 0..rounds {
         let revoker = (lane + round) % replicas;
         let subject = format!("user:{lane}-{round}");

@@ -56,14 +56,11 @@ const SLOW_REGISTRATION: &str = "
 // M4: a replica registers before its first renewal, and that reads the head.
 #[tokio::test]
 async fn k1_a_replica_that_registers_after_a_revocation_does_not_answer_from_before_it() {
-    let mut fleet = Fleet::start(1).await;
+    let fleet = Fleet::start(2).await;
     let mut revoker = fleet.caller(0);
+    fleet.lose_registration(1).await;
     let good = revoker.token("user:good").await;
     let tokens = revoker.tokens("user:7", 5).await;
-    let link = fleet.link().await;
-    link.stall(LEASE);
-    let joined = fleet.starting(link).await.unwrap();
-    fleet.replicas.push(joined);
     let asking = fleet.ask(1, &tokens);
 
     // It follows and may ask what it likes, but cannot register.

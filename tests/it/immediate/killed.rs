@@ -1,4 +1,4 @@
-//! A replica that is killed while it revokes, and while others do.
+//! A replica that is killed, or asked to end, while it revokes and others do.
 
 use std::{sync::Arc, time::Duration};
 
@@ -61,4 +61,26 @@ async fn k1_others_go_on_when_a_replica_is_killed_and_wait_for_its_lease_once() 
     // What its answer was lost for was revoked once, however often it was asked for.
     let revocations = fleet.database.number("select count(*) from revocation").await;
     assert_eq!(revocations, all.len() as i64 + 2);
+}
+
+#[tokio::test]
+async fn e4_a_replica_that_is_asked_to_end_is_waited_for_by_nobody() {
+    let mut fleet = Fleet::start(3).await;
+    let mut revoker = fleet.caller(0);
+    let tokens = revoker.tokens("user:7", 60).await;
+    let asking: Vec<_> = (0..3).map(|place| fleet.ask(place, &tokens)).collect();
+    for (turn, token) in tokens.iter().enumerate() {
+        if turn == 20 {
+            fleet.server(2).terminate();
+        }
+        let (propagation, took) = timed(&mut revoker, token).await;
+        assert_eq!(propagation.laggards.len(), 0, "{propagation:?}");
+        assert!(took < Duration::from_secs(2), "{took:?}");
+    }
+    assert_eq!(fleet.server(2).ended().await.code(), Some(0));
+    assert_eq!(fleet.registered().await, 2);
+    for each in asking {
+        each.end().await;
+    }
+    fleet.history.assert_no_stale_answer();
 }

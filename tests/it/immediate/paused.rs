@@ -1,12 +1,12 @@
 //! A replica that does not run for a while, as one that is paged out, throttled or debugged: what was sent to it
 //! meanwhile waits in its sockets, and is answered when it wakes.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{task::JoinSet, time::sleep};
 
 use super::{W_AND_ROOM, assert_waited, revoke_all, timed};
-use crate::world::{Answer, Caller, FEED, Fleet, Target};
+use crate::world::{Answer, Caller, FEED, Fleet, Target, Token};
 
 /// Connections to a replica that are known to be open.
 async fn connected(fleet: &Fleet, place: usize, count: usize) -> Vec<Caller> {
@@ -21,10 +21,10 @@ async fn connected(fleet: &Fleet, place: usize, count: usize) -> Vec<Caller> {
 }
 
 /// Calls that nobody answers yet: each caller asks about each token.
-fn queue(callers: &[Caller], tokens: &[std::sync::Arc<crate::world::Token>], queued: &mut JoinSet<Answer>) {
+fn queue(callers: &[Caller], tokens: &[Arc<Token>], queued: &mut JoinSet<Answer>) {
     for caller in callers {
         for token in tokens {
-            let (mut caller, token) = (caller.clone(), token.clone());
+            let (mut caller, token) = (caller.clone(), Arc::clone(token));
             queued.spawn(async move { caller.validate(&token).await });
         }
     }
@@ -103,9 +103,11 @@ async fn k1_a_replica_that_was_stopped_for_less_than_its_lease_answers_nothing_s
         // By its session, and by its subject.
         let token = revoker.clone().session("user:8").await;
         fleet.server(1).pause();
-        let by = [Target::Session(token.session_id.clone()), Target::Subject("user:8".to_owned())];
-        let by = by[round as usize % 2].clone();
-        let (mut revoker, target) = (revoker.clone(), by);
+        let target = match round % 2 {
+            0 => Target::Session(token.session_id.clone()),
+            _ => Target::Subject("user:8".to_owned()),
+        };
+        let mut revoker = revoker.clone();
         let revoked = tokio::spawn(async move { revoker.revoke(target).await.unwrap() });
         sleep(Duration::from_millis(300)).await;
         fleet.server(1).resume();

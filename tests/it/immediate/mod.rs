@@ -16,6 +16,7 @@ mod joined;
 mod killed;
 mod lease;
 mod paused;
+mod rules;
 
 use std::{
     sync::Arc,

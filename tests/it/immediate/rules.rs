@@ -1,0 +1,160 @@
+//! Rules of the protocol that no answer shows unless everything else fails, each held by itself.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jeton::{
+    clock::Clock,
+    observe::Metrics,
+    proto::v1 as pb,
+    replica::{Feed, Following, Keys, Lease, Loader, Registered},
+    store::{NewAudit, ReplicaIdentity, Task},
+    token::{MasterKey, new_uuid_v7},
+};
+use sqlx::Executor;
+use tokio_util::sync::CancellationToken;
+
+use crate::world::{Database, Refused, Server, ServerOptions, World, master_key_text, until};
+
+/// What a lease can last, by a revoker's clock.
+const LEASE_OVER: Duration = Duration::from_millis(3_300);
+
+fn audit(action: &'static str) -> NewAudit {
+    NewAudit::new(new_uuid_v7(Clock::system().now_ms()), "test", action)
+}
+
+// M11: a registration that a crash forgot would be a lease that nobody waits for.
+#[tokio::test]
+async fn k9_registrations_are_as_durable_as_revocations() {
+    let database = Database::create().await;
+    for table in ["replica", "log_head", "mark"] {
+        let logged = format!("select count(*) from pg_class where oid = '{table}'::regclass and relpersistence = 'p'");
+        assert_eq!(database.number(&logged).await, 1, "{table}");
+    }
+}
+
+// M18: who leaves answers nothing from the moment on that nobody waits for him.
+#[tokio::test]
+async fn e4_a_lease_has_ended_before_its_registration_goes() {
+    let world = World::start().await;
+    let (store, clock) = (world.store(), Arc::new(Clock::system()));
+    let keys = Keys::new(MasterKey::parse(&master_key_text()).unwrap(), Arc::clone(&clock));
+    let registered = Registered::default();
+    let loader = Loader::new(keys, Arc::clone(&clock));
+    let metrics = Metrics::register(&[], &[]);
+    let Following { feed, handle, roots, .. } =
+        Feed::start(store.clone(), loader, Arc::clone(&clock), metrics, registered.clone()).await.unwrap();
+    let identity =
+        ReplicaIdentity { name: "leaving".to_owned(), version: String::new(), address: String::new() };
+    let connection = store.connection_of(Task::Lease);
+    let (lease, renewals) =
+        Lease::new(Arc::clone(&roots), Arc::clone(&clock), connection, handle, identity, registered);
+    let (following, leaving) = (CancellationToken::new(), CancellationToken::new());
+    tokio::spawn(feed.run(following.clone()));
+    let ended = tokio::spawn(lease.run(leaving.clone()));
+    assert!(renewals.join().await);
+    assert!(roots.enter(&clock).is_some());
+
+    // Its row cannot go yet.
+    let mut lock = world.database.connect().await;
+    lock.execute("begin; lock table replica in share mode").await.unwrap();
+    let asked = Instant::now();
+    leaving.cancel();
+    until("the lease has ended", async || roots.enter(&clock).is_none()).await;
+    assert!(asked.elapsed() < Duration::from_secs(2), "it did not end by itself: {:?}", asked.elapsed());
+    assert_eq!(world.number("select count(*) from replica where name = 'leaving'").await, 1);
+    lock.execute("commit").await.unwrap();
+    ended.await.unwrap();
+    assert_eq!(world.number("select count(*) from replica where name = 'leaving'").await, 0);
+    following.cancel();
+}
+
+// E11: of two replicas that find the same, one begins an epoch.
+#[tokio::test]
+async fn k9_an_epoch_is_begun_once() {
+    let world = World::start().await;
+    let store = world.store();
+    let (mut one, mut other) = (store.connection_of(Task::Feed), store.connection_of(Task::Feed));
+    let (begin, again) = (audit("BeginEpoch"), audit("BeginEpoch"));
+    let (first, second) = tokio::join!(one.begin_epoch(1, 2, &begin), other.begin_epoch(1, 2, &again));
+    assert_ne!(first.unwrap(), second.unwrap(), "one of both");
+    assert_eq!(world.number("select epoch from log_head").await, 2);
+    assert_eq!(world.audited("action = 'BeginEpoch'").await, 1);
+}
+
+// E14: who has no state waits for those who carry theirs over.
+#[tokio::test]
+async fn k9_a_server_does_not_start_in_an_epoch_that_others_are_still_bringing_their_state_to() {
+    let database = Database::create().await;
+    database.execute("update log_head set epoch = 2, seq = 0").await;
+    let carrying = "insert into replica values ('00000000-0000-7000-8000-000000000001', 'carrying', '', '', 1, $1, now(), now())
+                    on conflict (id) do update set beat = excluded.beat";
+    let directory = tempfile::tempdir().unwrap();
+    let options = ServerOptions::default();
+    let starting = Server::start(&database.url, directory.path(), &options);
+    let beating = async {
+        let begun = Instant::now();
+        for beat in 0.. {
+            database.execute(&carrying.replace("$1", &beat.to_string())).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            if begun.elapsed() > 2 * LEASE_OVER {
+                break;
+            }
+        }
+        assert!(!directory.path().join("ready.json").exists(), "it has not waited");
+        database.execute("update log_head set settled_epoch = 2").await;
+    };
+    tokio::join!(starting, beating);
+}
+
+// E16: where an epoch has just begun, the rows may not show who holds a lease of the one before.
+#[tokio::test]
+async fn k1_in_a_fresh_epoch_a_revocation_waits_as_long_as_a_lease_can_last() {
+    let world = World::start().await;
+    let mut api = world.api("service").await;
+    let token = api.token("user:7", "api").await;
+    let mut connection = world.store().connection_of(Task::Feed);
+    let begun = Instant::now();
+    assert!(connection.begin_epoch(1, 2, &audit("BeginEpoch")).await.unwrap());
+    let target = pb::revocation_target::Kind::Token(token.access_token);
+    let mut revoked = None;
+    until("it is revoked", async || {
+        revoked = api.revoke(target.clone()).await.ok();
+        revoked.is_some()
+    })
+    .await;
+    let revoked = revoked.unwrap();
+    assert!(revoked.revision.starts_with("2."), "{revoked:?}");
+    assert!(begun.elapsed() >= LEASE_OVER, "{:?}", begun.elapsed());
+    // Settled from then on.
+    until("the epoch is settled", async || world.number("select settled_epoch from log_head").await == 2).await;
+}
+
+// S13, S18: what is signed late would stand below marks that nobody holds it against any more.
+#[tokio::test]
+async fn k1_a_refresh_that_takes_longer_than_a_lease_lasts_is_abandoned() {
+    let world = World::start().await;
+    let api = world.api("service").await;
+    for ahead in [false, true] {
+        let session = api.clone().session("user:7", "api").await;
+        let id = &session.session_id;
+        if ahead {
+            // Opened further on than this replica has read: it passes the gate once more.
+            world.sql(&format!("update session set revision = revision + 1000 where id = '{id}'")).await;
+        }
+        let mut lock = world.database.connect().await;
+        let hold = format!("begin; select 1 from session where id = '{id}' for update");
+        lock.execute(sqlx::AssertSqlSafe(hold)).await.unwrap();
+        let refresh_token = session.refresh.unwrap().refresh_token;
+        let (mut late, presented) = (api.clone(), refresh_token.clone());
+        let refreshing = tokio::spawn(async move { late.refresh(&presented).await });
+        tokio::time::sleep(LEASE_OVER).await;
+        lock.execute("commit").await.unwrap();
+        let refused = refreshing.await.unwrap().refused();
+        assert_eq!(refused.reason, "STORE_UNAVAILABLE", "ahead: {ahead}");
+        // Nothing is lost: a retry gets the successor that was not handed out.
+        api.clone().refresh(&refresh_token).await.unwrap();
+    }
+}

@@ -64,14 +64,14 @@ async fn k1_a_replica_that_was_removed_registers_anew_under_another_id() {
         assert!(took < Duration::from_secs(2), "{took:?}");
     }
     link.resume(LEASE);
-    until("it has registered anew", async || fleet.registered().await > 1).await;
-    assert_ne!(fleet.database.number(former).await, before);
-    // Registered, and still deaf.
+    // Deaf still: it refuses, and has nobody wait for it.
     let resumed = Instant::now();
     let deaf = fleet.history.refused_as_stale("r1");
-    until("it refuses", async || fleet.history.refused_as_stale("r1") > deaf).await;
+    until("it refuses", async || fleet.history.refused_as_stale("r1") > deaf + 10).await;
     assert_eq!(fleet.active_after(1, resumed), 0, "{}", fleet.history.tally());
     link.resume(FEED);
+    until("it has registered anew", async || fleet.registered().await > 1).await;
+    assert_ne!(fleet.database.number(former).await, before);
     fleet.is_back(1, &good, &tokens).await;
     asking.end().await;
     fleet.history.assert_no_stale_answer();

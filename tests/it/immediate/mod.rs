@@ -46,9 +46,11 @@ async fn timed(revoker: &mut Caller, token: &Arc<Token>) -> (pb::Propagation, Du
     (propagation, asked.elapsed())
 }
 
-/// The answer came when the lease of this replica was over, or its registration gone: it says so.
+/// The answer came when the lease of this replica was over, or its registration gone: it says so, unless the replica
+/// itself has left just before, since it did not keep up.
 fn assert_waited(propagation: &pb::Propagation, laggard: &str) {
-    assert_eq!(propagation.laggards, [laggard], "{propagation:?}");
+    let left = propagation.laggards.is_empty();
+    assert!(left || propagation.laggards == [laggard], "{propagation:?}");
 }
 
 /// All of these are revoked. A replica that has just lost its lease, or loads anew, is asked again.

@@ -24,6 +24,15 @@ create table replica_ack (
     revision bigint not null
 ) with (fillfactor = 50);
 
+-- Says what a registration has applied. Its commit waits for neither disk nor standby: losing it only
+-- understates.
+create function acknowledge(replica_id uuid, applied bigint) returns void
+language plpgsql as $$
+begin
+    perform set_config('synchronous_commit', 'off', true);
+    update replica_ack set revision = applied where id = replica_id and revision < applied;
+end $$;
+
 -- Makes one partition unless it is there. Waits at most 50 ms for its lock, so that it never queues before
 -- an append; the caller tries again later. Another replica may make it at the same time.
 create or replace function make_partition(

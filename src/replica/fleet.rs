@@ -195,6 +195,8 @@ impl Waiter {
             .iter()
             .filter(|(id, _)| stood_still(id) && !seen.replicas.iter().any(|row| row.id == *id));
         self.removed.extend(removed.map(|(_, name)| name.clone()));
+        // Back under another id, it counts as what that says.
+        self.removed.retain(|name| !seen.replicas.iter().any(|row| row.identity.name == *name));
         self.behind = behind.iter().map(|row| (row.id, row.identity.name.clone())).collect();
         let laggards = self.removed.iter().chain(self.behind.iter().map(|(_, name)| name));
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);

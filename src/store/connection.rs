@@ -44,9 +44,6 @@ impl Store {
     #[must_use]
     pub fn connection_of(&self, task: Task) -> OwnConnection {
         let options = self.options.clone().application_name(task.application_name());
-        // It writes acknowledgements alone: losing one only understates.
-        let lax = [("synchronous_commit", "off")];
-        let options = if task == Task::Feed { options.options(lax) } else { options };
         OwnConnection { options, connection: None }
     }
 }

@@ -140,16 +140,10 @@ impl OwnConnection {
         .await
     }
 
-    /// Says what a registration has applied. Never before it has.
+    /// Says what a registration has applied. Never before it has. Does not wait for the disk.
     pub async fn acknowledge(&mut self, id: Uuid, applied: Revision) -> Result<(), StoreError> {
         self.run(TIMEOUT, async |connection| {
-            sqlx::query!(
-                "update replica_ack set revision = $2 where id = $1 and revision < $2",
-                id,
-                applied.as_i64()
-            )
-            .execute(connection)
-            .await?;
+            sqlx::query!("select acknowledge($1, $2)", id, applied.as_i64()).fetch_one(connection).await?;
             Ok(())
         })
         .await

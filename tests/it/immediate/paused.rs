@@ -65,7 +65,8 @@ async fn k1_a_replica_that_was_stopped_for_longer_than_its_lease_answers_nothing
     fleet.link_of(1).resume(FEED);
     before.join_all().await;
     for answer in queued.join_all().await {
-        assert_eq!(answer, Answer::REVOKED, "{}", fleet.history.tally());
+        // Refused, where its connections had died meanwhile.
+        assert!(answer == Answer::REVOKED || answer.is_stale_state(), "{}", fleet.history.tally());
     }
     fleet.is_back(1, &good, &tokens).await;
     fleet.has_registered(3).await;

@@ -179,7 +179,9 @@ async fn v7_an_expired_mark_goes_through_the_log_once_no_session_is_left_for_it(
         holding.commit().await.unwrap();
         done.0.send(()).unwrap();
     };
+    let begun = std::time::Instant::now();
     tokio::join!(keeping, watched);
+    assert!(begun.elapsed().as_millis() >= 3_300, "no mint that was under way is left");
     done.1.await.unwrap();
     assert!(house.lease.join().await);
     assert_eq!((world.number(MARKS).await, house.roots.current().marks.len()), (1, 1));

@@ -30,7 +30,8 @@ fn audit(action: &'static str) -> NewAudit {
 async fn k9_registrations_are_as_durable_as_revocations() {
     let database = Database::create().await;
     for table in ["replica", "log_head", "mark"] {
-        let logged = format!("select count(*) from pg_class where oid = '{table}'::regclass and relpersistence = 'p'");
+        let logged =
+            format!("select count(*) from pg_class where oid = '{table}'::regclass and relpersistence = 'p'");
         assert_eq!(database.number(&logged).await, 1, "{table}");
     }
 }
@@ -129,7 +130,8 @@ async fn k1_in_a_fresh_epoch_a_revocation_waits_as_long_as_a_lease_can_last() {
     assert!(revoked.revision.starts_with("2."), "{revoked:?}");
     assert!(begun.elapsed() >= LEASE_OVER, "{:?}", begun.elapsed());
     // Settled from then on.
-    until("the epoch is settled", async || world.number("select settled_epoch from log_head").await == 2).await;
+    until("the epoch is settled", async || world.number("select settled_epoch from log_head").await == 2)
+        .await;
 }
 
 // S13, S18: what is signed late would stand below marks that nobody holds it against any more.

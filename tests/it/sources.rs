@@ -323,3 +323,24 @@ fn every_number_of_behaviour_md_that_is_owed_is_named_by_a_test() {
     let missing: Vec<_> = owed().difference(&found).cloned().collect();
     assert_eq!(missing, [""; 0], "no test names these");
 }
+
+/// Who has not passed the gate has no state to look anything up in: so nobody looks first and asks for the lease
+/// after. What tells the replica's own condition, or public facts, has no gate.
+#[test]
+fn v7_answers_from_memory_stand_behind_the_gate() {
+    const WITHOUT: [&str; 3] = ["authority/gate.rs", "authority/readiness.rs", "authority/discovery.rs"];
+    let rooms = ["authority", "rpc", "http"];
+    let mut gates = 0;
+    for source in sources().iter().filter(|source| rooms.contains(&source.module.as_str())) {
+        let looks = ["roots.current()", "roots.enter("].iter().any(|look| source.code.contains(look));
+        assert!(
+            !looks || WITHOUT.contains(&source.path.as_str()),
+            "{} takes a root past the gate",
+            source.path
+        );
+        gates += usize::from(source.code.contains("roots.enter("));
+    }
+    assert_eq!(gates, 1, "one gate");
+    let judge = sources().into_iter().find(|source| source.path == "state/evaluator.rs").unwrap();
+    assert!(!judge.code.contains("lease"), "the lease is asked for before anything is judged");
+}

@@ -9,11 +9,13 @@ use jeton::{
     clock::Clock,
     observe::Metrics,
     proto::v1 as pb,
-    replica::{Feed, Following, Keys, Lease, Loader, Registered},
+    replica::{Feed, Following, Keys, Lease, LeaseHandle, Loader, Registered},
+    state::Roots,
     store::{NewAudit, ReplicaIdentity, Task},
     token::{MasterKey, new_uuid_v7},
 };
 use sqlx::Executor;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::world::{Database, Refused, Server, ServerOptions, World, master_key_text, until};
@@ -36,39 +38,75 @@ async fn k9_registrations_are_as_durable_as_revocations() {
     }
 }
 
+/// A replica's memory with its lease, in this process.
+struct Leaseholder {
+    roots: Arc<Roots>,
+    clock: Arc<Clock>,
+    renewals: LeaseHandle,
+    feed: Feed,
+    /// Ends the lease, and waits for that.
+    leaving: CancellationToken,
+    ended: JoinHandle<()>,
+}
+
+impl Leaseholder {
+    /// Registered, and holding its lease.
+    async fn join(world: &World) -> Self {
+        let (store, clock) = (world.store(), Arc::new(Clock::system()));
+        let keys = Keys::new(MasterKey::parse(&master_key_text()).unwrap(), Arc::clone(&clock));
+        let registered = Registered::default();
+        let loader = Loader::new(keys, Arc::clone(&clock));
+        let metrics = Metrics::register(&[], &[]);
+        let Following { feed, handle, roots, .. } =
+            Feed::start(store.clone(), loader, Arc::clone(&clock), metrics, registered.clone())
+                .await
+                .unwrap();
+        let identity =
+            ReplicaIdentity { name: "guest".to_owned(), version: String::new(), address: String::new() };
+        let connection = store.connection_of(Task::Lease);
+        let (lease, renewals) =
+            Lease::new(Arc::clone(&roots), Arc::clone(&clock), connection, handle, identity, registered);
+        let leaving = CancellationToken::new();
+        let ended = tokio::spawn(lease.run(leaving.clone()));
+        assert!(renewals.join().await);
+        assert!(roots.enter(&clock).is_some());
+        Self { roots, clock, renewals, feed, leaving, ended }
+    }
+}
+
+// M15, M13: a renewal that another database answers, or this one on another timeline, says nothing.
+#[tokio::test]
+async fn k9_a_lease_is_not_renewed_where_the_log_was_not_written() {
+    for change in ["timeline = 'FFFFFFFF'", "system_identifier = 1"] {
+        let world = World::start().await;
+        let guest = Leaseholder::join(&world).await;
+        // Nobody begins an epoch meanwhile.
+        drop(world.server);
+        world.database.execute(&format!("update log_head set {change}")).await;
+        assert!(!guest.renewals.join().await, "{change}");
+        drop(guest.feed);
+    }
+}
+
 // M18: who leaves answers nothing from the moment on that nobody waits for him.
 #[tokio::test]
 async fn e4_a_lease_has_ended_before_its_registration_goes() {
+    const GUESTS: &str = "select count(*) from replica where name = 'guest'";
     let world = World::start().await;
-    let (store, clock) = (world.store(), Arc::new(Clock::system()));
-    let keys = Keys::new(MasterKey::parse(&master_key_text()).unwrap(), Arc::clone(&clock));
-    let registered = Registered::default();
-    let loader = Loader::new(keys, Arc::clone(&clock));
-    let metrics = Metrics::register(&[], &[]);
-    let Following { feed, handle, roots, .. } =
-        Feed::start(store.clone(), loader, Arc::clone(&clock), metrics, registered.clone()).await.unwrap();
-    let identity =
-        ReplicaIdentity { name: "leaving".to_owned(), version: String::new(), address: String::new() };
-    let connection = store.connection_of(Task::Lease);
-    let (lease, renewals) =
-        Lease::new(Arc::clone(&roots), Arc::clone(&clock), connection, handle, identity, registered);
-    let (following, leaving) = (CancellationToken::new(), CancellationToken::new());
-    tokio::spawn(feed.run(following.clone()));
-    let ended = tokio::spawn(lease.run(leaving.clone()));
-    assert!(renewals.join().await);
-    assert!(roots.enter(&clock).is_some());
-
+    let guest = Leaseholder::join(&world).await;
+    let following = CancellationToken::new();
+    tokio::spawn(guest.feed.run(following.clone()));
     // Its row cannot go yet.
     let mut lock = world.database.connect().await;
     lock.execute("begin; lock table replica in share mode").await.unwrap();
     let asked = Instant::now();
-    leaving.cancel();
-    until("the lease has ended", async || roots.enter(&clock).is_none()).await;
+    guest.leaving.cancel();
+    until("the lease has ended", async || guest.roots.enter(&guest.clock).is_none()).await;
     assert!(asked.elapsed() < Duration::from_secs(2), "it did not end by itself: {:?}", asked.elapsed());
-    assert_eq!(world.number("select count(*) from replica where name = 'leaving'").await, 1);
+    assert_eq!(world.number(GUESTS).await, 1);
     lock.execute("commit").await.unwrap();
-    ended.await.unwrap();
-    assert_eq!(world.number("select count(*) from replica where name = 'leaving'").await, 0);
+    guest.ended.await.unwrap();
+    assert_eq!(world.number(GUESTS).await, 0);
     following.cancel();
 }
 

@@ -52,6 +52,7 @@ type Beats = HashMap<Uuid, (i64, BootMillis)>;
 #[derive(Clone)]
 pub struct FleetHandle {
     waiters: mpsc::Sender<Waiter>,
+    others: watch::Receiver<Vec<String>>,
 }
 
 impl FleetHandle {
@@ -59,7 +60,14 @@ impl FleetHandle {
     /// each has, has left, or can hold no lease from before. None: too many wait.
     #[must_use]
     pub fn follow(&self, revision: Revision, committed: BootMillis) -> Option<watch::Receiver<Propagation>> {
-        let (progress, seen) = watch::channel(Propagation::default());
+        // Of whom was there at the latest look nothing is known yet.
+        let others = self.others.borrow();
+        let (progress, seen) = watch::channel(Propagation {
+            complete: false,
+            applied_replicas: 0,
+            replicas: count(others.len()),
+            laggards: others.iter().take(LAGGARDS_MAX).cloned().collect(),
+        });
         let waiter = Waiter {
             revision,
             committed,
@@ -82,6 +90,8 @@ pub struct Fleet {
     arriving: mpsc::Receiver<Waiter>,
     waiting: Vec<Waiter>,
     beats: Beats,
+    /// Names of the others, at the latest look.
+    others: watch::Sender<Vec<String>>,
 }
 
 impl Fleet {
@@ -94,9 +104,10 @@ impl Fleet {
         epoch: EpochKnown,
     ) -> (Self, FleetHandle) {
         let (waiters, arriving) = mpsc::channel(WAITERS_MAX);
-        let beats = HashMap::new();
-        let fleet = Self { clock, connection, registered, epoch, arriving, waiting: Vec::new(), beats };
-        (fleet, FleetHandle { waiters })
+        let (others, names) = watch::channel(Vec::new());
+        let (waiting, beats) = (Vec::new(), HashMap::new());
+        let fleet = Self { clock, connection, registered, epoch, arriving, waiting, beats, others };
+        (fleet, FleetHandle { waiters, others: names })
     }
 
     /// Looks until told to stop.
@@ -136,9 +147,10 @@ impl Fleet {
             waiter.wait_on();
             heard && !complete
         });
-        if let Some(seen) = seen
-            && let Err(error) = self.reap(&seen.replicas, own, now).await
-        {
+        let Some(seen) = seen else { return };
+        let others = seen.replicas.iter().filter(|row| Some(row.id) != own);
+        self.others.send_replace(others.map(|row| row.identity.name.clone()).collect());
+        if let Err(error) = self.reap(&seen.replicas, own, now).await {
             tracing::warn!(error = %error, "a registration that nobody renews could not be removed");
         }
     }
@@ -199,7 +211,6 @@ impl Waiter {
         self.removed.retain(|name| !seen.replicas.iter().any(|row| row.identity.name == *name));
         self.behind = behind.iter().map(|row| (row.id, row.identity.name.clone())).collect();
         let laggards = self.removed.iter().chain(self.behind.iter().map(|(_, name)| name));
-        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         // In an epoch that has just begun, the rows may not show who still holds a lease of the one before.
         let settled = epoch.is_settled(self.revision.epoch(), now);
         Propagation {
@@ -224,4 +235,8 @@ impl Waiter {
             self.pause = self.pause.saturating_mul(2).min(LOOK_EVERY);
         }
     }
+}
+
+fn count(replicas: usize) -> u32 {
+    u32::try_from(replicas).unwrap_or(u32::MAX)
 }

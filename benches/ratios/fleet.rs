@@ -87,6 +87,7 @@ impl Fleet {
         command.env_clear().env("JETON_DATABASE_URL", &self.database_url).args(["serve", "--plaintext"]);
         command.arg("--master-key-file").arg(master_key(&self.directory));
         command.arg("--ready-file").arg(&ready_file);
+        command.arg("--parent-pid").arg(std::process::id().to_string());
         command.args(["--issuer", "http://jeton.bench", "--replica-name", &format!("bench-{index}")]);
         for listener in ["--listen", "--admin-listen", "--ops-listen"] {
             command.args([listener, "127.0.0.1:0"]);

@@ -116,9 +116,9 @@ async fn latencies(commits: &mut BareCommits, fleets: [&Fleet; 3]) {
         one.part(0.5),
         verdict(growth <= 3.0)
     );
-    println!("\n| Revoke, one caller, ms | p50 | p99 | max |\n|---|---|---|---|");
+    println!("\n| Revoke, one caller, ms; replicas | p50 | p99 | max |\n|---|---|---|---|");
     for (count, times) in [(1, one), (3, three), (10, ten)] {
-        line(&format!("{count} replicas"), &times);
+        line(&count.to_string(), &times);
     }
 }
 
@@ -140,9 +140,9 @@ async fn losses(fleet: &mut Fleet) {
             }
         }
         let first = Times::of(&first);
-        line(&format!("3 replicas, one {what} just before: the first call"), &first);
+        let verdict = verdict(first.part(1.0) <= LOSS_BAR_MS);
+        line(&format!("3, one {what} just before: the first call (≤ {LOSS_BAR_MS} {verdict})"), &first);
         line("those after it", &Times::of(&after));
-        assert!(first.part(1.0) <= LOSS_BAR_MS, "a Revoke waited longer than a lease can last");
     }
 }
 

@@ -28,7 +28,7 @@ pub const IN_FLIGHT: usize = 64;
 /// Bodies of one method, sent in turn.
 pub struct Calls {
     path: PathAndQuery,
-    bodies: Vec<Vec<u8>>,
+    bodies: Arc<Vec<Vec<u8>>>,
 }
 
 impl Calls {
@@ -39,11 +39,11 @@ impl Calls {
         };
         Self {
             path: PathAndQuery::from_static("/jeton.v1.TokenService/Validate"),
-            bodies: tokens.iter().map(body).collect(),
+            bodies: Arc::new(tokens.iter().map(body).collect()),
         }
     }
 
-    pub fn issue() -> Self {
+    pub fn issue(count: usize) -> Self {
         let request = pb::IssueRequest {
             subject: "svc:bench".into(),
             audiences: vec!["api".into()],
@@ -52,12 +52,24 @@ impl Calls {
         };
         Self {
             path: PathAndQuery::from_static("/jeton.v1.TokenService/Issue"),
-            bodies: vec![request.encode_to_vec()],
+            bodies: Arc::new(vec![request.encode_to_vec(); count]),
+        }
+    }
+
+    pub fn revoke(jtis: &[String]) -> Self {
+        let body = |jti: &String| {
+            let kind = Some(pb::revocation_target::Kind::Jti(jti.clone()));
+            let target = Some(pb::RevocationTarget { kind, ..Default::default() });
+            pb::RevokeRequest { target, ..Default::default() }.encode_to_vec()
+        };
+        Self {
+            path: PathAndQuery::from_static("/jeton.v1.TokenService/Revoke"),
+            bodies: Arc::new(jtis.iter().map(body).collect()),
         }
     }
 }
 
-/// Connections to the server, driven by a runtime of their own.
+/// Connections to one server or several, driven by a runtime of their own.
 pub struct Load {
     channels: Vec<Channel>,
     authorization: MetadataValue<Ascii>,
@@ -65,7 +77,8 @@ pub struct Load {
 }
 
 impl Load {
-    pub async fn connect(address: &str, api_key: &str) -> Self {
+    /// The connections are dealt out to the addresses in turn.
+    pub async fn connect(addresses: &[&str], api_key: &str) -> Self {
         let (send, receive) = tokio::sync::oneshot::channel();
         std::thread::Builder::new()
             .name("load".into())
@@ -76,10 +89,11 @@ impl Load {
             })
             .unwrap();
         let runtime = receive.await.unwrap();
-        let endpoint = Endpoint::new(format!("http://{address}")).unwrap();
+        let endpoint = |address| Endpoint::new(format!("http://{address}")).unwrap();
+        let endpoints: Vec<_> = addresses.iter().map(endpoint).collect();
         let connect = async move {
             let mut channels = Vec::new();
-            for _ in 0..CONNECTIONS {
+            for endpoint in endpoints.iter().cycle().take(CONNECTIONS.next_multiple_of(endpoints.len())) {
                 channels.push(endpoint.connect().await.unwrap());
             }
             channels
@@ -96,61 +110,96 @@ impl Load {
             bytes: vec![7; request_bytes - 6],
             answer_bytes: u32::try_from(answer_bytes).unwrap() - 3,
         };
-        Calls { path: PathAndQuery::from_static("/bench.Empty/Call"), bodies: vec![blob.encode_to_vec()] }
+        let bodies = Arc::new(vec![blob.encode_to_vec()]);
+        Calls { path: PathAndQuery::from_static("/bench.Empty/Call"), bodies }
     }
 
     /// Each body once; nothing is measured.
     pub async fn all(&self, calls: &Calls) {
-        self.run(calls, calls.bodies.len(), None).await;
+        self.run(calls, calls.bodies.len(), None, |_| ()).await;
     }
 
     /// Seconds of the server's CPU per call, each body once.
     pub async fn once(&self, calls: &Calls) -> f64 {
-        self.run(calls, calls.bodies.len(), None).await
+        self.cpu_per_call(calls, calls.bodies.len(), None).await
     }
 
     /// Seconds of the server's CPU per call, for so long.
     pub async fn round(&self, calls: &Calls, duration: Duration) -> f64 {
-        self.run(calls, usize::MAX, Some(duration)).await
+        self.cpu_per_call(calls, usize::MAX, Some(duration)).await
+    }
+
+    /// What is answered to each body, in any order.
+    pub async fn answers(&self, calls: &Calls) -> Vec<Vec<u8>> {
+        self.run(calls, calls.bodies.len(), None, |answer| answer).await
+    }
+
+    /// Calls per second, each body once.
+    pub async fn rate(&self, calls: &Calls) -> f64 {
+        let started = Instant::now();
+        let done = self.run(calls, calls.bodies.len(), None, |_| ()).await.len();
+        done as f64 / started.elapsed().as_secs_f64()
+    }
+
+    /// Each body once, one after the other on one connection: what was answered, and after how long.
+    pub async fn in_turn(&self, calls: &Calls) -> Vec<(Duration, Vec<u8>)> {
+        let (path, bodies) = (calls.path.clone(), Arc::clone(&calls.bodies));
+        let (mut grpc, authorization) = (Grpc::new(self.channels[0].clone()), self.authorization.clone());
+        let calling = async move {
+            let mut answers = Vec::new();
+            for body in bodies.iter() {
+                let sent = Instant::now();
+                let answer = one(&mut grpc, path.clone(), body.clone(), &authorization).await.unwrap();
+                answers.push((sent.elapsed(), answer));
+            }
+            answers
+        };
+        self.runtime.spawn(calling).await.unwrap()
     }
 
     async fn call(&self, calls: &Calls, index: usize) -> Vec<u8> {
-        let body = calls.bodies[index].clone();
-        let (channel, path, authorization) =
-            (self.channels[0].clone(), calls.path.clone(), self.authorization.clone());
-        self.runtime
-            .spawn(async move { one(&mut Grpc::new(channel), path, body, &authorization).await.unwrap() })
-            .await
-            .unwrap()
+        let bodies = Arc::new(vec![calls.bodies[index].clone()]);
+        self.in_turn(&Calls { path: calls.path.clone(), bodies }).await.remove(0).1
     }
 
-    async fn run(&self, calls: &Calls, most: usize, duration: Option<Duration>) -> f64 {
-        let next = Arc::new(AtomicUsize::new(0));
-        let bodies = Arc::new(calls.bodies.clone());
-        let deadline = duration.map(|duration| Instant::now() + duration);
+    async fn cpu_per_call(&self, calls: &Calls, most: usize, duration: Option<Duration>) -> f64 {
         let before = cpu::serving_ns();
+        let done = self.run(calls, most, duration, |_| ()).await.len();
+        (cpu::serving_ns() - before) as f64 / 1e9 / done as f64
+    }
+
+    /// What `keep` leaves of each answer.
+    async fn run<T: Send + 'static>(
+        &self,
+        calls: &Calls,
+        most: usize,
+        duration: Option<Duration>,
+        keep: fn(Vec<u8>) -> T,
+    ) -> Vec<T> {
+        let next = Arc::new(AtomicUsize::new(0));
+        let deadline = duration.map(|duration| Instant::now() + duration);
         let mut workers = Vec::new();
         for worker in 0..CONNECTIONS * IN_FLIGHT {
-            let mut grpc = Grpc::new(self.channels[worker % CONNECTIONS].clone());
-            let (next, bodies, path) = (Arc::clone(&next), Arc::clone(&bodies), calls.path.clone());
+            let mut grpc = Grpc::new(self.channels[worker % self.channels.len()].clone());
+            let (next, bodies, path) = (Arc::clone(&next), Arc::clone(&calls.bodies), calls.path.clone());
             let authorization = self.authorization.clone();
             workers.push(self.runtime.spawn(async move {
+                let mut kept = Vec::new();
                 loop {
                     let turn = next.fetch_add(1, Ordering::Relaxed);
                     if turn >= most || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                        return;
+                        return kept;
                     }
                     let body = bodies[turn % bodies.len()].clone();
-                    one(&mut grpc, path.clone(), body, &authorization).await.unwrap();
+                    kept.push(keep(one(&mut grpc, path.clone(), body, &authorization).await.unwrap()));
                 }
             }));
         }
-        let workers_count = workers.len();
+        let mut kept = Vec::new();
         for worker in workers {
-            worker.await.unwrap();
+            kept.extend(worker.await.unwrap());
         }
-        let done = next.load(Ordering::Relaxed) - workers_count;
-        (cpu::serving_ns() - before) as f64 / 1e9 / done as f64
+        kept
     }
 }
 

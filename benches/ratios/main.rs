@@ -2,13 +2,15 @@
 //!
 //! - P1: Validate of tokens seen before ÷ an empty RPC with messages of the same size;
 //! - P2: Validate of tokens never seen ÷ an empty RPC and a bare verification;
-//! - P5: Issue without session ÷ an empty RPC and a bare signature with a kept key.
+//! - P5: Issue without session ÷ an empty RPC and a bare signature with a kept key;
+//! - P7, P8, P12: Revoke, see `revoke`.
 //!
-//! What is compared is the CPU time that the server's one serving thread takes per call, as the
+//! What P1, P2 and P5 compare is the CPU time that the server's one serving thread takes per call, as the
 //! kernel counts it: neither the load beside it nor the machine's other work enters. Linux only.
 //!
-//! `make bench` prints the table; `cargo bench --bench ratios -- --large` adds the row of P1 with a million tokens,
-//! ten million revocations and a million marks, which takes minutes and gigabytes.
+//! `make bench` prints the tables; `cargo bench --bench ratios -- --revoke` those of Revoke alone; with `--large`,
+//! there is also the row of P1 with a million tokens, ten million revocations and a million marks, which
+//! takes minutes and gigabytes.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,14 +19,20 @@
     clippy::arithmetic_side_effects,
     clippy::indexing_slicing,
     clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::panic,
     clippy::print_stdout,
     clippy::disallowed_methods,
     reason = "a bench fails by panicking and speaks to a terminal"
 )]
 
+mod bare;
 mod cpu;
 mod empty;
+mod fleet;
 mod load;
+mod revoke;
 mod subject;
 
 use std::time::Duration;
@@ -40,14 +48,19 @@ const PAIRS: usize = 5;
 const ROUND: Duration = Duration::from_millis(1_500);
 
 fn main() {
-    let large = std::env::args().any(|argument| argument == "--large");
+    let asked = |name: &str| std::env::args().any(|argument| argument == name);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(measure(large));
+    runtime.block_on(async {
+        if !asked("--revoke") {
+            measure(asked("--large")).await;
+        }
+        revoke::measure().await;
+    });
 }
 
 async fn measure(large: bool) {
     let subject = Subject::start(large).await;
-    let load = Load::connect(&subject.address, &subject.api_key).await;
+    let load = Load::connect(&[&subject.address], &subject.api_key).await;
     println!(
         "one serving thread, {} connections x {} in flight; medians of {PAIRS} pairs\n",
         load::CONNECTIONS,
@@ -91,7 +104,7 @@ async fn p2(subject: &Subject, load: &Load) {
 }
 
 async fn p5(subject: &Subject, load: &Load) {
-    let calls = Calls::issue();
+    let calls = Calls::issue(1);
     let mut pairs = Vec::new();
     let empty = load.empty_like(&calls).await;
     for _ in 0..PAIRS {

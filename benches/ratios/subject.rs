@@ -39,7 +39,7 @@ impl Subject {
         let url = cluster.url("postgres");
         let store = Store::new(&url).unwrap();
         store.migrate(Clock::system().now()).await.unwrap();
-        let api_key = register(&store).await;
+        let api_key = register(&store, &[Permission::Issue, Permission::Validate]).await;
         if large {
             revoke_millions(&url).await;
         }
@@ -151,14 +151,15 @@ fn public_point(jwk: &str) -> Vec<u8> {
     [vec![4], coordinate("x"), coordinate("y")].concat()
 }
 
-async fn register(store: &Store) -> String {
+/// Registers a client for every audience and subject, and gives its API key.
+pub async fn register(store: &Store, permissions: &[Permission]) -> String {
     let key = ApiKey::generate();
     let any = || vec!["*".to_owned()];
     let new = NewClient::new(
         Client {
             client_id: "bench".into(),
             revision: Revision::ZERO,
-            permissions: vec![Permission::Issue, Permission::Validate],
+            permissions: permissions.to_vec(),
             audiences: any(),
             subjects: any(),
             disabled: false,

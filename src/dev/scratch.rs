@@ -1,4 +1,4 @@
-//! A cluster for one run of tests: fast, thrown away, and swept by a later run when this one is killed.
+//! A cluster for one run of tests or measurements: thrown away, and swept by a later run when this one is killed.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::ErrorKind;
@@ -28,8 +28,17 @@ pub struct ScratchCluster {
 }
 
 impl ScratchCluster {
-    /// Sweeps what killed runs left, and starts a new cluster.
+    /// Sweeps what killed runs left, and starts a new cluster that waits for no disk.
     pub fn start(binaries: Option<&Path>) -> anyhow::Result<Self> {
+        Self::start_as(binaries, false)
+    }
+
+    /// The same, as durable as Postgres makes it: commits cost what they cost.
+    pub fn start_durable(binaries: Option<&Path>) -> anyhow::Result<Self> {
+        Self::start_as(binaries, true)
+    }
+
+    fn start_as(binaries: Option<&Path>, durable: bool) -> anyhow::Result<Self> {
         let Some(base) = place::temporary_directories(User::instead_of_root()).next() else {
             bail!("no directory for temporary files can be reached by whom Postgres runs as");
         };
@@ -37,7 +46,7 @@ impl ScratchCluster {
         let (directory, lock) = claim(&base)?;
         let options = ClusterOptions {
             directory: directory.join(PRIMARY),
-            kept: false,
+            kept: durable,
             binaries: binaries.map(Path::to_owned),
         };
         // Before the server starts, so that its directory goes also when it does not.

@@ -235,45 +235,41 @@ impl OwnConnection {
     /// What was appended after `after`, up to `upto`.
     pub async fn entries(&mut self, after: Revision, upto: Revision) -> Result<LogEntries, StoreError> {
         self.run(ENTRIES_TIMEOUT, async |connection| {
-            let (after, upto) = (after.as_i64(), upto.as_i64());
+            let rows = sqlx::query_as!(
+                EntryRow,
+                r#"select 0 as "source!", kind as "kind!", name as "name!", '' as "audience!",
+                          '00000000-0000-0000-0000-000000000000'::uuid as "id!", 0::bigint as "position!",
+                          0::bigint as "cutoff_s!", 0::smallint as "reason!",
+                          change_time as "expire_time!: SqlTimestamp"
+                     from change where revision > $1 and revision <= $2
+                   union all
+                   select 1, kind, target, audience, '00000000-0000-0000-0000-000000000000', position, cutoff_s,
+                          reason, expire_time
+                     from mark where revision > $1
+                   union all
+                   select 2, kind, '', '', id, 0, 0, reason, expire_time
+                     from revocation where revision > $1 and revision <= $2"#,
+                after.as_i64(),
+                upto.as_i64()
+            )
+            .fetch_all(connection)
+            .await?;
             let mut read = LogEntries::default();
-            for row in sqlx::query!("select kind, name from change where revision > $1 and revision <= $2 order by revision", after, upto)
-                .fetch_all(&mut *connection)
-                .await?
-            {
-                match row.kind {
-                    1 => read.policies = true,
-                    2 => read.clients = true,
-                    3 => read.keys = true,
-                    _ => read.entries.push(mark_removed(&row.name)?),
+            let mut entries = Vec::with_capacity(rows.len());
+            for row in rows {
+                match (row.source, row.kind) {
+                    (0, 1) => read.policies = true,
+                    (0, 2) => read.clients = true,
+                    (0, 3) => read.keys = true,
+                    (0, _) => read.entries.push(mark_removed(&row.name)?),
+                    // Without an upper end: a mark that has moved on since the head was read still says what it
+                    // said below, by maximum, and would be missed.
+                    (1, _) => entries.push(Entry::Mark(MarkRow::from(row).try_into()?)),
+                    _ => entries.push(RevocationRow::from(row).try_into()?),
                 }
             }
-            // Marks after removals: one that was removed and made anew in between must stay. And without
-            // an upper end: one that has moved on since the head was read still says what it said below,
-            // by maximum, and would be missed.
-            for row in sqlx::query_as!(
-                MarkRow,
-                r#"select kind, target, audience, position, cutoff_s, reason, expire_time as "expire_time: SqlTimestamp"
-                     from mark where revision > $1"#,
-                after
-            )
-            .fetch_all(&mut *connection)
-            .await?
-            {
-                read.entries.push(Entry::Mark(row.try_into()?));
-            }
-            for row in sqlx::query_as!(
-                RevocationRow,
-                r#"select id, kind, expire_time as "expire_time: SqlTimestamp", reason
-                     from revocation where revision > $1 and revision <= $2"#,
-                after,
-                upto
-            )
-            .fetch_all(&mut *connection)
-            .await?
-            {
-                read.entries.push(row.try_into()?);
-            }
+            // Marks after removals: one that was removed and made anew in between must stay.
+            read.entries.append(&mut entries);
             Ok(read)
         })
         .await
@@ -310,11 +306,30 @@ impl OwnConnection {
     }
 }
 
+/// A row of `change` (source 0), `mark` (1) or `revocation` (2); what its table lacks is empty.
+struct EntryRow {
+    source: i32,
+    kind: i16,
+    name: String,
+    audience: String,
+    id: Uuid,
+    position: i64,
+    cutoff_s: i64,
+    reason: i16,
+    expire_time: SqlTimestamp,
+}
+
 struct RevocationRow {
     id: Uuid,
     kind: i16,
     expire_time: SqlTimestamp,
     reason: i16,
+}
+
+impl From<EntryRow> for RevocationRow {
+    fn from(row: EntryRow) -> Self {
+        Self { id: row.id, kind: row.kind, expire_time: row.expire_time, reason: row.reason }
+    }
 }
 
 impl TryFrom<RevocationRow> for Entry {
@@ -340,6 +355,13 @@ struct MarkRow {
     cutoff_s: i64,
     reason: i16,
     expire_time: SqlTimestamp,
+}
+
+impl From<EntryRow> for MarkRow {
+    fn from(row: EntryRow) -> Self {
+        let EntryRow { kind, audience, position, cutoff_s, reason, expire_time, .. } = row;
+        Self { kind, target: row.name, audience, position, cutoff_s, reason, expire_time }
+    }
 }
 
 impl TryFrom<MarkRow> for Mark {

@@ -18,8 +18,10 @@ use crate::{
     token::Revision,
 };
 
-/// The first look of a barrier; each further one comes after twice as long.
-const FIRST_LOOK: Duration = Duration::from_millis(1);
+/// Between the first looks of a barrier: a replica that is well has applied and acknowledged within a few.
+const LOOK_SOON: Duration = Duration::from_millis(1);
+/// So many; each further one comes after twice as long.
+const LOOKS_SOON: u32 = 4;
 /// The longest pause between two looks of a barrier.
 const LOOK_EVERY: Duration = Duration::from_millis(64);
 /// Between two looks while no barrier waits: soon enough to see who has gone.
@@ -42,6 +44,7 @@ struct Waiter {
     /// Who was removed while it was waited for.
     removed: Vec<String>,
     next: Instant,
+    looks: u32,
     pause: Duration,
 }
 
@@ -74,8 +77,10 @@ impl FleetHandle {
             progress,
             behind: Vec::new(),
             removed: Vec::new(),
-            next: Instant::now(),
-            pause: FIRST_LOOK,
+            // Alone, the first look is the last. Nobody else has applied it yet.
+            next: if others.is_empty() { Instant::now() } else { soon() },
+            looks: 0,
+            pause: LOOK_SOON,
         };
         self.waiters.try_send(waiter).ok().map(|()| seen)
     }
@@ -144,7 +149,7 @@ impl Fleet {
             let propagation = waiter.look(seen.as_ref(), own, epoch, beats, now);
             let complete = propagation.complete;
             let heard = waiter.progress.send(propagation).is_ok();
-            waiter.wait_on();
+            waiter.wait_on(now);
             heard && !complete
         });
         let Some(seen) = seen else { return };
@@ -228,13 +233,24 @@ impl Waiter {
             && row.applied >= self.revision
     }
 
-    fn wait_on(&mut self) {
-        let now = Instant::now();
-        if self.next <= now {
-            self.next = now.checked_add(self.pause).unwrap_or(now);
-            self.pause = self.pause.saturating_mul(2).min(LOOK_EVERY);
+    /// Sets the time of the next look: by and by more seldom, but at the moment when the wait is over.
+    fn wait_on(&mut self, now: BootMillis) {
+        let over_ms = LEASE_OVER_MS.saturating_sub(now.since_ms(self.committed));
+        let over = Duration::from_millis(u64::try_from(over_ms).unwrap_or_default());
+        let instant = Instant::now();
+        if self.next <= instant {
+            self.looks = self.looks.saturating_add(1);
+            self.next = instant.checked_add(self.pause.min(over)).unwrap_or(instant);
+            if self.looks >= LOOKS_SOON {
+                self.pause = self.pause.saturating_mul(2).min(LOOK_EVERY);
+            }
         }
     }
+}
+
+fn soon() -> Instant {
+    let now = Instant::now();
+    now.checked_add(LOOK_SOON).unwrap_or(now)
 }
 
 fn count(replicas: usize) -> u32 {

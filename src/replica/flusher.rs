@@ -122,14 +122,10 @@ impl Log {
         let started = Instant::now();
         loop {
             match self.append_once(batch).await {
-                Err(error)
-                    if (error.is_unreachable() || matches!(error, StoreError::ForeignLog))
-                        && started.elapsed() < RESEND_FOR =>
-                {
-                    // A new epoch may have to begin first.
-                    self.feed.poke();
+                Err(error) if error.is_unreachable() && started.elapsed() < RESEND_FOR => {
                     sleep(RESEND_PAUSE).await;
                 }
+                Err(StoreError::ForeignLog) => self.await_epoch(started).await?,
                 done => return done,
             }
         }
@@ -144,5 +140,19 @@ impl Log {
             return Err(StoreError::ForeignLog);
         }
         Ok(appended)
+    }
+
+    /// Waits until the feed has come to another epoch, as long as anybody would wait. Nothing is sent
+    /// meanwhile: it would move the head to where the feed does not see that the log has lost its end.
+    async fn await_epoch(&self, started: Instant) -> Result<(), StoreError> {
+        let epoch = self.roots.current().applied().epoch();
+        self.feed.poke();
+        while self.roots.current().applied().epoch() == epoch {
+            if started.elapsed() >= RESEND_FOR {
+                return Err(StoreError::ForeignLog);
+            }
+            sleep(RESEND_PAUSE).await;
+        }
+        Ok(())
     }
 }

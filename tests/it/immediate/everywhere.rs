@@ -1,12 +1,14 @@
 //! Nothing fails: revoked here, dead there, at once.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jeton::proto::v1 as pb;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
-use crate::world::{Answer, Caller, Fleet, Refused, Target, policy, seconds, validate_request};
+use crate::world::{
+    Answer, Api, Caller, FEED, Fleet, Refused, Target, api_key, policy, seconds, validate_request,
+};
 
 /// Revokes on one replica, and asks all of them in the moment of the answer.
 async fn rounds(mut callers: Vec<Caller>, lane: usize, rounds: usize) {
@@ -122,4 +124,25 @@ async fn r7_a_session_revoked_on_one_replica_cannot_be_refreshed_on_any_other() 
             assert_eq!(refused.reason, "SESSION_REVOKED");
         }
     }
+}
+
+// A session is opened after a mark that the replica which refreshes it has not read yet.
+#[tokio::test]
+async fn r7_a_refresh_on_a_replica_that_lags_is_not_hit_by_a_mark_from_before_the_session() {
+    let fleet = Fleet::start(2).await;
+    let api_of = |place: usize| Api::connect(&fleet.replicas[place].server.ready, &api_key("service"));
+    let (mut here, mut there) = (api_of(0), api_of(1));
+    let link = fleet.link_of(1);
+    link.stall(FEED);
+    link.has_held(FEED).await;
+    let marked = Target::Subject("user:7".to_owned());
+    let local = |request| pb::RevokeRequest { wait_for: pb::Reach::Local.into(), ..request };
+    fleet.caller(0).revoke_as(marked, local).await.unwrap();
+    let session = here.session("user:7", "api").await;
+    let refresh_token = session.refresh.unwrap().refresh_token;
+    let refreshing = tokio::spawn(async move { there.refresh(&refresh_token).await });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    link.resume(FEED);
+    let next = refreshing.await.unwrap().unwrap();
+    assert_eq!(here.status(&next.access_token, "api").await, pb::TokenStatus::Active);
 }

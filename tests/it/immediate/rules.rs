@@ -9,10 +9,10 @@ use jeton::{
     clock::Clock,
     observe::Metrics,
     proto::v1 as pb,
-    replica::{Feed, Following, Keys, Lease, LeaseHandle, Loader, Registered},
-    state::Roots,
-    store::{NewAudit, ReplicaIdentity, Task},
-    token::{MasterKey, new_uuid_v7},
+    replica::{Feed, Fleet as Others, Flusher, Following, Keys, Lease, LeaseHandle, Loader, Registered},
+    state::{Reason, Roots},
+    store::{NewAudit, NewRevocation, ReplicaIdentity, Store, StoreError, Target, Task},
+    token::{MasterKey, Revision, UnixSeconds, new_uuid_v7},
 };
 use sqlx::Executor;
 use tokio::task::JoinHandle;
@@ -38,6 +38,16 @@ async fn k9_registrations_are_as_durable_as_revocations() {
     }
 }
 
+/// A replica's memory, that has read the log once, and does not go on.
+async fn follower(world: &World) -> (Arc<Clock>, Following, Registered) {
+    let (clock, registered) = (Arc::new(Clock::system()), Registered::default());
+    let keys = Keys::new(MasterKey::parse(&master_key_text()).unwrap(), Arc::clone(&clock));
+    let loader = Loader::new(keys, Arc::clone(&clock));
+    let metrics = Metrics::register(&[], &[]);
+    let started = Feed::start(world.store(), loader, Arc::clone(&clock), metrics, registered.clone()).await;
+    (clock, started.unwrap(), registered)
+}
+
 /// A replica's memory with its lease, in this process.
 struct Leaseholder {
     roots: Arc<Roots>,
@@ -52,18 +62,10 @@ struct Leaseholder {
 impl Leaseholder {
     /// Registered, and holding its lease.
     async fn join(world: &World) -> Self {
-        let (store, clock) = (world.store(), Arc::new(Clock::system()));
-        let keys = Keys::new(MasterKey::parse(&master_key_text()).unwrap(), Arc::clone(&clock));
-        let registered = Registered::default();
-        let loader = Loader::new(keys, Arc::clone(&clock));
-        let metrics = Metrics::register(&[], &[]);
-        let Following { feed, handle, roots, .. } =
-            Feed::start(store.clone(), loader, Arc::clone(&clock), metrics, registered.clone())
-                .await
-                .unwrap();
+        let (clock, Following { feed, handle, roots, .. }, registered) = follower(world).await;
         let identity =
             ReplicaIdentity { name: "guest".to_owned(), version: String::new(), address: String::new() };
-        let connection = store.connection_of(Task::Lease);
+        let connection = world.store().connection_of(Task::Lease);
         let (lease, renewals) =
             Lease::new(Arc::clone(&roots), Arc::clone(&clock), connection, handle, identity, registered);
         let leaving = CancellationToken::new();
@@ -86,6 +88,58 @@ async fn k9_a_lease_is_not_renewed_where_the_log_was_not_written() {
         assert!(!guest.renewals.join().await, "{change}");
         drop(guest.feed);
     }
+}
+
+// E17: registrations that are read elsewhere than where a revocation was committed say nothing.
+#[tokio::test]
+async fn k1_only_the_log_that_a_revocation_stands_in_says_who_has_applied_it() {
+    let world = World::start().await;
+    let head = Revision::new(1, world.number("select seq from log_head").await).unwrap();
+    // The epoch is known, and settled.
+    let epoch = follower(&world).await.1.epoch;
+    // Nobody is there to be waited for.
+    drop(world.server);
+    world.database.execute("delete from replica").await;
+    let ask = async |revision: Revision| {
+        let (clock, store) = (Arc::new(Clock::system()), Store::new(&world.database.url).unwrap());
+        let connection = store.connection_of(Task::Fleet);
+        let (fleet, others) =
+            Others::new(Arc::clone(&clock), connection, Registered::default(), epoch.clone());
+        let stop = CancellationToken::new();
+        tokio::spawn(fleet.run(stop.clone()));
+        let asked = Instant::now();
+        let mut seen = others.follow(revision, clock.boot()).unwrap();
+        assert!(seen.wait_for(|seen| seen.complete).await.is_ok());
+        stop.cancel();
+        asked.elapsed()
+    };
+    let (here, later) = tokio::join!(ask(head), ask(Revision::new(1, head.seq() + 1).unwrap()));
+    assert!(here < LEASE_OVER && later >= LEASE_OVER, "{here:?} {later:?}");
+    world.database.execute("update log_head set timeline = 'FFFFFFFF'").await;
+    let foreign = ask(head).await;
+    assert!(foreign >= LEASE_OVER, "{foreign:?}");
+}
+
+// N4: what is appended to a log that has lost its end is not acknowledged by the numbers that others know.
+#[tokio::test]
+async fn k9_an_append_below_what_was_read_waits_for_another_epoch() {
+    let world = World::start().await;
+    let (_clock, following, _registered) = follower(&world).await;
+    drop(world.server);
+    world.database.execute("update log_head set seq = seq - 2").await;
+    let connection = Store::new(&world.database.url).unwrap().connection_of(Task::Flusher);
+    let (flusher, _task) = Flusher::start(connection, following.handle.clone(), following.roots);
+    let id = new_uuid_v7(Clock::system().now_ms());
+    let item = NewRevocation {
+        target: Target::Token(id),
+        reason: Reason::Leaked,
+        expire_time: UnixSeconds::new(Clock::system().now_s() + 600),
+        audit: audit("Revoke"),
+    };
+    let before = world.database.number("select seq from log_head").await;
+    let appended = flusher.append(item).await.unwrap();
+    assert!(matches!(appended, Err(StoreError::ForeignLog)), "{appended:?}");
+    assert_eq!(world.database.number("select seq from log_head").await, before + 1, "and not sent on");
 }
 
 // M18: who leaves answers nothing from the moment on that nobody waits for him.

@@ -66,6 +66,12 @@ impl Hindered {
 async fn k1_a_replica_that_renews_but_does_not_read_the_log_is_waited_for_and_its_lease_ends() {
     let mut hindered = Hindered::by(|link| link.stall(FEED)).await;
     hindered.revoke().await;
+    // It renews, and yet leaves: it is waited for once.
+    hindered.fleet.has_registered(1).await;
+    let next = hindered.revoker.token("user:8").await;
+    let (propagation, took) = timed(&mut hindered.revoker, &next).await;
+    assert_eq!((propagation.replicas, propagation.laggards.len()), (1, 0));
+    assert!(took < Duration::from_secs(2), "{took:?}");
     hindered.end().await;
 }
 

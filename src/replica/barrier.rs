@@ -63,15 +63,18 @@ impl Barrier {
             Reach::Local => None,
             Reach::Replicas | Reach::Watchers => self.fleet.follow(revision, committed),
         };
-        let unseen = reach != Reach::Local && others.is_none();
         let mut own = false;
         let done = async {
             tokio::join!(async { own = self.here(revision, committed).await }, async {
                 match &mut others {
-                    Some(others) => complete(others).await,
-                    // Too many wait to be told one by one: until no lease can be left.
-                    None if unseen => self.over(committed).await,
-                    None => {}
+                    // However long a look takes.
+                    Some(others) => tokio::select! {
+                        () = complete(others) => {}
+                        () = self.over(committed) => {}
+                    },
+                    None if reach == Reach::Local => {}
+                    // Too many wait to be told one by one.
+                    None => self.over(committed).await,
                 }
             });
         };

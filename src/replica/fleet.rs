@@ -149,7 +149,7 @@ impl Fleet {
             let propagation = waiter.look(seen.as_ref(), own, epoch, beats, now);
             let complete = propagation.complete;
             let heard = waiter.progress.send(propagation).is_ok();
-            waiter.wait_on(now);
+            waiter.wait_on();
             heard && !complete
         });
         let Some(seen) = seen else { return };
@@ -233,14 +233,12 @@ impl Waiter {
             && row.applied >= self.revision
     }
 
-    /// Sets the time of the next look: by and by more seldom, but at the moment when the wait is over.
-    fn wait_on(&mut self, now: BootMillis) {
-        let over_ms = LEASE_OVER_MS.saturating_sub(now.since_ms(self.committed));
-        let over = Duration::from_millis(u64::try_from(over_ms).unwrap_or_default());
-        let instant = Instant::now();
-        if self.next <= instant {
+    /// Sets the time of the next look: by and by more seldom.
+    fn wait_on(&mut self) {
+        let now = Instant::now();
+        if self.next <= now {
             self.looks = self.looks.saturating_add(1);
-            self.next = instant.checked_add(self.pause.min(over)).unwrap_or(instant);
+            self.next = now.checked_add(self.pause).unwrap_or(now);
             if self.looks >= LOOKS_SOON {
                 self.pause = self.pause.saturating_mul(2).min(LOOK_EVERY);
             }

@@ -219,7 +219,6 @@ impl Feed {
     /// that fails, the old one stays, without a lease, and it is tried again.
     async fn change_epoch(&mut self, old: &Root) -> Result<(), LoadError> {
         let new = self.epochs.carry_over(&mut self.connection, &self.loader, old).await?;
-        new.set_clock_offset_ms(old.clock_offset_ms());
         self.swap(Arc::new(new));
         // What was appended just now is read next.
         self.poke.notify_one();

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff_sqlx::Timestamp as SqlTimestamp;
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{OwnConnection, Store, StoreError, log::revision};
@@ -151,23 +152,7 @@ impl OwnConnection {
 
     /// Every registration, with the head of the same snapshot.
     pub async fn fleet(&mut self) -> Result<FleetRows, StoreError> {
-        self.run(TIMEOUT, async |connection| {
-            let rows = sqlx::query_as!(
-                Row,
-                r#"select h.epoch * 1099511627776 + h.seq as "head!",
-                          h.timeline = left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)
-                          and h.system_identifier = (select system_identifier from pg_control_system())
-                              as "same_log!",
-                          r.id as "id?", r.name as "name?", r.version as "version?", r.address as "address?",
-                          r.epoch as "epoch?", r.beat as "beat?", r.beat_time as "beat_time?: SqlTimestamp",
-                          r.start_time as "start_time?: SqlTimestamp", a.revision as "applied?"
-                     from log_head h left join replica r on true left join replica_ack a on a.id = r.id"#
-            )
-            .fetch_all(connection)
-            .await?;
-            fleet_of(rows)
-        })
-        .await
+        self.run(TIMEOUT, read).await
     }
 
     /// Removes a registration whose beat has stood still. False: it has renewed meanwhile, or is gone.
@@ -191,22 +176,29 @@ impl OwnConnection {
 impl Store {
     /// Every registration.
     pub async fn replicas(&self) -> Result<Vec<ReplicaRow>, StoreError> {
-        let rows = self
-            .run(async |connection| {
-                Ok(sqlx::query_as!(
-                    Row,
-                    r#"select 0::bigint as "head!", true as "same_log!",
-                              r.id as "id?", r.name as "name?", r.version as "version?", r.address as "address?",
-                              r.epoch as "epoch?", r.beat as "beat?", r.beat_time as "beat_time?: SqlTimestamp",
-                              r.start_time as "start_time?: SqlTimestamp", a.revision as "applied?"
-                         from replica r left join replica_ack a on a.id = r.id"#
-                )
-                .fetch_all(connection)
-                .await?)
-            })
-            .await?;
-        Ok(fleet_of(rows)?.replicas)
+        Ok(self.run(read).await?.replicas)
     }
+}
+
+async fn read(connection: &mut PgConnection) -> Result<FleetRows, StoreError> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select h.epoch * 1099511627776 + h.seq as "head!",
+                  h.timeline = left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)
+                  and h.system_identifier = (select system_identifier from pg_control_system()) as "same_log!",
+                  r.id as "id?", r.name as "name?", r.version as "version?", r.address as "address?",
+                  r.epoch as "epoch?", r.beat as "beat?", r.beat_time as "beat_time?: SqlTimestamp",
+                  r.start_time as "start_time?: SqlTimestamp", a.revision as "applied?"
+             from log_head h left join replica r on true left join replica_ack a on a.id = r.id"#
+    )
+    .fetch_all(connection)
+    .await?;
+    let (head, same_log) = rows.first().map(|row| (row.head, row.same_log)).unwrap_or_default();
+    let mut replicas = Vec::new();
+    for row in rows {
+        replicas.extend(row.replica()?);
+    }
+    Ok(FleetRows { head: revision("log_head", head)?, same_log, replicas })
 }
 
 struct Row {
@@ -245,14 +237,4 @@ impl Row {
             applied: revision("replica_ack", self.applied.unwrap_or_default())?,
         }))
     }
-}
-
-fn fleet_of(rows: Vec<Row>) -> Result<FleetRows, StoreError> {
-    let first = rows.first().map(|row| (row.head, row.same_log));
-    let (head, same_log) = first.unwrap_or_default();
-    let mut replicas = Vec::new();
-    for row in rows {
-        replicas.extend(row.replica()?);
-    }
-    Ok(FleetRows { head: revision("log_head", head)?, same_log, replicas })
 }

@@ -85,7 +85,16 @@ impl Clock {
     /// Wall clock, milliseconds since the epoch, never less than an answer before.
     #[must_use]
     pub fn now_ms(&self) -> i64 {
-        let now = self.raw_ms();
+        self.not_before(self.raw_ms())
+    }
+
+    /// Wall clock at a look, milliseconds since the epoch, never less than an answer before.
+    #[must_use]
+    pub fn at_ms(&self, look: Moment) -> i64 {
+        self.not_before(look.boot.get().saturating_add(look.wall_ahead_ms))
+    }
+
+    fn not_before(&self, now: i64) -> i64 {
         self.latest_ms.fetch_max(now, Ordering::Relaxed).max(now)
     }
 

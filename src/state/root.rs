@@ -205,7 +205,7 @@ impl Roots {
             return None;
         }
         let revision = root.applied();
-        Some(Pass { root, revision, issue_time_ms: clock.now_ms(), entered: now.boot })
+        Some(Pass { root, revision, issue_time_ms: clock.at_ms(now), entered: now.boot })
     }
 }
 

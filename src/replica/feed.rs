@@ -146,9 +146,7 @@ impl Feed {
             read,
             failing: false,
         };
-        let sent = feed.clock.boot();
         feed.read().await?;
-        feed.read.send_replace(LatestRead { sent, good: true });
         Ok(Following { feed, handle, roots, epoch })
     }
 
@@ -160,9 +158,7 @@ impl Feed {
                 () = stop.cancelled() => break,
                 _heard = timeout(POLL, self.poke.notified()) => {}
             }
-            let sent = self.clock.boot();
             let read = self.read().await;
-            self.read.send_replace(LatestRead { sent, good: read.is_ok() });
             self.report(&read);
         }
         // It ends by the same token; a panic of its own was logged by the hook.
@@ -170,10 +166,18 @@ impl Feed {
     }
 
     async fn read(&mut self) -> Result<(), LoadError> {
+        let sent = self.clock.boot();
+        let read = self.advance(sent).await;
+        self.read.send_replace(LatestRead { sent, good: read.is_ok() });
+        read
+    }
+
+    /// Reads the head, at `sent`, and brings the root to it.
+    async fn advance(&mut self, sent: BootMillis) -> Result<(), LoadError> {
         let root = self.roots.current();
         // Before the statement is sent: a head below it was not read too early, but is behind.
         let published = root.applied();
-        let (sent, wall_ms) = (self.clock.boot(), self.clock.now_ms());
+        let wall_ms = self.clock.now_ms();
         let head = self.connection.head().await?;
         root.set_clock_offset_ms(offset_ms(head, wall_ms, self.clock.now_ms()));
         self.epochs.known.saw(&head, self.clock.boot());

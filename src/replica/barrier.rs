@@ -63,9 +63,8 @@ impl Barrier {
             Reach::Local => None,
             Reach::Replicas | Reach::Watchers => self.fleet.follow(revision, committed),
         };
-        let mut own = false;
         let done = async {
-            tokio::join!(async { own = self.here(revision, committed).await }, async {
+            tokio::join!(self.here(revision, committed), async {
                 match &mut others {
                     // However long a look takes.
                     Some(others) => tokio::select! {
@@ -81,7 +80,7 @@ impl Barrier {
         // Nobody waits longer than a lease can last.
         let complete = timeout(limit.unwrap_or(Duration::MAX), done).await.is_ok();
         let seen = others.map(|others| others.borrow().clone()).unwrap_or_default();
-        self.all(complete, own || self.feed.has_applied(revision), seen)
+        self.all(complete, self.feed.has_applied(revision), seen)
     }
 
     /// The others and this one.
@@ -98,11 +97,11 @@ impl Barrier {
         }
     }
 
-    /// Waits until this replica has applied it, or can hold no lease from before: then false.
-    async fn here(&self, revision: Revision, committed: BootMillis) -> bool {
+    /// Waits until this replica has applied it, or can hold no lease from before.
+    async fn here(&self, revision: Revision, committed: BootMillis) {
         tokio::select! {
-            () = self.feed.applied(revision) => true,
-            () = self.over(committed) => false,
+            () = self.feed.applied(revision) => {}
+            () = self.over(committed) => {}
         }
     }
 

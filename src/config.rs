@@ -1,5 +1,7 @@
 //! Flags, environment and file → typed values. Refuses nonsense at start, in one sentence.
 
+mod tls;
+
 use std::{
     fs,
     net::SocketAddr,
@@ -15,6 +17,7 @@ use serde::Deserialize;
 use crate::{
     cli::{ClientCommand, GlobalArgs},
     prober::ProberSettings,
+    tls::TlsFiles,
     token::{ApiKey, MasterKey, limits, text},
 };
 
@@ -111,6 +114,27 @@ pub struct ServeArgs {
     /// Ops listener
     #[arg(long, env = "JETON_OPS_LISTEN")]
     ops_listen: Option<SocketAddr>,
+    /// Certificate of the listeners: PEM, with its chain; read anew when it changes
+    #[arg(long, env = "JETON_TLS_CERT", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// Private key of it: PEM
+    #[arg(long, env = "JETON_TLS_KEY", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// Authorities of clients' certificates: PEM; without it, clients show API keys alone
+    #[arg(long, env = "JETON_CLIENT_CA", value_name = "FILE")]
+    client_ca: Option<PathBuf>,
+    /// Certificate of the admin listener [default: --tls-cert]
+    #[arg(long, env = "JETON_ADMIN_TLS_CERT", value_name = "FILE")]
+    admin_tls_cert: Option<PathBuf>,
+    /// Private key of it [default: --tls-key]
+    #[arg(long, env = "JETON_ADMIN_TLS_KEY", value_name = "FILE")]
+    admin_tls_key: Option<PathBuf>,
+    /// Authorities of the certificates of who calls the admin listener [default: --client-ca]
+    #[arg(long, env = "JETON_ADMIN_CLIENT_CA", value_name = "FILE")]
+    admin_client_ca: Option<PathBuf>,
+    /// Calls that each client may make per second; a batch, and a message of a stream, is one [default: any number]
+    #[arg(long, env = "JETON_CLIENT_RATE", value_name = "CALLS")]
+    client_rate: Option<NonZero<u32>>,
     /// Serve without TLS: behind a mesh, or on loopback
     #[arg(long, env = "JETON_PLAINTEXT", num_args = 0..=1, default_missing_value = "true")]
     plaintext: Option<bool>,
@@ -243,6 +267,10 @@ pub struct ServeConfig {
     pub issuer: String,
     /// Public, admin, ops.
     pub listen: [SocketAddr; 3],
+    /// TLS of the public and of the admin listener; none: plaintext.
+    pub tls: Option<[TlsFiles; 2]>,
+    /// Calls that each client may make per second; none: any number.
+    pub client_rate: Option<NonZero<u32>>,
     /// Shown to operators.
     pub replica: String,
     /// URL under which other replicas reach the public listener; by default where it is bound.
@@ -264,10 +292,19 @@ impl ServeArgs {
             Some(path) => read_file(path)?,
             None => Self::default(),
         };
-        ensure!(
+        let tls = tls::files(
             self.plaintext.or(file.plaintext) == Some(true),
-            "this version serves without TLS only: say --plaintext, behind a mesh or on loopback"
-        );
+            tls::Said {
+                certificate: self.tls_cert.or(file.tls_cert),
+                key: self.tls_key.or(file.tls_key),
+                client_ca: self.client_ca.or(file.client_ca),
+            },
+            tls::Said {
+                certificate: self.admin_tls_cert.or(file.admin_tls_cert),
+                key: self.admin_tls_key.or(file.admin_tls_key),
+                client_ca: self.admin_client_ca.or(file.admin_client_ca),
+            },
+        )?;
         let need = |value: Option<String>, flag: &str| value.with_context(|| format!("--{flag} is required"));
         let database_url = need(self.database_url.or(file.database_url), "database-url")?;
         let issuer = need(self.issuer.or(file.issuer), "issuer")?;
@@ -296,6 +333,8 @@ impl ServeArgs {
                 address(self.admin_listen, file.admin_listen, 7071),
                 address(self.ops_listen, file.ops_listen, 7072),
             ],
+            tls,
+            client_rate: self.client_rate.or(file.client_rate),
             replica,
             advertise: self.advertise.or(file.advertise),
             prober: prober(

@@ -13,7 +13,7 @@ use jeton::{
     dev::{self, DevOptions, Listen, die_with_parent},
     observe,
     operate::{self, Done},
-    serve::{Listeners, Settings, serve},
+    serve::{Access, Listeners, Settings, serve},
     token::ApiKey,
 };
 use tokio::{
@@ -92,6 +92,7 @@ async fn run_serve(args: ServeArgs) -> anyhow::Result<Done> {
         ready_file: config.ready_file,
         advertise: config.advertise,
         prober: config.prober,
+        access: Access { tls: config.tls, client_rate: config.client_rate },
         clock: Arc::new(Clock::system()),
         threads: available_parallelism().unwrap_or(NonZero::<usize>::MIN),
         beside: |routes| routes,

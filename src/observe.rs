@@ -28,6 +28,7 @@ const PROBE_REVOKE: &str = "jeton_probe_revoke_seconds";
 const HELD: &str = "jeton_revocations_held";
 const STRAY: &str = "jeton_default_partition_rows";
 const POOL: &str = "db_client_connection_count";
+const CERTIFICATE_END: &str = "jeton_tls_certificate_not_after_seconds";
 
 /// Seconds: from a look-up in memory to a database that is away.
 const BUCKETS: [f64; 12] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
@@ -60,6 +61,9 @@ pub const REFRESH_OUTCOMES: [&str; 8] =
 /// Outcomes of Revoke.
 pub const REVOKE_OUTCOMES: [&str; 4] = ["REVOKED", "ALREADY_REVOKED", "ALREADY_EXPIRED", "FOREIGN"];
 
+/// Listeners that may have a certificate.
+const TLS_LISTENERS: [&str; 2] = ["public", "admin"];
+
 /// What one replica says of a canary that another has revoked; `failed`: the probe itself came to nothing.
 pub const PROBE_OUTCOMES: [&str; 4] = ["dead", "alive", "unanswered", "failed"];
 
@@ -77,6 +81,7 @@ pub struct Metrics {
     held: [Gauge; 3],
     stray: Gauge,
     pool: [Gauge; 2],
+    certificate_ends: HashMap<&'static str, Gauge>,
 }
 
 /// The durations of one method, by code. That of OK is there from the start; the others come with
@@ -167,6 +172,12 @@ impl Metrics {
         describe_gauge!(HELD, "Revocations held in memory, by kind.");
         describe_gauge!(STRAY, "Rows in default partitions: above 0 partitions are not made in time.");
         describe_gauge!(POOL, "Connections to the database, by state.");
+        describe_gauge!(
+            CERTIFICATE_END,
+            metrics::Unit::Seconds,
+            "Last second, since the epoch, of the certificate that a listener uses; 0: it has none."
+        );
+        let certificate_end = |listener| (listener, gauge!(CERTIFICATE_END, "listener" => listener));
         let calls = methods.iter().map(|&method| (method, Calls::new(method)));
         let metrics = Self {
             calls: calls.collect(),
@@ -181,6 +192,7 @@ impl Metrics {
             held: ["token", "session", "mark"].map(|kind| gauge!(HELD, "kind" => kind)),
             stray: gauge!(STRAY),
             pool: ["used", "idle"].map(|state| gauge!(POOL, "state" => state)),
+            certificate_ends: TLS_LISTENERS.map(certificate_end).into(),
         };
         Arc::new(metrics)
     }
@@ -239,6 +251,13 @@ impl Metrics {
             gauge.set(f64::from(u32::try_from(held).unwrap_or(u32::MAX)));
         }
         self.stray.set(f64::from(u32::try_from(stray).unwrap_or(u32::MAX)));
+    }
+
+    /// Until when a listener's certificate is good, seconds since the epoch.
+    pub fn certificate_end(&self, listener: &str, end_s: i64) {
+        if let Some(gauge) = self.certificate_ends.get(listener) {
+            gauge.set(f64::from(u32::try_from(end_s).unwrap_or(u32::MAX)));
+        }
     }
 
     /// Connections to the database.

@@ -162,6 +162,7 @@ fn new_client(client_id: &str, admin: bool, key: &ApiKey) -> NewClient {
             revision: Revision::ZERO,
             permissions: if admin { Permission::ALL.to_vec() } else { SERVICE.to_vec() },
             audiences: any(),
+            certificate_uris: Vec::new(),
             subjects: any(),
             disabled: false,
         },

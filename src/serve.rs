@@ -4,26 +4,23 @@ use std::{num::NonZero, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use serde::Serialize;
-use tokio::{
-    net::TcpListener,
-    runtime::Handle,
-    task::{JoinHandle, JoinSet},
-    time::timeout,
-};
+use tokio::{net::TcpListener, runtime::Handle, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    authority::Authority,
+    authority::{Authority, Rates},
     clock::Clock,
-    http::{OpsState, serve_ops},
+    http::{self, OpsState},
+    listen::{self, Serving},
     observe::{self, Exporter, Metrics},
     prober::{Prober, ProberSettings},
     replica::{
         Barrier, Feed, Fleet, Flusher, Following, Housekeeping, Keys, Lease, Loader, Registered, await_log,
     },
-    rpc::{self, DoorLayer, Health, Listener, METHODS, watch_readiness},
+    rpc::{self, Door, Front, Health, Listener, METHODS, watch_readiness},
     state::{Status, VerifiedCache},
     store::{ReplicaIdentity, Store, Task},
+    tls::{ServerTls, TlsFiles},
     token::MasterKey,
 };
 
@@ -58,10 +55,21 @@ pub struct Settings {
     pub prober: Option<ProberSettings>,
     /// The clocks.
     pub clock: Arc<Clock>,
+    /// How one may come in.
+    pub access: Access,
     /// Threads behind the public listener.
     pub threads: NonZero<usize>,
     /// Services beside jeton's own on the public listener, behind the same door.
     pub beside: fn(rpc::Routes) -> rpc::Routes,
+}
+
+/// How one may come in. By default: in plaintext, and as often as one likes.
+#[derive(Default)]
+pub struct Access {
+    /// TLS of the public and of the admin listener; none: plaintext.
+    pub tls: Option<[TlsFiles; 2]>,
+    /// Calls that each client may make per second; none: any number.
+    pub client_rate: Option<NonZero<u32>>,
 }
 
 /// What the ready file says.
@@ -94,17 +102,24 @@ pub async fn serve(
     };
     let exporter = observe::exporter().context("the metrics cannot be set up")?;
     let ready_file = settings.ready_file.clone();
-    let (threads, beside) = (settings.threads, settings.beside);
+    let health = Health::default();
+    let opening = Opening {
+        threads: settings.threads,
+        beside: settings.beside,
+        tls: load_tls(&settings)?,
+        exporter,
+        health: health.clone(),
+    };
     let prober = settings.prober.take();
     let tasks = CancellationToken::new();
-    let address = settings.advertise.clone().unwrap_or_else(|| format!("http://{}", ready.public));
+    let scheme = if settings.access.tls.is_some() { "https" } else { "http" };
+    let address = settings.advertise.clone().unwrap_or_else(|| format!("{scheme}://{}", ready.public));
     let started = tokio::select! {
         () = stop.cancelled() => None,
         started = Box::pin(start(settings, ready.issuer.clone(), address.clone(), &tasks)) => Some(started?),
     };
     let Some((authority, mut behind)) = started else { return Ok(()) };
-    let health = Health::default();
-    let serving = open(listeners, &authority, threads, beside, exporter, &health, &stop)?;
+    let serving = open(listeners, &authority, opening, &stop)?;
     if let Some(settings) = prober {
         let (store, metrics) = (authority.store.clone(), Arc::clone(&authority.metrics));
         behind.spawn(Prober::new(settings, address, store, metrics, health).run(stop.child_token()));
@@ -131,7 +146,7 @@ pub async fn serve(
         stop.cancel();
     }
     tracing::info!("draining");
-    if timeout(rpc::DRAIN.saturating_add(END), serving.ended()).await.is_err() {
+    if timeout(listen::DRAIN.saturating_add(END), serving.ended()).await.is_err() {
         tracing::warn!("a listener did not end in time");
     }
     if let Some(file) = &ready_file {
@@ -152,6 +167,16 @@ pub async fn serve(
     tracing::info!("ended");
     anyhow::ensure!(!failed, "a task behind the server ended: see the log");
     Ok(())
+}
+
+/// The certificates of the public and of the admin listener.
+fn load_tls(settings: &Settings) -> anyhow::Result<[Option<Arc<ServerTls>>; 2]> {
+    let Some([public, admin]) = settings.access.tls.clone() else { return Ok([None, None]) };
+    let load = |listener, files| {
+        let loaded = ServerTls::load(listener, files, Arc::clone(&settings.clock));
+        loaded.map(|tls| Some(Arc::new(tls))).with_context(|| format!("the {listener} listener has no TLS"))
+    };
+    Ok([load("public", public)?, load("admin", admin)?])
 }
 
 /// The authority, with the tasks behind it. Refuses what it cannot serve before it writes anything.
@@ -225,6 +250,7 @@ async fn start(
         store,
         keys,
         cache: VerifiedCache::default(),
+        rates: Rates::new(settings.access.client_rate),
         metrics,
     };
     // The first renewal: whoever is called is ready to answer. Where it fails, the first call tries again.
@@ -234,49 +260,57 @@ async fn start(
 
 /// Everything that serves.
 struct Open {
-    rpc: [rpc::Serving; 2],
-    ops: JoinHandle<()>,
-    health: JoinHandle<()>,
+    listeners: [Serving; 3],
+    behind: JoinSet<()>,
 }
 
 impl Open {
-    async fn ended(self) {
-        let [public, admin] = self.rpc;
-        public.ended().await;
-        admin.ended().await;
-        for task in [self.ops, self.health] {
-            let _ended = task.await;
+    async fn ended(mut self) {
+        for listener in self.listeners {
+            listener.ended().await;
         }
+        // Ended by the same token.
+        while self.behind.join_next().await.is_some() {}
     }
+}
+
+/// What the listeners are opened with.
+struct Opening {
+    threads: NonZero<usize>,
+    beside: fn(rpc::Routes) -> rpc::Routes,
+    tls: [Option<Arc<ServerTls>>; 2],
+    exporter: Exporter,
+    health: Health,
 }
 
 fn open(
     listeners: Listeners,
     authority: &Arc<Authority>,
-    threads: NonZero<usize>,
-    beside: fn(rpc::Routes) -> rpc::Routes,
-    exporter: Exporter,
-    health: &Health,
+    opening: Opening,
     stop: &CancellationToken,
 ) -> anyhow::Result<Open> {
+    let Opening { threads, beside, tls: [public_tls, admin_tls], exporter, health } = opening;
     let background = Handle::current();
-    let door = DoorLayer::new(Arc::clone(authority));
-    let public = beside(rpc::routes(authority, &background, Listener::Public, health, stop));
-    let admin = rpc::routes(authority, &background, Listener::Admin, health, stop);
-    let rpc = [
-        rpc::serve("public", listeners.public, &public, &door, threads, stop)?,
-        // People do not need every core.
-        rpc::serve("admin", listeners.admin, &admin, &door, NonZero::<usize>::MIN, stop)?,
-    ];
+    let routes = |listener| rpc::routes(authority, &background, listener, &health, stop);
+    let door = |routes| Door::new(Arc::clone(authority), routes);
+    let mut behind = JoinSet::new();
+    for tls in [&public_tls, &admin_tls].into_iter().flatten() {
+        behind.spawn(Arc::clone(tls).watch(Arc::clone(&authority.metrics), stop.clone()));
+    }
+    behind.spawn(watch_readiness(health.clone(), Arc::clone(authority), stop.clone()));
+    behind.spawn(http::keep_up(exporter.clone(), stop.clone()));
     let state = OpsState { authority: Arc::clone(authority), exporter, draining: stop.clone() };
-    let ops_stop = stop.clone();
-    let ops = tokio::spawn(async move {
-        if let Err(error) = serve_ops(listeners.ops, state, ops_stop).await {
-            tracing::error!(error = %error, "the ops listener ended");
-        }
-    });
-    let health = tokio::spawn(watch_readiness(health.clone(), Arc::clone(authority), stop.clone()));
-    Ok(Open { rpc, ops, health })
+    // People and probes do not need every core.
+    let one = NonZero::<usize>::MIN;
+    let public = Front::new(door(beside(routes(Listener::Public))), http::none());
+    let admin = Front::new(door(routes(Listener::Admin)), http::none());
+    let ops = Front::new(door(routes(Listener::Ops)), http::ops(state));
+    let listeners = [
+        listen::serve("public", listeners.public, public_tls.as_ref(), threads, &public, stop)?,
+        listen::serve("admin", listeners.admin, admin_tls.as_ref(), one, &admin, stop)?,
+        listen::serve("ops", listeners.ops, None, one, &ops, stop)?,
+    ];
+    Ok(Open { listeners, behind })
 }
 
 /// Written beside and renamed: whoever sees the file sees all of it.

@@ -5,15 +5,31 @@ use std::sync::Arc;
 use super::{Authority, Denied, Error};
 use crate::{
     state::{Client, Pass, Permission, Root},
-    token::{ApiKey, UnixSeconds, hash_eq},
+    tls::{Peer, PeerCertificate},
+    token::{ApiKey, UnixSeconds, hash_eq, sha256},
 };
 
-/// A credential that was found good: it names a key of a client. Whether both still stand is asked
-/// of each root anew.
+/// No API key is longer. What is hashed of a text that is none, bytes.
+const API_KEY_BYTES_MAX: usize = 128;
+
+/// What a caller shows to say who it is.
+#[derive(Clone, Copy, Debug)]
+pub enum Shown<'a> {
+    /// The text of an API key; empty where what was sent is none.
+    ApiKey(&'a str),
+    /// The certificate of the connection, if it has one.
+    Certificate,
+}
+
+/// A credential that was found good: it names a client. Whether that still stands is asked of each
+/// root anew.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Credential {
-    api_key_id: String,
-    secret_hash: [u8; 32],
+pub struct Credential(Kind);
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Kind {
+    ApiKey { id: String, hash: [u8; 32] },
+    Certificate(PeerCertificate),
 }
 
 /// An authenticated caller.
@@ -28,39 +44,61 @@ pub struct Caller {
 }
 
 impl Credential {
-    /// Checks the text of an API key. One answer, whatever is wrong with it.
-    pub fn check(text: &str, root: &Root, now: UnixSeconds) -> Result<Self, Error> {
-        let key = ApiKey::parse(text).ok_or(Error::Unauthenticated)?;
-        let credential = Self { api_key_id: key.id().to_owned(), secret_hash: key.hash() };
-        credential.client(root, now)?;
-        Ok(credential)
+    /// Of an API key's text. One that cannot be a key is hashed all the same: what is wrong with a
+    /// credential does not show in the time that it takes.
+    fn of_api_key(text: &str) -> Self {
+        let hashed = text.as_bytes().get(..API_KEY_BYTES_MAX).unwrap_or(text.as_bytes());
+        let id = ApiKey::parse(text).map(|key| key.id().to_owned()).unwrap_or_default();
+        Self(Kind::ApiKey { id, hash: sha256(&[hashed]) })
     }
 
     /// The client that it names in this root.
-    fn client(&self, root: &Root, now: UnixSeconds) -> Result<Arc<Client>, Error> {
+    fn client(&self, root: &Root, now: UnixSeconds) -> Option<Arc<Client>> {
         let clients = root.clients.load();
-        let (record, client) = clients.api_key(&self.api_key_id).ok_or(Error::Unauthenticated)?;
-        let good = hash_eq(&record.secret_hash, &self.secret_hash)
-            && record.expire_time.is_none_or(|end| now < end)
-            && !client.disabled;
-        if good { Ok(Arc::clone(client)) } else { Err(Error::Unauthenticated) }
+        let client = match &self.0 {
+            Kind::ApiKey { id, hash } => {
+                let found = clients.api_key(id);
+                let stored = found.map_or(&[0; 32], |(record, _)| &record.secret_hash);
+                let same = hash_eq(stored, hash);
+                let (record, client) = found.filter(|_| same)?;
+                record.expire_time.is_none_or(|end| now < end).then_some(client)?
+            }
+            Kind::Certificate(certificate) => {
+                // A connection may outlive the certificate that it was opened with.
+                let client = clients.by_certificate(certificate.uri.as_str())?;
+                (now <= certificate.not_after).then_some(client)?
+            }
+        };
+        (!client.disabled).then(|| Arc::clone(client))
     }
 }
 
 impl Authority {
-    /// The caller, as the root at this gate knows it.
-    pub fn caller(&self, pass: &Pass, credential: &Credential, trace_id: &str) -> Result<Caller, Error> {
-        let client = credential.client(&pass.root, pass.issue_time())?;
-        Ok(Caller { client, credential: credential.clone(), trace_id: trace_id.to_owned() })
+    /// Who calls. One answer, whatever is wrong, until there were too many from one address.
+    pub fn authenticate(&self, pass: &Pass, shown: Shown<'_>, peer: &Peer) -> Result<Credential, Error> {
+        let credential = match shown {
+            Shown::ApiKey(text) => Some(Credential::of_api_key(text)),
+            Shown::Certificate => peer.certificate.clone().map(|it| Credential(Kind::Certificate(it))),
+        };
+        let good = credential.filter(|credential| credential.client(&pass.root, self.now()).is_some());
+        good.ok_or_else(|| self.rates.failed(peer.address))
     }
 
-    /// The same caller, as the root at a later gate knows it.
-    pub(super) fn caller_again(&self, pass: &Pass, caller: &Caller) -> Result<Caller, Error> {
-        self.caller(pass, &caller.credential, &caller.trace_id)
+    /// The caller, as the root at this gate knows it, if it is within its rate.
+    pub fn caller(&self, pass: &Pass, credential: &Credential, trace_id: &str) -> Result<Caller, Error> {
+        let client = credential.client(&pass.root, pass.issue_time()).ok_or(Error::Unauthenticated)?;
+        self.rates.called(&client.client_id)?;
+        Ok(Caller { client, credential: credential.clone(), trace_id: trace_id.to_owned() })
     }
 }
 
 impl Caller {
+    /// The same caller, as the root at a later gate knows it.
+    pub(super) fn again(&self, pass: &Pass) -> Result<Self, Error> {
+        let client = self.credential.client(&pass.root, pass.issue_time()).ok_or(Error::Unauthenticated)?;
+        Ok(Self { client, ..self.clone() })
+    }
+
     /// Refuses a caller without the permission.
     pub fn must(&self, permission: Permission) -> Result<(), Denied> {
         if self.client.may(permission) { Ok(()) } else { Err(Denied::Permission(permission)) }

@@ -1,6 +1,8 @@
 //! Why an operation is refused, by what the caller can do about it. One mapping, in `rpc`, turns it
 //! into a status.
 
+use std::time::Duration;
+
 use crate::{
     replica::{KeyError, QueueFull},
     state::{Permission, Reason},
@@ -44,6 +46,14 @@ pub enum Error {
         resource_type: &'static str,
         /// Which.
         name: String,
+    },
+    /// Too often: come back.
+    #[error("more than {limit_per_second} per second")]
+    RateLimited {
+        /// What is allowed.
+        limit_per_second: u32,
+        /// When to come back.
+        retry: Duration,
     },
     /// Too much at once: come back.
     #[error("the queue is full")]

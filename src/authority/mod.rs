@@ -9,6 +9,7 @@ mod gate;
 mod issue;
 mod mint;
 mod policy;
+mod rates;
 mod readiness;
 mod refresh;
 mod revoke;
@@ -25,15 +26,16 @@ use crate::{
     replica::{Barrier, Flusher, Keys, LeaseHandle},
     state::{Judge, Root, Roots, VerifiedCache},
     store::{NewAudit, Store},
-    token::new_uuid_v7,
+    token::{UnixSeconds, new_uuid_v7},
 };
 
 pub use admin::{AuditQuery, Page, SessionQuery};
-pub use caller::{Caller, Credential};
+pub use caller::{Caller, Credential, Shown};
 pub use discovery::{Jwks, LIMITS, ServerInfo};
 pub use error::{Denied, Error, Invalid, RefreshRefused};
 pub use issue::{IssueRequest, Issued, RefreshCredential};
 pub use policy::{PolicyField, PolicyUpdate};
+pub use rates::Rates;
 pub use readiness::Readiness;
 pub use refresh::RefreshRequest;
 pub use revoke::{Outcome, RevokeRequest, Revoked};
@@ -62,6 +64,8 @@ pub struct Authority {
     pub keys: Keys,
     /// Signatures found good before.
     pub cache: VerifiedCache,
+    /// How often one may call.
+    pub rates: Rates,
     /// What it counts.
     pub metrics: Arc<Metrics>,
 }
@@ -69,6 +73,10 @@ pub struct Authority {
 impl Authority {
     fn judge<'a>(&'a self, root: &'a Root) -> Judge<'a> {
         Judge { root, cache: &self.cache, issuer: &self.issuer }
+    }
+
+    fn now(&self) -> UnixSeconds {
+        UnixSeconds::new(self.clock.now_s())
     }
 
     fn new_id(&self) -> Uuid {

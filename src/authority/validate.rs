@@ -85,14 +85,14 @@ impl Authority {
         let judged = match wanted.max().filter(|(wanted, _)| *wanted > pass.revision) {
             Some((wanted, index)) => {
                 let pass = self.enter_at(wanted).await.map_err(|error| placed(error, index))?;
-                judge_all(&pass, &self.caller_again(&pass, caller)?)?
+                judge_all(&pass, &caller.again(&pass)?)?
             }
             None => judge_all(&pass, caller)?,
         };
         // Minted by a replica that knows more: one look, then what the token claims counts for nothing.
         let judged = if judged.iter().any(|judged| judged.verdict.token_is_ahead()) {
             let pass = self.enter_anew().await?;
-            judge_all(&pass, &self.caller_again(&pass, caller)?)?
+            judge_all(&pass, &caller.again(&pass)?)?
         } else {
             judged
         };

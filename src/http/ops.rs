@@ -1,7 +1,7 @@
 //! The ops listener, for probes and Prometheus: `/livez`, `/readyz`, `/metrics`. Plaintext and
 //! without a caller: what it tells is no secret.
 
-use std::{fmt::Write, io, sync::Arc, time::Duration};
+use std::{fmt::Write, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use tokio::{net::TcpListener, time::sleep};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -32,24 +32,23 @@ pub struct OpsState {
     pub draining: CancellationToken,
 }
 
-/// Serves until told to stop.
-pub async fn serve_ops(listener: TcpListener, state: OpsState, stop: CancellationToken) -> io::Result<()> {
-    let upkeep = tokio::spawn(keep_up(state.exporter.clone(), stop.clone()));
-    let router = Router::new()
+/// What the ops listener serves.
+pub fn ops(state: OpsState) -> Router {
+    Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .with_state(state);
-    let stopped = async move { stop.cancelled().await };
-    axum::serve(listener, router).with_graceful_shutdown(stopped).await?;
-    upkeep.abort();
-    Ok(())
+        .with_state(state)
 }
 
-async fn keep_up(exporter: Exporter, stop: CancellationToken) {
-    while !stop.is_cancelled() {
+/// Gathers samples until told to stop.
+pub async fn keep_up(exporter: Exporter, stop: CancellationToken) {
+    loop {
         exporter.run_upkeep();
-        sleep(UPKEEP).await;
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = sleep(UPKEEP) => {}
+        }
     }
 }
 

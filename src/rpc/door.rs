@@ -1,23 +1,18 @@
 //! The layer around every service of a listener: measures each call, and lets nobody in whose
 //! credential is not good, before the body is looked at.
 
-use std::{
-    convert::Infallible,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
+use http::{Extensions, HeaderMap, Request, Response, header::AUTHORIZATION};
+use hyper::body::Incoming;
 use tokio::time::{Instant, sleep};
-use tonic::{Code, Status, body::Body};
-use tower::{Layer, Service};
+use tonic::{Code, Status, body::Body, service::Routes};
+use tower::Service as _;
 
 use super::status::of_transport;
 use crate::{
-    authority::{Authority, Credential, Error},
-    token::UnixSeconds,
+    authority::{Authority, Credential, Error, Shown},
+    tls::Peer,
 };
 
 /// Services that need no credential: public facts, and probes.
@@ -36,87 +31,60 @@ const DEADLINE_PASSED: &str = "The caller's deadline passed before the answer. W
                                done: to repeat a revocation is safe.";
 const GRPC_DETAILS: &str = "grpc-status-details-bin";
 
-/// Makes the door.
+/// The door in front of the services of a listener.
 #[derive(Clone)]
-pub struct DoorLayer {
+pub struct Door {
     authority: Arc<Authority>,
+    services: Routes,
 }
 
-impl DoorLayer {
-    /// For the services of this authority.
+impl Door {
+    /// In front of these services.
     #[must_use]
-    pub fn new(authority: Arc<Authority>) -> Self {
-        Self { authority }
-    }
-}
-
-impl<S> Layer<S> for DoorLayer {
-    type Service = Door<S>;
-
-    fn layer(&self, inner: S) -> Door<S> {
-        Door { inner, authority: Arc::clone(&self.authority) }
-    }
-}
-
-/// The door in front of a service.
-#[derive(Clone)]
-pub struct Door<S> {
-    inner: S,
-    authority: Arc<Authority>,
-}
-
-impl<S> Service<Request<Body>> for Door<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
-{
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(context)
+    pub fn new(authority: Arc<Authority>, services: Routes) -> Self {
+        // Made now rather than at the first call of each connection.
+        Self { authority, services: services.prepare() }
     }
 
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        // The clone goes on waiting to be ready; the one that is ready serves this call.
-        let waiting = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, waiting);
+    /// Answers one call.
+    pub(super) async fn call(mut self, mut request: Request<Incoming>) -> Response<Body> {
+        let started = Instant::now();
         let authority = Arc::clone(&self.authority);
+        let uri = request.uri().clone();
+        let path = uri.path();
         let deadline = deadline(request.headers()).map(sleep);
-        Box::pin(async move {
-            let started = Instant::now();
-            let uri = request.uri().clone();
-            let path = uri.path();
-            let answer = async {
-                match admit(&authority, path, request.headers()).await {
-                    Ok(credential) => {
-                        if let Some(credential) = credential {
-                            request.extensions_mut().insert(Arc::new(credential));
-                        }
-                        Ok::<_, Infallible>(readable(inner.call(request).await?))
+        let answer = async {
+            match admit(&authority, path, request.headers(), request.extensions()).await {
+                Ok(credential) => {
+                    if let Some(credential) = credential {
+                        request.extensions_mut().insert(Arc::new(credential));
                     }
-                    Err(error) => Ok(Status::from(error).into_http()),
+                    // They are always ready.
+                    match self.services.call(request).await {
+                        Ok(response) => readable(response),
+                        Err(never) => match never {},
+                    }
                 }
-            };
-            let response = match deadline {
-                None => answer.await?,
-                Some(deadline) => tokio::select! {
-                    biased;
-                    response = answer => response?,
-                    () = deadline => Status::deadline_exceeded(DEADLINE_PASSED).into_http(),
-                },
-            };
-            let code = code(response.headers());
-            let seconds = started.elapsed().as_secs_f64();
-            authority.metrics.call(
-                path.trim_start_matches('/'),
-                usize::try_from(i32::from(code)).unwrap_or(2),
-                seconds,
-            );
-            tracing::debug!(rpc.method = path, rpc.code = ?code, rpc.duration_s = seconds, "call");
-            Ok(response)
-        })
+                Err(error) => Status::from(error).into_http(),
+            }
+        };
+        let response = match deadline {
+            None => answer.await,
+            Some(deadline) => tokio::select! {
+                biased;
+                response = answer => response,
+                () = deadline => Status::deadline_exceeded(DEADLINE_PASSED).into_http(),
+            },
+        };
+        let code = code(response.headers());
+        let seconds = started.elapsed().as_secs_f64();
+        authority.metrics.call(
+            path.trim_start_matches('/'),
+            usize::try_from(i32::from(code)).unwrap_or(2),
+            seconds,
+        );
+        tracing::debug!(rpc.method = path, rpc.code = ?code, rpc.duration_s = seconds, "call");
+        response
     }
 }
 
@@ -142,24 +110,30 @@ fn deadline(headers: &HeaderMap) -> Option<Duration> {
 
 /// The credential of a call that may pass; none where none is needed. The gate comes first: who the
 /// caller is must be judged by a fresh state, too.
-async fn admit(authority: &Authority, path: &str, headers: &HeaderMap) -> Result<Option<Credential>, Error> {
+async fn admit(
+    authority: &Authority,
+    path: &str,
+    headers: &HeaderMap,
+    extensions: &Extensions,
+) -> Result<Option<Credential>, Error> {
     if OPEN.iter().any(|open| path.starts_with(open)) {
         return Ok(None);
     }
     let pass = authority.enter().await?;
-    let text = bearer(headers).ok_or(Error::Unauthenticated)?;
-    Credential::check(text, &pass.root, UnixSeconds::new(authority.clock.now_s())).map(Some)
+    let peer = extensions.get::<Arc<Peer>>().ok_or(Error::Unauthenticated)?;
+    authority.authenticate(&pass, shown(headers), peer).map(Some)
 }
 
-/// The one bearer credential of a call (RFC 6750 section 2.1). Two are none.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+/// What a call shows to say who it is: one bearer credential (RFC 6750 section 2.1) goes before the
+/// certificate of its connection. Two are none.
+fn shown(headers: &HeaderMap) -> Shown<'_> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
-    let text = values.next()?.to_str().ok()?;
-    if values.next().is_some() {
-        return None;
-    }
-    let (scheme, key) = text.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(key)
+    let Some(value) = values.next() else { return Shown::Certificate };
+    let key = value.to_str().ok().filter(|_| values.next().is_none()).and_then(|text| {
+        let (scheme, key) = text.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then_some(key)
+    });
+    Shown::ApiKey(key.unwrap_or_default())
 }
 
 /// Turns what tonic says of a message that it could not read into the catalogue's words.

@@ -5,8 +5,8 @@ mod admin_service;
 mod convert;
 mod discovery_service;
 mod door;
+mod front;
 mod health;
-mod listen;
 mod status;
 mod token_service;
 mod verdict;
@@ -29,9 +29,9 @@ use crate::{
     state::Pass,
 };
 
-pub use door::DoorLayer;
+pub use door::Door;
+pub use front::Front;
 pub use health::{Health, watch_readiness};
-pub use listen::{DRAIN, Serving, serve};
 pub use tonic::service::Routes;
 
 /// Every method that is measured by name: full gRPC paths without the leading slash.
@@ -67,6 +67,8 @@ pub enum Listener {
     Public,
     /// For people and break-glass identities: wide targets are allowed.
     Admin,
+    /// For probes: nothing but health.
+    Ops,
 }
 
 /// What every service of a listener has at hand.
@@ -152,16 +154,17 @@ pub fn routes(
     };
     let tokens = TokenServiceServer::new(token_service::TokenRpc(context.clone()))
         .max_decoding_message_size(TOKEN_MESSAGE_BYTES_MAX);
-    let routes = Routes::new(tokens).add_service(health.service());
+    let routes = Routes::new(health.service());
     match listener {
-        Listener::Public => routes.add_service(
+        Listener::Ops => routes,
+        Listener::Public => routes.add_service(tokens).add_service(
             DiscoveryServiceServer::new(discovery_service::DiscoveryRpc(context))
                 .max_decoding_message_size(MESSAGE_BYTES_MAX),
         ),
         Listener::Admin => {
             let admin = AdminServiceServer::new(admin_service::AdminRpc(context))
                 .max_decoding_message_size(MESSAGE_BYTES_MAX);
-            with_reflection(routes.add_service(admin))
+            with_reflection(routes.add_service(tokens).add_service(admin))
         }
     }
 }

@@ -87,7 +87,7 @@ impl From<Error> for Status {
             Error::Unauthenticated => Refusal::new(
                 Code::Unauthenticated,
                 "CALLER_UNAUTHENTICATED",
-                "The caller is not authenticated. Send a valid API key as `authorization: Bearer jtk_...`.",
+                "The caller is not authenticated. Send a valid API key as `authorization: Bearer jtk_...`, or show a registered certificate.",
             ),
             Error::TooManyAffected { affected, max } => Refusal::new(
                 Code::FailedPrecondition,
@@ -109,6 +109,13 @@ impl From<Error> for Status {
             )
             .with("resourceType", resource_type)
             .with("resourceName", name),
+            Error::RateLimited { limit_per_second, retry } => Refusal::new(
+                Code::ResourceExhausted,
+                "RATE_LIMITED",
+                format!("More than {limit_per_second} calls, or failed authentications, per second. Slow down and try again."),
+            )
+            .with("limitPerSecond", limit_per_second)
+            .after(retry),
             Error::Overloaded => Refusal::new(
                 Code::ResourceExhausted,
                 "RATE_LIMITED",

@@ -79,6 +79,8 @@ pub struct Client {
     pub client_id: String,
     /// The log's revision of its latest change.
     pub revision: Revision,
+    /// Certificates that authenticate it, by their SPIFFE ID.
+    pub certificate_uris: Vec<String>,
     /// What it may do.
     pub permissions: Vec<Permission>,
     /// Audiences that it may issue and validate for; `*` is any.
@@ -134,8 +136,9 @@ pub struct ApiKeyRecord {
 /// All clients with their keys.
 #[derive(Debug, Default)]
 pub struct Clients {
-    clients: HashMap<String, Arc<Client>>,
+    by_id: HashMap<String, Arc<Client>>,
     api_keys: HashMap<String, (ApiKeyRecord, Arc<Client>)>,
+    certificates: HashMap<String, Arc<Client>>,
 }
 
 impl Clients {
@@ -151,13 +154,19 @@ impl Clients {
                 Some((key.api_key_id.clone(), (key, client)))
             })
             .collect();
-        Self { clients, api_keys }
+        let uris = |client: &Arc<Client>| {
+            let client = Arc::clone(client);
+            let uris = client.certificate_uris.clone();
+            uris.into_iter().map(move |uri| (uri, Arc::clone(&client)))
+        };
+        let certificates = clients.values().flat_map(uris).collect();
+        Self { by_id: clients, api_keys, certificates }
     }
 
     /// The client with this identifier.
     #[must_use]
     pub fn get(&self, client_id: &str) -> Option<&Arc<Client>> {
-        self.clients.get(client_id)
+        self.by_id.get(client_id)
     }
 
     /// Every client with the ids of its keys, in order.
@@ -170,9 +179,15 @@ impl Clients {
             ids
         };
         let mut clients: Vec<_> =
-            self.clients.values().map(|client| (client.as_ref(), keys_of(&client.client_id))).collect();
+            self.by_id.values().map(|client| (client.as_ref(), keys_of(&client.client_id))).collect();
         clients.sort_by(|a, b| a.0.client_id.cmp(&b.0.client_id));
         clients
+    }
+
+    /// The client that certificates with this SPIFFE ID authenticate.
+    #[must_use]
+    pub fn by_certificate(&self, uri: &str) -> Option<&Arc<Client>> {
+        self.certificates.get(uri)
     }
 
     /// The key with this id, and whose it is.
@@ -198,9 +213,9 @@ impl Clients {
     /// `applied`: disabled or absent beats enabled. What `stored` has from later on is news.
     #[must_use]
     pub fn restrictions(&self, stored: &Self, applied: Revision) -> Vec<Restriction> {
-        let known = stored.clients.values().filter(|client| client.revision <= applied);
+        let known = stored.by_id.values().filter(|client| client.revision <= applied);
         let restriction = |client: &Arc<Client>| {
-            let held = self.clients.get(&client.client_id);
+            let held = self.by_id.get(&client.client_id);
             let disable = !client.disabled && held.is_none_or(|held| held.disabled);
             let of_client = stored.api_keys.values().filter(|(key, _)| key.client_id == client.client_id);
             let mut api_key_ids: Vec<String> = of_client
@@ -229,6 +244,7 @@ mod tests {
         let client = Client {
             client_id: "c".into(),
             revision: Revision::ZERO,
+            certificate_uris: vec![],
             permissions: vec![],
             audiences: vec!["api".into()],
             subjects: vec!["svc:billing".into(), "user:*".into()],
@@ -245,6 +261,7 @@ mod tests {
         Client {
             client_id: client_id.into(),
             revision: at(revision),
+            certificate_uris: vec![],
             permissions: vec![],
             audiences: vec![],
             subjects: vec![],

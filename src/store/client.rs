@@ -115,7 +115,8 @@ impl OwnConnection {
 
 async fn read(connection: &mut PgConnection) -> Result<Clients, StoreError> {
     let clients = sqlx::query!(
-        "select client_id, revision, permissions, audiences, subjects, disabled from client order by client_id"
+        "select client_id, revision, certificate_uris, permissions, audiences, subjects, disabled
+           from client order by client_id"
     )
     .fetch_all(&mut *connection)
     .await?
@@ -126,6 +127,7 @@ async fn read(connection: &mut PgConnection) -> Result<Clients, StoreError> {
             revision: revision("client", row.revision)?,
             // A number that this version does not know grants nothing.
             permissions: row.permissions.into_iter().filter_map(Permission::from_number).collect(),
+            certificate_uris: row.certificate_uris,
             audiences: row.audiences,
             subjects: row.subjects,
             disabled: row.disabled,

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use subtle::ConstantTimeEq as _;
 
 use super::base64url;
+use super::digest::sha256;
 use super::malformed::Malformed;
 
 /// `x5t#S256` (RFC 8705 section 3.1): the SHA-256 of a certificate's DER form. Its text is 43 characters of base64url.
@@ -17,6 +18,12 @@ impl Thumbprint {
     #[must_use]
     pub const fn new(sha256: [u8; 32]) -> Self {
         Self(sha256)
+    }
+
+    /// Of a certificate in DER form.
+    #[must_use]
+    pub fn of_certificate(der: &[u8]) -> Self {
+        Self(sha256(&[der]))
     }
 
     /// The SHA-256 itself.

@@ -5,11 +5,14 @@ use std::{collections::BTreeSet, fs, path::Path};
 use jeton::proto::v1 as pb;
 
 /// THE list: a module uses only what stands before it. DESIGN.md section 7, with what has come to be: `observe`
-/// shows revisions, `config` holds the client verbs' flags, `operate` works for `config`'s verbs and for `dev`.
-const LAYERS: [&str; 17] = [
+/// shows revisions, `tls` and `listen` know nothing of what is
+/// served, `config` holds the client verbs' flags, `operate` works for `config`'s verbs and for `dev`.
+const LAYERS: [&str; 19] = [
     "clock",     // the only calls of the system clock
     "token",     // pure: claims, JWS, keys, lifetimes
     "observe",   // logs and metrics
+    "tls",       // certificates of listeners and of who connects
+    "listen",    // threads, connections, HTTP
     "state",     // what a replica knows, and the evaluator
     "store",     // the only SQL
     "replica",   // the tasks that keep state true
@@ -30,11 +33,15 @@ const LAYERS: [&str; 17] = [
 const CLI_MAY_USE: [&str; 2] = ["token", "proto"];
 
 /// A library, and the modules that may name it.
-const LIBRARIES: [(&str, &[&str]); 7] = [
+const LIBRARIES: [(&str, &[&str]); 11] = [
     ("sqlx", &["store"]),
     ("jiff_sqlx", &["store"]),
     ("tonic", &["rpc", "prober", "cli", "proto"]),
     ("axum", &["http"]),
+    ("hyper", &["listen", "rpc"]),
+    ("rustls", &["tls", "main"]),
+    ("x509_cert", &["tls"]),
+    ("governor", &["authority"]),
     ("jsonwebtoken", &["token"]),
     ("clap", &["cli", "config", "main"]),
     ("metrics_exporter_prometheus", &["observe"]),

@@ -1,15 +1,35 @@
-//! C4: who has no credential is refused before the body is looked at.
+//! C4, C5: who has no credential is refused before the body is looked at, and often only for a while.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use http::uri::PathAndQuery;
 use jeton::proto::v1 as pb;
 use tonic::{Code, Request, Status, client::Grpc, transport::Endpoint};
 
-use crate::world::{Refused, World, api_key};
+use tonic_types::StatusExt;
+
+use crate::world::{Refused, ServerOptions, World, api_key, issue_request};
 
 /// Sends what is no message of the method, with these `authorization` headers: field 1 is a number
 /// here, and a text or a message there.
 pub async fn unreadable(address: &str, path: &'static str, authorization: &[&str]) -> Result<(), Status> {
-    let mut grpc = Grpc::new(Endpoint::new(format!("http://{address}")).unwrap().connect_lazy());
+    // From an address of its own: what fails too often from one is told so (C5).
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let from = Ipv4Addr::new(127, 1, 0, 1).to_bits() + NEXT.fetch_add(1, Ordering::Relaxed);
+    unreadable_from(Ipv4Addr::from_bits(from).into(), address, path, authorization).await
+}
+
+async fn unreadable_from(
+    from: IpAddr,
+    address: &str,
+    path: &'static str,
+    authorization: &[&str],
+) -> Result<(), Status> {
+    let endpoint = Endpoint::new(format!("http://{address}")).unwrap().local_address(Some(from));
+    let mut grpc = Grpc::new(endpoint.connect_lazy());
     grpc.ready().await.unwrap();
     let mut request = Request::new(pb::ListPoliciesRequest { page_size: 1, page_token: String::new() });
     for value in authorization {
@@ -90,4 +110,59 @@ async fn c4_a_method_that_does_not_exist_tells_a_stranger_nothing() {
         let known = unreadable(&ready.public, path, &[&bearer]).await.unwrap_err();
         assert_eq!(known.code(), Code::Unimplemented, "{path}: not on this listener");
     }
+}
+
+#[tokio::test]
+async fn c5_failed_authentications_from_one_address_are_limited() {
+    let world = World::start().await;
+    let public = &world.server.ready.public;
+    let path = "/jeton.v1.TokenService/Issue";
+    let from: IpAddr = Ipv4Addr::new(127, 2, 0, 1).into();
+    let mut refused = None;
+    for _ in 0..2_000 {
+        let status = unreadable_from(from, public, path, &["Bearer x"]).await.unwrap_err();
+        if status.code() != Code::Unauthenticated {
+            assert!(
+                status.get_details_retry_info().is_some_and(|info| info.retry_delay.is_some()),
+                "{status:?}"
+            );
+            refused = Some(Err::<(), _>(status).refused());
+            break;
+        }
+    }
+    let facts = refused.expect("no limit was met");
+    assert_eq!((facts.code, facts.reason.as_str()), (Code::ResourceExhausted, "RATE_LIMITED"));
+    assert_eq!(facts.get("limitPerSecond"), "20");
+    // Whoever has a good credential, or is elsewhere, does not suffer from it.
+    let good = unreadable_from(from, public, path, &[&format!("Bearer {}", api_key("admin"))]).await;
+    assert_eq!(good.refused().reason, "FIELD_INVALID");
+    let elsewhere = unreadable(public, path, &["Bearer x"]).await;
+    assert_eq!(elsewhere.refused().code, Code::Unauthenticated);
+}
+
+#[tokio::test]
+async fn c5_calls_of_a_client_are_limited_where_that_is_asked_for() {
+    let arguments = ["--client-rate", "5"].map(str::to_owned).to_vec();
+    let world = World::start_with(ServerOptions { arguments, ..ServerOptions::default() }).await;
+    let mut service = world.api("service").await;
+    let mut refused = None;
+    for _ in 0..2_000 {
+        if let Err(status) = service.issue(issue_request("user:1", &["api"])).await {
+            assert!(
+                status.get_details_retry_info().is_some_and(|info| info.retry_delay.is_some()),
+                "{status:?}"
+            );
+            refused = Some(Err::<(), _>(status).refused());
+            break;
+        }
+    }
+    let facts = refused.expect("no limit was met");
+    assert_eq!((facts.code, facts.reason.as_str()), (Code::ResourceExhausted, "RATE_LIMITED"));
+    assert_eq!(facts.get("limitPerSecond"), "5");
+    world
+        .api("other")
+        .await
+        .issue(issue_request("user:1", &["api"]))
+        .await
+        .expect("another client has its own");
 }

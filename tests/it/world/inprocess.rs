@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jeton::{
     clock::Clock,
-    serve::{Listeners, Settings, serve},
+    serve::{Access, Listeners, Settings, serve},
     token::MasterKey,
 };
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -37,6 +37,7 @@ impl InProcess {
         };
         let clock = Arc::new(Clock::shifted(shift_ms));
         let settings = Settings {
+            access: Access::default(),
             threads: std::num::NonZero::<usize>::MIN,
             database_url: database_url.to_owned(),
             master_key: MasterKey::parse(&super::master_key_text()).unwrap(),

@@ -167,6 +167,7 @@ pub async fn register(
             revision: Revision::ZERO,
             permissions: permissions.to_vec(),
             audiences: texts(audiences),
+            certificate_uris: Vec::new(),
             subjects: texts(subjects),
             disabled: false,
         },

@@ -1,0 +1,75 @@
+//! Which listeners speak TLS, with which files.
+
+use std::path::PathBuf;
+
+use anyhow::{bail, ensure};
+
+use crate::tls::TlsFiles;
+
+/// What was said of one listener's TLS.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    pub(super) certificate: Option<PathBuf>,
+    pub(super) key: Option<PathBuf>,
+    pub(super) client_ca: Option<PathBuf>,
+}
+
+impl Said {
+    fn anything(&self) -> bool {
+        self.certificate.is_some() || self.key.is_some() || self.client_ca.is_some()
+    }
+}
+
+/// The files of the public and of the admin listener; none where both are in plaintext. What is not
+/// said of the admin listener is as on the public one. Plaintext must be asked for.
+pub(super) fn files(plaintext: bool, public: Said, admin: Said) -> anyhow::Result<Option<[TlsFiles; 2]>> {
+    if plaintext {
+        ensure!(
+            !public.anything() && !admin.anything(),
+            "--plaintext and TLS files exclude each other: give one or the other"
+        );
+        return Ok(None);
+    }
+    let (Some(certificate), Some(key)) = (public.certificate, public.key) else {
+        bail!("--tls-cert and --tls-key are required, or --plaintext: behind a mesh, or on loopback");
+    };
+    ensure!(
+        admin.certificate.is_some() == admin.key.is_some(),
+        "--admin-tls-cert and --admin-tls-key go together"
+    );
+    let public = TlsFiles { certificate, key, client_ca: public.client_ca };
+    let admin = TlsFiles {
+        certificate: admin.certificate.unwrap_or_else(|| public.certificate.clone()),
+        key: admin.key.unwrap_or_else(|| public.key.clone()),
+        client_ca: admin.client_ca.or_else(|| public.client_ca.clone()),
+    };
+    Ok(Some([public, admin]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(certificate: Option<&str>, key: Option<&str>, client_ca: Option<&str>) -> Said {
+        let path = |text: Option<&str>| text.map(PathBuf::from);
+        Said { certificate: path(certificate), key: path(key), client_ca: path(client_ca) }
+    }
+
+    #[test]
+    fn plaintext_is_asked_for_or_there_is_a_certificate() {
+        assert!(files(false, Said::default(), Said::default()).is_err());
+        assert!(files(false, said(Some("c"), None, None), Said::default()).is_err());
+        assert!(files(true, said(Some("c"), Some("k"), None), Said::default()).is_err());
+        assert!(files(true, Said::default(), said(None, None, Some("ca"))).is_err());
+        assert!(matches!(files(true, Said::default(), Said::default()), Ok(None)));
+    }
+
+    #[test]
+    fn the_admin_listener_is_as_the_public_one_but_for_what_is_said_of_it() {
+        let of = |admin| files(false, said(Some("c"), Some("k"), Some("ca")), admin).ok().flatten();
+        assert!(of(Said::default()).is_some_and(|[public, admin]| public == admin));
+        let apart = of(said(None, None, Some("people"))).map(|[_, admin]| admin);
+        assert_eq!(apart.and_then(|admin| admin.client_ca), Some(PathBuf::from("people")));
+        assert!(of(said(Some("c"), None, None)).is_none());
+    }
+}

@@ -1,0 +1,394 @@
+//! How a listener serves: one thread per core, each with a runtime of its own, since a runtime that
+//! moves tasks between threads costs half of what a call costs. Connections are dealt out in turn;
+//! each is held to its limits. Knows HTTP/2, HTTP/1.1 and TLS, and nothing of what is served.
+
+use std::{
+    convert::Infallible,
+    io,
+    net::{IpAddr, SocketAddr},
+    num::NonZero,
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use http::{Request, Response};
+use hyper::{
+    body::{Body, Incoming},
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    runtime,
+    sync::{mpsc, oneshot},
+    task::AbortHandle,
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::tls::{Peer, PeerCertificate, ServerTls};
+
+/// Calls in flight on one connection: a client that needs more opens another. hyper's default is 200.
+const STREAMS_PER_CONNECTION_MAX: u32 = 1_024;
+/// Connections of one listener: each costs some ten kB, and a descriptor.
+const CONNECTIONS_MAX: usize = 20_000;
+/// Headers of one request, bytes: a credential and a trace are a fraction of it.
+const HEADER_LIST_BYTES_MAX: u32 = 16 * 1024;
+/// What of a request's head is kept while it arrives over HTTP/1.1, bytes.
+const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// Streams that a peer opens and resets before we have looked at them (CVE-2023-44487).
+const PENDING_RESETS_MAX: usize = 100;
+/// Resets that a peer provokes from us (CVE-2025-8671).
+const LOCAL_RESETS_MAX: usize = 100;
+/// A peer that vanished without a word is noticed after this.
+const KEEPALIVE: Duration = Duration::from_mins(1);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// For the handshake, for the preface, and for the head of a request over HTTP/1.1.
+const OPENING: Duration = Duration::from_secs(5);
+/// Between two looks at what the connections do.
+const TICK: Duration = Duration::from_secs(1);
+/// A connection without a first request is let go after so many ticks.
+const FIRST_REQUEST_TICKS: u32 = 5;
+/// One without any further request, after so many.
+const IDLE_TICKS: u32 = 300;
+/// One that was let go and never had a request is cut off after so many: nothing is in flight on it.
+const CUT_OFF_TICKS: u32 = 10;
+/// How long calls in flight may take to end.
+pub const DRAIN: Duration = Duration::from_secs(10);
+/// Between two tries when the process is out of file descriptors.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
+/// Between two looks at what has arrived of a preface.
+const PEEK_AGAIN: Duration = Duration::from_millis(2);
+/// How HTTP/2 begins (RFC 9113 section 3.4), as far as no HTTP/1.1 request does.
+const PREFACE: &[u8; 3] = b"PRI";
+
+/// What answers every request of a listener. Each request has its [`Peer`] in its extensions, as an `Arc`.
+pub trait Handler: Clone + Send + Sync + 'static {
+    /// Of the answers.
+    type Body: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static;
+
+    /// The answer.
+    fn handle(self, request: Request<Incoming>) -> impl Future<Output = Response<Self::Body>> + Send;
+}
+
+/// The threads behind a listener.
+pub struct Serving {
+    workers: Vec<thread::JoinHandle<()>>,
+}
+
+impl Serving {
+    /// Waits until every call in flight has been answered, or [`DRAIN`] has passed since the stop, and the
+    /// threads have ended.
+    pub async fn ended(self) {
+        for worker in self.workers {
+            let joined = tokio::task::spawn_blocking(move || worker.join().is_ok()).await;
+            if !joined.unwrap_or(false) {
+                tracing::error!("a serving thread ended by a panic");
+            }
+        }
+    }
+}
+
+/// Serves on the listener until told to stop, with as many threads as `threads` says; without `tls`,
+/// in plaintext. The future that accepts runs on the runtime that calls.
+pub fn serve<H: Handler>(
+    name: &'static str,
+    listener: TcpListener,
+    tls: Option<&Arc<ServerTls>>,
+    threads: NonZero<usize>,
+    handler: &H,
+    stop: &CancellationToken,
+) -> io::Result<Serving> {
+    let mut senders = Vec::new();
+    let mut workers = Vec::new();
+    for index in 0..threads.get() {
+        let (sender, arriving) = mpsc::unbounded_channel();
+        let worker = Worker {
+            listener: name,
+            tls: tls.cloned(),
+            handler: handler.clone(),
+            // Of this thread alone: those of others do not queue for it.
+            stop: stop.child_token(),
+        };
+        let thread =
+            thread::Builder::new().name(format!("{name}-{index}")).spawn(move || worker.work(arriving))?;
+        senders.push(sender);
+        workers.push(thread);
+    }
+    tokio::spawn(accept(name, listener, senders, stop.clone()));
+    Ok(Serving { workers })
+}
+
+/// A connection on its way to a worker: off the accepting runtime, so that the worker's can take it up.
+struct Arrived {
+    connection: std::net::TcpStream,
+    address: IpAddr,
+    counted: Counted,
+}
+
+/// One of the connections of a listener, as long as it is.
+struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Deals out connections in turn.
+async fn accept(
+    name: &'static str,
+    listener: TcpListener,
+    workers: Vec<mpsc::UnboundedSender<Arrived>>,
+    stop: CancellationToken,
+) {
+    let open = Arc::new(AtomicUsize::new(0));
+    let mut turn = workers.iter().cycle();
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let arrived = accepted.and_then(|(connection, from)| {
+            open.fetch_add(1, Ordering::Relaxed);
+            arrive(connection, from, Counted(Arc::clone(&open)))
+        });
+        match arrived {
+            Ok(_) if open.load(Ordering::Relaxed) > CONNECTIONS_MAX => {
+                tracing::warn!(jeton.listener = name, "a connection too many was closed");
+            }
+            Ok(arrived) => {
+                if turn.next().is_none_or(|worker| worker.send(arrived).is_err()) {
+                    // Half a server that takes every other connection is worse than none.
+                    tracing::error!("a serving thread is gone: the server ends");
+                    stop.cancel();
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(error = %error, "a connection could not be accepted");
+                sleep(ACCEPT_AGAIN).await;
+            }
+        }
+    }
+}
+
+fn arrive(connection: TcpStream, from: SocketAddr, counted: Counted) -> io::Result<Arrived> {
+    connection.set_nodelay(true)?;
+    Ok(Arrived { connection: connection.into_std()?, address: from.ip().to_canonical(), counted })
+}
+
+/// One serving thread.
+struct Worker<H> {
+    listener: &'static str,
+    tls: Option<Arc<ServerTls>>,
+    handler: H,
+    stop: CancellationToken,
+}
+
+impl<H: Handler> Worker<H> {
+    fn work(self, arriving: mpsc::UnboundedReceiver<Arrived>) {
+        match runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime.block_on(self.run(arriving)),
+            Err(error) => tracing::error!(error = %error, "a serving thread has no runtime"),
+        }
+    }
+
+    async fn run(self, mut arriving: mpsc::UnboundedReceiver<Arrived>) {
+        let worker = Arc::new(self);
+        let connections = TaskTracker::new();
+        let mut open: Vec<Open> = Vec::new();
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = worker.stop.cancelled() => break,
+                _at = ticks.tick() => open.retain_mut(Open::look),
+                arrived = arriving.recv() => match arrived {
+                    Some(arrived) => {
+                        let (one, connection) = Arc::clone(&worker).begin(arrived);
+                        open.push(one.of(&connections.spawn(connection)));
+                    }
+                    None => break,
+                },
+            }
+        }
+        open.iter_mut().for_each(Open::let_go);
+        connections.close();
+        if timeout(DRAIN, connections.wait()).await.is_err() {
+            tracing::warn!("calls were still in flight when the time to drain had passed");
+        }
+    }
+
+    /// A connection, and what is known of it.
+    fn begin(self: Arc<Self>, arrived: Arrived) -> (Open, impl Future<Output = ()> + Send) {
+        let requests = Arc::new(AtomicU64::new(0));
+        let (go, told) = oneshot::channel();
+        let open = Open { requests: Arc::clone(&requests), seen: 0, quiet: 0, go: Some(go), abort: None };
+        let connection = async move {
+            let Arrived { connection, address, counted: _counted } = arrived;
+            if let Err(error) = self.connection(connection, address, requests, told).await {
+                // The peer's doing, and as often as it likes.
+                tracing::debug!(jeton.listener = self.listener, error = %error, "a connection ended");
+            }
+        };
+        (open, connection)
+    }
+
+    async fn connection(
+        &self,
+        connection: std::net::TcpStream,
+        address: IpAddr,
+        requests: Arc<AtomicU64>,
+        told: oneshot::Receiver<()>,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let stream = TcpStream::from_std(connection)?;
+        let Some(tls) = &self.tls else {
+            let http2 = timeout(OPENING, begins_as_http2(&stream)).await??;
+            let peer = Peer { address, certificate: None };
+            return Ok(self.http(stream, http2, peer, requests, told).await?);
+        };
+        let stream = timeout(OPENING, TlsAcceptor::from(tls.config()).accept(stream)).await??;
+        let (_, session) = stream.get_ref();
+        let http2 = session.alpn_protocol() == Some(b"h2");
+        let leaf = session.peer_certificates().and_then(<[_]>::first);
+        let certificate = leaf.map(PeerCertificate::read).transpose().unwrap_or_else(|unusable| {
+            tracing::warn!(
+                jeton.listener = self.listener,
+                client.address = %address,
+                error = %unusable,
+                "a certificate names no client"
+            );
+            None
+        });
+        Ok(self.http(stream, http2, Peer { address, certificate }, requests, told).await?)
+    }
+
+    async fn http(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send,
+        http2: bool,
+        peer: Peer,
+        requests: Arc<AtomicU64>,
+        told: oneshot::Receiver<()>,
+    ) -> hyper::Result<()> {
+        let (handler, peer) = (self.handler.clone(), Arc::new(peer));
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            requests.fetch_add(1, Ordering::Relaxed);
+            request.extensions_mut().insert(Arc::clone(&peer));
+            let handler = handler.clone();
+            async move { Ok::<_, Infallible>(handler.handle(request).await) }
+        });
+        let stream = TokioIo::new(stream);
+        if http2 {
+            drive(over_http2().serve_connection(stream, service), told, http2::Connection::graceful_shutdown)
+                .await
+        } else {
+            drive(over_http1().serve_connection(stream, service), told, http1::Connection::graceful_shutdown)
+                .await
+        }
+    }
+}
+
+fn over_http2() -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
+        .max_header_list_size(HEADER_LIST_BYTES_MAX)
+        .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
+        .max_local_error_reset_streams(LOCAL_RESETS_MAX)
+        .keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT);
+    builder
+}
+
+fn over_http1() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(OPENING).max_buf_size(HEAD_BYTES_MAX);
+    builder
+}
+
+/// Serves a connection to its end; once told, no further request of it is taken.
+async fn drive<C: Future<Output = hyper::Result<()>>>(
+    connection: C,
+    told: oneshot::Receiver<()>,
+    let_go: impl FnOnce(Pin<&mut C>),
+) -> hyper::Result<()> {
+    let mut connection = pin!(connection);
+    tokio::select! {
+        biased;
+        ended = &mut connection => return ended,
+        // Told, or nobody is left to tell.
+        _told = told => {}
+    }
+    let_go(connection.as_mut());
+    connection.await
+}
+
+/// Whether what arrives is HTTP/2. Nothing of it is taken away.
+async fn begins_as_http2(stream: &TcpStream) -> io::Result<bool> {
+    let mut begin = [0; PREFACE.len()];
+    loop {
+        let count = stream.peek(&mut begin).await?;
+        let arrived = begin.get(..count).unwrap_or_default();
+        if arrived == PREFACE {
+            return Ok(true);
+        }
+        if arrived.is_empty() || !PREFACE.starts_with(arrived) {
+            return Ok(false);
+        }
+        sleep(PEEK_AGAIN).await;
+    }
+}
+
+/// A connection, as its worker watches it.
+struct Open {
+    requests: Arc<AtomicU64>,
+    /// Of `requests`, at the last look.
+    seen: u64,
+    /// Ticks since there was a new one.
+    quiet: u32,
+    /// Gone once it was used.
+    go: Option<oneshot::Sender<()>>,
+    abort: Option<AbortHandle>,
+}
+
+impl Open {
+    fn of(self, task: &tokio::task::JoinHandle<()>) -> Self {
+        Self { abort: Some(task.abort_handle()), ..self }
+    }
+
+    /// Lets go of a connection that does nothing. False: it has ended.
+    fn look(&mut self) -> bool {
+        if self.abort.as_ref().is_some_and(AbortHandle::is_finished) {
+            return false;
+        }
+        let requests = self.requests.load(Ordering::Relaxed);
+        self.quiet = if requests == self.seen { self.quiet.saturating_add(1) } else { 0 };
+        self.seen = requests;
+        let patience = if requests == 0 { FIRST_REQUEST_TICKS } else { IDLE_TICKS };
+        if self.go.is_some() && self.quiet >= patience {
+            self.let_go();
+        } else if self.go.is_none() && requests == 0 && self.quiet >= CUT_OFF_TICKS {
+            self.abort.iter().for_each(AbortHandle::abort);
+        }
+        true
+    }
+
+    /// What is in flight on it goes on to its end.
+    fn let_go(&mut self) {
+        if let Some(go) = self.go.take() {
+            // It has ended by itself where nobody hears.
+            let _unheard = go.send(());
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Who is at the other end of a connection, by its address and its certificate (SPIFFE X.509-SVID).
+
+use std::net::IpAddr;
+
+use rustls::pki_types::CertificateDer;
+use x509_cert::{
+    Certificate,
+    der::Decode as _,
+    ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName, name::GeneralName},
+    spki::ObjectIdentifier,
+};
+
+use crate::token::{SpiffeId, Thumbprint, UnixSeconds};
+
+/// `id-kp-clientAuth` (RFC 5280 section 4.2.1.12).
+const CLIENT_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.2");
+
+/// The other end of a connection.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Where it is. Behind a proxy: where that is.
+    pub address: IpAddr,
+    /// What it proved to hold, where that names a client.
+    pub certificate: Option<PeerCertificate>,
+}
+
+/// A certificate whose chain and possession were proven, and that names a workload.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PeerCertificate {
+    /// Its one URI.
+    pub uri: SpiffeId,
+    /// SHA-256 of it.
+    pub thumbprint: Thumbprint,
+    /// Good no longer than this: a connection may outlive it.
+    pub not_after: UnixSeconds,
+}
+
+/// Why a certificate, though its chain is good, names no client.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Unusable {
+    /// Not DER, or an extension is there twice.
+    #[error("the certificate cannot be read")]
+    Unreadable,
+    /// X.509-SVID section 4.1.
+    #[error("it is the certificate of an authority, not of a workload")]
+    Authority,
+    /// X.509-SVID section 4.3.
+    #[error("its key usage is not that of a workload: digitalSignature, neither keyCertSign nor cRLSign")]
+    KeyUsage,
+    /// X.509-SVID section 4.4.
+    #[error("its extended key usage does not include clientAuth")]
+    NotForClients,
+    /// X.509-SVID section 2.
+    #[error("it has not exactly one URI among its subject alternative names")]
+    NotOneUri,
+    /// SPIFFE-ID section 2.
+    #[error("its URI is not a SPIFFE ID in normal form")]
+    NotSpiffe,
+}
+
+impl PeerCertificate {
+    /// Reads a certificate whose chain was verified already, and possession of its key.
+    pub fn read(der: &CertificateDer<'_>) -> Result<Self, Unusable> {
+        let unreadable = |_| Unusable::Unreadable;
+        let certificate = Certificate::from_der(der).map_err(unreadable)?;
+        let facts = certificate.tbs_certificate();
+        let constraints = facts.get_extension::<BasicConstraints>().map_err(|_| Unusable::Unreadable)?;
+        if constraints.is_some_and(|(_, constraints)| constraints.ca) {
+            return Err(Unusable::Authority);
+        }
+        let usage = facts.get_extension::<KeyUsage>().map_err(|_| Unusable::Unreadable)?;
+        let (_, usage) = usage.ok_or(Unusable::KeyUsage)?;
+        if !usage.digital_signature() || usage.key_cert_sign() || usage.crl_sign() {
+            return Err(Unusable::KeyUsage);
+        }
+        let purposes = facts.get_extension::<ExtendedKeyUsage>().map_err(|_| Unusable::Unreadable)?;
+        if !purposes.is_some_and(|(_, purposes)| purposes.0.contains(&CLIENT_AUTH)) {
+            return Err(Unusable::NotForClients);
+        }
+        let names = facts.get_extension::<SubjectAltName>().map_err(|_| Unusable::Unreadable)?;
+        let (_, names) = names.ok_or(Unusable::NotOneUri)?;
+        let mut uris = names.0.iter().filter_map(|name| match name {
+            GeneralName::UniformResourceIdentifier(uri) => Some(uri),
+            GeneralName::OtherName(_)
+            | GeneralName::Rfc822Name(_)
+            | GeneralName::DnsName(_)
+            | GeneralName::DirectoryName(_)
+            | GeneralName::EdiPartyName(_)
+            | GeneralName::IpAddress(_)
+            | GeneralName::RegisteredId(_) => None,
+        });
+        let (Some(uri), None) = (uris.next(), uris.next()) else { return Err(Unusable::NotOneUri) };
+        Ok(Self {
+            uri: SpiffeId::parse(uri.as_str()).map_err(|_| Unusable::NotSpiffe)?,
+            thumbprint: Thumbprint::of_certificate(der),
+            not_after: not_after(&certificate),
+        })
+    }
+}
+
+/// The last second of a certificate.
+pub(super) fn not_after(certificate: &Certificate) -> UnixSeconds {
+    unix_seconds(certificate.tbs_certificate().validity().not_after)
+}
+
+/// The first second of a certificate.
+pub(super) fn not_before(certificate: &Certificate) -> UnixSeconds {
+    unix_seconds(certificate.tbs_certificate().validity().not_before)
+}
+
+fn unix_seconds(time: x509_cert::time::Time) -> UnixSeconds {
+    UnixSeconds::new(i64::try_from(time.to_unix_duration().as_secs()).unwrap_or(i64::MAX))
+}

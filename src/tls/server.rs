@@ -1,0 +1,238 @@
+//! The TLS of one listener: its files, and the configuration that they came to. When the files
+//! change, they are read anew; what cannot be used leaves the old in use.
+
+use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use rustls::{
+    RootCertStore, ServerConfig,
+    crypto::{CryptoProvider, aws_lc_rs},
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    server::{VerifierBuilderError, WebPkiClientVerifier},
+    version::{TLS12, TLS13},
+};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use x509_cert::{Certificate, der::Decode as _};
+
+use super::peer::{not_after, not_before};
+use crate::{
+    clock::Clock,
+    observe::Metrics,
+    token::{UnixSeconds, sha256},
+};
+
+/// Between two looks at the files.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Where a listener's certificates are: PEM.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TlsFiles {
+    /// Its own certificate, with what leads to an authority that clients trust.
+    pub certificate: PathBuf,
+    /// The private key of it.
+    pub key: PathBuf,
+    /// The authorities of clients' certificates; without it no client can show one.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// Why certificates cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file.
+    #[error("{} cannot be read: {error}", file.display())]
+    File {
+        /// Which.
+        file: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The content of a file.
+    #[error("{} holds no {what} in PEM form", file.display())]
+    Content {
+        /// Which.
+        file: PathBuf,
+        /// What it should hold.
+        what: &'static str,
+    },
+    /// The certificate's time.
+    #[error("the certificate in {} is good from {not_before} to {not_after} only", file.display())]
+    NotNow {
+        /// Which.
+        file: PathBuf,
+        /// From then.
+        not_before: jiff::Timestamp,
+        /// Until then.
+        not_after: jiff::Timestamp,
+    },
+    /// Certificate and key.
+    #[error("certificate and key cannot be used: {0}")]
+    Pair(#[from] rustls::Error),
+    /// The clients' authorities.
+    #[error("the authorities in {} cannot be used: {error}", file.display())]
+    Authorities {
+        /// Which.
+        file: PathBuf,
+        /// Why.
+        error: VerifierBuilderError,
+    },
+}
+
+/// The TLS of one listener.
+pub struct ServerTls {
+    listener: &'static str,
+    files: TlsFiles,
+    clock: Arc<Clock>,
+    /// Of the content that was read at first.
+    loaded: [u8; 32],
+    current: ArcSwap<ServerConfig>,
+    /// Of the certificate in use.
+    not_after: ArcSwap<UnixSeconds>,
+}
+
+impl ServerTls {
+    /// Reads the files for the listener of this name.
+    pub fn load(listener: &'static str, files: TlsFiles, clock: Arc<Clock>) -> Result<Self, TlsError> {
+        let loaded = digest(&files);
+        let (config, not_after) = read(&files)?.configure(&files, clock.now_s())?;
+        Ok(Self {
+            loaded,
+            listener,
+            files,
+            clock,
+            current: ArcSwap::from_pointee(config),
+            not_after: ArcSwap::from_pointee(not_after),
+        })
+    }
+
+    /// What a new connection is accepted with.
+    #[must_use]
+    pub fn config(&self) -> Arc<ServerConfig> {
+        self.current.load_full()
+    }
+
+    /// Reads the files again when they change, until told to stop.
+    pub async fn watch(self: Arc<Self>, metrics: Arc<Metrics>, stop: CancellationToken) {
+        let mut used = self.loaded;
+        let mut seen = used;
+        loop {
+            metrics.certificate_end(self.listener, self.not_after.load().get());
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = sleep(LOOK) => {}
+            }
+            let now = digest(&self.files);
+            // What stays for two looks: certificate and key are not replaced at the same moment.
+            if now == seen && now != used {
+                used = now;
+                self.reload();
+            }
+            seen = now;
+        }
+    }
+
+    fn reload(&self) {
+        let configured = read(&self.files).and_then(|read| read.configure(&self.files, self.clock.now_s()));
+        match configured {
+            Ok((config, not_after)) => {
+                self.current.store(Arc::new(config));
+                self.not_after.store(Arc::new(not_after));
+                tracing::info!(
+                    jeton.listener = self.listener,
+                    tls.not_after = %jiff::Timestamp::from(not_after),
+                    "new certificates are in use"
+                );
+            }
+            Err(error) => tracing::error!(
+                jeton.listener = self.listener,
+                error = %error,
+                "new certificates cannot be used: the old ones stay in use"
+            ),
+        }
+    }
+}
+
+/// What the files hold.
+struct Material {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    authorities: Option<Vec<CertificateDer<'static>>>,
+}
+
+fn read(files: &TlsFiles) -> Result<Material, TlsError> {
+    Ok(Material {
+        chain: certificates(&files.certificate)?,
+        key: PrivateKeyDer::from_pem_slice(&bytes(&files.key)?)
+            .map_err(|_| TlsError::Content { file: files.key.clone(), what: "private key" })?,
+        authorities: files.client_ca.as_ref().map(certificates).transpose()?,
+    })
+}
+
+fn bytes(file: &PathBuf) -> Result<zeroize::Zeroizing<Vec<u8>>, TlsError> {
+    let read = fs::read(file).map_err(|error| TlsError::File { file: file.clone(), error })?;
+    Ok(zeroize::Zeroizing::new(read))
+}
+
+fn certificates(file: &PathBuf) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let all = CertificateDer::pem_slice_iter(&bytes(file)?).collect::<Result<Vec<_>, _>>();
+    all.ok()
+        .filter(|all| !all.is_empty())
+        .ok_or_else(|| TlsError::Content { file: file.clone(), what: "certificate" })
+}
+
+impl Material {
+    fn configure(self, files: &TlsFiles, now_s: i64) -> Result<(ServerConfig, UnixSeconds), TlsError> {
+        let not_after = self.check_time(files, UnixSeconds::new(now_s))?;
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&[&TLS13, &TLS12])?;
+        let builder = match (self.authorities, &files.client_ca) {
+            (Some(authorities), Some(file)) => builder.with_client_cert_verifier(
+                verifier(authorities, provider)
+                    .map_err(|error| TlsError::Authorities { file: file.clone(), error })?,
+            ),
+            _ => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_single_cert(self.chain, self.key)?;
+        // gRPC is HTTP/2; plain HTTP clients get what they speak on the same port (RFC 7301).
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok((config, not_after))
+    }
+
+    /// A certificate that no client would take is refused here, where somebody reads it.
+    fn check_time(&self, files: &TlsFiles, now: UnixSeconds) -> Result<UnixSeconds, TlsError> {
+        let unreadable = || TlsError::Content { file: files.certificate.clone(), what: "certificate" };
+        let leaf = self.chain.first().ok_or_else(unreadable)?;
+        let leaf = Certificate::from_der(leaf).map_err(|_| unreadable())?;
+        let (not_before, not_after) = (not_before(&leaf), not_after(&leaf));
+        if now < not_before || now > not_after {
+            return Err(TlsError::NotNow {
+                file: files.certificate.clone(),
+                not_before: not_before.into(),
+                not_after: not_after.into(),
+            });
+        }
+        Ok(not_after)
+    }
+}
+
+/// A client may come without a certificate: then with an API key. One that shows a certificate of
+/// another authority is refused at the handshake.
+fn verifier(
+    authorities: Vec<CertificateDer<'static>>,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, VerifierBuilderError> {
+    let mut roots = RootCertStore::empty();
+    // What is no authority's certificate is left out; none at all is refused below.
+    let _counts = roots.add_parsable_certificates(authorities);
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).allow_unauthenticated().build()
+}
+
+/// Of everything in the files; of one that cannot be read, nothing.
+fn digest(files: &TlsFiles) -> [u8; 32] {
+    let read = |file: &PathBuf| zeroize::Zeroizing::new(fs::read(file).unwrap_or_default());
+    let ca = files.client_ca.as_ref().map(read).unwrap_or_default();
+    let (certificate, key) = (read(&files.certificate), read(&files.key));
+    // Each by itself first: what moves from one file to another is a change.
+    sha256(&[&sha256(&[&certificate]), &sha256(&[&key]), &sha256(&[&ca])])
+}

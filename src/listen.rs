@@ -51,8 +51,10 @@ const LOCAL_RESETS_MAX: usize = 100;
 /// A peer that vanished without a word is noticed after this.
 const KEEPALIVE: Duration = Duration::from_mins(1);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
-/// For the handshake, for the preface, and for the head of a request over HTTP/1.1.
+/// For the handshake, and for the preface.
 const OPENING: Duration = Duration::from_secs(5);
+/// Between two requests over HTTP/1.1, the head of the second included: pools of clients keep connections.
+const HEAD: Duration = Duration::from_mins(5);
 /// Between two looks at what the connections do.
 const TICK: Duration = Duration::from_secs(1);
 /// A connection without a first request is let go after so many ticks.
@@ -313,7 +315,7 @@ fn over_http2() -> http2::Builder<TokioExecutor> {
 
 fn over_http1() -> http1::Builder {
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(OPENING).max_buf_size(HEAD_BYTES_MAX);
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(HEAD_BYTES_MAX);
     builder
 }
 

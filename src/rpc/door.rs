@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::{Extensions, HeaderMap, Request, Response, header::AUTHORIZATION};
 use hyper::body::Incoming;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 use tonic::{Code, Status, body::Body, service::Routes};
 use tower::Service as _;
 
@@ -26,6 +26,9 @@ const GRPC_STATUS: &str = "grpc-status";
 const GRPC_TIMEOUT: &str = "grpc-timeout";
 /// Digits of a timeout.
 const TIMEOUT_DIGITS_MAX: usize = 8;
+/// Until a call's answer begins, whatever deadline its caller has or has not: a message that does not
+/// arrive holds a stream no longer. Longer than anybody waits for a revocation.
+const CALL_MAX: Duration = Duration::from_mins(2);
 /// The catalogue has no reason for it: most clients say it by themselves.
 const DEADLINE_PASSED: &str = "The caller's deadline passed before the answer. What was asked may have been \
                                done: to repeat a revocation is safe.";
@@ -52,7 +55,7 @@ impl Door {
         let authority = Arc::clone(&self.authority);
         let uri = request.uri().clone();
         let path = uri.path();
-        let deadline = deadline(request.headers()).map(sleep);
+        let wait = deadline(request.headers()).unwrap_or(CALL_MAX).min(CALL_MAX);
         let answer = async {
             match admit(&authority, path, request.headers(), request.extensions()).await {
                 Ok(credential) => {
@@ -68,13 +71,12 @@ impl Door {
                 Err(error) => Status::from(error).into_http(),
             }
         };
-        let response = match deadline {
-            None => answer.await,
-            Some(deadline) => tokio::select! {
-                biased;
-                response = answer => response,
-                () = deadline => Status::deadline_exceeded(DEADLINE_PASSED).into_http(),
-            },
+        let response = tokio::select! {
+            biased;
+            response = answer => response,
+            () = sleep_until(started.checked_add(wait).unwrap_or(started)) => {
+                Status::deadline_exceeded(DEADLINE_PASSED).into_http()
+            }
         };
         let code = code(response.headers());
         let seconds = started.elapsed().as_secs_f64();

@@ -1,9 +1,10 @@
 //! The front of a listener: gRPC goes through the door to the services, everything else to plain HTTP.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, time::Duration};
 
-use http::{Request, Response, Version, header::CONTENT_TYPE};
+use http::{Request, Response, StatusCode, Version, header::CONTENT_TYPE};
 use hyper::body::{Body as HttpBody, Bytes, Incoming};
+use tokio::time::timeout;
 use tonic::body::Body;
 use tower::Service;
 
@@ -12,6 +13,10 @@ use crate::listen::Handler;
 
 /// What every gRPC request is labelled with (gRPC over HTTP/2, "Requests").
 const GRPC: &[u8] = b"application/grpc";
+
+/// Until the answer to a plain HTTP request begins, its body read: a revocation waits a few seconds at
+/// most, and a body that does not arrive holds nothing for longer.
+const HTTP_MAX: Duration = Duration::from_secs(30);
 
 /// What a listener serves.
 #[derive(Clone)]
@@ -43,9 +48,14 @@ where
         if is_grpc(&request) {
             return self.door.call(request).await;
         }
-        match self.http.call(request).await {
-            Ok(response) => response.map(Body::new),
-            Err(never) => match never {},
+        match timeout(HTTP_MAX, self.http.call(request)).await {
+            Ok(Ok(response)) => response.map(Body::new),
+            Ok(Err(never)) => match never {},
+            Err(_late) => {
+                let mut late = Response::new(Body::empty());
+                *late.status_mut() = StatusCode::REQUEST_TIMEOUT;
+                late
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ mod caller;
 mod discovery;
 mod error;
 mod gate;
+mod introspect;
 mod issue;
 mod mint;
 mod policy;
@@ -31,8 +32,9 @@ use crate::{
 
 pub use admin::{AuditQuery, Page, SessionQuery};
 pub use caller::{Caller, Credential, Shown};
-pub use discovery::{Jwks, LIMITS, ServerInfo};
+pub use discovery::{JWKS_MAX_AGE_S, Jwks, LIMITS, ServerInfo};
 pub use error::{Denied, Error, Invalid, RefreshRefused};
+pub use introspect::BearerRequest;
 pub use issue::{IssueRequest, Issued, RefreshCredential};
 pub use policy::{PolicyField, PolicyUpdate};
 pub use rates::Rates;

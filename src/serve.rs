@@ -19,7 +19,8 @@ use crate::{
     observe::{self, Exporter, Metrics},
     prober::{Prober, ProberSettings},
     replica::{
-        Barrier, Feed, Fleet, Flusher, Following, Housekeeping, Keys, Lease, Loader, Registered, await_log,
+        Barrier, Feed, Fleet, Flusher, Following, Housekeeping, Keys, Lease, Loader, Registered, Rotation,
+        Schedule, await_log,
     },
     rpc::{self, DoorLayer, Health, Listener, METHODS, watch_readiness},
     state::{Status, VerifiedCache},
@@ -46,6 +47,10 @@ pub struct Settings {
     pub database_url: String,
     /// Opens the keys.
     pub master_key: MasterKey,
+    /// Opens those that it sealed, too.
+    pub previous_master_key: Option<MasterKey>,
+    /// When keys are rotated.
+    pub schedule: Schedule,
     /// `iss` of every token; by default where the public listener is.
     pub issuer: Option<String>,
     /// Shown to operators.
@@ -165,7 +170,7 @@ async fn start(
     let store = Store::new(&settings.database_url)?;
     store.check_schema().await?;
     await_log(&store, &clock).await?;
-    let keys = Keys::new(settings.master_key, Arc::clone(&clock));
+    let keys = Keys::new(settings.master_key, Arc::clone(&clock)).or_previous(settings.previous_master_key);
     // Opens every key: a wrong master key ends here, with nothing written.
     keys.ring(&store).await?;
     store.make_partitions(clock.now()).await?;
@@ -196,7 +201,14 @@ async fn start(
         store: store.clone(),
         roots: Arc::clone(&roots),
         clock: Arc::clone(&clock),
+        metrics: Arc::clone(&metrics),
+    };
+    let rotation = Rotation {
+        store: store.clone(),
+        roots: Arc::clone(&roots),
+        clock: Arc::clone(&clock),
         keys: keys.clone(),
+        schedule: settings.schedule,
         metrics: Arc::clone(&metrics),
     };
     let root = roots.current();
@@ -206,6 +218,7 @@ async fn start(
     behind.spawn(lease.run(tasks.clone()));
     behind.spawn(fleet.run(tasks.clone()));
     behind.spawn(housekeeping.run(tasks.clone()));
+    behind.spawn(rotation.run(tasks.clone()));
     let ending = tasks.clone();
     behind.spawn(async move {
         // Its queue ends with the last handle to it, which calls that were given up may still hold.
@@ -224,6 +237,7 @@ async fn start(
         flusher,
         store,
         keys,
+        schedule: settings.schedule,
         cache: VerifiedCache::default(),
         metrics,
     };

@@ -7,6 +7,7 @@ mod discovery;
 mod error;
 mod gate;
 mod issue;
+mod key;
 mod mint;
 mod policy;
 mod readiness;
@@ -22,10 +23,10 @@ use uuid::Uuid;
 use crate::{
     clock::Clock,
     observe::Metrics,
-    replica::{Barrier, Flusher, Keys, LeaseHandle},
+    replica::{Barrier, Flusher, Keys, LeaseHandle, Reach, Schedule},
     state::{Judge, Root, Roots, VerifiedCache},
     store::{NewAudit, Store},
-    token::new_uuid_v7,
+    token::{Revision, new_uuid_v7},
 };
 
 pub use admin::{AuditQuery, Page, SessionQuery};
@@ -33,6 +34,7 @@ pub use caller::{Caller, Credential};
 pub use discovery::{Jwks, LIMITS, ServerInfo};
 pub use error::{Denied, Error, Invalid, RefreshRefused};
 pub use issue::{IssueRequest, Issued, RefreshCredential};
+pub use key::{RotateRequest, Rotated};
 pub use policy::{PolicyField, PolicyUpdate};
 pub use readiness::Readiness;
 pub use refresh::RefreshRequest;
@@ -60,6 +62,8 @@ pub struct Authority {
     pub store: Store,
     /// The means to open and to make keys.
     pub keys: Keys,
+    /// When keys are rotated.
+    pub schedule: Schedule,
     /// Signatures found good before.
     pub cache: VerifiedCache,
     /// What it counts.
@@ -73,6 +77,11 @@ impl Authority {
 
     fn new_id(&self) -> Uuid {
         new_uuid_v7(self.clock.now_ms())
+    }
+
+    /// Waits until a change is in effect on every replica: the same barrier as a revocation's.
+    async fn in_effect(&self, revision: Revision) {
+        self.barrier.wait(revision, Reach::Replicas, None).await;
     }
 
     fn audit(&self, caller: &Caller, action: &'static str) -> NewAudit {

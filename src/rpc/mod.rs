@@ -6,6 +6,7 @@ mod convert;
 mod discovery_service;
 mod door;
 mod health;
+mod keys;
 mod listen;
 mod status;
 mod token_service;
@@ -35,7 +36,7 @@ pub use listen::{DRAIN, Serving, serve};
 pub use tonic::service::Routes;
 
 /// Every method that is measured by name: full gRPC paths without the leading slash.
-pub const METHODS: [&str; 16] = [
+pub const METHODS: [&str; 18] = [
     "jeton.v1.TokenService/Issue",
     "jeton.v1.TokenService/Refresh",
     "jeton.v1.TokenService/Validate",
@@ -51,6 +52,8 @@ pub const METHODS: [&str; 16] = [
     "jeton.v1.AdminService/ListPolicies",
     "jeton.v1.AdminService/UpdatePolicy",
     "jeton.v1.AdminService/DeletePolicy",
+    "jeton.v1.AdminService/ListKeys",
+    "jeton.v1.AdminService/RotateKey",
     "grpc.health.v1.Health/Check",
 ];
 

@@ -131,13 +131,15 @@ impl Authority {
                 return Ok(Rotated { key, replaced: self.again(replaced).await? });
             }
             let pending = in_state(&rows, algorithm, KeyState::Pending);
+            // What the caller does first bears the name of what was asked.
+            let act = if pending.is_some() { "RotateKey" } else { "ActivateKey" };
             let published = match pending {
                 Some(row) => Some((row.key_id.clone(), row.times.published)),
                 None => self.keys.publish(&self.store, algorithm, 0, None, &audit("RotateKey")).await?,
             };
             let Some((key_id, revision)) = published else { continue };
             self.in_effect(revision).await;
-            self.keys.activate(&self.store, &key_id, false, &audit("ActivateKey")).await?;
+            self.keys.activate(&self.store, &key_id, false, &audit(act)).await?;
         }
         Err(Error::Overloaded)
     }

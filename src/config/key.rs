@@ -89,6 +89,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn durations_in_the_file_are_those_of_the_command_line() {
+        let of = |text: &str| toml::from_str::<crate::config::ServeArgs>(text);
+        let args = of("rotate_keys_every = '7d'").ok();
+        assert!(args.is_some_and(|args| args.rotate_keys_every == Some(SignedDuration::from_hours(168))));
+        for text in
+            ["publish_keys_ahead = 3600", "publish_keys_ahead = '3600'", "publish_keys_ahead = 'soon'"]
+        {
+            assert!(of(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn c1_a_schedule_that_cannot_be_kept_is_refused() {
         let of = |every: Option<&str>, ahead: Option<&str>| {
             let duration = |text: Option<&str>| text.map(parse_duration).transpose().ok().flatten();

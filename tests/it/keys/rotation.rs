@@ -7,7 +7,7 @@ use std::{
 };
 
 use jeton::{
-    proto::v1::TokenStatus,
+    proto::v1::{RotateKeyRequest, TokenStatus},
     replica::{MAC_AFTER_RETIREMENT_S, VERIFY_AFTER_RETIREMENT_S},
     token::LIFETIME_CAP_S,
 };
@@ -15,7 +15,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{AUDIENCES, apis, both_algorithms, is_active_everywhere, jwks, kid_of};
-use crate::world::{Api, Fleet, World, until};
+use crate::world::{
+    Api, Database, FEED, Fleet, InProcess, Refused, Server, ServerOptions, World, seconds, until,
+};
 
 const SHORT: [&str; 4] = ["--rotate-keys-every", "5s", "--publish-keys-ahead", "2s"];
 
@@ -155,10 +157,7 @@ async fn i14_a_retired_key_is_kept_for_longer_than_the_longest_token_that_it_sig
 async fn c1_a_key_that_a_replica_published_signs_in_time_though_that_replica_died() {
     let mut fleet = Fleet::start(2).await;
     let mut others = apis(&fleet, "admin");
-    let request = jeton::proto::v1::RotateKeyRequest {
-        publication_lead: Some(crate::world::seconds(2)),
-        ..Default::default()
-    };
+    let request = RotateKeyRequest { publication_lead: Some(seconds(2)), ..Default::default() };
     let published = super::rotate(&mut others[0], request).await.unwrap().key.unwrap();
     fleet.server(0).kill();
     let mut alive = others.remove(1);
@@ -172,6 +171,83 @@ async fn c1_a_key_that_a_replica_published_signs_in_time_though_that_replica_die
     );
     assert_eq!(fleet.database.number(&early).await, 0);
     assert_eq!(alive.status(&before, "api").await, TokenStatus::Active);
+}
+
+/// Issues here and asks there until the key has changed: good or, for want of a lease, not judged, but never unknown.
+async fn asked_while_it_changes(here: &mut Api, there: &mut Api, kid: &str) {
+    let mut refused = 0;
+    until("another key signs", async || {
+        let token = here.token("user:7", "api").await.access_token;
+        match there.validate(&token, &["api"]).await {
+            Ok(verdict) => assert_eq!(verdict.status(), TokenStatus::Active, "{}", kid_of(&token)),
+            Err(status) => {
+                assert_eq!(Err::<(), _>(status).refused().reason, "REVOCATION_STATE_STALE");
+                refused += 1;
+            }
+        }
+        kid_of(&token) != kid
+    })
+    .await;
+    assert!(refused > 0, "the other replica could hold no lease before the key signed");
+}
+
+#[tokio::test]
+async fn c1_no_replica_signs_with_a_key_that_another_may_not_know() {
+    let fleet = Fleet::start(2).await;
+    let [mut here, mut there] = <[Api; 2]>::try_from(apis(&fleet, "admin")).ok().unwrap();
+    for request in [
+        RotateKeyRequest { emergency: true, ..Default::default() },
+        // Due at once, for whoever looks.
+        RotateKeyRequest { publication_lead: Some(seconds(0)), ..Default::default() },
+    ] {
+        let kid = kid_of(&here.token("user:7", "api").await.access_token);
+        let link = fleet.link_of(1);
+        link.stall(FEED);
+        link.has_held(FEED).await;
+        let mut asking = here.clone();
+        let rotating = tokio::spawn(async move { super::rotate(&mut asking, request).await });
+        asked_while_it_changes(&mut here, &mut there, &kid).await;
+        link.resume(FEED);
+        rotating.await.unwrap().unwrap();
+        until("the other replica is back", async || there.validate("x", &["api"]).await.is_ok()).await;
+        let token = here.token("user:7", "api").await.access_token;
+        is_active_everywhere(&mut [here.clone(), there.clone()], &token, "api").await;
+    }
+}
+
+#[tokio::test]
+async fn c1_a_server_whose_clock_is_far_from_the_databases_rotates_nothing() {
+    let mut world = World::start().await;
+    world.server.kill();
+    world.sql("update signing_key set signing_time = now() - interval '31 days'").await;
+    let skewed = InProcess::start(&world.database.url, 45_000).await;
+    let published = "select count(*) from audit_event where action = 'PublishKey'";
+    let before = world.number(published).await;
+    // Far longer than it takes to look.
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    assert_eq!(world.number(published).await, before);
+    world.crash_and_restart().await;
+    until("one whose clock is right does", async || world.number(published).await == before + 2).await;
+    skewed.ended().await;
+}
+
+#[tokio::test]
+async fn c1_a_schedule_that_cannot_be_kept_is_refused_at_start() {
+    let database = Database::create().await;
+    let directory = tempfile::tempdir().unwrap();
+    for arguments in [
+        ["--rotate-keys-every", "1h", "--publish-keys-ahead", "1h"],
+        ["--rotate-keys-every", "30d", "--publish-keys-ahead", "0s"],
+        ["--rotate-keys-every", "400d", "--publish-keys-ahead", "1h"],
+        ["--rotate-keys-every", "3600", "--publish-keys-ahead", "1h"],
+    ] {
+        let options =
+            ServerOptions { arguments: arguments.map(str::to_owned).to_vec(), ..ServerOptions::default() };
+        let refused = Server::try_start(&database.url, directory.path(), &options).await;
+        let (status, said) = refused.err().unwrap();
+        assert!(!status.success() && said.contains("--rotate-keys-every"), "{arguments:?}: {said}");
+    }
+    assert_eq!(database.number("select count(*) from signing_key").await, 0);
 }
 
 #[tokio::test]

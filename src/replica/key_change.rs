@@ -17,7 +17,7 @@ pub(super) const ANY_AGE_S: i64 = 100 * 365 * 86_400;
 const RESEAL_TRIES: u32 = 5;
 
 /// How many keys were sealed anew, and how many had been already.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Default, Debug)]
 pub struct Resealed {
     /// Sealed anew.
     pub sealed: usize,
@@ -25,7 +25,17 @@ pub struct Resealed {
     pub before: usize,
 }
 
+impl Resealed {
+    /// Counts a key, and gives what it is to be sealed as.
+    fn count(&mut self, is_new: bool, sealed: Option<Vec<u8>>, was: &[u8]) -> Vec<u8> {
+        self.before = self.before.saturating_add(usize::from(is_new));
+        self.sealed = self.sealed.saturating_add(usize::from(sealed.is_some()));
+        sealed.unwrap_or_else(|| was.to_vec())
+    }
+}
+
 /// All keys, sealed anew, in the order of their rows.
+#[derive(Default)]
 struct SealedAnew {
     signing: Vec<Vec<u8>>,
     mac: Vec<Vec<u8>>,
@@ -175,28 +185,33 @@ impl Keys {
     }
 
     fn sealed_anew(&self, rows: &KeyRows, new: &Self) -> Result<SealedAnew, KeyError> {
-        let (mut signing, mut mac, mut before) = (Vec::new(), Vec::new(), 0_usize);
+        let now = self.clock.now();
+        let mut anew = SealedAnew::default();
         for row in &rows.signing {
             let is_new = new.is_current(Purpose::SigningKey, &row.key_id, &row.sealed);
-            before = before.saturating_add(usize::from(is_new));
-            signing.push(if is_new {
-                row.sealed.clone()
-            } else {
-                new.seal(Purpose::SigningKey, &row.key_id, self.open_signing(row)?.pkcs8())
-            });
+            let is_over = row.revoke_time.is_some() || row.times.expire_time.is_some_and(|end| end <= now);
+            let sealed = match self.open_signing(row) {
+                _ if is_new => None,
+                Ok(key) => Some(new.seal(Purpose::SigningKey, &row.key_id, key.pkcs8())),
+                // It never signs again: sealed under a master key that is lost, it may stay so.
+                Err(_) if is_over => None,
+                Err(error) => return Err(error),
+            };
+            let sealed = anew.done.count(is_new, sealed, &row.sealed);
+            anew.signing.push(sealed);
         }
         for row in &rows.mac {
             let id = hex(row.id);
             let is_new = new.is_current(Purpose::MacKey, &id, &row.sealed);
-            before = before.saturating_add(usize::from(is_new));
-            mac.push(if is_new {
-                row.sealed.clone()
+            let sealed = if is_new {
+                None
             } else {
-                new.seal(Purpose::MacKey, &id, self.open_mac(row)?.secret())
-            });
+                Some(new.seal(Purpose::MacKey, &id, self.open_mac(row)?.secret()))
+            };
+            let sealed = anew.done.count(is_new, sealed, &row.sealed);
+            anew.mac.push(sealed);
         }
-        let sealed = signing.len().saturating_add(mac.len()).saturating_sub(before);
-        Ok(SealedAnew { signing, mac, done: Resealed { sealed, before } })
+        Ok(anew)
     }
 
     fn sealed(&self, key: &SigningKey) -> NewSigningKey {

@@ -167,3 +167,21 @@ async fn c2_a_wrong_master_key_at_start_is_a_clear_error_and_nothing_is_overwrit
     }
     assert_eq!((world.number(SEALED).await, world.audited("true").await), before);
 }
+
+#[tokio::test]
+async fn c2_after_the_loss_of_the_master_key_a_new_one_begins_with_new_keys() {
+    let mut world = World::start().await;
+    let mut api = world.api("service").await;
+    let before = api.session("user:7", "api").await;
+    world.server.kill();
+    let bump = ["epoch", "bump", "--revoke-keys", "--database-url", &world.database.url];
+    Shell::new().run(&bump).await.data();
+    let (next, after) = (other_master_key(), other_master_key());
+    let server = server(&world, "new", &next, None, &[]).await.unwrap();
+    let mut api = Api::connect(&server.ready, &api_key("service"));
+    assert_eq!(api.status(&before.access_token, "api").await, TokenStatus::Revoked);
+    let token = api.session("user:7", "api").await.access_token;
+    assert_eq!(api.status(&token, "api").await, TokenStatus::Active);
+    // The revoked ones, which nobody can open, do not keep the others from being sealed anew.
+    assert_eq!(reseal(&world, &next, &after).await.data(), "sealed 3 keys anew");
+}

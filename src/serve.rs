@@ -237,7 +237,6 @@ async fn start(
         flusher,
         store,
         keys,
-        schedule: settings.schedule,
         cache: VerifiedCache::default(),
         metrics,
     };

@@ -41,11 +41,6 @@ const fn to_i64(limit: usize) -> i64 {
 }
 
 impl Authority {
-    /// Limits that clients may ask for, by name, those of this server's settings included.
-    pub fn limits(&self) -> impl Iterator<Item = (&'static str, i64)> {
-        LIMITS.into_iter().chain([("key_rotation_seconds", self.schedule.every_s())])
-    }
-
     /// The public keys that verifiers may trust.
     #[must_use]
     pub fn jwks(&self) -> Jwks {

@@ -23,7 +23,7 @@ use uuid::Uuid;
 use crate::{
     clock::Clock,
     observe::Metrics,
-    replica::{Barrier, Flusher, Keys, LeaseHandle, Reach, Schedule},
+    replica::{Barrier, Flusher, Keys, LeaseHandle, Reach},
     state::{Judge, Root, Roots, VerifiedCache},
     store::{NewAudit, Store},
     token::{Revision, new_uuid_v7},
@@ -62,8 +62,6 @@ pub struct Authority {
     pub store: Store,
     /// The means to open and to make keys.
     pub keys: Keys,
-    /// When keys are rotated.
-    pub schedule: Schedule,
     /// Signatures found good before.
     pub cache: VerifiedCache,
     /// What it counts.

@@ -78,13 +78,13 @@ impl Check {
 pub async fn run(cli: &Cli<'_>) -> Result<Exit, Failure> {
     let as_json = cli.output.wants_json()?;
     let mut checks = Vec::new();
-    let mut seen = None;
+    let mut store_now = None;
     match connect::open(cli, Listener::Public, Identity::Anonymous).await {
         // Nothing was looked at: the command line is wrong, not the server.
         Err(failure @ Failure::Usage(_)) => return Err(failure),
         Err(failure) => checks.push(unreachable(&failure)),
         Ok(connection) => {
-            seen = server(cli, &connection, &mut checks).await;
+            store_now = server(cli, &connection, &mut checks).await;
             checks.push(keys(&connection).await);
             checks.push(doctor_fleet::prober(&connection).await);
         }
@@ -92,9 +92,8 @@ pub async fn run(cli: &Cli<'_>) -> Result<Exit, Failure> {
     match connect::open(cli, Listener::Admin, Identity::Required).await {
         Ok(connection) => {
             checks.push(database(&connection).await);
-            let now = seen.as_ref().map_or_else(cli.env.now, |seen| seen.store_now);
-            let every_s = seen.and_then(|seen| seen.rotation_s);
-            rotation(&connection, &mut checks, every_s, now).await;
+            let now = store_now.unwrap_or_else(cli.env.now);
+            rotation(&connection, &mut checks, now).await;
             checks.push(leases(&connection, now).await);
         }
         Err(failure) => checks.extend(["database", "leases"].map(|name| no_admin(name, &failure))),
@@ -134,15 +133,8 @@ fn unreachable(failure: &Failure) -> Check {
     Check::fail("server", said(failure), "Start the server, or correct --endpoint or the context.")
 }
 
-/// What a server says of itself, for other checks.
-struct Seen {
-    /// What time it is by the database's clock, as far as the server knows.
-    store_now: Timestamp,
-    /// How often it rotates keys, seconds.
-    rotation_s: Option<i64>,
-}
-
-async fn server(cli: &Cli<'_>, connection: &Connection, checks: &mut Vec<Check>) -> Option<Seen> {
+/// Answers what time it is by the database's clock, as far as the server knows.
+async fn server(cli: &Cli<'_>, connection: &Connection, checks: &mut Vec<Check>) -> Option<Timestamp> {
     let mut client = DiscoveryServiceClient::new(connection.channel());
     let start = Instant::now();
     match connection.call(client.get_server_info(connection.request(GetServerInfoRequest {}))).await {
@@ -165,8 +157,7 @@ async fn server(cli: &Cli<'_>, connection: &Connection, checks: &mut Vec<Check>)
             checks.push(store_clock(&info));
             let server = info.server_time.as_ref().and_then(time::from_wire_timestamp)?;
             let offset = info.store_clock_offset.as_ref().map(time::from_wire_duration).unwrap_or_default();
-            let rotation_s = info.limits.get("key_rotation_seconds").copied();
-            Some(Seen { store_now: server.checked_add(offset).ok()?, rotation_s })
+            server.checked_add(offset).ok()
         }
     }
 }
@@ -235,10 +226,10 @@ async fn keys(connection: &Connection) -> Check {
 
 /// Says more of keys that are published: which sign, and whether they are rotated. Whoever may not list them has
 /// seen what is public.
-async fn rotation(connection: &Connection, checks: &mut [Check], every_s: Option<i64>, now: Timestamp) {
+async fn rotation(connection: &Connection, checks: &mut [Check], now: Timestamp) {
     let published = checks.iter_mut().find(|check| check.name == "keys" && check.status == Grade::Ok);
     if let (Some(check), Ok(all)) = (published, key::list(connection).await) {
-        *check = doctor_keys::keys(&all.keys, every_s, now);
+        *check = doctor_keys::keys(&all.keys, now);
     }
 }
 

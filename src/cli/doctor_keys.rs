@@ -7,15 +7,13 @@ use crate::proto::v1::{Key, key::State};
 
 /// A key that is due is let sign within seconds.
 const DUE_WITHIN: SignedDuration = SignedDuration::from_mins(1);
-/// Where the server does not say how often it rotates.
-const EVERY_DEFAULT_S: i64 = 30 * 86_400;
+/// The period of rotation unless an operator says otherwise, and a day.
+const OLD: SignedDuration = SignedDuration::from_hours(31 * 24);
 const ALGORITHMS: [&str; 2] = ["ES256", "EdDSA"];
 
-/// Whether each algorithm has a key that signs, at `now` by the database's clock, and rotation keeps up with its
-/// period.
-pub fn keys(keys: &[Key], every_s: Option<i64>, now: Timestamp) -> Check {
+/// Whether each algorithm has a key that signs, at `now` by the database's clock, and keys are rotated.
+pub fn keys(keys: &[Key], now: Timestamp) -> Check {
     let name = "keys";
-    let every = SignedDuration::from_secs(every_s.unwrap_or(EVERY_DEFAULT_S));
     let mut details = Vec::new();
     let mut overdue = false;
     for algorithm in ALGORITHMS {
@@ -29,20 +27,19 @@ pub fn keys(keys: &[Key], every_s: Option<i64>, now: Timestamp) -> Check {
             );
         };
         let since = at(active);
-        let next = if let Some(pending) = of(State::Pending) {
-            let due = at(pending);
-            overdue |= now.duration_since(due) > DUE_WITHIN;
-            format!("the next one {}", time::distance(due, now))
-        } else {
-            let end = since.saturating_add(every).unwrap_or(Timestamp::MAX);
-            overdue |= end < now;
-            format!("is replaced {}", time::distance(end, now))
+        let next = of(State::Pending).map(at);
+        overdue |= match next {
+            Some(due) => now.duration_since(due) > DUE_WITHIN,
+            None => now.duration_since(since) > OLD,
         };
-        details.push(format!("{algorithm} signs since {}, {next}", ago(since, now)));
+        let next =
+            next.map_or_else(String::new, |due| format!(", the next one {}", time::distance(due, now)));
+        details.push(format!("{algorithm} has signed for {}{next}", ago(since, now)));
     }
     let detail = details.join("; ");
     if overdue {
-        let advice = "Rotation is overdue: look at the servers' logs for keys that cannot be opened, and at their clocks.";
+        let advice = "Rotation is overdue, unless --rotate-keys-every is above 30d: look at the servers' logs for keys that cannot \
+                      be opened, and at their clocks.";
         return Check::warn(name, detail, advice);
     }
     Check::ok(name, detail)
@@ -69,27 +66,30 @@ mod tests {
         }
     }
 
+    const NOW_S: i64 = 10_000_000;
+
     fn said_of(list: &[Key]) -> (bool, String) {
-        let check = keys(list, Some(7_200), Timestamp::constant(10_000, 0));
+        let check = keys(list, Timestamp::constant(NOW_S, 0));
         (check.is_ok(), check.detail().to_owned())
     }
 
     #[test]
     fn keys_are_well_when_each_algorithm_signs_and_is_rotated() {
-        let both = [key("ES256", State::Active, 6_400), key("EdDSA", State::Active, 9_940)];
-        let said = said_of(&both);
-        let text = "ES256 signs since 1h, is replaced in 1h; EdDSA signs since 1m, is replaced in 1h 59m";
-        assert_eq!(said, (true, text.into()));
-        let pending = [both.to_vec(), vec![key("ES256", State::Pending, 10_600)]].concat();
-        assert!(said_of(&pending).1.starts_with("ES256 signs since 1h, the next one in 10m"));
+        let both = [key("ES256", State::Active, NOW_S - 3_600), key("EdDSA", State::Active, NOW_S - 60)];
+        assert_eq!(said_of(&both), (true, "ES256 has signed for 1h; EdDSA has signed for 1m".into()));
+        let pending = [both.to_vec(), vec![key("ES256", State::Pending, NOW_S + 600)]].concat();
+        let text = "ES256 has signed for 1h, the next one in 10m; EdDSA has signed for 1m";
+        assert_eq!(said_of(&pending), (true, text.into()));
     }
 
     #[test]
     fn one_that_is_missing_or_overdue_is_named() {
-        assert_eq!(said_of(&[key("ES256", State::Active, 9_000)]), (false, "no EdDSA key signs".into()));
-        let good = key("EdDSA", State::Active, 9_000);
-        assert!(!said_of(&[key("ES256", State::Active, 2_000), good.clone()]).0, "not replaced in time");
-        let late = [key("ES256", State::Active, 9_000), good, key("ES256", State::Pending, 9_900)];
+        let es256 = |signs_for_s| key("ES256", State::Active, NOW_S - signs_for_s);
+        assert_eq!(said_of(&[es256(60)]), (false, "no EdDSA key signs".into()));
+        let good = key("EdDSA", State::Active, NOW_S);
+        assert!(said_of(&[es256(30 * 86_400), good.clone()]).0);
+        assert!(!said_of(&[es256(32 * 86_400), good.clone()]).0, "not replaced in time");
+        let late = [es256(60), good, key("ES256", State::Pending, NOW_S - 61)];
         assert!(!said_of(&late).0, "not let sign in time");
     }
 }

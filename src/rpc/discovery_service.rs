@@ -6,7 +6,10 @@ use super::{
     Context,
     convert::{duration_ms, duration_s, millis},
 };
-use crate::proto::v1::{self as pb, discovery_service_server::DiscoveryService};
+use crate::{
+    authority::LIMITS,
+    proto::v1::{self as pb, discovery_service_server::DiscoveryService},
+};
 
 /// Far less than the hour for which a key is to be published before it signs. Seconds.
 const JWKS_MAX_AGE_S: i64 = 300;
@@ -42,7 +45,7 @@ impl DiscoveryService for DiscoveryRpc {
             store_clock_offset: Some(duration_ms(info.clock_offset_ms)),
             revision: info.revision.to_string(),
             features: Vec::new(),
-            limits: authority.limits().map(|(name, limit)| (name.to_owned(), limit)).collect(),
+            limits: LIMITS.into_iter().map(|(name, limit)| (name.to_owned(), limit)).collect(),
         }))
     }
 }

@@ -143,7 +143,7 @@ async fn the_command_line_lists_rotates_and_exports_keys() {
     let doctor = shell.run(&["doctor"]).await;
     let line = doctor.data().lines().find(|line| line.contains("  keys")).unwrap().to_owned();
     assert!(
-        line.starts_with("ok") && line.contains("EdDSA signs since") && line.contains("next one"),
+        line.starts_with("ok") && line.contains("EdDSA has signed for") && line.contains("next one"),
         "{line}"
     );
 

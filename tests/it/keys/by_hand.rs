@@ -62,6 +62,9 @@ async fn c1_an_emergency_signs_everywhere_when_it_returns_and_promotes_a_publish
         }
         is_active_everywhere(&mut admins, &before, "api").await;
     }
+    // Six that were made, and three that were published and let sign by hand.
+    let audited = "select count(*) from audit_event where action = 'RotateKey' and actor = 'admin'";
+    assert_eq!(fleet.database.number(audited).await, 9);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Flags, environment and file → typed values. Refuses nonsense at start, in one sentence.
 
+mod key;
 mod tls;
 
 use std::{
@@ -11,12 +12,16 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use clap::{Args, Parser, Subcommand, ValueEnum, builder::TypedValueParser, value_parser};
+use clap::{Args, Parser, Subcommand, builder::TypedValueParser, value_parser};
+use jiff::SignedDuration;
 use serde::Deserialize;
 
+pub use key::{ImportArgs, ImportState, KeyCommand, ResealArgs};
+
 use crate::{
-    cli::{ClientCommand, GlobalArgs},
+    cli::{ClientCommand, GlobalArgs, parse_duration},
     prober::ProberSettings,
+    replica::Schedule,
     tls::TlsFiles,
     token::{ApiKey, MasterKey, limits, text},
 };
@@ -48,7 +53,7 @@ pub enum Command {
     /// Bring the database's schema to this version, or show where it is
     #[command(subcommand)]
     Migrate(MigrateCommand),
-    /// Move signing keys
+    /// The keys that sign
     #[command(subcommand)]
     Key(KeyCommand),
     /// Go on after a restore or a move of the database
@@ -102,6 +107,17 @@ pub struct ServeArgs {
     /// A file with the master key: 32 bytes, as 64 hex digits or base64
     #[arg(long, env = "JETON_MASTER_KEY_FILE")]
     master_key_file: Option<PathBuf>,
+    /// A file with another master key, that opens what it sealed: while keys are moved from one to the other
+    #[arg(long, env = "JETON_PREVIOUS_MASTER_KEY_FILE")]
+    previous_master_key_file: Option<PathBuf>,
+    /// How often there are new keys [default: 30d]
+    #[arg(long, env = "JETON_ROTATE_KEYS_EVERY", value_name = "DURATION", value_parser = parse_duration)]
+    #[serde(deserialize_with = "key::duration_in_file")]
+    rotate_keys_every: Option<SignedDuration>,
+    /// How long a new key is published before it signs: longer than any verifier keeps a key set [default: 1h]
+    #[arg(long, env = "JETON_PUBLISH_KEYS_AHEAD", value_name = "DURATION", value_parser = parse_duration)]
+    #[serde(deserialize_with = "key::duration_in_file")]
+    publish_keys_ahead: Option<SignedDuration>,
     /// `iss` of every token: the URL that verifiers know jeton by
     #[arg(long, env = "JETON_ISSUER")]
     issuer: Option<String>,
@@ -183,30 +199,6 @@ pub struct DatabaseArgs {
     pub database_url: String,
 }
 
-/// Of `jeton key`.
-#[derive(Subcommand, Debug)]
-pub enum KeyCommand {
-    /// Move a signing key here: from another jeton, or after a disaster
-    Import(ImportArgs),
-}
-
-/// Of `jeton key import`.
-#[derive(Args, Debug)]
-pub struct ImportArgs {
-    /// The private key: PEM, PKCS#8, P-256 or Ed25519
-    #[arg(long)]
-    pub file: PathBuf,
-    /// `active` signs at once, and retires the active key of its algorithm; `retired` only verifies
-    #[arg(long)]
-    pub state: ImportState,
-    /// Where to.
-    #[command(flatten)]
-    pub database: DatabaseArgs,
-    /// The master key that seals the keys there
-    #[arg(long, env = "JETON_MASTER_KEY_FILE")]
-    pub master_key_file: PathBuf,
-}
-
 /// Of `jeton epoch`.
 #[derive(Subcommand, Debug)]
 pub enum EpochCommand {
@@ -248,21 +240,16 @@ pub struct BootstrapArgs {
     pub database: DatabaseArgs,
 }
 
-/// In which state a key is imported.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub enum ImportState {
-    /// Signs at once.
-    Active,
-    /// Only verifies.
-    Retired,
-}
-
 /// A server, ready to be started.
 pub struct ServeConfig {
     /// Where everything is kept.
     pub database_url: String,
     /// Opens the keys.
     pub master_key: MasterKey,
+    /// Opens those that it sealed, too.
+    pub previous_master_key: Option<MasterKey>,
+    /// When keys are rotated.
+    pub schedule: Schedule,
     /// `iss` of every token.
     pub issuer: String,
     /// Public, admin, ops.
@@ -327,6 +314,15 @@ impl ServeArgs {
         Ok(ServeConfig {
             database_url,
             master_key: read_master_key(&master_key_file)?,
+            previous_master_key: self
+                .previous_master_key_file
+                .or(file.previous_master_key_file)
+                .map(|path| read_master_key(&path))
+                .transpose()?,
+            schedule: key::schedule(
+                self.rotate_keys_every.or(file.rotate_keys_every),
+                self.publish_keys_ahead.or(file.publish_keys_ahead),
+            )?,
             issuer,
             listen: [
                 address(self.listen, file.listen, 7070),

@@ -7,7 +7,7 @@ use std::{
 use anyhow::Context;
 use clap::Parser;
 use jeton::{
-    cli::{self, Environment},
+    cli::{self, ClientCommand, Environment, GlobalArgs},
     clock::Clock,
     config::{Cli, ClientCommandOnDatabase, Command, DevArgs, EpochCommand, KeyCommand, ServeArgs},
     dev::{self, DevOptions, Listen, die_with_parent},
@@ -33,12 +33,8 @@ const BACKGROUND_THREADS: usize = 2;
 fn main() -> ExitCode {
     let Cli { globals, command } = Cli::parse();
     let done = match command {
-        Command::Remote(command) => {
-            return match environment().and_then(|env| Ok((env, one_thread()?))) {
-                Ok((env, runtime)) => runtime.block_on(cli::run(command, &globals, &env)).into(),
-                Err(error) => fail(&error),
-            };
-        }
+        Command::Remote(command) => return remote(command, &globals),
+        Command::Key(KeyCommand::Remote(command)) => return remote(ClientCommand::Key(command), &globals),
         Command::Dev(args) => many_threads().and_then(|runtime| runtime.block_on(run_dev(args))),
         Command::Serve(args) => many_threads().and_then(|runtime| runtime.block_on(run_serve(*args))),
         Command::Migrate(command) => {
@@ -53,10 +49,20 @@ fn main() -> ExitCode {
         Command::Key(KeyCommand::Import(args)) => {
             one_thread().and_then(|runtime| runtime.block_on(operate::import_key(args, say)))
         }
+        Command::Key(KeyCommand::Reseal(args)) => {
+            one_thread().and_then(|runtime| runtime.block_on(operate::reseal_keys(args, say)))
+        }
     };
     match done {
         Ok(Done::Whole) => ExitCode::SUCCESS,
         Ok(Done::Negative) => ExitCode::from(3),
+        Err(error) => fail(&error),
+    }
+}
+
+fn remote(command: ClientCommand, globals: &GlobalArgs) -> ExitCode {
+    match environment().and_then(|env| Ok((env, one_thread()?))) {
+        Ok((env, runtime)) => runtime.block_on(cli::run(command, globals, &env)).into(),
         Err(error) => fail(&error),
     }
 }
@@ -87,6 +93,8 @@ async fn run_serve(args: ServeArgs) -> anyhow::Result<Done> {
     let settings = Settings {
         database_url: config.database_url,
         master_key: config.master_key,
+        previous_master_key: config.previous_master_key,
+        schedule: config.schedule,
         issuer: Some(config.issuer),
         replica: config.replica,
         ready_file: config.ready_file,

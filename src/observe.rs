@@ -28,6 +28,8 @@ const LOG_SEQUENCE: &str = "jeton_log_applied_sequence";
 const PROBES: &str = "jeton_probes_total";
 const PROBE_REVOKE: &str = "jeton_probe_revoke_seconds";
 const HELD: &str = "jeton_revocations_held";
+const KEY_AGE: &str = "jeton_key_age_seconds";
+const KEY_ROTATION: &str = "jeton_key_rotation_seconds";
 const STRAY: &str = "jeton_default_partition_rows";
 const POOL: &str = "db_client_connection_count";
 const CERTIFICATE_END: &str = "jeton_tls_certificate_not_after_seconds";
@@ -59,6 +61,9 @@ pub const CODES: [&str; 17] = [
     "UNAUTHENTICATED",
 ];
 
+/// Algorithms that keys sign with.
+pub const KEY_ALGORITHMS: [&str; 2] = ["ES256", "EdDSA"];
+
 /// Outcomes of Refresh.
 pub const REFRESH_OUTCOMES: [&str; 8] =
     ["ROTATED", "REPLAYED", "REUSED", "EXPIRED", "REVOKED", "INVALID", "RECOVERED", "REFUSED"];
@@ -86,6 +91,7 @@ pub struct Metrics {
     log_sequence: Gauge,
     held: [Gauge; 3],
     stray: Gauge,
+    keys: HashMap<&'static str, [Gauge; 2]>,
     pool: [Gauge; 2],
     certificate_ends: HashMap<&'static str, Gauge>,
 }
@@ -187,6 +193,16 @@ impl Metrics {
         describe_gauge!(LOG_SEQUENCE, "Sequence number up to which the log is applied.");
         describe_gauge!(HELD, "Revocations held in memory, by kind.");
         describe_gauge!(STRAY, "Rows in default partitions: above 0 partitions are not made in time.");
+        describe_gauge!(
+            KEY_AGE,
+            metrics::Unit::Seconds,
+            "Time since the key that signs began to, by algorithm."
+        );
+        describe_gauge!(
+            KEY_ROTATION,
+            metrics::Unit::Seconds,
+            "Time until the key that signs is to be replaced, by algorithm; below 0 rotation is overdue."
+        );
         describe_gauge!(POOL, "Connections to the database, by state.");
         describe_gauge!(
             CERTIFICATE_END,
@@ -208,6 +224,10 @@ impl Metrics {
             log_sequence: gauge!(LOG_SEQUENCE),
             held: ["token", "session", "mark"].map(|kind| gauge!(HELD, "kind" => kind)),
             stray: gauge!(STRAY),
+            keys: KEY_ALGORITHMS
+                .into_iter()
+                .map(|name| (name, [KEY_AGE, KEY_ROTATION].map(|gauge| gauge!(gauge, "algorithm" => name))))
+                .collect(),
             pool: ["used", "idle"].map(|state| gauge!(POOL, "state" => state)),
             certificate_ends: TLS_LISTENERS.map(certificate_end).into(),
         };
@@ -285,6 +305,15 @@ impl Metrics {
     pub fn certificate_end(&self, listener: &str, end_s: i64) {
         if let Some(gauge) = self.certificate_ends.get(listener) {
             gauge.set(f64::from(u32::try_from(end_s).unwrap_or(u32::MAX)));
+        }
+    }
+
+    /// The key that signs: seconds since it began to, and until it is to be replaced.
+    pub fn key(&self, algorithm: &str, age_s: i64, left_s: i64) {
+        let seconds = |seconds: i64| i32::try_from(seconds).map_or(f64::MAX, f64::from);
+        if let Some([age, left]) = self.keys.get(algorithm) {
+            age.set(seconds(age_s));
+            left.set(seconds(left_s));
         }
     }
 

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use crate::{
     clock::Clock,
-    config::{BootstrapArgs, BumpArgs, ImportArgs, ImportState, MigrateCommand, read_master_key},
+    config::{BootstrapArgs, BumpArgs, ImportArgs, ImportState, MigrateCommand, ResealArgs, read_master_key},
     dev::{DevClient, PrepareRequest},
     replica::{Keys, VERIFY_AFTER_RETIREMENT_S},
     state::{Client, Clients, LEASE_OVER_MS, Permission},
@@ -54,7 +54,7 @@ pub async fn migrate(command: MigrateCommand, mut say: impl FnMut(String)) -> an
 pub async fn import_key(args: ImportArgs, mut say: impl FnMut(String)) -> anyhow::Result<Done> {
     let pem = std::fs::read_to_string(&args.file)
         .with_context(|| format!("the key {} cannot be read", args.file.display()))?;
-    let key = SigningKey::from_pem(&pem)
+    let key = SigningKey::import_pem(&pem)
         .map_err(|error| anyhow::anyhow!("the key in {} cannot be used: {error}", args.file.display()))?;
     let store = Store::new(&args.database.database_url)?;
     store.check_schema().await?;
@@ -69,6 +69,22 @@ pub async fn import_key(args: ImportArgs, mut say: impl FnMut(String)) -> anyhow
         )
     } else {
         format!("imported {algorithm} key {id}: it verifies for {VERIFY_AFTER_RETIREMENT_S} s")
+    });
+    Ok(Done::Whole)
+}
+
+/// `jeton key reseal`. `say` takes lines for stdout.
+pub async fn reseal_keys(args: ResealArgs, mut say: impl FnMut(String)) -> anyhow::Result<Done> {
+    let clock = Arc::new(Clock::system());
+    let old = Keys::new(read_master_key(&args.master_key_file)?, Arc::clone(&clock));
+    let new = Keys::new(read_master_key(&args.new_master_key_file)?, clock);
+    let store = Store::new(&args.database.database_url)?;
+    store.check_schema().await?;
+    let resealed = old.reseal(&store, &new).await.context("nothing was sealed anew")?;
+    store.close().await;
+    say(match resealed.before {
+        0 => format!("sealed {} keys anew", resealed.sealed),
+        before => format!("sealed {} keys anew; the new master key opens {before} already", resealed.sealed),
     });
     Ok(Done::Whole)
 }

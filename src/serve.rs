@@ -15,7 +15,8 @@ use crate::{
     observe::{self, Exporter, Metrics},
     prober::{Prober, ProberSettings},
     replica::{
-        Barrier, Feed, Fleet, Flusher, Following, Housekeeping, Keys, Lease, Loader, Registered, await_log,
+        Barrier, Feed, Fleet, Flusher, Following, Housekeeping, Keys, Lease, Loader, Registered, Rotation,
+        Schedule, await_log,
     },
     rpc::{self, Door, Front, Health, Listener, METHODS, watch_readiness},
     state::{Status, VerifiedCache},
@@ -43,6 +44,10 @@ pub struct Settings {
     pub database_url: String,
     /// Opens the keys.
     pub master_key: MasterKey,
+    /// Opens those that it sealed, too.
+    pub previous_master_key: Option<MasterKey>,
+    /// When keys are rotated.
+    pub schedule: Schedule,
     /// `iss` of every token; by default where the public listener is.
     pub issuer: Option<String>,
     /// Shown to operators.
@@ -190,7 +195,7 @@ async fn start(
     let store = Store::new(&settings.database_url)?;
     store.check_schema().await?;
     await_log(&store, &clock).await?;
-    let keys = Keys::new(settings.master_key, Arc::clone(&clock));
+    let keys = Keys::new(settings.master_key, Arc::clone(&clock)).or_previous(settings.previous_master_key);
     // Opens every key: a wrong master key ends here, with nothing written.
     keys.ring(&store).await?;
     store.make_partitions(clock.now()).await?;
@@ -221,7 +226,14 @@ async fn start(
         store: store.clone(),
         roots: Arc::clone(&roots),
         clock: Arc::clone(&clock),
+        metrics: Arc::clone(&metrics),
+    };
+    let rotation = Rotation {
+        store: store.clone(),
+        roots: Arc::clone(&roots),
+        clock: Arc::clone(&clock),
         keys: keys.clone(),
+        schedule: settings.schedule,
         metrics: Arc::clone(&metrics),
     };
     let root = roots.current();
@@ -231,6 +243,7 @@ async fn start(
     behind.spawn(lease.run(tasks.clone()));
     behind.spawn(fleet.run(tasks.clone()));
     behind.spawn(housekeeping.run(tasks.clone()));
+    behind.spawn(rotation.run(tasks.clone()));
     let ending = tasks.clone();
     behind.spawn(async move {
         // Its queue ends with the last handle to it, which calls that were given up may still hold.

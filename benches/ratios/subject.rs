@@ -62,6 +62,8 @@ impl Subject {
             issuer: Some(ISSUER.into()),
             replica: "bench".into(),
             ready_file: None,
+            previous_master_key: None,
+            schedule: jeton::replica::Schedule::default(),
             advertise: None,
             prober: None,
             clock: Clock::system().into(),

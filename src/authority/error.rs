@@ -70,9 +70,9 @@ pub enum Error {
     /// The database is away: come back.
     #[error("the database is out of reach")]
     StoreUnavailable,
-    /// No key may sign with this algorithm now.
-    #[error("no {} key may sign", .0.as_str())]
-    SigningKeyUnavailable(Algorithm),
+    /// No key may sign with this algorithm now; without one, none may authenticate this refresh token.
+    #[error("no {} key may sign", .0.map_or("MAC", Algorithm::as_str))]
+    SigningKeyUnavailable(Option<Algorithm>),
     /// Server and database clocks are too far apart.
     #[error("server and database clocks are {offset_ms} ms apart")]
     ClockSkew {
@@ -296,7 +296,9 @@ impl From<KeyError> for Error {
             other @ (KeyError::WrongMasterKey { .. }
             | KeyError::Damaged { .. }
             | KeyError::NotMade
-            | KeyError::Duplicate { .. }) => Self::Internal(other.to_string()),
+            | KeyError::Duplicate { .. }
+            | KeyError::Pending { .. }
+            | KeyError::Busy) => Self::Internal(other.to_string()),
         }
     }
 }

@@ -111,7 +111,7 @@ impl Authority {
         request: IssueRequest,
     ) -> Result<Issued, Error> {
         let keys = pass.root.keys.load_full();
-        let mac = keys.active_mac().ok_or_else(|| Error::Internal("no MAC key".to_owned()))?;
+        let mac = keys.active_mac().ok_or(Error::SigningKeyUnavailable(None))?;
         let create_time = pass.issue_time();
         let secret = SessionSecret::generate();
         let draft = request.draft(client_id);

@@ -48,7 +48,7 @@ impl Authority {
             .map_err(|(error, audience)| lifetime_error(error, audience, draft.ask))?;
         let algorithm = terms.algorithm();
         let keys = pass.root.keys.load();
-        let key = keys.signer(algorithm).ok_or(Error::SigningKeyUnavailable(algorithm))?;
+        let key = keys.signer(algorithm).ok_or(Error::SigningKeyUnavailable(Some(algorithm)))?;
         let claims = Claims {
             issuer: self.issuer.clone(),
             subject: draft.subject,
@@ -95,7 +95,7 @@ impl Authority {
                     "a token of our own making does not validate: its key is out of use"
                 );
                 pass.root.keys.rcu(|ring| ring.without_signer(key.key_id()));
-                Err(Error::SigningKeyUnavailable(key.algorithm()))
+                Err(Error::SigningKeyUnavailable(Some(key.algorithm())))
             }
             // What can become true of a good token between the gate and here, or needs the bearer.
             Status::Active
@@ -149,7 +149,7 @@ fn mint_error(error: MintError, key: &SigningKey) -> Error {
         }
         MintError::Signing => {
             tracing::error!(jeton.key_id = key.key_id(), "this key cannot sign");
-            Error::SigningKeyUnavailable(key.algorithm())
+            Error::SigningKeyUnavailable(Some(key.algorithm()))
         }
     }
 }

@@ -8,6 +8,7 @@ mod error;
 mod gate;
 mod introspect;
 mod issue;
+mod key;
 mod mint;
 mod policy;
 mod rates;
@@ -24,10 +25,10 @@ use uuid::Uuid;
 use crate::{
     clock::Clock,
     observe::Metrics,
-    replica::{Barrier, Flusher, Keys, LeaseHandle},
+    replica::{Barrier, Flusher, Keys, LeaseHandle, Reach},
     state::{Judge, Root, Roots, VerifiedCache},
     store::{NewAudit, Store},
-    token::{UnixSeconds, new_uuid_v7},
+    token::{Revision, UnixSeconds, new_uuid_v7},
 };
 
 pub use admin::{AuditQuery, Page, SessionQuery};
@@ -36,6 +37,7 @@ pub use discovery::{JWKS_MAX_AGE_S, Jwks, LIMITS, ServerInfo};
 pub use error::{Denied, Error, Invalid, RefreshRefused};
 pub use introspect::BearerRequest;
 pub use issue::{IssueRequest, Issued, RefreshCredential};
+pub use key::{RotateRequest, Rotated};
 pub use policy::{PolicyField, PolicyUpdate};
 pub use rates::Rates;
 pub use readiness::Readiness;
@@ -83,6 +85,11 @@ impl Authority {
 
     fn new_id(&self) -> Uuid {
         new_uuid_v7(self.clock.now_ms())
+    }
+
+    /// Waits until a change is in effect on every replica: the same barrier as a revocation's.
+    async fn in_effect(&self, revision: Revision) {
+        self.barrier.wait(revision, Reach::Replicas, None).await;
     }
 
     fn audit(&self, caller: &Caller, action: &'static str) -> NewAudit {

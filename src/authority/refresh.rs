@@ -12,9 +12,11 @@ use super::{
 };
 use crate::{
     replica::Reach,
-    state::{Effective, FAMILY_ANY, Pass, Permission, Policies, REFRESH_ABSOLUTE_MAX_S, Reason, Terms},
+    state::{
+        Effective, FAMILY_ANY, KeyRing, Pass, Permission, Policies, REFRESH_ABSOLUTE_MAX_S, Reason, Terms,
+    },
     store::{NewRevocation, Rotation, SessionRow, Spent, Target},
-    token::{Ask, Excess, RefreshToken, UnixSeconds, uuid_unix_ms},
+    token::{Ask, Excess, ParsedRefresh, RefreshToken, UnixSeconds, uuid_unix_ms},
 };
 
 /// A row that moves while it is being looked at is looked at again, so many times.
@@ -88,8 +90,14 @@ impl Authority {
         request.check(pass.issue_time())?;
         // One HMAC in every case, and no query for what we did not make.
         let keys = pass.root.keys.load_full();
-        let token =
-            RefreshToken::open(&request.refresh_token, |id| keys.mac(id)).ok_or(RefreshRefused::Invalid)?;
+        let Some(token) = RefreshToken::open(&request.refresh_token, |id| keys.mac(id)) else {
+            let sealed = is_sealed(&keys, &request.refresh_token);
+            return Err(if sealed {
+                Error::SigningKeyUnavailable(None)
+            } else {
+                RefreshRefused::Invalid.into()
+            });
+        };
         if let Some(reason) = pass.root.sessions.get(&token.session_id) {
             return Err(RefreshRefused::Revoked { session_id: token.session_id, reason }.into());
         }
@@ -229,7 +237,7 @@ impl Authority {
         let generation =
             u32::try_from(row.generation).map_err(|_| Error::Internal("generation".to_owned()))?;
         let keys = pass.root.keys.load();
-        let mac = keys.mac(token.key_id).ok_or_else(|| Error::Internal("no MAC key".to_owned()))?;
+        let mac = keys.mac(token.key_id).ok_or(Error::SigningKeyUnavailable(None))?;
         let terms = policies.terms(&row.audiences, &row.client_id);
         // What the policy has taken away since is taken away here, too.
         let asked = if request.scopes.is_empty() { row.scopes.clone() } else { request.scopes.clone() };
@@ -336,10 +344,16 @@ fn refuse_by_rules(call: &Call<'_>, terms: &Terms, row: &SessionRow) -> Result<(
             .check_ask(request.ask, pass.issue_time())
             .map_err(|error| lifetime_error(error, policy.audience.clone(), request.ask))?;
         if keys.signer(policy.algorithm).is_none() {
-            return Err(Error::SigningKeyUnavailable(policy.algorithm));
+            return Err(Error::SigningKeyUnavailable(Some(policy.algorithm)));
         }
     }
     Ok(())
+}
+
+/// Whether a token whose MAC could not be verified names a MAC key that is sealed under a master key that is not
+/// here: it may be good, and is neither refused nor spent.
+pub(super) fn is_sealed(keys: &KeyRing, text: &str) -> bool {
+    ParsedRefresh::parse(text).is_some_and(|parsed| keys.is_sealed_mac(parsed.key_id()))
 }
 
 /// A session without a row: never there, or dropped after the longest life that one can have.

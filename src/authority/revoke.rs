@@ -105,7 +105,9 @@ impl Authority {
         };
         let appended = self.flusher.append(item).await??;
         let propagation = self.barrier.wait(appended.revision, request.reach, request.wait).await;
-        self.replace_key(request).await;
+        if matches!(request.target, RevokeTarget::Wide { kind: MarkKind::Key, .. }) {
+            self.replace_revoked(caller).await;
+        }
         self.metrics.revoked(outcome.name());
         Ok(Revoked {
             outcome,
@@ -141,18 +143,6 @@ impl Authority {
             None => Vec::new(),
         };
         Ok(Revoked { affected_sessions: affected, sample, ..Revoked::nothing(outcome, pass.revision) })
-    }
-
-    /// A revoked key signs no more: see to it that another does. What fails here, housekeeping tries
-    /// again; meanwhile minting says that no key may sign.
-    async fn replace_key(&self, request: &RevokeRequest) {
-        if !matches!(request.target, RevokeTarget::Wide { kind: MarkKind::Key, .. }) {
-            return;
-        }
-        if let Err(error) = self.keys.ensure(&self.store).await {
-            tracing::error!(error = %error, "no key could be made in place of a revoked one");
-        }
-        self.lease.join().await;
     }
 }
 

@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Authority, Caller, Denied, Error, Invalid, refresh::WIDE_KEPT_S};
+use super::{
+    Authority, Caller, Denied, Error, Invalid,
+    refresh::{WIDE_KEPT_S, is_sealed},
+};
 use crate::{
     state::{KeyState, MarkKind, Pass, Permission},
     store::{SessionFilter, SessionRow, Target},
@@ -150,7 +153,10 @@ impl Authority {
         text: &str,
     ) -> Result<Option<Resolved>, Error> {
         let keys = pass.root.keys.load_full();
-        let Some(token) = RefreshToken::open(text, |id| keys.mac(id)) else { return Ok(None) };
+        let Some(token) = RefreshToken::open(text, |id| keys.mac(id)) else {
+            // It may be good: to call it foreign would leave it alive.
+            return if is_sealed(&keys, text) { Err(Error::SigningKeyUnavailable(None)) } else { Ok(None) };
+        };
         let row = self.store.session(token.session_id).await?;
         // A MAC key alone cannot make one: the row knows the secret.
         if row.as_ref().is_some_and(|row| row.secret_hash != token.secret.hash()) {
@@ -217,7 +223,7 @@ impl Authority {
                 let keys = pass.root.keys.load();
                 let missing = || Error::NotFound { resource_type: "key", name: target.to_owned() };
                 let key = keys.find(target, now).ok_or_else(missing)?;
-                if key.state == KeyState::Revoked || held.is_some() {
+                if key.life.state == KeyState::Revoked || held.is_some() {
                     Standing::Revoked
                 } else {
                     Standing::Live

@@ -8,9 +8,9 @@ use tonic::Code;
 use super::{
     Cli,
     connect::{self, Connection, Identity, Listener},
-    doctor_fleet,
+    doctor_fleet, doctor_keys,
     exit::{Exit, Failure},
-    json,
+    json, key,
     output::{self, Tone},
     replica, time,
 };
@@ -92,7 +92,9 @@ pub async fn run(cli: &Cli<'_>) -> Result<Exit, Failure> {
     match connect::open(cli, Listener::Admin, Identity::Required).await {
         Ok(connection) => {
             checks.push(database(&connection).await);
-            checks.push(leases(&connection, store_now.unwrap_or_else(cli.env.now)).await);
+            let now = store_now.unwrap_or_else(cli.env.now);
+            rotation(&connection, &mut checks, now).await;
+            checks.push(leases(&connection, now).await);
         }
         Err(failure) => checks.extend(["database", "leases"].map(|name| no_admin(name, &failure))),
     }
@@ -219,6 +221,15 @@ async fn keys(connection: &Connection) -> Check {
             "Nothing can be minted: look at the server's log.",
         ),
         Some(count) => Check::ok(name, format!("{count} published")),
+    }
+}
+
+/// Says more of keys that are published: which sign, and whether they are rotated. Whoever may not list them has
+/// seen what is public.
+async fn rotation(connection: &Connection, checks: &mut [Check], now: Timestamp) {
+    let published = checks.iter_mut().find(|check| check.name == "keys" && check.status == Grade::Ok);
+    if let (Some(check), Ok(all)) = (published, key::list(connection).await) {
+        *check = doctor_keys::keys(&all.keys, now);
     }
 }
 

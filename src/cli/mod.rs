@@ -7,10 +7,12 @@ mod context;
 mod credential;
 mod doctor;
 mod doctor_fleet;
+mod doctor_keys;
 mod exit;
 mod inspect;
 mod issue;
 mod json;
+mod key;
 mod live;
 mod output;
 mod policy;
@@ -31,7 +33,9 @@ use jiff::{SignedDuration, Timestamp};
 use self::output::Output;
 pub use self::{
     exit::{Exit, Failure},
+    key::KeyClientCommand,
     output::{Color, Format},
+    time::parse_duration,
 };
 
 /// Flags that every client verb takes.
@@ -98,6 +102,9 @@ pub enum ClientCommand {
     /// Policies
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// The keys that sign: among the verbs on the database
+    #[command(skip)]
+    Key(key::KeyClientCommand),
     /// The audit trail
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -140,6 +147,7 @@ async fn dispatch(cli: &Cli<'_>, command: ClientCommand) -> Result<Exit, Failure
         ClientCommand::Revoke(args) => revoke::run(cli, args).await,
         ClientCommand::Session(command) => session::run(cli, command).await,
         ClientCommand::Policy(command) => policy::run(cli, command).await,
+        ClientCommand::Key(command) => key::run(cli, command).await,
         ClientCommand::Audit(command) => audit::run(cli, command).await,
         ClientCommand::Replica(command) => replica::run(cli, command).await,
         ClientCommand::Doctor => doctor::run(cli).await,

@@ -6,7 +6,6 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::Keys;
 use crate::{
     clock::Clock,
     observe::Metrics,
@@ -30,8 +29,6 @@ pub struct Housekeeping {
     pub roots: Arc<Roots>,
     /// The clocks.
     pub clock: Arc<Clock>,
-    /// The means to make keys.
-    pub keys: Keys,
     /// What it measures.
     pub metrics: Arc<Metrics>,
 }
@@ -56,7 +53,6 @@ impl Housekeeping {
     pub async fn round(&self) {
         let now = self.clock.now();
         log("make partitions", self.store.make_partitions(now).await);
-        log("see to the keys", self.keys.ensure(&self.store).await);
         log("sweep sessions", self.sweep(false).await);
         log("purge", self.purge().await);
         let root = self.roots.current();

@@ -1,15 +1,19 @@
-//! Opens the sealed keys, checks them, and sees to it that there is one that signs.
+//! Opens the sealed keys, and checks them. What cannot be opened while a server runs is left sealed: it costs
+//! what that key alone could do.
 
-use std::sync::Arc;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use uuid::Uuid;
 
 use crate::{
     clock::Clock,
-    state::{KeyRecord, KeyRing, KeyState, LEEWAY_MAX_S},
-    store::{KeyRows, MacKeyRow, NewAudit, NewSigningKey, SigningKeyRow, Store, StoreError},
+    state::{KeyLife, KeyRecord, KeyRing, KeyState, LEEWAY_MAX_S, MacRecord, REFRESH_ABSOLUTE_MAX_S},
+    store::{KeyRows, KeyTimes, MacKeyRow, NewAudit, SigningKeyRow, Store, StoreError},
     token::{
-        Algorithm, LIFETIME_CAP_S, MacKey, MasterKey, Purpose, SigningKey, UnixSeconds, VerifyingKey,
+        LIFETIME_CAP_S, MacKey, MasterKey, Purpose, SigningKey, UnixSeconds, VerifyingKey, WrongMasterKey,
         new_uuid_v7,
     },
 };
@@ -17,6 +21,8 @@ use crate::{
 /// How long a retired key still verifies: the longest life of a token, the largest leeway, and the
 /// spread of clocks.
 pub const VERIFY_AFTER_RETIREMENT_S: i64 = LIFETIME_CAP_S + LEEWAY_MAX_S + 60;
+/// How long a retired MAC key is kept: the longest life of a session, and the spread of clocks.
+pub const MAC_AFTER_RETIREMENT_S: i64 = REFRESH_ABSOLUTE_MAX_S + 120;
 
 /// The actor of what the server does by itself.
 pub(super) const SYSTEM: &str = "system";
@@ -47,6 +53,17 @@ pub enum KeyError {
         /// Which.
         key_id: String,
     },
+    /// Another key of its algorithm is published and does not sign yet.
+    #[error(
+        "key {key_id} is published and does not sign yet: let it sign first (`jeton key rotate --emergency`), or revoke it"
+    )]
+    Pending {
+        /// Which.
+        key_id: String,
+    },
+    /// The keys changed while they were sealed anew, again and again.
+    #[error("other keys were written meanwhile, and nothing was sealed anew: try again")]
+    Busy,
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -56,107 +73,87 @@ pub enum KeyError {
 #[derive(Clone)]
 pub struct Keys {
     master: Arc<MasterKey>,
-    clock: Arc<Clock>,
+    previous: Option<Arc<MasterKey>>,
+    pub(super) clock: Arc<Clock>,
+    opened: Arc<Mutex<Opened>>,
+}
+
+/// What was opened before, with what it was sealed as then, and what was said of what could not be.
+#[derive(Default)]
+struct Opened {
+    signing: HashMap<String, (Vec<u8>, Arc<SigningKey>)>,
+    mac: HashMap<[u8; 4], (Vec<u8>, Arc<MacKey>)>,
+    /// Which part of which key.
+    said: HashSet<(&'static str, String)>,
 }
 
 impl Keys {
     /// With this master key.
     #[must_use]
     pub fn new(master: MasterKey, clock: Arc<Clock>) -> Self {
-        Self { master: Arc::new(master), clock }
+        Self { master: Arc::new(master), previous: None, clock, opened: Arc::default() }
     }
 
-    /// Every key in the database, opened.
+    /// Opens what this master key sealed, too.
+    #[must_use]
+    pub fn or_previous(self, previous: Option<MasterKey>) -> Self {
+        Self { previous: previous.map(Arc::new), ..self }
+    }
+
+    /// Every key in the database, each opened now. Fails where one that signs, is yet to sign or
+    /// authenticates refresh tokens cannot be.
     pub async fn ring(&self, store: &Store) -> Result<KeyRing, KeyError> {
-        self.open(store.keys().await?)
-    }
-
-    /// Opens keys. One that fails its own check does not sign.
-    pub(super) fn open(&self, rows: KeyRows) -> Result<KeyRing, KeyError> {
+        let rows = store.keys().await?;
         let mut records = Vec::new();
         let mut signing = Vec::new();
-        for row in rows.signing {
-            let record = record(&row)?;
-            if record.state == KeyState::Active {
-                let key = self.open_signing(&row)?;
-                match key.self_check() {
-                    Ok(()) => signing.push(Arc::new(key)),
-                    Err(_) => {
-                        tracing::error!(
-                            jeton.key_id = row.key_id,
-                            "this key fails its own check: it does not sign"
-                        );
-                    }
+        for row in &rows.signing {
+            let record = record(row)?;
+            if matches!(record.life.state, KeyState::Active | KeyState::Pending) {
+                let key = self.open_signing(row)?;
+                if record.life.state == KeyState::Active && checks_itself(&key) {
+                    signing.push(Arc::new(key));
                 }
             }
             records.push(record);
         }
-        let mut mac = Vec::new();
-        let mut active_mac = None;
-        for row in rows.mac {
-            let key = Arc::new(self.open_mac(&row)?);
-            if !row.retired {
-                active_mac = Some(Arc::clone(&key));
+        let mac = rows.mac.iter().map(|row| Ok(mac_record(row, Some(Arc::new(self.open_mac(row)?)))));
+        let mac = mac.collect::<Result<_, KeyError>>()?;
+        Ok(KeyRing::new(records, signing, mac))
+    }
+
+    /// Opens keys, or goes on with what was opened before. One that cannot be used is left out, and said once.
+    pub(super) fn open(&self, rows: &KeyRows) -> KeyRing {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut records = Vec::new();
+        let mut signing = Vec::new();
+        for row in &rows.signing {
+            let Some(record) = opened.unless_unusable("public half", &row.key_id, record(row)) else {
+                continue;
+            };
+            if matches!(record.life.state, KeyState::Active | KeyState::Pending) {
+                // One that is yet to sign is tried now: there is still time to mend it.
+                let key = opened.signing(row, || self.open_signing(row));
+                signing.extend(key.filter(|_| record.life.state == KeyState::Active));
             }
-            mac.push(key);
+            records.push(record);
         }
-        Ok(KeyRing::new(records, signing, mac, active_mac))
+        let mac = rows.mac.iter();
+        let mac = mac.map(|row| mac_record(row, opened.mac(row, || self.open_mac(row)))).collect();
+        opened.forget_others(rows);
+        KeyRing::new(records, signing, mac)
     }
 
-    /// Makes what is missing: a key that signs for each algorithm, and a MAC key. Whoever comes
-    /// first makes it; the others find it. Nothing is made when what is there cannot be opened.
-    pub async fn ensure(&self, store: &Store) -> Result<(), KeyError> {
-        let ring = self.ring(store).await?;
-        for algorithm in [Algorithm::Es256, Algorithm::EdDsa] {
-            if ring.signer(algorithm).is_none() {
-                let key = SigningKey::generate(algorithm).map_err(|_| KeyError::NotMade)?;
-                self.put(store, &key, true, true, SYSTEM, "CreateKey").await?;
-            }
-        }
-        if ring.active_mac().is_none() {
-            let key = MacKey::generate();
-            let id = hex(key.id());
-            let sealed = self.master.seal(Purpose::MacKey, &id, key.secret());
-            store.put_mac_key(key.id(), &sealed, &self.audit(SYSTEM, "CreateMacKey")).await?;
-        }
-        Ok(())
+    /// Seals with the master key in force.
+    pub(super) fn seal(&self, purpose: Purpose, id: &str, plaintext: &[u8]) -> Vec<u8> {
+        self.master.seal(purpose, id, plaintext)
     }
 
-    /// Adds a key from elsewhere. `active`: it signs at once, and the active key of its algorithm is
-    /// retired.
-    pub async fn import(&self, store: &Store, key: &SigningKey, active: bool) -> Result<(), KeyError> {
-        // A master key that does not fit what is there would split the set in two.
-        self.ring(store).await?;
-        if store.has_signing_key(key.key_id()).await? {
-            return Err(KeyError::Duplicate { key_id: key.key_id().to_owned() });
-        }
-        self.put(store, key, active, false, "jeton key import", "ImportKey").await
+    /// Whether the master key in force opens it.
+    pub(super) fn is_current(&self, purpose: Purpose, id: &str, sealed: &[u8]) -> bool {
+        self.master.open(purpose, id, sealed).is_ok()
     }
 
-    async fn put(
-        &self,
-        store: &Store,
-        key: &SigningKey,
-        active: bool,
-        only_if_none: bool,
-        actor: &str,
-        action: &'static str,
-    ) -> Result<(), KeyError> {
-        let sealed = self.master.seal(Purpose::SigningKey, key.key_id(), key.pkcs8());
-        let new = NewSigningKey {
-            key_id: key.key_id().to_owned(),
-            algorithm: key.algorithm(),
-            public_jwk: key.public_jwk().clone(),
-            sealed,
-            active,
-            only_if_none,
-            verify_for_s: VERIFY_AFTER_RETIREMENT_S,
-        };
-        store.put_signing_key(&new, &self.audit(actor, action)).await?;
-        Ok(())
-    }
-
-    fn audit(&self, actor: &str, action: &'static str) -> NewAudit {
+    pub(super) fn audit(&self, actor: &str, action: &'static str) -> NewAudit {
         NewAudit::new(self.new_id(), actor, action)
     }
 
@@ -164,39 +161,145 @@ impl Keys {
         new_uuid_v7(self.clock.now_ms())
     }
 
-    fn open_signing(&self, row: &SigningKeyRow) -> Result<SigningKey, KeyError> {
+    pub(super) fn open_signing(&self, row: &SigningKeyRow) -> Result<SigningKey, KeyError> {
         let pkcs8 = self
-            .master
-            .open(Purpose::SigningKey, &row.key_id, &row.sealed)
+            .unseal(Purpose::SigningKey, &row.key_id, &row.sealed)
             .map_err(|_| KeyError::WrongMasterKey { key_id: row.key_id.clone() })?;
         let damaged = |what| KeyError::Damaged { key_id: row.key_id.clone(), what };
         let key = SigningKey::from_pkcs8(&pkcs8).map_err(|_| damaged("not a PKCS#8 key"))?;
         if key.key_id() == row.key_id { Ok(key) } else { Err(damaged("private and public half differ")) }
     }
 
-    fn open_mac(&self, row: &MacKeyRow) -> Result<MacKey, KeyError> {
+    pub(super) fn open_mac(&self, row: &MacKeyRow) -> Result<MacKey, KeyError> {
         let key_id = hex(row.id);
         let secret = self
-            .master
-            .open(Purpose::MacKey, &key_id, &row.sealed)
+            .unseal(Purpose::MacKey, &key_id, &row.sealed)
             .map_err(|_| KeyError::WrongMasterKey { key_id: key_id.clone() })?;
         let secret = <[u8; 32]>::try_from(secret.as_slice())
             .map_err(|_| KeyError::Damaged { key_id, what: "a MAC key is of 32 bytes" })?;
         Ok(MacKey::new(row.id, secret))
     }
+
+    fn unseal(
+        &self,
+        purpose: Purpose,
+        id: &str,
+        sealed: &[u8],
+    ) -> Result<zeroize::Zeroizing<Vec<u8>>, WrongMasterKey> {
+        let opened = self.master.open(purpose, id, sealed);
+        let previous = self.previous.as_ref();
+        opened.or_else(|wrong| previous.ok_or(wrong)?.open(purpose, id, sealed))
+    }
+}
+
+impl Opened {
+    /// The key of a row: as opened before, or anew where it is sealed anew. One that cannot be opened now, but
+    /// was once, is the same key.
+    fn signing(
+        &mut self,
+        row: &SigningKeyRow,
+        open: impl FnOnce() -> Result<SigningKey, KeyError>,
+    ) -> Option<Arc<SigningKey>> {
+        let known =
+            self.signing.get(&row.key_id).map(|(sealed, key)| (*sealed == row.sealed, Arc::clone(key)));
+        if let Some((true, key)) = known {
+            return Some(key);
+        }
+        match self.unless_unusable("private half", &row.key_id, open()) {
+            Some(key) if checks_itself(&key) => {
+                let key = Arc::new(key);
+                self.signing.insert(row.key_id.clone(), (row.sealed.clone(), Arc::clone(&key)));
+                Some(key)
+            }
+            Some(_) => None,
+            None => known.map(|(_, key)| key),
+        }
+    }
+
+    /// Likewise.
+    fn mac(
+        &mut self,
+        row: &MacKeyRow,
+        open: impl FnOnce() -> Result<MacKey, KeyError>,
+    ) -> Option<Arc<MacKey>> {
+        let known = self.mac.get(&row.id).map(|(sealed, key)| (*sealed == row.sealed, Arc::clone(key)));
+        if let Some((true, key)) = known {
+            return Some(key);
+        }
+        match self.unless_unusable("MAC key", &hex(row.id), open()) {
+            Some(key) => {
+                let key = Arc::new(key);
+                self.mac.insert(row.id, (row.sealed.clone(), Arc::clone(&key)));
+                Some(key)
+            }
+            None => known.map(|(_, key)| key),
+        }
+    }
+
+    /// What came of a key; where nothing did, that is said, once until it is well again.
+    fn unless_unusable<T>(
+        &mut self,
+        part: &'static str,
+        key_id: &str,
+        opened: Result<T, KeyError>,
+    ) -> Option<T> {
+        let what = (part, key_id.to_owned());
+        match opened {
+            Ok(key) => {
+                self.said.remove(&what);
+                Some(key)
+            }
+            Err(error) => {
+                if self.said.insert(what) {
+                    tracing::error!(jeton.key_id = key_id, error = %error, "a key cannot be used on this replica");
+                }
+                None
+            }
+        }
+    }
+
+    /// Keeps no secret of a key that is not there any more.
+    fn forget_others(&mut self, rows: &KeyRows) {
+        self.signing.retain(|key_id, _| rows.signing.iter().any(|row| row.key_id == *key_id));
+        self.mac.retain(|id, _| rows.mac.iter().any(|row| row.id == *id));
+    }
+}
+
+/// A key that fails its own check does not sign (I13).
+fn checks_itself(key: &SigningKey) -> bool {
+    let good = key.self_check().is_ok();
+    if !good {
+        tracing::error!(jeton.key_id = key.key_id(), "this key fails its own check: it does not sign");
+    }
+    good
 }
 
 fn record(row: &SigningKeyRow) -> Result<KeyRecord, KeyError> {
     let verifying = VerifyingKey::from_jwk(&row.public_jwk)
         .map_err(|_| KeyError::Damaged { key_id: row.key_id.clone(), what: "not a public JWK" })?;
-    let state = match (row.revoke_time, row.retire_time) {
-        (Some(_), _) => KeyState::Revoked,
-        (None, Some(_)) => KeyState::Retired,
-        (None, None) => KeyState::Active,
-    };
-    Ok(KeyRecord { verifying, state, expire_time: row.expire_time.map(UnixSeconds::from_timestamp) })
+    Ok(KeyRecord { verifying, life: life(&row.times, row.revoke_time.is_some()) })
 }
 
-fn hex(id: [u8; 4]) -> String {
+fn mac_record(row: &MacKeyRow, key: Option<Arc<MacKey>>) -> MacRecord {
+    MacRecord { id: row.id, life: life(&row.times, false), key }
+}
+
+/// Where a key is in its life, by its times.
+pub fn life(times: &KeyTimes, revoked: bool) -> KeyLife {
+    let state = match (times.signing_time, times.retire_time) {
+        _ if revoked => KeyState::Revoked,
+        (None, _) => KeyState::Pending,
+        (Some(_), Some(_)) => KeyState::Retired,
+        (Some(_), None) => KeyState::Active,
+    };
+    KeyLife {
+        state,
+        activate_time: UnixSeconds::from_timestamp(times.signing_time.unwrap_or(times.activate_time)),
+        expire_time: times.expire_time.map(UnixSeconds::from_timestamp),
+        published: times.published,
+    }
+}
+
+pub(super) fn hex(id: [u8; 4]) -> String {
     format!("{:08x}", u32::from_be_bytes(id))
 }

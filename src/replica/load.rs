@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{KeyError, Keys};
+use super::Keys;
 use crate::{
     clock::Clock,
     state::{Policies, Root},
@@ -16,9 +16,6 @@ pub enum LoadError {
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The keys in it.
-    #[error(transparent)]
-    Key(#[from] KeyError),
     /// An epoch more than revisions can count.
     #[error("there are no more epochs: the log must be moved to another issuer")]
     EpochsExhausted,
@@ -47,7 +44,7 @@ impl Loader {
         }
         let policies = connection.policies().await?.into_iter().collect::<Policies>();
         let clients = connection.clients().await?;
-        let keys = self.keys.open(connection.keys().await?)?;
+        let keys = self.keys.open(&connection.keys().await?);
         let root = Root::new(Revision::ZERO, policies, clients, keys);
         connection.load(self.clock.now(), |entry| root.apply(entry)).await?;
         root.lease.publish(head.revision);
@@ -71,7 +68,7 @@ impl Loader {
             root.clients.store(Arc::new(connection.clients().await?));
         }
         if read.keys {
-            root.keys.store(Arc::new(self.keys.open(connection.keys().await?)?));
+            root.keys.store(Arc::new(self.keys.open(&connection.keys().await?)));
         }
         Ok(())
     }

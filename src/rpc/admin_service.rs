@@ -6,6 +6,7 @@ use tonic::{Request, Response, Status};
 use super::{
     Context, Who,
     convert::{audit_event, duration_s, etag_of, replica, session, time_of, timestamp, whole_seconds},
+    keys,
 };
 use crate::{
     authority::{AuditQuery, Invalid, PolicyField, PolicyUpdate, SessionQuery},
@@ -146,6 +147,36 @@ impl AdminService for AdminRpc {
             let (_, caller) = context.enter(&who).await?;
             context.authority.delete_policy(&caller, &request.audience, &request.client_id, etag).await?;
             Ok(pb::DeletePolicyResponse {})
+        });
+        Ok(Response::new(answer.await?))
+    }
+
+    async fn list_keys(
+        &self,
+        request: Request<pb::ListKeysRequest>,
+    ) -> Result<Response<pb::ListKeysResponse>, Status> {
+        let who = Who::of(&request)?;
+        let request = request.into_inner();
+        let context = self.0.clone();
+        let answer = self.0.detached(async move {
+            let (_, caller) = context.enter(&who).await?;
+            let (rows, next_page_token) =
+                context.authority.list_keys(&caller, request.page_size, &request.page_token).await?;
+            Ok(pb::ListKeysResponse { keys: rows.into_iter().map(keys::key).collect(), next_page_token })
+        });
+        Ok(Response::new(answer.await?))
+    }
+
+    async fn rotate_key(
+        &self,
+        request: Request<pb::RotateKeyRequest>,
+    ) -> Result<Response<pb::RotateKeyResponse>, Status> {
+        let who = Who::of(&request)?;
+        let request = keys::rotate_request(request.get_ref())?;
+        let context = self.0.clone();
+        let answer = self.0.detached(async move {
+            let (_, caller) = context.enter(&who).await?;
+            Ok(keys::rotated(context.authority.rotate_key(&caller, request).await?))
         });
         Ok(Response::new(answer.await?))
     }

@@ -8,6 +8,7 @@ mod door;
 mod ext_authz;
 mod front;
 mod health;
+mod keys;
 mod status;
 mod token_service;
 mod verdict;
@@ -37,7 +38,7 @@ pub use health::{Health, watch_readiness};
 pub use tonic::service::Routes;
 
 /// Every method that is measured by name: full gRPC paths without the leading slash.
-pub const METHODS: [&str; 17] = [
+pub const METHODS: [&str; 19] = [
     "jeton.v1.TokenService/Issue",
     "jeton.v1.TokenService/Refresh",
     "jeton.v1.TokenService/Validate",
@@ -53,6 +54,8 @@ pub const METHODS: [&str; 17] = [
     "jeton.v1.AdminService/ListPolicies",
     "jeton.v1.AdminService/UpdatePolicy",
     "jeton.v1.AdminService/DeletePolicy",
+    "jeton.v1.AdminService/ListKeys",
+    "jeton.v1.AdminService/RotateKey",
     "envoy.service.auth.v3.Authorization/Check",
     "grpc.health.v1.Health/Check",
 ];

@@ -9,7 +9,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::{
     authority::{Denied, Error, Invalid, RefreshRefused},
-    token::UnixSeconds,
+    token::{Algorithm, UnixSeconds},
 };
 
 const DOMAIN: &str = "jeton.v1";
@@ -138,12 +138,16 @@ impl From<Error> for Status {
                 "The database is out of reach. Try again shortly: a repeated revocation is safe.",
                 RETRY_STORE,
             ),
-            Error::SigningKeyUnavailable(algorithm) => unavailable(
-                "SIGNING_KEY_UNAVAILABLE",
-                format!("No {} key may sign now. An operator must see to the keys.", algorithm.as_str()),
-                RETRY_PEOPLE,
-            )
-            .with("algorithm", algorithm.as_str()),
+            Error::SigningKeyUnavailable(algorithm) => {
+                // Of refresh tokens: their MAC has one algorithm.
+                let algorithm = algorithm.map_or("HS256", Algorithm::as_str);
+                unavailable(
+                    "SIGNING_KEY_UNAVAILABLE",
+                    format!("No {algorithm} key may sign now. An operator must see to the keys."),
+                    RETRY_PEOPLE,
+                )
+                .with("algorithm", algorithm)
+            }
             Error::ClockSkew { offset_ms } => unavailable(
                 "CLOCK_SKEW",
                 format!("Server and database clocks are {offset_ms} ms apart. An operator must see to the clocks."),

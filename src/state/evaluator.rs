@@ -195,7 +195,7 @@ impl Judge<'_> {
             .get(&claims.jti)
             .or_else(|| self.root.sessions.get(&claims.session_id?))
             .or_else(|| self.root.marks.hit_token(claims, &verified.key_id, revision))
-            .or_else(|| key.filter(|key| key.state == KeyState::Revoked).map(|_| Reason::Unspecified))
+            .or_else(|| key.filter(|key| key.life.state == KeyState::Revoked).map(|_| Reason::Unspecified))
     }
 
     fn judge(
@@ -217,7 +217,7 @@ impl Judge<'_> {
             return Status::NotYetValid;
         }
         // No token outlives the key that signed it, leeway or not.
-        let expire_time = key.expire_time.map_or(claims.expire_time, |end| claims.expire_time.min(end));
+        let expire_time = key.life.expire_time.map_or(claims.expire_time, |end| claims.expire_time.min(end));
         if now >= expire_time && now >= expire_time.saturating_add(self.leeway_s(claims)) {
             return Status::Expired;
         }

@@ -1,12 +1,14 @@
-//! The keys that sign, those that still verify, and those of the refresh tokens' MAC.
+//! The keys that sign, those that still verify or are yet to sign, and those of the refresh tokens' MAC.
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::token::{Algorithm, MacKey, SigningKey, UnixSeconds, VerifyingKey};
+use crate::token::{Algorithm, MacKey, Revision, SigningKey, UnixSeconds, VerifyingKey};
 
-/// Where a signing key is in its life.
+/// Where a key is in its life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum KeyState {
+    /// Published: verifies, does not sign yet.
+    Pending,
     /// Signs and verifies.
     Active,
     /// Verifies only.
@@ -15,23 +17,45 @@ pub enum KeyState {
     Revoked,
 }
 
+/// Where a key is in its life, and when it goes on. Times are the database's clock's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KeyLife {
+    /// Where it is.
+    pub state: KeyState,
+    /// Of a pending key, when it is due to sign; of another, since when it has signed.
+    pub activate_time: UnixSeconds,
+    /// Leaves the key set from here on. Unset: signs until further notice.
+    pub expire_time: Option<UnixSeconds>,
+    /// The log's revision of its publication: whoever has applied it knows the key.
+    pub published: Revision,
+}
+
 /// One signing key of this issuer.
 #[derive(Debug)]
 pub struct KeyRecord {
     /// Its public half, with its `kid` and algorithm.
     pub verifying: VerifyingKey,
-    /// Where it is in its life.
-    pub state: KeyState,
-    /// Leaves the key set from here on. Unset: signs until further notice.
-    pub expire_time: Option<UnixSeconds>,
+    /// Its life.
+    pub life: KeyLife,
 }
 
 impl KeyRecord {
     /// Whether the key is gone: no token that it signed can be alive.
     #[must_use]
     pub fn is_gone(&self, now: UnixSeconds) -> bool {
-        self.expire_time.is_some_and(|end| now >= end)
+        self.life.expire_time.is_some_and(|end| now >= end)
     }
+}
+
+/// One MAC key of this issuer.
+#[derive(Clone, Debug)]
+pub struct MacRecord {
+    /// Its id in refresh tokens.
+    pub id: [u8; 4],
+    /// Its life: it signs where it opens sessions.
+    pub life: KeyLife,
+    /// Unset: it is sealed under a master key that is not here.
+    pub key: Option<Arc<MacKey>>,
 }
 
 /// All keys of this issuer. Replaced whole when one changes.
@@ -39,25 +63,18 @@ impl KeyRecord {
 pub struct KeyRing {
     records: HashMap<String, Arc<KeyRecord>>,
     signing: Vec<Arc<SigningKey>>,
-    mac: Vec<Arc<MacKey>>,
-    active_mac: Option<Arc<MacKey>>,
+    mac: Vec<MacRecord>,
 }
 
 impl KeyRing {
-    /// Of signing keys in any state, the private halves of those that may sign, and MAC keys, of
-    /// which `active_mac` opens sessions.
+    /// Of signing keys in any state, the private halves of those that may sign, and MAC keys.
     #[must_use]
-    pub fn new(
-        records: Vec<KeyRecord>,
-        signing: Vec<Arc<SigningKey>>,
-        mac: Vec<Arc<MacKey>>,
-        active_mac: Option<Arc<MacKey>>,
-    ) -> Self {
+    pub fn new(records: Vec<KeyRecord>, signing: Vec<Arc<SigningKey>>, mac: Vec<MacRecord>) -> Self {
         let records = records
             .into_iter()
             .map(|record| (record.verifying.key_id().to_owned(), Arc::new(record)))
             .collect();
-        Self { records, signing, mac, active_mac }
+        Self { records, signing, mac }
     }
 
     /// The same keys, but this one does not sign.
@@ -67,7 +84,6 @@ impl KeyRing {
             records: self.records.clone(),
             signing: self.signing.iter().filter(|key| key.key_id() != key_id).cloned().collect(),
             mac: self.mac.clone(),
-            active_mac: self.active_mac.clone(),
         }
     }
 
@@ -79,9 +95,9 @@ impl KeyRing {
 
     /// Keys that are revoked here, but not in `other`, which has them.
     pub fn revoked_but_not_in<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a str> {
-        let revoked = self.records.iter().filter(|(_, record)| record.state == KeyState::Revoked);
+        let revoked = self.records.iter().filter(|(_, record)| record.life.state == KeyState::Revoked);
         revoked.map(|(key_id, _)| key_id.as_str()).filter(|key_id| {
-            other.records.get(*key_id).is_some_and(|record| record.state != KeyState::Revoked)
+            other.records.get(*key_id).is_some_and(|record| record.life.state != KeyState::Revoked)
         })
     }
 
@@ -91,26 +107,43 @@ impl KeyRing {
         self.signing.iter().find(|key| key.algorithm() == algorithm)
     }
 
-    /// Those that verifiers may trust: active and retired, not gone.
+    /// Signing keys of an algorithm, in any state.
+    pub fn of(&self, algorithm: Algorithm) -> impl Iterator<Item = &Arc<KeyRecord>> {
+        self.records.values().filter(move |record| record.verifying.algorithm() == algorithm)
+    }
+
+    /// Those that verifiers may trust, or may have to soon: all but the revoked, not gone.
     pub fn published(&self, now: UnixSeconds) -> impl Iterator<Item = &VerifyingKey> {
         let mut records: Vec<_> = self
             .records
             .values()
-            .filter(|record| record.state != KeyState::Revoked && !record.is_gone(now))
+            .filter(|record| record.life.state != KeyState::Revoked && !record.is_gone(now))
             .collect();
         records.sort_by(|a, b| a.verifying.key_id().cmp(b.verifying.key_id()));
         records.into_iter().map(|record| &record.verifying)
     }
 
-    /// The MAC key with this id.
+    /// The MAC key with this id, where it could be opened.
     #[must_use]
     pub fn mac(&self, id: [u8; 4]) -> Option<&MacKey> {
-        self.mac.iter().find(|key| key.id() == id).map(AsRef::as_ref)
+        self.mac.iter().find(|record| record.id == id)?.key.as_deref()
+    }
+
+    /// Whether a MAC key has this id that could not be opened here.
+    #[must_use]
+    pub fn is_sealed_mac(&self, id: [u8; 4]) -> bool {
+        self.mac.iter().any(|record| record.id == id && record.key.is_none())
     }
 
     /// The MAC key of new sessions.
     #[must_use]
     pub fn active_mac(&self) -> Option<&Arc<MacKey>> {
-        self.active_mac.as_ref()
+        self.mac.iter().find(|record| record.life.state == KeyState::Active)?.key.as_ref()
+    }
+
+    /// MAC keys, in any state.
+    #[must_use]
+    pub fn macs(&self) -> &[MacRecord] {
+        &self.mac
     }
 }

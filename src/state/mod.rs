@@ -19,7 +19,7 @@ pub use cache::VerifiedCache;
 pub use client::{ApiKeyRecord, Client, Clients, Permission, Restriction};
 pub use denylist::Denylist;
 pub use evaluator::{Accepted, Judge, Status, Verdict};
-pub use keys::{KeyRecord, KeyRing, KeyState};
+pub use keys::{KeyLife, KeyRecord, KeyRing, KeyState, MacRecord};
 pub use lease::{LEASE_MS, LEASE_OVER_MS, Lease};
 pub use marks::{Mark, MarkKind, Marks, SessionFacts};
 pub use policy::{

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use aws_lc_rs::encoding::{AsBigEndian, Curve25519SeedBin, EcPrivateKeyBin};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
 use rustls_pki_types::PrivatePkcs8KeyDer;
@@ -121,6 +122,23 @@ impl SigningKey {
     #[must_use]
     pub const fn pkcs8(&self) -> &Zeroizing<Vec<u8>> {
         &self.pkcs8
+    }
+
+    /// The scalar, big endian, or the seed: secret.
+    pub(super) fn secret(&self) -> Result<Zeroizing<[u8; 32]>, KeyError> {
+        let bytes = |bytes: &[u8]| bytes.try_into().map(Zeroizing::new).map_err(|_| KeyError::Library);
+        match &self.pair {
+            Pair::Es256(pair) => {
+                let scalar: EcPrivateKeyBin<'_> =
+                    pair.private_key().as_be_bytes().map_err(|_| KeyError::Library)?;
+                bytes(scalar.as_ref())
+            }
+            Pair::EdDsa(pair) => {
+                let seed = pair.seed().map_err(|_| KeyError::Library)?;
+                let seed: Curve25519SeedBin<'_> = seed.as_be_bytes().map_err(|_| KeyError::Library)?;
+                bytes(seed.as_ref())
+            }
+        }
     }
 
     /// `kid`: the RFC 7638 thumbprint, 43 characters of base64url.

@@ -12,6 +12,7 @@ pub mod claims;
 pub mod custom;
 pub mod digest;
 pub mod ids;
+pub mod import;
 pub mod json;
 pub mod jwk;
 pub mod jws;
@@ -40,6 +41,7 @@ pub use claims::Claims;
 pub use custom::{CustomClaimError, check_custom, number};
 pub use digest::sha256;
 pub use ids::{least_uuid_v7, new_uuid_v7, random_bytes, random_u64};
+pub use import::ImportError;
 pub use jws::{RawToken, inspect_unverified};
 pub use key::{KeyError, MintError, SigningKey, largest_claim};
 pub use lifetime::{
@@ -48,7 +50,7 @@ pub use lifetime::{
 };
 pub use limits::{LIFETIME_CAP_S, TOKEN_BYTES_MAX};
 pub use malformed::Malformed;
-pub use refresh::{MacKey, RefreshToken, SessionSecret, looks_like_refresh_token};
+pub use refresh::{MacKey, ParsedRefresh, RefreshToken, SessionSecret, looks_like_refresh_token};
 pub use revision::{EPOCH_END, Revision};
 pub use seal::{MasterKey, Purpose, WrongMasterKey};
 pub use spiffe::SpiffeId;

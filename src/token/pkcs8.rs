@@ -1,4 +1,4 @@
-//! The second version of PKCS#8 for keys on P-256.
+//! What PKCS#8 documents hold, and the second version of them for keys on P-256.
 //!
 //! aws-lc reads version 2 (RFC 5958: the public key follows the private one) for Ed25519 alone. For P-256 the public
 //! key is taken off here, and held against the private one by the caller.
@@ -33,4 +33,29 @@ fn element(input: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
         _ => return None,
     };
     rest.split_at_checked(len)
+}
+
+/// What a document of either version holds a key for, by its object identifiers (RFC 5208 section 5): `P-256` and
+/// `Ed25519` are those that can sign here. `None` for what is no such document.
+pub(super) fn algorithm_of(der: &[u8]) -> Option<&'static str> {
+    const EC: &[u8] = &[0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x02, 0x01];
+    let (document, _) = element(der, 0x30)?;
+    let (_, rest) = element(document, 0x02)?;
+    let (algorithm, _) = element(rest, 0x30)?;
+    let (identifier, parameters) = element(algorithm, 0x06)?;
+    Some(match identifier {
+        EC => match element(parameters, 0x06).map(|(curve, _)| curve) {
+            Some([0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x03, 0x01, 0x07]) => "P-256",
+            Some([0x2B, 0x81, 0x04, 0x00, 0x22]) => "P-384",
+            Some([0x2B, 0x81, 0x04, 0x00, 0x23]) => "P-521",
+            Some([0x2B, 0x81, 0x04, 0x00, 0x0A]) => "secp256k1",
+            Some(_) | None => "another elliptic curve",
+        },
+        [0x2B, 0x65, 0x70] => "Ed25519",
+        [0x2B, 0x65, 0x71] => "Ed448",
+        [0x2B, 0x65, 0x6E] => "X25519",
+        [0x2B, 0x65, 0x6F] => "X448",
+        [0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01, _] => "RSA",
+        _ => "another algorithm",
+    })
 }

@@ -19,6 +19,7 @@
 mod errors;
 mod immediate;
 mod issue;
+mod keys;
 mod operate;
 mod refresh;
 mod revoke;

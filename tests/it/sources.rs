@@ -299,6 +299,7 @@ fn owed() -> BTreeSet<String> {
     owed.extend(all('r', 9));
     owed.extend(all('k', 7));
     owed.extend(range('k', &[9, 10]));
+    owed.extend(range('c', &[1, 2]));
     owed.extend(range('e', &[1, 2, 3, 4, 6, 7]));
     owed.into_iter().collect()
 }
@@ -309,7 +310,7 @@ fn named(text: &str) -> BTreeSet<String> {
     let numbers = functions.filter_map(|rest| {
         let number: String = rest.chars().take_while(|c| is_word(*c) && *c != '_').collect();
         let mut characters = number.chars();
-        let is_number = characters.next().is_some_and(|c| "ivrke".contains(c))
+        let is_number = characters.next().is_some_and(|c| "ivrkce".contains(c))
             && number.len() > 1
             && characters.all(|c| c.is_ascii_digit())
             && rest[number.len()..].starts_with('_');

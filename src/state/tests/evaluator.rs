@@ -147,6 +147,23 @@ fn v7_a_cached_token_dies_with_its_key() {
 }
 
 #[test]
+fn c1_a_pending_key_verifies_and_is_published_and_a_revoked_one_is_not() {
+    let bench = Bench::new();
+    let text = bench.mint(&claims());
+    let now = UnixSeconds::new(NOW_S);
+    for (state, status, published) in [
+        (KeyState::Pending, Status::Active, 1),
+        (KeyState::Active, Status::Active, 1),
+        (KeyState::Retired, Status::Active, 1),
+        (KeyState::Revoked, Status::Revoked, 0),
+    ] {
+        bench.set_key(state, None);
+        assert_eq!(bench.at(&text, NOW_MS).status, status, "{state:?}");
+        assert_eq!(bench.root.keys.load().published(now).count(), published, "{state:?}");
+    }
+}
+
+#[test]
 fn v7_a_key_mark_gives_its_reason_whatever_the_token_says() {
     let bench = Bench::new();
     let ahead = bench.mint(&Claims { revision: Revision::MAX, ..claims() });

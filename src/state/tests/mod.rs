@@ -15,7 +15,8 @@ use serde_json::Map;
 use uuid::{Builder, Uuid};
 
 use super::{
-    Accepted, Clients, Judge, KeyRecord, KeyRing, KeyState, Policies, Policy, Root, Verdict, VerifiedCache,
+    Accepted, Clients, Judge, KeyLife, KeyRecord, KeyRing, KeyState, Policies, Policy, Root, Verdict,
+    VerifiedCache,
 };
 use crate::token::{Algorithm, Claims, Revision, SigningKey, UnixSeconds, base64url};
 
@@ -58,9 +59,14 @@ impl Bench {
 
     /// Puts the key into this state.
     fn set_key(&self, state: KeyState, expire_s: Option<i64>) {
-        let record =
-            KeyRecord { verifying: self.key.verifying(), state, expire_time: expire_s.map(UnixSeconds::new) };
-        self.root.keys.store(Arc::new(KeyRing::new(vec![record], Vec::new(), Vec::new(), None)));
+        let life = KeyLife {
+            state,
+            activate_time: UnixSeconds::new(0),
+            expire_time: expire_s.map(UnixSeconds::new),
+            published: Revision::ZERO,
+        };
+        let record = KeyRecord { verifying: self.key.verifying(), life };
+        self.root.keys.store(Arc::new(KeyRing::new(vec![record], Vec::new(), Vec::new())));
     }
 
     fn judge(&self) -> Judge<'_> {

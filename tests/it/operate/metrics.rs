@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jeton::{
-    observe::{REFRESH_OUTCOMES, REVOKE_OUTCOMES},
+    observe::{KEY_ALGORITHMS, REFRESH_OUTCOMES, REVOKE_OUTCOMES},
     proto::v1::{self as pb, revocation_target::Kind},
     rpc::METHODS,
     state::Status,
@@ -109,6 +109,9 @@ async fn e7_every_documented_metric_is_there_at_the_first_scrape() {
     documented.extend(REVOKE_OUTCOMES.map(|outcome| one("jeton_revocations_total", "outcome", outcome)));
     documented.extend(["token", "session", "mark"].map(|kind| one("jeton_revocations_held", "kind", kind)));
     documented.extend(["used", "idle"].map(|state| one("db_client_connection_count", "state", state)));
+    for name in ["jeton_key_age_seconds", "jeton_key_rotation_seconds"] {
+        documented.extend(KEY_ALGORITHMS.map(|algorithm| one(name, "algorithm", algorithm)));
+    }
     let single = ["jeton_lease_age_seconds", "jeton_log_applied_sequence", "jeton_default_partition_rows"];
     documented.extend(single.map(str::to_owned));
     let missing: Vec<_> = documented.iter().filter(|id| !first.contains_key(*id)).collect();

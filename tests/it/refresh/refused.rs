@@ -165,12 +165,18 @@ async fn r5_a_refresh_that_no_key_can_sign_spends_nothing() {
     let opened = api.session("user:7", "api").await;
     let changed =
         "select append_change(3::smallint, 'test', gen_random_uuid(), 'test', 'Test', null, '', '')";
-    let retire = format!("update signing_key set retire_time = now() where algorithm = 'ES256'; {changed}");
+    // Nor can another be made in its place.
+    let refuse = "create function refuse() returns trigger language plpgsql as $$
+                  begin raise exception 'no more keys'; end $$;
+                  create trigger refuse before insert on signing_key for each row execute function refuse()";
+    let retire =
+        format!("{refuse}; update signing_key set retire_time = now() where algorithm = 'ES256'; {changed}");
     world.sql(&retire).await;
     until("nothing signs", async || api.clone().issue(issue_request("user:7", &["api"])).await.is_err())
         .await;
     assert_eq!(api.refresh(refresh_token(&opened)).await.refused().reason, "SIGNING_KEY_UNAVAILABLE");
-    world.sql(&format!("update signing_key set retire_time = null; {changed}")).await;
+    let again = "drop trigger refuse on signing_key; update signing_key set retire_time = null";
+    world.sql(&format!("{again}; {changed}")).await;
     until("a key signs", async || api.clone().issue(issue_request("user:7", &["api"])).await.is_ok()).await;
     api.refresh(refresh_token(&opened)).await.unwrap();
 }

@@ -56,7 +56,7 @@ impl House {
         let stop = CancellationToken::new();
         tokio::spawn(feed.run(stop.clone()));
         tokio::spawn(renewing.run(stop.clone()));
-        let keeping = Housekeeping { store: store.clone(), roots: Arc::clone(&roots), clock, keys, metrics };
+        let keeping = Housekeeping { store: store.clone(), roots: Arc::clone(&roots), clock, metrics };
         Self { keeping, roots, lease, store, stop }
     }
 

@@ -18,6 +18,8 @@ pub struct Fleet {
     pub replicas: Vec<Replica>,
     pub history: Arc<History>,
     directory: TempDir,
+    /// Given to every server beyond its name.
+    arguments: Vec<String>,
     /// How many were ever named.
     named: usize,
 }
@@ -28,10 +30,21 @@ impl Fleet {
         Self::on(Database::create().await, count).await
     }
 
+    /// So many replicas on a database of their own, each told more.
+    pub async fn told(count: usize, arguments: &[&str]) -> Self {
+        Self::on_told(Database::create().await, count, arguments).await
+    }
+
     /// So many replicas on this database.
     pub async fn on(database: Database, count: usize) -> Self {
+        Self::on_told(database, count, &[]).await
+    }
+
+    async fn on_told(database: Database, count: usize, arguments: &[&str]) -> Self {
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         let directory = tempfile::tempdir().unwrap();
-        let mut fleet = Self { database, replicas: Vec::new(), history: Arc::default(), directory, named: 0 };
+        let mut fleet =
+            Self { database, replicas: Vec::new(), history: Arc::default(), directory, arguments, named: 0 };
         let mut starting = Vec::new();
         for _ in 0..count {
             let link = fleet.link().await;
@@ -54,8 +67,9 @@ impl Fleet {
         self.named += 1;
         let directory: PathBuf = self.directory.path().join(&name);
         std::fs::create_dir(&directory).unwrap();
-        let options =
-            ServerOptions { arguments: vec!["--replica-name".to_owned(), name], ..Default::default() };
+        let mut arguments = vec!["--replica-name".to_owned(), name];
+        arguments.extend(self.arguments.iter().cloned());
+        let options = ServerOptions { arguments, ..Default::default() };
         tokio::spawn(async move {
             let server = Server::start(&link.url, &directory, &options).await;
             Replica { link, server }

@@ -44,6 +44,8 @@ impl InProcess {
             issuer: Some(ready.issuer.clone()),
             replica: ready.replica.clone(),
             ready_file: None,
+            previous_master_key: None,
+            schedule: jeton::replica::Schedule::default(),
             advertise: None,
             prober: None,
             clock: Arc::clone(&clock),

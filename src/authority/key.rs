@@ -1,0 +1,199 @@
+//! Signing keys: listed, and rotated by hand. A key signs only once every replica knows it.
+
+use super::{
+    Authority, Caller, Error, Invalid,
+    admin::{Page, page},
+};
+use crate::{
+    replica::life,
+    state::{KeyState, Permission},
+    store::{KeyRows, NewAudit, SigningKeyRow, Task},
+    token::{Algorithm, Revision},
+};
+
+/// How long a key is published before it signs when nobody says: service meshes fetch key sets every 20 minutes.
+const LEAD_DEFAULT_S: i64 = 3_600;
+/// At most. Seconds.
+const LEAD_MAX_S: i64 = 7 * 86_400;
+/// A key that somebody else lets sign, or revokes, meanwhile is looked at again, so many times.
+const TRIES_MAX: u32 = 8;
+
+/// A rotation that is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct RotateRequest {
+    /// Of which keys.
+    pub algorithm: Algorithm,
+    /// How long the new key is published before it signs, seconds. Unset: 1 hour.
+    pub lead_s: Option<i64>,
+    /// It signs when the answer comes.
+    pub emergency: bool,
+}
+
+/// What came of a rotation.
+#[derive(Clone, Debug)]
+pub struct Rotated {
+    /// The new key.
+    pub key: SigningKeyRow,
+    /// The one that it replaces, if there is one.
+    pub replaced: Option<SigningKeyRow>,
+}
+
+impl Authority {
+    /// A page of the signing keys that are not gone, newest first.
+    pub async fn list_keys(
+        &self,
+        caller: &Caller,
+        page_size: i32,
+        page_token: &str,
+    ) -> Result<(Vec<SigningKeyRow>, String), Error> {
+        caller.must(Permission::AdminRead)?;
+        let page = page("keys", page_size, page_token)?;
+        let after = page.after_key()?;
+        let all = self.store.keys().await?.signing;
+        // Newest first, then by id, as the store gives them.
+        let is_after = |row: &SigningKeyRow| {
+            after.is_none_or(|(micros, key_id)| {
+                let own = row.times.create_time.as_microsecond();
+                own < micros || (own == micros && row.key_id.as_str() > key_id)
+            })
+        };
+        let mut rest = all.into_iter().filter(is_after);
+        let keys: Vec<_> = rest.by_ref().take(page.size()).collect();
+        let more = rest.next().is_some();
+        let next = keys.last().filter(|_| more).map_or_else(String::new, |last| {
+            let micros = last.times.create_time.as_microsecond().to_be_bytes();
+            page.next(&[micros.as_slice(), last.key_id.as_bytes()].concat())
+        });
+        Ok((keys, next))
+    }
+
+    /// Publishes a new key, on every replica when it returns; it signs when its time has come, or at once. Where one
+    /// is published already, that is the new one: so asking again changes nothing.
+    pub async fn rotate_key(&self, caller: &Caller, request: RotateRequest) -> Result<Rotated, Error> {
+        caller.must(Permission::AdminWrite)?;
+        request.check()?;
+        let algorithm = request.algorithm;
+        if request.emergency {
+            return self.sign_anew(algorithm, |action| self.audit(caller, action)).await;
+        }
+        let lead_s = request.lead_s.unwrap_or(LEAD_DEFAULT_S);
+        let audit = self.audit(caller, "RotateKey");
+        self.must_fit(algorithm, &self.store.keys().await?)?;
+        let published = self.keys.publish(&self.store, algorithm, lead_s, None, &audit).await?;
+        let rows = self.store.keys().await?;
+        let key = match &published {
+            Some((key_id, _)) => rows.signing.iter().find(|row| row.key_id == *key_id),
+            None => in_state(&rows, algorithm, KeyState::Pending),
+        };
+        // It was pending, and is not any more: whoever asks again gets another.
+        let key = key.ok_or(Error::Overloaded)?;
+        self.in_effect(key.times.published).await;
+        let active = in_state(&rows, algorithm, KeyState::Active);
+        let replaced = active.filter(|row| row.key_id != key.key_id).cloned();
+        Ok(Rotated { key: key.clone(), replaced })
+    }
+
+    /// Sees to it that each algorithm has a key that signs, after one was revoked. What fails here, the task that
+    /// rotates tries again; meanwhile minting says that no key may sign.
+    pub(super) async fn replace_revoked(&self, caller: &Caller) {
+        for algorithm in [Algorithm::Es256, Algorithm::EdDsa] {
+            let replaced = async {
+                if in_state(&self.store.keys().await?, algorithm, KeyState::Active).is_none() {
+                    self.sign_anew(algorithm, |action| self.audit(caller, action)).await?;
+                }
+                Ok::<_, Error>(())
+            };
+            if let Err(error) = replaced.await {
+                tracing::error!(error = %error, "no key could be made in place of a revoked one");
+            }
+        }
+        self.lease.join().await;
+    }
+
+    /// A new key signs when this returns: published, if there is none that is; on every replica; then signing, on
+    /// every replica.
+    async fn sign_anew(
+        &self,
+        algorithm: Algorithm,
+        audit: impl Fn(&'static str) -> NewAudit,
+    ) -> Result<Rotated, Error> {
+        // What signs when this begins is what is to be replaced: whoever lets another one sign meanwhile does our work.
+        let before = self.store.keys().await?;
+        self.must_fit(algorithm, &before)?;
+        let replaced = in_state(&before, algorithm, KeyState::Active).cloned();
+        for _ in 0..TRIES_MAX {
+            let rows = self.store.keys().await?;
+            let active = in_state(&rows, algorithm, KeyState::Active);
+            let is_new = |row: &&SigningKeyRow| replaced.as_ref().is_none_or(|it| it.key_id != row.key_id);
+            if let Some(key) = active.filter(is_new) {
+                let key = key.clone();
+                self.in_effect(self.head().await?).await;
+                return Ok(Rotated { key, replaced: self.again(replaced).await? });
+            }
+            let pending = in_state(&rows, algorithm, KeyState::Pending);
+            // What the caller does first bears the name of what was asked.
+            let act = if pending.is_some() { "RotateKey" } else { "ActivateKey" };
+            let published = match pending {
+                Some(row) => Some((row.key_id.clone(), row.times.published)),
+                None => self.keys.publish(&self.store, algorithm, 0, None, &audit("RotateKey")).await?,
+            };
+            let Some((key_id, revision)) = published else { continue };
+            self.in_effect(revision).await;
+            self.keys.activate(&self.store, &key_id, false, &audit(act)).await?;
+        }
+        Err(Error::Overloaded)
+    }
+
+    /// The row as it is now.
+    async fn again(&self, row: Option<SigningKeyRow>) -> Result<Option<SigningKeyRow>, Error> {
+        let Some(row) = row else { return Ok(None) };
+        let now = self.store.keys().await?.signing;
+        Ok(Some(now.into_iter().find(|it| it.key_id == row.key_id).unwrap_or(row)))
+    }
+
+    async fn head(&self) -> Result<Revision, Error> {
+        Ok(self.store.connection_of(Task::Feed).head().await?.revision)
+    }
+
+    /// A server that holds another master key must not add keys that nobody else can open.
+    fn must_fit(&self, algorithm: Algorithm, rows: &KeyRows) -> Result<(), Error> {
+        if self.keys.fits(rows) {
+            return Ok(());
+        }
+        tracing::error!("the keys are sealed under another master key than this server's: none is added");
+        Err(Error::SigningKeyUnavailable(Some(algorithm)))
+    }
+}
+
+/// The key of an algorithm that is in this state: pending or active, of which there is one at most.
+fn in_state(rows: &KeyRows, algorithm: Algorithm, state: KeyState) -> Option<&SigningKeyRow> {
+    rows.signing
+        .iter()
+        .find(|row| row.algorithm == algorithm && life(&row.times, row.revoke_time.is_some()).state == state)
+}
+
+impl RotateRequest {
+    fn check(self) -> Result<(), Invalid> {
+        let field = "publication_lead";
+        match self.lead_s {
+            Some(lead_s) if !(0..=LEAD_MAX_S).contains(&lead_s) => {
+                Err(Invalid::field(field, format!("0 to {LEAD_MAX_S} s, not {lead_s} s")))
+            }
+            Some(lead_s) if self.emergency && lead_s > 0 => {
+                Err(Invalid::field(field, "unset in an emergency: the key signs at once"))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// A page of keys: the time of the last one's creation, and its id.
+impl Page {
+    fn after_key(&self) -> Result<Option<(i64, &str)>, Invalid> {
+        let split = |after| -> Option<(i64, &str)> {
+            let (micros, key_id) = <[u8]>::split_first_chunk::<8>(after)?;
+            Some((i64::from_be_bytes(*micros), str::from_utf8(key_id).ok()?))
+        };
+        self.after().map(|after| split(after).ok_or(Invalid::PageToken)).transpose()
+    }
+}

@@ -1,0 +1,225 @@
+//! The steps of a key's life, each through the log: published, then signing; sealed anew; removed. A key signs
+//! only once every replica knows it.
+
+use super::{
+    KeyError, Keys, MAC_AFTER_RETIREMENT_S, VERIFY_AFTER_RETIREMENT_S, await_everywhere,
+    keys::{SYSTEM, hex},
+};
+use crate::{
+    state::KeyState,
+    store::{KeyRows, NewAudit, NewSigningKey, Store, Task},
+    token::{Algorithm, MacKey, Purpose, Revision, SigningKey},
+};
+
+/// A century, seconds: an active key of any age keeps another one from being published.
+pub(super) const ANY_AGE_S: i64 = 100 * 365 * 86_400;
+/// Keys that change while they are sealed anew are read again, so many times.
+const RESEAL_TRIES: u32 = 5;
+
+/// How many keys were sealed anew, and how many had been already.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Resealed {
+    /// Sealed anew.
+    pub sealed: usize,
+    /// The new master key opened them already.
+    pub before: usize,
+}
+
+impl Resealed {
+    /// Counts a key, and gives what it is to be sealed as.
+    fn count(&mut self, is_new: bool, sealed: Option<Vec<u8>>, was: &[u8]) -> Vec<u8> {
+        self.before = self.before.saturating_add(usize::from(is_new));
+        self.sealed = self.sealed.saturating_add(usize::from(sealed.is_some()));
+        sealed.unwrap_or_else(|| was.to_vec())
+    }
+}
+
+/// All keys, sealed anew, in the order of their rows.
+#[derive(Default)]
+struct SealedAnew {
+    signing: Vec<Vec<u8>>,
+    mac: Vec<Vec<u8>>,
+    done: Resealed,
+}
+
+impl Keys {
+    /// Makes a signing key and publishes it: due after `lead_s` seconds. None: one is pending already; or the
+    /// active one has signed for less than `older_than_s`, where that is given.
+    pub async fn publish(
+        &self,
+        store: &Store,
+        algorithm: Algorithm,
+        lead_s: i64,
+        older_than_s: Option<i64>,
+        audit: &NewAudit,
+    ) -> Result<Option<(String, Revision)>, KeyError> {
+        let key = SigningKey::generate(algorithm).map_err(|_| KeyError::NotMade)?;
+        let published = store.publish_signing_key(&self.sealed(&key), lead_s, older_than_s, audit).await?;
+        Ok(published.map(|revision| (key.key_id().to_owned(), revision)))
+    }
+
+    /// Lets a published key sign, which every replica knows. None: it is not pending any more; or, where
+    /// `only_due`, not due.
+    pub async fn activate(
+        &self,
+        store: &Store,
+        key_id: &str,
+        only_due: bool,
+        audit: &NewAudit,
+    ) -> Result<Option<Revision>, KeyError> {
+        Ok(store.activate_signing_key(key_id, only_due, VERIFY_AFTER_RETIREMENT_S, audit).await?)
+    }
+
+    /// Likewise, of a MAC key: pending ones verify, active ones open sessions.
+    pub(super) async fn publish_mac(
+        &self,
+        store: &Store,
+        lead_s: i64,
+        older_than_s: i64,
+    ) -> Result<(), KeyError> {
+        let key = MacKey::generate();
+        let sealed = self.seal(Purpose::MacKey, &hex(key.id()), key.secret());
+        let audit = self.audit(SYSTEM, "PublishMacKey");
+        store.publish_mac_key(key.id(), &sealed, lead_s, older_than_s, &audit).await?;
+        Ok(())
+    }
+
+    /// Likewise.
+    pub(super) async fn activate_mac(&self, store: &Store, id: [u8; 4]) -> Result<(), KeyError> {
+        store.activate_mac_key(id, MAC_AFTER_RETIREMENT_S, &self.audit(SYSTEM, "ActivateMacKey")).await?;
+        Ok(())
+    }
+
+    /// Makes what is missing: a key that signs for each algorithm, and a MAC key. Whoever comes first makes it;
+    /// the others find it. Nothing is made when what is there cannot be opened.
+    pub async fn ensure(&self, store: &Store) -> Result<(), KeyError> {
+        let ring = self.ring(store).await?;
+        for algorithm in [Algorithm::Es256, Algorithm::EdDsa] {
+            if ring.of(algorithm).all(|record| record.life.state != KeyState::Active) {
+                // However young one is that somebody else has let sign meanwhile.
+                self.publish(store, algorithm, 0, Some(ANY_AGE_S), &self.audit(SYSTEM, "PublishKey")).await?;
+            }
+        }
+        if ring.macs().iter().all(|record| record.life.state != KeyState::Active) {
+            self.publish_mac(store, 0, ANY_AGE_S).await?;
+        }
+        self.activate_due(store).await
+    }
+
+    /// Lets those sign that are published and due, each once every replica knows it.
+    pub(super) async fn activate_due(&self, store: &Store) -> Result<(), KeyError> {
+        let ring = self.ring(store).await?;
+        let pending =
+            [Algorithm::Es256, Algorithm::EdDsa].into_iter().flat_map(|algorithm| ring.of(algorithm));
+        for record in pending.filter(|record| record.life.state == KeyState::Pending) {
+            await_everywhere(store, &self.clock, record.life.published).await;
+            self.activate(store, record.verifying.key_id(), true, &self.audit(SYSTEM, "ActivateKey")).await?;
+        }
+        for record in ring.macs().iter().filter(|record| record.life.state == KeyState::Pending) {
+            await_everywhere(store, &self.clock, record.life.published).await;
+            self.activate_mac(store, record.id).await?;
+        }
+        Ok(())
+    }
+
+    /// Adds a key from elsewhere. `active`: it signs on every replica when this returns, and the active key of
+    /// its algorithm is retired.
+    pub async fn import(&self, store: &Store, key: &SigningKey, active: bool) -> Result<(), KeyError> {
+        const ACTOR: &str = "jeton key import";
+        // A master key that does not fit what is there would split the set in two.
+        let ring = self.ring(store).await?;
+        if store.has_signing_key(key.key_id()).await? {
+            return Err(KeyError::Duplicate { key_id: key.key_id().to_owned() });
+        }
+        let audit = self.audit(ACTOR, "ImportKey");
+        if !active {
+            let revision =
+                store.put_retired_signing_key(&self.sealed(key), VERIFY_AFTER_RETIREMENT_S, &audit).await?;
+            await_everywhere(store, &self.clock, revision).await;
+            return Ok(());
+        }
+        let Some(published) = store.publish_signing_key(&self.sealed(key), 0, None, &audit).await? else {
+            let mut pending =
+                ring.of(key.algorithm()).filter(|record| record.life.state == KeyState::Pending);
+            let key_id = pending.next().map_or_else(String::new, |it| it.verifying.key_id().to_owned());
+            return Err(KeyError::Pending { key_id });
+        };
+        await_everywhere(store, &self.clock, published).await;
+        // A server may have been faster: it is due.
+        let audit = self.audit(ACTOR, "ActivateKey");
+        if let Some(revision) = self.activate(store, key.key_id(), false, &audit).await? {
+            await_everywhere(store, &self.clock, revision).await;
+        } else {
+            // Appended before it was found: what is appended now comes after.
+            let head = store.connection_of(Task::Feed).head().await?;
+            await_everywhere(store, &self.clock, head.revision).await;
+        }
+        Ok(())
+    }
+
+    /// Seals every key with `new` that this master key opens: all of them, or none.
+    pub async fn reseal(&self, store: &Store, new: &Self) -> Result<Resealed, KeyError> {
+        for _ in 0..RESEAL_TRIES {
+            let rows = store.keys_ever().await?;
+            let SealedAnew { signing, mac, done } = self.sealed_anew(&rows, new)?;
+            if done.sealed == 0 {
+                return Ok(done);
+            }
+            let note = format!("{} sealed anew", done.sealed);
+            let audit = NewAudit { note, ..self.audit("jeton key reseal", "ResealKeys") };
+            if store.reseal_keys(&rows, &signing, &mac, &audit).await? {
+                return Ok(done);
+            }
+        }
+        Err(KeyError::Busy)
+    }
+
+    /// Whether this master key is the one of these keys: it opens one of them, or there are none. Whoever holds
+    /// another one must not add keys that nobody else can open.
+    #[must_use]
+    pub fn fits(&self, rows: &KeyRows) -> bool {
+        let mut signing = rows.signing.iter();
+        rows.signing.is_empty() && rows.mac.is_empty()
+            || signing.any(|row| self.open_signing(row).is_ok())
+            || rows.mac.iter().any(|row| self.open_mac(row).is_ok())
+    }
+
+    fn sealed_anew(&self, rows: &KeyRows, new: &Self) -> Result<SealedAnew, KeyError> {
+        let now = self.clock.now();
+        let mut anew = SealedAnew::default();
+        for row in &rows.signing {
+            let is_new = new.is_current(Purpose::SigningKey, &row.key_id, &row.sealed);
+            let is_over = row.revoke_time.is_some() || row.times.expire_time.is_some_and(|end| end <= now);
+            let sealed = match self.open_signing(row) {
+                _ if is_new => None,
+                Ok(key) => Some(new.seal(Purpose::SigningKey, &row.key_id, key.pkcs8())),
+                // It never signs again: sealed under a master key that is lost, it may stay so.
+                Err(_) if is_over => None,
+                Err(error) => return Err(error),
+            };
+            let sealed = anew.done.count(is_new, sealed, &row.sealed);
+            anew.signing.push(sealed);
+        }
+        for row in &rows.mac {
+            let id = hex(row.id);
+            let is_new = new.is_current(Purpose::MacKey, &id, &row.sealed);
+            let sealed = if is_new {
+                None
+            } else {
+                Some(new.seal(Purpose::MacKey, &id, self.open_mac(row)?.secret()))
+            };
+            let sealed = anew.done.count(is_new, sealed, &row.sealed);
+            anew.mac.push(sealed);
+        }
+        Ok(anew)
+    }
+
+    fn sealed(&self, key: &SigningKey) -> NewSigningKey {
+        NewSigningKey {
+            key_id: key.key_id().to_owned(),
+            algorithm: key.algorithm(),
+            public_jwk: key.public_jwk(),
+            sealed: self.seal(Purpose::SigningKey, key.key_id(), key.pkcs8()),
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! C1: keys are rotated by themselves, one replica takes each step, and no caller notices.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Instant,
+};
+
+use jeton::{
+    proto::v1::{RotateKeyRequest, TokenStatus},
+    replica::{MAC_AFTER_RETIREMENT_S, VERIFY_AFTER_RETIREMENT_S},
+    token::LIFETIME_CAP_S,
+};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::{AUDIENCES, apis, both_algorithms, is_active_everywhere, jwks, kid_of};
+use crate::world::{
+    Api, Database, FEED, Fleet, InProcess, Refused, Server, ServerOptions, World, seconds, until,
+};
+
+const SHORT: [&str; 4] = ["--rotate-keys-every", "5s", "--publish-keys-ahead", "2s"];
+
+/// What was seen first, and when.
+type First = Arc<Mutex<HashMap<String, Instant>>>;
+
+/// What a load has seen.
+#[derive(Clone, Default)]
+struct Seen {
+    /// A `kid` in a token.
+    signing: First,
+    /// A `kid` in the key set of every replica.
+    published: First,
+}
+
+fn note(first: &First, kid: String, at: Instant) {
+    first.lock().unwrap().entry(kid).or_insert(at);
+}
+
+/// Issues on one replica, and asks all of them in the moment of the answer.
+async fn issue_and_ask(mut apis: Vec<Api>, place: usize, seen: Seen, stop: CancellationToken) -> usize {
+    let mut tokens = 0;
+    while !stop.is_cancelled() {
+        for (audience, _) in AUDIENCES {
+            let token = apis[place].token("user:7", audience).await.access_token;
+            note(&seen.signing, kid_of(&token), Instant::now());
+            for api in &mut apis {
+                assert_eq!(api.status(&token, audience).await, TokenStatus::Active);
+            }
+            tokens += 1;
+        }
+    }
+    tokens
+}
+
+async fn watch_key_sets(mut apis: Vec<Api>, seen: Seen, stop: CancellationToken) -> usize {
+    while !stop.is_cancelled() {
+        let at = Instant::now();
+        let mut sets = Vec::new();
+        for api in &mut apis {
+            sets.push(jwks(api).await);
+        }
+        let set: serde_json::Value = serde_json::from_str(&sets[0]).unwrap();
+        for key in set["keys"].as_array().unwrap() {
+            let kid = key["kid"].as_str().unwrap();
+            if sets.iter().all(|set| set.contains(kid)) {
+                note(&seen.published, kid.to_owned(), at);
+            }
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    0
+}
+
+#[tokio::test]
+async fn c1_keys_of_both_algorithms_rotate_under_load_without_one_failed_validation() {
+    let fleet = Fleet::told(3, &SHORT).await;
+    let mut admin = apis(&fleet, "admin").remove(0);
+    both_algorithms(&mut admin).await;
+    let (seen, stop) = (Seen::default(), CancellationToken::new());
+    let mut early = Vec::new();
+    for (audience, _) in AUDIENCES {
+        early.push((admin.token("user:early", audience).await.access_token, audience));
+    }
+    let began = Instant::now();
+    let mut load = JoinSet::new();
+    for place in [0, 1, 2] {
+        load.spawn(issue_and_ask(apis(&fleet, "service"), place, seen.clone(), stop.clone()));
+    }
+    load.spawn(watch_key_sets(apis(&fleet, "service"), seen.clone(), stop.clone()));
+    let retired = "select count(*) from (select from signing_key where retire_time is not null
+                   group by algorithm having count(*) >= 2) rotated";
+    until("both have rotated twice", async || fleet.database.number(retired).await == 2).await;
+    stop.cancel();
+    let tokens: usize = load.join_all().await.into_iter().sum();
+    assert!(tokens > 100, "there was a load: {tokens}");
+
+    // A verifier that fetches the set in time knows a key before it signs.
+    let (signing, published) = (seen.signing.lock().unwrap().clone(), seen.published.lock().unwrap().clone());
+    let mut ahead = 0;
+    for (kid, signed) in &signing {
+        let at = published.get(kid).unwrap_or_else(|| panic!("{kid} signed and was never published"));
+        // Those from before the load were there from the beginning.
+        if signed.duration_since(began).as_secs() >= 3 {
+            ahead += 1;
+            assert!(signed.duration_since(*at).as_millis() > 1_000, "{kid} was not published ahead");
+        }
+    }
+    assert!(ahead >= 2, "some were: {ahead}");
+    for (token, audience) in early {
+        is_active_everywhere(&mut apis(&fleet, "service"), &token, audience).await;
+        let still = jwks(&mut admin).await;
+        assert!(still.contains(&kid_of(&token)), "a retired key is published");
+    }
+    one_replica_took_each_step(&fleet).await;
+}
+
+/// Each key was published once and let sign once, in its time, whoever looked.
+async fn one_replica_took_each_step(fleet: &Fleet) {
+    let number = async |sql: &str| fleet.database.number(sql).await;
+    for (action, table, condition) in [
+        ("PublishKey", "signing_key", "true"),
+        ("ActivateKey", "signing_key", "signing_time is not null"),
+        ("PublishMacKey", "mac_key", "true"),
+        ("ActivateMacKey", "mac_key", "signing_time is not null"),
+    ] {
+        // In one statement: rotation goes on.
+        let sql = format!(
+            "select (select count(*) from audit_event where action = '{action}')
+                  - (select count(*) from {table} where {condition})"
+        );
+        assert_eq!(number(&sql).await, 0, "{action}");
+    }
+    let close = "select count(*) from signing_key a join signing_key b using (algorithm)
+                  where a.signing_time < b.signing_time and b.signing_time - a.signing_time < interval '4900 ms'";
+    assert_eq!(number(close).await, 0, "no two in one period");
+}
+
+#[tokio::test]
+async fn i14_a_retired_key_is_kept_for_longer_than_the_longest_token_that_it_signed() {
+    // The leeway there can be, and what replicas may still sign with it before they have read of its retirement.
+    const { assert!(VERIFY_AFTER_RETIREMENT_S >= LIFETIME_CAP_S + 60 + 4 + 30) };
+    let world = World::start().await;
+    let mut admin = world.api("admin").await;
+    super::emergency(&mut admin, "ES256").await;
+    let kept = format!(
+        "select count(*) from signing_key
+          where expire_time - retire_time = make_interval(secs => {VERIFY_AFTER_RETIREMENT_S})"
+    );
+    assert_eq!(world.number(&kept).await, 1);
+    assert_eq!(world.number("select count(*) from signing_key where retire_time is not null").await, 1);
+    // And a MAC key for longer than a session lives.
+    const { assert!(MAC_AFTER_RETIREMENT_S > 90 * 86_400) };
+}
+
+#[tokio::test]
+async fn c1_a_key_that_a_replica_published_signs_in_time_though_that_replica_died() {
+    let mut fleet = Fleet::start(2).await;
+    let mut others = apis(&fleet, "admin");
+    let request = RotateKeyRequest { publication_lead: Some(seconds(2)), ..Default::default() };
+    let published = super::rotate(&mut others[0], request).await.unwrap().key.unwrap();
+    fleet.server(0).kill();
+    let mut alive = others.remove(1);
+    let before = alive.token("user:7", "api").await.access_token;
+    assert_ne!(kid_of(&before), published.key_id, "not before its time");
+    until("it signs", async || kid_of(&alive.token("user:7", "api").await.access_token) == published.key_id)
+        .await;
+    let early = format!(
+        "select count(*) from signing_key where key_id = '{}' and signing_time < activate_time",
+        published.key_id
+    );
+    assert_eq!(fleet.database.number(&early).await, 0);
+    assert_eq!(alive.status(&before, "api").await, TokenStatus::Active);
+}
+
+/// Issues here and asks there until the key has changed: good or, for want of a lease, not judged, but never unknown.
+async fn asked_while_it_changes(here: &mut Api, there: &Api, kid: &str) {
+    // One that waits for a renewal must not keep the others from asking.
+    let mut asked = JoinSet::new();
+    until("another key signs", async || {
+        let token = here.token("user:7", "api").await.access_token;
+        let changed = kid_of(&token) != kid;
+        let mut there = there.clone();
+        asked.spawn(async move { there.validate(&token, &["api"]).await });
+        changed
+    })
+    .await;
+    let mut refused = 0;
+    for answer in asked.join_all().await {
+        match answer {
+            Ok(verdict) => assert_eq!(verdict.status(), TokenStatus::Active),
+            Err(status) => {
+                assert_eq!(Err::<(), _>(status).refused().reason, "REVOCATION_STATE_STALE");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 0, "the other replica could hold no lease before the key signed");
+}
+
+#[tokio::test]
+async fn c1_no_replica_signs_with_a_key_that_another_may_not_know() {
+    let fleet = Fleet::start(2).await;
+    let [mut here, mut there] = <[Api; 2]>::try_from(apis(&fleet, "admin")).ok().unwrap();
+    for request in [
+        RotateKeyRequest { emergency: true, ..Default::default() },
+        // Due at once, for whoever looks.
+        RotateKeyRequest { publication_lead: Some(seconds(0)), ..Default::default() },
+    ] {
+        let kid = kid_of(&here.token("user:7", "api").await.access_token);
+        let link = fleet.link_of(1);
+        link.stall(FEED);
+        link.has_held(FEED).await;
+        let mut asking = here.clone();
+        let rotating = tokio::spawn(async move { super::rotate(&mut asking, request).await });
+        asked_while_it_changes(&mut here, &there, &kid).await;
+        link.resume(FEED);
+        rotating.await.unwrap().unwrap();
+        until("the other replica is back", async || there.validate("x", &["api"]).await.is_ok()).await;
+        let token = here.token("user:7", "api").await.access_token;
+        is_active_everywhere(&mut [here.clone(), there.clone()], &token, "api").await;
+    }
+}
+
+#[tokio::test]
+async fn c1_a_server_whose_clock_is_far_from_the_databases_rotates_nothing() {
+    let mut world = World::start().await;
+    world.server.kill();
+    world.sql("update signing_key set signing_time = now() - interval '31 days'").await;
+    let skewed = InProcess::start(&world.database.url, 45_000).await;
+    let published = "select count(*) from audit_event where action = 'PublishKey'";
+    let before = world.number(published).await;
+    // Far longer than it takes to look.
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    assert_eq!(world.number(published).await, before);
+    world.crash_and_restart().await;
+    until("one whose clock is right does", async || world.number(published).await == before + 2).await;
+    skewed.ended().await;
+}
+
+#[tokio::test]
+async fn c1_a_schedule_that_cannot_be_kept_is_refused_at_start() {
+    let database = Database::create().await;
+    let directory = tempfile::tempdir().unwrap();
+    for arguments in [
+        ["--rotate-keys-every", "1h", "--publish-keys-ahead", "1h"],
+        ["--rotate-keys-every", "30d", "--publish-keys-ahead", "0s"],
+        ["--rotate-keys-every", "400d", "--publish-keys-ahead", "1h"],
+        ["--rotate-keys-every", "3600", "--publish-keys-ahead", "1h"],
+    ] {
+        let options =
+            ServerOptions { arguments: arguments.map(str::to_owned).to_vec(), ..ServerOptions::default() };
+        let refused = Server::try_start(&database.url, directory.path(), &options).await;
+        let (status, said) = refused.err().unwrap();
+        assert!(!status.success() && said.contains("--rotate-keys-every"), "{arguments:?}: {said}");
+    }
+    assert_eq!(database.number("select count(*) from signing_key").await, 0);
+}
+
+#[tokio::test]
+async fn e7_the_age_of_the_key_that_signs_and_the_time_to_its_rotation_are_measured() {
+    let world = World::start().await;
+    let period_s = f64::from(30 * 86_400);
+    for algorithm in ["ES256", "EdDSA"] {
+        let left = format!("jeton_key_rotation_seconds{{algorithm=\"{algorithm}\"}}");
+        let age = format!("jeton_key_age_seconds{{algorithm=\"{algorithm}\"}}");
+        until("they are measured", async || world.metric(&left).await > period_s - 60.0).await;
+        assert!((0.0..60.0).contains(&world.metric(&age).await));
+    }
+}

@@ -3,10 +3,14 @@
 
 use std::sync::Arc;
 
-use axum::http::{Extensions, HeaderMap, header::AUTHORIZATION};
+use axum::{
+    body::Body,
+    extract::Request,
+    http::{Extensions, HeaderMap, header::AUTHORIZATION},
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use super::{DoorsState, answer::Refusal};
+use super::{DoorsState, answer::Refusal, form::let_arrive};
 use crate::{
     authority::{Caller, Credential, Error, Shown},
     rpc::trace_id,
@@ -21,12 +25,23 @@ pub(super) struct Who {
 }
 
 impl Who {
-    /// Asks before anything of the body is read.
-    pub(super) async fn of(
+    /// Asks before anything of the body is read. What is left of the request, where it may go on.
+    pub(super) async fn of(state: &DoorsState, request: Request) -> Result<(Self, HeaderMap, Body), Refusal> {
+        let (parts, body) = request.into_parts();
+        match Self::authenticate(state, &parts.headers, &parts.extensions).await {
+            Ok(who) => Ok((who, parts.headers, body)),
+            Err(error) => {
+                let_arrive(body);
+                Err(error.into())
+            }
+        }
+    }
+
+    async fn authenticate(
         state: &DoorsState,
         headers: &HeaderMap,
         extensions: &Extensions,
-    ) -> Result<Self, Refusal> {
+    ) -> Result<Self, Error> {
         let pass = state.authority.enter().await?;
         let peer = extensions.get::<Arc<Peer>>().ok_or(Error::Unauthenticated)?;
         let sent = Sent::of(headers);

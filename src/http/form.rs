@@ -1,16 +1,29 @@
 //! The form of a request: `application/x-www-form-urlencoded`, each parameter once (RFC 6749
 //! section 3.2).
 
+use std::time::Duration;
+
 use axum::{
     body::{Body, to_bytes},
     http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
 };
+
+use tokio::time::timeout;
 
 use super::answer::Refusal;
 
 /// A token is at most 8 KiB, a refresh token a fraction of it. Bytes.
 const BODY_BYTES_MAX: usize = 16 * 1024;
 const FORM: &str = "application/x-www-form-urlencoded";
+
+/// How long the body of a request that was refused may go on arriving.
+const REST: Duration = Duration::from_secs(1);
+
+/// Lets the body of a request that was refused arrive, unread: over HTTP/2 a client that is cut off while it
+/// sends may never see the refusal.
+pub(super) fn let_arrive(body: Body) {
+    tokio::spawn(timeout(REST, to_bytes(body, BODY_BYTES_MAX)));
+}
 
 /// The parameters of a request.
 pub(super) struct Form(Vec<(String, String)>);
@@ -21,6 +34,7 @@ impl Form {
         let label = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let label = label.split(';').next().unwrap_or_default().trim();
         if !label.eq_ignore_ascii_case(FORM) {
+            let_arrive(body);
             return Err(Refusal::of(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "invalid_request",

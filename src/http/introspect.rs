@@ -22,9 +22,8 @@ pub(super) async fn introspect(
     State(state): State<DoorsState>,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let (parts, body) = request.into_parts();
-    let who = Who::of(&state, &parts.headers, &parts.extensions).await?;
-    let form = Form::read(&parts.headers, body).await?;
+    let (who, headers, body) = Who::of(&state, request).await?;
+    let form = Form::read(&headers, body).await?;
     let request = BearerRequest {
         token: form.token()?,
         certificate_thumbprint: thumbprint(&form)?,

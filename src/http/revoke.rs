@@ -19,10 +19,9 @@ use crate::{
 };
 
 pub(super) async fn revoke(State(state): State<DoorsState>, request: Request) -> Result<Response, Refusal> {
-    let (parts, body) = request.into_parts();
-    let who = Who::of(&state, &parts.headers, &parts.extensions).await?;
+    let (who, headers, body) = Who::of(&state, request).await?;
     // `token_type_hint` is a hint: the text says what it is (RFC 7009 section 2.1).
-    let token = Form::read(&parts.headers, body).await?.token()?;
+    let token = Form::read(&headers, body).await?.token()?;
     let background = state.background.clone();
     // Runs to its end whatever becomes of the caller: what was sent to the database is not cancelled.
     let revoking = background.spawn(async move {

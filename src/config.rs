@@ -166,6 +166,9 @@ pub struct ServeArgs {
     /// A file with the API key of a client that may issue and validate for subject and audience `jeton-canary`
     #[arg(long, env = "JETON_PROBE_KEY_FILE")]
     probe_key_file: Option<PathBuf>,
+    /// The authorities of the other replicas' certificates: PEM [default: those of the system]
+    #[arg(long, env = "JETON_PROBE_CA", value_name = "FILE")]
+    probe_ca: Option<PathBuf>,
     /// Written once every listener answers, removed at the end
     #[arg(long, env = "JETON_READY_FILE")]
     ready_file: Option<PathBuf>,
@@ -336,6 +339,7 @@ impl ServeArgs {
             prober: prober(
                 self.probe_every.or(file.probe_every),
                 self.probe_key_file.or(file.probe_key_file).as_deref(),
+                self.probe_ca.or(file.probe_ca).as_deref(),
             )?,
             ready_file: self.ready_file.or(file.ready_file),
             log: self.log.or(file.log).unwrap_or_else(|| DEFAULT_LOG.to_owned()),
@@ -353,14 +357,24 @@ fn read_file(path: &Path) -> anyhow::Result<ServeArgs> {
 }
 
 /// The prober, where it is asked for.
-fn prober(every: Option<NonZero<u32>>, key_file: Option<&Path>) -> anyhow::Result<Option<ProberSettings>> {
+fn prober(
+    every: Option<NonZero<u32>>,
+    key_file: Option<&Path>,
+    ca: Option<&Path>,
+) -> anyhow::Result<Option<ProberSettings>> {
     let Some(every) = every else { return Ok(None) };
     let key_file = key_file.context("--probe-every needs --probe-key-file")?;
     let text = fs::read_to_string(key_file)
         .with_context(|| format!("the prober's API key {} cannot be read", key_file.display()))?;
     ensure!(ApiKey::parse(text.trim()).is_some(), "{} holds no API key", key_file.display());
-    let every = Duration::from_secs(every.get().into());
-    Ok(Some(ProberSettings { every, api_key: text.trim().to_owned().into() }))
+    let authorities = |ca: &Path| {
+        fs::read(ca).with_context(|| format!("the authorities in {} cannot be read", ca.display()))
+    };
+    Ok(Some(ProberSettings {
+        every: Duration::from_secs(every.get().into()),
+        api_key: text.trim().to_owned().into(),
+        authorities: ca.map(authorities).transpose()?,
+    }))
 }
 
 /// The master key in a file.

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{
     Request, Response, Status,
     metadata::{Ascii, MetadataValue},
-    transport::{Channel, Endpoint},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
 };
 
 use crate::{
@@ -33,6 +33,17 @@ pub struct ProberSettings {
     pub every: Duration,
     /// The API key of a client that may issue, validate and revoke canaries.
     pub api_key: SecretString,
+    /// The authorities of the replicas' certificates, PEM; none: those of the system.
+    pub authorities: Option<Vec<u8>>,
+}
+
+impl ProberSettings {
+    fn tls(&self) -> ClientTlsConfig {
+        match &self.authorities {
+            Some(pem) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)),
+            None => ClientTlsConfig::new().with_native_roots(),
+        }
+    }
 }
 
 /// The task.
@@ -75,6 +86,8 @@ enum ProbeError {
     Call(tonic::Code, String),
     #[error("{0} is no URL of a replica")]
     Address(String),
+    #[error("the authorities of the replicas' certificates cannot be used")]
+    Authorities,
     #[error("the API key is not ASCII")]
     Key,
     #[error("the canary was not revoked everywhere")]
@@ -203,6 +216,11 @@ impl Prober {
         }
         let endpoint =
             Endpoint::from_shared(address.to_owned()).map_err(|_| ProbeError::Address(address.to_owned()))?;
+        let endpoint = if address.starts_with("https://") {
+            endpoint.tls_config(self.settings.tls()).map_err(|_| ProbeError::Authorities)?
+        } else {
+            endpoint
+        };
         let channel = endpoint.timeout(CALL_TIMEOUT).connect_timeout(CALL_TIMEOUT).connect_lazy();
         self.channels.insert(address.to_owned(), channel.clone());
         Ok(TokenServiceClient::new(channel))

@@ -13,9 +13,13 @@ use tonic::{
 use super::{
     Cli, context,
     exit::{Exit, Failure},
-    output, token_input,
+    output,
+    tls::{self, Files},
+    token_input,
 };
 
+/// How rustls begins what it says of a certificate.
+const UNTRUSTED: &str = "invalid peer certificate";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Whom the command line is to a server that `jeton dev` started.
 const DEV_CLIENT: &str = "dev-admin";
@@ -84,7 +88,14 @@ impl Connection {
             Ok(Ok(response)) => Ok(response.into_inner()),
             // Either side's transport may watch the same deadline and come first, with words that help nobody.
             Ok(Err(status)) if is_bare_timeout(&status) => Err(late().into()),
-            Ok(Err(status)) => Err(status.into()),
+            // Not an answer of the server's: the transport has more to say than "transport error".
+            Ok(Err(status)) => match std::error::Error::source(&status) {
+                Some(cause) if status.details().is_empty() => Err(Failure::Unreachable(format!(
+                    "the connection failed: {}. Where the server speaks TLS, write https://.",
+                    root_cause(cause)
+                ))),
+                _ => Err(status.into()),
+            },
             Err(_) => Err(late().into()),
         }
     }
@@ -109,6 +120,8 @@ struct Source {
     credential: Option<Credential>,
     /// Everywhere else that the credential is good for.
     also: Vec<String>,
+    /// Its files for TLS.
+    tls: Files,
 }
 
 /// Connects to a listener.
@@ -119,6 +132,7 @@ pub async fn open(cli: &Cli<'_>, listener: Listener, identity: Identity) -> Resu
 /// Where a connection would go, and what it would carry. Nothing is sent yet.
 pub struct Destination {
     url: String,
+    tls: Files,
     authorization: Option<MetadataValue<Ascii>>,
     timeout: Duration,
 }
@@ -126,10 +140,27 @@ pub struct Destination {
 impl Destination {
     /// Connects.
     pub async fn dial(self) -> Result<Connection, Failure> {
-        let Self { url, authorization, timeout } = self;
+        let Self { url, tls, authorization, timeout } = self;
         arm_interrupt();
-        let channel = dial(&url, timeout).await?;
+        if authorization.is_some() && tls::is_exposed(&url) {
+            output::talk(&format!(
+                "warning: the API key goes to {url} in plaintext. Use https://, or a mesh that encrypts."
+            ));
+        }
+        let channel = dial(&url, &tls, timeout).await?;
         Ok(Connection { channel, authorization, timeout })
+    }
+
+    /// The URL.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The files for TLS.
+    #[must_use]
+    pub fn tls(&self) -> &Files {
+        &self.tls
     }
 }
 
@@ -145,12 +176,14 @@ pub fn destination(cli: &Cli<'_>, listener: Listener, identity: Identity) -> Res
             "no server is known for this verb. Give {name}, add a context, or start `jeton dev` in this directory."
         )));
     };
-    let url = url(given)?;
+    let url = url(given);
+    let known = if source.knows(&url) { source.tls.clone() } else { Files::default() };
+    let tls = Files::given(cli.globals)?.or(known);
     let authorization = match identity {
-        Identity::Required => Some(authorization(cli, &source, &url)?),
+        Identity::Required => authorization(cli, &source, &url, &tls)?,
         Identity::Anonymous => None,
     };
-    Ok(Destination { url, authorization, timeout: timeout(cli) })
+    Ok(Destination { url, tls, authorization, timeout: timeout(cli) })
 }
 
 /// The deadline of one call.
@@ -159,13 +192,24 @@ pub fn timeout(cli: &Cli<'_>) -> Duration {
     cli.globals.timeout.and_then(|asked| asked.try_into().ok()).unwrap_or(DEFAULT_TIMEOUT)
 }
 
-async fn dial(url: &str, timeout: Duration) -> Result<Channel, Failure> {
-    let endpoint = Endpoint::from_shared(url.to_owned())
-        .map_err(|error| Failure::Usage(format!("{url} is no endpoint: {error}. Write http://host:port.")))?;
+async fn dial(url: &str, tls: &Files, timeout: Duration) -> Result<Channel, Failure> {
+    let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|error| {
+        Failure::Usage(format!("{url} is no endpoint: {error}. Write https://host:port."))
+    })?;
+    let endpoint = if url.starts_with("https://") {
+        endpoint.tls_config(tls.config()?).map_err(|error| {
+            Failure::Usage(format!("the files of TLS cannot be used: {}.", root_cause(&error)))
+        })?
+    } else {
+        endpoint
+    };
     let unreachable = |cause: String| {
-        Failure::Unreachable(format!(
-            "cannot reach {url}: {cause}. Is the server running, and the address right?"
-        ))
+        let advice = if cause.starts_with(UNTRUSTED) {
+            "Give its authority with --tls-ca, or correct the name."
+        } else {
+            "Is the server running, and the address right?"
+        };
+        Failure::Unreachable(format!("cannot reach {url}: {cause}. {advice}"))
     };
     match tokio::time::timeout(timeout, endpoint.connect()).await {
         Ok(Ok(channel)) => Ok(channel),
@@ -184,24 +228,28 @@ fn root_cause(error: &dyn std::error::Error) -> String {
 }
 
 /// A full URL: a bare `host:port` is what ready files and people write.
-fn url(given: &str) -> Result<String, Failure> {
-    // The place for TLS: from here on only the channel needs to know.
-    if given.starts_with("https://") {
-        return Err(Failure::Usage(format!(
-            "{given} asks for TLS, which the command line does not speak yet. Use an http:// endpoint on a trusted network."
-        )));
-    }
+fn url(given: &str) -> String {
     let url = if given.contains("://") { given.to_owned() } else { format!("http://{given}") };
-    Ok(url.trim_end_matches('/').to_owned())
+    url.trim_end_matches('/').to_owned()
+}
+
+impl Source {
+    /// Whether what it holds was given for this URL: a mistyped --endpoint must not collect it.
+    fn knows(&self, url: &str) -> bool {
+        let own = [&self.public, &self.admin].into_iter().flatten().chain(&self.also);
+        own.map(|known| self::url(known)).any(|known| known == url)
+    }
 }
 
 fn source(cli: &Cli<'_>) -> Result<Source, Failure> {
     if let Some(chosen) = context::chosen(cli)? {
+        let tls = chosen.tls();
         return Ok(Source {
             public: chosen.endpoint,
             admin: chosen.admin_endpoint,
             credential: chosen.api_key_file.map(Credential::File),
             also: Vec::new(),
+            tls,
         });
     }
     dev_source(cli)
@@ -235,22 +283,25 @@ fn dev_source(cli: &Cli<'_>) -> Result<Source, Failure> {
         admin: Some(dev.admin),
         credential: dev.clients.remove(DEV_CLIENT).map(|key| Credential::Key(key.into())),
         also: dev.servers.into_iter().flat_map(|server| [server.public, server.admin]).collect(),
+        tls: Files::default(),
     })
 }
 
-fn authorization(cli: &Cli<'_>, source: &Source, url: &str) -> Result<MetadataValue<Ascii>, Failure> {
-    let from_source = || {
-        let own = [&source.public, &source.admin].into_iter().flatten().chain(&source.also);
-        // A credential goes where it was given for, and nowhere else: a mistyped --endpoint must not collect it.
-        let is_for_url = own.filter_map(|known| self::url(known).ok()).any(|known| known == url);
-        source.credential.as_ref().filter(|_| is_for_url)
-    };
+/// The API key to send; none where a certificate says who calls.
+fn authorization(
+    cli: &Cli<'_>,
+    source: &Source,
+    url: &str,
+    tls: &Files,
+) -> Result<Option<MetadataValue<Ascii>>, Failure> {
+    let from_source = || source.credential.as_ref().filter(|_| source.knows(url));
     let key = match (&cli.globals.api_key_file, from_source()) {
         (Some(path), _) | (None, Some(Credential::File(path))) => token_input::from_file(path)?,
         (None, Some(Credential::Key(key))) => key.clone(),
+        (None, None) if tls.shows_certificate() && url.starts_with("https://") => return Ok(None),
         (None, None) => {
             return Err(Failure::Usage(format!(
-                "no credential is known for {url}. Give --api-key-file, or add a context with one."
+                "no credential is known for {url}. Give --api-key-file or --tls-cert, or add a context with one."
             )));
         }
     };
@@ -259,7 +310,7 @@ fn authorization(cli: &Cli<'_>, source: &Source, url: &str) -> Result<MetadataVa
         Failure::Usage("the API key holds characters that no key has. Check the file.".into())
     })?;
     value.set_sensitive(true);
-    Ok(value)
+    Ok(Some(value))
 }
 
 /// From the first call on, Ctrl-C ends the program with its own exit code. Before it, nothing was sent, and a prompt
@@ -290,6 +341,9 @@ mod tests {
             endpoint: None,
             admin_endpoint: None,
             api_key_file: None,
+            tls_ca: None,
+            tls_cert: None,
+            tls_key: None,
             output: None,
             timeout: None,
             no_input: true,
@@ -309,16 +363,16 @@ mod tests {
             also: vec!["127.0.0.1:7080".into()],
             ..Source::default()
         };
-        let sent = |url| authorization(&cli, &source, url).is_ok();
+        let sent = |url| authorization(&cli, &source, url, &Files::default()).is_ok();
         assert!(sent("http://127.0.0.1:7070"));
         assert!(sent("http://127.0.0.1:7080"));
         assert!(!sent("http://127.0.0.1:7090"));
     }
 
     #[test]
-    fn an_address_becomes_a_url_and_tls_is_refused() {
-        assert_eq!(url("127.0.0.1:7070").ok().as_deref(), Some("http://127.0.0.1:7070"));
-        assert_eq!(url("http://jeton:7070/").ok().as_deref(), Some("http://jeton:7070"));
-        assert!(matches!(url("https://jeton"), Err(Failure::Usage(_))));
+    fn an_address_becomes_a_url() {
+        assert_eq!(url("127.0.0.1:7070"), "http://127.0.0.1:7070");
+        assert_eq!(url("http://jeton:7070/"), "http://jeton:7070");
+        assert_eq!(url("https://jeton"), "https://jeton");
     }
 }

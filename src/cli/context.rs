@@ -15,12 +15,13 @@ use super::{
     Cli,
     exit::{Exit, Failure},
     json, output,
+    tls::Files,
 };
 
 /// The verbs.
 #[derive(Debug, clap::Subcommand)]
 pub enum ContextCommand {
-    /// Keep --endpoint, --admin-endpoint and --api-key-file under a name
+    /// Keep --endpoint, --admin-endpoint, --api-key-file and the files of TLS under a name
     Add {
         /// Its name
         name: String,
@@ -52,6 +53,23 @@ pub struct Context {
     /// Where the API key is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_key_file: Option<PathBuf>,
+    /// The authorities of the servers' certificates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_ca: Option<PathBuf>,
+    /// The client's certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_cert: Option<PathBuf>,
+    /// The private key of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_key: Option<PathBuf>,
+}
+
+impl Context {
+    /// Its files for TLS.
+    #[must_use]
+    pub fn tls(&self) -> Files {
+        Files { ca: self.tls_ca.clone(), certificate: self.tls_cert.clone(), key: self.tls_key.clone() }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,11 +134,15 @@ fn given(cli: &Cli<'_>) -> Result<Context, Failure> {
             "a context needs a server. Give --endpoint, --admin-endpoint or both.".into(),
         ));
     }
+    // The next call may come from another directory.
+    let tls = Files::given(globals)?.absolute(&cli.env.current_dir);
     Ok(Context {
         endpoint: globals.endpoint.clone(),
         admin_endpoint: globals.admin_endpoint.clone(),
-        // The next call may come from another directory.
         api_key_file: globals.api_key_file.as_ref().map(|file| cli.env.current_dir.join(file)),
+        tls_ca: tls.ca,
+        tls_cert: tls.certificate,
+        tls_key: tls.key,
     })
 }
 
@@ -136,6 +158,9 @@ fn list(cli: &Cli<'_>, all: &Contexts) -> Result<(), Failure> {
                     "endpoint": context.endpoint,
                     "adminEndpoint": context.admin_endpoint,
                     "apiKeyFile": context.api_key_file,
+                    "tlsCa": context.tls_ca,
+                    "tlsCert": context.tls_cert,
+                    "tlsKey": context.tls_key,
                 })
             })
             .collect();
@@ -143,17 +168,20 @@ fn list(cli: &Cli<'_>, all: &Contexts) -> Result<(), Failure> {
     }
     let row = |(name, context): (&String, &Context)| {
         let current = if all.current.as_ref() == Some(name) { "*" } else { "-" };
-        let file = context.api_key_file.as_ref().map(|file| file.display().to_string());
+        let shown =
+            |file: &Option<PathBuf>| file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
         vec![
             current.to_owned(),
             name.clone(),
             context.endpoint.clone().unwrap_or_default(),
             context.admin_endpoint.clone().unwrap_or_default(),
-            file.unwrap_or_default(),
+            shown(&context.api_key_file),
+            shown(&context.tls_ca),
+            shown(&context.tls_cert),
         ]
     };
     let rows = all.contexts.iter().map(row).collect();
-    output::table(&["", "NAME", "ENDPOINT", "ADMIN ENDPOINT", "API KEY FILE"], rows)
+    output::table(&["", "NAME", "ENDPOINT", "ADMIN ENDPOINT", "API KEY FILE", "CA", "CERTIFICATE"], rows)
 }
 
 fn unknown(name: &str) -> Failure {
@@ -250,6 +278,8 @@ mod tests {
             endpoint: Some("http://a:1".into()),
             admin_endpoint: None,
             api_key_file: Some("/keys/a".into()),
+            tls_ca: Some("/keys/ca.pem".into()),
+            ..Context::default()
         };
         let all = Contexts { current: Some("prod".into()), contexts: [("prod".to_owned(), context)].into() };
         assert!(save(&path, &all).is_ok());

@@ -8,7 +8,7 @@ use tonic::Code;
 use super::{
     Cli,
     connect::{self, Connection, Identity, Listener},
-    doctor_fleet, doctor_keys,
+    doctor_certificates, doctor_fleet, doctor_keys,
     exit::{Exit, Failure},
     json, key,
     output::{self, Tone},
@@ -82,9 +82,13 @@ pub async fn run(cli: &Cli<'_>) -> Result<Exit, Failure> {
     match connect::open(cli, Listener::Public, Identity::Anonymous).await {
         // Nothing was looked at: the command line is wrong, not the server.
         Err(failure @ Failure::Usage(_)) => return Err(failure),
-        Err(failure) => checks.push(unreachable(&failure)),
+        Err(failure) => {
+            checks.push(unreachable(&failure));
+            checks.push(doctor_certificates::certificates(cli, (cli.env.now)()).await);
+        }
         Ok(connection) => {
             store_now = server(cli, &connection, &mut checks).await;
+            checks.push(doctor_certificates::certificates(cli, (cli.env.now)()).await);
             checks.push(keys(&connection).await);
             checks.push(doctor_fleet::prober(&connection).await);
         }

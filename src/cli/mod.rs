@@ -6,6 +6,7 @@ mod connect;
 mod context;
 mod credential;
 mod doctor;
+mod doctor_certificates;
 mod doctor_fleet;
 mod doctor_keys;
 mod exit;
@@ -23,6 +24,7 @@ mod revoke;
 mod revoke_report;
 mod session;
 mod time;
+mod tls;
 mod token_input;
 mod validate;
 
@@ -45,15 +47,24 @@ pub struct GlobalArgs {
     /// The context to use; without one, ./.jeton/dev.json where it exists
     #[arg(long, global = true, env = "JETON_CONTEXT", value_name = "NAME")]
     pub context: Option<String>,
-    /// The public listener: http://host:port
+    /// The public listener: https://host:port, or http:// on loopback or within a mesh
     #[arg(long, global = true, env = "JETON_ENDPOINT", value_name = "URL")]
     pub endpoint: Option<String>,
-    /// The admin listener: http://host:port
+    /// The admin listener, likewise
     #[arg(long, global = true, env = "JETON_ADMIN_ENDPOINT", value_name = "URL")]
     pub admin_endpoint: Option<String>,
     /// The file that holds the API key
     #[arg(long, global = true, env = "JETON_API_KEY_FILE", value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
+    /// The authorities of the server's certificate: PEM [default: those of the system]
+    #[arg(long, global = true, env = "JETON_TLS_CA", value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
+    /// A client certificate, in place of an API key: PEM
+    #[arg(long, global = true, env = "JETON_CLIENT_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// The private key of it: PEM
+    #[arg(long, global = true, env = "JETON_CLIENT_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
     /// The form of the answer; table unless the verb says otherwise
     #[arg(long, global = true, value_name = "FORMAT")]
     pub output: Option<Format>,
@@ -111,7 +122,7 @@ pub enum ClientCommand {
     /// The servers on one database
     #[command(subcommand)]
     Replica(replica::ReplicaCommand),
-    /// Check server, clocks, keys, prober, database and leases; exit 3 when a check fails
+    /// Check server, certificates, clocks, keys, prober, database and leases; exit 3 when a check fails
     Doctor,
     /// Named deployments: endpoints and credential
     #[command(subcommand)]

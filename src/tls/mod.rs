@@ -1,8 +1,10 @@
 //! Certificates: the listeners' own, read anew when their files change, and those of who connects.
 //! Knows neither clients nor requests.
 
+mod client;
 mod peer;
 mod server;
 
+pub use client::{LookError, Shown, Validity, look, validity};
 pub use peer::{Peer, PeerCertificate, Unusable};
 pub use server::{ServerTls, TlsError, TlsFiles};

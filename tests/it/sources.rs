@@ -30,7 +30,7 @@ const LAYERS: [&str; 19] = [
 ];
 
 /// The client verbs can do nothing that a user's own client cannot.
-const CLI_MAY_USE: [&str; 2] = ["token", "proto"];
+const CLI_MAY_USE: [&str; 3] = ["token", "tls", "proto"];
 
 /// A library, and the modules that may name it.
 const LIBRARIES: [(&str, &[&str]); 12] = [

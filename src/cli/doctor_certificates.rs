@@ -1,0 +1,134 @@
+//! What doctor says of the certificates: the servers' and the client's own.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    Cli,
+    connect::{self, Identity, Listener},
+    doctor::Check,
+    time, tls,
+};
+use crate::tls::{LookError, Validity, look, validity};
+
+/// Time to find who renews it.
+const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
+
+/// One look: what is well, or what is not.
+enum Look {
+    Good(String),
+    Doubtful(String),
+    Bad(String),
+}
+
+/// Looks at the certificate of each listener, and at the client's own.
+pub async fn certificates(cli: &Cli<'_>, now: Timestamp) -> Check {
+    let name = "certificates";
+    let mut looks = Vec::new();
+    for (listener, called) in [(Listener::Public, "public"), (Listener::Admin, "admin")] {
+        // What is not known was said already.
+        if let Ok(destination) = connect::destination(cli, listener, Identity::Anonymous) {
+            looks.push(
+                of_listener(called, destination.url(), destination.tls(), connect::timeout(cli), now).await,
+            );
+            if let (Listener::Public, Some(file)) = (listener, &destination.tls().certificate) {
+                looks.push(match validity(file) {
+                    Ok(validity) => left(&format!("{}:", file.display()), validity, now),
+                    Err(error) => Look::Bad(error.to_string()),
+                });
+            }
+        }
+    }
+    let text = looks.iter().map(|look| match look {
+        Look::Good(text) | Look::Doubtful(text) | Look::Bad(text) => text.as_str(),
+    });
+    let detail = text.collect::<Vec<_>>().join("; ");
+    if looks.iter().any(|look| matches!(look, Look::Bad(_))) {
+        return Check::fail(
+            name,
+            detail,
+            "Renew the certificate, or correct --tls-ca, --tls-cert or the name in the endpoint.",
+        );
+    }
+    if looks.iter().any(|look| matches!(look, Look::Doubtful(_))) {
+        return Check::warn(
+            name,
+            detail,
+            "Renew what ends soon: servers read it anew by themselves. Plaintext wants a mesh that encrypts.",
+        );
+    }
+    Check::ok(name, detail)
+}
+
+async fn of_listener(
+    called: &str,
+    url: &str,
+    files: &tls::Files,
+    timeout: std::time::Duration,
+    now: Timestamp,
+) -> Look {
+    let Some(authority) = url.strip_prefix("https://") else {
+        return if tls::is_exposed(url) {
+            Look::Doubtful(format!("{called}: plaintext beyond this machine"))
+        } else {
+            Look::Good(format!("{called}: plaintext on loopback"))
+        };
+    };
+    let host = tls::host(authority);
+    // What follows the port is no part of where to connect.
+    let place = authority.split('/').next().unwrap_or_default();
+    let place = if place.len() > host.len() && !place.ends_with(']') {
+        place.to_owned()
+    } else {
+        format!("{place}:443")
+    };
+    match tokio::time::timeout(timeout, look(host, &place, files.ca.as_deref())).await {
+        Ok(Ok(shown)) => left(&format!("{called}: TLS {},", shown.version), shown.validity, now),
+        Ok(Err(error)) => Look::Bad(format!("{called}: {}", said(&error))),
+        Err(_) => Look::Bad(format!("{called}: no answer in time")),
+    }
+}
+
+fn said(error: &LookError) -> String {
+    error.to_string()
+}
+
+/// What is left of a certificate: little is below two weeks, or below a third of a life that is short.
+fn left(what: &str, validity: Validity, now: Timestamp) -> Look {
+    let life = SignedDuration::from_secs(validity.not_after.since(validity.not_before));
+    let end = Timestamp::from(validity.not_after);
+    let left = end.duration_since(now);
+    let text = format!("{what} ends {}", time::distance(end, now));
+    let little = SOON.min(life.checked_div(3).unwrap_or(SOON));
+    if left <= SignedDuration::ZERO {
+        Look::Bad(format!("{what} ended {}", time::distance(end, now)))
+    } else if left < little {
+        Look::Doubtful(text)
+    } else {
+        Look::Good(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::UnixSeconds;
+
+    #[test]
+    fn a_certificate_that_ends_soon_is_told_by_its_life() {
+        let day = 86_400;
+        let at = |life: i64, left: i64| {
+            let validity =
+                Validity { not_before: UnixSeconds::new(left - life), not_after: UnixSeconds::new(left) };
+            match super::left("x", validity, Timestamp::UNIX_EPOCH) {
+                Look::Good(_) => "good",
+                Look::Doubtful(_) => "doubtful",
+                Look::Bad(_) => "bad",
+            }
+        };
+        assert_eq!(at(90 * day, 20 * day), "good");
+        assert_eq!(at(90 * day, 13 * day), "doubtful");
+        assert_eq!(at(day, day / 2), "good", "short-lived ones are renewed by a machine");
+        assert_eq!(at(day, day / 4), "doubtful");
+        assert_eq!(at(day, -1), "bad");
+    }
+}

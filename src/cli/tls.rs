@@ -1,0 +1,128 @@
+//! Which authorities are trusted, and which certificate is shown: flags, then the context.
+
+use std::{
+    fs,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use tonic::transport::{Certificate, ClientTlsConfig, Identity};
+
+use super::{GlobalArgs, exit::Failure};
+
+/// Files of a client's TLS: PEM.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Files {
+    /// The authorities of the server's certificate.
+    #[serde(rename = "tls_ca", skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
+    /// The client's certificate.
+    #[serde(rename = "tls_cert", skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<PathBuf>,
+    /// The private key of it.
+    #[serde(rename = "tls_key", skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
+}
+
+impl Files {
+    /// What the flags say.
+    pub fn given(globals: &GlobalArgs) -> Result<Self, Failure> {
+        if globals.tls_cert.is_some() != globals.tls_key.is_some() {
+            return Err(Failure::Usage("--tls-cert and --tls-key go together. Give both, or none.".into()));
+        }
+        Ok(Self {
+            ca: globals.tls_ca.clone(),
+            certificate: globals.tls_cert.clone(),
+            key: globals.tls_key.clone(),
+        })
+    }
+
+    /// These, and where they say nothing, what `other` says.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        let (certificate, key) = match (self.certificate, self.key) {
+            (None, None) => (other.certificate, other.key),
+            pair => pair,
+        };
+        Self { ca: self.ca.or(other.ca), certificate, key }
+    }
+
+    /// The same files, found from anywhere.
+    #[must_use]
+    pub fn absolute(self, directory: &Path) -> Self {
+        let absolute = |path: Option<PathBuf>| path.map(|path| directory.join(path));
+        Self { ca: absolute(self.ca), certificate: absolute(self.certificate), key: absolute(self.key) }
+    }
+
+    /// Whether a certificate is shown: then no API key is needed.
+    #[must_use]
+    pub fn shows_certificate(&self) -> bool {
+        self.certificate.is_some()
+    }
+
+    /// Reads them.
+    pub fn config(&self) -> Result<ClientTlsConfig, Failure> {
+        let config = match &self.ca {
+            Some(ca) => {
+                ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(ca)?.expose_secret()))
+            }
+            None => ClientTlsConfig::new().with_native_roots(),
+        };
+        let (Some(certificate), Some(key)) = (&self.certificate, &self.key) else { return Ok(config) };
+        let (certificate, key) = (read(certificate)?, read(key)?);
+        Ok(config.identity(Identity::from_pem(certificate.expose_secret(), key.expose_secret())))
+    }
+}
+
+fn read(file: &Path) -> Result<SecretString, Failure> {
+    let text = fs::read_to_string(file)
+        .map_err(|error| Failure::Usage(format!("cannot read {}: {error}.", file.display())))?;
+    Ok(text.into())
+}
+
+/// Whether what is sent to this URL leaves the machine readable by others.
+#[must_use]
+pub fn is_exposed(url: &str) -> bool {
+    let Some(authority) = url.strip_prefix("http://") else { return false };
+    let host = host(authority);
+    host != "localhost" && !host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// The host of `host:port` or `[address]:port`.
+#[must_use]
+pub fn host(authority: &str) -> &str {
+    let authority = authority.split('/').next().unwrap_or_default();
+    match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => authority.rsplit_once(':').map_or(authority, |(host, _)| host),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plaintext_is_exposed_beyond_loopback() {
+        for inside in ["http://127.0.0.1:7070", "http://localhost:7070", "http://[::1]:7070", "https://a:1"] {
+            assert!(!is_exposed(inside), "{inside}");
+        }
+        for outside in ["http://10.0.0.1:7070", "http://jeton:7070", "http://localhost.example:1"] {
+            assert!(is_exposed(outside), "{outside}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_comes_with_its_own_key() {
+        let of = |name: &str| Files {
+            ca: None,
+            certificate: Some(format!("{name}.pem").into()),
+            key: Some(format!("{name}.key").into()),
+        };
+        assert_eq!(of("flag").or(of("context")), of("flag"));
+        assert_eq!(Files::default().or(of("context")), of("context"));
+    }
+}

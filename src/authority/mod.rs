@@ -3,6 +3,8 @@
 
 mod admin;
 mod caller;
+mod client;
+mod client_form;
 mod discovery;
 mod error;
 mod gate;
@@ -16,21 +18,22 @@ mod revoke;
 mod target;
 mod validate;
 
-use std::sync::Arc;
+use std::{num::NonZero, sync::Arc};
 
 use uuid::Uuid;
 
 use crate::{
     clock::Clock,
     observe::Metrics,
-    replica::{Barrier, Flusher, Keys, LeaseHandle},
+    replica::{Barrier, Flusher, Keys, LeaseHandle, Reach},
     state::{Judge, Root, Roots, VerifiedCache},
     store::{NewAudit, Store},
-    token::{UnixSeconds, new_uuid_v7},
+    token::{Revision, UnixSeconds, new_uuid_v7},
 };
 
 pub use admin::{AuditQuery, Page, SessionQuery};
 pub use caller::{Caller, Credential, Shown};
+pub use client::{ClientField, ClientUpdate, NewApiKey};
 pub use discovery::{Jwks, LIMITS, ServerInfo};
 pub use error::{Denied, Error, Invalid, RefreshRefused};
 pub use issue::{IssueRequest, Issued, RefreshCredential};
@@ -66,6 +69,8 @@ pub struct Authority {
     pub cache: VerifiedCache,
     /// How often one may call.
     pub rates: Rates,
+    /// Live revocations by bare jti that a client may have (K11).
+    pub bare_jti_quota: NonZero<u32>,
     /// What it counts.
     pub metrics: Arc<Metrics>,
 }
@@ -81,6 +86,11 @@ impl Authority {
 
     fn new_id(&self) -> Uuid {
         new_uuid_v7(self.clock.now_ms())
+    }
+
+    /// The same barrier as a revocation's.
+    async fn in_effect(&self, revision: Revision) {
+        self.barrier.wait(revision, Reach::Replicas, None).await;
     }
 
     fn audit(&self, caller: &Caller, action: &'static str) -> NewAudit {

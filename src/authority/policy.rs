@@ -6,7 +6,6 @@ use super::{
     issue::check_scopes_of,
 };
 use crate::{
-    replica::Reach,
     state::{
         Effective, FAMILY_ANY, LEEWAY_MAX_S, Pass, Permission, Policy, REFRESH_ABSOLUTE_MAX_S,
         REPLAY_GRACE_MAX_S,
@@ -154,11 +153,6 @@ impl Authority {
     async fn stored_policy(&self, audience: &str, client_id: &str) -> Result<Option<Policy>, Error> {
         let all = self.store.policies().await?;
         Ok(all.into_iter().find(|policy| policy.audience == audience && policy.client_id == client_id))
-    }
-
-    /// The same barrier as a revocation's.
-    async fn in_effect(&self, revision: Revision) {
-        self.barrier.wait(revision, Reach::Replicas, None).await;
     }
 }
 

@@ -2,11 +2,13 @@
 //! parses, calls and converts; it decides nothing.
 
 mod admin_service;
+mod clients;
 mod convert;
 mod discovery_service;
 mod door;
 mod front;
 mod health;
+mod policies;
 mod status;
 mod token_service;
 mod verdict;
@@ -35,7 +37,7 @@ pub use health::{Health, watch_readiness};
 pub use tonic::service::Routes;
 
 /// Every method that is measured by name: full gRPC paths without the leading slash.
-pub const METHODS: [&str; 16] = [
+pub const METHODS: [&str; 23] = [
     "jeton.v1.TokenService/Issue",
     "jeton.v1.TokenService/Refresh",
     "jeton.v1.TokenService/Validate",
@@ -51,6 +53,13 @@ pub const METHODS: [&str; 16] = [
     "jeton.v1.AdminService/ListPolicies",
     "jeton.v1.AdminService/UpdatePolicy",
     "jeton.v1.AdminService/DeletePolicy",
+    "jeton.v1.AdminService/CreateClient",
+    "jeton.v1.AdminService/GetClient",
+    "jeton.v1.AdminService/ListClients",
+    "jeton.v1.AdminService/UpdateClient",
+    "jeton.v1.AdminService/DeleteClient",
+    "jeton.v1.AdminService/CreateApiKey",
+    "jeton.v1.AdminService/DeleteApiKey",
     "grpc.health.v1.Health/Check",
 ];
 

@@ -90,7 +90,7 @@ pub struct UpdateArgs {
     #[arg(long)]
     enable: bool,
     /// With --disable: revoke all that it obtained, too
-    #[arg(long, requires = "disable")]
+    #[arg(long, requires = "disable", conflicts_with = "enable")]
     revoke: bool,
     /// Only if it is still this one
     #[arg(long)]

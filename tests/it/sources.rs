@@ -297,7 +297,8 @@ fn owed() -> BTreeSet<String> {
     owed.extend(range('v', &[11]));
     owed.extend(all('r', 9));
     owed.extend(all('k', 7));
-    owed.extend(range('k', &[9, 10]));
+    owed.extend(range('k', &[9, 10, 11]));
+    owed.extend(range('c', &[6]));
     owed.extend(range('e', &[1, 2, 3, 4, 6, 7]));
     owed.into_iter().collect()
 }
@@ -308,7 +309,7 @@ fn named(text: &str) -> BTreeSet<String> {
     let numbers = functions.filter_map(|rest| {
         let number: String = rest.chars().take_while(|c| is_word(*c) && *c != '_').collect();
         let mut characters = number.chars();
-        let is_number = characters.next().is_some_and(|c| "ivrke".contains(c))
+        let is_number = characters.next().is_some_and(|c| "ivrkec".contains(c))
             && number.len() > 1
             && characters.all(|c| c.is_ascii_digit())
             && rest[number.len()..].starts_with('_');

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     authority::{Authority, Rates},
     clock::Clock,
-    http::{self, OpsState},
+    http::{self, DoorsState, OpsState},
     listen::{self, Serving},
     observe::{self, Exporter, Metrics},
     prober::{Prober, ProberSettings},
@@ -234,7 +234,7 @@ async fn start(
     keys.ring(&store).await?;
     store.make_partitions(clock.now()).await?;
     keys.ensure(&store).await?;
-    let metrics = Metrics::register(&METHODS, &Status::ALL.map(Status::name));
+    let metrics = Metrics::register(&METHODS, &http::ROUTES, &Status::ALL.map(Status::name));
     let loader = Loader::new(keys.clone(), Arc::clone(&clock));
     let registered = Registered::default();
     let Following { feed, handle, roots, epoch } =
@@ -343,7 +343,12 @@ fn open(
     let state = OpsState { authority: Arc::clone(authority), exporter, draining: stop.clone() };
     // People and probes do not need every core.
     let one = NonZero::<usize>::MIN;
-    let public = Front::new(door(beside(routes(Listener::Public))), http::none());
+    let doors = http::doors(DoorsState {
+        authority: Arc::clone(authority),
+        background: background.clone(),
+        certificates: public_tls.as_ref().is_some_and(|tls| tls.knows_clients()),
+    });
+    let public = Front::new(door(beside(routes(Listener::Public))), doors);
     let admin = Front::new(door(routes(Listener::Admin)), http::none());
     let ops = Front::new(door(routes(Listener::Ops)), http::ops(state));
     let listeners = [

@@ -17,6 +17,13 @@ const API_KEY_BYTES_MAX: usize = 128;
 pub enum Shown<'a> {
     /// The text of an API key; empty where what was sent is none.
     ApiKey(&'a str),
+    /// The same, with the client that it is to be of, in either of two spellings (RFC 6749 section 2.3.1).
+    Named {
+        /// The API key.
+        api_key: &'a str,
+        /// The client's name.
+        client_id: [&'a str; 2],
+    },
     /// The certificate of the connection, if it has one.
     Certificate,
 }
@@ -82,10 +89,14 @@ impl Authority {
     /// Who calls. One answer, whatever is wrong, until there were too many from one address.
     pub fn authenticate(&self, pass: &Pass, shown: Shown<'_>, peer: &Peer) -> Result<Credential, Error> {
         let credential = match shown {
-            Shown::ApiKey(text) => Some(Credential::of_api_key(text)),
+            Shown::ApiKey(api_key) | Shown::Named { api_key, .. } => Some(Credential::of_api_key(api_key)),
             Shown::Certificate => peer.certificate.clone().map(|it| Credential(Kind::Certificate(it))),
         };
-        let good = credential.filter(|credential| credential.client(&pass.root, self.now()).is_some());
+        let fits = |client: Arc<Client>| match shown {
+            Shown::Named { client_id, .. } => client_id.contains(&client.client_id.as_str()),
+            Shown::ApiKey(_) | Shown::Certificate => true,
+        };
+        let good = credential.filter(|it| it.client(&pass.root, self.now()).is_some_and(fits));
         good.ok_or_else(|| self.rates.failed(peer.address))
     }
 

@@ -3,6 +3,10 @@
 use super::{Authority, BATCH_MAX};
 use crate::token::{LIFETIME_CAP_S, Revision, UnixSeconds, base64url, jwks, limits, sha256};
 
+/// How long verifiers may keep the key set. Far less than the hour for which a key is published before it
+/// signs. Seconds.
+pub const JWKS_MAX_AGE_S: i64 = 300;
+
 /// The key set, as verifiers fetch it.
 #[derive(Clone, Debug)]
 pub struct Jwks {

@@ -8,6 +8,7 @@ mod client_form;
 mod discovery;
 mod error;
 mod gate;
+mod introspect;
 mod issue;
 mod mint;
 mod policy;
@@ -34,8 +35,9 @@ use crate::{
 pub use admin::{AuditQuery, Page, SessionQuery};
 pub use caller::{Caller, Credential, Shown};
 pub use client::{ClientField, ClientUpdate, NewApiKey};
-pub use discovery::{Jwks, LIMITS, ServerInfo};
+pub use discovery::{JWKS_MAX_AGE_S, Jwks, LIMITS, ServerInfo};
 pub use error::{Denied, Error, Invalid, RefreshRefused};
+pub use introspect::BearerRequest;
 pub use issue::{IssueRequest, Issued, RefreshCredential};
 pub use policy::{PolicyField, PolicyUpdate};
 pub use rates::Rates;

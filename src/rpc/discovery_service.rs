@@ -7,12 +7,12 @@ use super::{
     convert::{duration_ms, duration_s, millis},
 };
 use crate::{
-    authority::LIMITS,
+    authority::{JWKS_MAX_AGE_S, LIMITS},
     proto::v1::{self as pb, discovery_service_server::DiscoveryService},
 };
 
-/// Far less than the hour for which a key is to be published before it signs. Seconds.
-const JWKS_MAX_AGE_S: i64 = 300;
+/// What a client may want to know is here.
+const FEATURES: [&str; 2] = ["introspection", "ext_authz"];
 
 pub(super) struct DiscoveryRpc(pub(super) Context);
 
@@ -44,7 +44,7 @@ impl DiscoveryService for DiscoveryRpc {
             server_time: Some(millis(info.server_time_ms)),
             store_clock_offset: Some(duration_ms(info.clock_offset_ms)),
             revision: info.revision.to_string(),
-            features: Vec::new(),
+            features: FEATURES.map(str::to_owned).into(),
             limits: LIMITS.into_iter().map(|(name, limit)| (name.to_owned(), limit)).collect(),
         }))
     }

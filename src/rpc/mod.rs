@@ -6,6 +6,7 @@ mod clients;
 mod convert;
 mod discovery_service;
 mod door;
+mod ext_authz;
 mod front;
 mod health;
 mod policies;
@@ -15,9 +16,10 @@ mod verdict;
 
 use std::sync::Arc;
 
+use envoy_types::ext_authz::v3::pb::AuthorizationServer;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
-use tonic::{Extensions, Request, Status, metadata::MetadataMap};
+use tonic::{Extensions, Request, Status};
 
 use crate::{
     authority::{Authority, Caller, Credential, Error},
@@ -37,7 +39,7 @@ pub use health::{Health, watch_readiness};
 pub use tonic::service::Routes;
 
 /// Every method that is measured by name: full gRPC paths without the leading slash.
-pub const METHODS: [&str; 23] = [
+pub const METHODS: [&str; 24] = [
     "jeton.v1.TokenService/Issue",
     "jeton.v1.TokenService/Refresh",
     "jeton.v1.TokenService/Validate",
@@ -60,6 +62,7 @@ pub const METHODS: [&str; 23] = [
     "jeton.v1.AdminService/DeleteClient",
     "jeton.v1.AdminService/CreateApiKey",
     "jeton.v1.AdminService/DeleteApiKey",
+    "envoy.service.auth.v3.Authorization/Check",
     "grpc.health.v1.Health/Check",
 ];
 
@@ -128,7 +131,8 @@ struct Who {
 
 impl Who {
     fn of<T>(request: &Request<T>) -> Result<Self, Status> {
-        Ok(Self { credential: credential(request.extensions())?, trace_id: trace_id(request.metadata()) })
+        let traceparent = request.metadata().get("traceparent").and_then(|value| value.to_str().ok());
+        Ok(Self { credential: credential(request.extensions())?, trace_id: trace_id(traceparent) })
     }
 }
 
@@ -138,11 +142,9 @@ fn credential(extensions: &Extensions) -> Result<Arc<Credential>, Status> {
 }
 
 /// The trace id of W3C `traceparent`, or nothing.
-fn trace_id(metadata: &MetadataMap) -> String {
-    let id = metadata
-        .get("traceparent")
-        .and_then(|value| value.to_str().ok())
-        .and_then(|text| text.split('-').nth(1));
+#[must_use]
+pub fn trace_id(traceparent: Option<&str>) -> String {
+    let id = traceparent.and_then(|text| text.split('-').nth(1));
     id.filter(|id| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit())).unwrap_or_default().to_owned()
 }
 
@@ -166,10 +168,16 @@ pub fn routes(
     let routes = Routes::new(health.service());
     match listener {
         Listener::Ops => routes,
-        Listener::Public => routes.add_service(tokens).add_service(
-            DiscoveryServiceServer::new(discovery_service::DiscoveryRpc(context))
-                .max_decoding_message_size(MESSAGE_BYTES_MAX),
-        ),
+        Listener::Public => routes
+            .add_service(tokens)
+            .add_service(
+                AuthorizationServer::new(ext_authz::ExtAuthzRpc(context.clone()))
+                    .max_decoding_message_size(MESSAGE_BYTES_MAX),
+            )
+            .add_service(
+                DiscoveryServiceServer::new(discovery_service::DiscoveryRpc(context))
+                    .max_decoding_message_size(MESSAGE_BYTES_MAX),
+            ),
         Listener::Admin => {
             let admin = AdminServiceServer::new(admin_service::AdminRpc(context))
                 .max_decoding_message_size(MESSAGE_BYTES_MAX);

@@ -105,6 +105,12 @@ impl ServerTls {
         })
     }
 
+    /// Whether clients can show certificates.
+    #[must_use]
+    pub fn knows_clients(&self) -> bool {
+        self.files.client_ca.is_some()
+    }
+
     /// What a new connection is accepted with.
     #[must_use]
     pub fn config(&self) -> Arc<ServerConfig> {

@@ -43,7 +43,7 @@ async fn follower(world: &World) -> (Arc<Clock>, Following, Registered) {
     let (clock, registered) = (Arc::new(Clock::system()), Registered::default());
     let keys = Keys::new(MasterKey::parse(&master_key_text()).unwrap(), Arc::clone(&clock));
     let loader = Loader::new(keys, Arc::clone(&clock));
-    let metrics = Metrics::register(&[], &[]);
+    let metrics = Metrics::register(&[], &[], &[]);
     let started = Feed::start(world.store(), loader, Arc::clone(&clock), metrics, registered.clone()).await;
     (clock, started.unwrap(), registered)
 }

@@ -109,6 +109,8 @@ async fn e7_every_documented_metric_is_there_at_the_first_scrape() {
     documented.extend(REVOKE_OUTCOMES.map(|outcome| one("jeton_revocations_total", "outcome", outcome)));
     documented.extend(["token", "session", "mark"].map(|kind| one("jeton_revocations_held", "kind", kind)));
     documented.extend(["used", "idle"].map(|state| one("db_client_connection_count", "state", state)));
+    let high_water = ["jeton_revocations_high_water", "jeton_revocations_above_high_water"];
+    documented.extend(high_water.map(str::to_owned));
     let single = ["jeton_lease_age_seconds", "jeton_log_applied_sequence", "jeton_default_partition_rows"];
     documented.extend(single.map(str::to_owned));
     let missing: Vec<_> = documented.iter().filter(|id| !first.contains_key(*id)).collect();

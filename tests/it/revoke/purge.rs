@@ -37,7 +37,7 @@ impl House {
         let master = MasterKey::parse(&master_key_text()).unwrap();
         let keys = Keys::new(master, Arc::clone(&clock));
         let loader = Loader::new(keys.clone(), Arc::clone(&clock));
-        let metrics = Metrics::register(&[], &[]);
+        let metrics = Metrics::register(&[], &[], &[]);
         let registered = Registered::default();
         let Following { feed, handle, roots, .. } =
             Feed::start(store.clone(), loader, Arc::clone(&clock), Arc::clone(&metrics), registered.clone())

@@ -1,0 +1,110 @@
+//! Who asks at a door: by HTTP Basic (RFC 7617) with an API key in place of a password, by Bearer
+//! (RFC 6750 section 2.1), or by the certificate of the connection.
+
+use std::sync::Arc;
+
+use axum::http::{Extensions, HeaderMap, header::AUTHORIZATION};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use super::{DoorsState, answer::Refusal};
+use crate::{
+    authority::{Caller, Credential, Error, Shown},
+    rpc::trace_id,
+    state::Pass,
+    tls::Peer,
+};
+
+/// An authenticated caller of a door, its gate yet to be passed anew.
+pub(super) struct Who {
+    credential: Credential,
+    trace_id: String,
+}
+
+impl Who {
+    /// Asks before anything of the body is read.
+    pub(super) async fn of(
+        state: &DoorsState,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+    ) -> Result<Self, Refusal> {
+        let pass = state.authority.enter().await?;
+        let peer = extensions.get::<Arc<Peer>>().ok_or(Error::Unauthenticated)?;
+        let sent = Sent::of(headers);
+        let credential = state.authority.authenticate(&pass, sent.shown(), peer)?;
+        let traceparent = headers.get("traceparent").and_then(|value| value.to_str().ok());
+        Ok(Self { credential, trace_id: trace_id(traceparent) })
+    }
+
+    /// Passes the gate, with the caller as it stands there.
+    pub(super) async fn enter(&self, state: &DoorsState) -> Result<(Pass, Caller), Error> {
+        let pass = state.authority.enter().await?;
+        let caller = state.authority.caller(&pass, &self.credential, &self.trace_id)?;
+        Ok((pass, caller))
+    }
+
+    /// Likewise, and not while the clocks are too far apart.
+    pub(super) async fn enter_by_the_clock(&self, state: &DoorsState) -> Result<(Pass, Caller), Error> {
+        let pass = state.authority.enter_by_the_clock().await?;
+        let caller = state.authority.caller(&pass, &self.credential, &self.trace_id)?;
+        Ok((pass, caller))
+    }
+}
+
+/// What was sent in the `authorization` header.
+enum Sent {
+    Nothing,
+    Bearer(String),
+    /// The user as it was sent, and decoded from the form that RFC 6749 section 2.3.1 asks for: many clients
+    /// send it plainly.
+    Basic {
+        user: String,
+        decoded: String,
+        api_key: String,
+    },
+    Unreadable,
+}
+
+impl Sent {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut values = headers.get_all(AUTHORIZATION).iter();
+        let Some(value) = values.next() else { return Self::Nothing };
+        // Two are none.
+        let one = value.to_str().ok().filter(|_| values.next().is_none());
+        one.and_then(Self::parse).unwrap_or(Self::Unreadable)
+    }
+
+    fn parse(value: &str) -> Option<Self> {
+        let (scheme, rest) = value.split_once(' ')?;
+        if scheme.eq_ignore_ascii_case("bearer") {
+            return Some(Self::Bearer(rest.to_owned()));
+        }
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return None;
+        }
+        let text = String::from_utf8(STANDARD.decode(rest).ok()?).ok()?;
+        let (user, password) = text.split_once(':')?;
+        Some(Self::Basic {
+            user: user.to_owned(),
+            decoded: form_decoded(user),
+            api_key: form_decoded(password),
+        })
+    }
+
+    fn shown(&self) -> Shown<'_> {
+        match self {
+            Self::Nothing => Shown::Certificate,
+            Self::Unreadable => Shown::ApiKey(""),
+            Self::Bearer(api_key) => Shown::ApiKey(api_key),
+            Self::Basic { user, decoded, api_key } => Shown::Named { api_key, client_id: [user, decoded] },
+        }
+    }
+}
+
+/// One value of `application/x-www-form-urlencoded`, decoded; as it is where it is none.
+fn form_decoded(text: &str) -> String {
+    let pairs = serde_urlencoded::from_str::<Vec<(String, String)>>(&format!("v={text}"));
+    match pairs.ok().as_deref() {
+        Some([(_, value)]) => value.clone(),
+        _ => text.to_owned(),
+    }
+}

@@ -1,0 +1,231 @@
+//! `envoy.service.auth.v3.Authorization`: Envoy asks whether a request may pass, by the token that it
+//! bears. A good one passes with headers that say whose it is, and that nobody else can have set.
+
+use std::collections::HashMap;
+
+use envoy_types::{
+    ext_authz::v3::pb::{
+        Authorization, CheckRequest, CheckResponse, DeniedHttpResponse, HeaderAppendAction, HeaderValue,
+        HeaderValueOption, HttpResponse, HttpStatus, OkHttpResponse,
+    },
+    pb::{
+        envoy::service::auth::v3::AttributeContext,
+        google::{
+            protobuf::{ListValue, Struct, Value, value::Kind},
+            rpc,
+        },
+    },
+};
+use rustls_pki_types::{CertificateDer, pem::PemObject as _};
+use tonic::{Code, Request, Response, Status};
+
+use super::{Context, Who};
+use crate::{
+    authority::BearerRequest,
+    state::{self, Verdict},
+    token::{Claims, Thumbprint},
+};
+
+/// What a request is told to bear when it passes; what is not set is removed, whoever sent it.
+const SUBJECT: &str = "x-jeton-subject";
+const CLIENT_ID: &str = "x-jeton-client-id";
+const JTI: &str = "x-jeton-jti";
+const SESSION_ID: &str = "x-jeton-session-id";
+const SCOPE: &str = "x-jeton-scope";
+/// Keys of the route's `context_extensions`: names, separated by spaces.
+const AUDIENCES_ASKED: &str = "audiences";
+const SCOPES_ASKED: &str = "scopes";
+
+const UNAUTHORIZED: i32 = 401;
+const FORBIDDEN: i32 = 403;
+
+pub(super) struct ExtAuthzRpc(pub(super) Context);
+
+#[tonic::async_trait]
+impl Authorization for ExtAuthzRpc {
+    async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
+        let who = Who::of(&request)?;
+        let attributes = request.into_inner().attributes.unwrap_or_default();
+        let (pass, caller) = self.0.enter_by_the_clock(&who).await?;
+        let Some(token) = bearer(&attributes) else {
+            // RFC 6750 section 3.1: without a token, no error code.
+            return Ok(Response::new(denied(UNAUTHORIZED, r#"Bearer realm="jeton""#.to_owned())));
+        };
+        let asked = |key| names(&attributes.context_extensions, key);
+        let request = BearerRequest {
+            token,
+            audiences: asked(AUDIENCES_ASKED),
+            scopes: asked(SCOPES_ASKED),
+            certificate_thumbprint: thumbprint(&attributes),
+        };
+        let verdict = self.0.authority.judge_bearer(pass, &caller, &request).await?;
+        Ok(Response::new(answer(&verdict, &request)))
+    }
+}
+
+/// The one bearer token of the request (RFC 6750 section 2.1).
+fn bearer(attributes: &AttributeContext) -> Option<String> {
+    let http = attributes.request.as_ref()?.http.as_ref()?;
+    let (scheme, token) = http.headers.get("authorization")?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start().to_owned())
+}
+
+fn names(extensions: &HashMap<String, String>, key: &str) -> Vec<String> {
+    extensions.get(key).into_iter().flat_map(|text| text.split_whitespace()).map(str::to_owned).collect()
+}
+
+/// Of the certificate that the request's sender presented to Envoy, which sends it as URL-encoded PEM. One
+/// that cannot be read is none.
+fn thumbprint(attributes: &AttributeContext) -> Option<Thumbprint> {
+    let encoded = &attributes.source.as_ref()?.certificate;
+    let pem = percent_decoded(encoded)?;
+    let der = CertificateDer::from_pem_slice(&pem).ok()?;
+    Some(Thumbprint::of_certificate(&der))
+}
+
+fn answer(verdict: &Verdict, request: &BearerRequest) -> CheckResponse {
+    match (verdict.status, &verdict.token) {
+        (state::Status::Active, Some(token)) => passed(&token.claims),
+        (state::Status::MissingScope, _) => denied(
+            FORBIDDEN,
+            format!(
+                r#"Bearer realm="jeton", error="insufficient_scope", scope="{}""#,
+                request.scopes.join(" ")
+            ),
+        ),
+        _ => denied(UNAUTHORIZED, r#"Bearer realm="jeton", error="invalid_token""#.to_owned()),
+    }
+}
+
+fn passed(claims: &Claims) -> CheckResponse {
+    let said = [
+        (SUBJECT, Some(claims.subject.clone())),
+        (CLIENT_ID, Some(claims.client_id.clone())),
+        (JTI, Some(claims.jti.to_string())),
+        (SESSION_ID, claims.session_id.map(|id| id.to_string())),
+        (SCOPE, (!claims.scopes.is_empty()).then(|| claims.scopes.join(" "))),
+    ];
+    let mut ok = OkHttpResponse::default();
+    for (name, value) in said {
+        match value {
+            Some(value) => ok.headers.push(header(name, &value)),
+            None => ok.headers_to_remove.push(name.to_owned()),
+        }
+    }
+    CheckResponse {
+        status: Some(rpc::Status { code: Code::Ok.into(), ..rpc::Status::default() }),
+        dynamic_metadata: Some(metadata(claims)),
+        http_response: Some(HttpResponse::OkResponse(ok)),
+    }
+}
+
+fn denied(status: i32, challenge: String) -> CheckResponse {
+    let code = if status == FORBIDDEN { Code::PermissionDenied } else { Code::Unauthenticated };
+    CheckResponse {
+        status: Some(rpc::Status { code: code.into(), ..rpc::Status::default() }),
+        dynamic_metadata: None,
+        http_response: Some(HttpResponse::DeniedResponse(DeniedHttpResponse {
+            status: Some(HttpStatus { code: status }),
+            headers: vec![header_of("www-authenticate", challenge)],
+            body: String::new(),
+        })),
+    }
+}
+
+/// A claim as the value of a header: what is neither a visible ASCII character nor a space, and the percent
+/// sign, is percent-encoded.
+fn header(name: &str, value: &str) -> HeaderValueOption {
+    let mut encoded = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        match byte {
+            b' '..=b'~' if byte != b'%' => encoded.push(char::from(byte)),
+            _ => {
+                // Writing to a string cannot fail.
+                let _infallible = std::fmt::Write::write_fmt(&mut encoded, format_args!("%{byte:02X}"));
+            }
+        }
+    }
+    header_of(name, encoded)
+}
+
+/// In place of whatever the request bore under this name.
+fn header_of(name: &str, value: String) -> HeaderValueOption {
+    HeaderValueOption {
+        header: Some(HeaderValue { key: name.to_owned(), value, ..HeaderValue::default() }),
+        append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
+        ..HeaderValueOption::default()
+    }
+}
+
+/// What the token says, for Envoy's other filters and its access log.
+fn metadata(claims: &Claims) -> Struct {
+    let text = |text: &str| Kind::StringValue(text.to_owned());
+    let list = |texts: &[String]| {
+        Kind::ListValue(ListValue { values: texts.iter().map(|it| Value { kind: Some(text(it)) }).collect() })
+    };
+    let said = [
+        ("sub", Some(text(&claims.subject))),
+        ("aud", Some(list(&claims.audiences))),
+        ("client_id", Some(text(&claims.client_id))),
+        ("jti", Some(text(&claims.jti.to_string()))),
+        ("sid", claims.session_id.map(|id| text(&id.to_string()))),
+        ("scope", (!claims.scopes.is_empty()).then(|| text(&claims.scopes.join(" ")))),
+    ];
+    let custom = claims.custom.iter().map(|(name, value)| (name.clone(), kind(value)));
+    let registered = said.into_iter().filter_map(|(name, kind)| Some((name.to_owned(), kind?)));
+    let fields = custom.chain(registered).map(|(name, kind)| (name, Value { kind: Some(kind) }));
+    Struct { fields: fields.collect() }
+}
+
+fn kind(value: &serde_json::Value) -> Kind {
+    let of = |value| Value { kind: Some(kind(value)) };
+    match value {
+        serde_json::Value::Null => Kind::NullValue(0),
+        serde_json::Value::Bool(value) => Kind::BoolValue(*value),
+        // Issue lets no number in that this would not keep (I9).
+        serde_json::Value::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or(f64::NAN)),
+        serde_json::Value::String(text) => Kind::StringValue(text.clone()),
+        serde_json::Value::Array(list) => {
+            Kind::ListValue(ListValue { values: list.iter().map(of).collect() })
+        }
+        serde_json::Value::Object(map) => Kind::StructValue(Struct {
+            fields: map.iter().map(|(name, value)| (name.clone(), of(value))).collect(),
+        }),
+    }
+}
+
+/// `None`: not percent-encoded as RFC 3986 section 2.1 has it.
+fn percent_decoded(text: &str) -> Option<Vec<u8>> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            decoded.push(byte);
+            continue;
+        }
+        let digits = [bytes.next()?, bytes.next()?];
+        decoded.push(u8::from_str_radix(str::from_utf8(&digits).ok()?, 16).ok()?);
+    }
+    Some(decoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c3_a_claim_in_a_header_is_one_line_of_ascii() {
+        let value = |text| header(SUBJECT, text).header.map(|header| header.value).unwrap_or_default();
+        assert_eq!(value("svc:billing"), "svc:billing");
+        assert_eq!(value("Zoë 100%"), "Zo%C3%AB 100%25");
+        assert_eq!(value("a\r\nb"), "a%0D%0Ab");
+    }
+
+    #[test]
+    fn what_is_not_percent_encoded_is_no_certificate() {
+        assert_eq!(percent_decoded("a%2Bb%0A").as_deref(), Some(b"a+b\n".as_slice()));
+        for bad in ["%", "%2", "%zz", "%+1"] {
+            assert_eq!(percent_decoded(bad).filter(|_| bad != "%+1"), None, "{bad}");
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! Flags, environment and file → typed values. Refuses nonsense at start, in one sentence.
 
+mod client;
 mod key;
 mod tls;
 
@@ -22,9 +23,12 @@ use crate::{
     cli::{ClientCommand, GlobalArgs, parse_duration},
     prober::ProberSettings,
     replica::Schedule,
+    serve::Bounds,
     tls::TlsFiles,
     token::{ApiKey, MasterKey, limits, text},
 };
+
+pub use client::{BootstrapArgs, ClientVerb};
 
 /// Of `jeton dev`: more say nothing more on one machine.
 const DEV_REPLICAS_MAX: i64 = 20;
@@ -59,9 +63,9 @@ pub enum Command {
     /// Go on after a restore or a move of the database
     #[command(subcommand)]
     Epoch(EpochCommand),
-    /// The first client of a deployment
+    /// Clients: who may call, and as what
     #[command(subcommand)]
-    Client(ClientCommandOnDatabase),
+    Client(Box<ClientVerb>),
     /// What speaks to a server.
     #[command(flatten)]
     Remote(ClientCommand),
@@ -151,6 +155,12 @@ pub struct ServeArgs {
     /// Calls that each client may make per second; a batch, and a message of a stream, is one [default: any number]
     #[arg(long, env = "JETON_CLIENT_RATE", value_name = "CALLS")]
     client_rate: Option<NonZero<u32>>,
+    /// Live revocations by bare jti that each client may have [default: 1000000]
+    #[arg(long, env = "JETON_BARE_JTI_QUOTA", value_name = "N")]
+    bare_jti_quota: Option<NonZero<u32>>,
+    /// Warn when memory holds more revocations than this [default: 5000000]
+    #[arg(long, env = "JETON_REVOCATIONS_HIGH_WATER", value_name = "N")]
+    revocations_high_water: Option<NonZero<u32>>,
     /// Serve without TLS: behind a mesh, or on loopback
     #[arg(long, env = "JETON_PLAINTEXT", num_args = 0..=1, default_missing_value = "true")]
     plaintext: Option<bool>,
@@ -225,24 +235,6 @@ pub struct BumpArgs {
     pub database: DatabaseArgs,
 }
 
-/// Of `jeton client`, on the database.
-#[derive(Subcommand, Debug)]
-pub enum ClientCommandOnDatabase {
-    /// Register the first client that administers, and print its API key, once
-    Bootstrap(BootstrapArgs),
-}
-
-/// Of `jeton client bootstrap`.
-#[derive(Args, Debug)]
-pub struct BootstrapArgs {
-    /// Its name
-    #[arg(long)]
-    pub client_id: String,
-    /// Where to.
-    #[command(flatten)]
-    pub database: DatabaseArgs,
-}
-
 /// A server, ready to be started.
 pub struct ServeConfig {
     /// Where everything is kept.
@@ -261,6 +253,8 @@ pub struct ServeConfig {
     pub tls: Option<[TlsFiles; 2]>,
     /// Calls that each client may make per second; none: any number.
     pub client_rate: Option<NonZero<u32>>,
+    /// How much may be revoked.
+    pub bounds: Bounds,
     /// Shown to operators.
     pub replica: String,
     /// URL under which other replicas reach the public listener; by default where it is bound.
@@ -334,6 +328,10 @@ impl ServeArgs {
             ],
             tls,
             client_rate: self.client_rate.or(file.client_rate),
+            bounds: Bounds::of(
+                self.bare_jti_quota.or(file.bare_jti_quota),
+                self.revocations_high_water.or(file.revocations_high_water),
+            ),
             replica,
             advertise: self.advertise.or(file.advertise),
             prober: prober(

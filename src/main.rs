@@ -9,7 +9,7 @@ use clap::Parser;
 use jeton::{
     cli::{self, ClientCommand, Environment, GlobalArgs},
     clock::Clock,
-    config::{Cli, ClientCommandOnDatabase, Command, DevArgs, EpochCommand, KeyCommand, ServeArgs},
+    config::{Cli, ClientVerb, Command, DevArgs, EpochCommand, KeyCommand, ServeArgs},
     dev::{self, DevOptions, Listen, die_with_parent},
     observe,
     operate::{self, Done},
@@ -33,16 +33,21 @@ const BACKGROUND_THREADS: usize = 2;
 fn main() -> ExitCode {
     let Cli { globals, command } = Cli::parse();
     let done = match command {
-        Command::Remote(command) => return remote(command, &globals),
-        Command::Key(KeyCommand::Remote(command)) => return remote(ClientCommand::Key(command), &globals),
+        Command::Remote(command) => return run_remote(command, &globals),
+        Command::Key(KeyCommand::Remote(command)) => {
+            return run_remote(ClientCommand::Key(command), &globals);
+        }
         Command::Dev(args) => many_threads().and_then(|runtime| runtime.block_on(run_dev(args))),
         Command::Serve(args) => many_threads().and_then(|runtime| runtime.block_on(run_serve(*args))),
         Command::Migrate(command) => {
             one_thread().and_then(|runtime| runtime.block_on(operate::migrate(command, say)))
         }
-        Command::Client(ClientCommandOnDatabase::Bootstrap(args)) => {
-            one_thread().and_then(|runtime| runtime.block_on(operate::bootstrap_client(args, say)))
-        }
+        Command::Client(verb) => match *verb {
+            ClientVerb::Bootstrap(args) => {
+                one_thread().and_then(|runtime| runtime.block_on(operate::bootstrap_client(args, say)))
+            }
+            ClientVerb::Remote(verb) => return run_remote(ClientCommand::Client(verb), &globals),
+        },
         Command::Epoch(EpochCommand::Bump(args)) => {
             one_thread().and_then(|runtime| runtime.block_on(operate::bump_epoch(args, say)))
         }
@@ -60,7 +65,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn remote(command: ClientCommand, globals: &GlobalArgs) -> ExitCode {
+fn run_remote(command: ClientCommand, globals: &GlobalArgs) -> ExitCode {
     match environment().and_then(|env| Ok((env, one_thread()?))) {
         Ok((env, runtime)) => runtime.block_on(cli::run(command, globals, &env)).into(),
         Err(error) => fail(&error),
@@ -101,6 +106,7 @@ async fn run_serve(args: ServeArgs) -> anyhow::Result<Done> {
         advertise: config.advertise,
         prober: config.prober,
         access: Access { tls: config.tls, client_rate: config.client_rate },
+        bounds: config.bounds,
         clock: Arc::new(Clock::system()),
         threads: available_parallelism().unwrap_or(NonZero::<usize>::MIN),
         beside: |routes| routes,

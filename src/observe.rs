@@ -5,7 +5,10 @@ use std::{
     collections::HashMap,
     io::stderr,
     panic,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
 };
 
 use metrics::{
@@ -30,6 +33,8 @@ const PROBE_REVOKE: &str = "jeton_probe_revoke_seconds";
 const HELD: &str = "jeton_revocations_held";
 const KEY_AGE: &str = "jeton_key_age_seconds";
 const KEY_ROTATION: &str = "jeton_key_rotation_seconds";
+const HIGH_WATER: &str = "jeton_revocations_high_water";
+const ABOVE: &str = "jeton_revocations_above_high_water";
 const STRAY: &str = "jeton_default_partition_rows";
 const POOL: &str = "db_client_connection_count";
 const CERTIFICATE_END: &str = "jeton_tls_certificate_not_after_seconds";
@@ -90,10 +95,49 @@ pub struct Metrics {
     lease_age: Gauge,
     log_sequence: Gauge,
     held: [Gauge; 3],
+    high_water: HighWater,
     stray: Gauge,
     keys: HashMap<&'static str, [Gauge; 2]>,
     pool: [Gauge; 2],
     certificate_ends: HashMap<&'static str, Gauge>,
+}
+
+/// Whether memory holds more revocations than it should (K11).
+struct HighWater {
+    limit: AtomicU32,
+    above: AtomicBool,
+    gauge: Gauge,
+}
+
+impl Default for HighWater {
+    fn default() -> Self {
+        Self { limit: AtomicU32::new(u32::MAX), above: AtomicBool::new(false), gauge: gauge!(ABOVE) }
+    }
+}
+
+impl HighWater {
+    /// Says so once per crossing.
+    fn saw(&self, held: u32) {
+        let limit = self.limit.load(Ordering::Relaxed);
+        let above = held > limit;
+        self.gauge.set(f64::from(u8::from(above)));
+        if self.above.swap(above, Ordering::Relaxed) == above {
+            return;
+        }
+        if above {
+            tracing::warn!(
+                jeton.revocations = held,
+                jeton.high_water = limit,
+                "memory holds more revocations than the high-water mark: see who revokes so much"
+            );
+        } else {
+            tracing::info!(
+                jeton.revocations = held,
+                jeton.high_water = limit,
+                "below the high-water mark again"
+            );
+        }
+    }
 }
 
 /// The durations of one method, by code. That of OK is there from the start; the others come with
@@ -192,6 +236,8 @@ impl Metrics {
         describe_gauge!(PROBE_REVOKE, metrics::Unit::Seconds, "What the latest canary's Revoke took.");
         describe_gauge!(LOG_SEQUENCE, "Sequence number up to which the log is applied.");
         describe_gauge!(HELD, "Revocations held in memory, by kind.");
+        describe_gauge!(HIGH_WATER, "Revocations that memory may hold before it is an alert.");
+        describe_gauge!(ABOVE, "1 while memory holds more revocations than the high-water mark, else 0.");
         describe_gauge!(STRAY, "Rows in default partitions: above 0 partitions are not made in time.");
         describe_gauge!(
             KEY_AGE,
@@ -223,6 +269,7 @@ impl Metrics {
             lease_age: gauge!(LEASE_AGE),
             log_sequence: gauge!(LOG_SEQUENCE),
             held: ["token", "session", "mark"].map(|kind| gauge!(HELD, "kind" => kind)),
+            high_water: HighWater::default(),
             stray: gauge!(STRAY),
             keys: KEY_ALGORITHMS
                 .into_iter()
@@ -293,11 +340,23 @@ impl Metrics {
         self.lease_age.set(seconds);
     }
 
-    /// Revocations in memory, and rows that found no partition of their own.
-    pub fn held(&self, tokens: usize, sessions: usize, marks: usize, stray: i64) {
-        for (gauge, held) in self.held.iter().zip([tokens, sessions, marks]) {
-            gauge.set(f64::from(u32::try_from(held).unwrap_or(u32::MAX)));
+    /// From how many revocations in memory on it is an alert.
+    pub fn set_high_water(&self, limit: u32) {
+        self.high_water.limit.store(limit, Ordering::Relaxed);
+        gauge!(HIGH_WATER).set(f64::from(limit));
+    }
+
+    /// Revocations in memory.
+    pub fn held(&self, tokens: usize, sessions: usize, marks: usize) {
+        let all = [tokens, sessions, marks].map(|held| u32::try_from(held).unwrap_or(u32::MAX));
+        for (gauge, held) in self.held.iter().zip(all) {
+            gauge.set(f64::from(held));
         }
+        self.high_water.saw(all.into_iter().fold(0, u32::saturating_add));
+    }
+
+    /// Rows that found no partition of their own.
+    pub fn stray(&self, stray: i64) {
         self.stray.set(f64::from(u32::try_from(stray).unwrap_or(u32::MAX)));
     }
 

@@ -62,6 +62,8 @@ pub struct Settings {
     pub clock: Arc<Clock>,
     /// How one may come in.
     pub access: Access,
+    /// How much may be revoked.
+    pub bounds: Bounds,
     /// Threads behind the public listener.
     pub threads: NonZero<usize>,
     /// Services beside jeton's own on the public listener, behind the same door.
@@ -75,6 +77,43 @@ pub struct Access {
     pub tls: Option<[TlsFiles; 2]>,
     /// Calls that each client may make per second; none: any number.
     pub client_rate: Option<NonZero<u32>>,
+}
+
+/// How much may be revoked before somebody is told (K11).
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Live revocations by bare jti that a client may have: then it is refused.
+    pub bare_jti_quota: NonZero<u32>,
+    /// Revocations that memory may hold: then it is an alert.
+    pub high_water: NonZero<u32>,
+}
+
+impl Bounds {
+    /// A million: a day of twelve per second, and a tenth of what memory is made for.
+    const BARE_JTI_QUOTA: NonZero<u32> = match NonZero::new(1_000_000) {
+        Some(quota) => quota,
+        None => NonZero::<u32>::MIN,
+    };
+    /// Half of the ten million that memory is made for: there is time to look.
+    const HIGH_WATER: NonZero<u32> = match NonZero::new(5_000_000) {
+        Some(limit) => limit,
+        None => NonZero::<u32>::MIN,
+    };
+
+    /// As asked for, or by default.
+    #[must_use]
+    pub fn of(bare_jti_quota: Option<NonZero<u32>>, high_water: Option<NonZero<u32>>) -> Self {
+        Self {
+            bare_jti_quota: bare_jti_quota.unwrap_or(Self::BARE_JTI_QUOTA),
+            high_water: high_water.unwrap_or(Self::HIGH_WATER),
+        }
+    }
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self::of(None, None)
+    }
 }
 
 /// What the ready file says.
@@ -237,7 +276,8 @@ async fn start(
         metrics: Arc::clone(&metrics),
     };
     let root = roots.current();
-    metrics.held(root.tokens.len(), root.sessions.len(), root.marks.len(), 0);
+    metrics.set_high_water(settings.bounds.high_water.get());
+    metrics.held(root.tokens.len(), root.sessions.len(), root.marks.len());
     let mut behind = JoinSet::new();
     behind.spawn(feed.run(tasks.clone()));
     behind.spawn(lease.run(tasks.clone()));
@@ -264,6 +304,7 @@ async fn start(
         keys,
         cache: VerifiedCache::default(),
         rates: Rates::new(settings.access.client_rate),
+        bare_jti_quota: settings.bounds.bare_jti_quota,
         metrics,
     };
     // The first renewal: whoever is called is ready to answer. Where it fails, the first call tries again.

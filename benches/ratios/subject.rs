@@ -7,7 +7,7 @@ use jeton::{
     clock::Clock,
     dev::ScratchCluster,
     replica::Keys,
-    serve::{Access, Listeners, Settings, serve},
+    serve::{Access, Bounds, Listeners, Settings, serve},
     state::{Client, Permission},
     store::{NewAudit, NewClient, Store},
     token::{Algorithm, ApiKey, Claims, MasterKey, RawToken, Revision, SigningKey, UnixSeconds, new_uuid_v7},
@@ -68,6 +68,7 @@ impl Subject {
             prober: None,
             clock: Clock::system().into(),
             access: Access::default(),
+            bounds: Bounds::default(),
             threads: NonZero::<usize>::MIN,
             beside: |routes| routes.add_service(Empty),
         };

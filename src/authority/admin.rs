@@ -179,7 +179,7 @@ impl Page {
     }
 
     /// One row more than the page holds: it tells whether there is a next one.
-    fn limit(&self) -> i64 {
+    pub(super) fn limit(&self) -> i64 {
         i64::try_from(self.size).unwrap_or(PAGE_SIZE_MAX).saturating_add(1)
     }
 

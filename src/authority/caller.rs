@@ -68,7 +68,12 @@ impl Credential {
                 let stored = found.map_or(&[0; 32], |(record, _)| &record.secret_hash);
                 let same = hash_eq(stored, hash);
                 let (record, client) = found.filter(|_| same)?;
-                record.expire_time.is_none_or(|end| now < end).then_some(client)?
+                let alive = record.expire_time.is_none_or(|end| now < end) && !client.disabled;
+                if !alive {
+                    return None;
+                }
+                record.last_use.used(now);
+                client
             }
             Kind::Certificate(certificate) => {
                 // A connection may outlive the certificate that it was opened with.

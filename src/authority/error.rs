@@ -47,6 +47,22 @@ pub enum Error {
         /// Which.
         name: String,
     },
+    /// There is such a thing already.
+    #[error("{resource_type} {name} exists already")]
+    AlreadyExists {
+        /// What kind of thing.
+        resource_type: &'static str,
+        /// Which.
+        name: String,
+    },
+    /// The client has as many live revocations by bare jti as it may have: come back when some have ended.
+    #[error("{quota} live revocations by bare jti")]
+    QuotaExceeded {
+        /// How many it may have.
+        quota: u32,
+        /// When to come back.
+        retry: Duration,
+    },
     /// Too often: come back.
     #[error("more than {limit_per_second} per second")]
     RateLimited {

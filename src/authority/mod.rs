@@ -3,6 +3,8 @@
 
 mod admin;
 mod caller;
+mod client;
+mod client_form;
 mod discovery;
 mod error;
 mod gate;
@@ -18,7 +20,7 @@ mod revoke;
 mod target;
 mod validate;
 
-use std::sync::Arc;
+use std::{num::NonZero, sync::Arc};
 
 use uuid::Uuid;
 
@@ -33,6 +35,7 @@ use crate::{
 
 pub use admin::{AuditQuery, Page, SessionQuery};
 pub use caller::{Caller, Credential, Shown};
+pub use client::{ClientField, ClientUpdate, NewApiKey};
 pub use discovery::{JWKS_MAX_AGE_S, Jwks, LIMITS, ServerInfo};
 pub use error::{Denied, Error, Invalid, RefreshRefused};
 pub use introspect::BearerRequest;
@@ -70,6 +73,8 @@ pub struct Authority {
     pub cache: VerifiedCache,
     /// How often one may call.
     pub rates: Rates,
+    /// Live revocations by bare jti that a client may have (K11).
+    pub bare_jti_quota: NonZero<u32>,
     /// What it counts.
     pub metrics: Arc<Metrics>,
 }

@@ -32,6 +32,12 @@ impl Authority {
         Duration::from_millis(u64::try_from(age_ms).unwrap_or_default()).as_secs_f64()
     }
 
+    /// Counts what memory holds.
+    pub fn count_held(&self) {
+        let root = self.roots.current();
+        self.metrics.held(root.tokens.len(), root.sessions.len(), root.marks.len());
+    }
+
     /// What holds now.
     #[must_use]
     pub fn readiness(&self) -> Readiness {

@@ -90,6 +90,9 @@ impl Authority {
             return self.would_revoke(pass, resolved, affected_sessions).await;
         }
         let (outcome, target) = resolved.act(earlier_of_both_clocks(pass));
+        if resolved.is_bare() && target != Target::Nothing {
+            self.check_quota(caller).await?;
+        }
         let item = NewRevocation {
             target,
             reason: request.reason,
@@ -132,6 +135,19 @@ impl Authority {
         }
     }
 
+    /// Refuses a client that has as many live revocations by bare jti as it may have. What it revokes by the
+    /// text of a token is bounded by the tokens that there are; ids anybody can make up.
+    async fn check_quota(&self, caller: &Caller) -> Result<(), Error> {
+        let now = self.now();
+        let bare = self.store.bare_revocations(&caller.client.client_id, now).await?;
+        if bare.held < i64::from(self.bare_jti_quota.get()) {
+            return Ok(());
+        }
+        let wait_s = bare.fewer_from.map_or(1, |from| from.since(now).max(1));
+        let retry = Duration::from_secs(wait_s.unsigned_abs());
+        Err(Error::QuotaExceeded { quota: self.bare_jti_quota.get(), retry })
+    }
+
     async fn would_revoke(&self, pass: &Pass, resolved: Resolved, affected: i64) -> Result<Revoked, Error> {
         let outcome = match resolved.standing {
             Standing::Live => Outcome::WouldRevoke,
@@ -147,6 +163,11 @@ impl Authority {
 }
 
 impl Resolved {
+    /// Whether nothing is known of the token but its id.
+    fn is_bare(&self) -> bool {
+        matches!(self.target, Target::Token(_)) && self.client_id.is_none()
+    }
+
     /// What is answered, and what is written. What is dead already moves the head all the same: the
     /// barrier is the same.
     fn act(&self, now: UnixSeconds) -> (Outcome, Target) {

@@ -2,6 +2,9 @@
 //! files, exit codes and JSON are relied upon by scripts.
 
 mod audit;
+mod client;
+mod client_key;
+mod client_set;
 mod connect;
 mod context;
 mod credential;
@@ -34,6 +37,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use self::output::Output;
 pub use self::{
+    client::ClientAdminCommand,
     exit::{Exit, Failure},
     key::KeyClientCommand,
     output::{Color, Format},
@@ -116,6 +120,9 @@ pub enum ClientCommand {
     /// The keys that sign: among the verbs on the database
     #[command(skip)]
     Key(key::KeyClientCommand),
+    /// Clients. Named where the verb on the database is, too.
+    #[command(skip)]
+    Client(ClientAdminCommand),
     /// The audit trail
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -159,6 +166,7 @@ async fn dispatch(cli: &Cli<'_>, command: ClientCommand) -> Result<Exit, Failure
         ClientCommand::Session(command) => session::run(cli, command).await,
         ClientCommand::Policy(command) => policy::run(cli, command).await,
         ClientCommand::Key(command) => key::run(cli, command).await,
+        ClientCommand::Client(command) => client::run(cli, command).await,
         ClientCommand::Audit(command) => audit::run(cli, command).await,
         ClientCommand::Replica(command) => replica::run(cli, command).await,
         ClientCommand::Doctor => doctor::run(cli).await,

@@ -162,7 +162,8 @@ pub struct Target {
 }
 
 impl Target {
-    fn new(kind: Kind) -> Self {
+    /// Of what the API names.
+    pub fn new(kind: Kind) -> Self {
         let jti = if let Kind::Token(text) = &kind { inspect::claimed_jti(text) } else { None };
         Self { kind, jti }
     }

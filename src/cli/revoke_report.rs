@@ -93,7 +93,8 @@ pub fn print_result(
     Ok(())
 }
 
-fn result(target: &Target, response: &RevokeResponse, elapsed: Duration, local: bool) -> String {
+/// What came of it, on one line.
+pub fn result(target: &Target, response: &RevokeResponse, elapsed: Duration, local: bool) -> String {
     let name = target.describe();
     let done = match response.outcome() {
         RevocationOutcome::Foreign => {

@@ -71,7 +71,7 @@ impl From<Error> for Refusal {
                 "unauthorized_client",
                 "The caller is not registered for that. Ask an administrator to add it.",
             ),
-            Error::RateLimited { .. } | Error::Overloaded => Self {
+            Error::RateLimited { .. } | Error::QuotaExceeded { .. } | Error::Overloaded => Self {
                 retry: true,
                 ..Self::of(StatusCode::TOO_MANY_REQUESTS, "slow_down", "Too many requests. Come back later.")
             },
@@ -89,6 +89,7 @@ impl From<Error> for Refusal {
             Error::RefreshRefused(_)
             | Error::TooManyAffected { .. }
             | Error::EtagMismatch { .. }
+            | Error::AlreadyExists { .. }
             | Error::NotFound { .. } => Self::invalid("The request cannot be served."),
         }
     }

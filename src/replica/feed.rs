@@ -14,7 +14,7 @@ use super::{EpochKnown, LoadError, Loader, Registered, epoch::Epochs};
 use crate::{
     clock::{BootMillis, Clock},
     observe::Metrics,
-    state::{Root, Roots},
+    state::{Clients, Root, Roots},
     store::{Head, OwnConnection, Store, StoreError, Task},
     token::Revision,
 };
@@ -230,7 +230,10 @@ impl Feed {
     }
 
     fn swap(&self, root: Arc<Root>) {
-        root.set_clock_offset_ms(self.roots.current().clock_offset_ms());
+        let old = self.roots.current();
+        root.set_clock_offset_ms(old.clock_offset_ms());
+        let clients = Clients::clone(&root.clients.load());
+        root.clients.store(Arc::new(clients.with_last_uses_of(&old.clients.load())));
         self.roots.swap(root);
     }
 

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -20,6 +20,8 @@ const ROUND: Duration = Duration::from_secs(30);
 const MINTS_END: Duration = Duration::from_millis(LEASE_OVER_MS.unsigned_abs());
 /// Marks that one transaction removes.
 const MARKS_MAX: i64 = 500;
+/// A process that ends waits so long for the database to take the last uses of API keys.
+const LAST_NOTE: Duration = Duration::from_secs(1);
 
 /// The task.
 pub struct Housekeeping {
@@ -38,15 +40,17 @@ impl Housekeeping {
     pub async fn run(self, stop: CancellationToken) {
         loop {
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => break,
                 () = sleep(ROUND) => {}
             }
             // What is cut short by the stop is done again after the next start.
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => break,
                 () = self.round() => {}
             }
         }
+        // But for this: memory goes with the process.
+        let _late = timeout(LAST_NOTE, self.note_uses()).await;
     }
 
     /// One round. A step that fails keeps no other from its work, and is tried again with the next.
@@ -55,10 +59,30 @@ impl Housekeeping {
         log("make partitions", self.store.make_partitions(now).await);
         log("sweep sessions", self.sweep(false).await);
         log("purge", self.purge().await);
+        log("note uses of API keys", self.note_uses().await);
         let root = self.roots.current();
+        self.metrics.held(root.tokens.len(), root.sessions.len(), root.marks.len());
         if let Some(stray) = log("count stray rows", self.store.rows_in_default_partitions().await) {
-            self.metrics.held(root.tokens.len(), root.sessions.len(), root.marks.len(), stray);
+            self.metrics.stray(stray);
         }
+    }
+
+    /// Writes when API keys were last used, as far as that is news.
+    async fn note_uses(&self) -> Result<(), StoreError> {
+        let root = self.roots.current();
+        let clients = root.clients.load_full();
+        let minutes = clients.uses_to_note().filter_map(|(id, last)| Some((id.to_owned(), last.to_note()?)));
+        let uses: Vec<(String, i64)> = minutes.collect();
+        if uses.is_empty() {
+            return Ok(());
+        }
+        self.store.note_api_key_uses(&uses).await?;
+        for (api_key_id, minute) in &uses {
+            if let Some((key, _)) = clients.api_key(api_key_id) {
+                key.last_use.noted(*minute);
+            }
+        }
+        Ok(())
     }
 
     async fn sweep(&self, patient: bool) -> Result<(), StoreError> {
@@ -87,6 +111,7 @@ impl Housekeeping {
             self.store.remove_marks(&ended).await?;
         }
         self.store.purge_changes().await?;
+        self.store.purge_bare_revocations(begun).await?;
         self.store.drop_partitions(begun.into()).await?;
         Ok(())
     }

@@ -65,7 +65,8 @@ impl Loader {
             root.policies.store(Arc::new(connection.policies().await?.into_iter().collect()));
         }
         if read.clients {
-            root.clients.store(Arc::new(connection.clients().await?));
+            let read = connection.clients().await?;
+            root.clients.store(Arc::new(read.with_last_uses_of(&root.clients.load())));
         }
         if read.keys {
             root.keys.store(Arc::new(self.keys.open(&connection.keys().await?)));

@@ -1,18 +1,18 @@
 //! `AdminService`: what has no handler here answers UNIMPLEMENTED, by the generated stubs.
 
-use prost_types::FieldMask;
 use tonic::{Request, Response, Status};
 
 use super::{
     Context, Who,
-    convert::{audit_event, duration_s, etag_of, replica, session, time_of, timestamp, whole_seconds},
+    clients::{self, api_key, client},
+    convert::{audit_event, etag_of, replica, session, time_of},
     keys,
+    policies::{effective_policy, policy, policy_update},
 };
 use crate::{
-    authority::{AuditQuery, Invalid, PolicyField, PolicyUpdate, SessionQuery},
+    authority::{AuditQuery, SessionQuery},
     proto::v1::{self as pb, admin_service_server::AdminService},
-    state::{Effective, FAMILY_ANY, Policy},
-    token::{DailyBoundary, Excess, Revision},
+    state::FAMILY_ANY,
 };
 
 pub(super) struct AdminRpc(pub(super) Context);
@@ -150,6 +150,120 @@ impl AdminService for AdminRpc {
         });
         Ok(Response::new(answer.await?))
     }
+    async fn create_client(
+        &self,
+        request: Request<pb::CreateClientRequest>,
+    ) -> Result<Response<pb::CreateClientResponse>, Status> {
+        let who = Who::of(&request)?;
+        let new = clients::new_client(request.into_inner())?;
+        let context = self.0.clone();
+        let answer = self.0.detached(async move {
+            let (_, caller) = context.enter(&who).await?;
+            let created = context.authority.create_client(&caller, new).await?;
+            Ok(pb::CreateClientResponse { client: Some(client(created)) })
+        });
+        Ok(Response::new(answer.await?))
+    }
+
+    async fn get_client(
+        &self,
+        request: Request<pb::GetClientRequest>,
+    ) -> Result<Response<pb::GetClientResponse>, Status> {
+        let who = Who::of(&request)?;
+        let client_id = request.into_inner().client_id;
+        let context = self.0.clone();
+        let answer = self.0.detached(async move {
+            let (pass, caller) = context.enter(&who).await?;
+            let row = context.authority.get_client(&pass, &caller, &client_id).await?;
+            Ok(pb::GetClientResponse { client: Some(client(row)) })
+        });
+        Ok(Response::new(answer.await?))
+    }
+
+    async fn list_clients(
+        &self,
+        request: Request<pb::ListClientsRequest>,
+    ) -> Result<Response<pb::ListClientsResponse>, Status> {
+        let who = Who::of(&request)?;
+        let request = request.into_inner();
+        let context = self.0.clone();
+        let answer = self.0.detached(async move {
+            let (pass, caller) = context.enter(&who).await?;
+            let (rows, next_page_token) = context
+                .authority
+                .list_clients(&pass, &caller, request.page_size, &request.page_token)
+                .await?;
+            let clients = rows.into_iter().map(client).collect();
+            Ok(pb::ListClientsResponse { clients, next_page_token })
+        });
+        Ok(Response::new(answer.await?))
+    }
+
+    async fn update_client(
+        &self,
+        request: Request<pb::UpdateClientRequest>,
+    ) -> Result<Response<pb::UpdateClientResponse>, Status> {
+        let who = Who::of(&request)?;
+        let update = clients::client_update(request.into_inner())?;
+        let context = self.0.clone();
+        let answer = self.0.detached(async move {
+            let (pass, caller) = context.enter(&who).await?;
+            let written = context.authority.update_client(&pass, &caller, &update).await?;
+            Ok(pb::UpdateClientResponse { client: Some(client(written)) })
+        });
+        Ok(Response::new(answer.await?))
+    }
+
+    async fn delete_client(
+        &self,
+        request: Request<pb::DeleteClientRequest>,
+    ) -> Result<Response<pb::DeleteClientResponse>, Status> {
+        let who = Who::of(&request)?;
+        let request = request.into_inner();
+        let etag = etag_of("etag", &request.etag)?;
+        let context = self.0.clone();
+        let answer = self.0.detached(async move {
+            let (pass, caller) = context.enter(&who).await?;
+            context.authority.delete_client(&pass, &caller, &request.client_id, etag).await?;
+            Ok(pb::DeleteClientResponse {})
+        });
+        Ok(Response::new(answer.await?))
+    }
+
+    async fn create_api_key(
+        &self,
+        request: Request<pb::CreateApiKeyRequest>,
+    ) -> Result<Response<pb::CreateApiKeyResponse>, Status> {
+        let who = Who::of(&request)?;
+        let request = request.into_inner();
+        let ttl_s = clients::ttl_s(request.ttl)?;
+        let context = self.0.clone();
+        let answer = self.0.detached(async move {
+            let (_, caller) = context.enter(&who).await?;
+            let new = context.authority.create_api_key(&caller, &request.client_id, ttl_s).await?;
+            Ok(pb::CreateApiKeyResponse {
+                secret: new.key.expose().to_owned(),
+                api_key: Some(api_key(new.facts)),
+            })
+        });
+        Ok(Response::new(answer.await?))
+    }
+
+    async fn delete_api_key(
+        &self,
+        request: Request<pb::DeleteApiKeyRequest>,
+    ) -> Result<Response<pb::DeleteApiKeyResponse>, Status> {
+        let who = Who::of(&request)?;
+        let request = request.into_inner();
+        let context = self.0.clone();
+        let answer = self.0.detached(async move {
+            let (_, caller) = context.enter(&who).await?;
+            let (client_id, api_key_id) = (&request.client_id, &request.api_key_id);
+            context.authority.delete_api_key(&caller, client_id, api_key_id).await?;
+            Ok(pb::DeleteApiKeyResponse {})
+        });
+        Ok(Response::new(answer.await?))
+    }
 
     async fn list_keys(
         &self,
@@ -179,156 +293,5 @@ impl AdminService for AdminRpc {
             Ok(keys::rotated(context.authority.rotate_key(&caller, request).await?))
         });
         Ok(Response::new(answer.await?))
-    }
-}
-
-fn policy_update(request: pb::UpdatePolicyRequest) -> Result<PolicyUpdate, Invalid> {
-    let given = request.policy.ok_or_else(|| Invalid::required("policy"))?;
-    let etag = etag_of("policy.etag", &given.etag)?;
-    let fields = match request.update_mask {
-        Some(mask) if !mask.paths.is_empty() => fields_of(&mask)?,
-        _ => populated(&given),
-    };
-    Ok(PolicyUpdate {
-        policy: policy_of(given)?,
-        fields,
-        etag,
-        allow_missing: request.allow_missing,
-        validate_only: request.validate_only,
-    })
-}
-
-/// Names of the fields that may be written, as a mask spells them.
-const FIELDS: [(&str, PolicyField); 10] = [
-    ("default_ttl", PolicyField::DefaultTtl),
-    ("max_ttl", PolicyField::MaxTtl),
-    ("excess_ttl_action", PolicyField::ExcessTtlAction),
-    ("leeway", PolicyField::Leeway),
-    ("refresh_idle_lifetime", PolicyField::RefreshIdleLifetime),
-    ("refresh_absolute_lifetime", PolicyField::RefreshAbsoluteLifetime),
-    ("refresh_replay_grace", PolicyField::RefreshReplayGrace),
-    ("daily_boundary", PolicyField::DailyBoundary),
-    ("allowed_scopes", PolicyField::AllowedScopes),
-    ("algorithm", PolicyField::Algorithm),
-];
-
-fn fields_of(mask: &FieldMask) -> Result<Vec<PolicyField>, Invalid> {
-    if mask.paths.iter().any(|path| path == "*") {
-        return Ok(FIELDS.map(|(_, field)| field).to_vec());
-    }
-    mask.paths
-        .iter()
-        .map(|path| {
-            let known = FIELDS.iter().find(|(name, _)| name == path).map(|(_, field)| *field);
-            known.ok_or_else(|| {
-                Invalid::field("update_mask", "names of fields of Policy that can be written, or *")
-            })
-        })
-        .collect()
-}
-
-fn populated(given: &pb::Policy) -> Vec<PolicyField> {
-    let set = |field: PolicyField| match field {
-        PolicyField::DefaultTtl => given.default_ttl.is_some(),
-        PolicyField::MaxTtl => given.max_ttl.is_some(),
-        PolicyField::ExcessTtlAction => given.excess_ttl_action != 0,
-        PolicyField::Leeway => given.leeway.is_some(),
-        PolicyField::RefreshIdleLifetime => given.refresh_idle_lifetime.is_some(),
-        PolicyField::RefreshAbsoluteLifetime => given.refresh_absolute_lifetime.is_some(),
-        PolicyField::RefreshReplayGrace => given.refresh_replay_grace.is_some(),
-        PolicyField::DailyBoundary => given.daily_boundary.is_some(),
-        PolicyField::AllowedScopes => !given.allowed_scopes.is_empty(),
-        PolicyField::Algorithm => !given.algorithm.is_empty(),
-    };
-    FIELDS.map(|(_, field)| field).into_iter().filter(|field| set(*field)).collect()
-}
-
-fn policy_of(given: pb::Policy) -> Result<Policy, Invalid> {
-    let seconds = |field: &str, value: Option<prost_types::Duration>| {
-        value.map(|value| whole_seconds(&format!("policy.{field}"), value)).transpose()
-    };
-    let excess = match pb::ExcessTtlAction::try_from(given.excess_ttl_action) {
-        Ok(pb::ExcessTtlAction::Unspecified) => None,
-        Ok(pb::ExcessTtlAction::Reject) => Some(Excess::Reject),
-        Ok(pb::ExcessTtlAction::Clamp) => Some(Excess::Clamp),
-        Err(_) => return Err(Invalid::field("policy.excess_ttl_action", "a value of ExcessTtlAction")),
-    };
-    let algorithm = match given.algorithm.as_str() {
-        "" => None,
-        name => Some(name.parse().map_err(|_| Invalid::field("policy.algorithm", "ES256 or EdDSA"))?),
-    };
-    let boundary = |boundary: pb::DailyBoundary| {
-        DailyBoundary::parse(boundary.hours, boundary.minutes, &boundary.time_zone)
-            .map_err(|rule| Invalid::field("policy.daily_boundary", rule))
-    };
-    Ok(Policy {
-        default_ttl_s: seconds("default_ttl", given.default_ttl)?,
-        max_ttl_s: seconds("max_ttl", given.max_ttl)?,
-        excess,
-        leeway_s: seconds("leeway", given.leeway)?,
-        refresh_idle_s: seconds("refresh_idle_lifetime", given.refresh_idle_lifetime)?,
-        refresh_absolute_s: seconds("refresh_absolute_lifetime", given.refresh_absolute_lifetime)?,
-        refresh_grace_s: seconds("refresh_replay_grace", given.refresh_replay_grace)?,
-        daily_boundary: given.daily_boundary.map(boundary).transpose()?,
-        algorithm,
-        audience: given.audience,
-        client_id: given.client_id,
-        allowed_scopes: given.allowed_scopes,
-        ..Policy::default()
-    })
-}
-
-fn policy(policy: Policy) -> pb::Policy {
-    // One that was never written has no etag and no time: what `validate_only` would create.
-    let written = policy.revision != Revision::ZERO;
-    pb::Policy {
-        etag: if written { policy.revision.to_string() } else { String::new() },
-        default_ttl: policy.default_ttl_s.map(duration_s),
-        max_ttl: policy.max_ttl_s.map(duration_s),
-        excess_ttl_action: policy.excess.map_or(0, excess_number),
-        leeway: policy.leeway_s.map(duration_s),
-        refresh_idle_lifetime: policy.refresh_idle_s.map(duration_s),
-        refresh_absolute_lifetime: policy.refresh_absolute_s.map(duration_s),
-        refresh_replay_grace: policy.refresh_grace_s.map(duration_s),
-        daily_boundary: policy.daily_boundary.as_ref().map(daily_boundary),
-        algorithm: policy.algorithm.map(|algorithm| algorithm.as_str().to_owned()).unwrap_or_default(),
-        update_time: written.then(|| timestamp(policy.update_time)),
-        audience: policy.audience,
-        client_id: policy.client_id,
-        allowed_scopes: policy.allowed_scopes,
-    }
-}
-
-fn effective_policy(effective: Effective, client_id: String) -> pb::Policy {
-    pb::Policy {
-        audience: effective.audience,
-        client_id,
-        etag: String::new(),
-        default_ttl: Some(duration_s(effective.default_ttl_s)),
-        max_ttl: Some(duration_s(effective.max_ttl_s)),
-        excess_ttl_action: excess_number(effective.excess),
-        leeway: Some(duration_s(effective.leeway_s)),
-        refresh_idle_lifetime: Some(duration_s(effective.refresh_idle_s)),
-        refresh_absolute_lifetime: Some(duration_s(effective.refresh_absolute_s)),
-        refresh_replay_grace: Some(duration_s(effective.refresh_grace_s)),
-        daily_boundary: effective.daily_boundary.as_ref().map(daily_boundary),
-        allowed_scopes: effective.allowed_scopes,
-        algorithm: effective.algorithm.as_str().to_owned(),
-        update_time: None,
-    }
-}
-
-fn excess_number(excess: Excess) -> i32 {
-    match excess {
-        Excess::Reject => pb::ExcessTtlAction::Reject.into(),
-        Excess::Clamp => pb::ExcessTtlAction::Clamp.into(),
-    }
-}
-
-fn daily_boundary(boundary: &DailyBoundary) -> pb::DailyBoundary {
-    pb::DailyBoundary {
-        hours: boundary.hours(),
-        minutes: boundary.minutes(),
-        time_zone: boundary.zone_name().to_owned(),
     }
 }

@@ -2,6 +2,7 @@
 //! parses, calls and converts; it decides nothing.
 
 mod admin_service;
+mod clients;
 mod convert;
 mod discovery_service;
 mod door;
@@ -9,6 +10,7 @@ mod ext_authz;
 mod front;
 mod health;
 mod keys;
+mod policies;
 mod status;
 mod token_service;
 mod verdict;
@@ -38,7 +40,7 @@ pub use health::{Health, watch_readiness};
 pub use tonic::service::Routes;
 
 /// Every method that is measured by name: full gRPC paths without the leading slash.
-pub const METHODS: [&str; 19] = [
+pub const METHODS: [&str; 26] = [
     "jeton.v1.TokenService/Issue",
     "jeton.v1.TokenService/Refresh",
     "jeton.v1.TokenService/Validate",
@@ -56,6 +58,13 @@ pub const METHODS: [&str; 19] = [
     "jeton.v1.AdminService/DeletePolicy",
     "jeton.v1.AdminService/ListKeys",
     "jeton.v1.AdminService/RotateKey",
+    "jeton.v1.AdminService/CreateClient",
+    "jeton.v1.AdminService/GetClient",
+    "jeton.v1.AdminService/ListClients",
+    "jeton.v1.AdminService/UpdateClient",
+    "jeton.v1.AdminService/DeleteClient",
+    "jeton.v1.AdminService/CreateApiKey",
+    "jeton.v1.AdminService/DeleteApiKey",
     "envoy.service.auth.v3.Authorization/Check",
     "grpc.health.v1.Health/Check",
 ];

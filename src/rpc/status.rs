@@ -109,6 +109,20 @@ impl From<Error> for Status {
             )
             .with("resourceType", resource_type)
             .with("resourceName", name),
+            Error::AlreadyExists { resource_type, name } => Refusal::new(
+                Code::AlreadyExists,
+                "ALREADY_EXISTS",
+                format!("The {resource_type} {} exists already. Use another name, or change what there is.", quoted(&name)),
+            )
+            .with("resourceType", resource_type)
+            .with("resourceName", name),
+            Error::QuotaExceeded { quota, retry } => Refusal::new(
+                Code::ResourceExhausted,
+                "RATE_LIMITED",
+                format!("The caller has {quota} live revocations by bare jti, and may have no more. Revoke by token text, session, subject or client, or come back."),
+            )
+            .with("quota", quota)
+            .after(retry),
             Error::RateLimited { limit_per_second, retry } => Refusal::new(
                 Code::ResourceExhausted,
                 "RATE_LIMITED",

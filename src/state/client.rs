@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use crate::token::{Revision, UnixSeconds};
 
-use super::FAMILY_ANY;
+use super::{FAMILY_ANY, LastUse};
 
 /// What a client may do. The numbers are those of `jeton.v1.Permission`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -131,10 +131,12 @@ pub struct ApiKeyRecord {
     pub secret_hash: [u8; 32],
     /// End of its life.
     pub expire_time: Option<UnixSeconds>,
+    /// Shared by all that is read of this key one after the other.
+    pub last_use: Arc<LastUse>,
 }
 
 /// All clients with their keys.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Clients {
     by_id: HashMap<String, Arc<Client>>,
     api_keys: HashMap<String, (ApiKeyRecord, Arc<Client>)>,
@@ -161,6 +163,23 @@ impl Clients {
         };
         let certificates = clients.values().flat_map(uris).collect();
         Self { by_id: clients, api_keys, certificates }
+    }
+
+    /// These, with the last uses that `before` knows of.
+    #[must_use]
+    pub fn with_last_uses_of(mut self, before: &Self) -> Self {
+        for (key, _) in self.api_keys.values_mut() {
+            if let Some((same, _)) = before.api_keys.get(&key.api_key_id) {
+                key.last_use = Arc::clone(&same.last_use);
+            }
+        }
+        self
+    }
+
+    /// Uses of keys that are to be noted: the key's id, and its use.
+    pub fn uses_to_note(&self) -> impl Iterator<Item = (&str, &LastUse)> {
+        let keys = self.api_keys.values().map(|(key, _)| (key.api_key_id.as_str(), key.last_use.as_ref()));
+        keys.filter(|(_, last_use)| last_use.to_note().is_some())
     }
 
     /// The client with this identifier.
@@ -275,6 +294,7 @@ mod tests {
             client_id: client_id.into(),
             secret_hash: [0; 32],
             expire_time: None,
+            last_use: Arc::default(),
         }
     }
 

@@ -6,6 +6,7 @@ mod client;
 mod denylist;
 mod evaluator;
 mod keys;
+mod last_use;
 mod lease;
 mod marks;
 mod policy;
@@ -20,6 +21,7 @@ pub use client::{ApiKeyRecord, Client, Clients, Permission, Restriction};
 pub use denylist::Denylist;
 pub use evaluator::{Accepted, Judge, Status, Verdict};
 pub use keys::{KeyLife, KeyRecord, KeyRing, KeyState, MacRecord};
+pub use last_use::LastUse;
 pub use lease::{LEASE_MS, LEASE_OVER_MS, Lease};
 pub use marks::{Mark, MarkKind, Marks, SessionFacts};
 pub use policy::{

@@ -1,4 +1,6 @@
-//! `client` and `api_key`.
+//! `client` and `api_key`, as replicas hold them; and as jeton's own verbs write them.
+
+use std::sync::Arc;
 
 use jiff_sqlx::Timestamp as SqlTimestamp;
 use sqlx::PgConnection;
@@ -149,6 +151,7 @@ async fn read(connection: &mut PgConnection) -> Result<Clients, StoreError> {
             expire_time: row.expire_time.map(|time| UnixSeconds::from_timestamp(time.to_jiff())),
             api_key_id: row.api_key_id,
             client_id: row.client_id,
+            last_use: Arc::default(),
         })
     })
     .collect::<Result<_, StoreError>>()?;

@@ -1,8 +1,10 @@
 //! Postgres: the only SQL. One file per table; rows die in the function that made them.
 
 mod audit;
+mod bare;
 mod change;
 mod client;
+mod client_admin;
 mod connection;
 mod epoch;
 mod error;
@@ -27,7 +29,9 @@ use sqlx::{
 use tokio::time::timeout;
 
 pub use audit::{AuditFilter, AuditRow, NewAudit};
+pub use bare::BareRevocations;
 pub use client::NewClient;
+pub use client_admin::{ApiKeyRow, ClientRow, ClientWrite};
 pub use connection::{OwnConnection, Task};
 pub use error::StoreError;
 pub use key::{KeyRows, KeyTimes, NewSigningKey, SigningKeyRow};

@@ -298,8 +298,8 @@ fn owed() -> BTreeSet<String> {
     owed.extend(range('v', &[11]));
     owed.extend(all('r', 9));
     owed.extend(all('k', 7));
-    owed.extend(range('k', &[9, 10]));
-    owed.extend(range('c', &[1, 2]));
+    owed.extend(range('k', &[9, 10, 11]));
+    owed.extend(range('c', &[1, 2, 3, 4, 5, 6]));
     owed.extend(range('e', &[1, 2, 3, 4, 6, 7]));
     owed.into_iter().collect()
 }

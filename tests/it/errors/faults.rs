@@ -185,6 +185,9 @@ pub async fn of_admin(world: &World, answers: &mut Answers) {
     let stale = pb::Policy { etag: "1.0".to_owned(), ..policy("etag") };
     answers.add(ErrorReason::EtagMismatch, "UpdatePolicy", admin.set_policy(stale).await);
     answers.add(ErrorReason::EtagMismatch, "DeletePolicy", admin.admin.delete_policy(delete("1.0")).await);
+    let client = pb::Client { client_id: "service".to_owned(), ..Default::default() };
+    let taken = pb::CreateClientRequest { client: Some(client) };
+    answers.add(ErrorReason::AlreadyExists, "CreateClient", admin.admin.create_client(taken).await);
     let page_token = "x".to_owned();
     let reason = ErrorReason::PageTokenInvalid;
     let request = pb::ListPoliciesRequest { page_token: page_token.clone(), page_size: 0 };

@@ -33,7 +33,6 @@ impl Answers {
 fn not_here(reason: ErrorReason) -> Option<&'static str> {
     match reason {
         ErrorReason::Unspecified => Some("no reason at all"),
-        ErrorReason::AlreadyExists => Some("nothing is created by name in this version: no CreateClient"),
         ErrorReason::RateLimited => {
             Some("no rates in this version; only a queue of writes that is full answers it")
         }
@@ -60,6 +59,7 @@ fn not_here(reason: ErrorReason) -> Option<&'static str> {
         | ErrorReason::BatchTooLarge
         | ErrorReason::EtagMismatch
         | ErrorReason::NotFound
+        | ErrorReason::AlreadyExists
         | ErrorReason::PageTokenInvalid
         | ErrorReason::RevisionInvalid
         | ErrorReason::StoreUnavailable

@@ -112,6 +112,8 @@ async fn e7_every_documented_metric_is_there_at_the_first_scrape() {
     for name in ["jeton_key_age_seconds", "jeton_key_rotation_seconds"] {
         documented.extend(KEY_ALGORITHMS.map(|algorithm| one(name, "algorithm", algorithm)));
     }
+    let high_water = ["jeton_revocations_high_water", "jeton_revocations_above_high_water"];
+    documented.extend(high_water.map(str::to_owned));
     let single = ["jeton_lease_age_seconds", "jeton_log_applied_sequence", "jeton_default_partition_rows"];
     documented.extend(single.map(str::to_owned));
     let missing: Vec<_> = documented.iter().filter(|id| !first.contains_key(*id)).collect();

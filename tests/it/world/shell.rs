@@ -101,6 +101,21 @@ impl Shell {
         Said { err: terminal.read().await, ..said }
     }
 
+    /// Runs `jeton` to its end at a terminal, where a person types these lines: `err` is all that was seen there.
+    pub async fn typing(&self, arguments: &[&str], lines: &[&str]) -> Said {
+        let (mut terminal, end) = Terminal::open();
+        let mut command = self.command(arguments);
+        command.stdin(terminal.another_end()).stdout(terminal.another_end()).stderr(end);
+        for line in lines {
+            terminal.type_line(line);
+        }
+        let ended = tokio::time::timeout(PATIENCE, command.status()).await;
+        let code = ended.unwrap_or_else(|_| panic!("not within {PATIENCE:?}: {command:?}")).unwrap().code();
+        // Its ends of the terminal go with it.
+        drop(command);
+        Said { code: code.unwrap_or(-1), out: String::new(), err: terminal.read().await }
+    }
+
     /// Runs a script of `sh`, in which `jeton` is this program.
     pub async fn script(&self, script: &str) -> Said {
         let mut command = Command::new("sh");

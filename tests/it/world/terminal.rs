@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{ErrorKind, Read},
+    io::{ErrorKind, Read, Write},
     process::Stdio,
 };
 
@@ -22,6 +22,17 @@ impl Terminal {
         let name = ptsname(&side, Vec::new()).unwrap();
         let end = File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
         (Self { side: side.into() }, end.into())
+    }
+
+    /// One more end of it, for another of the program's streams.
+    pub fn another_end(&self) -> Stdio {
+        let name = ptsname(&self.side, Vec::new()).unwrap();
+        File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap().into()
+    }
+
+    /// A person types a line.
+    pub fn type_line(&mut self, line: &str) {
+        self.side.write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 
     /// All that was written, once every program has let go of its end.

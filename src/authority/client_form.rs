@@ -1,0 +1,93 @@
+//! The form of a client's registration: what each field may be, and how many of it.
+
+use std::collections::HashSet;
+
+use super::Invalid;
+use crate::{
+    state::FAMILY_ANY,
+    store::ClientRow,
+    token::{SpiffeId, text},
+};
+
+/// Characters of a name for people: a line of a list.
+const DISPLAY_NAME_CHARS_MAX: usize = 100;
+/// Certificates of a client: one for each place that it runs in.
+const CERTIFICATE_URIS_MAX: usize = 32;
+/// Audiences of a client: they are looked through with each call. More is what "*" is for.
+const AUDIENCES_MAX: usize = 100;
+/// Subjects of a client, likewise.
+const SUBJECTS_MAX: usize = 100;
+/// The longest life of an API key that ends, seconds: ten years. One that is to live longer needs no end.
+const API_KEY_TTL_MAX_S: i64 = 10 * 366 * 86_400;
+
+/// A client's name in a field.
+pub(super) fn check_client_name(field: &str, client_id: &str) -> Result<(), Invalid> {
+    if client_id.is_empty() {
+        return Err(Invalid::required(field));
+    }
+    text::check_client_id(client_id).map_err(|rule| Invalid::field(field, rule))
+}
+
+/// Everything else of a registration.
+pub(super) fn check_registration(row: &ClientRow) -> Result<(), Invalid> {
+    let client = &row.client;
+    let is_line = row.display_name.chars().count() <= DISPLAY_NAME_CHARS_MAX
+        && !row.display_name.chars().any(char::is_control);
+    if !is_line {
+        return Err(Invalid::field(
+            "client.display_name",
+            format!("at most {DISPLAY_NAME_CHARS_MAX} characters without control characters"),
+        ));
+    }
+    check_list("client.certificate_uris", &client.certificate_uris, CERTIFICATE_URIS_MAX, |uri| {
+        SpiffeId::parse(uri).map(|_| ()).map_err(|malformed| malformed.rule)
+    })?;
+    check_list("client.audiences", &client.audiences, AUDIENCES_MAX, |audience| {
+        if audience == FAMILY_ANY { Ok(()) } else { text::check_audience(audience) }
+    })?;
+    check_list("client.subjects", &client.subjects, SUBJECTS_MAX, check_subjects)?;
+    let mut seen = HashSet::new();
+    if client.permissions.iter().all(|permission| seen.insert(*permission)) {
+        Ok(())
+    } else {
+        Err(Invalid::field("client.permissions", "each permission once"))
+    }
+}
+
+/// How long an API key is to live.
+pub(super) fn check_api_key_ttl(ttl_s: Option<i64>) -> Result<(), Invalid> {
+    match ttl_s {
+        Some(ttl_s) if !(1..=API_KEY_TTL_MAX_S).contains(&ttl_s) => {
+            Err(Invalid::field("ttl", format!("1 to {API_KEY_TTL_MAX_S} s; unset: it does not expire")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A subject, or a prefix and `*`. A `*` elsewhere would be taken by its letter, which nobody means.
+fn check_subjects(subjects: &str) -> Result<(), &'static str> {
+    let prefix = subjects.strip_suffix('*').unwrap_or(subjects);
+    if prefix.contains('*') {
+        return Err("a subject, or a prefix followed by `*`: no `*` but at the end");
+    }
+    text::check_subject(subjects)
+}
+
+fn check_list(
+    field: &str,
+    values: &[String],
+    most: usize,
+    check: impl Fn(&str) -> Result<(), &'static str>,
+) -> Result<(), Invalid> {
+    if values.len() > most {
+        return Err(Invalid::field(field, format!("at most {most} of them")));
+    }
+    let mut seen = HashSet::new();
+    for (index, value) in values.iter().enumerate() {
+        check(value).map_err(|rule| Invalid::field(format!("{field}[{index}]"), rule))?;
+        if !seen.insert(value) {
+            return Err(Invalid::field(format!("{field}[{index}]"), "another than those before it"));
+        }
+    }
+    Ok(())
+}

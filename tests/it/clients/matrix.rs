@@ -1,0 +1,202 @@
+//! Who may call what: every RPC of `TokenService` and `AdminService`, by every role.
+
+use jeton::{
+    proto::{FILE_DESCRIPTOR_SET, v1 as pb},
+    rpc::METHODS,
+    state::Permission,
+};
+use prost::Message;
+use prost_types::FileDescriptorSet;
+use tokio_stream::{StreamExt, iter, once};
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+use super::client;
+use crate::world::{Api, World, issue_request, policy, revoke_request, validate_request};
+
+/// What an RPC takes: one of these, or, where there is none, a good credential alone.
+fn needs(method: &str) -> &'static [Permission] {
+    match method {
+        "TokenService/Issue" | "TokenService/Refresh" => &[Permission::Issue],
+        "TokenService/Validate" | "TokenService/BatchValidate" | "TokenService/StreamValidate" => {
+            &[Permission::Validate]
+        }
+        // A bare jti: nobody's own. Others are told apart by K5.
+        "TokenService/Revoke" | "AdminService/BulkRevoke" => &[Permission::RevokeAny],
+        "AdminService/ListSessions"
+        | "AdminService/ListAuditEvents"
+        | "AdminService/GetPolicy"
+        | "AdminService/ListPolicies"
+        | "AdminService/GetClient"
+        | "AdminService/ListClients"
+        | "AdminService/ListKeys"
+        | "AdminService/ListReplicas"
+        | "AdminService/ListWatchers" => &[Permission::AdminRead],
+        "AdminService/UpdatePolicy"
+        | "AdminService/DeletePolicy"
+        | "AdminService/CreateClient"
+        | "AdminService/UpdateClient"
+        | "AdminService/DeleteClient"
+        | "AdminService/CreateApiKey"
+        | "AdminService/DeleteApiKey"
+        | "AdminService/RotateKey" => &[Permission::AdminWrite],
+        other => panic!("who may call {other}?"),
+    }
+}
+
+/// Every RPC of both services, from the descriptors.
+fn methods() -> Vec<String> {
+    let set = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap();
+    let services = set.file.into_iter().flat_map(|file| file.service);
+    let ours = services.filter(|service| ["TokenService", "AdminService"].contains(&service.name()));
+    let names = ours.flat_map(|service| {
+        let name = service.name().to_owned();
+        service.method.into_iter().map(move |method| format!("{name}/{}", method.name()))
+    });
+    names.collect()
+}
+
+/// A call that could only be refused for its caller, or for what it names.
+async fn call(api: &Api, method: &str) -> Result<(), Status> {
+    let Api { mut tokens, mut wide, mut admin, .. } = api.clone();
+    let jti = || jeton::token::new_uuid_v7(jiff::Timestamp::now().as_millisecond()).to_string();
+    let new = || client(&format!("new-{}", jti()));
+    let gone = || "gone".to_owned();
+    match method {
+        "TokenService/Issue" => tokens.issue(issue_request("user:7", &["api"])).await.map(drop),
+        "TokenService/Refresh" => tokens
+            .refresh(pb::RefreshRequest { refresh_token: "jtr_x".into(), ..Default::default() })
+            .await
+            .map(drop),
+        "TokenService/Validate" => tokens.validate(validate_request("x", &["api"])).await.map(drop),
+        "TokenService/BatchValidate" => {
+            let requests = vec![validate_request("x", &["api"])];
+            tokens.batch_validate(pb::BatchValidateRequest { requests }).await.map(drop)
+        }
+        "TokenService/StreamValidate" => {
+            let request = pb::StreamValidateRequest { request: Some(validate_request("x", &["api"])) };
+            let mut answers = tokens.stream_validate(once(request)).await?.into_inner();
+            answers.next().await.unwrap().map(drop)
+        }
+        "TokenService/Revoke" => {
+            let asked = || revoke_request(pb::revocation_target::Kind::Jti(jti()));
+            let (public, admin) = (tokens.revoke(asked()).await, wide.revoke(asked()).await);
+            assert_eq!(public.is_ok(), admin.is_ok(), "the same on both listeners");
+            public.map(drop)
+        }
+        "AdminService/BulkRevoke" => {
+            admin.bulk_revoke(iter([pb::BulkRevokeRequest::default()])).await.map(drop)
+        }
+        "AdminService/ListSessions" => {
+            let request = pb::ListSessionsRequest { subject: "user:7".into(), ..Default::default() };
+            admin.list_sessions(request).await.map(drop)
+        }
+        "AdminService/ListAuditEvents" => {
+            admin.list_audit_events(pb::ListAuditEventsRequest::default()).await.map(drop)
+        }
+        "AdminService/GetPolicy" => admin
+            .get_policy(pb::GetPolicyRequest { audience: "api".into(), client_id: String::new() })
+            .await
+            .map(drop),
+        "AdminService/ListPolicies" => {
+            admin.list_policies(pb::ListPoliciesRequest::default()).await.map(drop)
+        }
+        "AdminService/UpdatePolicy" => {
+            let policy = pb::Policy { allowed_scopes: vec!["read".into()], ..policy("other") };
+            let request =
+                pb::UpdatePolicyRequest { policy: Some(policy), allow_missing: true, ..Default::default() };
+            admin.update_policy(request).await.map(drop)
+        }
+        "AdminService/DeletePolicy" => {
+            let request =
+                pb::DeletePolicyRequest { audience: gone(), client_id: "*".into(), etag: String::new() };
+            admin.delete_policy(request).await.map(drop)
+        }
+        "AdminService/CreateClient" => {
+            admin.create_client(pb::CreateClientRequest { client: Some(new()) }).await.map(drop)
+        }
+        "AdminService/GetClient" => {
+            admin.get_client(pb::GetClientRequest { client_id: gone() }).await.map(drop)
+        }
+        "AdminService/ListClients" => admin.list_clients(pb::ListClientsRequest::default()).await.map(drop),
+        "AdminService/UpdateClient" => {
+            let request = pb::UpdateClientRequest { client: Some(new()), update_mask: None };
+            admin.update_client(request).await.map(drop)
+        }
+        "AdminService/DeleteClient" => admin
+            .delete_client(pb::DeleteClientRequest { client_id: gone(), etag: String::new() })
+            .await
+            .map(drop),
+        "AdminService/CreateApiKey" => {
+            admin.create_api_key(pb::CreateApiKeyRequest { client_id: gone(), ttl: None }).await.map(drop)
+        }
+        "AdminService/DeleteApiKey" => {
+            let api_key_id = "0000000000000000000000".to_owned();
+            admin.delete_api_key(pb::DeleteApiKeyRequest { client_id: gone(), api_key_id }).await.map(drop)
+        }
+        "AdminService/ListKeys" => admin.list_keys(pb::ListKeysRequest::default()).await.map(drop),
+        "AdminService/RotateKey" => admin.rotate_key(pb::RotateKeyRequest::default()).await.map(drop),
+        "AdminService/ListReplicas" => admin.list_replicas(pb::ListReplicasRequest {}).await.map(drop),
+        "AdminService/ListWatchers" => {
+            admin.list_watchers(pb::ListWatchersRequest::default()).await.map(drop)
+        }
+        other => panic!("how is {other} called?"),
+    }
+}
+
+/// The reason of a refusal, and the permission that it names.
+fn refusal(status: &Status) -> (Code, String, String) {
+    let info = status.get_details_error_info();
+    let (reason, metadata) = info.map(|info| (info.reason, info.metadata)).unwrap_or_default();
+    (status.code(), reason, metadata.get("permission").cloned().unwrap_or_default())
+}
+
+#[tokio::test]
+async fn every_rpc_takes_exactly_the_permission_that_the_api_says() {
+    let world = World::start().await;
+    let mut roles = Vec::new();
+    for permission in Permission::ALL {
+        let name = permission.name().to_lowercase();
+        let key = world.register(&name, &[permission], &["*"], &["*"]).await;
+        roles.push((Some(permission), world.api_with_key(&key).await));
+    }
+    let key = world.register("without", &[], &["*"], &["*"]).await;
+    roles.push((None, world.api_with_key(&key).await));
+    let methods = methods();
+    assert!(methods.len() >= 24, "{methods:?}");
+    for method in &methods {
+        let served = METHODS.contains(&format!("jeton.v1.{method}").as_str());
+        for (role, api) in &roles {
+            let answer = call(api, method).await;
+            let told = answer.as_ref().map_err(refusal);
+            if !served {
+                assert!(matches!(&told, Err((Code::Unimplemented, ..))), "{method}: {answer:?}");
+                continue;
+            }
+            if role.is_some_and(|role| needs(method).contains(&role)) {
+                let refused = matches!(&told, Err((Code::PermissionDenied | Code::Unauthenticated | Code::Unimplemented, reason, _)) if reason != "REFRESH_TOKEN_INVALID");
+                assert!(!refused, "{method} by {role:?}: {answer:?}");
+                continue;
+            }
+            let expected =
+                (Code::PermissionDenied, "CALLER_FORBIDDEN".to_owned(), needs(method)[0].name().to_owned());
+            assert_eq!(told, Err(expected), "{method} by {role:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_rpc_says_anything_to_whoever_is_not_authenticated() {
+    let world = World::start().await;
+    let unknown = jeton::token::ApiKey::generate();
+    for key in ["", "nonsense", unknown.expose()] {
+        let api = world.api_with_key(key).await;
+        for method in methods() {
+            // Too many failures from one address are refused otherwise, still without a word on the call.
+            let told = refusal(&call(&api, &method).await.unwrap_err());
+            let unauthenticated = (Code::Unauthenticated, "CALLER_UNAUTHENTICATED".to_owned(), String::new());
+            let limited = (Code::ResourceExhausted, "RATE_LIMITED".to_owned(), String::new());
+            assert!([unauthenticated, limited].contains(&told), "{method}: {told:?}");
+        }
+    }
+}

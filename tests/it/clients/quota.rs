@@ -1,0 +1,114 @@
+//! K11: what may be revoked is bounded, and somebody is told before it is too much.
+
+use jeton::{
+    clock::Clock,
+    proto::v1::{RevocationOutcome, revocation_target::Kind},
+    state::Permission,
+    store::BareRevocations,
+    token::{UnixSeconds, new_uuid_v7},
+};
+use tonic_types::StatusExt;
+
+use crate::world::{Api, Refused, ServerOptions, World};
+
+fn jti() -> Kind {
+    Kind::Jti(new_uuid_v7(Clock::system().now_ms()).to_string())
+}
+
+async fn world(arguments: &[&str]) -> World {
+    let arguments = arguments.iter().map(|text| (*text).to_owned()).collect();
+    World::start_with(ServerOptions { arguments, ..Default::default() }).await
+}
+
+async fn held(world: &World, client_id: &str) -> i64 {
+    let now = UnixSeconds::new(Clock::system().now_s());
+    world.store().bare_revocations(client_id, now).await.unwrap().held
+}
+
+async fn outcome(api: &mut Api, kind: Kind) -> RevocationOutcome {
+    api.revoke(kind).await.unwrap().outcome()
+}
+
+#[tokio::test]
+async fn k11_live_revocations_by_bare_jti_have_a_quota_per_client() {
+    let world = world(&["--bare-jti-quota", "3"]).await;
+    let (mut admin, mut service) = (world.api("admin").await, world.api("service").await);
+    let key = world.register("support", &[Permission::RevokeAny], &[], &[]).await;
+    let mut support = world.api_with_key(&key).await;
+    let first = jti();
+    for kind in [first.clone(), jti(), jti()] {
+        assert_eq!(outcome(&mut support, kind).await, RevocationOutcome::Revoked);
+    }
+    let status = support.revoke(jti()).await.unwrap_err();
+    let retry = status.get_details_retry_info().unwrap().retry_delay.unwrap().as_secs();
+    assert!(
+        (86_400..=86_400 + 120 + 3_600).contains(&retry),
+        "until the first of them is forgotten: {retry}"
+    );
+    let refused = Err::<(), _>(status).refused();
+    assert_eq!((refused.code, refused.reason.as_str()), (tonic::Code::ResourceExhausted, "RATE_LIMITED"));
+    assert_eq!(refused.get("quota"), "3");
+    // What is revoked already is answered, and so is what is known by its text, or as a session.
+    assert_eq!(outcome(&mut support, first).await, RevocationOutcome::AlreadyRevoked);
+    let session = service.session("user:7", "api").await;
+    for kind in [Kind::Token(session.access_token), Kind::SessionId(session.session_id)] {
+        assert_eq!(outcome(&mut support, kind).await, RevocationOutcome::Revoked);
+    }
+    // Another client has its own.
+    assert_eq!(outcome(&mut admin, jti()).await, RevocationOutcome::Revoked);
+    assert_eq!((held(&world, "support").await, held(&world, "admin").await), (3, 1));
+    // When they have ended there is room again.
+    world.sql("update bare_revocations set expire_hour = expire_hour - 48 where client_id = 'support'").await;
+    assert_eq!(outcome(&mut support, jti()).await, RevocationOutcome::Revoked);
+    assert_eq!(held(&world, "support").await, 1);
+    let later = UnixSeconds::new(Clock::system().now_s() + 48 * 3_600);
+    world.store().purge_bare_revocations(later).await.unwrap();
+    let none = BareRevocations { held: 0, fewer_from: None };
+    assert_eq!(world.store().bare_revocations("support", UnixSeconds::new(0)).await.unwrap(), none);
+}
+
+#[tokio::test]
+async fn k11_repeated_revocations_of_one_thing_add_nothing() {
+    let world = World::start().await;
+    let key = world.register("support", &[Permission::RevokeAny], &[], &[]).await;
+    let one = jti();
+    let tasks: Vec<_> = futures_util::future::join_all((0..2).map(|_| world.api_with_key(&key))).await;
+    let mut repeated = Vec::new();
+    for index in 0..50 {
+        let (mut api, one) = (tasks[index % 2].clone(), one.clone());
+        repeated.push(tokio::spawn(async move { outcome(&mut api, one).await }));
+    }
+    for task in repeated {
+        let outcome = task.await.unwrap();
+        assert!([RevocationOutcome::Revoked, RevocationOutcome::AlreadyRevoked].contains(&outcome));
+    }
+    assert_eq!(held(&world, "support").await, 1, "counted once");
+    assert_eq!(world.number("select count(*) from revocation").await, 1);
+    assert_eq!(world.audited("action = 'Revoke' and actor = 'support'").await, 50, "each is audited");
+    // A token by its text, then by its id: known already.
+    let token = world.api("service").await.token("user:7", "api").await;
+    let mut support = world.api_with_key(&key).await;
+    support.revoke(Kind::Token(token.access_token)).await.unwrap();
+    assert_eq!(outcome(&mut support, Kind::Jti(token.jti)).await, RevocationOutcome::AlreadyRevoked);
+    assert_eq!(held(&world, "support").await, 1);
+}
+
+#[tokio::test]
+async fn k11_a_high_water_mark_of_memory_raises_an_alert_once_per_crossing() {
+    const ABOVE: &str = "jeton_revocations_above_high_water";
+    let world = world(&["--revocations-high-water", "2"]).await;
+    let mut admin = world.api("admin").await;
+    let near = |value: f64, number: f64| (value - number).abs() < 0.5;
+    assert!(near(world.metric("jeton_revocations_high_water").await, 2.0));
+    for _ in 0..2 {
+        admin.revoke(jti()).await.unwrap();
+    }
+    assert!(near(world.metric(ABOVE).await, 0.0), "at the mark");
+    admin.revoke(jti()).await.unwrap();
+    for _ in 0..3 {
+        assert!(near(world.metric(ABOVE).await, 1.0), "above it");
+        admin.revoke(jti()).await.unwrap();
+    }
+    let warnings = world.server.logged().matches("more revocations than the high-water mark").count();
+    assert_eq!(warnings, 1, "said once");
+}

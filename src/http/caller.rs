@@ -97,7 +97,8 @@ impl Sent {
             return None;
         }
         let text = String::from_utf8(STANDARD.decode(rest).ok()?).ok()?;
-        let (user, password) = text.split_once(':')?;
+        // A client's name may have a colon in it, an API key has none.
+        let (user, password) = text.rsplit_once(':')?;
         Some(Self::Basic {
             user: user.to_owned(),
             decoded: form_decoded(user),

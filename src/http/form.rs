@@ -11,6 +11,7 @@ use axum::{
 use tokio::time::timeout;
 
 use super::answer::Refusal;
+use crate::authority::Error;
 
 /// A token is at most 8 KiB, a refresh token a fraction of it. Bytes.
 const BODY_BYTES_MAX: usize = 16 * 1024;
@@ -56,13 +57,25 @@ impl Form {
         if pairs.iter().enumerate().any(repeated) {
             return Err(Refusal::invalid("A parameter is there twice."));
         }
-        Ok(Self(pairs))
+        let form = Self(pairs);
+        if form.get("client_secret").is_some() {
+            // RFC 6749 section 2.3: in one way only.
+            return Err(Refusal::invalid("The caller is known by its headers: leave client_secret out."));
+        }
+        Ok(form)
     }
 
     /// The value of a parameter; one without a value counts as absent (RFC 6749 section 3.2).
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().find(|(given, _)| given == name);
         found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    }
+
+    /// Refuses a caller that says it is another: clients with certificates name themselves here (RFC 8705
+    /// section 2).
+    pub(super) fn check_client(&self, client_id: &str) -> Result<(), Error> {
+        let named = self.get("client_id").is_none_or(|named| named == client_id);
+        if named { Ok(()) } else { Err(Error::Unauthenticated) }
     }
 
     /// The token.

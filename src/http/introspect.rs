@@ -30,6 +30,7 @@ pub(super) async fn introspect(
         ..BearerRequest::default()
     };
     let (pass, caller) = who.enter_by_the_clock(&state).await?;
+    form.check_client(&caller.client.client_id)?;
     let verdict = state.authority.judge_bearer(pass, &caller, &request).await?;
     let claims = verdict.token.as_ref().map(|token| &token.claims);
     Ok(private(&match claims.filter(|_| is_active(&verdict, &request)) {

@@ -1,16 +1,11 @@
 //! `GET /.well-known/oauth-authorization-server`: what this issuer does, and where (RFC 8414).
 
-use axum::{
-    extract::{Path, State},
-    http::HeaderMap,
-    response::{IntoResponse, Response},
-};
+use axum::{extract::State, http::HeaderMap, response::Response};
 use serde_json::json;
 
 use super::{
     DoorsState, INTROSPECT, JWKS, REVOKE,
     answer::{etag_of, public},
-    nothing,
 };
 
 /// It changes with the configuration alone. Seconds.
@@ -22,41 +17,21 @@ pub(super) async fn metadata(State(state): State<DoorsState>, headers: HeaderMap
     public(&headers, "application/json", MAX_AGE_S, body, &etag)
 }
 
-/// Where the issuer's URL has a path, it comes behind the well-known part.
-pub(super) async fn metadata_of_path(
-    state: State<DoorsState>,
-    Path(path): Path<String>,
-    headers: HeaderMap,
-) -> Response {
-    if issuer_path(&state.authority.issuer) == Some(path.trim_end_matches('/')) {
-        metadata(state, headers).await
-    } else {
-        nothing().await.into_response()
-    }
-}
-
-/// The path of a URL, without the slashes around it.
-fn issuer_path(issuer: &str) -> Option<&str> {
-    let (_, rest) = issuer.split_once("://")?;
-    let (_, path) = rest.split_once('/')?;
-    Some(path.trim_end_matches('/')).filter(|path| !path.is_empty())
-}
-
 /// What is not said of jeton is what it does not do: tokens are obtained over gRPC, so there is neither an
-/// authorization nor a token endpoint.
+/// authorization nor a token endpoint, and no grant. RFC 8414 requires the one list, and reads a default
+/// into the other where it is left out: so both are there, though empty.
 fn document(issuer: &str, certificates: bool) -> String {
     let base = issuer.trim_end_matches('/');
-    let mut methods = vec!["client_secret_basic"];
-    if certificates {
-        methods.push("tls_client_auth");
-    }
+    let certificate = certificates.then_some("tls_client_auth");
+    let methods = |own: &[&'static str]| own.iter().copied().chain(certificate).collect::<Vec<_>>();
     json!({
         "issuer": issuer,
         "jwks_uri": format!("{base}{JWKS}"),
         "introspection_endpoint": format!("{base}{INTROSPECT}"),
-        "introspection_endpoint_auth_methods_supported": methods,
+        // A protected resource may show an access token there (RFC 8414 section 2): here, an API key.
+        "introspection_endpoint_auth_methods_supported": methods(&["client_secret_basic", "Bearer"]),
         "revocation_endpoint": format!("{base}{REVOKE}"),
-        "revocation_endpoint_auth_methods_supported": methods,
+        "revocation_endpoint_auth_methods_supported": methods(&["client_secret_basic"]),
         "response_types_supported": [],
         "grant_types_supported": [],
         "tls_client_certificate_bound_access_tokens": true,
@@ -68,10 +43,29 @@ fn document(issuer: &str, certificates: bool) -> String {
 mod tests {
     use super::*;
 
+    fn read(issuer: &str, certificates: bool) -> impl Fn(&str) -> serde_json::Value {
+        let members: serde_json::Map<_, _> =
+            serde_json::from_str(&document(issuer, certificates)).unwrap_or_default();
+        move |name| members.get(name).cloned().unwrap_or_default()
+    }
+
     #[test]
-    fn the_path_of_an_issuer_is_what_follows_its_host() {
-        assert_eq!(issuer_path("https://a.example"), None);
-        assert_eq!(issuer_path("https://a.example/"), None);
-        assert_eq!(issuer_path("https://a.example/tokens/eu/"), Some("tokens/eu"));
+    fn endpoints_are_built_on_the_issuer() {
+        let document = read("https://tokens.example/eu/", false);
+        assert_eq!(document("issuer"), "https://tokens.example/eu/");
+        assert_eq!(document("jwks_uri"), "https://tokens.example/eu/.well-known/jwks.json");
+        assert_eq!(document("introspection_endpoint"), "https://tokens.example/eu/oauth2/introspect");
+        assert_eq!(document("revocation_endpoint"), "https://tokens.example/eu/oauth2/revoke");
+    }
+
+    #[test]
+    fn certificates_are_offered_where_callers_can_show_them() {
+        for (certificates, own) in [(false, &[][..]), (true, &["tls_client_auth"])] {
+            let document = read("https://tokens.example", certificates);
+            let revocation = [&["client_secret_basic"], own].concat();
+            assert_eq!(document("revocation_endpoint_auth_methods_supported"), json!(revocation));
+            let introspection = [&["client_secret_basic", "Bearer"], own].concat();
+            assert_eq!(document("introspection_endpoint_auth_methods_supported"), json!(introspection));
+        }
     }
 }

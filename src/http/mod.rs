@@ -15,12 +15,13 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::{MatchedPath, Request, State},
-    http::StatusCode,
+    http::{StatusCode, Uri},
     middleware::{Next, from_fn_with_state},
     response::Response,
     routing::{get, post},
 };
 use tokio::{runtime::Handle, time::Instant};
+use tower::Service as _;
 
 use crate::authority::Authority;
 use answer::Refusal;
@@ -31,15 +32,13 @@ pub use ops::{OpsState, keep_up, ops};
 const JWKS: &str = "/.well-known/jwks.json";
 /// What this issuer does (RFC 8414 section 3).
 const METADATA: &str = "/.well-known/oauth-authorization-server";
-/// The same, of an issuer whose URL has a path (RFC 8414 section 3.1).
-const METADATA_OF_PATH: &str = "/.well-known/oauth-authorization-server/{*path}";
 /// RFC 7662.
 const INTROSPECT: &str = "/oauth2/introspect";
 /// RFC 7009.
 const REVOKE: &str = "/oauth2/revoke";
 
 /// Every door that is measured by name.
-pub const ROUTES: [&str; 5] = [JWKS, METADATA, METADATA_OF_PATH, INTROSPECT, REVOKE];
+pub const ROUTES: [&str; 4] = [JWKS, METADATA, INTROSPECT, REVOKE];
 
 /// What the doors have at hand.
 #[derive(Clone)]
@@ -52,12 +51,13 @@ pub struct DoorsState {
     pub certificates: bool,
 }
 
-/// The doors of the public listener.
+/// The doors of the public listener: at the root, and below the path of the issuer's URL where it has one,
+/// whether a proxy takes that path away or not.
 pub fn doors(state: DoorsState) -> Router {
-    Router::new()
+    let path = issuer_path(&state.authority.issuer);
+    let doors = Router::new()
         .route(JWKS, get(jwks::jwks))
         .route(METADATA, get(metadata::metadata))
-        .route(METADATA_OF_PATH, get(metadata::metadata_of_path))
         .route(INTROSPECT, post(introspect::introspect))
         .route(REVOKE, post(revoke::revoke))
         // Inside of it the route is known.
@@ -66,7 +66,35 @@ pub fn doors(state: DoorsState) -> Router {
             Refusal::of(StatusCode::METHOD_NOT_ALLOWED, "invalid_request", "This method is not served here.")
         })
         .fallback(nothing)
-        .with_state(state)
+        .with_state(state);
+    if path.is_empty() { doors } else { below(path, doors) }
+}
+
+/// The path of a URL, without a slash at its end; empty where it has none.
+fn issuer_path(issuer: &str) -> String {
+    let after_scheme = issuer.split_once("://").map_or("", |(_, rest)| rest);
+    let path = after_scheme.split_once('/').map_or("", |(_, path)| path).trim_end_matches('/');
+    if path.is_empty() { String::new() } else { format!("/{path}") }
+}
+
+/// The same doors at the root and below a path. RFC 8414 section 3.1 has the path behind the well-known part.
+fn below(path: String, doors: Router) -> Router {
+    let inserted = format!("{METADATA}{path}");
+    Router::new().fallback(async move |mut request: Request| {
+        let asked = request.uri().path();
+        let at_root = if asked == inserted {
+            Some(METADATA)
+        } else {
+            asked.strip_prefix(&path).filter(|rest| rest.starts_with('/'))
+        };
+        if let Some(uri) = at_root.and_then(|path| path.parse::<Uri>().ok()) {
+            *request.uri_mut() = uri;
+        }
+        match doors.clone().call(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    })
 }
 
 /// A listener without doors.
@@ -96,4 +124,22 @@ async fn measure(
         "request"
     );
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::issuer_path;
+
+    #[test]
+    fn the_path_of_an_issuer_is_what_follows_its_host() {
+        for (issuer, path) in [
+            ("https://tokens.example", ""),
+            ("https://tokens.example/", ""),
+            ("https://tokens.example:8443/eu", "/eu"),
+            ("https://tokens.example/eu/1/", "/eu/1"),
+            ("http://[::1]:7070/{x}", "/{x}"),
+        ] {
+            assert_eq!(issuer_path(issuer), path, "{issuer}");
+        }
+    }
 }

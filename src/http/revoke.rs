@@ -21,11 +21,13 @@ use crate::{
 pub(super) async fn revoke(State(state): State<DoorsState>, request: Request) -> Result<Response, Refusal> {
     let (who, headers, body) = Who::of(&state, request).await?;
     // `token_type_hint` is a hint: the text says what it is (RFC 7009 section 2.1).
-    let token = Form::read(&headers, body).await?.token()?;
+    let form = Form::read(&headers, body).await?;
+    let token = form.token()?;
     let background = state.background.clone();
     // Runs to its end whatever becomes of the caller: what was sent to the database is not cancelled.
     let revoking = background.spawn(async move {
         let (pass, caller) = who.enter(&state).await?;
+        form.check_client(&caller.client.client_id)?;
         state.authority.revoke(&pass, &caller, &of_token(token)).await
     });
     let revoked = match revoking.await {

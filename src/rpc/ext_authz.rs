@@ -11,7 +11,7 @@ use envoy_types::{
     pb::{
         envoy::service::auth::v3::AttributeContext,
         google::{
-            protobuf::{ListValue, Struct, Value, value::Kind},
+            protobuf::{BoolValue, ListValue, Struct, Value, value::Kind},
             rpc,
         },
     },
@@ -21,9 +21,9 @@ use tonic::{Code, Request, Response, Status};
 
 use super::{Context, Who};
 use crate::{
-    authority::BearerRequest,
-    state::{self, Verdict},
-    token::{Claims, Thumbprint},
+    authority::{BearerRequest, Error},
+    state::{self, Permission, Verdict},
+    token::{Claims, Thumbprint, UnixSeconds},
 };
 
 /// What a request is told to bear when it passes; what is not set is removed, whoever sent it.
@@ -47,6 +47,7 @@ impl Authorization for ExtAuthzRpc {
         let who = Who::of(&request)?;
         let attributes = request.into_inner().attributes.unwrap_or_default();
         let (pass, caller) = self.0.enter_by_the_clock(&who).await?;
+        caller.must(Permission::Validate).map_err(Error::from)?;
         let Some(token) = bearer(&attributes) else {
             // RFC 6750 section 3.1: without a token, no error code.
             return Ok(Response::new(denied(UNAUTHORIZED, r#"Bearer realm="jeton""#.to_owned())));
@@ -63,11 +64,21 @@ impl Authorization for ExtAuthzRpc {
     }
 }
 
-/// The one bearer token of the request (RFC 6750 section 2.1).
+/// The one bearer token of the request (RFC 6750 section 2.1). Envoy tells of its headers in one of two ways
+/// (`encode_raw_headers`).
 fn bearer(attributes: &AttributeContext) -> Option<String> {
     let http = attributes.request.as_ref()?.http.as_ref()?;
-    let (scheme, token) = http.headers.get("authorization")?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start().to_owned())
+    let is_it = |name: &str| name.eq_ignore_ascii_case("authorization");
+    let texts = http.headers.iter().filter(|(name, _)| is_it(name)).map(|(_, text)| text.as_bytes());
+    let raw = http.header_map.iter().flat_map(|map| &map.headers).filter(|header| is_it(&header.key));
+    let raw =
+        raw.map(|it| if it.raw_value.is_empty() { it.value.as_bytes() } else { it.raw_value.as_slice() });
+    let mut values = texts.chain(raw);
+    // Two are none.
+    let one = values.next().filter(|_| values.next().is_none())?;
+    let (scheme, token) = str::from_utf8(one).ok()?.split_once(' ')?;
+    let token = Some(token.trim_start()).filter(|token| !token.is_empty())?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.to_owned())
 }
 
 fn names(extensions: &HashMap<String, String>, key: &str) -> Vec<String> {
@@ -132,13 +143,17 @@ fn denied(status: i32, challenge: String) -> CheckResponse {
     }
 }
 
-/// A claim as the value of a header: what is neither a visible ASCII character nor a space, and the percent
-/// sign, is percent-encoded.
+/// A claim as the value of a header: what is neither a visible ASCII character nor a space between such,
+/// and the percent sign, is percent-encoded. So each claim has a value of its own: a space at an end would
+/// be lost on the way.
 fn header(name: &str, value: &str) -> HeaderValueOption {
     let mut encoded = String::with_capacity(value.len());
-    for byte in value.bytes() {
+    let inner = value.trim_start_matches(' ').len();
+    let (first, last) = (value.len().saturating_sub(inner), value.trim_end_matches(' ').len());
+    for (index, byte) in value.bytes().enumerate() {
         match byte {
-            b' '..=b'~' if byte != b'%' => encoded.push(char::from(byte)),
+            b'!'..=b'~' if byte != b'%' => encoded.push(char::from(byte)),
+            b' ' if (first..last).contains(&index) => encoded.push(char::from(byte)),
             _ => {
                 // Writing to a string cannot fail.
                 let _infallible = std::fmt::Write::write_fmt(&mut encoded, format_args!("%{byte:02X}"));
@@ -150,7 +165,12 @@ fn header(name: &str, value: &str) -> HeaderValueOption {
 
 /// In place of whatever the request bore under this name.
 fn header_of(name: &str, value: String) -> HeaderValueOption {
+    #[expect(
+        deprecated,
+        reason = "Envoy reads `append` and nothing else where it changes a request's headers"
+    )]
     HeaderValueOption {
+        append: Some(BoolValue { value: false }),
         header: Some(HeaderValue { key: name.to_owned(), value, ..HeaderValue::default() }),
         append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
         ..HeaderValueOption::default()
@@ -163,7 +183,12 @@ fn metadata(claims: &Claims) -> Struct {
     let list = |texts: &[String]| {
         Kind::ListValue(ListValue { values: texts.iter().map(|it| Value { kind: Some(text(it)) }).collect() })
     };
+    let seconds =
+        |time: UnixSeconds| Kind::NumberValue(f64::from(u32::try_from(time.get()).unwrap_or(u32::MAX)));
     let said = [
+        ("iss", Some(text(&claims.issuer))),
+        ("iat", Some(seconds(claims.issue_time))),
+        ("exp", Some(seconds(claims.expire_time))),
         ("sub", Some(text(&claims.subject))),
         ("aud", Some(list(&claims.audiences))),
         ("client_id", Some(text(&claims.client_id))),
@@ -204,6 +229,9 @@ fn percent_decoded(text: &str) -> Option<Vec<u8>> {
             continue;
         }
         let digits = [bytes.next()?, bytes.next()?];
+        if !digits.iter().all(u8::is_ascii_hexdigit) {
+            return None;
+        }
         decoded.push(u8::from_str_radix(str::from_utf8(&digits).ok()?, 16).ok()?);
     }
     Some(decoded)
@@ -219,13 +247,15 @@ mod tests {
         assert_eq!(value("svc:billing"), "svc:billing");
         assert_eq!(value("Zoë 100%"), "Zo%C3%AB 100%25");
         assert_eq!(value("a\r\nb"), "a%0D%0Ab");
+        assert_eq!(value(" a b  "), "%20a b%20%20");
+        assert_eq!(value("  "), "%20%20");
     }
 
     #[test]
     fn what_is_not_percent_encoded_is_no_certificate() {
         assert_eq!(percent_decoded("a%2Bb%0A").as_deref(), Some(b"a+b\n".as_slice()));
         for bad in ["%", "%2", "%zz", "%+1"] {
-            assert_eq!(percent_decoded(bad).filter(|_| bad != "%+1"), None, "{bad}");
+            assert_eq!(percent_decoded(bad), None, "{bad}");
         }
     }
 }

@@ -17,6 +17,7 @@
 )]
 
 mod clients;
+mod doors;
 mod errors;
 mod immediate;
 mod issue;

@@ -26,6 +26,8 @@ pub struct Raw {
 /// What came back.
 #[derive(Debug)]
 pub struct RawAnswer {
+    /// Of HTTP.
+    pub http_status: u16,
     /// The HTTP headers, with the trailers if there were any.
     pub headers: HeaderMap,
     /// The body: frames.
@@ -117,6 +119,7 @@ impl Raw {
         std::future::poll_fn(|context| channel.poll_ready(context)).await?;
         let response = channel.call(request).await?;
         let (parts, body) = response.into_parts();
+        let http_status = parts.status.as_u16();
         let (mut headers, mut bytes) = (parts.headers, Vec::new());
         let mut body = body;
         loop {
@@ -131,6 +134,6 @@ impl Raw {
                 Some(frame) => headers.extend(frame.into_trailers().unwrap_or_default()),
             }
         }
-        Ok(RawAnswer { headers, body: bytes })
+        Ok(RawAnswer { http_status, headers, body: bytes })
     }
 }

@@ -1,0 +1,130 @@
+//! What is sent to a door, and what of it may be told to others.
+
+use super::{INTROSPECT, REVOKE, introspect, revoke};
+use crate::world::{Http, HttpAnswer, World, api_key, basic, http, http_request, post_form};
+
+async fn send(world: &World, path: &str, content_type: &str, body: &str) -> HttpAnswer {
+    let key = basic("service", &api_key("service"));
+    let headers = [("authorization", key.as_str()), ("content-type", content_type)];
+    http(&world.server.ready.public, "POST", path, &headers, body).await
+}
+
+#[tokio::test]
+async fn a_form_without_exactly_one_token_is_refused() {
+    let world = World::start().await;
+    let form = "application/x-www-form-urlencoded";
+    let long = format!("token={}", "a".repeat(17 * 1024));
+    let cases = [
+        (form, "", 400),
+        (form, "token=", 400),
+        (form, "token", 400),
+        (form, "Token=x", 400),
+        (form, "token_type_hint=access_token", 400),
+        (form, "token=x&token=x", 400),
+        (form, "token=x&token=", 400),
+        (form, "token=x&token_type_hint=a&token_type_hint=a", 400),
+        (form, "token=x&client_id=service&client_secret=jtk_x", 400),
+        (form, long.as_str(), 413),
+        ("application/json", "{\"token\":\"x\"}", 415),
+        ("multipart/form-data; boundary=x", "--x--", 415),
+        ("text/plain", "token=x", 415),
+        ("", "token=x", 415),
+        (form, "token=x", 200),
+        (form, "token=x&token_type_hint=nonsense&unknown=1", 200),
+        ("Application/X-WWW-Form-Urlencoded; charset=UTF-8", "token=x", 200),
+    ];
+    for path in [INTROSPECT, REVOKE] {
+        for (content_type, body, status) in cases {
+            let answer = send(&world, path, content_type, body).await;
+            let shown = body.get(..60).unwrap_or(body);
+            assert_eq!(answer.status, status, "{path} {content_type} {shown}: {answer:?}");
+            if status != 200 {
+                assert_eq!(answer.error(), "invalid_request", "{path} {shown}");
+                assert_eq!(answer.header("cache-control"), Some("no-store"));
+            }
+        }
+        let in_query = send(&world, &format!("{path}?token=x"), form, "").await;
+        assert_eq!(in_query.status, 400, "a token in an address is none");
+    }
+}
+
+#[tokio::test]
+async fn a_long_body_is_not_taken_in_and_requests_behind_one_another_are_answered_in_order() {
+    let world = World::start().await;
+    let public = &world.server.ready.public;
+    let key = basic("service", &api_key("service"));
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    // Said to be long: refused before it comes.
+    let mut connection = Http::open(public).await;
+    let headers = [form, ("authorization", key.as_str()), ("content-length", "1000000000")];
+    connection.write(&http_request("POST", INTROSPECT, &headers, "")).await;
+    connection.write(&"a".repeat(32 * 1024)).await;
+    assert_eq!(connection.read(false).await.status, 413);
+    assert!(connection.is_closed().await);
+
+    let token = world.api("service").await.token("user:7", "api").await.access_token;
+    let headers = [form, ("authorization", key.as_str())];
+    let one = |token: &str| http_request("POST", INTROSPECT, &headers, &format!("token={token}"));
+    let mut connection = Http::open(public).await;
+    let stranger = http_request("POST", INTROSPECT, &[form], "token=x");
+    connection.write(&[one(&token), one("x"), stranger, one(&token)].concat()).await;
+    let mut answers = Vec::new();
+    for _ in 0..4 {
+        answers.push(connection.read(false).await);
+    }
+    assert_eq!(answers.iter().map(|answer| answer.status).collect::<Vec<_>>(), [200, 200, 401, 200]);
+    assert_eq!(answers[0].body, answers[3].body);
+    assert_eq!(answers[1].body, "{\"active\":false}");
+}
+
+#[tokio::test]
+async fn e2_nothing_of_what_is_sent_to_a_door_is_in_a_log_a_metric_or_an_answer() {
+    let world = World::start().await;
+    let (mut service, public) = (world.api("service").await, &world.server.ready.public);
+    let token = service.token("user:7", "api").await.access_token;
+    let refresh = service.session("user:7", "api").await.refresh.unwrap().refresh_token;
+    let mut answers = Vec::new();
+    for token in [&token, &refresh] {
+        answers.push(introspect(&world, "narrow", token).await.body);
+        answers.push(revoke(&world, "other", token).await.body);
+        let query = format!("{INTROSPECT}?token={token}");
+        let key = basic("service", &api_key("service"));
+        answers.push(post_form(public, &query, &key, &format!("token={token}&token={token}")).await.body);
+        answers.push(post_form(public, INTROSPECT, &basic("service", token), "token=x").await.body);
+        answers.push(http(public, "GET", &format!("/{token}"), &[], "").await.body);
+        answers.push(revoke(&world, "service", token).await.body);
+    }
+    let log = std::fs::read_to_string(&world.server.log).unwrap();
+    assert!(log.contains("\"http.route\":\"/oauth2/introspect\""), "requests are traced");
+    let (_, metrics) = world.server.ops("/metrics").await;
+    for text in answers.iter().chain([&log, &metrics]) {
+        for secret in token.split('.').chain([refresh.as_str(), &refresh[4..], &api_key("service")]) {
+            assert!(!text.contains(secret), "a secret is told");
+        }
+        let credential = basic("service", &api_key("service"));
+        assert!(!text.contains(&credential[6..]));
+    }
+}
+
+#[tokio::test]
+async fn e7_each_door_is_measured_by_its_name_from_the_first_scrape() {
+    let world = World::start().await;
+    let count = async |route: &str, status: u16| {
+        let (_, text) = world.server.ops("/metrics").await;
+        let id = format!(
+            "http_server_request_duration_seconds_count{{http_route=\"{route}\",http_response_status_code=\"{status}\"}} "
+        );
+        let line = text.lines().find_map(|line| line.strip_prefix(&id).map(str::to_owned));
+        line.map(|value| value.parse::<f64>().unwrap())
+    };
+    for route in jeton::http::ROUTES {
+        assert_eq!(count(route, 200).await, Some(0.0), "{route}");
+    }
+    introspect(&world, "narrow", "x").await;
+    introspect(&world, "reader", "x").await;
+    http(&world.server.ready.public, "GET", "/nothing", &[], "").await;
+    assert_eq!(count(INTROSPECT, 200).await, Some(1.0));
+    assert_eq!(count(INTROSPECT, 403).await, Some(1.0));
+    let (_, text) = world.server.ops("/metrics").await;
+    assert!(text.contains("jeton_validations_total{status=\"MALFORMED\"} 1"), "counted as Validate counts");
+}

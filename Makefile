@@ -9,7 +9,7 @@ PROFILE ?= release
 .DEFAULT_GOAL := help
 # Two cargos would only wait for each other.
 .NOTPARALLEL:
-.PHONY: help run test test-python model bench fmt lint sqlx clean
+.PHONY: help run test test-python test-node model bench fmt lint sqlx clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,15 +19,19 @@ run: ## start a server with a database of its own (PROFILE=dev builds sooner)
 	@scripts/need-postgres
 	cargo run --locked --profile $(PROFILE) --bin jeton -- dev
 
-test: lint test-python ## everything that a change must pass
+test: lint test-python test-node ## everything that a change must pass
 	@scripts/need-postgres
 	cargo test --locked --package jeton --package jeton-ordering
 	@# By itself: the features of what it needs would have jeton built a second time.
 	cargo test --locked --package jeton-model
 
-test-python: ## run the Python example against a server of its own
+test-python: ## run the Python example, PyJWT, Authlib and FastAPI against servers of their own
 	@scripts/need-cc
 	@scripts/test-python
+
+test-node: ## run jose and Express against a server of its own
+	@scripts/need-cc
+	@scripts/test-node
 
 model: ## explore the model of revocation: all of it, some minutes and some GB of memory
 	@scripts/need-cc

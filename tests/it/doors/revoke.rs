@@ -52,6 +52,20 @@ async fn k2_whatever_is_of_no_use_any_more_is_answered_with_200() {
 }
 
 #[tokio::test]
+async fn k2_a_token_with_the_newline_of_its_file_is_revoked() {
+    let world = World::start().await;
+    let mut service = world.api("service").await;
+    for around in [("", "%0A"), ("", "%0D%0A"), ("+", "%20%09")] {
+        let token = service.token("user:7", "api").await.access_token;
+        let answer = revoke(&world, "service", &format!("{}{token}{}", around.0, around.1)).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(service.status(&token, "api").await, TokenStatus::Revoked, "{around:?}");
+    }
+    let blank = revoke(&world, "service", "%0A").await;
+    assert_eq!((blank.status, blank.json()["error"].as_str()), (400, Some("invalid_request")), "{blank:?}");
+}
+
+#[tokio::test]
 async fn a_refresh_token_ends_its_session_with_every_token_of_it() {
     let world = World::start().await;
     let mut service = world.api("service").await;

@@ -131,14 +131,13 @@ impl Authority {
         let client_id = &update.client.client.client_id;
         check_client_name("client.client_id", client_id)?;
         check_registration(&update.client)?;
-        let named = ClientField::ALL.iter().filter(|(field, _)| update.fields.contains(field));
-        let note: Vec<&str> = named.map(|(_, name)| *name).collect();
+        let note = note_of(update);
         for _ in 0..TRIES_MAX {
             let stored = self.store.client(client_id).await?.ok_or_else(|| missing(client_id))?;
             check_etag(&stored, update.etag)?;
             let expected = stored.client.revision;
             let mut merged = merge(stored, update);
-            let audit = NewAudit { note: note.join(" "), ..self.audit_of(caller, "UpdateClient", client_id) };
+            let audit = NewAudit { note: note.clone(), ..self.audit_of(caller, "UpdateClient", client_id) };
             let written = self.store.update_client(&merged, expected, &audit).await?;
             if written == ClientWrite::Stale {
                 continue;
@@ -254,6 +253,25 @@ fn written_at(written: ClientWrite, client_id: &str, field: &str) -> Result<Revi
 fn missing(client_id: &str) -> Error {
     Error::NotFound { resource_type: "client", name: client_id.to_owned() }
 }
+/// What the audit says of an update: its fields; and of those that are short and tell what a client may do, the values.
+fn note_of(update: &ClientUpdate) -> String {
+    let client = &update.client.client;
+    let words = |(field, name): &(ClientField, &str)| match field {
+        ClientField::Disabled if client.disabled => "disabled".to_owned(),
+        ClientField::Disabled => "enabled".to_owned(),
+        ClientField::Permissions => {
+            let names = client.permissions.iter().map(|it| it.name().trim_start_matches("PERMISSION_"));
+            format!("{name}={}", names.collect::<Vec<_>>().join(","))
+        }
+        ClientField::DisplayName
+        | ClientField::CertificateUris
+        | ClientField::Audiences
+        | ClientField::Subjects => (*name).to_owned(),
+    };
+    let named = ClientField::ALL.iter().filter(|(field, _)| update.fields.contains(field));
+    named.map(words).collect::<Vec<_>>().join(" ")
+}
+
 
 /// The field by which the last administrator would be none.
 fn decisive(update: &ClientUpdate) -> &'static str {

@@ -132,13 +132,22 @@ async fn an_update_writes_what_its_mask_names_and_clears_what_it_names_empty() {
         clear(&mut expected);
         let empty = pb::Client { client_id: "billing".into(), ..Default::default() };
         assert_eq!(given(update(&mut admin, empty, &[path]).await.unwrap()), expected, "{path}");
-        let note = format!("action = 'UpdateClient' and client_id = 'billing' and note = '{path}'");
+        let named = if path == "permissions" { "permissions=" } else { path };
+        let note = format!("action = 'UpdateClient' and client_id = 'billing' and note = '{named}'");
         assert!(world.audited(&note).await >= 1, "the audit names the field");
     }
     let whole = pb::Client { disabled: true, ..full("billing") };
     assert_eq!(given(update(&mut admin, whole.clone(), &["*"]).await.unwrap()), whole);
     let enabled = update(&mut admin, client("billing"), &["disabled"]).await.unwrap();
     assert_eq!(given(enabled), full("billing"), "false can be named");
+    update(&mut admin, client("billing"), &["permissions"]).await.unwrap();
+    // Who reads the audit sees which way it went, and what was granted.
+    for note in ["enabled", "permissions=ISSUE,VALIDATE"] {
+        let event = format!("action = 'UpdateClient' and client_id = 'billing' and note = '{note}'");
+        assert_eq!(world.audited(&event).await, 1, "{note}");
+    }
+    assert_eq!(world.audited("action = 'UpdateClient' and note like '%subjects disabled'").await, 1);
+    update(&mut admin, full("billing"), &["*"]).await.unwrap();
     for path in ["client_id", "etag", "api_keys", "create_time", "certificateUris", "nonsense", ""] {
         let refused = update(&mut admin, full("billing"), &["display_name", path]).await.refused();
         assert_eq!(

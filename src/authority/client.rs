@@ -214,8 +214,7 @@ impl Authority {
             return Err(Invalid::required("api_key_id").into());
         }
         if !is_api_key_id(api_key_id) {
-            let rule =
-                "the part of the key that is no secret, as the list of clients shows it: 22 characters";
+            let rule = "the part of the key that is no secret, 22 characters: what stands between jtk_ and the next _";
             return Err(Invalid::field("api_key_id", rule).into());
         }
         let audit =
@@ -253,6 +252,7 @@ fn written_at(written: ClientWrite, client_id: &str, field: &str) -> Result<Revi
 fn missing(client_id: &str) -> Error {
     Error::NotFound { resource_type: "client", name: client_id.to_owned() }
 }
+
 /// What the audit says of an update: its fields; and of those that are short and tell what a client may do, the values.
 fn note_of(update: &ClientUpdate) -> String {
     let client = &update.client.client;
@@ -271,7 +271,6 @@ fn note_of(update: &ClientUpdate) -> String {
     let named = ClientField::ALL.iter().filter(|(field, _)| update.fields.contains(field));
     named.map(words).collect::<Vec<_>>().join(" ")
 }
-
 
 /// The field by which the last administrator would be none.
 fn decisive(update: &ClientUpdate) -> &'static str {

@@ -42,9 +42,7 @@ pub(super) fn check_registration(row: &ClientRow) -> Result<(), Invalid> {
     check_list("client.certificate_uris", &client.certificate_uris, CERTIFICATE_URIS_MAX, |uri| {
         SpiffeId::parse(uri).map(|_| ()).map_err(|malformed| malformed.rule)
     })?;
-    check_list("client.audiences", &client.audiences, AUDIENCES_MAX, |audience| {
-        if audience == FAMILY_ANY { Ok(()) } else { text::check_audience(audience) }
-    })?;
+    check_list("client.audiences", &client.audiences, AUDIENCES_MAX, check_audiences)?;
     check_list("client.subjects", &client.subjects, SUBJECTS_MAX, check_subjects)?;
     let mut seen = HashSet::new();
     if client.permissions.iter().all(|permission| seen.insert(*permission)) {
@@ -62,6 +60,15 @@ pub(super) fn check_api_key_ttl(ttl_s: Option<i64>) -> Result<(), Invalid> {
         }
         _ => Ok(()),
     }
+}
+
+/// An audience, or `*`. There are no prefixes: a `*` that stands with more would be taken by its letter.
+fn check_audiences(audience: &str) -> Result<(), &'static str> {
+    let is_any = audience == FAMILY_ANY;
+    if is_any || (!audience.contains('*') && text::check_audience(audience).is_ok()) {
+        return Ok(());
+    }
+    Err("an audience, 1 to 255 bytes without control characters and without `*`; or `*` alone, for any")
 }
 
 /// A subject, or a prefix and `*`. A `*` elsewhere would be taken by its letter, which nobody means.

@@ -44,6 +44,9 @@ fn bad() -> Vec<(&'static str, pb::Client)> {
         ("client.audiences[1]", audiences(texts(&["a", "a"]))),
         ("client.audiences[0]", audiences(vec!["a".repeat(256)])),
         ("client.audiences", audiences(names("a", 101))),
+        // A prefix is what subjects have: taken by its letter, it would cover nothing that anybody meant.
+        ("client.audiences[1]", audiences(texts(&["a", "orders*"]))),
+        ("client.audiences[0]", audiences(texts(&["**"]))),
         ("client.subjects[0]", subjects(texts(&[""]))),
         ("client.subjects[0]", subjects(texts(&["a*b"]))),
         ("client.subjects[0]", subjects(texts(&["a**"]))),

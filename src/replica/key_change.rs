@@ -142,7 +142,7 @@ impl Keys {
             let mut pending =
                 ring.of(key.algorithm()).filter(|record| record.life.state == KeyState::Pending);
             let key_id = pending.next().map_or_else(String::new, |it| it.verifying.key_id().to_owned());
-            return Err(KeyError::Pending { key_id });
+            return Err(KeyError::Pending { algorithm: key.algorithm(), key_id });
         };
         await_everywhere(store, &self.clock, published).await;
         // A server may have been faster: it is due.

@@ -13,8 +13,8 @@ use crate::{
     state::{KeyLife, KeyRecord, KeyRing, KeyState, LEEWAY_MAX_S, MacRecord, REFRESH_ABSOLUTE_MAX_S},
     store::{KeyRows, KeyTimes, MacKeyRow, NewAudit, SigningKeyRow, Store, StoreError},
     token::{
-        LIFETIME_CAP_S, MacKey, MasterKey, Purpose, SigningKey, UnixSeconds, VerifyingKey, WrongMasterKey,
-        new_uuid_v7,
+        Algorithm, LIFETIME_CAP_S, MacKey, MasterKey, Purpose, SigningKey, UnixSeconds, VerifyingKey,
+        WrongMasterKey, new_uuid_v7,
     },
 };
 
@@ -55,9 +55,13 @@ pub enum KeyError {
     },
     /// Another key of its algorithm is published and does not sign yet.
     #[error(
-        "key {key_id} is published and does not sign yet: let it sign first (`jeton key rotate --emergency`), or revoke it"
+        "key {key_id} is published and does not sign yet: let it sign first (`jeton key rotate --emergency --algorithm {}`), \
+         or revoke it",
+        .algorithm.as_str()
     )]
     Pending {
+        /// Of both.
+        algorithm: Algorithm,
         /// Which.
         key_id: String,
     },

@@ -111,6 +111,7 @@ async fn c1_an_import_waits_for_a_key_that_is_published_and_signs_on_every_repli
     let key = SigningKey::generate(Algorithm::Es256).unwrap();
     let said = import(&world, &pem(key.pkcs8()), "active").await;
     assert!(said.with_code(1).contains(&pending.key_id), "{said:?}");
+    assert!(said.err.contains("jeton key rotate --emergency --algorithm ES256"), "what helps: {said:?}");
     assert_eq!(world.number("select count(*) from signing_key").await, 3, "nothing was written");
     super::emergency(&mut admin, "ES256").await;
 

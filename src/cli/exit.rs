@@ -1,11 +1,15 @@
 //! How a verb ends: exit codes that scripts rely on, and what a person reads when something went wrong.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
+use jiff::SignedDuration;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use super::output::escape;
+use super::{output::escape, time};
+
+/// What a script may wait for: a longer delay is no matter of trying again.
+const RETRY_MAX: Duration = Duration::from_mins(1);
 
 /// The exit codes. Scripts branch on them: they are never renumbered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,8 +108,10 @@ fn exit_of_status(status: &Status) -> Exit {
         Code::Unauthenticated | Code::PermissionDenied => Exit::Denied,
         // A peer that gave up on the call: nothing was decided.
         Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => Exit::Unavailable,
-        // Over a rate: the server says when to come back. Without that, a limit that stays.
-        Code::ResourceExhausted if status.get_details_retry_info().is_some() => Exit::Unavailable,
+        // Over a rate: the server says when to come back. Without that, or where it takes hours, a limit that stays.
+        Code::ResourceExhausted if retry_delay(status).is_some_and(|delay| delay <= RETRY_MAX) => {
+            Exit::Unavailable
+        }
         Code::ResourceExhausted
         | Code::Unknown
         | Code::InvalidArgument
@@ -123,7 +129,8 @@ fn exit_of_status(status: &Status) -> Exit {
 fn lines_of_status(status: &Status) -> Vec<String> {
     let message = match (status.message(), status.code()) {
         ("", Code::Unimplemented) => {
-            "this server does not know the call; is it older than this program?".into()
+            "this server does not know the call; is it the right listener, and not older than this program?"
+                .into()
         }
         ("", code) => format!("the server answered {code:?} and no more"),
         (message, _) => escape(message),
@@ -137,15 +144,24 @@ fn lines_of_status(status: &Status) -> Vec<String> {
         let words: Vec<_> = std::iter::once(escape(&info.reason)).chain(pairs).collect();
         lines.push(format!("reason: {}", words.join(" ")));
     }
-    if let Some(delay) = status.get_details_retry_info().and_then(|info| info.retry_delay) {
-        lines.push(format!("retry after {} ms", delay.as_millis()));
+    match retry_delay(status) {
+        Some(delay) if delay > RETRY_MAX => {
+            let delay = SignedDuration::from_secs(i64::try_from(delay.as_secs()).unwrap_or(i64::MAX));
+            lines.push(format!("retry after {}", time::show_signed(delay)));
+        }
+        Some(delay) => lines.push(format!("retry after {} ms", delay.as_millis())),
+        None => {}
     }
     lines
 }
 
+fn retry_delay(status: &Status) -> Option<Duration> {
+    status.get_details_retry_info()?.retry_delay
+}
+
 #[cfg(test)]
 mod tests {
-    use std::{collections::HashMap, time::Duration};
+    use std::collections::HashMap;
 
     use tonic_types::ErrorDetails;
 
@@ -176,6 +192,14 @@ mod tests {
         let failure = Failure::from(status);
         assert_eq!(failure.exit(), Exit::Unavailable);
         assert_eq!(failure.lines(), ["error: Slow down.", "retry after 50 ms"]);
+    }
+
+    #[test]
+    fn a_quota_that_lasts_for_a_day_is_not() {
+        let details = ErrorDetails::with_retry_info(Some(Duration::from_secs(88_618)));
+        let failure = Failure::from(Status::with_error_details(Code::ResourceExhausted, "Enough.", details));
+        assert_eq!(failure.exit(), Exit::Error);
+        assert_eq!(failure.lines(), ["error: Enough.", "retry after 24h 36m 58s"]);
     }
 
     #[test]

@@ -296,7 +296,7 @@ fn authorization(
 ) -> Result<Option<MetadataValue<Ascii>>, Failure> {
     let from_source = || source.credential.as_ref().filter(|_| source.knows(url));
     let key = match (&cli.globals.api_key_file, from_source()) {
-        (Some(path), _) | (None, Some(Credential::File(path))) => token_input::from_file(path)?,
+        (Some(path), _) | (None, Some(Credential::File(path))) => token_input::api_key_from_file(path)?,
         (None, Some(Credential::Key(key))) => key.clone(),
         (None, None) if tls.shows_certificate() && url.starts_with("https://") => return Ok(None),
         (None, None) => {

@@ -16,6 +16,7 @@ use super::{
     exit::{Exit, Failure},
     json, output,
     tls::Files,
+    token_input::check_key_file_name,
 };
 
 /// The verbs.
@@ -99,11 +100,14 @@ pub fn run(cli: &Cli<'_>, command: ContextCommand) -> Result<Exit, Failure> {
     let mut all = load(&path)?;
     match command {
         ContextCommand::Add { name } => {
-            let context = given(cli)?;
-            all.contexts.insert(name.clone(), context);
+            check_name(&name)?;
+            let done = match all.contexts.insert(name.clone(), given(cli)?) {
+                Some(_) => "replaced",
+                None => "added",
+            };
             save(&path, &all)?;
             output::talk(&format!(
-                "added {name}. Use it with `jeton context use {name}`, or --context {name}."
+                "{done} {name}. Use it with `jeton context use {name}`, or --context {name}."
             ));
         }
         ContextCommand::Use { name } => {
@@ -127,8 +131,19 @@ pub fn run(cli: &Cli<'_>, command: ContextCommand) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+/// A name is typed on command lines, and shown.
+fn check_name(name: &str) -> Result<(), Failure> {
+    if !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic()) {
+        return Ok(());
+    }
+    Err(Failure::Usage("a context's name is printable ASCII without spaces. Give another.".into()))
+}
+
 fn given(cli: &Cli<'_>) -> Result<Context, Failure> {
     let globals = cli.globals;
+    if let Some(path) = &globals.api_key_file {
+        check_key_file_name(path)?;
+    }
     if globals.endpoint.is_none() && globals.admin_endpoint.is_none() {
         return Err(Failure::Usage(
             "a context needs a server. Give --endpoint, --admin-endpoint or both.".into(),

@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use zeroize::Zeroizing;
 
 use super::{Cli, exit::Failure};
+use crate::token::API_KEY_PREFIX;
 
 /// Twice what the server reads of a token: text that is too long is the server's to judge, a disk image is not.
 const MAX_INPUT_BYTES: u64 = 16 * 1024;
@@ -50,6 +51,30 @@ impl TokenArgs {
 pub fn is_token_text(text: &str) -> bool {
     let text = without_scheme(text.trim());
     text.starts_with("jtr_") || text.bytes().filter(|byte| *byte == b'.').count() == 2
+}
+
+/// Refuses the text of an API key where the name of its file belongs, and does not repeat it.
+pub fn check_key_file_name(path: &Path) -> Result<(), Failure> {
+    let is_key = path.to_str().is_some_and(|text| without_scheme(text.trim()).starts_with(API_KEY_PREFIX));
+    if !is_key || path.exists() {
+        return Ok(());
+    }
+    Err(Failure::Usage(
+        "an API key does not belong on the command line, where others can read it. Write it to a file, give \
+         --api-key-file the file's name, and replace that key."
+            .into(),
+    ))
+}
+
+/// An API key, from the file that a flag or a context names.
+pub fn api_key_from_file(path: &Path) -> Result<SecretString, Failure> {
+    check_key_file_name(path)?;
+    let shown = path.display();
+    let file = File::open(path).map_err(|error| Failure::Usage(format!("cannot read {shown}: {error}.")))?;
+    let text = text_of(file, &shown.to_string())?;
+    without_ends(&text).ok_or_else(|| {
+        Failure::Usage(format!("{shown} is empty, and is to hold an API key. Write it there."))
+    })
 }
 
 /// Token text that somebody put on the command line.
@@ -105,6 +130,10 @@ async fn blocking<T: Send + 'static>(
 }
 
 fn limited(source: impl Read, name: &str) -> Result<SecretString, Failure> {
+    clean(&text_of(source, name)?)
+}
+
+fn text_of(source: impl Read, name: &str) -> Result<Zeroizing<String>, Failure> {
     // One byte more than allowed tells a text that just fits from one that was cut. The whole room at once: a
     // buffer that grows leaves copies of the secret behind.
     let mut text = Zeroizing::new(Vec::with_capacity(MAX_ROOM));
@@ -119,22 +148,23 @@ fn limited(source: impl Read, name: &str) -> Result<SecretString, Failure> {
     }
     let text = std::str::from_utf8(&text)
         .map_err(|_| Failure::Usage(format!("{name} holds no text. Give the token alone.")))?;
-    clean(text)
+    Ok(Zeroizing::new(text.to_owned()))
 }
 
 /// `MAX_INPUT_BYTES` and the one byte more, with room for `read_to_end` to see the end.
 const MAX_ROOM: usize = 16 * 1024 + 64;
 
-/// One trailing newline is the shell's, a `Bearer ` is the header's. Everything else is the token's, good or bad.
 fn clean(text: &str) -> Result<SecretString, Failure> {
+    without_ends(text).ok_or_else(|| {
+        Failure::Usage("no token was given: the input is empty. Pipe it in, or use --token-file.".into())
+    })
+}
+
+/// One trailing newline is the shell's, a `Bearer ` is the header's. Everything else is the token's, good or bad.
+fn without_ends(text: &str) -> Option<SecretString> {
     let text = text.strip_suffix('\n').unwrap_or(text);
     let text = without_scheme(text.strip_suffix('\r').unwrap_or(text));
-    if text.is_empty() {
-        return Err(Failure::Usage(
-            "no token was given: the input is empty. Pipe it in, or use --token-file.".into(),
-        ));
-    }
-    Ok(SecretString::from(text))
+    (!text.is_empty()).then(|| SecretString::from(text))
 }
 
 fn without_scheme(text: &str) -> &str {

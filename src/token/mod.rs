@@ -35,7 +35,7 @@ pub mod verify;
 mod tests;
 
 pub use algorithm::Algorithm;
-pub use api_key::{ApiKey, hash_eq, is_id as is_api_key_id};
+pub use api_key::{ApiKey, PREFIX as API_KEY_PREFIX, hash_eq, is_id as is_api_key_id};
 pub use boundary::DailyBoundary;
 pub use claims::Claims;
 pub use custom::{CustomClaimError, check_custom, number};

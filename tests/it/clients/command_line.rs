@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt};
 
 use jeton::proto::v1::TokenStatus;
 
-use crate::world::{Shell, World};
+use crate::world::{Shell, World, api_key};
 
 fn arguments<'a>(verb: &[&'a str], rest: &[&'a str]) -> Vec<&'a str> {
     [&["client"], verb, rest].concat()
@@ -161,4 +161,22 @@ async fn at_a_terminal_a_key_is_not_shown_unasked_and_a_name_is_typed_to_remove(
     let done = shell.typing(&["client", "delete", "service"], &["service"]).await;
     assert!(done.with_code(0).contains("is removed"), "{done:?}");
     assert_eq!(world.number("select count(*) from client where client_id = 'service'").await, 0);
+}
+
+#[tokio::test]
+async fn an_api_key_in_place_of_its_files_name_is_refused_and_not_repeated() {
+    let world = World::start().await;
+    let mut shell = Shell::of(&world, "admin");
+    let key = api_key("admin");
+    let place = shell.arguments.iter().position(|it| it == "--api-key-file").unwrap();
+    shell.arguments[place + 1].clone_from(&key);
+    for arguments in [&["client", "list"][..], &["context", "add", "prod"]] {
+        let said = shell.run(arguments).await;
+        assert!(said.with_code(2).contains("replace that key") && !said.err.contains(&key), "{said:?}");
+    }
+    assert!(!shell.path("config/jeton/contexts.toml").exists(), "nothing is kept of it");
+    let empty = shell.write("empty.key", "\n").display().to_string();
+    shell.arguments[place + 1] = empty;
+    let said = shell.run(&["client", "list"]).await;
+    assert!(said.with_code(2).contains("empty.key is empty"), "{said:?}");
 }

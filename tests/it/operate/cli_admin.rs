@@ -223,6 +223,9 @@ async fn contexts_are_kept_privately_and_name_the_file_of_a_key_never_the_key() 
     shell.run(&issue).await.with_code(2);
     shell.run(&["context", "use", "prod"]).await.with_code(2);
     shell.run(&["context", "add", "empty"]).await.with_code(2);
+    for name in ["", "a b", "a\nb"] {
+        shell.run(&["context", "add", name, "--endpoint", "127.0.0.1:1"]).await.with_code(2);
+    }
     let added = shell.run(&[&["context", "add", "prod"], &flags[..]].concat()).await;
     assert!(added.with_code(0).contains("jeton context use prod"), "{added:?}");
     let file = shell.path("config/jeton/contexts.toml");
@@ -235,7 +238,8 @@ async fn contexts_are_kept_privately_and_name_the_file_of_a_key_never_the_key() 
     shell.run(&["context", "use", "prod"]).await.with_code(0);
     shell.run(&issue).await.data();
     let dev = ["context", "add", "dev", "--endpoint", "127.0.0.1:1", "--api-key-file", "api.key"];
-    shell.run(&dev).await.with_code(0);
+    assert!(shell.run(&dev).await.with_code(0).starts_with("added dev"));
+    assert!(shell.run(&dev).await.with_code(0).starts_with("replaced dev"));
     let away = shell.run(&[&issue[..], &["--context", "dev"]].concat()).await;
     assert!(away.with_code(5).contains("127.0.0.1:1"), "{away:?}");
     let list = shell.run(&["context", "list", "--output", "json"]).await.json();

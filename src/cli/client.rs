@@ -216,8 +216,7 @@ async fn confirm(connection: &Connection, client_id: &str) -> Result<(), Failure
         found.api_keys.len(),
         found.certificate_uris.len()
     ));
-    output::ask(&format!("This cannot be undone. Type {name} to remove it: "));
-    let typed = token_input::typed_line().await?;
+    let typed = token_input::answer(&format!("This cannot be undone. Type {name} to remove it: ")).await?;
     if typed == found.client_id {
         return Ok(());
     }

@@ -170,8 +170,8 @@ pub async fn update(cli: &Cli<'_>, args: UpdateArgs) -> Result<Exit, Failure> {
         if !client::can_ask(cli) {
             return Ok(Exit::Done);
         }
-        output::ask(&format!("Revoke all of it now? Type {name} to revoke, or nothing to leave it: "));
-        if token_input::typed_line().await? != client_id {
+        let question = format!("Revoke all of it now? Type {name} to revoke, or nothing to leave it: ");
+        if token_input::answer(&question).await? != client_id {
             output::talk("Nothing was revoked.");
             return Ok(Exit::Done);
         }

@@ -320,7 +320,11 @@ fn arm_interrupt() {
     ARMED.call_once(|| {
         tokio::spawn(async {
             if tokio::signal::ctrl_c().await.is_ok() {
-                output::talk("interrupted. What was sent may have taken effect: look, or run it again.");
+                output::talk(if token_input::is_asking() {
+                    "interrupted. What the question is about was not done."
+                } else {
+                    "interrupted. What was sent may have taken effect: look, or run it again."
+                });
                 std::process::exit(i32::from(Exit::Interrupted.code()));
             }
         });

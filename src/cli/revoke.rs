@@ -261,8 +261,8 @@ fn check(cli: &Cli<'_>, args: &RevokeArgs, target: &Target) -> Result<(), Failur
 async fn confirm(connection: &Connection, request: &RevokeRequest, target: &Target) -> Result<(), Failure> {
     let preview = call(connection, RevokeRequest { validate_only: true, ..request.clone() }).await?;
     report::talk_plan(target, &preview);
-    output::ask(&format!("This cannot be undone. Type {} to revoke it: ", output::escape(target.name())));
-    let typed = token_input::typed_line().await?;
+    let question = format!("This cannot be undone. Type {} to revoke it: ", output::escape(target.name()));
+    let typed = token_input::answer(&question).await?;
     // What is shown escaped can only be typed escaped.
     if typed == target.name() || typed == output::escape(target.name()) {
         return Ok(());

@@ -5,13 +5,14 @@ use std::{
     fs::File,
     io::{self, ErrorKind, IsTerminal, Read},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use secrecy::{ExposeSecret, SecretString};
 use tokio::signal::unix::{SignalKind, signal};
 use zeroize::Zeroizing;
 
-use super::{Cli, exit::Failure};
+use super::{Cli, exit::Failure, output};
 use crate::token::API_KEY_PREFIX;
 
 /// Twice what the server reads of a token: text that is too long is the server's to judge, a disk image is not.
@@ -109,8 +110,25 @@ pub async fn from_stdin(cli: &Cli<'_>, what: &str) -> Result<SecretString, Failu
     .await
 }
 
-/// A line that a person types and sees.
-pub async fn typed_line() -> Result<String, Failure> {
+/// Whether a person is asked whether to go on.
+static ASKED: AtomicBool = AtomicBool::new(false);
+
+/// Whether the program waits for a person who has not said yes.
+#[must_use]
+pub fn is_asking() -> bool {
+    ASKED.load(Ordering::Relaxed)
+}
+
+/// The line that a person types, and sees, as the answer to a question.
+pub async fn answer(question: &str) -> Result<String, Failure> {
+    ASKED.store(true, Ordering::Relaxed);
+    output::ask(question);
+    let answered = typed_line().await;
+    ASKED.store(false, Ordering::Relaxed);
+    answered
+}
+
+async fn typed_line() -> Result<String, Failure> {
     blocking(|| {
         let mut line = String::new();
         let read = io::BufRead::read_line(&mut io::stdin().lock(), &mut line);

@@ -164,6 +164,22 @@ async fn at_a_terminal_a_key_is_not_shown_unasked_and_a_name_is_typed_to_remove(
 }
 
 #[tokio::test]
+async fn an_interrupt_at_a_question_says_what_was_not_done() {
+    let world = World::start().await;
+    let shell = Shell::of(&world, "admin");
+    let token = world.api("service").await.token("user:7", "api").await.access_token;
+    let wide = ["revoke", "--client", "service", "--reason", "leaked"];
+    for arguments in
+        [&["client", "update", "service", "--disable"][..], &["client", "delete", "service"], &wide]
+    {
+        let said = shell.interrupting(arguments, "ype service to").await;
+        assert!(said.with_code(130).contains("What the question is about was not done"), "{said:?}");
+    }
+    assert_eq!(world.api("admin").await.status(&token, "api").await, TokenStatus::Active);
+    assert_eq!(world.number("select count(*) from client where client_id = 'service'").await, 1);
+}
+
+#[tokio::test]
 async fn an_api_key_in_place_of_its_files_name_is_refused_and_not_repeated() {
     let world = World::start().await;
     let mut shell = Shell::of(&world, "admin");

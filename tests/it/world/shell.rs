@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::{io::AsyncWriteExt, process::Command};
 
@@ -114,6 +115,23 @@ impl Shell {
         // Its ends of the terminal go with it.
         drop(command);
         Said { code: code.unwrap_or(-1), out: String::new(), err: terminal.read().await }
+    }
+
+    /// Runs `jeton` at a terminal, where a person is asked this, and interrupts it.
+    pub async fn interrupting(&self, arguments: &[&str], question: &'static str) -> Said {
+        let (terminal, end) = Terminal::open();
+        let mut command = self.command(arguments);
+        command.stdin(terminal.another_end()).stdout(terminal.another_end()).stderr(end);
+        let mut child = command.spawn().unwrap();
+        drop(command);
+        let run = async {
+            let (terminal, seen) = terminal.until(question).await;
+            let pid = Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
+            kill_process(pid, Signal::INT).unwrap();
+            (terminal, seen, child.wait().await.unwrap().code())
+        };
+        let (terminal, seen, code) = tokio::time::timeout(PATIENCE, run).await.unwrap();
+        Said { code: code.unwrap_or(-1), out: String::new(), err: seen + &terminal.read().await }
     }
 
     /// Runs a script of `sh`, in which `jeton` is this program.

@@ -35,6 +35,19 @@ impl Terminal {
         self.side.write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 
+    /// What is written up to and including this text.
+    pub async fn until(mut self, text: &'static str) -> (Self, String) {
+        let read = tokio::task::spawn_blocking(move || {
+            let (mut written, mut chunk) = (String::new(), [0; 1024]);
+            while !written.contains(text) {
+                let count = self.side.read(&mut chunk).unwrap_or_else(|error| panic!("{error}: {written}"));
+                written.push_str(std::str::from_utf8(&chunk[..count]).unwrap());
+            }
+            (self, written)
+        });
+        read.await.unwrap()
+    }
+
     /// All that was written, once every program has let go of its end.
     pub async fn read(mut self) -> String {
         let read = tokio::task::spawn_blocking(move || {

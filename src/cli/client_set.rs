@@ -177,7 +177,12 @@ pub async fn update(cli: &Cli<'_>, args: UpdateArgs) -> Result<Exit, Failure> {
         }
     }
     let timeout = connect::timeout(cli).max(REVOKE_TIMEOUT);
-    revoke_all(cli, &connection.with_timeout(timeout), client_id, as_json).await
+    let done = revoke_all(cli, &connection.with_timeout(timeout), client_id, as_json).await;
+    if done.is_err() {
+        // Half of what was asked for is done, and stays so.
+        output::talk("It is refused from now on, but what it obtained may live on:");
+    }
+    done
 }
 
 /// As `jeton revoke --client` does.

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use jeton::proto::v1::TokenStatus;
+use jeton::{proto::v1::TokenStatus, state::Permission};
 
 use crate::world::{Shell, World, api_key};
 
@@ -177,6 +177,22 @@ async fn an_interrupt_at_a_question_says_what_was_not_done() {
     }
     assert_eq!(world.api("admin").await.status(&token, "api").await, TokenStatus::Active);
     assert_eq!(world.number("select count(*) from client where client_id = 'service'").await, 1);
+}
+
+#[tokio::test]
+async fn c6_who_may_disable_but_not_revoke_is_told_what_lives_on() {
+    let world = World::start().await;
+    let key = world.register("platform", &[Permission::AdminRead, Permission::AdminWrite], &[], &[]).await;
+    let mut shell = Shell::of(&world, "admin");
+    let file = shell.write("platform.key", &key).display().to_string();
+    let place = shell.arguments.iter().position(|it| it == "--api-key-file").unwrap();
+    shell.arguments[place + 1] = file;
+    let token = world.api("service").await.token("user:7", "api").await.access_token;
+    let said = shell.run(&["client", "update", "service", "--disable", "--revoke"]).await;
+    let error = said.with_code(4);
+    assert!(error.contains("what it obtained may live on") && error.contains("REVOKE_WIDE"), "{said:?}");
+    assert!(said.out.contains("disabled"), "{said:?}");
+    assert_eq!(world.api("admin").await.status(&token, "api").await, TokenStatus::Active);
 }
 
 #[tokio::test]

@@ -140,13 +140,13 @@ async fn get(cli: &Cli<'_>, client_id: String) -> Result<Exit, Failure> {
     if as_json {
         cli.output.json(&response, false)?;
     } else {
-        print(&response.client.unwrap_or_default())?;
+        print(cli, &response.client.unwrap_or_default())?;
     }
     Ok(Exit::Done)
 }
 
 /// A client, for people.
-pub fn print(client: &Client) -> Result<(), Failure> {
+pub fn print(cli: &Cli<'_>, client: &Client) -> Result<(), Failure> {
     output::facts(&[
         ("client", client.client_id.clone()),
         ("name", client.display_name.clone()),
@@ -161,11 +161,18 @@ pub fn print(client: &Client) -> Result<(), Failure> {
     if client.api_keys.is_empty() {
         return Ok(());
     }
+    let now = (cli.env.now)();
+    let end = |key: &crate::proto::v1::ApiKey| {
+        let end = key.expire_time.as_ref();
+        // An end that is to come is read as a date; that it is past must not be missed.
+        let past = end.and_then(time::from_wire_timestamp).is_some_and(|end| end <= now);
+        if past { time::show_with_distance(end, now) } else { time::show(end) }
+    };
     let key_row = |key: &crate::proto::v1::ApiKey| {
         vec![
             key.api_key_id.clone(),
             time::show(key.create_time.as_ref()),
-            time::show(key.expire_time.as_ref()),
+            end(key),
             time::show(key.last_use_time.as_ref()),
         ]
     };

@@ -137,7 +137,7 @@ pub async fn create(cli: &Cli<'_>, args: CreateArgs) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     let created = response.client.unwrap_or_default();
-    client::print(&created)?;
+    client::print(cli, &created)?;
     if created.certificate_uris.is_empty() {
         let name = output::escape(&created.client_id);
         output::talk(&format!("It has nothing to show who it is yet: `jeton client add-key {name}`."));
@@ -156,7 +156,7 @@ pub async fn update(cli: &Cli<'_>, args: UpdateArgs) -> Result<Exit, Failure> {
     if as_json {
         cli.output.json(&response, false)?;
     } else {
-        client::print(&response.client.unwrap_or_default())?;
+        client::print(cli, &response.client.unwrap_or_default())?;
     }
     output::talk("In effect on every replica.");
     if !disables {

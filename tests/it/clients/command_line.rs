@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt};
 
 use jeton::{proto::v1::TokenStatus, state::Permission};
 
-use crate::world::{Shell, World, api_key};
+use crate::world::{Shell, World, api_key, until};
 
 fn arguments<'a>(verb: &[&'a str], rest: &[&'a str]) -> Vec<&'a str> {
     [&["client"], verb, rest].concat()
@@ -61,9 +61,15 @@ async fn a_service_is_registered_given_a_key_and_removed() {
         shown.data().contains(&id) && shown.out.contains("user:*") && !shown.out.contains("jtk_"),
         "{shown:?}"
     );
+    assert!(!shown.out.contains("ago"), "{shown:?}");
+    shell.run(&["client", "add-key", "billing", "--ttl", "1s", "--key-file", "short.key"]).await.data();
+    until("it is seen that the key has ended", async || {
+        shell.run(&["client", "get", "billing"]).await.data().contains(" ago)")
+    })
+    .await;
     let listed = shell.run(&["client", "list"]).await;
     let line = listed.data().lines().find(|line| line.starts_with("billing")).unwrap();
-    assert!(line.contains("Billing") && line.contains("enabled") && line.contains(" 3 "), "{line}");
+    assert!(line.contains("Billing") && line.contains("enabled") && line.contains(" 4 "), "{line}");
     let json = shell.run(&["client", "list", "--output", "json"]).await.json();
     assert_eq!(json["clients"].as_array().unwrap().len(), 1 + crate::world::CLIENTS.len());
     shell.run(&["client", "delete-key", "billing", &id]).await.data();

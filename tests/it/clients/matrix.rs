@@ -1,5 +1,6 @@
-//! Who may call what: every RPC of `TokenService` and `AdminService`, by every role.
+//! Who may call what: every RPC, by every role.
 
+use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, authorization_client::AuthorizationClient};
 use jeton::{
     proto::{FILE_DESCRIPTOR_SET, v1 as pb},
     rpc::METHODS,
@@ -8,17 +9,23 @@ use jeton::{
 use prost::Message;
 use prost_types::FileDescriptorSet;
 use tokio_stream::{StreamExt, iter, once};
-use tonic::{Code, Status};
+use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 
 use super::client;
-use crate::world::{Api, World, issue_request, policy, revoke_request, validate_request};
+use crate::world::{Api, World, channel, issue_request, policy, revoke_request, validate_request};
+
+/// Envoy's question.
+const CHECK: &str = "envoy.service.auth.v3.Authorization/Check";
+/// Public facts, for everybody.
+const OPEN: [&str; 3] =
+    ["DiscoveryService/GetJwks", "DiscoveryService/GetServerInfo", "grpc.health.v1.Health/Check"];
 
 /// What an RPC takes: one of these, or, where there is none, a good credential alone.
 fn needs(method: &str) -> &'static [Permission] {
     match method {
         "TokenService/Issue" | "TokenService/Refresh" => &[Permission::Issue],
-        "TokenService/Validate" | "TokenService/BatchValidate" | "TokenService/StreamValidate" => {
+        "TokenService/Validate" | "TokenService/BatchValidate" | "TokenService/StreamValidate" | CHECK => {
             &[Permission::Validate]
         }
         // A bare jti: nobody's own. Others are told apart by K5.
@@ -44,21 +51,44 @@ fn needs(method: &str) -> &'static [Permission] {
     }
 }
 
-/// Every RPC of both services, from the descriptors.
+/// Every RPC that is not open to everybody: those of the descriptors, and Envoy's.
 fn methods() -> Vec<String> {
     let set = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap();
     let services = set.file.into_iter().flat_map(|file| file.service);
-    let ours = services.filter(|service| ["TokenService", "AdminService"].contains(&service.name()));
-    let names = ours.flat_map(|service| {
+    let names = services.flat_map(|service| {
         let name = service.name().to_owned();
         service.method.into_iter().map(move |method| format!("{name}/{}", method.name()))
     });
-    names.collect()
+    names.chain([CHECK.to_owned()]).filter(|name| !OPEN.contains(&name.as_str())).collect()
+}
+
+/// Every RPC that some listener serves, by the same names.
+fn served() -> Vec<&'static str> {
+    METHODS.iter().map(|method| method.strip_prefix("jeton.v1.").unwrap_or(method)).collect()
+}
+
+/// Those whose service is not there at all: nothing to call.
+fn is_to_come(method: &str) -> bool {
+    let service = |method: &str| method.split('/').next().unwrap().to_owned();
+    served().iter().all(|other| service(other) != service(method))
+}
+
+/// Asks as Envoy does.
+async fn check(world: &World, key: &str) -> Result<(), Status> {
+    let mut request = Request::new(CheckRequest::default());
+    if !key.is_empty() {
+        request.metadata_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
+    }
+    AuthorizationClient::new(channel(&world.server.ready.public)).check(request).await.map(drop)
 }
 
 /// A call that could only be refused for its caller, or for what it names.
-async fn call(api: &Api, method: &str) -> Result<(), Status> {
-    let Api { mut tokens, mut wide, mut admin, .. } = api.clone();
+async fn call(world: &World, key: &str, method: &str) -> Result<(), Status> {
+    if method == CHECK {
+        return check(world, key).await;
+    }
+    let api = world.api_with_key(key).await;
+    let Api { mut tokens, mut wide, mut admin, .. } = api;
     let jti = || jeton::token::new_uuid_v7(jiff::Timestamp::now().as_millisecond()).to_string();
     let new = || client(&format!("new-{}", jti()));
     let gone = || "gone".to_owned();
@@ -158,16 +188,16 @@ async fn every_rpc_takes_exactly_the_permission_that_the_api_says() {
     for permission in Permission::ALL {
         let name = permission.name().to_lowercase();
         let key = world.register(&name, &[permission], &["*"], &["*"]).await;
-        roles.push((Some(permission), world.api_with_key(&key).await));
+        roles.push((Some(permission), key));
     }
     let key = world.register("without", &[], &["*"], &["*"]).await;
-    roles.push((None, world.api_with_key(&key).await));
+    roles.push((None, key));
     let methods = methods();
-    assert!(methods.len() >= 24, "{methods:?}");
-    for method in &methods {
-        let served = METHODS.contains(&format!("jeton.v1.{method}").as_str());
-        for (role, api) in &roles {
-            let answer = call(api, method).await;
+    assert!(methods.len() >= 26, "{methods:?}");
+    for method in methods.iter().filter(|method| !is_to_come(method)) {
+        let served = served().contains(&method.as_str());
+        for (role, key) in &roles {
+            let answer = call(&world, key, method).await;
             let told = answer.as_ref().map_err(refusal);
             if !served {
                 assert!(matches!(&told, Err((Code::Unimplemented, ..))), "{method}: {answer:?}");
@@ -190,13 +220,20 @@ async fn no_rpc_says_anything_to_whoever_is_not_authenticated() {
     let world = World::start().await;
     let unknown = jeton::token::ApiKey::generate();
     for key in ["", "nonsense", unknown.expose()] {
-        let api = world.api_with_key(key).await;
-        for method in methods() {
+        for method in methods().iter().filter(|method| !is_to_come(method)) {
             // Too many failures from one address are refused otherwise, still without a word on the call.
-            let told = refusal(&call(&api, &method).await.unwrap_err());
+            let told = refusal(&call(&world, key, method).await.unwrap_err());
             let unauthenticated = (Code::Unauthenticated, "CALLER_UNAUTHENTICATED".to_owned(), String::new());
             let limited = (Code::ResourceExhausted, "RATE_LIMITED".to_owned(), String::new());
             assert!([unauthenticated, limited].contains(&told), "{method}: {told:?}");
         }
     }
+}
+
+#[test]
+fn every_rpc_that_is_served_is_in_the_matrix_or_open_to_everybody() {
+    let (methods, open) = (methods(), OPEN.map(str::to_owned));
+    let unknown: Vec<_> =
+        served().into_iter().filter(|name| !methods.iter().chain(&open).any(|known| known == name)).collect();
+    assert_eq!(unknown, [""; 0], "who may call it?");
 }

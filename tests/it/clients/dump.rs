@@ -8,26 +8,29 @@ use base64::{
 };
 use jeton::{
     clock::Clock,
+    proto::v1::{self as pb, revocation_target::Kind},
     replica::Keys,
-    token::{Algorithm, ApiKey, MasterKey},
+    token::{Algorithm, ApiKey, MasterKey, SigningKey},
 };
 use sqlx::AssertSqlSafe;
 
 use super::{client, create_with_key, get};
-use crate::world::{World, api_key, master_key_text};
+use crate::world::{Api, World, api_key, master_key_text};
 
 /// Every row of every table, as text; bytes as hex.
 async fn dump(world: &World) -> String {
     let mut connection = world.database.connect().await;
-    let tables: Vec<String> =
-        sqlx::query_scalar("select tablename::text from pg_tables where schemaname = 'public'")
-            .fetch_all(&mut connection)
-            .await
-            .unwrap();
+    let tables: Vec<String> = sqlx::query_scalar(
+        "select format('%I.%I', schemaname, tablename) from pg_tables \
+          where schemaname not in ('pg_catalog', 'information_schema')",
+    )
+    .fetch_all(&mut connection)
+    .await
+    .unwrap();
     assert!(tables.len() > 10, "{tables:?}");
     let mut text = String::new();
     for table in tables {
-        let sql = format!("select coalesce(string_agg(t::text, ' '), '') from \"{table}\" t");
+        let sql = format!("select coalesce(string_agg(t::text, ' '), '') from {table} t");
         let rows: String = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut connection).await.unwrap();
         text.push_str(&rows);
     }
@@ -48,6 +51,20 @@ fn forms(bytes: &[u8]) -> Vec<String> {
         }
     }
     forms
+}
+
+/// Where PKCS#8 has the private scalar, or the seed.
+fn private_half(key: &SigningKey) -> &[u8] {
+    match key.algorithm() {
+        Algorithm::Es256 => &key.pkcs8()[36..68],
+        Algorithm::EdDsa => &key.pkcs8()[16..48],
+    }
+}
+
+async fn rotate(admin: &mut Api, algorithm: &str) -> pb::RotateKeyResponse {
+    let request =
+        pb::RotateKeyRequest { algorithm: algorithm.to_owned(), emergency: true, ..Default::default() };
+    admin.admin.rotate_key(request).await.unwrap().into_inner()
 }
 
 fn found<'a>(dump: &str, secrets: &'a [(String, Vec<u8>)]) -> Vec<&'a str> {
@@ -91,14 +108,33 @@ async fn a_dump_of_the_database_holds_nothing_that_could_sign_or_authenticate() 
     let bytes = URL_SAFE_NO_PAD.decode(master_text.trim()).unwrap();
     assert_eq!(bytes.len(), 32);
     add("the master key", &bytes);
-    let ring = Keys::new(master, Arc::new(Clock::system())).ring(&world.store()).await.unwrap();
-    // Where PKCS#8 has the private scalar, or the seed.
-    for (algorithm, place) in [(Algorithm::Es256, 36..68), (Algorithm::EdDsa, 16..48)] {
-        let key = ring.signer(algorithm).unwrap();
-        add("a signing key", key.pkcs8());
-        add("the private half of a signing key", &key.pkcs8()[place]);
+    let keys = Keys::new(master, Arc::new(Clock::system()));
+    // Keys that sign; then the same ones when they are retired, and their successors; then one that is revoked, and one
+    // that came from elsewhere.
+    for round in ["first", "second", "third"] {
+        let ring = keys.ring(&world.store()).await.unwrap();
+        for algorithm in [Algorithm::Es256, Algorithm::EdDsa] {
+            let key = ring.signer(algorithm).unwrap();
+            add(&format!("the {round} signing key"), key.pkcs8());
+            add(&format!("the private half of the {round} signing key"), private_half(key));
+            match round {
+                "first" => drop(rotate(&mut admin, algorithm.as_str()).await),
+                "second" => {
+                    admin.revoke_wide(Kind::KeyId(key.key_id().to_owned())).await.unwrap();
+                }
+                _ => {}
+            }
+        }
+        for mac in ring.macs() {
+            add("a MAC key", mac.key.as_ref().unwrap().secret());
+        }
     }
-    add("a MAC key", ring.active_mac().unwrap().secret());
+    for algorithm in [Algorithm::Es256, Algorithm::EdDsa] {
+        let imported = SigningKey::generate(algorithm).unwrap();
+        keys.import(&world.store(), &imported, algorithm == Algorithm::Es256).await.unwrap();
+        add("a key that was imported", imported.pkcs8());
+        add("the private half of a key that was imported", private_half(&imported));
+    }
 
     let dump = dump(&world).await;
     assert_eq!(found(&dump, &secrets), [""; 0]);

@@ -2,15 +2,18 @@
 //! moves tasks between threads costs half of what a call costs. Connections are dealt out in turn;
 //! each is held to its limits. Knows HTTP/2, HTTP/1.1 and TLS, and nothing of what is served.
 
+mod accept;
+mod watch;
+
 use std::{
     convert::Infallible,
     io,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     num::NonZero,
     pin::{Pin, pin},
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     thread,
     time::Duration,
@@ -28,18 +31,19 @@ use tokio::{
     net::{TcpListener, TcpStream},
     runtime,
     sync::{mpsc, oneshot},
-    task::AbortHandle,
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use self::{
+    accept::{Arrived, CONNECTIONS_MAX, accept},
+    watch::{Open, TICK},
+};
 use crate::tls::{Peer, PeerCertificate, ServerTls};
 
 /// Calls in flight on one connection: a client that needs more opens another. hyper's default is 200.
 const STREAMS_PER_CONNECTION_MAX: u32 = 1_024;
-/// Connections of one listener: each costs some ten kB, and a descriptor.
-const CONNECTIONS_MAX: usize = 20_000;
 /// Headers of one request, bytes: a credential and a trace are a fraction of it.
 const HEADER_LIST_BYTES_MAX: u32 = 16 * 1024;
 /// What of a request's head is kept while it arrives over HTTP/1.1, bytes.
@@ -55,18 +59,8 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 const OPENING: Duration = Duration::from_secs(5);
 /// Between two requests over HTTP/1.1, the head of the second included: pools of clients keep connections.
 const HEAD: Duration = Duration::from_mins(5);
-/// Between two looks at what the connections do.
-const TICK: Duration = Duration::from_secs(1);
-/// A connection without a first request is let go after so many ticks.
-const FIRST_REQUEST_TICKS: u32 = 5;
-/// One without any further request, after so many.
-const IDLE_TICKS: u32 = 300;
-/// One that was let go and never had a request is cut off after so many: nothing is in flight on it.
-const CUT_OFF_TICKS: u32 = 10;
 /// How long calls in flight may take to end.
 pub const DRAIN: Duration = Duration::from_secs(10);
-/// Between two tries when the process is out of file descriptors.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 /// Between two looks at what has arrived of a preface.
 const PEEK_AGAIN: Duration = Duration::from_millis(2);
 /// How HTTP/2 begins (RFC 9113 section 3.4), as far as no HTTP/1.1 request does.
@@ -125,67 +119,8 @@ pub fn serve<H: Handler>(
         senders.push(sender);
         workers.push(thread);
     }
-    tokio::spawn(accept(name, listener, senders, stop.clone()));
+    tokio::spawn(accept(name, listener, CONNECTIONS_MAX, senders, stop.clone()));
     Ok(Serving { workers })
-}
-
-/// A connection on its way to a worker: off the accepting runtime, so that the worker's can take it up.
-struct Arrived {
-    connection: std::net::TcpStream,
-    address: IpAddr,
-    counted: Counted,
-}
-
-/// One of the connections of a listener, as long as it is.
-struct Counted(Arc<AtomicUsize>);
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Deals out connections in turn.
-async fn accept(
-    name: &'static str,
-    listener: TcpListener,
-    workers: Vec<mpsc::UnboundedSender<Arrived>>,
-    stop: CancellationToken,
-) {
-    let open = Arc::new(AtomicUsize::new(0));
-    let mut turn = workers.iter().cycle();
-    loop {
-        let accepted = tokio::select! {
-            () = stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        let arrived = accepted.and_then(|(connection, from)| {
-            open.fetch_add(1, Ordering::Relaxed);
-            arrive(connection, from, Counted(Arc::clone(&open)))
-        });
-        match arrived {
-            Ok(_) if open.load(Ordering::Relaxed) > CONNECTIONS_MAX => {
-                tracing::warn!(jeton.listener = name, "a connection too many was closed");
-            }
-            Ok(arrived) => {
-                if turn.next().is_none_or(|worker| worker.send(arrived).is_err()) {
-                    // Half a server that takes every other connection is worse than none.
-                    tracing::error!("a serving thread is gone: the server ends");
-                    stop.cancel();
-                    return;
-                }
-            }
-            Err(error) => {
-                tracing::warn!(error = %error, "a connection could not be accepted");
-                sleep(ACCEPT_AGAIN).await;
-            }
-        }
-    }
-}
-
-fn arrive(connection: TcpStream, from: SocketAddr, counted: Counted) -> io::Result<Arrived> {
-    connection.set_nodelay(true)?;
-    Ok(Arrived { connection: connection.into_std()?, address: from.ip().to_canonical(), counted })
 }
 
 /// One serving thread.
@@ -234,7 +169,7 @@ impl<H: Handler> Worker<H> {
     fn begin(self: Arc<Self>, arrived: Arrived) -> (Open, impl Future<Output = ()> + Send) {
         let requests = Arc::new(AtomicU64::new(0));
         let (go, told) = oneshot::channel();
-        let open = Open { requests: Arc::clone(&requests), seen: 0, quiet: 0, go: Some(go), abort: None };
+        let open = Open::new(Arc::clone(&requests), go);
         let connection = async move {
             let Arrived { connection, address, counted: _counted } = arrived;
             if let Err(error) = self.connection(connection, address, requests, told).await {
@@ -349,48 +284,5 @@ async fn begins_as_http2(stream: &TcpStream) -> io::Result<bool> {
             return Ok(false);
         }
         sleep(PEEK_AGAIN).await;
-    }
-}
-
-/// A connection, as its worker watches it.
-struct Open {
-    requests: Arc<AtomicU64>,
-    /// Of `requests`, at the last look.
-    seen: u64,
-    /// Ticks since there was a new one.
-    quiet: u32,
-    /// Gone once it was used.
-    go: Option<oneshot::Sender<()>>,
-    abort: Option<AbortHandle>,
-}
-
-impl Open {
-    fn of(self, task: &tokio::task::JoinHandle<()>) -> Self {
-        Self { abort: Some(task.abort_handle()), ..self }
-    }
-
-    /// Lets go of a connection that does nothing. False: it has ended.
-    fn look(&mut self) -> bool {
-        if self.abort.as_ref().is_some_and(AbortHandle::is_finished) {
-            return false;
-        }
-        let requests = self.requests.load(Ordering::Relaxed);
-        self.quiet = if requests == self.seen { self.quiet.saturating_add(1) } else { 0 };
-        self.seen = requests;
-        let patience = if requests == 0 { FIRST_REQUEST_TICKS } else { IDLE_TICKS };
-        if self.go.is_some() && self.quiet >= patience {
-            self.let_go();
-        } else if self.go.is_none() && requests == 0 && self.quiet >= CUT_OFF_TICKS {
-            self.abort.iter().for_each(AbortHandle::abort);
-        }
-        true
-    }
-
-    /// What is in flight on it goes on to its end.
-    fn let_go(&mut self) {
-        if let Some(go) = self.go.take() {
-            // It has ended by itself where nobody hears.
-            let _unheard = go.send(());
-        }
     }
 }

@@ -1,0 +1,135 @@
+//! What a worker sees of a connection from outside, and when it lets go of it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{sync::oneshot, task::AbortHandle};
+
+/// Between two looks at what the connections do.
+pub(super) const TICK: Duration = Duration::from_secs(1);
+/// A connection without a first request is let go after so many ticks.
+const FIRST_REQUEST_TICKS: u32 = 5;
+/// One without any further request, after so many.
+const IDLE_TICKS: u32 = 300;
+/// One that was let go and never had a request is cut off after so many: nothing is in flight on it.
+const CUT_OFF_TICKS: u32 = 10;
+
+/// A connection, as its worker watches it.
+pub(super) struct Open {
+    requests: Arc<AtomicU64>,
+    /// Of `requests`, at the last look.
+    seen: u64,
+    /// Ticks since there was a new one.
+    quiet: u32,
+    /// Gone once it was used.
+    go: Option<oneshot::Sender<()>>,
+    abort: Option<AbortHandle>,
+}
+
+impl Open {
+    /// A connection that counts its requests here, and lets go once it is told so.
+    pub(super) fn new(requests: Arc<AtomicU64>, go: oneshot::Sender<()>) -> Self {
+        Self { requests, seen: 0, quiet: 0, go: Some(go), abort: None }
+    }
+
+    /// The task that serves it.
+    pub(super) fn of(self, task: &tokio::task::JoinHandle<()>) -> Self {
+        Self { abort: Some(task.abort_handle()), ..self }
+    }
+
+    /// Lets go of a connection that does nothing. False: it has ended.
+    pub(super) fn look(&mut self) -> bool {
+        if self.abort.as_ref().is_some_and(AbortHandle::is_finished) {
+            return false;
+        }
+        let requests = self.requests.load(Ordering::Relaxed);
+        self.quiet = if requests == self.seen { self.quiet.saturating_add(1) } else { 0 };
+        self.seen = requests;
+        let patience = if requests == 0 { FIRST_REQUEST_TICKS } else { IDLE_TICKS };
+        if self.go.is_some() && self.quiet >= patience {
+            self.let_go();
+        } else if self.go.is_none() && requests == 0 && self.quiet >= CUT_OFF_TICKS {
+            self.abort.iter().for_each(AbortHandle::abort);
+        }
+        true
+    }
+
+    /// What is in flight on it goes on to its end.
+    pub(super) fn let_go(&mut self) {
+        if let Some(go) = self.go.take() {
+            // It has ended by itself where nobody hears.
+            let _unheard = go.send(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use oneshot::error::TryRecvError;
+
+    use super::*;
+
+    fn open() -> (Open, Arc<AtomicU64>, oneshot::Receiver<()>) {
+        let requests = Arc::new(AtomicU64::new(0));
+        let (go, told) = oneshot::channel();
+        (Open::new(Arc::clone(&requests), go), requests, told)
+    }
+
+    /// After how many looks it is told to go.
+    fn looks(open: &mut Open, told: &mut oneshot::Receiver<()>) -> u64 {
+        let mut looks = 0_u64;
+        while told.try_recv() == Err(TryRecvError::Empty) && looks < 10_000 {
+            assert!(open.look(), "it has not ended");
+            looks = looks.saturating_add(1);
+        }
+        looks
+    }
+
+    fn seconds(looks: u64) -> u64 {
+        looks.saturating_mul(TICK.as_secs())
+    }
+
+    #[test]
+    fn e5_an_idle_connection_is_let_go_after_5_minutes() {
+        let (mut open, requests, mut told) = open();
+        // Used now and then, it stays for as long as it likes.
+        for _ in 0..5 {
+            requests.fetch_add(1, Ordering::Relaxed);
+            for _ in 0..IDLE_TICKS {
+                open.look();
+            }
+            assert_eq!(told.try_recv(), Err(TryRecvError::Empty));
+        }
+        requests.fetch_add(1, Ordering::Relaxed);
+        assert!(open.look());
+        assert_eq!(seconds(looks(&mut open, &mut told)), 5 * 60);
+    }
+
+    #[test]
+    fn e5_a_connection_without_a_first_request_is_let_go_after_5_seconds() {
+        let (mut open, _requests, mut told) = open();
+        assert_eq!(seconds(looks(&mut open, &mut told)), 5);
+    }
+
+    /// A request that comes in the moment of the goodbye is answered.
+    #[tokio::test]
+    async fn e5_one_that_does_not_go_is_cut_off_only_where_nothing_is_in_flight() {
+        for (requests_late, ends) in [(0, true), (1, false)] {
+            let (open, requests, mut told) = open();
+            let task = tokio::spawn(std::future::pending());
+            let mut open = open.of(&task);
+            looks(&mut open, &mut told);
+            requests.fetch_add(requests_late, Ordering::Relaxed);
+            for _ in 0..u64::from(IDLE_TICKS) {
+                open.look();
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(task.is_finished(), ends);
+        }
+    }
+}

@@ -22,6 +22,7 @@ mod errors;
 mod immediate;
 mod issue;
 mod keys;
+mod listeners;
 mod operate;
 mod refresh;
 mod revoke;

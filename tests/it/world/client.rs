@@ -48,9 +48,13 @@ pub struct Api {
 impl Api {
     /// Connects lazily. An empty key is no credential at all.
     pub fn connect(ready: &Ready, api_key: &str) -> Self {
+        Self::over(channel(&ready.public), channel(&ready.admin), api_key)
+    }
+
+    /// The same on channels to the public and the admin listener.
+    pub fn over(public: Channel, admin: Channel, api_key: &str) -> Self {
         let bearer = (!api_key.is_empty()).then(|| format!("Bearer {api_key}").parse().unwrap());
         let with = |channel| InterceptedService::new(channel, Bearer(bearer.clone()));
-        let (public, admin) = (channel(&ready.public), channel(&ready.admin));
         Self {
             tokens: TokenServiceClient::new(with(public.clone()))
                 .max_encoding_message_size(BIG)

@@ -1,6 +1,7 @@
 //! HTTP/1.1 as bytes: what a library would never send, and every header that comes back.
 
 use std::{
+    io,
     net::Ipv4Addr,
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -8,8 +9,8 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpSocket, TcpStream},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpSocket,
 };
 
 /// What came back.
@@ -45,8 +46,13 @@ impl HttpAnswer {
     }
 }
 
+/// Bytes to and fro: TCP, or TLS on it.
+pub trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
+
 /// A connection to a listener.
-pub struct Http(TcpStream);
+pub struct Http(Box<dyn Wire>);
 
 impl Http {
     /// From an address of its own: what fails too often from one is told so (C5).
@@ -59,18 +65,33 @@ impl Http {
     pub async fn open_from(from: Ipv4Addr, address: &str) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind((from, 0).into()).unwrap();
-        Self(socket.connect(address.parse().unwrap()).await.unwrap())
+        Self::over(socket.connect(address.parse().unwrap()).await.unwrap())
+    }
+
+    /// On what is connected already.
+    pub fn over(wire: impl Wire + 'static) -> Self {
+        Self(Box::new(wire))
     }
 
     pub async fn write(&mut self, bytes: &str) {
-        self.0.write_all(bytes.as_bytes()).await.unwrap();
+        self.try_write(bytes).await.unwrap();
+    }
+
+    pub async fn try_write(&mut self, bytes: &str) -> io::Result<()> {
+        self.0.write_all(bytes.as_bytes()).await?;
+        self.0.flush().await
     }
 
     /// The next answer, without a body where there is none to a HEAD.
     pub async fn read(&mut self, to_head: bool) -> HttpAnswer {
+        self.try_read(to_head).await.unwrap()
+    }
+
+    /// The same; an error where the connection ends first.
+    pub async fn try_read(&mut self, to_head: bool) -> io::Result<HttpAnswer> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
-            head.push(self.0.read_u8().await.unwrap());
+            head.push(self.0.read_u8().await?);
         }
         let head = String::from_utf8(head).unwrap();
         let mut lines = head.trim_end().split("\r\n");
@@ -83,10 +104,17 @@ impl Http {
         if !to_head && status != 304 && status != 100 {
             let length = answer.header("content-length").expect("no length").parse().unwrap();
             let mut body = vec![0; length];
-            self.0.read_exact(&mut body).await.unwrap();
+            self.0.read_exact(&mut body).await?;
             answer.body = String::from_utf8(body).unwrap();
         }
-        answer
+        Ok(answer)
+    }
+
+    /// Everything until the other end closes; a reset is an end, too.
+    pub async fn rest(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        let _end = self.0.read_to_end(&mut rest).await;
+        rest
     }
 
     /// Whether the other end sends nothing more, and closes.

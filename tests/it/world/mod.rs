@@ -2,10 +2,12 @@
 //! on ports of its own, and clients to call it with.
 
 mod caller;
+mod certificates;
 mod client;
 mod cluster;
 mod fleet;
 mod forge;
+pub mod frames;
 mod history;
 mod http;
 mod inprocess;
@@ -16,6 +18,7 @@ mod raw;
 mod server;
 mod shell;
 mod terminal;
+mod tls;
 
 use std::{sync::OnceLock, time::Duration};
 
@@ -28,6 +31,7 @@ use jeton::{
 use tempfile::TempDir;
 
 pub use caller::{Asking, Caller};
+pub use certificates::{Authority, Leaf, authority, parameters, server, workload};
 pub use client::{
     Api, ErrorFacts, Refused, channel, issue_request, policy, revoke_request, seconds, validate_request,
 };
@@ -35,13 +39,14 @@ pub use cluster::Database;
 pub use fleet::{Fleet, Replica};
 pub use forge::Forge;
 pub use history::{Answer, Call, History, Target, Token};
-pub use http::{Http, HttpAnswer, basic, http, http_request, post_form};
+pub use http::{Http, HttpAnswer, Wire, basic, http, http_request, post_form};
 pub use inprocess::InProcess;
 pub use link::{ALL, FEED, FLEET, FLUSHER, LEASE, Link, POOL};
 pub use postgres::Postgres;
 pub use raw::{Raw, RawAnswer, frame, framed};
 pub use server::{Ready, Server, ServerOptions};
 pub use shell::{Said, Shell};
+pub use tls::{Dialer, Secure, open};
 
 /// What `until` waits at most: a machine may be slow, a promise may not be late for ever.
 const PATIENCE: Duration = Duration::from_secs(20);

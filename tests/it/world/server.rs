@@ -21,6 +21,8 @@ pub struct ServerOptions {
     pub log: Option<String>,
     /// The master key's text; unset: that of every world.
     pub master_key: Option<String>,
+    /// Its arguments say how it has TLS: `--plaintext` is not said.
+    pub tls: bool,
     /// Further arguments.
     pub arguments: Vec<String>,
 }
@@ -70,7 +72,10 @@ impl Server {
             .ports
             .clone()
             .unwrap_or_else(|| ["127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"].map(str::to_owned));
-        command.env_clear().env("JETON_DATABASE_URL", database_url).arg("serve").arg("--plaintext");
+        command.env_clear().env("JETON_DATABASE_URL", database_url).arg("serve");
+        if !options.tls {
+            command.arg("--plaintext");
+        }
         command.arg("--master-key-file").arg(&master_key).arg("--ready-file").arg(&ready_file);
         command.arg("--issuer").arg(options.issuer.as_deref().unwrap_or("http://jeton.test"));
         command.arg("--log").arg(options.log.as_deref().unwrap_or("info,jeton=debug"));

@@ -121,6 +121,7 @@ impl ServerTls {
     pub async fn watch(self: Arc<Self>, metrics: Arc<Metrics>, stop: CancellationToken) {
         let mut used = self.loaded;
         let mut seen = used;
+        let mut said = used;
         loop {
             metrics.certificate_end(self.listener, self.not_after.load().get());
             tokio::select! {
@@ -129,15 +130,19 @@ impl ServerTls {
             }
             let now = digest(&self.files);
             // What stays for two looks: certificate and key are not replaced at the same moment.
-            if now == seen && now != used {
-                used = now;
-                self.reload();
+            if now == seen {
+                // What cannot be used is tried again, since its time may come, and complained of once.
+                if now != used && self.reload(now != said) {
+                    used = now;
+                }
+                said = now;
             }
             seen = now;
         }
     }
 
-    fn reload(&self) {
+    /// Whether what the files hold is in use now. Says why not, if that is to be said.
+    fn reload(&self, complain: bool) -> bool {
         let configured = read(&self.files).and_then(|read| read.configure(&self.files, self.clock.now_s()));
         match configured {
             Ok((config, not_after)) => {
@@ -148,12 +153,18 @@ impl ServerTls {
                     tls.not_after = %jiff::Timestamp::from(not_after),
                     "new certificates are in use"
                 );
+                true
             }
-            Err(error) => tracing::error!(
-                jeton.listener = self.listener,
-                error = %error,
-                "new certificates cannot be used: the old ones stay in use"
-            ),
+            Err(error) => {
+                if complain {
+                    tracing::error!(
+                        jeton.listener = self.listener,
+                        error = %error,
+                        "new certificates cannot be used: the old ones stay in use"
+                    );
+                }
+                false
+            }
         }
     }
 }

@@ -196,8 +196,8 @@ impl<H: Handler> Worker<H> {
         let stream = timeout(OPENING, TlsAcceptor::from(tls.config()).accept(stream)).await??;
         let (_, session) = stream.get_ref();
         let http2 = session.alpn_protocol() == Some(b"h2");
-        let leaf = session.peer_certificates().and_then(<[_]>::first);
-        let certificate = leaf.map(PeerCertificate::read).transpose().unwrap_or_else(|unusable| {
+        let shown = session.peer_certificates().map(PeerCertificate::read);
+        let certificate = shown.transpose().unwrap_or_else(|unusable| {
             tracing::warn!(
                 jeton.listener = self.listener,
                 client.address = %address,

@@ -56,13 +56,18 @@ pub enum Unusable {
     /// SPIFFE-ID section 2.
     #[error("its URI is not a SPIFFE ID in normal form")]
     NotSpiffe,
+    /// RFC 5280 section 4.2.1.3.
+    #[error("an authority between it and the root may not sign certificates")]
+    MaySignNothing,
 }
 
 impl PeerCertificate {
-    /// Reads a certificate whose chain was verified already, and possession of its key.
-    pub fn read(der: &CertificateDer<'_>) -> Result<Self, Unusable> {
-        let unreadable = |_| Unusable::Unreadable;
-        let certificate = Certificate::from_der(der).map_err(unreadable)?;
+    /// Reads what a peer showed: its certificate, whose chain was verified already and possession of its key,
+    /// then what leads to the root.
+    pub fn read(shown: &[CertificateDer<'_>]) -> Result<Self, Unusable> {
+        let (der, above) = shown.split_first().ok_or(Unusable::Unreadable)?;
+        above.iter().try_for_each(may_sign)?;
+        let certificate = Certificate::from_der(der).map_err(|_| Unusable::Unreadable)?;
         let facts = certificate.tbs_certificate();
         let constraints = facts.get_extension::<BasicConstraints>().map_err(|_| Unusable::Unreadable)?;
         if constraints.is_some_and(|(_, constraints)| constraints.ca) {
@@ -96,6 +101,18 @@ impl PeerCertificate {
             not_after: not_after(&certificate),
         })
     }
+}
+
+/// Who verifies the chain leaves the key usage of its authorities to us.
+fn may_sign(authority: &CertificateDer<'_>) -> Result<(), Unusable> {
+    let certificate = Certificate::from_der(authority).map_err(|_| Unusable::Unreadable)?;
+    let facts = certificate.tbs_certificate();
+    let constraints = facts.get_extension::<BasicConstraints>().map_err(|_| Unusable::Unreadable)?;
+    let usage = facts.get_extension::<KeyUsage>().map_err(|_| Unusable::Unreadable)?;
+    // What is no authority's leads nowhere, and was not followed.
+    let is_authority = constraints.is_some_and(|(_, constraints)| constraints.ca);
+    let may = usage.is_none_or(|(_, usage)| usage.key_cert_sign());
+    if is_authority && !may { Err(Unusable::MaySignNothing) } else { Ok(()) }
 }
 
 /// The last second of a certificate.

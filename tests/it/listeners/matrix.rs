@@ -89,6 +89,11 @@ fn cases(secure: &Secure) -> Vec<Case> {
         params.not_after = (SystemTime::now() - Duration::from_mins(1)).into();
         params
     });
+    let lists_alone = good.below({
+        let mut params = authority("lists alone");
+        params.key_usages = vec![KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+        params
+    });
     let signed = |params: CertificateParams| good.sign(&params);
     let usages = |usages: &[KeyUsagePurpose]| signed(but(|it| it.key_usages = usages.to_vec()));
     let purposes =
@@ -130,6 +135,7 @@ fn cases(secure: &Secure) -> Vec<Case> {
         ("without key usage", usages(&[])),
         ("without extended key usage", purposes(&[])),
         ("without any usage", signed(unconfirmed)),
+        ("through an authority that may sign no certificates", lists_alone.client(BILLING)),
     ];
     let case = |ends| move |(name, leaf): (&str, Leaf)| Case { name: name.to_owned(), leaf, ends };
     let named = names().into_iter().map(|(name, text)| {
@@ -207,6 +213,7 @@ async fn c3_every_bad_certificate_is_refused_and_a_good_one_passes() {
     for why in [
         "it has not exactly one URI among its subject alternative names",
         "its URI is not a SPIFFE ID in normal form",
+        "an authority between it and the root may not sign certificates",
         "its extended key usage does not include clientAuth",
         "its key usage is not that of a workload: digitalSignature, neither keyCertSign nor cRLSign",
     ] {

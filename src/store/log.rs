@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
-use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx};
+use jiff_sqlx::Timestamp as SqlTimestamp;
 use sqlx::postgres::{PgListener, PgPoolOptions};
 use uuid::Uuid;
 
-use super::{OwnConnection, Store, StoreError};
+use super::{OwnConnection, Store, StoreError, copy::Tuples};
 use crate::{
     state::{Entry, Mark, MarkKind, Reason},
     token::{Revision, UnixSeconds},
@@ -265,7 +265,10 @@ impl OwnConnection {
                     // Without an upper end: a mark that has moved on since the head was read still says what it
                     // said below, by maximum, and would be missed.
                     (1, _) => entries.push(Entry::Mark(MarkRow::from(row).try_into()?)),
-                    _ => entries.push(RevocationRow::from(row).try_into()?),
+                    _ => {
+                        let expire_time = UnixSeconds::from_timestamp(row.expire_time.to_jiff());
+                        entries.push(narrow(row.kind, row.id, expire_time, row.reason)?);
+                    }
                 }
             }
             // Marks after removals: one that was removed and made anew in between must stay.
@@ -290,17 +293,21 @@ impl OwnConnection {
                 take(Entry::Mark(row.try_into()?));
             }
             drop(marks);
-            let mut revocations = sqlx::query_as!(
-                RevocationRow,
-                r#"select id, kind, expire_time as "expire_time: SqlTimestamp", reason
-                     from revocation where expire_time > $1 or kind = 2"#,
-                now.to_sqlx() as _
-            )
-            .fetch(&mut *connection);
-            while let Some(row) = revocations.try_next().await? {
-                take(row.try_into()?);
+            // COPY has no parameters; this is a number.
+            let statement = format!(
+                "copy (select kind, id, expire_time, reason from revocation
+                        where expire_time > to_timestamp({}) or kind = 2) to stdout (format binary)",
+                now.as_second()
+            );
+            let mut pieces = connection.copy_out_raw(&statement).await?;
+            let mut tuples = Tuples::default();
+            while let Some(piece) = pieces.try_next().await? {
+                tuples.take(&piece, |fields| {
+                    take(copied(fields).ok_or_else(|| StoreError::corrupt("revocation", "a field's length"))??);
+                    Ok(())
+                })?;
             }
-            Ok(())
+            tuples.end()
         })
         .await
     }
@@ -319,32 +326,28 @@ struct EntryRow {
     expire_time: SqlTimestamp,
 }
 
-struct RevocationRow {
-    id: Uuid,
-    kind: i16,
-    expire_time: SqlTimestamp,
-    reason: i16,
-}
-
-impl From<EntryRow> for RevocationRow {
-    fn from(row: EntryRow) -> Self {
-        Self { id: row.id, kind: row.kind, expire_time: row.expire_time, reason: row.reason }
+/// A row of `revocation`.
+fn narrow(kind: i16, id: Uuid, expire_time: UnixSeconds, reason: i16) -> Result<Entry, StoreError> {
+    let reason = Reason::from_number(reason.into()).unwrap_or_default();
+    match kind {
+        1 => Ok(Entry::Token { id, expire_time, reason }),
+        2 => Ok(Entry::Session { id, expire_time, reason }),
+        _ => Err(StoreError::corrupt("revocation", format!("kind {kind}"))),
     }
 }
 
-impl TryFrom<RevocationRow> for Entry {
-    type Error = StoreError;
-
-    fn try_from(row: RevocationRow) -> Result<Self, StoreError> {
-        let RevocationRow { id, kind, .. } = row;
-        let expire_time = UnixSeconds::from_timestamp(row.expire_time.to_jiff());
-        let reason = Reason::from_number(row.reason.into()).unwrap_or_default();
-        match kind {
-            1 => Ok(Self::Token { id, expire_time, reason }),
-            2 => Ok(Self::Session { id, expire_time, reason }),
-            _ => Err(StoreError::corrupt("revocation", format!("kind {kind}"))),
-        }
-    }
+/// The same, as COPY writes it: kind, id, `expire_time`, reason. `None`: not so long as they are.
+fn copied([kind, id, expire_time, reason]: [&[u8]; 4]) -> Option<Result<Entry, StoreError>> {
+    // timestamptz is microseconds since 2000-01-01T00:00:00Z.
+    const EPOCH_S: i64 = 946_684_800;
+    const MICROS: i64 = 1_000_000;
+    let micros = i64::from_be_bytes(expire_time.try_into().ok()?);
+    Some(narrow(
+        i16::from_be_bytes(kind.try_into().ok()?),
+        Uuid::from_bytes(id.try_into().ok()?),
+        UnixSeconds::new(micros.div_euclid(MICROS).saturating_add(EPOCH_S)),
+        i16::from_be_bytes(reason.try_into().ok()?),
+    ))
 }
 
 struct MarkRow {

@@ -6,6 +6,7 @@ mod change;
 mod client;
 mod client_admin;
 mod connection;
+mod copy;
 mod epoch;
 mod error;
 mod key;

@@ -3,7 +3,10 @@
 use std::{
     borrow::Borrow,
     hash::{BuildHasher, Hash},
-    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{
+        PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use hashbrown::{DefaultHashBuilder, HashMap};
@@ -17,13 +20,15 @@ type Shard<K, V> = RwLock<HashMap<K, V, DefaultHashBuilder>>;
 pub(super) struct Sharded<K, V> {
     hasher: DefaultHashBuilder,
     shards: Box<[Shard<K, V>]>,
+    /// Whether anything was ever put in: most tables of most servers stay empty, and cost a look at this.
+    used: AtomicBool,
 }
 
 impl<K: Hash + Eq, V> Default for Sharded<K, V> {
     fn default() -> Self {
         let hasher = DefaultHashBuilder::default();
         let shards = (0..SHARDS).map(|_| RwLock::new(HashMap::with_hasher(hasher.clone()))).collect();
-        Self { hasher, shards }
+        Self { hasher, shards, used: AtomicBool::new(false) }
     }
 }
 
@@ -33,12 +38,17 @@ impl<K: Hash + Eq, V> Sharded<K, V> {
     where
         K: Borrow<Q>,
     {
+        // What an entry's revision is published by, behind it, orders this load, too.
+        if !self.used.load(Ordering::Relaxed) {
+            return None;
+        }
         read_lock(self.shard(key)?).get(key).map(read)
     }
 
     /// Changes the value of `key`; `None` in means absent, `None` out removes it.
     pub(super) fn change(&self, key: K, change: impl FnOnce(Option<V>) -> Option<V>) {
         let Some(shard) = self.shard(&key) else { return };
+        self.used.store(true, Ordering::Relaxed);
         let mut shard = write_lock(shard);
         let old = shard.remove(&key);
         if let Some(new) = change(old) {

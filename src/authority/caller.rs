@@ -6,7 +6,7 @@ use super::{Authority, Denied, Error};
 use crate::{
     state::{Client, Pass, Permission, Root},
     tls::{Peer, PeerCertificate},
-    token::{ApiKey, UnixSeconds, hash_eq, sha256},
+    token::{UnixSeconds, hash_eq, named_id, sha256},
 };
 
 /// No API key is longer. What is hashed of a text that is none, bytes.
@@ -45,7 +45,7 @@ pub struct Caller {
     /// Its registration.
     pub client: Arc<Client>,
     /// What it showed.
-    credential: Credential,
+    credential: Arc<Credential>,
     /// W3C trace id of the call, for the audit.
     pub trace_id: String,
 }
@@ -55,7 +55,7 @@ impl Credential {
     /// credential does not show in the time that it takes.
     fn of_api_key(text: &str) -> Self {
         let hashed = text.as_bytes().get(..API_KEY_BYTES_MAX).unwrap_or(text.as_bytes());
-        let id = ApiKey::parse(text).map(|key| key.id().to_owned()).unwrap_or_default();
+        let id = named_id(text).unwrap_or_default().to_owned();
         Self(Kind::ApiKey { id, hash: sha256(&[hashed]) })
     }
 
@@ -101,10 +101,10 @@ impl Authority {
     }
 
     /// The caller, as the root at this gate knows it, if it is within its rate.
-    pub fn caller(&self, pass: &Pass, credential: &Credential, trace_id: &str) -> Result<Caller, Error> {
+    pub fn caller(&self, pass: &Pass, credential: &Arc<Credential>, trace_id: &str) -> Result<Caller, Error> {
         let client = credential.client(&pass.root, pass.issue_time()).ok_or(Error::Unauthenticated)?;
         self.rates.called(&client.client_id)?;
-        Ok(Caller { client, credential: credential.clone(), trace_id: trace_id.to_owned() })
+        Ok(Caller { client, credential: Arc::clone(credential), trace_id: trace_id.to_owned() })
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     state::{Accepted, Pass, Status, Terms},
     token::{
         Ask, Basis, Claims, CustomClaimError, LifetimeError, MintError, SigningKey, TOKEN_BYTES_MAX,
-        Thumbprint, UnixSeconds, check_custom, new_uuid_v7, random_u64, refresh_time,
+        Thumbprint, UnixSeconds, check_custom, chance_of, new_uuid_v7, refresh_time,
     },
 };
 
@@ -65,7 +65,10 @@ impl Authority {
             custom: draft.custom,
         };
         let text = key.mint(&claims).map_err(|error| mint_error(error, key))?;
-        if random_u64().checked_rem(CHECKED_ONE_IN) == Some(0) {
+        // What is random in the id serves twice: which token is judged, and when it is to be renewed, is no secret.
+        let chance = chance_of(claims.jti);
+        let (check, jitter) = (chance.checked_rem(CHECKED_ONE_IN), chance.checked_div(CHECKED_ONE_IN));
+        if check == Some(0) {
             self.check(pass, &text, key)?;
         }
         Ok(Minted {
@@ -73,7 +76,7 @@ impl Authority {
             jti: claims.jti,
             issue_time,
             expire_time: lifetime.expire_time,
-            refresh_time: refresh_time(issue_time, lifetime.expire_time, random_u64()),
+            refresh_time: refresh_time(issue_time, lifetime.expire_time, jitter.unwrap_or_default()),
             basis: lifetime.basis,
         })
     }

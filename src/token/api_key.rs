@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use secrecy::{ExposeSecret as _, SecretString};
-use subtle::ConstantTimeEq as _;
 
 use super::base64url;
 use super::digest::sha256;
@@ -69,10 +69,17 @@ impl fmt::Debug for ApiKey {
     }
 }
 
+/// The id that a text names where an API key has it. Whether the text is a key shows by its hash, which is of the whole
+/// of it.
+#[must_use]
+pub fn named_id(text: &str) -> Option<&str> {
+    text.strip_prefix(PREFIX)?.get(..ID_CHARS)
+}
+
 /// Whether two hashes are the same, in constant time.
 #[must_use]
 pub fn hash_eq(a: &[u8; 32], b: &[u8; 32]) -> bool {
-    a.ct_eq(b).into()
+    verify_slices_are_equal(a, b).is_ok()
 }
 
 /// Whether `text` is the id of an API key: 22 base62 characters that spell a number below 2^128.

@@ -5,13 +5,17 @@ use aws_lc_rs::digest;
 /// The SHA-256 of the parts, one after the other.
 #[must_use]
 pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
-    let mut context = digest::Context::new(&digest::SHA256);
-    for part in parts {
-        context.update(part);
-    }
+    let digest = if let [one] = parts {
+        // Of an API key at each call: half of the time that the parts take.
+        digest::digest(&digest::SHA256, one)
+    } else {
+        let mut context = digest::Context::new(&digest::SHA256);
+        parts.iter().for_each(|part| context.update(part));
+        context.finish()
+    };
     let mut out = [0; 32];
     // Both are 32 bytes: zip cannot cut.
-    for (to, from) in out.iter_mut().zip(context.finish().as_ref()) {
+    for (to, from) in out.iter_mut().zip(digest.as_ref()) {
         *to = *from;
     }
     out

@@ -10,10 +10,12 @@ pub fn new_uuid_v7(unix_ms: i64) -> Uuid {
     Builder::from_unix_timestamp_millis(unix_ms.max(0).unsigned_abs(), &random::bytes()).into_uuid()
 }
 
-/// Eight random bytes as a number: for what has to vary, not for secrets.
+/// The last 62 bits of a `UUIDv7`, all of them random: for what has to vary from one id to the next, not for secrets.
 #[must_use]
-pub fn random_u64() -> u64 {
-    u64::from_le_bytes(*random::bytes())
+pub fn chance_of(id: Uuid) -> u64 {
+    const BITS: u32 = 62;
+    let (_, low) = id.as_u64_pair();
+    low & (1_u64 << BITS).wrapping_sub(1)
 }
 
 /// Random bytes that nobody can guess.

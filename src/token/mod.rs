@@ -35,12 +35,12 @@ pub mod verify;
 mod tests;
 
 pub use algorithm::Algorithm;
-pub use api_key::{ApiKey, PREFIX as API_KEY_PREFIX, hash_eq, is_id as is_api_key_id};
+pub use api_key::{ApiKey, PREFIX as API_KEY_PREFIX, hash_eq, is_id as is_api_key_id, named_id};
 pub use boundary::DailyBoundary;
 pub use claims::Claims;
 pub use custom::{CustomClaimError, check_custom, number};
 pub use digest::sha256;
-pub use ids::{least_uuid_v7, new_uuid_v7, random_bytes, random_u64};
+pub use ids::{chance_of, least_uuid_v7, new_uuid_v7, random_bytes};
 pub use import::ImportError;
 pub use jws::{RawToken, inspect_unverified};
 pub use key::{KeyError, MintError, SigningKey, largest_claim};

@@ -43,7 +43,7 @@ impl Authority {
         } else {
             verdict
         };
-        self.metrics.validated(verdict.status.name());
+        self.metrics.validated(verdict.status.place());
         Ok(verdict)
     }
 

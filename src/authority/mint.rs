@@ -8,7 +8,7 @@ use crate::{
     state::{Accepted, Pass, Status, Terms},
     token::{
         Ask, Basis, Claims, CustomClaimError, LifetimeError, MintError, SigningKey, TOKEN_BYTES_MAX,
-        Thumbprint, UnixSeconds, check_custom, chance_of, new_uuid_v7, refresh_time,
+        Thumbprint, UnixSeconds, chance_of, check_custom, new_uuid_v7, refresh_time,
     },
 };
 

@@ -127,15 +127,14 @@ impl Authority {
         let Ok(verified) = judge.verify(text, || now) else { return Ok(None) };
         let keys = pass.root.keys.load();
         let Some(key) = keys.find(&verified.key_id, now) else { return Ok(None) };
-        let claims = &verified.claims;
-        must_own(caller, &claims.client_id)?;
-        let end = claims.expire_time.min(claims.issue_time.saturating_add(LIFETIME_CAP_S));
+        must_own(caller, verified.client_id())?;
+        let end = verified.expire_time.min(verified.issue_time.saturating_add(LIFETIME_CAP_S));
         // Held against its own `rev` even where that lies ahead of us: to take it for revoked by an
         // older mark would leave it unrecorded, and alive where its `rev` is known.
-        let revision = pass.revision.max(claims.revision);
+        let revision = pass.revision.max(verified.revision);
         let standing = if judge.revocation(&verified, Some(key.as_ref()), revision).is_some() {
             Standing::Revoked
-        } else if earlier_of_both_clocks(pass) >= end.saturating_add(judge.leeway_s(claims)) {
+        } else if earlier_of_both_clocks(pass) >= end.saturating_add(judge.leeway_s(&verified)) {
             Standing::Expired
         } else {
             Standing::Live
@@ -280,13 +279,12 @@ fn bare_jti(pass: &Pass, caller: &Caller, text: &str) -> Result<Resolved, Error>
 }
 
 fn of_token(verified: &Verified, standing: Standing, expire_time: UnixSeconds) -> Resolved {
-    let claims = &verified.claims;
     Resolved {
-        subject: Some(claims.subject.clone()),
-        jti: Some(claims.jti),
-        session_id: claims.session_id,
-        client_id: Some(claims.client_id.clone()),
-        ..Resolved::new(Target::Token(claims.jti), standing, expire_time)
+        subject: Some(verified.subject().to_owned()),
+        jti: Some(verified.jti),
+        session_id: verified.session_id,
+        client_id: Some(verified.client_id().to_owned()),
+        ..Resolved::new(Target::Token(verified.jti), standing, expire_time)
     }
 }
 

@@ -97,7 +97,7 @@ impl Authority {
             judged
         };
         for judged in &judged {
-            self.metrics.validated(judged.verdict.status.name());
+            self.metrics.validated(judged.verdict.status.place());
         }
         Ok(judged)
     }
@@ -122,8 +122,8 @@ impl Authority {
             thumbprint: request.certificate_thumbprint,
         };
         let verdict = self.judge(&pass.root).evaluate(&request.token, accepted, || self.clock.now_ms());
-        let covers = |audience: &String| caller.client.covers_audience(audience);
-        let disclosed = verdict.token.as_ref().is_some_and(|token| token.claims.audiences.iter().any(covers));
+        let covers = |audience| caller.client.covers_audience(audience);
+        let disclosed = verdict.token.as_ref().is_some_and(|token| token.audiences().any(covers));
         Ok(Judged { verdict, disclosed })
     }
 }

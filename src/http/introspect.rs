@@ -15,7 +15,7 @@ use super::{
 use crate::{
     authority::BearerRequest,
     state::{Status, Verdict},
-    token::{Claims, Thumbprint},
+    token::{Thumbprint, Verified},
 };
 
 pub(super) async fn introspect(
@@ -32,9 +32,8 @@ pub(super) async fn introspect(
     let (pass, caller) = who.enter_by_the_clock(&state).await?;
     form.check_client(&caller.client.client_id)?;
     let verdict = state.authority.judge_bearer(pass, &caller, &request).await?;
-    let claims = verdict.token.as_ref().map(|token| &token.claims);
-    Ok(private(&match claims.filter(|_| is_active(&verdict, &request)) {
-        Some(claims) => active(claims),
+    Ok(private(&match verdict.token.as_deref().filter(|_| is_active(&verdict, &request)) {
+        Some(token) => active(token),
         // Nothing of why (RFC 7662 section 2.2).
         None => json!({ "active": false }),
     }))
@@ -54,26 +53,26 @@ fn is_active(verdict: &Verdict, request: &BearerRequest) -> bool {
         || (verdict.status == Status::WrongBinding && request.certificate_thumbprint.is_none())
 }
 
-fn active(claims: &Claims) -> Value {
+fn active(token: &Verified) -> Value {
     // Custom claims first: none has a registered name.
-    let mut said: Map<String, Value> = claims.custom.clone();
+    let mut said: Map<String, Value> = token.custom();
     let registered = [
         ("active", json!(true)),
         ("token_type", json!("Bearer")),
-        ("iss", json!(claims.issuer)),
-        ("sub", json!(claims.subject)),
-        ("aud", json!(claims.audiences)),
-        ("client_id", json!(claims.client_id)),
-        ("jti", json!(claims.jti.to_string())),
-        ("iat", json!(claims.issue_time.get())),
-        ("exp", json!(claims.expire_time.get())),
+        ("iss", json!(token.issuer())),
+        ("sub", json!(token.subject())),
+        ("aud", json!(token.audiences().collect::<Vec<_>>())),
+        ("client_id", json!(token.client_id())),
+        ("jti", json!(token.jti.to_string())),
+        ("iat", json!(token.issue_time.get())),
+        ("exp", json!(token.expire_time.get())),
     ];
     said.extend(registered.map(|(name, value)| (name.to_owned(), value)));
     let optional = [
-        ("nbf", claims.not_before.map(|time| json!(time.get()))),
-        ("sid", claims.session_id.map(|id| json!(id.to_string()))),
-        ("scope", (!claims.scopes.is_empty()).then(|| json!(claims.scopes.join(" ")))),
-        ("cnf", claims.certificate_thumbprint.map(|it| json!({ "x5t#S256": it.to_string() }))),
+        ("nbf", token.not_before.map(|time| json!(time.get()))),
+        ("sid", token.session_id.map(|id| json!(id.to_string()))),
+        ("scope", Some(token.scope()).filter(|scope| !scope.is_empty()).map(|scope| json!(scope))),
+        ("cnf", token.certificate_thumbprint.map(|it| json!({ "x5t#S256": it.to_string() }))),
     ];
     said.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
     Value::Object(said)

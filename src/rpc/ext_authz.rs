@@ -23,7 +23,7 @@ use super::{Context, Who};
 use crate::{
     authority::{BearerRequest, Error},
     state::{self, Permission, Verdict},
-    token::{Claims, Thumbprint, UnixSeconds},
+    token::{Thumbprint, UnixSeconds, Verified},
 };
 
 /// What a request is told to bear when it passes; what is not set is removed, whoever sent it.
@@ -96,7 +96,7 @@ fn thumbprint(attributes: &AttributeContext) -> Option<Thumbprint> {
 
 fn answer(verdict: &Verdict, request: &BearerRequest) -> CheckResponse {
     match (verdict.status, &verdict.token) {
-        (state::Status::Active, Some(token)) => passed(&token.claims),
+        (state::Status::Active, Some(token)) => passed(token),
         (state::Status::MissingScope, _) => denied(
             FORBIDDEN,
             format!(
@@ -108,13 +108,13 @@ fn answer(verdict: &Verdict, request: &BearerRequest) -> CheckResponse {
     }
 }
 
-fn passed(claims: &Claims) -> CheckResponse {
+fn passed(token: &Verified) -> CheckResponse {
     let said = [
-        (SUBJECT, Some(claims.subject.clone())),
-        (CLIENT_ID, Some(claims.client_id.clone())),
-        (JTI, Some(claims.jti.to_string())),
-        (SESSION_ID, claims.session_id.map(|id| id.to_string())),
-        (SCOPE, (!claims.scopes.is_empty()).then(|| claims.scopes.join(" "))),
+        (SUBJECT, Some(token.subject().to_owned())),
+        (CLIENT_ID, Some(token.client_id().to_owned())),
+        (JTI, Some(token.jti.to_string())),
+        (SESSION_ID, token.session_id.map(|id| id.to_string())),
+        (SCOPE, Some(token.scope()).filter(|scope| !scope.is_empty()).map(str::to_owned)),
     ];
     let mut ok = OkHttpResponse::default();
     for (name, value) in said {
@@ -125,7 +125,7 @@ fn passed(claims: &Claims) -> CheckResponse {
     }
     CheckResponse {
         status: Some(rpc::Status { code: Code::Ok.into(), ..rpc::Status::default() }),
-        dynamic_metadata: Some(metadata(claims)),
+        dynamic_metadata: Some(metadata(token)),
         http_response: Some(HttpResponse::OkResponse(ok)),
     }
 }
@@ -178,25 +178,23 @@ fn header_of(name: &str, value: String) -> HeaderValueOption {
 }
 
 /// What the token says, for Envoy's other filters and its access log.
-fn metadata(claims: &Claims) -> Struct {
+fn metadata(token: &Verified) -> Struct {
     let text = |text: &str| Kind::StringValue(text.to_owned());
-    let list = |texts: &[String]| {
-        Kind::ListValue(ListValue { values: texts.iter().map(|it| Value { kind: Some(text(it)) }).collect() })
-    };
+    let audiences = token.audiences().map(|it| Value { kind: Some(text(it)) }).collect();
     let seconds =
         |time: UnixSeconds| Kind::NumberValue(f64::from(u32::try_from(time.get()).unwrap_or(u32::MAX)));
     let said = [
-        ("iss", Some(text(&claims.issuer))),
-        ("iat", Some(seconds(claims.issue_time))),
-        ("exp", Some(seconds(claims.expire_time))),
-        ("sub", Some(text(&claims.subject))),
-        ("aud", Some(list(&claims.audiences))),
-        ("client_id", Some(text(&claims.client_id))),
-        ("jti", Some(text(&claims.jti.to_string()))),
-        ("sid", claims.session_id.map(|id| text(&id.to_string()))),
-        ("scope", (!claims.scopes.is_empty()).then(|| text(&claims.scopes.join(" ")))),
+        ("iss", Some(text(token.issuer()))),
+        ("iat", Some(seconds(token.issue_time))),
+        ("exp", Some(seconds(token.expire_time))),
+        ("sub", Some(text(token.subject()))),
+        ("aud", Some(Kind::ListValue(ListValue { values: audiences }))),
+        ("client_id", Some(text(token.client_id()))),
+        ("jti", Some(text(&token.jti.to_string()))),
+        ("sid", token.session_id.map(|id| text(&id.to_string()))),
+        ("scope", Some(token.scope()).filter(|scope| !scope.is_empty()).map(text)),
     ];
-    let custom = claims.custom.iter().map(|(name, value)| (name.clone(), kind(value)));
+    let custom = token.custom().into_iter().map(|(name, value)| (name, kind(&value)));
     let registered = said.into_iter().filter_map(|(name, kind)| Some((name.to_owned(), kind?)));
     let fields = custom.chain(registered).map(|(name, kind)| (name, Value { kind: Some(kind) }));
     Struct { fields: fields.collect() }

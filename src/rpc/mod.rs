@@ -9,6 +9,7 @@ mod door;
 mod ext_authz;
 mod front;
 mod health;
+mod judging;
 mod keys;
 mod policies;
 mod status;
@@ -33,6 +34,8 @@ use crate::{
     },
     state::Pass,
 };
+
+use judging::Judging;
 
 pub use door::Door;
 pub use front::Front;
@@ -168,6 +171,7 @@ pub fn routes(
     };
     let tokens = TokenServiceServer::new(token_service::TokenRpc(context.clone()))
         .max_decoding_message_size(TOKEN_MESSAGE_BYTES_MAX);
+    let tokens = Judging::before(tokens, context.clone());
     let routes = Routes::new(health.service());
     match listener {
         Listener::Ops => routes,

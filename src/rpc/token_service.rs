@@ -1,23 +1,17 @@
-//! `TokenService`.
+//! `TokenService`, but for what `judging` answers.
 
-use std::sync::Arc;
-
-use futures_util::stream;
-use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
+use tonic::{Request, Response, Status};
 
 use super::{
     Context, Listener, Who,
     convert::{
-        claims_of, issued, propagation, reach_of, reason_of, revision_of, session, thumbprint_of, time_of,
-        timestamp, wait_of,
+        claims_of, issued, propagation, reach_of, reason_of, session, thumbprint_of, time_of, timestamp,
+        wait_of,
     },
-    status::of_transport,
-    verdict::verdict,
 };
 use crate::{
     authority::{
         Denied, Error, Invalid, IssueRequest, Outcome, RefreshRequest, RevokeRequest, RevokeTarget, Revoked,
-        ValidateRequest, check_batch_size,
     },
     proto::v1::{
         self as pb, issue_request::Expiration, revocation_target::Kind, token_service_server::TokenService,
@@ -59,58 +53,6 @@ impl TokenService for TokenRpc {
         Ok(Response::new(answer.await?))
     }
 
-    async fn validate(
-        &self,
-        request: Request<pb::ValidateRequest>,
-    ) -> Result<Response<pb::ValidateResponse>, Status> {
-        let who = Who::of(&request)?;
-        let request = validate_request(request.into_inner())?;
-        let judged = self.judge(&who, &request).await?;
-        Ok(Response::new(pb::ValidateResponse { verdict: Some(judged) }))
-    }
-
-    async fn batch_validate(
-        &self,
-        request: Request<pb::BatchValidateRequest>,
-    ) -> Result<Response<pb::BatchValidateResponse>, Status> {
-        let who = Who::of(&request)?;
-        let requests = request.into_inner().requests;
-        check_batch_size(requests.len())?;
-        let parse = |(index, request)| {
-            validate_request(request).map_err(|invalid| invalid.within(&format!("requests[{index}]")))
-        };
-        let requests: Vec<_> = requests.into_iter().enumerate().map(parse).collect::<Result<_, _>>()?;
-        let (pass, caller) = self.0.enter_by_the_clock(&who).await?;
-        let judged = self.0.authority.batch_validate(pass, &caller, &requests).await?;
-        Ok(Response::new(pb::BatchValidateResponse { verdicts: judged.iter().map(verdict).collect() }))
-    }
-
-    async fn stream_validate(
-        &self,
-        request: Request<Streaming<pb::StreamValidateRequest>>,
-    ) -> Result<Response<BoxStream<pb::StreamValidateResponse>>, Status> {
-        let who = Who::of(&request)?;
-        let rpc = Arc::new(Self(self.0.clone()));
-        // A faulty message ends the stream: after an error nothing is taken from it.
-        let answers = stream::unfold(Some(request.into_inner()), move |incoming| {
-            let (rpc, who) = (Arc::clone(&rpc), who.clone());
-            async move {
-                let mut incoming = incoming?;
-                // What is being judged is answered; what was not taken yet goes elsewhere.
-                let next = tokio::select! {
-                    biased;
-                    () = rpc.0.stop.cancelled() => Some(Err(Error::Draining.into())),
-                    next = rpc.next(&who, &mut incoming) => next,
-                };
-                match next? {
-                    Ok(answer) => Some((Ok(answer), Some(incoming))),
-                    Err(status) => Some((Err(status), None)),
-                }
-            }
-        });
-        Ok(Response::new(Box::pin(answers)))
-    }
-
     async fn revoke(
         &self,
         request: Request<pb::RevokeRequest>,
@@ -123,42 +65,6 @@ impl TokenService for TokenRpc {
             Ok(revoke_response(context.authority.revoke(&pass, &caller, &request).await?))
         });
         Ok(Response::new(answer.await?))
-    }
-}
-
-impl TokenRpc {
-    async fn judge(&self, who: &Who, request: &ValidateRequest) -> Result<pb::Verdict, Error> {
-        let (pass, caller) = self.0.enter_by_the_clock(who).await?;
-        Ok(verdict(&self.0.authority.validate(pass, &caller, request).await?))
-    }
-
-    /// The answer to the next message of a stream; `None`: it has ended.
-    async fn next(
-        &self,
-        who: &Who,
-        incoming: &mut Streaming<pb::StreamValidateRequest>,
-    ) -> Option<Result<pb::StreamValidateResponse, Status>> {
-        let message = match incoming.message().await {
-            Ok(message) => message?,
-            Err(status) => {
-                return Some(
-                    Err(of_transport(status.code(), !status.details().is_empty()).unwrap_or(status)),
-                );
-            }
-        };
-        Some(self.answer(who, message).await)
-    }
-
-    async fn answer(
-        &self,
-        who: &Who,
-        message: pb::StreamValidateRequest,
-    ) -> Result<pb::StreamValidateResponse, Status> {
-        let within = |invalid: Invalid| invalid.within("request");
-        let request = message.request.ok_or_else(|| Invalid::required("request"))?;
-        let request = validate_request(request).map_err(within)?;
-        let judged = self.judge(who, &request).await.map_err(|error| error.map_invalid(within))?;
-        Ok(pb::StreamValidateResponse { verdict: Some(judged) })
     }
 }
 
@@ -188,16 +94,6 @@ fn refresh_request(request: pb::RefreshRequest) -> RefreshRequest {
         scopes: request.scopes,
         ask: request.ttl.map_or(Ask::Default, |ttl| Ask::Ttl { seconds: ttl.seconds, nanos: ttl.nanos }),
     }
-}
-
-fn validate_request(request: pb::ValidateRequest) -> Result<ValidateRequest, Invalid> {
-    Ok(ValidateRequest {
-        token: request.token,
-        audiences: request.audiences,
-        scopes: request.scopes,
-        min_revision: revision_of("min_revision", &request.min_revision)?,
-        certificate_thumbprint: thumbprint_of(&request.certificate_thumbprint)?,
-    })
 }
 
 fn revoke_request(request: pb::RevokeRequest, listener: Listener) -> Result<RevokeRequest, Error> {

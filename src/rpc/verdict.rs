@@ -1,35 +1,214 @@
-//! A verdict, as its caller may read it.
+//! A verdict on the wire, as its caller may read it.
+
+use prost::{
+    Message,
+    bytes::BufMut,
+    encoding::{WireType, encode_key, encode_varint, encoded_len_varint},
+};
+use uuid::Uuid;
 
 use super::convert::{millis, seconds, struct_from};
-use crate::{authority::Judged, proto::v1 as pb, state::Reason};
+use crate::{authority::Judged, state::Reason, token::Verified};
 
-/// What the token says is answered in full to callers that are registered for it, to others its
-/// `jti` alone.
-pub(super) fn verdict(judged: &Judged) -> pb::Verdict {
-    let verdict = &judged.verdict;
-    let bare = pb::Verdict {
-        status: verdict.status.number(),
-        revision: verdict.revision.to_string(),
-        server_time: Some(millis(verdict.server_time_ms)),
-        revocation_reason: i32::from(verdict.reason.map_or(0, Reason::number)),
-        ..pb::Verdict::default()
-    };
-    let Some(token) = &verdict.token else { return bare };
-    let claims = &token.claims;
-    let jti = claims.jti.to_string();
-    if !judged.disclosed {
-        return pb::Verdict { jti, ..bare };
+/// Room for nearly every verdict, bytes.
+const VERDICT_BYTES: usize = 512;
+
+/// A `jeton.v1.Verdict`, encoded. A test holds it against what the definition of that message says.
+#[derive(Debug)]
+pub(super) struct Told(Vec<u8>);
+
+/// Fields of `jeton.v1.Verdict`.
+mod field {
+    pub(super) const STATUS: u32 = 1;
+    pub(super) const SUBJECT: u32 = 2;
+    pub(super) const AUDIENCES: u32 = 3;
+    pub(super) const SCOPES: u32 = 4;
+    pub(super) const JTI: u32 = 5;
+    pub(super) const SESSION_ID: u32 = 6;
+    pub(super) const CLIENT_ID: u32 = 7;
+    pub(super) const ISSUE_TIME: u32 = 8;
+    pub(super) const EXPIRE_TIME: u32 = 9;
+    pub(super) const CLAIMS: u32 = 10;
+    pub(super) const REVISION: u32 = 11;
+    pub(super) const SERVER_TIME: u32 = 12;
+    pub(super) const REVOCATION_REASON: u32 = 13;
+}
+
+impl Told {
+    /// What the token says is answered in full to callers that are registered for it, to others its `jti` alone.
+    pub(super) fn of(judged: &Judged) -> Self {
+        let verdict = &judged.verdict;
+        let mut out = Vec::with_capacity(VERDICT_BYTES);
+        number(field::STATUS, verdict.status.number(), &mut out);
+        if let Some(token) = &verdict.token {
+            if judged.disclosed {
+                claims(token, &mut out);
+            } else {
+                id(field::JTI, token.jti, &mut out);
+            }
+        }
+        text(field::REVISION, &verdict.revision.to_string(), &mut out);
+        message(field::SERVER_TIME, &millis(verdict.server_time_ms), &mut out);
+        if let Some(reason) = verdict.reason {
+            number(field::REVOCATION_REASON, Reason::number(reason).into(), &mut out);
+        }
+        Self(out)
     }
-    pb::Verdict {
-        subject: claims.subject.clone(),
-        audiences: claims.audiences.clone(),
-        scopes: claims.scopes.clone(),
-        jti,
-        session_id: claims.session_id.map(|id| id.to_string()).unwrap_or_default(),
-        client_id: claims.client_id.clone(),
-        issue_time: Some(seconds(claims.issue_time)),
-        expire_time: Some(seconds(claims.expire_time)),
-        claims: (!claims.custom.is_empty()).then(|| struct_from(&claims.custom)),
-        ..bare
+
+    /// Appends it as the field `tag` of another message.
+    pub(super) fn put(&self, tag: u32, out: &mut impl BufMut) {
+        bytes(tag, &self.0, out);
+    }
+
+    /// The bytes that `put` appends for a tag below 16.
+    pub(super) fn len(&self) -> usize {
+        let len = self.0.len();
+        len.saturating_add(1).saturating_add(encoded_len_varint(u64::try_from(len).unwrap_or(u64::MAX)))
+    }
+}
+
+/// What the token says.
+fn claims(token: &Verified, out: &mut Vec<u8>) {
+    text(field::SUBJECT, token.subject(), out);
+    token.audiences().for_each(|audience| text(field::AUDIENCES, audience, out));
+    token.scopes().for_each(|scope| text(field::SCOPES, scope, out));
+    id(field::JTI, token.jti, out);
+    if let Some(session_id) = token.session_id {
+        id(field::SESSION_ID, session_id, out);
+    }
+    text(field::CLIENT_ID, token.client_id(), out);
+    message(field::ISSUE_TIME, &seconds(token.issue_time), out);
+    message(field::EXPIRE_TIME, &seconds(token.expire_time), out);
+    if token.has_custom() {
+        let made = || struct_from(&token.custom()).encode_to_vec().into_boxed_slice();
+        bytes(field::CLAIMS, token.rendered.get_or_init(made), out);
+    }
+}
+
+fn number(tag: u32, value: i32, out: &mut Vec<u8>) {
+    // Zero is left out (proto3).
+    if value != 0 {
+        prost::encoding::int32::encode(tag, &value, out);
+    }
+}
+
+fn id(tag: u32, id: Uuid, out: &mut Vec<u8>) {
+    text(tag, id.hyphenated().encode_lower(&mut Uuid::encode_buffer()), out);
+}
+
+fn text(tag: u32, text: &str, out: &mut Vec<u8>) {
+    bytes(tag, text.as_bytes(), out);
+}
+
+fn message(tag: u32, message: &impl Message, out: &mut Vec<u8>) {
+    prost::encoding::message::encode(tag, message, out);
+}
+
+fn bytes(tag: u32, bytes: &[u8], out: &mut impl BufMut) {
+    encode_key(tag, WireType::LengthDelimited, out);
+    encode_varint(u64::try_from(bytes.len()).unwrap_or(u64::MAX), out);
+    out.put_slice(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        proto::v1 as pb,
+        state::{Status, Verdict},
+        token::{Claims, Revision, UnixSeconds, new_uuid_v7},
+    };
+
+    fn full() -> Claims {
+        Claims {
+            issuer: "https://tokens.example".into(),
+            subject: "svc:billing".into(),
+            audiences: vec!["orders".into(), "stock".into()],
+            scopes: vec!["read".into(), "write".into()],
+            client_id: "checkout".into(),
+            jti: new_uuid_v7(1_000),
+            session_id: Some(new_uuid_v7(900)),
+            issue_time: UnixSeconds::new(1_800_000_000),
+            not_before: None,
+            expire_time: UnixSeconds::new(1_800_000_900),
+            revision: Revision::ZERO,
+            certificate_thumbprint: None,
+            custom: serde_json::from_value(json!({"tenant": "acme", "roles": ["a"], "n": 1.5})).unwrap(),
+        }
+    }
+
+    /// As the generated message writes it.
+    fn by_definition(judged: &Judged, claims: &Claims) -> pb::Verdict {
+        let verdict = &judged.verdict;
+        let bare = pb::Verdict {
+            status: verdict.status.number(),
+            revision: verdict.revision.to_string(),
+            server_time: Some(millis(verdict.server_time_ms)),
+            revocation_reason: verdict.reason.map_or(0, Reason::number).into(),
+            jti: claims.jti.to_string(),
+            ..pb::Verdict::default()
+        };
+        if !judged.disclosed {
+            return bare;
+        }
+        pb::Verdict {
+            subject: claims.subject.clone(),
+            audiences: claims.audiences.clone(),
+            scopes: claims.scopes.clone(),
+            session_id: claims.session_id.map(|id| id.to_string()).unwrap_or_default(),
+            client_id: claims.client_id.clone(),
+            issue_time: Some(seconds(claims.issue_time)),
+            expire_time: Some(seconds(claims.expire_time)),
+            claims: (!claims.custom.is_empty()).then(|| struct_from(&claims.custom)),
+            ..bare
+        }
+    }
+
+    #[test]
+    fn v6_a_verdict_is_written_as_its_message_is_defined() {
+        let least = Claims { scopes: vec![], session_id: None, custom: serde_json::Map::new(), ..full() };
+        for claims in [full(), least] {
+            let token = Arc::new(Verified::new(&claims, "kid".into()));
+            for (status, reason) in [(Status::Active, None), (Status::Revoked, Some(Reason::Leaked))] {
+                for disclosed in [false, true, true] {
+                    let verdict = Verdict {
+                        status,
+                        token: Some(Arc::clone(&token)),
+                        reason,
+                        revision: Revision::new(1, 8_841).unwrap(),
+                        server_time_ms: 1_800_000_001_234,
+                    };
+                    let judged = Judged { verdict, disclosed };
+                    let expected = pb::ValidateResponse { verdict: Some(by_definition(&judged, &claims)) };
+                    let mut written = Vec::new();
+                    let told = Told::of(&judged);
+                    told.put(1, &mut written);
+                    assert_eq!(told.len(), written.len());
+                    assert_eq!(pb::ValidateResponse::decode(written.as_slice()).unwrap(), expected);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_token_has_a_verdict_without_one() {
+        let verdict = Verdict {
+            status: Status::Malformed,
+            token: None,
+            reason: None,
+            revision: Revision::ZERO,
+            server_time_ms: 0,
+        };
+        let Told(written) = Told::of(&Judged { verdict, disclosed: false });
+        let decoded = pb::Verdict::decode(written.as_slice()).unwrap();
+        assert_eq!(decoded.status(), pb::TokenStatus::Malformed);
+        assert_eq!((decoded.revision.as_str(), decoded.jti.as_str()), ("0.0", ""));
+        assert!(decoded.server_time.is_some());
     }
 }

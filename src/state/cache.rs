@@ -6,7 +6,7 @@ use std::{hash::Hasher, sync::Arc};
 use quick_cache::{Weighter, sync::Cache};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-use crate::token::{Claims, Verified, random_bytes};
+use crate::token::{Verified, random_bytes};
 
 /// Bytes of memory the cache may take: a few hundred thousand tokens.
 const CACHE_BYTES_MAX: u64 = 256 * 1024 * 1024;
@@ -18,39 +18,9 @@ struct Weigh;
 
 impl Weighter<u128, Arc<Verified>> for Weigh {
     fn weight(&self, _: &u128, verified: &Arc<Verified>) -> u64 {
-        // Claims on the heap, the fixed parts, and the table's own share.
-        const FIXED_BYTES: usize = 448;
-        u64::try_from(heap_bytes(&verified.claims).saturating_add(FIXED_BYTES)).unwrap_or(u64::MAX)
-    }
-}
-
-fn heap_bytes(claims: &Claims) -> usize {
-    const PER_STRING: usize = 24;
-    let strings = |list: &[String]| list.iter().map(|s| s.len().saturating_add(PER_STRING)).sum::<usize>();
-    let custom: usize =
-        claims.custom.iter().map(|(name, value)| value_bytes(value).saturating_add(name.len())).sum();
-    [
-        claims.issuer.len(),
-        claims.subject.len(),
-        claims.client_id.len(),
-        strings(&claims.audiences),
-        strings(&claims.scopes),
-        custom,
-    ]
-    .into_iter()
-    .fold(0, usize::saturating_add)
-}
-
-fn value_bytes(value: &serde_json::Value) -> usize {
-    const PER_VALUE: usize = 48;
-    match value {
-        serde_json::Value::String(text) => text.len().saturating_add(PER_VALUE),
-        serde_json::Value::Array(list) => list.iter().map(value_bytes).fold(PER_VALUE, usize::saturating_add),
-        serde_json::Value::Object(map) => map
-            .iter()
-            .map(|(name, value)| name.len().saturating_add(value_bytes(value)))
-            .fold(PER_VALUE, usize::saturating_add),
-        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) => PER_VALUE,
+        /// The key, the counters of the `Arc`, and the table's own share.
+        const BESIDE_BYTES: usize = 96;
+        u64::try_from(verified.bytes().saturating_add(BESIDE_BYTES)).unwrap_or(u64::MAX)
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::token::{Claims, LIFETIME_CAP_S, RawToken, Rejected, Revision, Thumbprint, UnixSeconds, Verified};
+use crate::token::{LIFETIME_CAP_S, RawToken, Rejected, Revision, Thumbprint, UnixSeconds, Verified};
 
 use super::{KeyRecord, KeyState, Reason, Root, VerifiedCache};
 
@@ -57,8 +57,13 @@ impl Status {
     /// Its number in the API.
     #[must_use]
     pub fn number(self) -> i32 {
-        let place = Self::ALL.iter().position(|status| *status == self).unwrap_or_default();
-        i32::try_from(place).unwrap_or_default().saturating_add(1)
+        i32::try_from(self.place()).unwrap_or_default().saturating_add(1)
+    }
+
+    /// Its place in `ALL`.
+    #[must_use]
+    pub fn place(self) -> usize {
+        Self::ALL.iter().position(|status| *status == self).unwrap_or_default()
     }
 
     /// Its name in the API, without the prefix.
@@ -111,7 +116,7 @@ impl Verdict {
     /// Whether the token claims to be minted at a revision that this replica had not reached.
     #[must_use]
     pub fn token_is_ahead(&self) -> bool {
-        self.token.as_ref().is_some_and(|token| token.claims.revision > self.revision)
+        self.token.as_ref().is_some_and(|token| token.revision > self.revision)
     }
 }
 
@@ -152,7 +157,7 @@ impl Judge<'_> {
                 server_time_ms,
             };
         };
-        let status = self.judge(&verified.claims, key, reason, now, accepted);
+        let status = self.judge(&verified, key, reason, now, accepted);
         let reason = reason.filter(|_| status == Status::Revoked);
         Verdict { status, token: Some(verified), reason, revision, server_time_ms }
     }
@@ -187,50 +192,52 @@ impl Judge<'_> {
         key: Option<&KeyRecord>,
         applied: Revision,
     ) -> Option<Reason> {
-        let claims = &verified.claims;
         // A revision that the log has not reached proves nothing: older than every mark.
-        let revision = if claims.revision > applied { Revision::ZERO } else { claims.revision };
+        let revision = if verified.revision > applied { Revision::ZERO } else { verified.revision };
         self.root
             .tokens
-            .get(&claims.jti)
-            .or_else(|| self.root.sessions.get(&claims.session_id?))
-            .or_else(|| self.root.marks.hit_token(claims, &verified.key_id, revision))
+            .get(&verified.jti)
+            .or_else(|| self.root.sessions.get(&verified.session_id?))
+            .or_else(|| self.root.marks.hit_token(verified, revision))
             .or_else(|| key.filter(|key| key.life.state == KeyState::Revoked).map(|_| Reason::Unspecified))
     }
 
     fn judge(
         &self,
-        claims: &Claims,
+        token: &Verified,
         key: &KeyRecord,
         revoked: Option<Reason>,
         now: UnixSeconds,
         accepted: Accepted<'_>,
     ) -> Status {
-        if claims.issuer != self.issuer {
+        if token.issuer() != self.issuer {
             return Status::WrongIssuer;
         }
-        if claims.expire_time.since(claims.issue_time) > LIFETIME_CAP_S {
+        if token.expire_time.since(token.issue_time) > LIFETIME_CAP_S {
             return Status::LifetimeExceedsCap;
         }
-        let not_before = claims.not_before.unwrap_or(claims.issue_time).max(claims.issue_time);
-        if not_before > now && not_before > now.saturating_add(self.leeway_s(claims)) {
+        let not_before = token.not_before.unwrap_or(token.issue_time).max(token.issue_time);
+        if not_before > now && not_before > now.saturating_add(self.leeway_s(token)) {
             return Status::NotYetValid;
         }
         // No token outlives the key that signed it, leeway or not.
-        let expire_time = key.life.expire_time.map_or(claims.expire_time, |end| claims.expire_time.min(end));
-        if now >= expire_time && now >= expire_time.saturating_add(self.leeway_s(claims)) {
+        let expire_time = key.life.expire_time.map_or(token.expire_time, |end| token.expire_time.min(end));
+        if now >= expire_time && now >= expire_time.saturating_add(self.leeway_s(token)) {
             return Status::Expired;
         }
         if revoked.is_some() {
             return Status::Revoked;
         }
-        if accepted.audiences.is_some_and(|accepted| !accepted.iter().any(|a| claims.audiences.contains(a))) {
+        if accepted
+            .audiences
+            .is_some_and(|accepted| !token.audiences().any(|named| accepted.iter().any(|it| it == named)))
+        {
             return Status::WrongAudience;
         }
-        if !accepted.scopes.iter().all(|scope| claims.scopes.contains(scope)) {
+        if !accepted.scopes.iter().all(|wanted| token.scopes().any(|scope| scope == wanted)) {
             return Status::MissingScope;
         }
-        if claims.certificate_thumbprint.is_some() && claims.certificate_thumbprint != accepted.thumbprint {
+        if token.certificate_thumbprint.is_some() && token.certificate_thumbprint != accepted.thumbprint {
             return Status::WrongBinding;
         }
         Status::Active
@@ -239,7 +246,7 @@ impl Judge<'_> {
     /// The tolerance of clocks that the policies in force allow this token; asked only where it
     /// could change the answer.
     #[must_use]
-    pub fn leeway_s(&self, claims: &Claims) -> i64 {
-        self.root.policies.load().terms(&claims.audiences, &claims.client_id).leeway_s()
+    pub fn leeway_s(&self, token: &Verified) -> i64 {
+        self.root.policies.load().terms(token.audiences(), token.client_id()).leeway_s()
     }
 }

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::token::{Claims, Revision, UnixSeconds, uuid_unix_ms};
+use crate::token::{Revision, UnixSeconds, Verified, uuid_unix_ms};
 
 use super::{Reason, sharded::Sharded};
 
@@ -81,12 +81,28 @@ struct Issued<'a> {
     /// Seconds; absent for a session, which has its id's time alone.
     issue_time: Option<UnixSeconds>,
     session_id: Option<Uuid>,
-    audiences: &'a [String],
+    audiences: Audiences<'a>,
+}
+
+/// The audiences of a session or of a token.
+#[derive(Clone, Copy)]
+enum Audiences<'a> {
+    Session(&'a [String]),
+    Token(&'a Verified),
+}
+
+impl Audiences<'_> {
+    fn contain(self, audience: &str) -> bool {
+        match self {
+            Self::Session(audiences) => audiences.iter().any(|named| named == audience),
+            Self::Token(token) => token.audiences().any(|named| named == audience),
+        }
+    }
 }
 
 impl Mark {
     fn hits(&self, issued: Issued<'_>) -> bool {
-        if !self.audience.is_empty() && !issued.audiences.contains(&self.audience) {
+        if !self.audience.is_empty() && !issued.audiences.contain(&self.audience) {
             return false;
         }
         let opened_before = |id| uuid_unix_ms(id) < self.cutoff.get().saturating_mul(1000);
@@ -138,17 +154,19 @@ impl Marks {
     /// Why a token is revoked by a mark, if it is. `revision` is the token's `rev`, or zero when
     /// it claims one that the log has not reached.
     #[must_use]
-    pub fn hit_token(&self, claims: &Claims, key_id: &str, revision: Revision) -> Option<Reason> {
+    pub fn hit_token(&self, token: &Verified, revision: Revision) -> Option<Reason> {
         let issued = Issued {
             revision,
-            issue_time: Some(claims.issue_time),
-            session_id: claims.session_id,
-            audiences: &claims.audiences,
+            issue_time: Some(token.issue_time),
+            session_id: token.session_id,
+            audiences: Audiences::Token(token),
         };
-        hit(&self.subjects, &claims.subject, issued)
-            .or_else(|| hit(&self.clients, &claims.client_id, issued))
+        hit(&self.subjects, token.subject(), issued)
+            .or_else(|| hit(&self.clients, token.client_id(), issued))
             // Whatever the token says: who stole the key writes the claims himself.
-            .or_else(|| self.keys.get(key_id, |marks| marks.first().map(|mark| mark.reason)).flatten())
+            .or_else(|| {
+                self.keys.get(token.key_id.as_ref(), |marks| marks.first().map(|mark| mark.reason)).flatten()
+            })
     }
 
     /// Why a session is ended by a mark, if it is.
@@ -158,7 +176,7 @@ impl Marks {
             revision: session.revision,
             issue_time: None,
             session_id: Some(session.id),
-            audiences: session.audiences,
+            audiences: Audiences::Session(session.audiences),
         };
         hit(&self.subjects, session.subject, issued).or_else(|| hit(&self.clients, session.client_id, issued))
     }

@@ -297,8 +297,9 @@ impl Policies {
 
     /// The policies of all audiences of one token.
     #[must_use]
-    pub fn terms(&self, audiences: &[String], client_id: &str) -> Terms {
-        Terms { each: audiences.iter().map(|audience| self.effective(audience, client_id)).collect() }
+    pub fn terms<A: AsRef<str>>(&self, audiences: impl IntoIterator<Item = A>, client_id: &str) -> Terms {
+        let effective = |audience: A| self.effective(audience.as_ref(), client_id);
+        Terms { each: audiences.into_iter().map(effective).collect() }
     }
 
     /// What holds for (audience, client): the narrowest value that is set, but for maxima, which
@@ -399,7 +400,7 @@ mod tests {
         ]
         .into_iter()
         .collect();
-        let terms = policies.terms(&["a".into(), "b".into()], "c");
+        let terms = policies.terms(["a", "b"], "c");
         assert_eq!(terms.leeway_s(), 0);
         let now = UnixSeconds::new(1_000_000);
         let refused = terms.lifetime(Ask::Ttl { seconds: 601, nanos: 0 }, now, None).err();

@@ -1,10 +1,13 @@
 //! What an access token says.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::custom::{CustomClaimError, check_custom};
-use super::json::push_string;
+use super::json::{self, push_string};
 use super::limits::{AUDIENCES_MAX, JTI_IAT_SPREAD_S, SCOPES_MAX, TIME_MAX_S};
 use super::malformed::Malformed;
 use super::revision::Revision;
@@ -14,7 +17,7 @@ use super::time::UnixSeconds;
 
 /// The claims of an access token (RFC 9068 section 2.2, and ours).
 ///
-/// `from_json` takes what `to_json` can write and nothing else (V5).
+/// `parse` takes what `to_json` can write and nothing else (V5).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Claims {
     /// `iss`: who minted it.
@@ -86,30 +89,36 @@ impl Claims {
             out.push(',');
             push_string(&mut out, name);
             out.push(':');
-            out.push_str(&value.to_string());
+            // Writing to a text cannot fail.
+            let _infallible = write!(out, "{value}");
         }
         out.push('}');
         out.into_bytes()
     }
 
-    /// Reads a payload. Every claim is present that must be, and of a type and form that Issue could have made; no
-    /// registered name is there that Issue does not set.
-    pub fn from_json(mut members: Map<String, Value>) -> Result<Self, Malformed> {
-        let from = &mut members;
+    /// Reads a payload: strict JSON, one object. Every claim is present that must be, and of a type and form that Issue
+    /// could have made; no registered name is there that Issue does not set.
+    pub fn parse(payload: &[u8]) -> Result<Self, Malformed> {
+        let mut members = Members::default();
+        json::parse_members(payload, |name, value| members.put(name, value))?;
+        Self::of(members)
+    }
+
+    fn of(members: Members) -> Result<Self, Malformed> {
         let claims = Self {
-            issuer: string(from, "iss", "`iss` is a text", text::check_issuer)?,
-            subject: string(from, "sub", "`sub` is a text of 1 to 255 bytes", text::check_subject)?,
-            audiences: audiences(from)?,
-            scopes: scopes(from)?,
-            client_id: string(from, "client_id", "`client_id` is a client's id", text::check_client_id)?,
-            jti: uuid(from, "jti", JTI_RULE)?.ok_or(Malformed::new(JTI_RULE))?,
-            session_id: uuid(from, "sid", "`sid` is a canonical UUIDv7")?,
-            issue_time: time(from, "iat", IAT_RULE)?.ok_or(Malformed::new(IAT_RULE))?,
-            not_before: time(from, "nbf", "`nbf` is whole seconds since the epoch")?,
-            expire_time: time(from, "exp", EXP_RULE)?.ok_or(Malformed::new(EXP_RULE))?,
-            revision: revision(from)?,
-            certificate_thumbprint: confirmation(from)?,
-            custom: members,
+            issuer: string(members.iss, "`iss` is a text", text::check_issuer)?,
+            subject: string(members.sub, "`sub` is a text of 1 to 255 bytes", text::check_subject)?,
+            audiences: audiences(members.aud)?,
+            scopes: scopes(members.scope)?,
+            client_id: string(members.client_id, "`client_id` is a client's id", text::check_client_id)?,
+            jti: uuid(members.jti, JTI_RULE)?.ok_or(Malformed::new(JTI_RULE))?,
+            session_id: uuid(members.sid, "`sid` is a canonical UUIDv7")?,
+            issue_time: time(members.iat, IAT_RULE)?.ok_or(Malformed::new(IAT_RULE))?,
+            not_before: time(members.nbf, "`nbf` is whole seconds since the epoch")?,
+            expire_time: time(members.exp, EXP_RULE)?.ok_or(Malformed::new(EXP_RULE))?,
+            revision: revision(members.rev)?,
+            certificate_thumbprint: confirmation(members.cnf)?,
+            custom: members.custom,
         };
         claims.check_times()?;
         check_custom(&claims.custom).map_err(|error| {
@@ -138,26 +147,66 @@ impl Claims {
     }
 }
 
+/// The members of a payload, each where it belongs: what is read for every token never seen before is not put into a
+/// map first, to be looked for there.
+#[derive(Default)]
+struct Members {
+    iss: Option<Value>,
+    sub: Option<Value>,
+    aud: Option<Value>,
+    exp: Option<Value>,
+    iat: Option<Value>,
+    nbf: Option<Value>,
+    jti: Option<Value>,
+    client_id: Option<Value>,
+    rev: Option<Value>,
+    scope: Option<Value>,
+    sid: Option<Value>,
+    cnf: Option<Value>,
+    custom: Map<String, Value>,
+}
+
+impl Members {
+    /// Whether the name was new.
+    fn put(&mut self, name: Cow<'_, str>, value: Value) -> bool {
+        let slot = match name.as_ref() {
+            "iss" => &mut self.iss,
+            "sub" => &mut self.sub,
+            "aud" => &mut self.aud,
+            "exp" => &mut self.exp,
+            "iat" => &mut self.iat,
+            "nbf" => &mut self.nbf,
+            "jti" => &mut self.jti,
+            "client_id" => &mut self.client_id,
+            "rev" => &mut self.rev,
+            "scope" => &mut self.scope,
+            "sid" => &mut self.sid,
+            "cnf" => &mut self.cnf,
+            _ => return self.custom.insert(name.into_owned(), value).is_none(),
+        };
+        slot.replace(value).is_none()
+    }
+}
+
 const JTI_RULE: &str = "`jti` is a canonical UUIDv7";
 const IAT_RULE: &str = "`iat` is whole seconds since the epoch";
 const EXP_RULE: &str = "`exp` is whole seconds since the epoch";
 
 fn string(
-    from: &mut Map<String, Value>,
-    name: &str,
+    value: Option<Value>,
     rule: &'static str,
     check: fn(&str) -> Result<(), &'static str>,
 ) -> Result<String, Malformed> {
-    match from.remove(name) {
+    match value {
         Some(Value::String(text)) if check(&text).is_ok() => Ok(text),
         _ => Err(Malformed::new(rule)),
     }
 }
 
 /// An array always, also for one: Issue writes no bare string.
-fn audiences(from: &mut Map<String, Value>) -> Result<Vec<String>, Malformed> {
+fn audiences(value: Option<Value>) -> Result<Vec<String>, Malformed> {
     const RULE: Malformed = Malformed::new("`aud` is an array of 1 to 10 audiences");
-    let Some(Value::Array(items)) = from.remove("aud") else { return Err(RULE) };
+    let Some(Value::Array(items)) = value else { return Err(RULE) };
     if items.is_empty() || items.len() > AUDIENCES_MAX {
         return Err(RULE);
     }
@@ -168,9 +217,9 @@ fn audiences(from: &mut Map<String, Value>) -> Result<Vec<String>, Malformed> {
     items.into_iter().map(one).collect()
 }
 
-fn scopes(from: &mut Map<String, Value>) -> Result<Vec<String>, Malformed> {
+fn scopes(value: Option<Value>) -> Result<Vec<String>, Malformed> {
     const RULE: Malformed = Malformed::new("`scope` is 1 to 64 scope tokens, one space between");
-    let joined = match from.remove("scope") {
+    let joined = match value {
         None => return Ok(Vec::new()),
         Some(Value::String(joined)) => joined,
         Some(_) => return Err(RULE),
@@ -180,8 +229,8 @@ fn scopes(from: &mut Map<String, Value>) -> Result<Vec<String>, Malformed> {
     if good { Ok(scopes) } else { Err(RULE) }
 }
 
-fn uuid(from: &mut Map<String, Value>, name: &str, rule: &'static str) -> Result<Option<Uuid>, Malformed> {
-    match from.remove(name) {
+fn uuid(value: Option<Value>, rule: &'static str) -> Result<Option<Uuid>, Malformed> {
+    match value {
         None => Ok(None),
         Some(Value::String(text)) => text::parse_uuid_v7(&text).map(Some).ok_or(Malformed::new(rule)),
         Some(_) => Err(Malformed::new(rule)),
@@ -189,12 +238,8 @@ fn uuid(from: &mut Map<String, Value>, name: &str, rule: &'static str) -> Result
 }
 
 /// A JSON integer: `1.0`, `1e3` and `"1"` are none.
-fn time(
-    from: &mut Map<String, Value>,
-    name: &str,
-    rule: &'static str,
-) -> Result<Option<UnixSeconds>, Malformed> {
-    match from.remove(name) {
+fn time(value: Option<Value>, rule: &'static str) -> Result<Option<UnixSeconds>, Malformed> {
+    match value {
         None => Ok(None),
         Some(value) => match value.as_i64() {
             Some(seconds) if (0..=TIME_MAX_S).contains(&seconds) => Ok(Some(UnixSeconds::new(seconds))),
@@ -203,15 +248,15 @@ fn time(
     }
 }
 
-fn revision(from: &mut Map<String, Value>) -> Result<Revision, Malformed> {
-    let stored = from.remove("rev").as_ref().and_then(Value::as_i64);
+fn revision(value: Option<Value>) -> Result<Revision, Malformed> {
+    let stored = value.as_ref().and_then(Value::as_i64);
     stored.and_then(Revision::from_i64).ok_or(Malformed::new("`rev` is a revision as an integer"))
 }
 
 /// `cnf` has one member: a second way to confirm would be one that nobody checks.
-fn confirmation(from: &mut Map<String, Value>) -> Result<Option<Thumbprint>, Malformed> {
+fn confirmation(value: Option<Value>) -> Result<Option<Thumbprint>, Malformed> {
     const RULE: Malformed = Malformed::new("`cnf` is {\"x5t#S256\": a thumbprint} and nothing more");
-    let mut members = match from.remove("cnf") {
+    let mut members = match value {
         None => return Ok(None),
         Some(Value::Object(members)) => members,
         Some(_) => return Err(RULE),
@@ -225,7 +270,8 @@ fn confirmation(from: &mut Map<String, Value>) -> Result<Option<Thumbprint>, Mal
 
 fn push_number(out: &mut String, name: &str, value: i64) {
     push_name(out, name);
-    out.push_str(&value.to_string());
+    // Writing to a text cannot fail.
+    let _infallible = write!(out, "{value}");
 }
 
 fn push_uuid(out: &mut String, name: &str, id: Uuid) {

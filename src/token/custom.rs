@@ -1,5 +1,7 @@
 //! Rules for claims that callers of Issue supply.
 
+use std::io;
+
 use serde_json::{Map, Number, Value};
 
 use super::limits::{
@@ -104,11 +106,26 @@ pub fn check_custom(custom: &Map<String, Value>) -> Result<(), CustomClaimError>
     if custom.is_empty() {
         return Ok(());
     }
-    let size_bytes = serde_json::to_vec(custom).map_or(usize::MAX, |json| json.len());
+    let mut size = Size(0);
+    let size_bytes = serde_json::to_writer(&mut size, custom).map_or(usize::MAX, |()| size.0);
     if size_bytes > CUSTOM_CLAIMS_BYTES_MAX {
         return Err(CustomClaimError::TooLarge { size_bytes, max: CUSTOM_CLAIMS_BYTES_MAX });
     }
     Ok(())
+}
+
+/// Counts what is written.
+struct Size(usize);
+
+impl io::Write for Size {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.saturating_add(bytes.len());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The JSON number for a protobuf double; `None` if JSON, or a parser that reads numbers as doubles, cannot keep it

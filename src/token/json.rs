@@ -3,6 +3,7 @@
 //! Parsers that disagree about a text are how a verifier and a service come to read different claims. So: UTF-8, one
 //! object, no member twice at any level, bounded nesting, nothing after it.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt;
 
@@ -19,19 +20,56 @@ const NOT_JSON: &str = "not JSON";
 
 /// Parses `bytes` as exactly one JSON object.
 pub fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, Malformed> {
+    let mut members = Map::new();
+    parse_members(bytes, |name, value| members.insert(name.into_owned(), value).is_none())?;
+    Ok(members)
+}
+
+/// Parses `bytes` as exactly one JSON object, and hands its members to `put` as they come; it says whether the name
+/// was new. Names come unescaped, so that "a" and "\u0061" are one.
+pub(super) fn parse_members(
+    bytes: &[u8],
+    put: impl FnMut(Cow<'_, str>, Value) -> bool,
+) -> Result<(), Malformed> {
     let text = std::str::from_utf8(bytes).map_err(|_| Malformed::new("JSON is not UTF-8"))?;
     let rule = Cell::new(NOT_JSON);
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let seed = Strict { depth: 1, rule: &rule };
-    let value = seed
-        .deserialize(&mut deserializer)
-        .and_then(|value| deserializer.end().map(|()| value))
-        .map_err(|_| Malformed::new(rule.get()))?;
-    match value {
-        Value::Object(members) => Ok(members),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            Err(Malformed::new(NOT_OBJECT))
+    deserializer
+        .deserialize_any(Members { put, rule: &rule })
+        .and_then(|()| deserializer.end())
+        .map_err(|_| Malformed::new(rule.get()))
+}
+
+/// A JSON string, borrowed where it has no escapes.
+#[derive(serde::Deserialize)]
+#[serde(transparent)]
+pub(super) struct Text<'t>(#[serde(borrow)] pub(super) Cow<'t, str>);
+
+/// The outermost object.
+struct Members<'r, P> {
+    put: P,
+    rule: &'r Cell<&'static str>,
+}
+
+impl<'de, P: FnMut(Cow<'_, str>, Value) -> bool> Visitor<'de> for Members<'_, P> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Whatever else comes is answered by serde with an error.
+        self.rule.set(NOT_OBJECT);
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<(), A::Error> {
+        let inside = Strict { depth: 2, rule: self.rule };
+        while let Some(Text(name)) = members.next_key()? {
+            let value = members.next_value_seed(inside)?;
+            if !(self.put)(name, value) {
+                self.rule.set(TWICE);
+                return Err(A::Error::custom(TWICE));
+            }
         }
+        Ok(())
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::algorithm::Algorithm;
 use super::base64url;
-use super::json;
+use super::json::{self, Text};
 use super::limits::{HEADER_BYTES_MAX, PARSED_TOKEN_BYTES_MAX};
 use super::malformed::Malformed;
 
@@ -195,8 +195,3 @@ impl<'de> Visitor<'de> for HeaderVisitor {
         }
     }
 }
-
-/// A JSON string, borrowed where it has no escapes.
-#[derive(serde::Deserialize)]
-#[serde(transparent)]
-struct Text<'h>(#[serde(borrow)] Cow<'h, str>);

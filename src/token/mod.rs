@@ -29,6 +29,7 @@ pub mod spiffe;
 pub mod text;
 pub mod thumbprint;
 pub mod time;
+mod verified;
 pub mod verify;
 
 #[cfg(test)]
@@ -57,4 +58,5 @@ pub use spiffe::SpiffeId;
 pub use text::{parse_uuid_v7, uuid_unix_ms};
 pub use thumbprint::Thumbprint;
 pub use time::UnixSeconds;
-pub use verify::{Rejected, Verified, VerifyingKey, jwks};
+pub use verified::Verified;
+pub use verify::{Rejected, VerifyingKey, jwks};

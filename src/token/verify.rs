@@ -7,10 +7,10 @@ use aws_lc_rs::signature::{self, ParsedPublicKey, VerificationAlgorithm};
 
 use super::algorithm::Algorithm;
 use super::claims::Claims;
-use super::json;
 use super::jwk::PublicKey;
 use super::jws::RawToken;
 use super::malformed::Malformed;
+use super::verified::Verified;
 
 /// A public key, parsed once and kept. Clones share it.
 #[derive(Clone)]
@@ -19,15 +19,6 @@ pub struct VerifyingKey {
     jwk: Arc<str>,
     algorithm: Algorithm,
     key: Arc<ParsedPublicKey>,
-}
-
-/// Claims whose signature verified and whose form is good. Whether they hold now is judged elsewhere.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Verified {
-    /// What the token says.
-    pub claims: Claims,
-    /// The key that signed it.
-    pub key_id: Arc<str>,
 }
 
 /// Why a token was not made by the key.
@@ -90,10 +81,8 @@ impl VerifyingKey {
         if !named || !self.verify_bytes(token.signing_input().as_bytes(), token.signature()) {
             return Err(Rejected::BadSignature);
         }
-        let claims = json::parse_object(token.payload())
-            .and_then(Claims::from_json)
-            .map_err(Rejected::MalformedClaims)?;
-        Ok(Verified { claims, key_id: Arc::clone(&self.key_id) })
+        let claims = Claims::parse(token.payload()).map_err(Rejected::MalformedClaims)?;
+        Ok(Verified::new(&claims, Arc::clone(&self.key_id)))
     }
 
     /// Whether `signature` is this key's over `message`.

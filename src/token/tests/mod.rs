@@ -18,7 +18,7 @@ mod vectors;
 use serde_json::{Map, Value, json};
 use uuid::{Builder, Uuid};
 
-use super::{Algorithm, Claims, Revision, SigningKey, UnixSeconds, base64url};
+use super::{Algorithm, Claims, Revision, SigningKey, UnixSeconds, Verified, base64url};
 
 /// A time to mint at: 2027-01-15T08:00:00Z.
 const NOW: UnixSeconds = UnixSeconds::new(1_800_000_000);
@@ -74,4 +74,27 @@ fn forge(key: &SigningKey, header: &str, payload: &[u8]) -> String {
 /// The header that the key's tokens have.
 fn header_of(key: &SigningKey) -> String {
     format!(r#"{{"alg":"{}","kid":"{}","typ":"at+jwt"}}"#, key.algorithm(), key.key_id())
+}
+
+/// What is kept of a token is what its claims say.
+fn assert_says(verified: &Verified, claims: &Claims) {
+    let kept = Claims {
+        issuer: verified.issuer().to_owned(),
+        subject: verified.subject().to_owned(),
+        audiences: verified.audiences().map(str::to_owned).collect(),
+        scopes: verified.scopes().map(str::to_owned).collect(),
+        client_id: verified.client_id().to_owned(),
+        jti: verified.jti,
+        session_id: verified.session_id,
+        issue_time: verified.issue_time,
+        not_before: verified.not_before,
+        expire_time: verified.expire_time,
+        revision: verified.revision,
+        certificate_thumbprint: verified.certificate_thumbprint,
+        custom: verified.custom(),
+    };
+    assert_eq!(kept, *claims);
+    assert_eq!(verified.scope(), claims.scopes.join(" "));
+    assert_eq!(verified.has_custom(), !claims.custom.is_empty());
+    assert!(verified.bytes() > size_of::<Verified>());
 }

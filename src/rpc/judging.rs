@@ -1,0 +1,228 @@
+//! Validate and its kin. They are called as often as everything else together, and most of an answer is the same at
+//! each: so they have a codec of their own, which writes what was encoded once for each token.
+
+use std::{convert::Infallible, marker::PhantomData, sync::Arc, task};
+
+use futures_util::stream;
+use prost::Message;
+use tonic::{
+    Request, Response, Status, Streaming,
+    body::Body,
+    codec::{BufferSettings, Codec, EncodeBuf, Encoder},
+    codegen::{BoxFuture, BoxStream, http},
+    server::{Grpc, NamedService},
+};
+use tonic_prost::ProstDecoder;
+use tower::{Service, service_fn};
+
+use super::{
+    Context, TOKEN_MESSAGE_BYTES_MAX, Who,
+    convert::{revision_of, thumbprint_of},
+    status::of_transport,
+    verdict::Told,
+};
+use crate::{
+    authority::{Error, Invalid, ValidateRequest, check_batch_size},
+    proto::v1 as pb,
+};
+
+const VALIDATE: &str = "/jeton.v1.TokenService/Validate";
+const BATCH_VALIDATE: &str = "/jeton.v1.TokenService/BatchValidate";
+const STREAM_VALIDATE: &str = "/jeton.v1.TokenService/StreamValidate";
+
+/// What is set aside for a message before its length is known, bytes: room for the token and the answer of nearly all
+/// calls. tonic's 8 KiB, twice a call, are mostly memory that is fetched and not used.
+const BUFFER_BYTES: usize = 1_024;
+/// Answers of a stream that are ready go out together up to here, bytes: as in tonic.
+const YIELD_BYTES: usize = 32 * 1_024;
+
+/// The methods of `TokenService` that judge tokens, and behind them `rest` with the others.
+#[derive(Clone)]
+pub(super) struct Judging<S> {
+    context: Arc<Context>,
+    rest: S,
+}
+
+impl<S> Judging<S> {
+    pub(super) fn before(rest: S, context: Context) -> Self {
+        Self { context: Arc::new(context), rest }
+    }
+}
+
+impl<S: NamedService> NamedService for Judging<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<S> Service<http::Request<Body>> for Judging<S>
+where
+    S: Service<
+            http::Request<Body>,
+            Response = http::Response<Body>,
+            Error = Infallible,
+            Future = BoxFuture<http::Response<Body>, Infallible>,
+        >,
+{
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<http::Response<Body>, Infallible>;
+
+    fn poll_ready(&mut self, context: &mut task::Context<'_>) -> task::Poll<Result<(), Infallible>> {
+        self.rest.poll_ready(context)
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let context = Arc::clone(&self.context);
+        match request.uri().path() {
+            VALIDATE => Box::pin(async move {
+                let call = service_fn(|request| validate(&context, request));
+                Ok(grpc().unary(call, request).await)
+            }),
+            BATCH_VALIDATE => Box::pin(async move {
+                let call = service_fn(|request| batch_validate(&context, request));
+                Ok(grpc().unary(call, request).await)
+            }),
+            STREAM_VALIDATE => Box::pin(async move {
+                let call = service_fn(|request| stream_validate(Arc::clone(&context), request));
+                Ok(grpc().streaming(call, request).await)
+            }),
+            _ => self.rest.call(request),
+        }
+    }
+}
+
+fn grpc<U, A>() -> Grpc<JudgingCodec<U, A>>
+where
+    JudgingCodec<U, A>: Codec,
+{
+    Grpc::new(JudgingCodec(PhantomData)).max_decoding_message_size(TOKEN_MESSAGE_BYTES_MAX)
+}
+
+async fn validate(
+    context: &Context,
+    request: Request<pb::ValidateRequest>,
+) -> Result<Response<[Told; 1]>, Status> {
+    let who = Who::of(&request)?;
+    let request = validate_request(request.into_inner())?;
+    Ok(Response::new([judge(context, &who, &request).await?]))
+}
+
+async fn batch_validate(
+    context: &Context,
+    request: Request<pb::BatchValidateRequest>,
+) -> Result<Response<Vec<Told>>, Status> {
+    let who = Who::of(&request)?;
+    let requests = request.into_inner().requests;
+    check_batch_size(requests.len())?;
+    let parse = |(index, request)| {
+        validate_request(request).map_err(|invalid| invalid.within(&format!("requests[{index}]")))
+    };
+    let requests: Vec<_> = requests.into_iter().enumerate().map(parse).collect::<Result<_, _>>()?;
+    let (pass, caller) = context.enter_by_the_clock(&who).await?;
+    let judged = context.authority.batch_validate(pass, &caller, &requests).await?;
+    Ok(Response::new(judged.iter().map(Told::of).collect()))
+}
+
+async fn stream_validate(
+    context: Arc<Context>,
+    request: Request<Streaming<pb::StreamValidateRequest>>,
+) -> Result<Response<BoxStream<[Told; 1]>>, Status> {
+    let who = Who::of(&request)?;
+    // A faulty message ends the stream: after an error nothing is taken from it.
+    let answers = stream::unfold(Some(request.into_inner()), move |incoming| {
+        let (context, who) = (Arc::clone(&context), who.clone());
+        async move {
+            let mut incoming = incoming?;
+            // What is being judged is answered; what was not taken yet goes elsewhere.
+            let next = tokio::select! {
+                biased;
+                () = context.stop.cancelled() => Some(Err(Error::Draining.into())),
+                next = next(&context, &who, &mut incoming) => next,
+            };
+            match next? {
+                Ok(answer) => Some((Ok([answer]), Some(incoming))),
+                Err(status) => Some((Err(status), None)),
+            }
+        }
+    });
+    Ok(Response::new(Box::pin(answers)))
+}
+
+/// The answer to the next message of a stream; `None`: it has ended.
+async fn next(
+    context: &Context,
+    who: &Who,
+    incoming: &mut Streaming<pb::StreamValidateRequest>,
+) -> Option<Result<Told, Status>> {
+    let message = match incoming.message().await {
+        Ok(message) => message?,
+        Err(status) => {
+            return Some(Err(of_transport(status.code(), !status.details().is_empty()).unwrap_or(status)));
+        }
+    };
+    Some(answer(context, who, message).await)
+}
+
+async fn answer(context: &Context, who: &Who, message: pb::StreamValidateRequest) -> Result<Told, Status> {
+    let within = |invalid: Invalid| invalid.within("request");
+    let request = message.request.ok_or_else(|| Invalid::required("request"))?;
+    let request = validate_request(request).map_err(within)?;
+    Ok(judge(context, who, &request).await.map_err(|error| error.map_invalid(within))?)
+}
+
+async fn judge(context: &Context, who: &Who, request: &ValidateRequest) -> Result<Told, Error> {
+    let (pass, caller) = context.enter_by_the_clock(who).await?;
+    Ok(Told::of(&context.authority.validate(pass, &caller, request).await?))
+}
+
+fn validate_request(request: pb::ValidateRequest) -> Result<ValidateRequest, Invalid> {
+    Ok(ValidateRequest {
+        token: request.token,
+        audiences: request.audiences,
+        scopes: request.scopes,
+        min_revision: revision_of("min_revision", &request.min_revision)?,
+        certificate_thumbprint: thumbprint_of(&request.certificate_thumbprint)?,
+    })
+}
+
+/// Reads requests as prost does, and writes verdicts as field 1 of an answer: that is where all three have them.
+struct JudgingCodec<U, A>(PhantomData<(U, A)>);
+
+/// The field of the verdicts in `ValidateResponse`, `BatchValidateResponse` and `StreamValidateResponse`.
+const VERDICTS: u32 = 1;
+
+impl<U, A> Codec for JudgingCodec<U, A>
+where
+    U: Message + Default + 'static,
+    A: AsRef<[Told]> + Send + 'static,
+{
+    type Encode = A;
+    type Decode = U;
+    type Encoder = VerdictsEncoder<A>;
+    type Decoder = ProstDecoder<U>;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        VerdictsEncoder(PhantomData)
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        ProstDecoder::new(BufferSettings::new(BUFFER_BYTES, YIELD_BYTES))
+    }
+}
+
+struct VerdictsEncoder<A>(PhantomData<A>);
+
+impl<A: AsRef<[Told]>> Encoder for VerdictsEncoder<A> {
+    type Item = A;
+    type Error = Status;
+
+    fn encode(&mut self, verdicts: A, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        let verdicts = verdicts.as_ref();
+        buffer.reserve(verdicts.iter().map(Told::len).fold(0, usize::saturating_add));
+        verdicts.iter().for_each(|told| told.put(VERDICTS, buffer));
+        Ok(())
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::new(BUFFER_BYTES, YIELD_BYTES)
+    }
+}

@@ -1,0 +1,155 @@
+//! What is kept of a token that verified.
+
+use std::sync::{Arc, OnceLock};
+
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::claims::Claims;
+use super::revision::Revision;
+use super::thumbprint::Thumbprint;
+use super::time::UnixSeconds;
+
+/// Audiences have no control characters.
+const BETWEEN_AUDIENCES: char = '\n';
+/// Scope tokens have no spaces (RFC 6749 section 3.3).
+const BETWEEN_SCOPES: char = ' ';
+
+/// Claims whose signature verified and whose form is good. Whether they hold now is judged elsewhere.
+///
+/// Kept by the million, and looked through at each call: so all texts are one.
+#[derive(Debug)]
+pub struct Verified {
+    /// `jti`.
+    pub jti: Uuid,
+    /// `sid`.
+    pub session_id: Option<Uuid>,
+    /// `iat`.
+    pub issue_time: UnixSeconds,
+    /// `nbf`.
+    pub not_before: Option<UnixSeconds>,
+    /// `exp`.
+    pub expire_time: UnixSeconds,
+    /// `rev`.
+    pub revision: Revision,
+    /// `cnf.x5t#S256`.
+    pub certificate_thumbprint: Option<Thumbprint>,
+    /// The key that signed it.
+    pub key_id: Arc<str>,
+    /// What a door has made of the custom claims, which do not change: made once.
+    pub rendered: OnceLock<Box<[u8]>>,
+    texts: Box<str>,
+    /// Where each of the texts ends: `iss`, `sub`, `client_id`, `aud`, `scope`; the custom claims' JSON is what follows.
+    ends: [u16; 5],
+}
+
+impl Verified {
+    /// Keeps what `claims` say, which the key `key_id` has signed.
+    #[must_use]
+    pub fn new(claims: &Claims, key_id: Arc<str>) -> Self {
+        let mut texts = String::with_capacity(256);
+        let mut ends = [0; 5];
+        let mut end = ends.iter_mut();
+        let mut ended = |texts: &String| {
+            // A token is at most 8 KiB of text.
+            end.next().into_iter().for_each(|end| *end = u16::try_from(texts.len()).unwrap_or(u16::MAX));
+        };
+        for text in [&claims.issuer, &claims.subject, &claims.client_id] {
+            texts.push_str(text);
+            ended(&texts);
+        }
+        for (list, between) in [(&claims.audiences, BETWEEN_AUDIENCES), (&claims.scopes, BETWEEN_SCOPES)] {
+            for (index, text) in list.iter().enumerate() {
+                if index > 0 {
+                    texts.push(between);
+                }
+                texts.push_str(text);
+            }
+            ended(&texts);
+        }
+        if !claims.custom.is_empty() {
+            // What came as JSON can be written as JSON.
+            texts.push_str(&serde_json::to_string(&claims.custom).unwrap_or_default());
+        }
+        Self {
+            jti: claims.jti,
+            session_id: claims.session_id,
+            issue_time: claims.issue_time,
+            not_before: claims.not_before,
+            expire_time: claims.expire_time,
+            revision: claims.revision,
+            certificate_thumbprint: claims.certificate_thumbprint,
+            key_id,
+            rendered: OnceLock::new(),
+            texts: texts.into_boxed_str(),
+            ends,
+        }
+    }
+
+    /// `iss`.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        let [end, ..] = self.ends;
+        self.text(0, end)
+    }
+
+    /// `sub`.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        let [start, end, ..] = self.ends;
+        self.text(start, end)
+    }
+
+    /// `client_id`.
+    #[must_use]
+    pub fn client_id(&self) -> &str {
+        let [_, start, end, ..] = self.ends;
+        self.text(start, end)
+    }
+
+    /// `aud`, 1 to 10 of them.
+    pub fn audiences(&self) -> impl Iterator<Item = &str> {
+        let [_, _, start, end, _] = self.ends;
+        self.text(start, end).split(BETWEEN_AUDIENCES)
+    }
+
+    /// `scope` as it stands in the token; empty where the claim is not there.
+    #[must_use]
+    pub fn scope(&self) -> &str {
+        let [.., start, end] = self.ends;
+        self.text(start, end)
+    }
+
+    /// The scope tokens of `scope`.
+    pub fn scopes(&self) -> impl Iterator<Item = &str> {
+        let scope = self.scope();
+        (!scope.is_empty()).then(|| scope.split(BETWEEN_SCOPES)).into_iter().flatten()
+    }
+
+    /// Whether the token has claims of the caller's own.
+    #[must_use]
+    pub fn has_custom(&self) -> bool {
+        let [.., end] = self.ends;
+        usize::from(end) < self.texts.len()
+    }
+
+    /// The claims of the caller's own.
+    #[must_use]
+    pub fn custom(&self) -> Map<String, Value> {
+        let [.., start] = self.ends;
+        // It was written here, or there is none.
+        self.texts.get(start.into()..).and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
+    }
+
+    /// What it takes on the heap, what a door makes of it included, bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let [.., start] = self.ends;
+        let custom = self.texts.len().saturating_sub(start.into());
+        size_of::<Self>().saturating_add(self.texts.len()).saturating_add(custom.saturating_mul(2))
+    }
+
+    fn text(&self, start: u16, end: u16) -> &str {
+        self.texts.get(start.into()..end.into()).unwrap_or_default()
+    }
+}

@@ -142,7 +142,7 @@ impl HighWater {
 
 /// The durations of one method, by code. That of OK is there from the start; the others come with
 /// their first call, since each is a dozen series that few scrapes would ever see move.
-struct Calls {
+pub struct Calls {
     method: &'static str,
     by_code: [OnceLock<Histogram>; CODES.len()],
 }
@@ -154,7 +154,8 @@ impl Calls {
         calls
     }
 
-    fn ended(&self, code: usize, seconds: f64) {
+    /// One RPC ended, with this gRPC code.
+    pub fn ended(&self, code: usize, seconds: f64) {
         if let Some(histogram) = self.histogram(code) {
             histogram.record(seconds);
         }
@@ -281,11 +282,10 @@ impl Metrics {
         Arc::new(metrics)
     }
 
-    /// One RPC ended.
-    pub fn call(&self, method: &str, code: usize, seconds: f64) {
-        if let Some(calls) = self.calls.get(method) {
-            calls.ended(code, seconds);
-        }
+    /// Where the calls of a method are measured, if it is one by name: its full gRPC path without the leading slash.
+    #[must_use]
+    pub fn calls(&self, method: &str) -> Option<&Calls> {
+        self.calls.get(method)
     }
 
     /// A plain HTTP request ended.

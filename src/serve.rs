@@ -8,7 +8,7 @@ use tokio::{net::TcpListener, runtime::Handle, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    authority::{Authority, Rates},
+    authority::{Authority, KnownKeys, Rates},
     clock::Clock,
     http::{self, DoorsState, OpsState},
     listen::{self, Serving},
@@ -303,6 +303,7 @@ async fn start(
         store,
         keys,
         cache: VerifiedCache::default(),
+        known_keys: KnownKeys::default(),
         rates: Rates::new(settings.access.client_rate),
         bare_jti_quota: settings.bounds.bare_jti_quota,
         metrics,

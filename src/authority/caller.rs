@@ -87,17 +87,29 @@ impl Credential {
 
 impl Authority {
     /// Who calls. One answer, whatever is wrong, until there were too many from one address.
-    pub fn authenticate(&self, pass: &Pass, shown: Shown<'_>, peer: &Peer) -> Result<Credential, Error> {
-        let credential = match shown {
-            Shown::ApiKey(api_key) | Shown::Named { api_key, .. } => Some(Credential::of_api_key(api_key)),
-            Shown::Certificate => peer.certificate.clone().map(|it| Credential(Kind::Certificate(it))),
+    pub fn authenticate(&self, pass: &Pass, shown: Shown<'_>, peer: &Peer) -> Result<Arc<Credential>, Error> {
+        let (text, known) = match shown {
+            Shown::ApiKey(api_key) | Shown::Named { api_key, .. } => {
+                (Some(api_key), self.known_keys.get(api_key))
+            }
+            Shown::Certificate => (None, None),
+        };
+        let found = || match text {
+            Some(api_key) => Some(Credential::of_api_key(api_key)),
+            None => peer.certificate.clone().map(|it| Credential(Kind::Certificate(it))),
         };
         let fits = |client: Arc<Client>| match shown {
             Shown::Named { client_id, .. } => client_id.contains(&client.client_id.as_str()),
             Shown::ApiKey(_) | Shown::Certificate => true,
         };
-        let good = credential.filter(|it| it.client(&pass.root, self.now()).is_some_and(fits));
-        good.ok_or_else(|| self.rates.failed(peer.address))
+        let is_known = known.is_some();
+        let credential = known.or_else(|| found().map(Arc::new));
+        let good = credential.filter(|it| it.client(&pass.root, pass.issue_time()).is_some_and(fits));
+        let good = good.ok_or_else(|| self.rates.failed(peer.address))?;
+        if let Some(api_key) = text.filter(|_| !is_known) {
+            self.known_keys.insert(api_key, &good);
+        }
+        Ok(good)
     }
 
     /// The caller, as the root at this gate knows it, if it is within its rate.

@@ -11,6 +11,7 @@ mod gate;
 mod introspect;
 mod issue;
 mod key;
+mod known_keys;
 mod mint;
 mod policy;
 mod rates;
@@ -41,6 +42,7 @@ pub use error::{Denied, Error, Invalid, RefreshRefused};
 pub use introspect::BearerRequest;
 pub use issue::{IssueRequest, Issued, RefreshCredential};
 pub use key::{RotateRequest, Rotated};
+pub use known_keys::KnownKeys;
 pub use policy::{PolicyField, PolicyUpdate};
 pub use rates::Rates;
 pub use readiness::Readiness;
@@ -71,6 +73,8 @@ pub struct Authority {
     pub keys: Keys,
     /// Signatures found good before.
     pub cache: VerifiedCache,
+    /// API keys found good before.
+    pub known_keys: KnownKeys,
     /// How often one may call.
     pub rates: Rates,
     /// Live revocations by bare jti that a client may have (K11).

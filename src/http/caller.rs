@@ -47,7 +47,7 @@ impl Who {
         let sent = Sent::of(headers);
         let credential = state.authority.authenticate(&pass, sent.shown(), peer)?;
         let traceparent = headers.get("traceparent").and_then(|value| value.to_str().ok());
-        Ok(Self { credential: Arc::new(credential), trace_id: trace_id(traceparent) })
+        Ok(Self { credential, trace_id: trace_id(traceparent) })
     }
 
     /// Passes the gate, with the caller as it stands there.

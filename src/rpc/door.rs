@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{Extensions, HeaderMap, Request, Response, header::AUTHORIZATION};
+use http::{Extensions, HeaderMap, HeaderName, Request, Response, header::AUTHORIZATION};
 use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until};
 use tonic::{Code, Status, body::Body, service::Routes};
@@ -22,8 +22,9 @@ const OPEN: [&str; 4] = [
     "/grpc.reflection.v1.",
     "/grpc.reflection.v1alpha.",
 ];
-const GRPC_STATUS: &str = "grpc-status";
-const GRPC_TIMEOUT: &str = "grpc-timeout";
+// Made once: a name in text is read letter by letter at each look.
+static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+static GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 /// Digits of a timeout.
 const TIMEOUT_DIGITS_MAX: usize = 8;
 /// Until a call's answer begins, whatever deadline its caller has or has not: a message that does not
@@ -32,7 +33,7 @@ const CALL_MAX: Duration = Duration::from_mins(2);
 /// The catalogue has no reason for it: most clients say it by themselves.
 const DEADLINE_PASSED: &str = "The caller's deadline passed before the answer. What was asked may have been \
                                done: to repeat a revocation is safe.";
-const GRPC_DETAILS: &str = "grpc-status-details-bin";
+static GRPC_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 
 /// The door in front of the services of a listener.
 #[derive(Clone)]
@@ -53,14 +54,16 @@ impl Door {
     pub(super) async fn call(mut self, mut request: Request<Incoming>) -> Response<Body> {
         let started = Instant::now();
         let authority = Arc::clone(&self.authority);
-        let uri = request.uri().clone();
-        let path = uri.path();
+        let path = request.uri().path();
+        let calls = authority.metrics.calls(path.trim_start_matches('/'));
+        let open = OPEN.iter().any(|open| path.starts_with(open));
+        let logged = tracing::enabled!(tracing::Level::DEBUG).then(|| path.to_owned());
         let wait = deadline(request.headers()).unwrap_or(CALL_MAX).min(CALL_MAX);
         let answer = async {
-            match admit(&authority, path, request.headers(), request.extensions()).await {
+            match admit(&authority, open, request.headers(), request.extensions()).await {
                 Ok(credential) => {
                     if let Some(credential) = credential {
-                        request.extensions_mut().insert(Arc::new(credential));
+                        request.extensions_mut().insert(credential);
                     }
                     // They are always ready.
                     match self.services.call(request).await {
@@ -80,12 +83,10 @@ impl Door {
         };
         let code = code(response.headers());
         let seconds = started.elapsed().as_secs_f64();
-        authority.metrics.call(
-            path.trim_start_matches('/'),
-            usize::try_from(i32::from(code)).unwrap_or(2),
-            seconds,
-        );
-        tracing::debug!(rpc.method = path, rpc.code = ?code, rpc.duration_s = seconds, "call");
+        if let Some(calls) = calls {
+            calls.ended(usize::try_from(i32::from(code)).unwrap_or(2), seconds);
+        }
+        tracing::debug!(rpc.method = logged, rpc.code = ?code, rpc.duration_s = seconds, "call");
         response
     }
 }
@@ -93,7 +94,7 @@ impl Door {
 /// How long the caller waits (gRPC over HTTP/2, `grpc-timeout`). Ours ends before tonic's own, which says
 /// CANCELLED. What cannot be read is left to tonic.
 fn deadline(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(GRPC_TIMEOUT)?.to_str().ok()?;
+    let text = headers.get(&GRPC_TIMEOUT)?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if digits.len() > TIMEOUT_DIGITS_MAX || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
         return None;
@@ -114,11 +115,11 @@ fn deadline(headers: &HeaderMap) -> Option<Duration> {
 /// caller is must be judged by a fresh state, too.
 async fn admit(
     authority: &Authority,
-    path: &str,
+    open: bool,
     headers: &HeaderMap,
     extensions: &Extensions,
-) -> Result<Option<Credential>, Error> {
-    if OPEN.iter().any(|open| path.starts_with(open)) {
+) -> Result<Option<Arc<Credential>>, Error> {
+    if open {
         return Ok(None);
     }
     let pass = authority.enter().await?;
@@ -141,7 +142,11 @@ fn shown(headers: &HeaderMap) -> Shown<'_> {
 /// Turns what tonic says of a message that it could not read into the catalogue's words.
 fn readable(response: Response<Body>) -> Response<Body> {
     let headers = response.headers();
-    match of_transport(code(headers), headers.contains_key(GRPC_DETAILS)) {
+    let code = code(headers);
+    if code == Code::Ok {
+        return response;
+    }
+    match of_transport(code, headers.contains_key(&GRPC_DETAILS)) {
         Some(status) => status.into_http(),
         None => response,
     }
@@ -149,5 +154,5 @@ fn readable(response: Response<Body>) -> Response<Body> {
 
 /// The code of a response that ends with its headers; OK for all others.
 fn code(headers: &HeaderMap) -> Code {
-    headers.get(GRPC_STATUS).map_or(Code::Ok, |value| Code::from_bytes(value.as_bytes()))
+    headers.get(&GRPC_STATUS).map_or(Code::Ok, |value| Code::from_bytes(value.as_bytes()))
 }

@@ -3,7 +3,7 @@
 
 use std::{convert::Infallible, marker::PhantomData, sync::Arc, task};
 
-use futures_util::stream;
+use futures_util::{future::ready, stream};
 use prost::Message;
 use tonic::{
     Request, Response, Status, Streaming,
@@ -82,7 +82,7 @@ where
                 Ok(grpc().unary(call, request).await)
             }),
             STREAM_VALIDATE => Box::pin(async move {
-                let call = service_fn(|request| stream_validate(Arc::clone(&context), request));
+                let call = service_fn(|request| ready(stream_validate(Arc::clone(&context), request)));
                 Ok(grpc().streaming(call, request).await)
             }),
             _ => self.rest.call(request),
@@ -122,7 +122,7 @@ async fn batch_validate(
     Ok(Response::new(judged.iter().map(Told::of).collect()))
 }
 
-async fn stream_validate(
+fn stream_validate(
     context: Arc<Context>,
     request: Request<Streaming<pb::StreamValidateRequest>>,
 ) -> Result<Response<BoxStream<[Told; 1]>>, Status> {
@@ -218,7 +218,9 @@ impl<A: AsRef<[Told]>> Encoder for VerdictsEncoder<A> {
     fn encode(&mut self, verdicts: A, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
         let verdicts = verdicts.as_ref();
         buffer.reserve(verdicts.iter().map(Told::len).fold(0, usize::saturating_add));
-        verdicts.iter().for_each(|told| told.put(VERDICTS, buffer));
+        for told in verdicts {
+            told.put(VERDICTS, buffer);
+        }
         Ok(())
     }
 

@@ -19,6 +19,7 @@ mod verdict;
 use std::sync::Arc;
 
 use envoy_types::ext_authz::v3::pb::AuthorizationServer;
+use http::HeaderName;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tonic::{Extensions, Request, Status};
@@ -77,6 +78,9 @@ pub const METHODS: [&str; 26] = [
 const TOKEN_MESSAGE_BYTES_MAX: usize = 9 * 1024 * 1024;
 /// No other request has reason to be longer. Bytes.
 const MESSAGE_BYTES_MAX: usize = 256 * 1024;
+
+/// W3C Trace Context section 3.2.
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Which door a call came through.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -137,7 +141,7 @@ struct Who {
 
 impl Who {
     fn of<T>(request: &Request<T>) -> Result<Self, Status> {
-        let traceparent = request.metadata().get("traceparent").and_then(|value| value.to_str().ok());
+        let traceparent = request.metadata().as_ref().get(&TRACEPARENT).and_then(|value| value.to_str().ok());
         Ok(Self { credential: credential(request.extensions())?, trace_id: trace_id(traceparent) })
     }
 }

@@ -1,12 +1,12 @@
 //! Tokens whose form and signature were found good, by the whole of their text. It says nothing of
 //! time, revocation or the key's life: those are judged afresh at every look.
 
-use std::{hash::Hasher, sync::Arc};
+use std::sync::Arc;
 
 use quick_cache::{Weighter, sync::Cache};
-use siphasher::sip128::{Hasher128, SipHasher13};
 
-use crate::token::{Verified, random_bytes};
+use super::TextHash;
+use crate::token::Verified;
 
 /// Bytes of memory the cache may take: a few hundred thousand tokens.
 const CACHE_BYTES_MAX: u64 = 256 * 1024 * 1024;
@@ -26,8 +26,7 @@ impl Weighter<u128, Arc<Verified>> for Weigh {
 
 /// The cache. Only verified tokens go in, so garbage can neither fill it nor push good ones out.
 pub struct VerifiedCache {
-    /// Secret, so that nobody can make two texts collide.
-    key: [u8; 16],
+    hash: TextHash,
     tokens: Cache<u128, Arc<Verified>, Weigh>,
 }
 
@@ -42,18 +41,18 @@ impl VerifiedCache {
     #[must_use]
     pub fn with_capacity(bytes_max: u64) -> Self {
         let entries = usize::try_from(bytes_max.div_euclid(ENTRY_BYTES_TYPICAL)).unwrap_or(usize::MAX);
-        Self { key: random_bytes(), tokens: Cache::with_weighter(entries, bytes_max, Weigh) }
+        Self { hash: TextHash::default(), tokens: Cache::with_weighter(entries, bytes_max, Weigh) }
     }
 
     /// The token with exactly this text, if it was seen before.
     #[must_use]
     pub fn get(&self, text: &str) -> Option<Arc<Verified>> {
-        self.tokens.get(&self.hash(text))
+        self.tokens.get(&self.hash.of(text))
     }
 
     /// Remembers a token whose signature verified.
     pub fn insert(&self, text: &str, verified: &Arc<Verified>) {
-        self.tokens.insert(self.hash(text), Arc::clone(verified));
+        self.tokens.insert(self.hash.of(text), Arc::clone(verified));
     }
 
     /// Number of tokens held.
@@ -66,11 +65,5 @@ impl VerifiedCache {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.tokens.is_empty()
-    }
-
-    fn hash(&self, text: &str) -> u128 {
-        let mut hasher = SipHasher13::new_with_key(&self.key);
-        hasher.write(text.as_bytes());
-        hasher.finish128().as_u128()
     }
 }

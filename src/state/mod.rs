@@ -15,6 +15,7 @@ mod root;
 mod sharded;
 #[cfg(test)]
 mod tests;
+mod text_hash;
 
 pub use cache::VerifiedCache;
 pub use client::{ApiKeyRecord, Client, Clients, Permission, Restriction};
@@ -30,6 +31,7 @@ pub use policy::{
 };
 pub use revocation::{Entry, Reason};
 pub use root::{Pass, Root, Roots};
+pub use text_hash::TextHash;
 
 /// What the lease is made of; a model checker puts its own in their place.
 mod atomic {

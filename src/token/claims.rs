@@ -116,7 +116,7 @@ impl Claims {
             issue_time: time(members.iat, IAT_RULE)?.ok_or(Malformed::new(IAT_RULE))?,
             not_before: time(members.nbf, "`nbf` is whole seconds since the epoch")?,
             expire_time: time(members.exp, EXP_RULE)?.ok_or(Malformed::new(EXP_RULE))?,
-            revision: revision(members.rev)?,
+            revision: revision(members.rev.as_ref())?,
             certificate_thumbprint: confirmation(members.cnf)?,
             custom: members.custom,
         };
@@ -248,8 +248,8 @@ fn time(value: Option<Value>, rule: &'static str) -> Result<Option<UnixSeconds>,
     }
 }
 
-fn revision(value: Option<Value>) -> Result<Revision, Malformed> {
-    let stored = value.as_ref().and_then(Value::as_i64);
+fn revision(value: Option<&Value>) -> Result<Revision, Malformed> {
+    let stored = value.and_then(Value::as_i64);
     stored.and_then(Revision::from_i64).ok_or(Malformed::new("`rev` is a revision as an integer"))
 }
 

@@ -10,7 +10,9 @@ pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
         digest::digest(&digest::SHA256, one)
     } else {
         let mut context = digest::Context::new(&digest::SHA256);
-        parts.iter().for_each(|part| context.update(part));
+        for part in parts {
+            context.update(part);
+        }
         context.finish()
     };
     let mut out = [0; 32];

@@ -1,0 +1,36 @@
+//! API keys that were found good before. To hash a key as it is stored costs more than all else that is asked of a
+//! caller, and callers come back with the same key; what it is good for is looked up at each call.
+
+use std::sync::Arc;
+
+use quick_cache::sync::Cache;
+
+use super::Credential;
+use crate::state::TextHash;
+
+/// Keys that are remembered: those of more clients than call one replica at a time. A few hundred bytes each.
+const KNOWN_MAX: usize = 10_000;
+
+/// The keys, by their whole text, which is not kept. Only good ones come in: garbage cannot push them out.
+pub struct KnownKeys {
+    hash: TextHash,
+    credentials: Cache<u128, Arc<Credential>>,
+}
+
+impl Default for KnownKeys {
+    fn default() -> Self {
+        Self { hash: TextHash::default(), credentials: Cache::new(KNOWN_MAX) }
+    }
+}
+
+impl KnownKeys {
+    /// What exactly this text was found to be.
+    pub(super) fn get(&self, text: &str) -> Option<Arc<Credential>> {
+        self.credentials.get(&self.hash.of(text))
+    }
+
+    /// Remembers a key that a client has.
+    pub(super) fn insert(&self, text: &str, credential: &Arc<Credential>) {
+        self.credentials.insert(self.hash.of(text), Arc::clone(credential));
+    }
+}

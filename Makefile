@@ -9,7 +9,7 @@ PROFILE ?= release
 .DEFAULT_GOAL := help
 # Two cargos would only wait for each other.
 .NOTPARALLEL:
-.PHONY: help run test test-python test-node model bench fmt lint sqlx clean
+.PHONY: help run test test-python test-node model bench bench-growth bench-docs fmt lint sqlx clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,10 +37,19 @@ model: ## explore the model of revocation: all of it, some minutes and some GB o
 	@scripts/need-cc
 	cargo run --locked --release --package jeton-model
 
-bench: ## measure
+bench: ## measure what is promised of speed, each beside its floor: about ten minutes
 	@scripts/need-cc
 	@scripts/need-postgres
-	cargo bench --locked --bench ratios
+	cargo bench --locked --bench suite
+
+bench-growth: ## measure how costs grow, overload, and what disturbs: about half an hour
+	@scripts/need-cc
+	@scripts/need-postgres
+	cargo bench --locked --bench suite -- growth overload disturbed losses
+
+bench-docs: ## write docs/performance.md from what both found
+	@scripts/need-cc
+	cargo bench --locked --bench suite -- --document
 
 fmt: ## format the sources
 	@scripts/need-rust

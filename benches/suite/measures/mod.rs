@@ -1,0 +1,9 @@
+//! The measures, in groups that share what is costly to make.
+
+pub mod answer;
+pub mod busy;
+pub mod disturbed;
+pub mod large;
+pub mod overload;
+pub mod refresh;
+pub mod revoke;

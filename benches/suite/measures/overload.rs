@@ -1,0 +1,78 @@
+//! More load than the server carries: what of it is answered, what is refused, and how soon. Runs when it is asked for.
+
+use serde_json::{Value, json};
+
+use crate::{
+    bench::Bench,
+    calls::Calls,
+    command::{Command, Mode, Outcome},
+    statistics::median,
+};
+
+/// Of the capacity that a closed loop found.
+const OFFERED: [f64; 5] = [0.5, 1.0, 1.5, 2.0, 3.0];
+/// Where the promise is: at twice the capacity, this part of the peak is still answered.
+const PROMISED_AT: f64 = 2.0;
+const PROMISED: f64 = 0.9;
+/// Many callers: what each may have in flight does not hold the load back.
+const CONNECTIONS: usize = 32;
+/// How long each caller waits for an answer.
+const TIMEOUT_S: u64 = 1;
+
+pub fn overload(bench: &mut Bench) {
+    let small = bench.small();
+    let target = &small.subject.target;
+    let calls = Calls::validate(bench.directory(), &small.issuer.tokens(1_000));
+    target.each(&mut bench.loader, &calls);
+    let rates = (0..bench.rounds()).map(|_| bench.busy(target, &calls).outcome.rate());
+    let capacity = median(rates.collect::<Vec<_>>());
+    println!(
+        "\nValidate, open loop over {CONNECTIONS} connections, deadline {TIMEOUT_S} s; capacity {capacity:.0}/s\n"
+    );
+    println!(
+        "| offered /s | × capacity | goodput /s | refused | late | no answer | p50 ms | p99 ms | p99 of others ms |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|");
+    let (mut rows, mut goodputs) = (Vec::new(), Vec::new());
+    for times in OFFERED {
+        let mode = Mode::Open { rate: capacity * times, ms: bench.ms() * 3 };
+        let command = target.command(&calls, mode);
+        let timeout_s = Some(TIMEOUT_S);
+        let command = Command { connections: CONNECTIONS, timeout_s, any_code: true, ..command };
+        let outcome = bench.loader.run(&command);
+        rows.push(row(times, capacity * times, &outcome));
+        goodputs.push((times, outcome.goodput()));
+    }
+    let peak = goodputs.iter().map(|(_, goodput)| *goodput).fold(capacity, f64::max);
+    let promised =
+        goodputs.iter().find(|(times, _)| *times == PROMISED_AT).map_or(0.0, |(_, goodput)| *goodput);
+    let holds = if promised >= PROMISED * peak { "holds" } else { "not reached" };
+    println!("\nat twice the capacity, {:.2} of the peak (≥ {PROMISED}: {holds})", promised / peak);
+    let found = json!({ "capacity": capacity, "goodput_at_twice": promised / peak, "rows": rows });
+    bench.report.detail("overload", found);
+}
+
+fn row(times: f64, offered: f64, outcome: &Outcome) -> Value {
+    let others: Vec<String> = outcome
+        .codes
+        .iter()
+        .filter(|(code, _)| **code != 0)
+        .map(|(code, n)| format!("{code}: {n}"))
+        .collect();
+    let (latency, of_others) = (outcome.latency, outcome.latency_of_others);
+    println!(
+        "| {offered:.0} | {times} | {:.0} | {} | {} | {} | {:.2} | {:.2} | {:.2} |",
+        outcome.goodput(),
+        others.join(", "),
+        outcome.late,
+        outcome.unanswered,
+        latency.p50 / 1e3,
+        latency.p99 / 1e3,
+        of_others.p99 / 1e3
+    );
+    json!({
+        "offered": offered, "times": times, "goodput": outcome.goodput(), "codes": outcome.codes,
+        "late": outcome.late, "unanswered": outcome.unanswered, "p50_us": latency.p50, "p99_us": latency.p99,
+        "p99_of_others_us": of_others.p99, "load_cpu_s": outcome.load_cpu_s, "seconds": outcome.seconds,
+    })
+}

@@ -9,7 +9,7 @@ PROFILE ?= release
 .DEFAULT_GOAL := help
 # Two cargos would only wait for each other.
 .NOTPARALLEL:
-.PHONY: help run test test-python test-node model bench bench-growth bench-docs fmt lint sqlx clean
+.PHONY: help run test test-python test-node model bench bench-growth bench-docs instructions fmt lint sqlx clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,10 @@ bench-growth: ## measure how costs grow, overload, and what disturbs: about half
 bench-docs: ## write docs/performance.md from what both found
 	@scripts/need-cc
 	cargo bench --locked --bench suite -- --document
+
+instructions: ## count the instructions of the evaluator and the parser, and compare
+	@scripts/need-cc
+	@scripts/count-instructions
 
 fmt: ## format the sources
 	@scripts/need-rust

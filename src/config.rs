@@ -161,6 +161,9 @@ pub struct ServeArgs {
     /// Warn when memory holds more revocations than this [default: 5000000]
     #[arg(long, env = "JETON_REVOCATIONS_HIGH_WATER", value_name = "N")]
     revocations_high_water: Option<NonZero<u32>>,
+    /// Memory for tokens that were found good before, MiB: about 1400 tokens each [default: 768]
+    #[arg(long, env = "JETON_TOKEN_CACHE_MIB", value_name = "MIB")]
+    token_cache_mib: Option<NonZero<u32>>,
     /// Serve without TLS: behind a mesh, or on loopback
     #[arg(long, env = "JETON_PLAINTEXT", num_args = 0..=1, default_missing_value = "true")]
     plaintext: Option<bool>,
@@ -331,6 +334,7 @@ impl ServeArgs {
             bounds: Bounds::of(
                 self.bare_jti_quota.or(file.bare_jti_quota),
                 self.revocations_high_water.or(file.revocations_high_water),
+                self.token_cache_mib.or(file.token_cache_mib),
             ),
             replica,
             advertise: self.advertise.or(file.advertise),

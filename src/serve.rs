@@ -79,13 +79,15 @@ pub struct Access {
     pub client_rate: Option<NonZero<u32>>,
 }
 
-/// How much may be revoked before somebody is told (K11).
+/// How much may be revoked before somebody is told (K11), and what memory may hold.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// Live revocations by bare jti that a client may have: then it is refused.
     pub bare_jti_quota: NonZero<u32>,
     /// Revocations that memory may hold: then it is an alert.
     pub high_water: NonZero<u32>,
+    /// Memory for tokens that were found good before, MiB.
+    pub token_cache_mib: NonZero<u32>,
 }
 
 impl Bounds {
@@ -99,20 +101,30 @@ impl Bounds {
         Some(limit) => limit,
         None => NonZero::<u32>::MIN,
     };
+    /// A million tokens of the usual size. It is taken as tokens come, and given back to nobody.
+    const TOKEN_CACHE_MIB: NonZero<u32> = match NonZero::new(768) {
+        Some(size) => size,
+        None => NonZero::<u32>::MIN,
+    };
 
     /// As asked for, or by default.
     #[must_use]
-    pub fn of(bare_jti_quota: Option<NonZero<u32>>, high_water: Option<NonZero<u32>>) -> Self {
+    pub fn of(
+        bare_jti_quota: Option<NonZero<u32>>,
+        high_water: Option<NonZero<u32>>,
+        token_cache_mib: Option<NonZero<u32>>,
+    ) -> Self {
         Self {
             bare_jti_quota: bare_jti_quota.unwrap_or(Self::BARE_JTI_QUOTA),
             high_water: high_water.unwrap_or(Self::HIGH_WATER),
+            token_cache_mib: token_cache_mib.unwrap_or(Self::TOKEN_CACHE_MIB),
         }
     }
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self::of(None, None)
+        Self::of(None, None, None)
     }
 }
 
@@ -302,7 +314,7 @@ async fn start(
         flusher,
         store,
         keys,
-        cache: VerifiedCache::default(),
+        cache: VerifiedCache::of_mib(settings.bounds.token_cache_mib),
         known_keys: KnownKeys::default(),
         rates: Rates::new(settings.access.client_rate),
         bare_jti_quota: settings.bounds.bare_jti_quota,

@@ -69,7 +69,7 @@ impl Bench {
         let header = format!(r#"{{"alg":"ES256","kid":"{key_id}","typ":"at+jwt"}}"#);
         let parts = [header.into_bytes(), claims.to_json(), vec![7; 64]];
         let text = parts.map(base64url::encode).join(".");
-        let cache = VerifiedCache::default();
+        let cache = VerifiedCache::with_capacity(1024 * 1024);
         let bench = Self {
             root,
             cache,

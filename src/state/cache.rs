@@ -1,17 +1,16 @@
 //! Tokens whose form and signature were found good, by the whole of their text. It says nothing of
 //! time, revocation or the key's life: those are judged afresh at every look.
 
-use std::sync::Arc;
+use std::{num::NonZero, sync::Arc};
 
 use quick_cache::{Weighter, sync::Cache};
 
 use super::TextHash;
 use crate::token::Verified;
 
-/// Bytes of memory the cache may take: a few hundred thousand tokens.
-const CACHE_BYTES_MAX: u64 = 256 * 1024 * 1024;
+const MIB: u64 = 1024 * 1024;
 /// What one token takes, about: sizes the table inside.
-const ENTRY_BYTES_TYPICAL: u64 = 768;
+const ENTRY_BYTES_TYPICAL: u64 = 704;
 
 #[derive(Clone)]
 struct Weigh;
@@ -30,13 +29,13 @@ pub struct VerifiedCache {
     tokens: Cache<u128, Arc<Verified>, Weigh>,
 }
 
-impl Default for VerifiedCache {
-    fn default() -> Self {
-        Self::with_capacity(CACHE_BYTES_MAX)
-    }
-}
-
 impl VerifiedCache {
+    /// A cache of at most so many MiB.
+    #[must_use]
+    pub fn of_mib(mib_max: NonZero<u32>) -> Self {
+        Self::with_capacity(u64::from(mib_max.get()).saturating_mul(MIB))
+    }
+
     /// A cache of at most so many bytes.
     #[must_use]
     pub fn with_capacity(bytes_max: u64) -> Self {

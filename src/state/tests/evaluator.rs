@@ -112,7 +112,7 @@ fn v7_a_revocation_that_is_purged_while_a_call_is_paused_is_not_missed() {
     assert_eq!(bench.root.tokens.len(), 0, "it was purged");
     // Nobody has seen the token before: the clock is read for its key first, and that reading counts
     // for nothing. What the last one says does.
-    let bench = Bench { cache: VerifiedCache::default(), ..bench };
+    let bench = Bench { cache: VerifiedCache::with_capacity(1024 * 1024), ..bench };
     revoke(&bench, Reason::Leaked);
     let reading = Cell::new(0);
     let verdict = bench.judge().evaluate(&text, any(), || {

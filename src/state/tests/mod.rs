@@ -52,7 +52,7 @@ impl Bench {
         .into_iter()
         .collect();
         let root = Root::new(revision(100), policies, Clients::default(), KeyRing::default());
-        let bench = Self { root, cache: VerifiedCache::default(), key };
+        let bench = Self { root, cache: VerifiedCache::with_capacity(1024 * 1024), key };
         bench.set_key(KeyState::Active, None);
         bench
     }

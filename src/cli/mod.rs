@@ -2,6 +2,7 @@
 //! files, exit codes and JSON are relied upon by scripts.
 
 mod audit;
+mod capacity;
 mod client;
 mod client_key;
 mod client_set;
@@ -131,6 +132,8 @@ pub enum ClientCommand {
     Replica(replica::ReplicaCommand),
     /// Check server, certificates, clocks, keys, prober, database and leases; exit 3 when a check fails
     Doctor,
+    /// Say what a load takes, offline: replicas, Postgres, what binds first, from measured figures
+    Capacity(capacity::CapacityArgs),
     /// Named deployments: endpoints and credential
     #[command(subcommand)]
     Context(context::ContextCommand),
@@ -170,6 +173,7 @@ async fn dispatch(cli: &Cli<'_>, command: ClientCommand) -> Result<Exit, Failure
         ClientCommand::Audit(command) => audit::run(cli, command).await,
         ClientCommand::Replica(command) => replica::run(cli, command).await,
         ClientCommand::Doctor => doctor::run(cli).await,
+        ClientCommand::Capacity(args) => capacity::run(cli, &args),
         ClientCommand::Context(command) => context::run(cli, command),
         ClientCommand::Version => version(cli),
     }

@@ -3,6 +3,7 @@
 mod bootstrap;
 mod cli;
 mod cli_admin;
+mod cli_capacity;
 mod cli_replicas;
 mod dev;
 mod discovery;

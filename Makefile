@@ -9,7 +9,7 @@ PROFILE ?= release
 .DEFAULT_GOAL := help
 # Two cargos would only wait for each other.
 .NOTPARALLEL:
-.PHONY: help run test test-python test-node model bench bench-growth bench-docs instructions fmt lint sqlx clean
+.PHONY: help run test test-python test-node model bench bench-growth bench-docs capacity-docs instructions fmt lint sqlx clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,13 @@ bench-docs: ## write docs/performance.md from what both found
 instructions: ## count the instructions of the evaluator and the parser, and compare
 	@scripts/need-cc
 	@scripts/count-instructions
+
+capacity-docs: ## write benches/figures.json and docs/capacity.md from what the bench found
+	@scripts/need-cc
+	@scripts/need-python
+	scripts/write-figures
+	cargo build --locked --bin jeton
+	scripts/write-capacity-docs
 
 fmt: ## format the sources
 	@scripts/need-rust

@@ -1,5 +1,7 @@
 //! The command line, end to end: what a load takes. No server stands behind it.
 
+use std::fs;
+
 use serde_json::Value;
 
 use crate::world::Shell;
@@ -90,5 +92,20 @@ async fn capacity_refuses_nonsense_as_usage() {
         let said = shell.run(wrong).await;
         assert!(said.with_code(2).contains(why), "{wrong:?}: {said:?}");
         assert_eq!(said.out, "", "no data");
+    }
+}
+
+/// `scripts/write-capacity-docs` pastes them.
+#[tokio::test]
+async fn the_answers_in_the_document_are_those_that_the_program_gives() {
+    let document = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/capacity.md");
+    let text = fs::read_to_string(document).unwrap();
+    let blocks: Vec<_> = text.split("```console\n$ jeton ").skip(1).collect();
+    assert!(blocks.len() >= 3, "they were read: {}", blocks.len());
+    for block in blocks {
+        let (command, rest) = block.split_once('\n').unwrap();
+        let shown = rest.split("```").next().unwrap();
+        let said = Shell::new().run(&command.split(' ').collect::<Vec<_>>()).await;
+        assert_eq!(format!("{}\n{}", said.data(), said.err), shown, "run scripts/write-capacity-docs");
     }
 }

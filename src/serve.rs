@@ -15,8 +15,8 @@ use crate::{
     observe::{self, Exporter, Metrics},
     prober::{Prober, ProberSettings},
     replica::{
-        Barrier, Feed, Fleet, Flusher, Following, Housekeeping, Keys, Lease, Loader, Registered, Rotation,
-        Schedule, await_log,
+        Barrier, Feed, Fleet, Flusher, Following, Housekeeping, Keys, Lease, Loader, Refresher, Registered,
+        Rotation, Schedule, await_log,
     },
     rpc::{self, Door, Front, Health, Listener, METHODS, watch_readiness},
     state::{Status, VerifiedCache},
@@ -259,6 +259,7 @@ async fn start(
             .await?;
     let (flusher, flushing) =
         Flusher::start(store.connection_of(Task::Flusher), handle.clone(), Arc::clone(&roots));
+    let (refresher, refreshing) = Refresher::start(&store);
     let identity = ReplicaIdentity {
         name: settings.replica.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -298,10 +299,11 @@ async fn start(
     behind.spawn(rotation.run(tasks.clone()));
     let ending = tasks.clone();
     behind.spawn(async move {
-        // Its queue ends with the last handle to it, which calls that were given up may still hold.
+        // Their queues end with the last handle to them, which calls that were given up may still hold.
         tokio::select! {
             () = ending.cancelled() => {}
             _ended = flushing => {}
+            _ended = refreshing => {}
         }
     });
     let authority = Authority {
@@ -312,6 +314,7 @@ async fn start(
         roots,
         lease: renewals,
         flusher,
+        refresher,
         store,
         keys,
         cache: VerifiedCache::of_mib(settings.bounds.token_cache_mib),

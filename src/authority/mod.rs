@@ -28,7 +28,7 @@ use uuid::Uuid;
 use crate::{
     clock::Clock,
     observe::Metrics,
-    replica::{Barrier, Flusher, Keys, LeaseHandle, Reach},
+    replica::{Barrier, Flusher, Keys, LeaseHandle, Reach, Refresher},
     state::{Judge, Root, Roots, VerifiedCache},
     store::{NewAudit, Store},
     token::{Revision, UnixSeconds, new_uuid_v7},
@@ -65,6 +65,8 @@ pub struct Authority {
     pub lease: LeaseHandle,
     /// The log's appender.
     pub flusher: Flusher,
+    /// Spends refresh tokens.
+    pub refresher: Refresher,
     /// Waits for everybody.
     pub barrier: Barrier,
     /// The database.

@@ -15,7 +15,7 @@ use crate::{
     state::{
         Effective, FAMILY_ANY, KeyRing, Pass, Permission, Policies, REFRESH_ABSOLUTE_MAX_S, Reason, Terms,
     },
-    store::{NewRevocation, Rotation, SessionRow, Spent, Target},
+    store::{NewRevocation, Presented, Presenter, SessionRow, Target},
     token::{Ask, Excess, ParsedRefresh, RefreshToken, UnixSeconds, uuid_unix_ms},
 };
 
@@ -59,7 +59,7 @@ enum Found {
 }
 
 impl Authority {
-    /// Spends a refresh token: one statement where it succeeds.
+    /// Spends a refresh token: one statement where it succeeds, shared with those that come at the same time.
     pub async fn refresh(
         &self,
         pass: &Pass,
@@ -102,18 +102,20 @@ impl Authority {
             return Err(RefreshRefused::Revoked { session_id: token.session_id, reason }.into());
         }
         let call = &Call { pass, caller, request, policies: pass.root.policies.load_full() };
-        let spent = Spent {
+        let presented = Presented {
             id: token.session_id,
             generation: token.generation,
             secret_hash: token.secret.hash(),
-            client_id: &caller.client.client_id,
-            subjects: &caller.client.subjects,
-            scopes: &request.scopes,
-            rules: rules(call),
+            presenter: Arc::new(Presenter {
+                client_id: caller.client.client_id.clone(),
+                subjects: caller.client.subjects.clone(),
+                scopes: request.scopes.clone(),
+                rules: rules(call),
+            }),
         };
         let mut outcome = "ROTATED";
         for _ in 0..TRIES_MAX {
-            let row = match self.present(call, &spent).await? {
+            let row = match self.present(call, &presented).await? {
                 Found::Advanced(row) => row,
                 Found::Replayed(row) => {
                     outcome = "REPLAYED";
@@ -143,11 +145,13 @@ impl Authority {
         if row.revision > pass.revision { self.enter_anew().await } else { Ok(pass.clone()) }
     }
 
-    async fn present(&self, call: &Call<'_>, spent: &Spent<'_>) -> Result<Found, Error> {
-        match self.store.rotate_session(spent).await? {
-            Rotation::Advanced(row) => Ok(Found::Advanced(row)),
-            Rotation::Stayed(None) => Err(absent(spent.id, call.pass.issue_time()).into()),
-            Rotation::Stayed(Some(row)) => self.explain(call, spent, row).await,
+    async fn present(&self, call: &Call<'_>, presented: &Presented) -> Result<Found, Error> {
+        if let Some(row) = self.refresher.advance(presented.clone()).await?? {
+            return Ok(Found::Advanced(row));
+        }
+        match self.store.session(presented.id).await? {
+            Some(row) => self.explain(call, presented, Box::new(row)).await,
+            None => Err(absent(presented.id, call.pass.issue_time()).into()),
         }
     }
 
@@ -155,33 +159,33 @@ impl Authority {
     async fn explain(
         &self,
         call: &Call<'_>,
-        spent: &Spent<'_>,
+        presented: &Presented,
         row: Box<SessionRow>,
     ) -> Result<Found, Error> {
-        if row.secret_hash != spent.secret_hash {
+        if row.secret_hash != presented.secret_hash {
             return Err(RefreshRefused::Invalid.into());
         }
-        if row.client_id != spent.client_id {
+        if row.client_id != presented.presenter.client_id {
             self.audit_session(call, "Refresh", &row, "REFRESH_TOKEN_INVALID").await?;
             return Err(RefreshRefused::Invalid.into());
         }
         self.refuse_if_revoked(&row).await?;
         refuse_if_expired(&row)?;
         let terms = call.policies.terms(&row.audiences, &row.client_id);
-        let presented = i64::from(spent.generation);
-        if presented > row.generation {
-            if self.store.recover_session(row.id, presented).await? {
+        let generation = i64::from(presented.generation);
+        if generation > row.generation {
+            if self.store.recover_session(row.id, generation).await? {
                 tracing::warn!(jeton.session_id = %row.id, "a session had lost history and was moved past it");
                 self.audit_session(call, "RefreshHistoryLost", &row, "OK").await?;
             }
             return Ok(Found::Recovered);
         }
-        if presented == row.generation {
+        if generation == row.generation {
             refuse_by_rules(call, &terms, &row)?;
             return Ok(Found::Moved);
         }
         let grace_ms = terms.refresh_grace_s().saturating_mul(1000);
-        if presented.saturating_add(1) == row.generation && row.since_rotation_ms < grace_ms {
+        if generation.saturating_add(1) == row.generation && row.since_rotation_ms < grace_ms {
             refuse_by_rules(call, &terms, &row)?;
             return Ok(Found::Replayed(row));
         }

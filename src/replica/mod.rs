@@ -1,5 +1,6 @@
 //! The tasks that keep the state true: the log's feed, the flusher that appends to it, the lease that lets
-//! this replica answer, the barrier that waits for the others', the rotation of keys, and the housekeeping behind.
+//! this replica answer, the barrier that waits for the others', the refresher of sessions, the rotation of keys, and the
+//! housekeeping behind.
 
 mod barrier;
 mod epoch;
@@ -12,6 +13,7 @@ mod key_change;
 mod keys;
 mod lease;
 mod load;
+mod refresher;
 mod rotation;
 
 pub use barrier::{Barrier, Propagation, Reach};
@@ -25,4 +27,5 @@ pub use key_change::Resealed;
 pub use keys::{KeyError, Keys, MAC_AFTER_RETIREMENT_S, VERIFY_AFTER_RETIREMENT_S, life};
 pub use lease::{Lease, LeaseHandle, Registered};
 pub use load::{LoadError, Loader};
+pub use refresher::Refresher;
 pub use rotation::{Rotation, Schedule};

@@ -3,11 +3,23 @@
 use std::time::Duration;
 
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
+use tokio::time::{Instant, sleep, timeout};
 
-use super::{Store, StoreError};
+use super::{ACQUIRE_TIMEOUT, IDLE_TRUSTED, Store, StoreError};
 
 /// To read one of the small tables whole.
 pub(super) const TABLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between two tries to connect, where that is worth waiting for.
+const CONNECT_PAUSE: Duration = Duration::from_millis(50);
+/// The batched statements of sessions look up a few rows, each by its key, whatever the planner knows of tables
+/// that have just been made: one plan, made once. Planned anew for each, they would cost twice as much.
+const BY_KEY: [(&str, &str); 5] = [
+    ("plan_cache_mode", "force_generic_plan"),
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("jit", "off"),
+];
 
 /// The tasks that have a connection of their own. Postgres shows the name as `application_name`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,6 +32,8 @@ pub enum Task {
     Lease,
     /// Looks at the other replicas.
     Fleet,
+    /// Spends refresh tokens.
+    Refresh,
 }
 
 impl Task {
@@ -29,6 +43,7 @@ impl Task {
             Self::Flusher => "jeton flusher",
             Self::Lease => "jeton lease",
             Self::Fleet => "jeton fleet",
+            Self::Refresh => "jeton refresh",
         }
     }
 }
@@ -37,6 +52,7 @@ impl Task {
 pub struct OwnConnection {
     options: PgConnectOptions,
     connection: Option<PgConnection>,
+    used: Instant,
 }
 
 impl Store {
@@ -44,7 +60,8 @@ impl Store {
     #[must_use]
     pub fn connection_of(&self, task: Task) -> OwnConnection {
         let options = self.options.clone().application_name(task.application_name());
-        OwnConnection { options, connection: None }
+        let options = if task == Task::Refresh { options.options(BY_KEY) } else { options };
+        OwnConnection { options, connection: None, used: Instant::now() }
     }
 }
 
@@ -73,7 +90,40 @@ impl OwnConnection {
                 Ok(result)
             }
             Ok(Err(error)) => Err(error),
-            Err(_) => Err(StoreError::Unreachable(sqlx::Error::PoolTimedOut)),
+            Err(_) => Err(StoreError::late()),
         }
+    }
+    /// Likewise what is sent only once, since nobody knows what a statement did whose connection broke: not
+    /// over a connection that broke while it rested, and once a database is there that is starting.
+    pub(super) async fn run_once<T>(
+        &mut self,
+        limit: Duration,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        if self.used.elapsed() > IDLE_TRUSTED
+            && let Some(mut rested) = self.connection.take()
+            && matches!(timeout(ACQUIRE_TIMEOUT, rested.ping()).await, Ok(Ok(())))
+        {
+            self.connection = Some(rested);
+        }
+        if self.connection.is_none() {
+            self.connection = Some(self.connect().await?);
+        }
+        let done = self.run(limit, work).await;
+        self.used = Instant::now();
+        done
+    }
+
+    /// Tries for as long as a call waits for a connection.
+    async fn connect(&self) -> Result<PgConnection, StoreError> {
+        let connecting = async {
+            loop {
+                match PgConnection::connect_with(&self.options).await.map_err(StoreError::from) {
+                    Err(error) if error.is_unreachable() => sleep(CONNECT_PAUSE).await,
+                    done => return done,
+                }
+            }
+        };
+        timeout(ACQUIRE_TIMEOUT, connecting).await.unwrap_or_else(|_| Err(StoreError::late()))
     }
 }

@@ -80,6 +80,12 @@ impl StoreError {
         }
     }
 
+    /// An answer that nobody waits for any longer.
+    #[must_use]
+    pub fn late() -> Self {
+        Self::Unreachable(sqlx::Error::PoolTimedOut)
+    }
+
     /// A row that cannot be.
     pub(super) fn corrupt(table: &'static str, what: impl Into<String>) -> Self {
         Self::Corrupt { table, what: what.into() }

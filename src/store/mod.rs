@@ -15,6 +15,7 @@ mod mac_key;
 mod mark;
 mod partition;
 mod policy;
+mod refresh;
 mod replica;
 mod session;
 
@@ -40,8 +41,9 @@ pub use log::{Appended, Head, LogEntries, NewRevocation, Target, Wakeups};
 pub use mac_key::MacKeyRow;
 pub use mark::ExpiredMark;
 pub use policy::PolicyWrite;
+pub use refresh::{Advance, Presented, Presenter};
 pub use replica::{FleetRows, Renewal, ReplicaIdentity, ReplicaRow};
-pub use session::{NewSession, Rotation, SessionFilter, SessionRow, Spent};
+pub use session::{NewSession, SessionFilter, SessionRow};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -108,7 +110,7 @@ impl Store {
             done
         } else {
             drop(connection.detach());
-            Err(StoreError::Unreachable(sqlx::Error::PoolTimedOut))
+            Err(StoreError::late())
         }
     }
 

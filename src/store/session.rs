@@ -45,36 +45,6 @@ pub struct NewSession {
     pub expire_time: UnixSeconds,
 }
 
-/// A refresh token presented by a client that may refresh, and what the rules in force say of each
-/// audience.
-#[derive(Debug)]
-pub struct Spent<'a> {
-    /// The session it names.
-    pub id: Uuid,
-    /// The generation it is.
-    pub generation: u32,
-    /// SHA-256 of the secret it carries.
-    pub secret_hash: [u8; 32],
-    /// The caller.
-    pub client_id: &'a str,
-    /// Subjects the caller is registered for: exact, or a prefix followed by `*`.
-    pub subjects: &'a [String],
-    /// Scopes asked for; empty: all of the session's.
-    pub scopes: &'a [String],
-    /// Per audience, and for `*`, those without rules of their own: `ok` (1 or 0), `idle_s`,
-    /// `absolute_s`.
-    pub rules: Value,
-}
-
-/// What became of a presentation.
-#[derive(Debug)]
-pub enum Rotation {
-    /// The session moved on by one generation: its row, after.
-    Advanced(Box<SessionRow>),
-    /// It did not: the row says why, if there is one.
-    Stayed(Option<Box<SessionRow>>),
-}
-
 /// A session, as of one statement.
 #[derive(Clone, Debug)]
 pub struct SessionRow {
@@ -179,50 +149,6 @@ impl Store {
             Timestamp::from(session.expire_time).to_sqlx() as _
         ).execute(connection).await?)).await?;
         Ok(())
-    }
-
-    /// Spends a refresh token: one statement where it succeeds, which every refusal that can be
-    /// known beforehand keeps from succeeding, so that nobody loses a token to a bad request.
-    /// Where it does not, a second one reads what the row says.
-    pub async fn rotate_session(&self, spent: &Spent<'_>) -> Result<Rotation, StoreError> {
-        let row = self.run(async |connection| Ok(sqlx::query_as!(
-            Row,
-            r#"update session s
-                  set generation = generation + 1,
-                      refresh_time = statement_timestamp(),
-                      idle_expire_time = least(
-                          date_trunc('second', statement_timestamp())
-                              + make_interval(secs => session_rule(audiences, $7, 'idle_s')),
-                          create_time + make_interval(secs => session_rule(audiences, $7, 'absolute_s'))),
-                      expire_time = create_time + make_interval(secs => session_rule(audiences, $7, 'absolute_s'))
-                where id = $1 and generation = $2 and secret_hash = $3 and client_id = $4
-                  and revoke_time is null
-                  and idle_expire_time > statement_timestamp() and expire_time > statement_timestamp()
-                  and create_time + make_interval(secs => session_rule(audiences, $7, 'absolute_s'))
-                          > statement_timestamp()
-                  and scopes @> $6 and session_rule(audiences, $7, 'ok') = 1
-                  and exists (select from unnest($5::text[]) p
-                               where case when right(p, 1) = '*' then starts_with(subject, left(p, -1))
-                                          else subject = p end)
-               returning id, subject, client_id, audiences, scopes, claims, certificate_thumbprint, secret_hash,
-                         revision, create_time as "create_time: SqlTimestamp", generation,
-                         refresh_time as "refresh_time: SqlTimestamp",
-                         idle_expire_time as "idle_expire_time: SqlTimestamp",
-                         expire_time as "expire_time: SqlTimestamp", revoke_time as "revoke_time: SqlTimestamp",
-                         revoke_reason, statement_timestamp() as "now!: SqlTimestamp",
-                         0::bigint as "since_rotation_ms!""#,
-            spent.id,
-            i64::from(spent.generation),
-            spent.secret_hash.as_slice(),
-            spent.client_id,
-            spent.subjects,
-            spent.scopes,
-            spent.rules
-        ).fetch_optional(connection).await?)).await?;
-        match row {
-            Some(row) => Ok(Rotation::Advanced(Box::new(row.try_into()?))),
-            None => Ok(Rotation::Stayed(self.session(spent.id).await?.map(Box::new))),
-        }
     }
 
     /// Moves a session past a generation that its row has lost: a restore, not reuse. False: the row
@@ -357,25 +283,26 @@ impl Store {
     }
 }
 
-struct Row {
-    id: Uuid,
-    subject: String,
-    client_id: String,
-    audiences: Vec<String>,
-    scopes: Vec<String>,
-    claims: Vec<u8>,
-    certificate_thumbprint: Option<Vec<u8>>,
-    secret_hash: Vec<u8>,
-    revision: i64,
-    create_time: SqlTimestamp,
-    generation: i64,
-    refresh_time: SqlTimestamp,
-    idle_expire_time: SqlTimestamp,
-    expire_time: SqlTimestamp,
-    revoke_time: Option<SqlTimestamp>,
-    revoke_reason: i16,
-    now: SqlTimestamp,
-    since_rotation_ms: i64,
+/// A row of the table, as the macros make it.
+pub(super) struct Row {
+    pub(super) id: Uuid,
+    pub(super) subject: String,
+    pub(super) client_id: String,
+    pub(super) audiences: Vec<String>,
+    pub(super) scopes: Vec<String>,
+    pub(super) claims: Vec<u8>,
+    pub(super) certificate_thumbprint: Option<Vec<u8>>,
+    pub(super) secret_hash: Vec<u8>,
+    pub(super) revision: i64,
+    pub(super) create_time: SqlTimestamp,
+    pub(super) generation: i64,
+    pub(super) refresh_time: SqlTimestamp,
+    pub(super) idle_expire_time: SqlTimestamp,
+    pub(super) expire_time: SqlTimestamp,
+    pub(super) revoke_time: Option<SqlTimestamp>,
+    pub(super) revoke_reason: i16,
+    pub(super) now: SqlTimestamp,
+    pub(super) since_rotation_ms: i64,
 }
 
 impl TryFrom<Row> for SessionRow {

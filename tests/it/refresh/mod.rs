@@ -1,5 +1,6 @@
 //! Refresh: `behaviour.md` R1 to R9.
 
+mod batch;
 mod limits;
 mod race;
 mod refused;

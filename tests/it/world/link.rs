@@ -21,6 +21,8 @@ pub const ALL: &str = "";
 pub const POOL: &str = "jeton";
 /// Appends to the log.
 pub const FLUSHER: &str = "jeton flusher";
+/// Refreshes.
+pub const REFRESH: &str = "jeton refresh";
 /// Reads the log, then acknowledges what it has applied.
 pub const FEED: &str = "jeton feed";
 /// Registers, and renews the lease.

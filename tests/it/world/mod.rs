@@ -41,7 +41,7 @@ pub use forge::Forge;
 pub use history::{Answer, Call, History, Target, Token};
 pub use http::{Http, HttpAnswer, Wire, basic, http, http_request, post_form};
 pub use inprocess::InProcess;
-pub use link::{ALL, FEED, FLEET, FLUSHER, LEASE, Link, POOL};
+pub use link::{ALL, FEED, FLEET, FLUSHER, LEASE, Link, POOL, REFRESH};
 pub use postgres::Postgres;
 pub use raw::{Raw, RawAnswer, frame, framed};
 pub use server::{Ready, Server, ServerOptions};

@@ -67,7 +67,8 @@ impl Authority {
         let text = key.mint(&claims).map_err(|error| mint_error(error, key))?;
         // What is random in the id serves twice: which token is judged, and when it is to be renewed, is no secret.
         let chance = chance_of(claims.jti);
-        let (check, jitter) = (chance.checked_rem(CHECKED_ONE_IN), chance.checked_div(CHECKED_ONE_IN));
+        // The one is by its low bits, the other by its high ones.
+        let (check, jitter) = (chance.checked_rem(CHECKED_ONE_IN), chance.rotate_left(2));
         if check == Some(0) {
             self.check(pass, &text, key)?;
         }
@@ -76,7 +77,7 @@ impl Authority {
             jti: claims.jti,
             issue_time,
             expire_time: lifetime.expire_time,
-            refresh_time: refresh_time(issue_time, lifetime.expire_time, jitter.unwrap_or_default()),
+            refresh_time: refresh_time(issue_time, lifetime.expire_time, jitter),
             basis: lifetime.basis,
         })
     }

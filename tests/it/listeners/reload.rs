@@ -56,7 +56,7 @@ async fn an_unusable_replacement_leaves_the_old_one_in_use_and_a_line_in_the_log
     let end = secure.world.metric(END).await;
     let (certificate, key) = (secure.path("server.pem"), secure.path("server.key"));
     let good = [fs::read(&certificate).unwrap(), fs::read(&key).unwrap()];
-    let ended = secure.servers.server_for(Duration::ZERO);
+    let ended = secure.servers.ended_server();
     let other = secure.servers.server();
     let replace = |new: &str, new_key: &str| {
         fs::write(&certificate, new).unwrap();

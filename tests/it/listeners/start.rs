@@ -1,6 +1,6 @@
 //! What TLS a server is given at its start, and what it refuses to start with: one clear sentence.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use rcgen::KeyPair;
 
@@ -31,7 +31,7 @@ async fn without_tls_files_plaintext_must_be_asked_for_and_nonsense_is_refused_i
     let authority = Authority::new("servers");
     let [certificate, key] = authority.server().write(files.path(), "server");
     let [_, other_key] = authority.server().write(files.path(), "other");
-    let [ended, ended_key] = authority.server_for(Duration::ZERO).write(files.path(), "ended");
+    let [ended, ended_key] = authority.ended_server().write(files.path(), "ended");
     let client_ca = authority.write(files.path(), "clients.pem");
     let (absent, text) = (files.path().join("absent.pem"), files.path().join("text.pem"));
     std::fs::write(&text, "no PEM at all").unwrap();

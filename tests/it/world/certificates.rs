@@ -101,6 +101,13 @@ impl Authority {
         self.sign(&server(life))
     }
 
+    /// A server's that was good until a minute ago.
+    pub fn ended_server(&self) -> Leaf {
+        let mut params = server(LIFE);
+        params.not_after = (SystemTime::now() - Duration::from_mins(1)).into();
+        self.sign(&params)
+    }
+
     /// A server's.
     pub fn server(&self) -> Leaf {
         self.server_for(LIFE)

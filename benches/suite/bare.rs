@@ -32,7 +32,7 @@ struct Worker {
     turn: usize,
 }
 
-/// `Store::rotate_session`, as it stands there.
+/// A refresh of one session, as one statement: what `OwnConnection::advance_sessions` is for many.
 const ROTATE: &str = "update session s
       set generation = generation + 1,
           refresh_time = statement_timestamp(),

@@ -1,32 +1,10 @@
 //! What changes of a client is in effect on every replica when the call returns.
 
 use jeton::proto::v1::{self as pb, TokenStatus, revocation_target::Kind};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::UnboundedReceiverStream;
-use tonic::{Code, Status, Streaming};
+use tonic::{Code, Status};
 
 use super::{add_key, apis, client, create, create_with_key, delete, delete_key, set_disabled, update};
-use crate::world::{Api, Fleet, Refused, World, validate_request};
-
-/// An open stream, and how to ask on it.
-struct Stream {
-    requests: mpsc::UnboundedSender<pb::StreamValidateRequest>,
-    answers: Streaming<pb::StreamValidateResponse>,
-}
-
-impl Stream {
-    async fn open(api: &Api) -> Self {
-        let (requests, incoming) = mpsc::unbounded_channel();
-        let opened = api.tokens.clone().stream_validate(UnboundedReceiverStream::new(incoming)).await;
-        Self { requests, answers: opened.unwrap().into_inner() }
-    }
-
-    async fn ask(&mut self, token: &str) -> Result<TokenStatus, Status> {
-        let request = Some(validate_request(token, &["api"]));
-        self.requests.send(pb::StreamValidateRequest { request }).unwrap();
-        Ok(self.answers.message().await?.unwrap().verdict.unwrap().status())
-    }
-}
+use crate::world::{Api, Fleet, Refused, Stream, World};
 
 fn assert_unknown(answer: Result<impl std::fmt::Debug, Status>) {
     let refused = answer.refused();

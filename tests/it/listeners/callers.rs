@@ -8,8 +8,8 @@ use envoy_types::pb::envoy::service::auth::v3::{
 use jeton::proto::v1::{self as pb, TokenStatus};
 use tonic::Request;
 
-use super::{BILLING, Stream, assert_unknown, introspection};
-use crate::world::{Api, Http, Secure, api_key, basic, issue_request, until};
+use super::{BILLING, assert_unknown, introspection};
+use crate::world::{Api, Http, Secure, Stream, api_key, basic, issue_request, until};
 
 /// Whom a token was issued to.
 fn client_of(token: &str) -> String {

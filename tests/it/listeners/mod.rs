@@ -14,12 +14,10 @@ mod resets;
 mod start;
 mod versions;
 
-use jeton::proto::v1::{self as pb, TokenStatus};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::UnboundedReceiverStream;
-use tonic::{Code, Status, Streaming};
+use jeton::proto::v1 as pb;
+use tonic::{Code, Status};
 
-use crate::world::{Api, Refused, http_request, validate_request};
+use crate::world::{Refused, http_request, validate_request};
 
 /// The URI of the one client of these tests that has a certificate.
 const BILLING: &str = "spiffe://example.org/billing";
@@ -35,26 +33,6 @@ fn introspection(token: &str, headers: &[(&str, &str)]) -> String {
 fn assert_unknown(answer: Result<impl std::fmt::Debug, Status>) {
     let refused = answer.refused();
     assert_eq!((refused.code, refused.reason.as_str()), (Code::Unauthenticated, "CALLER_UNAUTHENTICATED"));
-}
-
-/// An open stream, and how to ask on it.
-struct Stream {
-    requests: mpsc::UnboundedSender<pb::StreamValidateRequest>,
-    answers: Streaming<pb::StreamValidateResponse>,
-}
-
-impl Stream {
-    async fn open(api: &Api) -> Self {
-        let (requests, incoming) = mpsc::unbounded_channel();
-        let opened = api.tokens.clone().stream_validate(UnboundedReceiverStream::new(incoming)).await;
-        Self { requests, answers: opened.unwrap().into_inner() }
-    }
-
-    async fn ask(&mut self, token: &str) -> Result<TokenStatus, Status> {
-        let request = Some(validate_request(token, &["api"]));
-        self.requests.send(pb::StreamValidateRequest { request }).unwrap();
-        Ok(self.answers.message().await?.unwrap().verdict.unwrap().status())
-    }
 }
 
 /// What anybody may ask who may validate.

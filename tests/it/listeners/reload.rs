@@ -6,7 +6,7 @@ use jeton::proto::v1::TokenStatus;
 use rustls::pki_types::CertificateDer;
 
 use super::{BILLING, JWKS};
-use crate::world::{Authority, Dialer, Http, Secure, http_request, server, until};
+use crate::world::{Authority, Dialer, Http, Secure, Stream, http_request, server, until};
 
 const UNUSABLE: &str = "new certificates cannot be used: the old ones stay in use";
 const END: &str = "jeton_tls_certificate_not_after_seconds{listener=\"public\"}";
@@ -31,7 +31,7 @@ async fn new_connections_see_a_new_certificate_and_old_ones_go_on() {
     assert!(is_served(&mut old).await);
     let mut service = secure.api("service");
     let token = service.token("user:7", "api").await.access_token;
-    let mut stream = super::Stream::open(&service).await;
+    let mut stream = Stream::open(&service).await;
     assert_eq!(stream.ask(&token).await.unwrap(), TokenStatus::Active);
 
     let second = secure.servers.server_for(Duration::from_hours(24 * 120));

@@ -17,6 +17,7 @@ mod postgres;
 mod raw;
 mod server;
 mod shell;
+mod stream;
 mod terminal;
 mod tls;
 
@@ -46,6 +47,7 @@ pub use postgres::Postgres;
 pub use raw::{Raw, RawAnswer, frame, framed};
 pub use server::{Ready, Server, ServerOptions};
 pub use shell::{Said, Shell};
+pub use stream::Stream;
 pub use tls::{Dialer, Secure, open};
 
 /// What `until` waits at most: a machine may be slow, a promise may not be late for ever.

@@ -1,0 +1,30 @@
+//! An open `StreamValidate`.
+
+use jeton::proto::v1::{self as pb, TokenStatus};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tonic::{Status, Streaming};
+
+use super::{Api, validate_request};
+
+/// An open stream, and how to ask on it.
+pub struct Stream {
+    requests: mpsc::UnboundedSender<pb::StreamValidateRequest>,
+    answers: Streaming<pb::StreamValidateResponse>,
+}
+
+impl Stream {
+    /// Opens one.
+    pub async fn open(api: &Api) -> Self {
+        let (requests, incoming) = mpsc::unbounded_channel();
+        let opened = api.tokens.clone().stream_validate(UnboundedReceiverStream::new(incoming)).await;
+        Self { requests, answers: opened.unwrap().into_inner() }
+    }
+
+    /// Asks on it, and waits for the verdict.
+    pub async fn ask(&mut self, token: &str) -> Result<TokenStatus, Status> {
+        let request = Some(validate_request(token, &["api"]));
+        self.requests.send(pb::StreamValidateRequest { request }).unwrap();
+        Ok(self.answers.message().await?.unwrap().verdict.unwrap().status())
+    }
+}

@@ -8,7 +8,7 @@ use tokio::{net::TcpListener, runtime::Handle, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    authority::{Authority, KnownKeys, Rates},
+    authority::{Authority, BareQuota, KnownKeys, Rates},
     clock::Clock,
     http::{self, DoorsState, OpsState},
     listen::{self, Serving},
@@ -320,7 +320,7 @@ async fn start(
         cache: VerifiedCache::of_mib(settings.bounds.token_cache_mib),
         known_keys: KnownKeys::default(),
         rates: Rates::new(settings.access.client_rate),
-        bare_jti_quota: settings.bounds.bare_jti_quota,
+        bare_quota: BareQuota::new(settings.bounds.bare_jti_quota),
         metrics,
     };
     // The first renewal: whoever is called is ready to answer. Where it fails, the first call tries again.

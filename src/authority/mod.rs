@@ -2,6 +2,7 @@
 //! the wire nor SQL.
 
 mod admin;
+mod bare_quota;
 mod caller;
 mod client;
 mod client_form;
@@ -21,7 +22,7 @@ mod revoke;
 mod target;
 mod validate;
 
-use std::{num::NonZero, sync::Arc};
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -35,6 +36,7 @@ use crate::{
 };
 
 pub use admin::{AuditQuery, Page, SessionQuery};
+pub use bare_quota::BareQuota;
 pub use caller::{Caller, Credential, Shown};
 pub use client::{ClientField, ClientUpdate, NewApiKey};
 pub use discovery::{JWKS_MAX_AGE_S, Jwks, LIMITS, ServerInfo};
@@ -80,7 +82,7 @@ pub struct Authority {
     /// How often one may call.
     pub rates: Rates,
     /// Live revocations by bare jti that a client may have (K11).
-    pub bare_jti_quota: NonZero<u32>,
+    pub bare_quota: BareQuota,
     /// What it counts.
     pub metrics: Arc<Metrics>,
 }

@@ -91,7 +91,7 @@ impl Authority {
         }
         let (outcome, target) = resolved.act(earlier_of_both_clocks(pass));
         if resolved.is_bare() && target != Target::Nothing {
-            self.check_quota(caller).await?;
+            self.check_bare_quota(&caller.client.client_id).await?;
         }
         let item = NewRevocation {
             target,
@@ -133,19 +133,6 @@ impl Authority {
             Some(max) if affected > max => Err(Error::TooManyAffected { affected, max }),
             _ => Ok(affected),
         }
-    }
-
-    /// Refuses a client that has as many live revocations by bare jti as it may have. What it revokes by the
-    /// text of a token is bounded by the tokens that there are; ids anybody can make up.
-    async fn check_quota(&self, caller: &Caller) -> Result<(), Error> {
-        let now = self.now();
-        let bare = self.store.bare_revocations(&caller.client.client_id, now).await?;
-        if bare.held < i64::from(self.bare_jti_quota.get()) {
-            return Ok(());
-        }
-        let wait_s = bare.fewer_from.map_or(1, |from| from.since(now).max(1));
-        let retry = Duration::from_secs(wait_s.unsigned_abs());
-        Err(Error::QuotaExceeded { quota: self.bare_jti_quota.get(), retry })
     }
 
     async fn would_revoke(&self, pass: &Pass, resolved: Resolved, affected: i64) -> Result<Revoked, Error> {

@@ -15,7 +15,7 @@ use crate::{
     clock::{BootMillis, Clock},
     observe::Metrics,
     state::{Clients, Root, Roots},
-    store::{Head, OwnConnection, Store, StoreError, Task},
+    store::{Head, LogRead, OwnConnection, Store, StoreError, Task},
     token::Revision,
 };
 
@@ -25,9 +25,6 @@ const POLL: Duration = Duration::from_millis(100);
 const KEEPS_UP_MS: i64 = 1_000;
 /// A call that waits for a lease waits no longer for one read.
 const KEEP_UP_WITHIN: Duration = Duration::from_secs(1);
-/// Entries that were read longer after the head are not trusted to be all; far below the day that notes of
-/// changes are kept.
-const FOLLOW_MAX_MS: i64 = 60_000;
 /// Between two tries to listen again.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 
@@ -167,18 +164,18 @@ impl Feed {
 
     async fn read(&mut self) -> Result<(), LoadError> {
         let sent = self.clock.boot();
-        let read = self.advance(sent).await;
+        let read = self.advance().await;
         self.read.send_replace(LatestRead { sent, good: read.is_ok() });
         read
     }
 
-    /// Reads the head, at `sent`, and brings the root to it.
-    async fn advance(&mut self, sent: BootMillis) -> Result<(), LoadError> {
+    /// Reads the log, and brings the root to its head.
+    async fn advance(&mut self) -> Result<(), LoadError> {
         let root = self.roots.current();
         // Before the statement is sent: a head below it was not read too early, but is behind.
         let published = root.applied();
         let wall_ms = self.clock.now_ms();
-        let head = self.connection.head().await?;
+        let LogRead { head, upto, entries } = self.connection.read(published).await?;
         root.set_clock_offset_ms(offset_ms(head, wall_ms, self.clock.now_ms()));
         self.epochs.known.saw(&head, self.clock.boot());
         if !head.same_log || head.revision < published {
@@ -194,7 +191,12 @@ impl Feed {
             let root = Arc::new(self.loader.root(&mut self.connection).await?);
             self.swap(root);
         } else if head.revision > published {
-            self.follow(&root, head, sent).await?;
+            self.loader.apply(&mut self.connection, &root, entries).await?;
+            // Only now: whoever sees `applied` finds everything up to it.
+            root.lease.publish(upto);
+            if upto < head.revision {
+                self.poke.notify_one();
+            }
         }
         let root = self.roots.current();
         self.applied.send_replace(root.applied());
@@ -203,19 +205,6 @@ impl Feed {
         if let Some(epoch) = self.epochs.known.to_settle(self.clock.boot()) {
             self.connection.settle_epoch(epoch).await?;
         }
-        Ok(())
-    }
-
-    /// Applies what was appended up to the head.
-    async fn follow(&mut self, root: &Root, head: Head, sent: BootMillis) -> Result<(), LoadError> {
-        let entries = self.connection.entries(root.applied(), head.revision).await?;
-        // What was purged between both reads is not among them: that takes hours, and a machine that slept.
-        if self.clock.boot().since_ms(sent) > FOLLOW_MAX_MS {
-            return Ok(());
-        }
-        self.loader.apply(&mut self.connection, root, entries).await?;
-        // Only now: whoever sees `applied` finds everything up to it.
-        root.lease.publish(head.revision);
         Ok(())
     }
 

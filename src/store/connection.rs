@@ -11,8 +11,13 @@ use super::{ACQUIRE_TIMEOUT, IDLE_TRUSTED, Store, StoreError};
 pub(super) const TABLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two tries to connect, where that is worth waiting for.
 const CONNECT_PAUSE: Duration = Duration::from_millis(50);
+/// One plan, made once: to plan the large statements of each append anew would cost as much as to run them.
+const PLANNED_ONCE: [(&str, &str); 2] = [("plan_cache_mode", "force_generic_plan"), ("jit", "off")];
+/// Likewise; and what is read is the end of an index, however much of the tables the planner takes that for.
+const BY_INDEX: [(&str, &str); 3] =
+    [("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off"), ("jit", "off")];
 /// The batched statements of sessions look up a few rows, each by its key, whatever the planner knows of tables
-/// that have just been made: one plan, made once. Planned anew for each, they would cost twice as much.
+/// that have just been made.
 const BY_KEY: [(&str, &str); 5] = [
     ("plan_cache_mode", "force_generic_plan"),
     ("enable_seqscan", "off"),
@@ -60,7 +65,12 @@ impl Store {
     #[must_use]
     pub fn connection_of(&self, task: Task) -> OwnConnection {
         let options = self.options.clone().application_name(task.application_name());
-        let options = if task == Task::Refresh { options.options(BY_KEY) } else { options };
+        let options = match task {
+            Task::Feed => options.options(BY_INDEX),
+            Task::Flusher => options.options(PLANNED_ONCE),
+            Task::Refresh => options.options(BY_KEY),
+            Task::Lease | Task::Fleet => options,
+        };
         OwnConnection { options, connection: None, used: Instant::now() }
     }
 }

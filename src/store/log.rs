@@ -6,7 +6,10 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use jiff_sqlx::Timestamp as SqlTimestamp;
-use sqlx::postgres::{PgListener, PgPoolOptions};
+use sqlx::{
+    Connection,
+    postgres::{PgListener, PgPoolOptions},
+};
 use uuid::Uuid;
 
 use super::{OwnConnection, Store, StoreError, copy::Tuples};
@@ -19,10 +22,10 @@ use crate::{
 const CHANNEL: &str = "jeton_log";
 /// An append that takes longer has lost its connection: it is sent again on another.
 const APPEND_TIMEOUT: Duration = Duration::from_secs(3);
-/// A read of the head that takes longer has lost its connection.
+/// A read that takes longer has lost its connection: what was appended since the last one is little.
 const READ_TIMEOUT: Duration = Duration::from_secs(2);
-/// What was appended since the last read is little.
-const ENTRIES_TIMEOUT: Duration = Duration::from_secs(10);
+/// Entries of one read, marks apart: a replica that was away for long reads several times.
+const ENTRIES_MAX: i64 = 50_000;
 /// To load ten million entries takes seconds; a minute is a database that is stuck.
 const LOAD_TIMEOUT: Duration = Duration::from_mins(1);
 
@@ -52,6 +55,18 @@ pub struct LogEntries {
     pub clients: bool,
     /// Whether a signing or MAC key changed.
     pub keys: bool,
+}
+
+/// What one read of the log found.
+#[derive(Debug)]
+pub struct LogRead {
+    /// The head.
+    pub head: Head,
+    /// Where the entries end: at the head, or before it where there were too many for one read.
+    pub upto: Revision,
+    /// What stands after the revision that was read from. Marks without an upper end: one that has moved past it still
+    /// says what it said before, by maximum, and would be missed.
+    pub entries: LogEntries,
 }
 
 /// What one item of a batch revokes.
@@ -211,69 +226,47 @@ impl OwnConnection {
 
     /// The head, and whether the database still is the one that the log was written in.
     pub async fn head(&mut self) -> Result<Head, StoreError> {
-        self.run(READ_TIMEOUT, async |connection| {
-            let row = sqlx::query!(
-                r#"select epoch * 1099511627776 + seq as "revision!", floor, settled_epoch,
-                          timeline = left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)
-                          and system_identifier = (select system_identifier from pg_control_system()) as "same_log!",
-                          (extract(epoch from clock_timestamp()) * 1000)::bigint as "database_time_ms!"
-                     from log_head"#
-            )
-            .fetch_one(connection)
-            .await?;
-            Ok(Head {
-                revision: revision("log_head", row.revision)?,
-                floor: Revision::from_i64(row.floor).unwrap_or(Revision::ZERO),
-                settled_epoch: row.settled_epoch,
-                same_log: row.same_log,
-                database_time_ms: row.database_time_ms,
-            })
-        })
-        .await
+        // Nothing comes after the largest revision.
+        Ok(self.read(Revision::MAX).await?.head)
     }
 
-    /// What was appended after `after`, up to `upto`.
-    pub async fn entries(&mut self, after: Revision, upto: Revision) -> Result<LogEntries, StoreError> {
-        self.run(ENTRIES_TIMEOUT, async |connection| {
+    /// The head and what was appended after `after`, in one snapshot: all of it, or the first of much. None where it
+    /// would not do: some of it was purged, or it is another epoch's log, or another log.
+    pub async fn read(&mut self, after: Revision) -> Result<LogRead, StoreError> {
+        self.run(READ_TIMEOUT, async |connection| {
             let rows = sqlx::query_as!(
-                EntryRow,
-                r#"select 0 as "source!", kind as "kind!", name as "name!", '' as "audience!",
-                          '00000000-0000-0000-0000-000000000000'::uuid as "id!", 0::bigint as "position!",
-                          0::bigint as "cutoff_s!", 0::smallint as "reason!",
-                          change_time as "expire_time!: SqlTimestamp"
-                     from change where revision > $1 and revision <= $2
-                   union all
-                   select 1, kind, target, audience, '00000000-0000-0000-0000-000000000000', position, cutoff_s,
-                          reason, expire_time
-                     from mark where revision > $1
-                   union all
-                   select 2, kind, '', '', id, 0, 0, reason, expire_time
-                     from revocation where revision > $1 and revision <= $2"#,
+                ReadRow,
+                r#"with now as materialized (
+                       select epoch * 1099511627776 + seq as head, floor, settled_epoch,
+                              timeline = left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)
+                              and system_identifier = (select system_identifier from pg_control_system()) as same_log,
+                              (extract(epoch from clock_timestamp()) * 1000)::bigint as database_time_ms
+                         from log_head
+                   ), log as materialized (
+                       select now.*, after, least(head, after + $2) as upto
+                         from now, lateral (select case when same_log and floor <= $1 and head >> 40 = $1 >> 40
+                                                        then $1 else head end as after) from_where
+                   )
+                   select head as "head!", upto as "upto!", floor as "floor!", settled_epoch as "settled_epoch!",
+                          same_log as "same_log!", database_time_ms as "database_time_ms!",
+                          source, kind, name, audience, id, position, cutoff_s, reason,
+                          expire_time as "expire_time: SqlTimestamp"
+                     from log left join lateral (
+                          select 0 as source, kind, name, null as audience, null::uuid as id, null::bigint as position,
+                                 null::bigint as cutoff_s, null::smallint as reason, change_time as expire_time
+                            from change where revision > log.after and revision <= log.upto
+                          union all
+                          select 1, kind, target, audience, null, position, cutoff_s, reason, expire_time
+                            from mark where revision > log.after
+                          union all
+                          select 2, kind, null, null, id, null, null, reason, expire_time
+                            from revocation where revision > log.after and revision <= log.upto) entry on true"#,
                 after.as_i64(),
-                upto.as_i64()
+                ENTRIES_MAX
             )
             .fetch_all(connection)
             .await?;
-            let mut read = LogEntries::default();
-            let mut entries = Vec::with_capacity(rows.len());
-            for row in rows {
-                match (row.source, row.kind) {
-                    (0, 1) => read.policies = true,
-                    (0, 2) => read.clients = true,
-                    (0, 3) => read.keys = true,
-                    (0, _) => read.entries.push(mark_removed(&row.name)?),
-                    // Without an upper end: a mark that has moved on since the head was read still says what it
-                    // said below, by maximum, and would be missed.
-                    (1, _) => entries.push(Entry::Mark(MarkRow::from(row).try_into()?)),
-                    _ => {
-                        let expire_time = UnixSeconds::from_timestamp(row.expire_time.to_jiff());
-                        entries.push(narrow(row.kind, row.id, expire_time, row.reason)?);
-                    }
-                }
-            }
-            // Marks after removals: one that was removed and made anew in between must stay.
-            read.entries.append(&mut entries);
-            Ok(read)
+            LogRead::of(rows)
         })
         .await
     }
@@ -283,12 +276,15 @@ impl OwnConnection {
     /// any head that was read before.
     pub async fn load(&mut self, now: Timestamp, mut take: impl FnMut(Entry)) -> Result<(), StoreError> {
         self.run(LOAD_TIMEOUT, async |connection| {
+            // This reads whole tables, and on a connection that was told not to.
+            let mut transaction = connection.begin().await?;
+            sqlx::query!("set local enable_seqscan = on").execute(&mut *transaction).await?;
             let mut marks = sqlx::query_as!(
                 MarkRow,
                 r#"select kind, target, audience, position, cutoff_s, reason, expire_time as "expire_time: SqlTimestamp"
                      from mark"#
             )
-            .fetch(&mut *connection);
+            .fetch(&mut *transaction);
             while let Some(row) = marks.try_next().await? {
                 take(Entry::Mark(row.try_into()?));
             }
@@ -299,7 +295,7 @@ impl OwnConnection {
                         where expire_time > to_timestamp({}) or kind = 2) to stdout (format binary)",
                 now.as_second()
             );
-            let mut pieces = connection.copy_out_raw(&statement).await?;
+            let mut pieces = transaction.copy_out_raw(&statement).await?;
             let mut tuples = Tuples::default();
             while let Some(piece) = pieces.try_next().await? {
                 tuples.take(&piece, |fields| {
@@ -307,23 +303,84 @@ impl OwnConnection {
                     Ok(())
                 })?;
             }
+            drop(pieces);
+            transaction.commit().await?;
             tuples.end()
         })
         .await
     }
 }
 
-/// A row of `change` (source 0), `mark` (1) or `revocation` (2); what its table lacks is empty.
-struct EntryRow {
-    source: i32,
-    kind: i16,
-    name: String,
-    audience: String,
-    id: Uuid,
-    position: i64,
-    cutoff_s: i64,
-    reason: i16,
-    expire_time: SqlTimestamp,
+/// The head, beside a row of `change` (source 0), `mark` (1) or `revocation` (2), or beside nothing.
+struct ReadRow {
+    head: i64,
+    upto: i64,
+    floor: i64,
+    settled_epoch: i64,
+    same_log: bool,
+    database_time_ms: i64,
+    source: Option<i32>,
+    kind: Option<i16>,
+    name: Option<String>,
+    audience: Option<String>,
+    id: Option<Uuid>,
+    position: Option<i64>,
+    cutoff_s: Option<i64>,
+    reason: Option<i16>,
+    expire_time: Option<SqlTimestamp>,
+}
+
+impl ReadRow {
+    fn head(&self) -> Result<Head, StoreError> {
+        Ok(Head {
+            revision: revision("log_head", self.head)?,
+            floor: Revision::from_i64(self.floor).unwrap_or(Revision::ZERO),
+            settled_epoch: self.settled_epoch,
+            same_log: self.same_log,
+            database_time_ms: self.database_time_ms,
+        })
+    }
+}
+
+impl LogRead {
+    fn of(rows: Vec<ReadRow>) -> Result<Self, StoreError> {
+        let first = rows.first().ok_or_else(|| StoreError::corrupt("log_head", "no row"))?;
+        let (head, upto) = (first.head()?, revision("log_head", first.upto)?);
+        let mut read = LogEntries::default();
+        let mut entries = Vec::with_capacity(rows.len());
+        for row in rows {
+            let (Some(source), Some(kind), Some(expire_time)) = (row.source, row.kind, row.expire_time)
+            else {
+                continue;
+            };
+            let (name, reason) = (row.name.unwrap_or_default(), row.reason.unwrap_or_default());
+            match (source, kind) {
+                (0, 1) => read.policies = true,
+                (0, 2) => read.clients = true,
+                (0, 3) => read.keys = true,
+                (0, _) => read.entries.push(mark_removed(&name)?),
+                (1, _) => {
+                    let mark = MarkRow {
+                        kind,
+                        target: name,
+                        audience: row.audience.unwrap_or_default(),
+                        position: row.position.unwrap_or_default(),
+                        cutoff_s: row.cutoff_s.unwrap_or_default(),
+                        reason,
+                        expire_time,
+                    };
+                    entries.push(Entry::Mark(mark.try_into()?));
+                }
+                _ => {
+                    let expire_time = UnixSeconds::from_timestamp(expire_time.to_jiff());
+                    entries.push(narrow(kind, row.id.unwrap_or_default(), expire_time, reason)?);
+                }
+            }
+        }
+        // Marks after removals: one that was removed and made anew in between must stay.
+        read.entries.append(&mut entries);
+        Ok(Self { head, upto, entries: read })
+    }
 }
 
 /// A row of `revocation`.
@@ -358,13 +415,6 @@ struct MarkRow {
     cutoff_s: i64,
     reason: i16,
     expire_time: SqlTimestamp,
-}
-
-impl From<EntryRow> for MarkRow {
-    fn from(row: EntryRow) -> Self {
-        let EntryRow { kind, audience, position, cutoff_s, reason, expire_time, .. } = row;
-        Self { kind, target: row.name, audience, position, cutoff_s, reason, expire_time }
-    }
 }
 
 impl TryFrom<MarkRow> for Mark {

@@ -37,7 +37,7 @@ pub use client_admin::{ApiKeyRow, ClientRow, ClientWrite};
 pub use connection::{OwnConnection, Task};
 pub use error::StoreError;
 pub use key::{KeyRows, KeyTimes, NewSigningKey, SigningKeyRow};
-pub use log::{Appended, Head, LogEntries, NewRevocation, Target, Wakeups};
+pub use log::{Appended, Head, LogEntries, LogRead, NewRevocation, Target, Wakeups};
 pub use mac_key::MacKeyRow;
 pub use mark::ExpiredMark;
 pub use policy::PolicyWrite;

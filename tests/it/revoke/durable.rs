@@ -212,24 +212,6 @@ async fn k8_a_batch_that_is_sent_again_acts_once() {
 }
 
 #[tokio::test]
-async fn k1_a_mark_that_moves_on_while_the_log_is_read_is_not_missed() {
-    let world = World::start().await;
-    let store = world.store();
-    let first = store.connection_of(Task::Flusher).append(&[item(mark_of("user:7"))]).await.unwrap().revision;
-    // Moved after a reader has read the head, before it reads the entries.
-    store.connection_of(Task::Flusher).append(&[item(mark_of("user:7"))]).await.unwrap();
-    let before = Revision::from_i64(first.as_i64() - 1).unwrap();
-    let read = store.connection_of(Task::Flusher).entries(before, first).await.unwrap();
-    let marks: Vec<_> = read
-        .entries
-        .iter()
-        .filter_map(|entry| if let Entry::Mark(mark) = entry { Some(mark) } else { None })
-        .collect();
-    assert_eq!(marks.len(), 1);
-    assert!(marks[0].position >= first);
-}
-
-#[tokio::test]
 async fn k1_a_revocation_of_a_subject_holds_while_others_move_its_mark() {
     let world = World::start().await;
     let (mut api, admin) = (world.api("service").await, world.api("admin").await);

@@ -214,8 +214,7 @@ async fn v7_a_mark_that_is_made_anew_after_its_removal_holds() {
         let after = api.session("user:7", "api").await;
         assert!(is_active(&mut api, &after.access_token).await);
         // Read in one go, the removal comes before what came after it.
-        let upto = Revision::new(1, world.number(super::HEAD).await).unwrap();
-        let read = house.store.connection_of(Task::Feed).entries(head, upto).await.unwrap();
+        let read = house.store.connection_of(Task::Feed).read(head).await.unwrap().entries;
         let place = |wanted: fn(&Entry) -> bool| read.entries.iter().position(wanted).unwrap();
         let removed = place(|entry| matches!(entry, Entry::MarkRemoved { .. }));
         assert!(removed < place(|entry| matches!(entry, Entry::Mark(_))));

@@ -1,16 +1,20 @@
 //! Looks at the other replicas: for the barriers of this one, and for registrations that nobody
 //! renews any more, which it removes.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, sleep_until},
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{EpochKnown, Propagation, Registered};
+use super::{EpochKnown, Propagation, Registered, alarm::Alarm};
 use crate::{
     clock::{BootMillis, Clock},
     state::LEASE_OVER_MS,
@@ -19,9 +23,9 @@ use crate::{
 };
 
 /// Between the first looks of a barrier: a replica that is well has applied and acknowledged within a few.
-const LOOK_SOON: Duration = Duration::from_millis(1);
+const LOOK_SOON: Duration = Duration::from_micros(500);
 /// So many; each further one comes after twice as long.
-const LOOKS_SOON: u32 = 4;
+const LOOKS_SOON: u32 = 10;
 /// The longest pause between two looks of a barrier.
 const LOOK_EVERY: Duration = Duration::from_millis(64);
 /// Between two looks while no barrier waits: soon enough to see who has gone.
@@ -56,6 +60,8 @@ type Beats = HashMap<Uuid, (i64, BootMillis)>;
 pub struct FleetHandle {
     waiters: mpsc::Sender<Waiter>,
     others: watch::Receiver<Vec<String>>,
+    /// The latest revision that somebody waited for: the items of a batch wait for one together.
+    latest: Arc<Mutex<Option<(Revision, watch::Receiver<Propagation>)>>>,
 }
 
 impl FleetHandle {
@@ -63,6 +69,10 @@ impl FleetHandle {
     /// each has, has left, or can hold no lease from before. None: too many wait.
     #[must_use]
     pub fn follow(&self, revision: Revision, committed: BootMillis) -> Option<watch::Receiver<Propagation>> {
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, seen)) = latest.as_ref().filter(|(followed, _)| *followed == revision) {
+            return Some(seen.clone());
+        }
         // Of whom was there at the latest look nothing is known yet.
         let others = self.others.borrow();
         let (progress, seen) = watch::channel(Propagation {
@@ -82,7 +92,9 @@ impl FleetHandle {
             looks: 0,
             pause: LOOK_SOON,
         };
-        self.waiters.try_send(waiter).ok().map(|()| seen)
+        self.waiters.try_send(waiter).ok()?;
+        *latest = Some((revision, seen.clone()));
+        Some(seen)
     }
 }
 
@@ -112,18 +124,19 @@ impl Fleet {
         let (others, names) = watch::channel(Vec::new());
         let (waiting, beats) = (Vec::new(), HashMap::new());
         let fleet = Self { clock, connection, registered, epoch, arriving, waiting, beats, others };
-        (fleet, FleetHandle { waiters, others: names })
+        (fleet, FleetHandle { waiters, others: names, latest: Arc::default() })
     }
 
     /// Looks until told to stop.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut watch = Instant::now();
+        let mut alarm = Alarm::default();
         loop {
             let next = self.waiting.iter().map(|waiter| waiter.next).fold(watch, Instant::min);
             tokio::select! {
                 () = stop.cancelled() => return,
                 Some(waiter) = self.arriving.recv() => self.waiting.push(waiter),
-                () = sleep_until(next) => {}
+                () = alarm.at(next) => {}
             }
             // A look that is sent from here on comes after the commit of everybody who has arrived.
             while let Ok(waiter) = self.arriving.try_recv() {

@@ -1,13 +1,13 @@
 //! Appends to the log: what arrives while the last batch commits goes into the next one.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{
         mpsc::{self, error::TrySendError},
         oneshot,
     },
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout_at},
 };
 
 use super::FeedHandle;
@@ -18,6 +18,11 @@ use crate::{
 
 /// Items of one batch: one transaction of a few milliseconds.
 const BATCH_MAX: usize = 1_000;
+/// Items that are worth a batch: what it costs beside them (a commit, and each replica's read and acknowledgement) is
+/// little beside theirs.
+const BATCH_WORTH: usize = 64;
+/// From the beginning of a batch to that of a small one, where the callers are several. A caller alone waits for nothing.
+const BATCH_EVERY: Duration = Duration::from_millis(4);
 /// Items that may wait: beyond it a caller is told to come back, rather than to wait for nothing.
 const QUEUE_MAX: usize = 20_000;
 /// How long a batch is sent again while the database is out of reach, or until the epoch has begun that it
@@ -65,10 +70,9 @@ impl Flusher {
     }
 }
 
-async fn run(mut log: Log, mut items: mpsc::Receiver<(NewRevocation, Reply)>) {
-    let mut arrived = Vec::new();
-    while items.recv_many(&mut arrived, BATCH_MAX).await > 0 {
-        let (batch, replies): (Vec<_>, Vec<_>) = arrived.drain(..).unzip();
+async fn run(mut log: Log, items: mpsc::Receiver<(NewRevocation, Reply)>) {
+    let mut waiting = Waiting { items, arrived: VecDeque::new(), next: Instant::now() };
+    while let Some((batch, replies)) = waiting.batch().await {
         match log.append(&batch).await {
             Ok(appended) => {
                 log.feed.poke();
@@ -88,6 +92,41 @@ async fn run(mut log: Log, mut items: mpsc::Receiver<(NewRevocation, Reply)>) {
                 }
             }
         }
+    }
+}
+
+/// Items that wait for their batch.
+struct Waiting {
+    items: mpsc::Receiver<(NewRevocation, Reply)>,
+    arrived: VecDeque<(NewRevocation, Reply)>,
+    /// When the next batch may begin, be it small.
+    next: Instant,
+}
+
+impl Waiting {
+    /// The next batch; none once nobody is left to send.
+    async fn batch(&mut self) -> Option<(Vec<NewRevocation>, Vec<Reply>)> {
+        if self.arrived.is_empty() {
+            self.arrived.push_back(self.items.recv().await?);
+        }
+        // What one batch leaves is enough for the next: the rest waits where its number is bounded.
+        while self.arrived.len() < 2 * BATCH_MAX
+            && let Ok(item) = self.items.try_recv()
+        {
+            self.arrived.push_back(item);
+        }
+        while self.arrived.len() < BATCH_WORTH
+            && let Ok(Some(item)) = timeout_at(self.next, self.items.recv()).await
+        {
+            self.arrived.push_back(item);
+        }
+        // Half of what waits: its callers come back while the other half is written, rather than all at once.
+        let size = self.arrived.len().div_ceil(2).clamp(BATCH_WORTH, BATCH_MAX).min(self.arrived.len());
+        self.next = Instant::now();
+        if size > 1 {
+            self.next = self.next.checked_add(BATCH_EVERY).unwrap_or(self.next);
+        }
+        Some(self.arrived.drain(..size).unzip())
     }
 }
 

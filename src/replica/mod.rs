@@ -2,6 +2,7 @@
 //! this replica answer, the barrier that waits for the others', the refresher of sessions, the rotation of keys, and the
 //! housekeeping behind.
 
+mod alarm;
 mod barrier;
 mod epoch;
 mod everywhere;

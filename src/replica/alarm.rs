@@ -1,0 +1,77 @@
+//! A timer finer than the runtime's, whose ticks are milliseconds: as long as all else that a revocation waits for.
+
+use std::{thread, time::Duration};
+
+use tokio::{
+    task::{JoinHandle, spawn_blocking},
+    time::{Instant, sleep_until},
+};
+
+/// The runtime's timer is no finer, and late by as much.
+const TICK: Duration = Duration::from_millis(2);
+
+/// One alarm at a time. What waits for it may be cancelled, and wait again: a thread that sleeps is not woken for that.
+#[derive(Default)]
+pub(super) struct Alarm {
+    sleeping: Option<(Instant, JoinHandle<()>)>,
+}
+
+impl Alarm {
+    /// Waits until `end`.
+    pub(super) async fn at(&mut self, end: Instant) {
+        loop {
+            let now = Instant::now();
+            let left = end.saturating_duration_since(now);
+            if left.is_zero() {
+                return;
+            }
+            if left > TICK {
+                return sleep_until(end).await;
+            }
+            let (_, sleeping) = match self.sleeping.take() {
+                Some(asleep) if asleep.0 <= end => self.sleeping.insert(asleep),
+                _ => self.sleeping.insert((end, spawn_blocking(move || thread::sleep(left)))),
+            };
+            // It has slept, or there are no threads any more: this process ends.
+            let _woken = sleeping.await;
+            self.sleeping = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn it_rings_at_its_time_however_often_the_wait_for_it_is_begun_anew() {
+        let mut alarm = Alarm::default();
+        for micros in [0, 300, 5_000] {
+            let end = Instant::now() + Duration::from_micros(micros);
+            while Instant::now() < end {
+                tokio::select! {
+                    biased;
+                    () = alarm.at(end) => assert!(Instant::now() >= end),
+                    () = tokio::task::yield_now() => {}
+                }
+            }
+            alarm.at(end).await;
+            assert!(Instant::now() >= end);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_earlier_end_is_not_kept_waiting_by_a_later_one() {
+        let mut alarm = Alarm::default();
+        let later = Instant::now() + Duration::from_micros(1_900);
+        tokio::select! {
+            biased;
+            () = alarm.at(later) => {}
+            () = tokio::task::yield_now() => {}
+        }
+        let earlier = Instant::now() + Duration::from_micros(100);
+        alarm.at(earlier).await;
+        alarm.at(later).await;
+        assert!(Instant::now() >= later);
+    }
+}

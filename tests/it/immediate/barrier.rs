@@ -78,21 +78,20 @@ async fn k1_a_replica_that_renews_but_does_not_read_the_log_is_waited_for_and_it
 // M16: it acknowledges what it has applied, not what it has heard of.
 #[tokio::test]
 async fn k1_a_replica_that_has_read_the_log_but_not_what_changed_with_it_is_waited_for() {
-    let mut hindered = Hindered::by(|link| link.stall(FEED)).await;
+    let hindered = Hindered::by(|link| link.stall(FEED)).await;
     // One read finds both: the revocation, and a change whose table is read next.
     hindered
         .fleet
         .database
         .execute("select append_change(3::smallint, '', gen_random_uuid(), 'test', 'Test', null, '', '')")
         .await;
-    let link = hindered.fleet.link_of(1);
-    let (revoked, opened) = tokio::join!(hindered.revoker.clone().revoke(target(&hindered.token)), async {
+    let (mut revoker, link) = (hindered.revoker.clone(), hindered.fleet.link_of(1));
+    let (revoked, ()) = tokio::join!(revoker.revoke(target(&hindered.token)), async {
         let entries = format!("select count(*) from revocation where id = '{}'", hindered.token.jti);
         until("it is in the log", async || hindered.fleet.database.number(&entries).await == 1).await;
         link.hold_replies_to(FEED, "from signing_key");
         link.has_held(FEED).await;
     });
-    let () = opened;
     let propagation = revoked.unwrap().propagation.unwrap();
     assert!(propagation.complete, "{propagation:?}");
     assert_waited(&propagation, "r1");

@@ -8,14 +8,14 @@ use std::sync::{
 use jeton::{
     clock::Clock,
     proto::v1::{self as pb, RevocationOutcome, TokenStatus, revocation_target::Kind},
-    state::{Entry, MarkKind, Reason},
+    state::{MarkKind, Reason},
     store::{NewAudit, NewRevocation, Target, Task},
     token::{Revision, UnixSeconds, new_uuid_v7},
 };
 use tokio::{sync::Notify, task::JoinSet};
 
 use super::{HEAD, REVOCATIONS, is_active, now_s, place, refresh_token, text};
-use crate::world::{Refused, World, revoke_request};
+use crate::world::{Refused, World, revoke_request, until};
 
 #[tokio::test]
 async fn k9_what_was_acknowledged_before_a_crash_is_revoked_after_it() {
@@ -209,6 +209,31 @@ async fn k8_a_batch_that_is_sent_again_acts_once() {
         .unwrap();
     assert_eq!(world.number(REVOCATIONS).await, 4);
     assert_eq!(world.number("select count(*) from mark").await, 2);
+}
+
+#[tokio::test]
+async fn k1_a_log_that_has_grown_by_much_is_read_in_pieces_to_its_end() {
+    let world = World::start().await;
+    let mut api = world.api("service").await;
+    let before = Revision::new(1, world.number(HEAD).await).unwrap();
+    let (first, last) = (api.token("user:7", "api").await, api.token("user:8", "api").await);
+    world
+        .sql(&format!(
+            "with grown as (update log_head set seq = seq + 120001 returning epoch * 1099511627776 + seq - 120000 as first)
+             insert into revocation (id, kind, expire_time, revision, reason)
+             select case n when 0 then '{}' when 120000 then '{}' else gen_random_uuid() end, 1,
+                    now() + interval '1 hour', first + n, 2
+               from grown, generate_series(0, 120000) n",
+            first.jti, last.jti
+        ))
+        .await;
+    let read = world.store().connection_of(Task::Feed).read(before).await.unwrap();
+    assert_eq!(read.entries.entries.len(), 50_000);
+    assert_eq!(read.upto.as_i64(), before.as_i64() + 50_000);
+    assert_eq!(read.head.revision.as_i64(), before.as_i64() + 120_001);
+    for token in [&first, &last] {
+        until("it is read", async || !is_active(&mut api, &token.access_token).await).await;
+    }
 }
 
 #[tokio::test]

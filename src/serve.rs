@@ -18,7 +18,7 @@ use crate::{
         Barrier, Feed, Fleet, Flusher, Following, Housekeeping, Keys, Lease, Loader, Refresher, Registered,
         Rotation, Schedule, await_log,
     },
-    rpc::{self, Door, Front, Health, Listener, METHODS, watch_readiness},
+    rpc::{self, Door, Front, Health, Listener, METHODS, Services, watch_readiness},
     state::{Status, VerifiedCache},
     store::{ReplicaIdentity, Store, Task},
     tls::{ServerTls, TlsFiles},
@@ -361,8 +361,8 @@ fn open(
 ) -> anyhow::Result<Open> {
     let Opening { threads, beside, tls: [public_tls, admin_tls], exporter, health } = opening;
     let background = Handle::current();
-    let routes = |listener| rpc::routes(authority, &background, listener, &health, stop);
-    let door = |routes| Door::new(Arc::clone(authority), routes);
+    let services = |listener| Services::of(listener, authority, &background, &health, stop);
+    let door = |services| Door::new(Arc::clone(authority), services);
     let mut behind = JoinSet::new();
     for tls in [&public_tls, &admin_tls].into_iter().flatten() {
         behind.spawn(Arc::clone(tls).watch(Arc::clone(&authority.metrics), stop.clone()));
@@ -377,9 +377,9 @@ fn open(
         background: background.clone(),
         certificates: public_tls.as_ref().is_some_and(|tls| tls.knows_clients()),
     });
-    let public = Front::new(door(beside(routes(Listener::Public))), doors);
-    let admin = Front::new(door(routes(Listener::Admin)), http::none());
-    let ops = Front::new(door(routes(Listener::Ops)), http::ops(state));
+    let public = Front::new(door(services(Listener::Public).beside(beside)), doors);
+    let admin = Front::new(door(services(Listener::Admin)), http::none());
+    let ops = Front::new(door(services(Listener::Ops)), http::ops(state));
     let listeners = [
         listen::serve("public", listeners.public, public_tls.as_ref(), threads, &public, stop)?,
         listen::serve("admin", listeners.admin, admin_tls.as_ref(), one, &admin, stop)?,

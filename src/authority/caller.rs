@@ -39,6 +39,14 @@ enum Kind {
     Certificate(PeerCertificate),
 }
 
+/// A caller whose credential was found good at a gate: good for as long as that gate is.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// What it showed.
+    pub credential: Arc<Credential>,
+    client: Arc<Client>,
+}
+
 /// An authenticated caller.
 #[derive(Clone, Debug)]
 pub struct Caller {
@@ -87,7 +95,7 @@ impl Credential {
 
 impl Authority {
     /// Who calls. One answer, whatever is wrong, until there were too many from one address.
-    pub fn authenticate(&self, pass: &Pass, shown: Shown<'_>, peer: &Peer) -> Result<Arc<Credential>, Error> {
+    pub fn authenticate(&self, pass: &Pass, shown: Shown<'_>, peer: &Peer) -> Result<Known, Error> {
         let (text, known) = match shown {
             Shown::ApiKey(api_key) | Shown::Named { api_key, .. } => {
                 (Some(api_key), self.known_keys.get(api_key))
@@ -98,25 +106,34 @@ impl Authority {
             Some(api_key) => Some(Credential::of_api_key(api_key)),
             None => peer.certificate.clone().map(|it| Credential(Kind::Certificate(it))),
         };
-        let fits = |client: Arc<Client>| match shown {
+        let fits = |client: &Arc<Client>| match shown {
             Shown::Named { client_id, .. } => client_id.contains(&client.client_id.as_str()),
             Shown::ApiKey(_) | Shown::Certificate => true,
         };
         let is_known = known.is_some();
         let credential = known.or_else(|| found().map(Arc::new));
-        let good = credential.filter(|it| it.client(&pass.root, pass.issue_time()).is_some_and(fits));
-        let good = good.ok_or_else(|| self.rates.failed(peer.address))?;
+        let known = credential.and_then(|credential| {
+            let client = credential.client(&pass.root, pass.issue_time()).filter(fits)?;
+            Some(Known { credential, client })
+        });
+        let known = known.ok_or_else(|| self.rates.failed(peer.address))?;
         if let Some(api_key) = text.filter(|_| !is_known) {
-            self.known_keys.insert(api_key, &good);
+            self.known_keys.insert(api_key, &known.credential);
         }
-        Ok(good)
+        Ok(known)
     }
 
     /// The caller, as the root at this gate knows it, if it is within its rate.
     pub fn caller(&self, pass: &Pass, credential: &Arc<Credential>, trace_id: &str) -> Result<Caller, Error> {
         let client = credential.client(&pass.root, pass.issue_time()).ok_or(Error::Unauthenticated)?;
+        self.called(Known { credential: Arc::clone(credential), client }, trace_id.to_owned())
+    }
+
+    /// The caller that was found at the gate which holds, if it is within its rate.
+    pub fn called(&self, known: Known, trace_id: String) -> Result<Caller, Error> {
+        let Known { credential, client } = known;
         self.rates.called(&client.client_id)?;
-        Ok(Caller { client, credential: Arc::clone(credential), trace_id: trace_id.to_owned() })
+        Ok(Caller { client, credential, trace_id })
     }
 }
 

@@ -37,10 +37,11 @@ use crate::{
 
 pub use admin::{AuditQuery, Page, SessionQuery};
 pub use bare_quota::BareQuota;
-pub use caller::{Caller, Credential, Shown};
+pub use caller::{Caller, Credential, Known, Shown};
 pub use client::{ClientField, ClientUpdate, NewApiKey};
 pub use discovery::{JWKS_MAX_AGE_S, Jwks, LIMITS, ServerInfo};
 pub use error::{Denied, Error, Invalid, RefreshRefused};
+pub use gate::by_the_clock;
 pub use introspect::BearerRequest;
 pub use issue::{IssueRequest, Issued, RefreshCredential};
 pub use key::{RotateRequest, Rotated};

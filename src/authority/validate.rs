@@ -46,9 +46,31 @@ impl Authority {
         caller: &Caller,
         request: &ValidateRequest,
     ) -> Result<Judged, Error> {
+        if let Some(judged) = self.validate_at_once(&pass, caller, request)? {
+            return Ok(judged);
+        }
         let one = std::slice::from_ref(request);
         let mut judged = self.judge_at(pass, caller, one, |invalid, _| invalid).await?;
         judged.pop().ok_or_else(|| Error::Internal("a request without a verdict".to_owned()))
+    }
+
+    /// Judges one token at this gate; `None`: a revision is named that lies ahead of it.
+    pub fn validate_at_once(
+        &self,
+        pass: &Pass,
+        caller: &Caller,
+        request: &ValidateRequest,
+    ) -> Result<Option<Judged>, Error> {
+        caller.must(Permission::Validate)?;
+        if request.min_revision.is_some_and(|wanted| wanted > pass.revision) {
+            return Ok(None);
+        }
+        let judged = self.judge_one(pass, caller, request)?;
+        if judged.verdict.token_is_ahead() {
+            return Ok(None);
+        }
+        self.metrics.validated(judged.verdict.status.place());
+        Ok(Some(judged))
     }
 
     /// Judges a batch, whose size [`check_batch_size`] has let pass, at one gate, in request order. A

@@ -45,7 +45,7 @@ impl Who {
         let pass = state.authority.enter().await?;
         let peer = extensions.get::<Arc<Peer>>().ok_or(Error::Unauthenticated)?;
         let sent = Sent::of(headers);
-        let credential = state.authority.authenticate(&pass, sent.shown(), peer)?;
+        let credential = state.authority.authenticate(&pass, sent.shown(), peer)?.credential;
         let traceparent = headers.get("traceparent").and_then(|value| value.to_str().ok());
         Ok(Self { credential, trace_id: trace_id(traceparent) })
     }

@@ -221,8 +221,9 @@ impl<H: Handler> Worker<H> {
         let service = service_fn(move |mut request: Request<Incoming>| {
             requests.fetch_add(1, Ordering::Relaxed);
             request.extensions_mut().insert(Arc::clone(&peer));
-            let handler = handler.clone();
-            async move { Ok::<_, Infallible>(handler.handle(request).await) }
+            // What is not on the heap, hyper and the runtime move from hand to hand, all of it each time.
+            let answer = Box::pin(handler.clone().handle(request));
+            async move { Ok::<_, Infallible>(answer.await) }
         });
         let stream = TokioIo::new(stream);
         if http2 {

@@ -9,9 +9,10 @@ use tokio::time::{Instant, sleep_until};
 use tonic::{Code, Status, body::Body, service::Routes};
 use tower::Service as _;
 
-use super::status::of_transport;
+use super::{Services, judging::Validating, status::of_transport};
 use crate::{
-    authority::{Authority, Credential, Error, Shown},
+    authority::{Authority, Error, Known, Shown},
+    state::Pass,
     tls::Peer,
 };
 
@@ -23,7 +24,7 @@ const OPEN: [&str; 4] = [
     "/grpc.reflection.v1alpha.",
 ];
 // Made once: a name in text is read letter by letter at each look.
-static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+pub(super) static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 static GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 /// Digits of a timeout.
 const TIMEOUT_DIGITS_MAX: usize = 8;
@@ -39,19 +40,27 @@ static GRPC_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-b
 #[derive(Clone)]
 pub struct Door {
     authority: Arc<Authority>,
-    services: Routes,
+    validating: Option<Validating>,
+    routes: Routes,
+}
+
+/// Who was let in, at which gate.
+pub(super) struct Admitted {
+    pub(super) pass: Pass,
+    pub(super) known: Known,
 }
 
 impl Door {
     /// In front of these services.
     #[must_use]
-    pub fn new(authority: Arc<Authority>, services: Routes) -> Self {
+    pub fn new(authority: Arc<Authority>, services: Services) -> Self {
+        let Services { routes, validating } = services;
         // Made now rather than at the first call of each connection.
-        Self { authority, services: services.prepare() }
+        Self { authority, validating, routes: routes.prepare() }
     }
 
     /// Answers one call.
-    pub(super) async fn call(mut self, mut request: Request<Incoming>) -> Response<Body> {
+    pub(super) async fn call(mut self, request: Request<Incoming>) -> Response<Body> {
         let started = Instant::now();
         let authority = Arc::clone(&self.authority);
         let path = request.uri().path();
@@ -61,16 +70,7 @@ impl Door {
         let wait = deadline(request.headers()).unwrap_or(CALL_MAX).min(CALL_MAX);
         let answer = async {
             match admit(&authority, open, request.headers(), request.extensions()).await {
-                Ok(credential) => {
-                    if let Some(credential) = credential {
-                        request.extensions_mut().insert(credential);
-                    }
-                    // They are always ready.
-                    match self.services.call(request).await {
-                        Ok(response) => readable(response),
-                        Err(never) => match never {},
-                    }
-                }
+                Ok(admitted) => self.answer(request, admitted).await,
                 Err(error) => Status::from(error).into_http(),
             }
         };
@@ -88,6 +88,26 @@ impl Door {
         }
         tracing::debug!(rpc.method = logged, rpc.code = ?code, rpc.duration_s = seconds, "call");
         response
+    }
+}
+
+impl Door {
+    async fn answer(&mut self, request: Request<Incoming>, admitted: Option<Admitted>) -> Response<Body> {
+        let mut request = match (&self.validating, &admitted) {
+            (Some(validating), Some(admitted)) => match validating.answer(request, admitted).await {
+                Ok(response) => return response,
+                Err(request) => request,
+            },
+            _ => request.map(Body::new),
+        };
+        if let Some(Admitted { known, .. }) = admitted {
+            request.extensions_mut().insert(known.credential);
+        }
+        // They are always ready.
+        match self.routes.call(request).await {
+            Ok(response) => readable(response),
+            Err(never) => match never {},
+        }
     }
 }
 
@@ -111,20 +131,21 @@ fn deadline(headers: &HeaderMap) -> Option<Duration> {
     }
 }
 
-/// The credential of a call that may pass; none where none is needed. The gate comes first: who the
+/// Who calls, where the call may pass; none where none is needed. The gate comes first: who the
 /// caller is must be judged by a fresh state, too.
 async fn admit(
     authority: &Authority,
     open: bool,
     headers: &HeaderMap,
     extensions: &Extensions,
-) -> Result<Option<Arc<Credential>>, Error> {
+) -> Result<Option<Admitted>, Error> {
     if open {
         return Ok(None);
     }
     let pass = authority.enter().await?;
     let peer = extensions.get::<Arc<Peer>>().ok_or(Error::Unauthenticated)?;
-    authority.authenticate(&pass, shown(headers), peer).map(Some)
+    let known = authority.authenticate(&pass, shown(headers), peer)?;
+    Ok(Some(Admitted { pass, known }))
 }
 
 /// What a call shows to say who it is: one bearer credential (RFC 6750 section 2.1) goes before the

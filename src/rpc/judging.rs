@@ -4,6 +4,8 @@
 use std::{convert::Infallible, marker::PhantomData, sync::Arc, task};
 
 use futures_util::{future::ready, stream};
+use http::HeaderMap;
+use hyper::body::Incoming;
 use prost::Message;
 use tonic::{
     Request, Response, Status, Streaming,
@@ -18,11 +20,13 @@ use tower::{Service, service_fn};
 use super::{
     Context, TOKEN_MESSAGE_BYTES_MAX, Who,
     convert::{revision_of, thumbprint_of},
-    status::of_transport,
+    door::Admitted,
+    status::{of_transport, unreadable},
+    trace_id_of, unary,
     verdict::Told,
 };
 use crate::{
-    authority::{Error, Invalid, ValidateRequest, check_batch_size},
+    authority::{Error, Invalid, ValidateRequest, by_the_clock, check_batch_size},
     proto::v1 as pb,
 };
 
@@ -182,6 +186,61 @@ fn validate_request(request: pb::ValidateRequest) -> Result<ValidateRequest, Inv
         min_revision: revision_of("min_revision", &request.min_revision)?,
         certificate_thumbprint: thumbprint_of(&request.certificate_thumbprint)?,
     })
+}
+
+/// Answers each Validate whose message has come with its headers, as that of nearly every one has.
+#[derive(Clone)]
+pub struct Validating {
+    context: Arc<Context>,
+}
+
+impl Validating {
+    pub(super) fn of(context: Context) -> Self {
+        Self { context: Arc::new(context) }
+    }
+
+    /// Answers at once, at the gate that the caller has passed, which holds while nothing is waited for. Every other
+    /// request is given back: it is tonic's.
+    pub(super) async fn answer(
+        &self,
+        request: http::Request<Incoming>,
+        admitted: &Admitted,
+    ) -> Result<http::Response<Body>, http::Request<Body>> {
+        if request.uri().path() != VALIDATE {
+            return Err(request.map(Body::new));
+        }
+        let (parts, body) = request.into_parts();
+        let message = match unary::arrived(body) {
+            Ok(message) => message,
+            Err(body) => return Err(http::Request::from_parts(parts, body)),
+        };
+        let answer = match pb::ValidateRequest::decode(message) {
+            Ok(request) => self.validate(admitted, &parts.headers, request).await,
+            Err(_) => Err(unreadable()),
+        };
+        Ok(match answer {
+            Ok(told) => unary::answer(told.len(), |out| told.put(VERDICTS, out)),
+            Err(status) => status.into_http(),
+        })
+    }
+
+    async fn validate(
+        &self,
+        admitted: &Admitted,
+        headers: &HeaderMap,
+        request: pb::ValidateRequest,
+    ) -> Result<Told, Status> {
+        let request = validate_request(request)?;
+        let Admitted { pass, known } = admitted;
+        by_the_clock(pass)?;
+        let authority = &self.context.authority;
+        let caller = authority.called(known.clone(), trace_id_of(headers))?;
+        let judged = match authority.validate_at_once(pass, &caller, &request)? {
+            Some(judged) => judged,
+            None => authority.validate(pass.clone(), &caller, &request).await?,
+        };
+        Ok(Told::of(&judged))
+    }
 }
 
 /// Reads requests as prost does, and writes verdicts as field 1 of an answer: that is where all three have them.

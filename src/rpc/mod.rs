@@ -14,12 +14,13 @@ mod keys;
 mod policies;
 mod status;
 mod token_service;
+mod unary;
 mod verdict;
 
 use std::sync::Arc;
 
 use envoy_types::ext_authz::v3::pb::AuthorizationServer;
-use http::HeaderName;
+use http::{HeaderMap, HeaderName};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tonic::{Extensions, Request, Status};
@@ -36,7 +37,7 @@ use crate::{
     state::Pass,
 };
 
-use judging::Judging;
+use judging::{Judging, Validating};
 
 pub use door::Door;
 pub use front::Front;
@@ -141,14 +142,18 @@ struct Who {
 
 impl Who {
     fn of<T>(request: &Request<T>) -> Result<Self, Status> {
-        let traceparent = request.metadata().as_ref().get(&TRACEPARENT).and_then(|value| value.to_str().ok());
-        Ok(Self { credential: credential(request.extensions())?, trace_id: trace_id(traceparent) })
+        let trace_id = trace_id_of(request.metadata().as_ref());
+        Ok(Self { credential: credential(request.extensions())?, trace_id })
     }
 }
 
 /// What the door found. Without it, there was no door.
 fn credential(extensions: &Extensions) -> Result<Arc<Credential>, Status> {
     Ok(extensions.get::<Arc<Credential>>().cloned().ok_or(Error::Unauthenticated)?)
+}
+
+fn trace_id_of(headers: &HeaderMap) -> String {
+    trace_id(headers.get(&TRACEPARENT).and_then(|value| value.to_str().ok()))
 }
 
 /// The trace id of W3C `traceparent`, or nothing.
@@ -159,41 +164,60 @@ pub fn trace_id(traceparent: Option<&str>) -> String {
 }
 
 /// The services of a listener.
-#[must_use]
-pub fn routes(
-    authority: &Arc<Authority>,
-    background: &Handle,
-    listener: Listener,
-    health: &Health,
-    stop: &CancellationToken,
-) -> Routes {
-    let context = Context {
-        authority: Arc::clone(authority),
-        background: background.clone(),
-        listener,
-        stop: stop.clone(),
-    };
-    let tokens = TokenServiceServer::new(token_service::TokenRpc(context.clone()))
-        .max_decoding_message_size(TOKEN_MESSAGE_BYTES_MAX);
-    let tokens = Judging::before(tokens, context.clone());
-    let routes = Routes::new(health.service());
-    match listener {
-        Listener::Ops => routes,
-        Listener::Public => routes
-            .add_service(tokens)
-            .add_service(
-                AuthorizationServer::new(ext_authz::ExtAuthzRpc(context.clone()))
-                    .max_decoding_message_size(MESSAGE_BYTES_MAX),
-            )
-            .add_service(
-                DiscoveryServiceServer::new(discovery_service::DiscoveryRpc(context))
-                    .max_decoding_message_size(MESSAGE_BYTES_MAX),
-            ),
-        Listener::Admin => {
-            let admin = AdminServiceServer::new(admin_service::AdminRpc(context))
-                .max_decoding_message_size(MESSAGE_BYTES_MAX);
-            with_reflection(routes.add_service(tokens).add_service(admin))
+pub struct Services {
+    routes: Routes,
+    /// Goes before the others.
+    validating: Option<Validating>,
+}
+
+impl Services {
+    /// Those of jeton.
+    #[must_use]
+    pub fn of(
+        listener: Listener,
+        authority: &Arc<Authority>,
+        background: &Handle,
+        health: &Health,
+        stop: &CancellationToken,
+    ) -> Self {
+        let context = Context {
+            authority: Arc::clone(authority),
+            background: background.clone(),
+            listener,
+            stop: stop.clone(),
+        };
+        let tokens = TokenServiceServer::new(token_service::TokenRpc(context.clone()))
+            .max_decoding_message_size(TOKEN_MESSAGE_BYTES_MAX);
+        let tokens = Judging::before(tokens, context.clone());
+        let validating = Some(Validating::of(context.clone()));
+        let routes = Routes::new(health.service());
+        match listener {
+            Listener::Ops => Self { routes, validating: None },
+            Listener::Public => {
+                let routes = routes
+                    .add_service(tokens)
+                    .add_service(
+                        AuthorizationServer::new(ext_authz::ExtAuthzRpc(context.clone()))
+                            .max_decoding_message_size(MESSAGE_BYTES_MAX),
+                    )
+                    .add_service(
+                        DiscoveryServiceServer::new(discovery_service::DiscoveryRpc(context))
+                            .max_decoding_message_size(MESSAGE_BYTES_MAX),
+                    );
+                Self { routes, validating }
+            }
+            Listener::Admin => {
+                let admin = AdminServiceServer::new(admin_service::AdminRpc(context))
+                    .max_decoding_message_size(MESSAGE_BYTES_MAX);
+                Self { routes: with_reflection(routes.add_service(tokens).add_service(admin)), validating }
+            }
         }
+    }
+
+    /// With others beside them.
+    #[must_use]
+    pub fn beside(self, add: impl FnOnce(Routes) -> Routes) -> Self {
+        Self { routes: add(self.routes), ..self }
     }
 }
 

@@ -346,15 +346,19 @@ fn unavailable(reason: &'static str, message: impl Into<String>, retry: Duration
 /// details is ours already.
 #[must_use]
 pub(super) fn of_transport(code: Code, has_details: bool) -> Option<Status> {
-    let unreadable = || Invalid::field("message", "a well-formed protobuf message of this method");
     if has_details {
         return None;
     }
     if code == Code::Internal {
-        return Some(unreadable().into());
+        return Some(unreadable());
     }
     let too_long = || Invalid::field("message", "no longer than the server's limit for this method");
     (code == Code::OutOfRange).then(|| too_long().into())
+}
+
+/// What cannot be decoded.
+pub(super) fn unreadable() -> Status {
+    Invalid::field("message", "a well-formed protobuf message of this method").into()
 }
 
 /// Whether a caller has put a credential where a name belongs: whoever logs the refusal must not log that (E1).

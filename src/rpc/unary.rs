@@ -1,0 +1,146 @@
+//! The shortest way through a unary call: one whose message has arrived, whole, when it begins, as that of nearly every
+//! call has. tonic's own way is made for streams, and costs as much as all else that is done for a Validate.
+
+use std::{
+    mem,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+
+use http::{HeaderMap, HeaderValue, Response, header::CONTENT_TYPE};
+use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming};
+use tonic::{Status, body::Body};
+
+use super::door::GRPC_STATUS;
+
+/// Before each message: whether it is compressed, and its length in bytes (gRPC over HTTP/2, "Length-Prefixed-Message").
+const PREFIX_BYTES: usize = 5;
+
+/// The message of a request, uncompressed, where it has arrived and nothing else can come. Else the body, as it was.
+pub(super) fn arrived(body: Incoming) -> Result<Bytes, Body> {
+    let mut again = Again { taken: [None, None], rest: body };
+    if let Some(message) = again.take().and_then(|frame| message(frame.data_ref()?))
+        && again.has_ended()
+    {
+        return Ok(message);
+    }
+    Err(Body::new(again))
+}
+
+/// The message, if these bytes are exactly one that is not compressed.
+fn message(data: &Bytes) -> Option<Bytes> {
+    let (prefix, message) = data.split_first_chunk::<PREFIX_BYTES>()?;
+    let [0, length @ ..] = prefix else { return None };
+    let whole = usize::try_from(u32::from_be_bytes(*length)) == Ok(message.len());
+    whole.then(|| data.slice(PREFIX_BYTES..))
+}
+
+type Taken = Result<Frame<Bytes>, hyper::Error>;
+
+/// A body of which something was taken already.
+struct Again {
+    taken: [Option<Taken>; 2],
+    rest: Incoming,
+}
+
+impl Again {
+    /// What has arrived next, if something has. It stays to be taken again.
+    fn take(&mut self) -> Option<&Frame<Bytes>> {
+        // Nothing is waited for: whoever waits asks anew, and says then who is to be woken.
+        let mut context = Context::from_waker(Waker::noop());
+        let Poll::Ready(Some(taken)) = Pin::new(&mut self.rest).poll_frame(&mut context) else { return None };
+        let free = self.taken.iter_mut().find(|taken| taken.is_none())?;
+        free.insert(taken).as_ref().ok()
+    }
+
+    /// Whether nothing comes any more: the end came with the message, or in an empty frame behind it.
+    fn has_ended(&mut self) -> bool {
+        let is_empty = |frame: &Frame<Bytes>| frame.data_ref().is_some_and(Bytes::is_empty);
+        self.rest.is_end_stream() || (self.take().is_some_and(is_empty) && self.rest.is_end_stream())
+    }
+}
+
+impl HttpBody for Again {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Taken>> {
+        match self.taken.iter_mut().find_map(Option::take) {
+            Some(taken) => Poll::Ready(Some(taken)),
+            None => Pin::new(&mut self.rest).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.taken.iter().all(Option::is_none) && self.rest.is_end_stream()
+    }
+}
+
+/// The answer OK with one message, of so many bytes, that `write` appends.
+pub(super) fn answer(len: usize, write: impl FnOnce(&mut Vec<u8>)) -> Response<Body> {
+    let mut message = Vec::with_capacity(PREFIX_BYTES.saturating_add(len));
+    message.push(0);
+    message.extend(u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes());
+    write(&mut message);
+    let mut response = Response::new(Body::new(Answer::Message(message.into())));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    response
+}
+
+/// What is still to be sent.
+enum Answer {
+    Message(Bytes),
+    Ok,
+    Nothing,
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let frame = match mem::replace(&mut *self, Self::Nothing) {
+            Self::Message(message) => {
+                *self = Self::Ok;
+                Frame::data(message)
+            }
+            Self::Ok => {
+                let mut trailers = HeaderMap::with_capacity(1);
+                trailers.insert(GRPC_STATUS.clone(), HeaderValue::from_static("0"));
+                Frame::trailers(trailers)
+            }
+            Self::Nothing => return Poll::Ready(None),
+        };
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Nothing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_taken_only_whole_alone_and_uncompressed() {
+        let of = |bytes: &'static [u8]| message(&Bytes::from_static(bytes));
+        assert_eq!(of(&[0, 0, 0, 0, 2, 7, 8]).as_deref(), Some(&[7, 8][..]));
+        assert_eq!(of(&[0, 0, 0, 0, 0]).as_deref(), Some(&[][..]));
+        for other in [
+            &[][..],
+            &[0, 0, 0, 0],
+            &[1, 0, 0, 0, 2, 7, 8],
+            &[0, 0, 0, 0, 2, 7],
+            &[0, 0, 0, 0, 2, 7, 8, 0],
+            &[0, 0, 0, 0, 1, 7, 0, 0, 0, 0, 1, 8],
+            &[0, 255, 255, 255, 255, 7],
+        ] {
+            assert_eq!(of(other), None, "{other:?}");
+        }
+    }
+}

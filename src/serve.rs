@@ -317,7 +317,7 @@ async fn start(
         refresher,
         store,
         keys,
-        cache: VerifiedCache::of_mib(settings.bounds.token_cache_mib),
+        cache: VerifiedCache::of_mib(settings.bounds.token_cache_mib).rendering(rpc::RENDER),
         known_keys: KnownKeys::default(),
         rates: Rates::new(settings.access.client_rate),
         bare_quota: BareQuota::new(settings.bounds.bare_jti_quota),

@@ -85,22 +85,40 @@ impl Issued {
 impl Authority {
     /// Mints a token. Writes nothing, unless it is to be refreshable: then one row.
     pub async fn issue(&self, pass: &Pass, caller: &Caller, request: IssueRequest) -> Result<Issued, Error> {
+        if !request.refreshable {
+            return self.issue_at_once(pass, caller, request);
+        }
+        let terms = self.terms(pass, caller, &request)?;
+        let issued = self.open_session(pass, &caller.client.client_id, &terms, request).await?;
+        self.metrics.issued("Issue");
+        Ok(issued)
+    }
+
+    /// Mints a token that is not to be refreshable, whatever the request says of that.
+    pub fn issue_at_once(
+        &self,
+        pass: &Pass,
+        caller: &Caller,
+        request: IssueRequest,
+    ) -> Result<Issued, Error> {
+        let terms = self.terms(pass, caller, &request)?;
+        let draft = request.into_draft(&caller.client.client_id);
+        let issued = Issued::new(self.mint(pass, &terms, draft)?, None, None);
+        self.metrics.issued("Issue");
+        Ok(issued)
+    }
+
+    /// What holds for a request that the caller may make.
+    fn terms(&self, pass: &Pass, caller: &Caller, request: &IssueRequest) -> Result<Terms, Error> {
         caller.must(Permission::Issue)?;
         request.check()?;
         caller.must_cover_audiences(&request.audiences)?;
         caller.must_cover_subject(&request.subject)?;
-        let client_id = &caller.client.client_id;
-        let terms = pass.root.policies.load().terms(&request.audiences, client_id);
+        let terms = pass.root.policies.load().terms(&request.audiences, &caller.client.client_id);
         terms
             .check_scopes(&request.scopes)
             .map_err(|(scope, audience)| super::Denied::Scope { scope, audience })?;
-        let issued = if request.refreshable {
-            self.open_session(pass, client_id, &terms, request).await?
-        } else {
-            Issued::new(self.mint(pass, &terms, request.draft(client_id))?, None, None)
-        };
-        self.metrics.issued("Issue");
-        Ok(issued)
+        Ok(terms)
     }
 
     async fn open_session(
@@ -114,7 +132,7 @@ impl Authority {
         let mac = keys.active_mac().ok_or(Error::SigningKeyUnavailable(None))?;
         let create_time = pass.issue_time();
         let secret = SessionSecret::generate();
-        let draft = request.draft(client_id);
+        let draft = request.clone().into_draft(client_id);
         let session = NewSession {
             id: new_uuid_v7(pass.issue_time_ms),
             subject: request.subject,
@@ -180,13 +198,13 @@ impl IssueRequest {
         check_claims(&self.claims)
     }
 
-    fn draft(&self, client_id: &str) -> Draft {
+    fn into_draft(self, client_id: &str) -> Draft {
         Draft {
-            subject: self.subject.clone(),
-            audiences: self.audiences.clone(),
-            scopes: self.scopes.clone(),
+            subject: self.subject,
+            audiences: self.audiences,
+            scopes: self.scopes,
             client_id: client_id.to_owned(),
-            custom: self.claims.clone(),
+            custom: self.claims,
             certificate_thumbprint: self.certificate_thumbprint,
             session_id: None,
             session_end: None,

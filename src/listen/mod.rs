@@ -31,7 +31,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     runtime,
     sync::{mpsc, oneshot},
-    time::{MissedTickBehavior, interval, sleep, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -44,6 +44,10 @@ use crate::tls::{Peer, PeerCertificate, ServerTls};
 
 /// Calls in flight on one connection: a client that needs more opens another. hyper's default is 200.
 const STREAMS_PER_CONNECTION_MAX: u32 = 1_024;
+/// Where connections are many. Clients keep what is more until there is room.
+const STREAMS_PER_CONNECTION_MIN: u32 = 64;
+/// Calls in flight on one thread, about: tens of MB of memory, and what is answered from memory within a tenth of a second.
+const STREAMS_PER_THREAD: u32 = 16_384;
 /// Headers of one request, bytes: a credential and a trace are a fraction of it.
 const HEADER_LIST_BYTES_MAX: u32 = 16 * 1024;
 /// What of a request's head is kept while it arrives over HTTP/1.1, bytes.
@@ -71,8 +75,12 @@ pub trait Handler: Clone + Send + Sync + 'static {
     /// Of the answers.
     type Body: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static;
 
-    /// The answer.
-    fn handle(self, request: Request<Incoming>) -> impl Future<Output = Response<Self::Body>> + Send;
+    /// The answer. `arrived`: when the head of the request had been read; it has waited for its turn since.
+    fn handle(
+        self,
+        request: Request<Incoming>,
+        arrived: Instant,
+    ) -> impl Future<Output = Response<Self::Body>> + Send;
 }
 
 /// The threads behind a listener.
@@ -151,7 +159,7 @@ impl<H: Handler> Worker<H> {
                 _at = ticks.tick() => open.retain_mut(Open::look),
                 arrived = arriving.recv() => match arrived {
                     Some(arrived) => {
-                        let (one, connection) = Arc::clone(&worker).begin(arrived);
+                        let (one, connection) = Arc::clone(&worker).begin(arrived, open.len());
                         open.push(one.of(&connections.spawn(connection)));
                     }
                     None => break,
@@ -165,14 +173,15 @@ impl<H: Handler> Worker<H> {
         }
     }
 
-    /// A connection, and what is known of it.
-    fn begin(self: Arc<Self>, arrived: Arrived) -> (Open, impl Future<Output = ()> + Send) {
+    /// A connection beside so many others, and what is known of it.
+    fn begin(self: Arc<Self>, arrived: Arrived, others: usize) -> (Open, impl Future<Output = ()> + Send) {
         let requests = Arc::new(AtomicU64::new(0));
         let (go, told) = oneshot::channel();
         let open = Open::new(Arc::clone(&requests), go);
         let connection = async move {
             let Arrived { connection, address, counted: _counted } = arrived;
-            if let Err(error) = self.connection(connection, address, requests, told).await {
+            let bound = Bound { streams: streams_beside(others), requests, told };
+            if let Err(error) = self.connection(connection, address, bound).await {
                 // The peer's doing, and as often as it likes.
                 tracing::debug!(jeton.listener = self.listener, error = %error, "a connection ended");
             }
@@ -184,14 +193,13 @@ impl<H: Handler> Worker<H> {
         &self,
         connection: std::net::TcpStream,
         address: IpAddr,
-        requests: Arc<AtomicU64>,
-        told: oneshot::Receiver<()>,
+        bound: Bound,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let stream = TcpStream::from_std(connection)?;
         let Some(tls) = &self.tls else {
             let http2 = timeout(OPENING, begins_as_http2(&stream)).await??;
             let peer = Peer { address, certificate: None };
-            return Ok(self.http(stream, http2, peer, requests, told).await?);
+            return Ok(self.http(stream, http2, peer, bound).await?);
         };
         let stream = timeout(OPENING, TlsAcceptor::from(tls.config()).accept(stream)).await??;
         let (_, session) = stream.get_ref();
@@ -206,7 +214,7 @@ impl<H: Handler> Worker<H> {
             );
             None
         });
-        Ok(self.http(stream, http2, Peer { address, certificate }, requests, told).await?)
+        Ok(self.http(stream, http2, Peer { address, certificate }, bound).await?)
     }
 
     async fn http(
@@ -214,21 +222,25 @@ impl<H: Handler> Worker<H> {
         stream: impl AsyncRead + AsyncWrite + Unpin + Send,
         http2: bool,
         peer: Peer,
-        requests: Arc<AtomicU64>,
-        told: oneshot::Receiver<()>,
+        bound: Bound,
     ) -> hyper::Result<()> {
+        let Bound { streams, requests, told } = bound;
         let (handler, peer) = (self.handler.clone(), Arc::new(peer));
         let service = service_fn(move |mut request: Request<Incoming>| {
             requests.fetch_add(1, Ordering::Relaxed);
             request.extensions_mut().insert(Arc::clone(&peer));
             // What is not on the heap, hyper and the runtime move from hand to hand, all of it each time.
-            let answer = Box::pin(handler.clone().handle(request));
+            let answer = Box::pin(handler.clone().handle(request, Instant::now()));
             async move { Ok::<_, Infallible>(answer.await) }
         });
         let stream = TokioIo::new(stream);
         if http2 {
-            drive(over_http2().serve_connection(stream, service), told, http2::Connection::graceful_shutdown)
-                .await
+            drive(
+                over_http2(streams).serve_connection(stream, service),
+                told,
+                http2::Connection::graceful_shutdown,
+            )
+            .await
         } else {
             drive(over_http1().serve_connection(stream, service), told, http1::Connection::graceful_shutdown)
                 .await
@@ -236,11 +248,26 @@ impl<H: Handler> Worker<H> {
     }
 }
 
-fn over_http2() -> http2::Builder<TokioExecutor> {
+/// What a connection is held to.
+struct Bound {
+    /// Calls in flight.
+    streams: u32,
+    requests: Arc<AtomicU64>,
+    told: oneshot::Receiver<()>,
+}
+
+/// Calls in flight on a connection that is opened beside so many others.
+fn streams_beside(others: usize) -> u32 {
+    let all = u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1);
+    let share = STREAMS_PER_THREAD.checked_div(all).unwrap_or_default();
+    share.clamp(STREAMS_PER_CONNECTION_MIN, STREAMS_PER_CONNECTION_MAX)
+}
+
+fn over_http2(streams: u32) -> http2::Builder<TokioExecutor> {
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
+        .max_concurrent_streams(streams)
         .max_header_list_size(HEADER_LIST_BYTES_MAX)
         .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
         .max_local_error_reset_streams(LOCAL_RESETS_MAX)
@@ -285,5 +312,16 @@ async fn begins_as_http2(stream: &TcpStream) -> io::Result<bool> {
             return Ok(false);
         }
         sleep(PEEK_AGAIN).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn e5_connections_share_the_calls_in_flight_of_a_thread() {
+        let streams = [0, 15, 16, 31, 255, 256, 100_000].map(streams_beside);
+        assert_eq!(streams, [1_024, 1_024, 963, 512, 64, 64, 64]);
     }
 }

@@ -46,6 +46,7 @@ impl Loader {
         let clients = connection.clients().await?;
         let keys = self.keys.open(&connection.keys().await?);
         let root = Root::new(Revision::ZERO, policies, clients, keys);
+        root.tokens.reserve(connection.revocations_about().await?);
         connection.load(self.clock.now(), |entry| root.apply(entry)).await?;
         root.lease.publish(head.revision);
         Ok(root)

@@ -1,15 +1,19 @@
 //! The layer around every service of a listener: measures each call, and lets nobody in whose
 //! credential is not good, before the body is looked at.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
-use http::{Extensions, HeaderMap, HeaderName, Request, Response, header::AUTHORIZATION};
+use http::{HeaderMap, HeaderName, Request, Response, header::AUTHORIZATION};
 use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until};
 use tonic::{Code, Status, body::Body, service::Routes};
 use tower::Service as _;
 
-use super::{Services, judging::Validating, status::of_transport};
+use super::{
+    Services,
+    at_once::{Answered, AtOnce},
+    status::of_transport,
+};
 use crate::{
     authority::{Authority, Error, Known, Shown},
     state::Pass,
@@ -40,7 +44,7 @@ static GRPC_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-b
 #[derive(Clone)]
 pub struct Door {
     authority: Arc<Authority>,
-    validating: Option<Validating>,
+    at_once: Option<AtOnce>,
     routes: Routes,
 }
 
@@ -54,60 +58,108 @@ impl Door {
     /// In front of these services.
     #[must_use]
     pub fn new(authority: Arc<Authority>, services: Services) -> Self {
-        let Services { routes, validating } = services;
+        let Services { routes, at_once } = services;
         // Made now rather than at the first call of each connection.
-        Self { authority, validating, routes: routes.prepare() }
+        Self { authority, at_once, routes: routes.prepare() }
     }
 
-    /// Answers one call.
-    pub(super) async fn call(mut self, request: Request<Incoming>) -> Response<Body> {
-        let started = Instant::now();
+    /// Answers one call. Its time counts from when it arrived, its wait for its first turn included.
+    pub(super) async fn call(mut self, request: Request<Incoming>, arrived: Instant) -> Response<Body> {
         let authority = Arc::clone(&self.authority);
         let path = request.uri().path();
         let calls = authority.metrics.calls(path.trim_start_matches('/'));
-        let open = OPEN.iter().any(|open| path.starts_with(open));
         let logged = tracing::enabled!(tracing::Level::DEBUG).then(|| path.to_owned());
         let wait = deadline(request.headers()).unwrap_or(CALL_MAX).min(CALL_MAX);
-        let answer = async {
-            match admit(&authority, open, request.headers(), request.extensions()).await {
-                Ok(admitted) => self.answer(request, admitted).await,
-                Err(error) => Status::from(error).into_http(),
-            }
-        };
-        let response = tokio::select! {
-            biased;
-            response = answer => response,
-            () = sleep_until(started.checked_add(wait).unwrap_or(started)) => {
-                Status::deadline_exceeded(DEADLINE_PASSED).into_http()
-            }
+        let response = match self.begin(request, arrived, wait) {
+            Turn::Over(response) => response,
+            Turn::Later(response) => tokio::select! {
+                biased;
+                response = response => response,
+                () = sleep_until(arrived.checked_add(wait).unwrap_or(arrived)) => {
+                    Status::deadline_exceeded(DEADLINE_PASSED).into_http()
+                }
+            },
         };
         let code = code(response.headers());
-        let seconds = started.elapsed().as_secs_f64();
+        let seconds = arrived.elapsed().as_secs_f64();
         if let Some(calls) = calls {
             calls.ended(usize::try_from(i32::from(code)).unwrap_or(2), seconds);
         }
         tracing::debug!(rpc.method = logged, rpc.code = ?code, rpc.duration_s = seconds, "call");
         response
     }
+
+    /// The first turn of a call that may wait for so long.
+    fn begin(&mut self, request: Request<Incoming>, arrived: Instant, wait: Duration) -> Turn {
+        if arrived.elapsed() >= wait {
+            // Nobody hears the answer any more.
+            return Turn::Over(Status::deadline_exceeded(DEADLINE_PASSED).into_http());
+        }
+        let path = request.uri().path();
+        if OPEN.iter().any(|open| path.starts_with(open)) {
+            return self.route(request.map(Body::new));
+        }
+        // The gate comes first: who the caller is must be judged by a fresh state, too.
+        match self.authority.try_enter() {
+            Some(pass) => self.at_gate(request, pass),
+            None => {
+                let mut door = self.clone();
+                Turn::Later(Box::pin(async move {
+                    match door.authority.enter().await {
+                        Ok(pass) => match door.at_gate(request, pass) {
+                            Turn::Over(response) => response,
+                            Turn::Later(response) => response.await,
+                        },
+                        Err(error) => Status::from(error).into_http(),
+                    }
+                }))
+            }
+        }
+    }
+
+    /// Lets in whoever shows a good credential.
+    fn at_gate(&mut self, request: Request<Incoming>, pass: Pass) -> Turn {
+        let Some(peer) = request.extensions().get::<Arc<Peer>>() else {
+            return Turn::refused(Error::Unauthenticated);
+        };
+        let known = match self.authority.authenticate(&pass, shown(request.headers()), peer) {
+            Ok(known) => known,
+            Err(error) => return Turn::refused(error),
+        };
+        let admitted = Admitted { pass, known };
+        let mut request = match &self.at_once {
+            Some(at_once) => match at_once.answer(request, &admitted) {
+                Answered::Now(response) => return Turn::Over(response),
+                Answered::Later(response) => return Turn::Later(response),
+                Answered::Not(request) => request,
+            },
+            None => request.map(Body::new),
+        };
+        request.extensions_mut().insert(admitted.known.credential);
+        self.route(request)
+    }
+
+    fn route(&mut self, request: Request<Body>) -> Turn {
+        // They are always ready.
+        let response = self.routes.call(request);
+        Turn::Later(Box::pin(async {
+            match response.await {
+                Ok(response) => readable(response),
+                Err(never) => match never {},
+            }
+        }))
+    }
 }
 
-impl Door {
-    async fn answer(&mut self, request: Request<Incoming>, admitted: Option<Admitted>) -> Response<Body> {
-        let mut request = match (&self.validating, &admitted) {
-            (Some(validating), Some(admitted)) => match validating.answer(request, admitted).await {
-                Ok(response) => return response,
-                Err(request) => request,
-            },
-            _ => request.map(Body::new),
-        };
-        if let Some(Admitted { known, .. }) = admitted {
-            request.extensions_mut().insert(known.credential);
-        }
-        // They are always ready.
-        match self.routes.call(request).await {
-            Ok(response) => readable(response),
-            Err(never) => match never {},
-        }
+/// What a call's first turn leaves. Small: each call in flight has the room for it.
+enum Turn {
+    Over(Response<Body>),
+    Later(Pin<Box<dyn Future<Output = Response<Body>> + Send>>),
+}
+
+impl Turn {
+    fn refused(error: Error) -> Self {
+        Self::Over(Status::from(error).into_http())
     }
 }
 
@@ -129,23 +181,6 @@ fn deadline(headers: &HeaderMap) -> Option<Duration> {
         "n" => Some(Duration::from_nanos(amount)),
         _ => None,
     }
-}
-
-/// Who calls, where the call may pass; none where none is needed. The gate comes first: who the
-/// caller is must be judged by a fresh state, too.
-async fn admit(
-    authority: &Authority,
-    open: bool,
-    headers: &HeaderMap,
-    extensions: &Extensions,
-) -> Result<Option<Admitted>, Error> {
-    if open {
-        return Ok(None);
-    }
-    let pass = authority.enter().await?;
-    let peer = extensions.get::<Arc<Peer>>().ok_or(Error::Unauthenticated)?;
-    let known = authority.authenticate(&pass, shown(headers), peer)?;
-    Ok(Some(Admitted { pass, known }))
 }
 
 /// What a call shows to say who it is: one bearer credential (RFC 6750 section 2.1) goes before the
@@ -176,4 +211,20 @@ fn readable(response: Response<Body>) -> Response<Body> {
 /// The code of a response that ends with its headers; OK for all others.
 fn code(headers: &HeaderMap) -> Code {
     headers.get(&GRPC_STATUS).map_or(Code::Ok, |value| Code::from_bytes(value.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes of what a function of so many arguments gives.
+    fn size_of_answer<A, B, C, R>(_: impl FnOnce(A, B, C) -> R) -> usize {
+        size_of::<R>()
+    }
+
+    #[test]
+    fn a_call_in_flight_takes_little_room() {
+        let size = size_of_answer(Door::call);
+        assert!(size <= 1_024, "{size} bytes, which are moved for each call");
+    }
 }

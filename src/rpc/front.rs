@@ -4,7 +4,7 @@ use std::{convert::Infallible, time::Duration};
 
 use http::{Request, Response, StatusCode, Version, header::CONTENT_TYPE};
 use hyper::body::{Body as HttpBody, Bytes, Incoming};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tonic::body::Body;
 use tower::Service;
 
@@ -44,19 +44,22 @@ where
 {
     type Body = Body;
 
-    async fn handle(mut self, request: Request<Incoming>) -> Response<Body> {
+    async fn handle(mut self, request: Request<Incoming>, arrived: Instant) -> Response<Body> {
         if is_grpc(&request) {
-            return self.door.call(request).await;
+            return self.door.call(request, arrived).await;
         }
-        match timeout(HTTP_MAX, self.http.call(request)).await {
-            Ok(Ok(response)) => response.map(Body::new),
-            Ok(Err(never)) => match never {},
-            Err(_late) => {
+        // On the heap: each gRPC call in flight would have the room for it.
+        Box::pin(timeout(HTTP_MAX, self.http.call(request))).await.map_or_else(
+            |_late| {
                 let mut late = Response::new(Body::empty());
                 *late.status_mut() = StatusCode::REQUEST_TIMEOUT;
                 late
-            }
-        }
+            },
+            |answered| match answered {
+                Ok(response) => response.map(Body::new),
+                Err(never) => match never {},
+            },
+        )
     }
 }
 

@@ -4,8 +4,6 @@
 use std::{convert::Infallible, marker::PhantomData, sync::Arc, task};
 
 use futures_util::{future::ready, stream};
-use http::HeaderMap;
-use hyper::body::Incoming;
 use prost::Message;
 use tonic::{
     Request, Response, Status, Streaming,
@@ -20,17 +18,15 @@ use tower::{Service, service_fn};
 use super::{
     Context, TOKEN_MESSAGE_BYTES_MAX, Who,
     convert::{revision_of, thumbprint_of},
-    door::Admitted,
-    status::{of_transport, unreadable},
-    trace_id_of, unary,
+    status::of_transport,
     verdict::Told,
 };
 use crate::{
-    authority::{Error, Invalid, ValidateRequest, by_the_clock, check_batch_size},
+    authority::{Error, Invalid, ValidateRequest, check_batch_size},
     proto::v1 as pb,
 };
 
-const VALIDATE: &str = "/jeton.v1.TokenService/Validate";
+pub(super) const VALIDATE: &str = "/jeton.v1.TokenService/Validate";
 const BATCH_VALIDATE: &str = "/jeton.v1.TokenService/BatchValidate";
 const STREAM_VALIDATE: &str = "/jeton.v1.TokenService/StreamValidate";
 
@@ -131,21 +127,23 @@ fn stream_validate(
     request: Request<Streaming<pb::StreamValidateRequest>>,
 ) -> Result<Response<BoxStream<[Told; 1]>>, Status> {
     let who = Who::of(&request)?;
-    // A faulty message ends the stream: after an error nothing is taken from it.
-    let answers = stream::unfold(Some(request.into_inner()), move |incoming| {
-        let (context, who) = (Arc::clone(&context), who.clone());
-        async move {
-            let mut incoming = incoming?;
-            // What is being judged is answered; what was not taken yet goes elsewhere.
-            let next = tokio::select! {
+    let asking = Some((request.into_inner(), context, who));
+    let answers = stream::unfold(asking, async |asking| {
+        let (mut incoming, context, who) = asking?;
+        // What is being judged is answered; what was not taken yet goes elsewhere.
+        let next = if context.stop.is_cancelled() {
+            Some(Err(Error::Draining.into()))
+        } else {
+            tokio::select! {
                 biased;
-                () = context.stop.cancelled() => Some(Err(Error::Draining.into())),
                 next = next(&context, &who, &mut incoming) => next,
-            };
-            match next? {
-                Ok(answer) => Some((Ok([answer]), Some(incoming))),
-                Err(status) => Some((Err(status), None)),
+                () = context.stop.cancelled() => Some(Err(Error::Draining.into())),
             }
+        };
+        // A faulty message ends the stream: after an error nothing is taken from it.
+        match next? {
+            Ok(answer) => Some((Ok([answer]), Some((incoming, context, who)))),
+            Err(status) => Some((Err(status), None)),
         }
     });
     Ok(Response::new(Box::pin(answers)))
@@ -178,7 +176,7 @@ async fn judge(context: &Context, who: &Who, request: &ValidateRequest) -> Resul
     Ok(Told::of(&context.authority.validate(pass, &caller, request).await?))
 }
 
-fn validate_request(request: pb::ValidateRequest) -> Result<ValidateRequest, Invalid> {
+pub(super) fn validate_request(request: pb::ValidateRequest) -> Result<ValidateRequest, Invalid> {
     Ok(ValidateRequest {
         token: request.token,
         audiences: request.audiences,
@@ -188,66 +186,11 @@ fn validate_request(request: pb::ValidateRequest) -> Result<ValidateRequest, Inv
     })
 }
 
-/// Answers each Validate whose message has come with its headers, as that of nearly every one has.
-#[derive(Clone)]
-pub struct Validating {
-    context: Arc<Context>,
-}
-
-impl Validating {
-    pub(super) fn of(context: Context) -> Self {
-        Self { context: Arc::new(context) }
-    }
-
-    /// Answers at once, at the gate that the caller has passed, which holds while nothing is waited for. Every other
-    /// request is given back: it is tonic's.
-    pub(super) async fn answer(
-        &self,
-        request: http::Request<Incoming>,
-        admitted: &Admitted,
-    ) -> Result<http::Response<Body>, http::Request<Body>> {
-        if request.uri().path() != VALIDATE {
-            return Err(request.map(Body::new));
-        }
-        let (parts, body) = request.into_parts();
-        let message = match unary::arrived(body) {
-            Ok(message) => message,
-            Err(body) => return Err(http::Request::from_parts(parts, body)),
-        };
-        let answer = match pb::ValidateRequest::decode(message) {
-            Ok(request) => self.validate(admitted, &parts.headers, request).await,
-            Err(_) => Err(unreadable()),
-        };
-        Ok(match answer {
-            Ok(told) => unary::answer(told.len(), |out| told.put(VERDICTS, out)),
-            Err(status) => status.into_http(),
-        })
-    }
-
-    async fn validate(
-        &self,
-        admitted: &Admitted,
-        headers: &HeaderMap,
-        request: pb::ValidateRequest,
-    ) -> Result<Told, Status> {
-        let request = validate_request(request)?;
-        let Admitted { pass, known } = admitted;
-        by_the_clock(pass)?;
-        let authority = &self.context.authority;
-        let caller = authority.called(known.clone(), trace_id_of(headers))?;
-        let judged = match authority.validate_at_once(pass, &caller, &request)? {
-            Some(judged) => judged,
-            None => authority.validate(pass.clone(), &caller, &request).await?,
-        };
-        Ok(Told::of(&judged))
-    }
-}
-
 /// Reads requests as prost does, and writes verdicts as field 1 of an answer: that is where all three have them.
 struct JudgingCodec<U, A>(PhantomData<(U, A)>);
 
 /// The field of the verdicts in `ValidateResponse`, `BatchValidateResponse` and `StreamValidateResponse`.
-const VERDICTS: u32 = 1;
+pub(super) const VERDICTS: u32 = 1;
 
 impl<U, A> Codec for JudgingCodec<U, A>
 where

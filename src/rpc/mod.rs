@@ -2,6 +2,7 @@
 //! parses, calls and converts; it decides nothing.
 
 mod admin_service;
+mod at_once;
 mod clients;
 mod convert;
 mod discovery_service;
@@ -35,9 +36,11 @@ use crate::{
         },
     },
     state::Pass,
+    token::Render,
 };
 
-use judging::{Judging, Validating};
+use at_once::AtOnce;
+use judging::Judging;
 
 pub use door::Door;
 pub use front::Front;
@@ -82,6 +85,9 @@ const MESSAGE_BYTES_MAX: usize = 256 * 1024;
 
 /// W3C Trace Context section 3.2.
 static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// How verdicts have a token's own claims.
+pub const RENDER: Render = verdict::render;
 
 /// Which door a call came through.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -167,7 +173,7 @@ pub fn trace_id(traceparent: Option<&str>) -> String {
 pub struct Services {
     routes: Routes,
     /// Goes before the others.
-    validating: Option<Validating>,
+    at_once: Option<AtOnce>,
 }
 
 impl Services {
@@ -189,10 +195,10 @@ impl Services {
         let tokens = TokenServiceServer::new(token_service::TokenRpc(context.clone()))
             .max_decoding_message_size(TOKEN_MESSAGE_BYTES_MAX);
         let tokens = Judging::before(tokens, context.clone());
-        let validating = Some(Validating::of(context.clone()));
+        let at_once = Some(AtOnce::of(context.clone()));
         let routes = Routes::new(health.service());
         match listener {
-            Listener::Ops => Self { routes, validating: None },
+            Listener::Ops => Self { routes, at_once: None },
             Listener::Public => {
                 let routes = routes
                     .add_service(tokens)
@@ -204,12 +210,12 @@ impl Services {
                         DiscoveryServiceServer::new(discovery_service::DiscoveryRpc(context))
                             .max_decoding_message_size(MESSAGE_BYTES_MAX),
                     );
-                Self { routes, validating }
+                Self { routes, at_once }
             }
             Listener::Admin => {
                 let admin = AdminServiceServer::new(admin_service::AdminRpc(context))
                     .max_decoding_message_size(MESSAGE_BYTES_MAX);
-                Self { routes: with_reflection(routes.add_service(tokens).add_service(admin)), validating }
+                Self { routes: with_reflection(routes.add_service(tokens).add_service(admin)), at_once }
             }
         }
     }

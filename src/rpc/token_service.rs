@@ -69,7 +69,7 @@ impl TokenService for TokenRpc {
 }
 
 /// The request, and whether it writes.
-fn issue_request(request: pb::IssueRequest) -> Result<(IssueRequest, bool), Invalid> {
+pub(super) fn issue_request(request: pb::IssueRequest) -> Result<(IssueRequest, bool), Invalid> {
     let ask = match request.expiration {
         None => Ask::Default,
         Some(Expiration::Ttl(ttl)) => Ask::Ttl { seconds: ttl.seconds, nanos: ttl.nanos },

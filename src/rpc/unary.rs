@@ -16,23 +16,37 @@ use super::door::GRPC_STATUS;
 /// Before each message: whether it is compressed, and its length in bytes (gRPC over HTTP/2, "Length-Prefixed-Message").
 const PREFIX_BYTES: usize = 5;
 
-/// The message of a request, uncompressed, where it has arrived and nothing else can come. Else the body, as it was.
-pub(super) fn arrived(body: Incoming) -> Result<Bytes, Body> {
-    let mut again = Again { taken: [None, None], rest: body };
-    if let Some(message) = again.take().and_then(|frame| message(frame.data_ref()?))
-        && again.has_ended()
-    {
-        return Ok(message);
+/// A request's one message, uncompressed.
+pub(super) struct Message(Bytes);
+
+impl Message {
+    /// Where it has arrived, and nothing else can come. Else the body, as it was.
+    pub(super) fn arrived(body: Incoming) -> Result<Self, Body> {
+        let mut again = Again { taken: [None, None], rest: body };
+        let data = again.take().and_then(|frame| frame.data_ref()).filter(|data| is_message(data)).cloned();
+        match data {
+            Some(data) if again.has_ended() => Ok(Self(data)),
+            _ => Err(Body::new(again)),
+        }
     }
-    Err(Body::new(again))
+
+    /// What it says.
+    pub(super) fn bytes(&self) -> Bytes {
+        self.0.slice(PREFIX_BYTES..)
+    }
+
+    /// The body that it came in.
+    pub(super) fn into_body(self) -> Body {
+        Body::new(Rest::Last(self.0))
+    }
 }
 
-/// The message, if these bytes are exactly one that is not compressed.
-fn message(data: &Bytes) -> Option<Bytes> {
-    let (prefix, message) = data.split_first_chunk::<PREFIX_BYTES>()?;
-    let [0, length @ ..] = prefix else { return None };
-    let whole = usize::try_from(u32::from_be_bytes(*length)) == Ok(message.len());
-    whole.then(|| data.slice(PREFIX_BYTES..))
+/// Whether these bytes are exactly one message that is not compressed.
+fn is_message(data: &Bytes) -> bool {
+    data.split_first_chunk::<PREFIX_BYTES>().is_some_and(|(prefix, message)| {
+        let [compressed, length @ ..] = prefix;
+        *compressed == 0 && usize::try_from(u32::from_be_bytes(*length)) == Ok(message.len())
+    })
 }
 
 type Taken = Result<Frame<Bytes>, hyper::Error>;
@@ -82,19 +96,23 @@ pub(super) fn answer(len: usize, write: impl FnOnce(&mut Vec<u8>)) -> Response<B
     message.push(0);
     message.extend(u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes());
     write(&mut message);
-    let mut response = Response::new(Body::new(Answer::Message(message.into())));
+    let mut response = Response::new(Body::new(Rest::Message(message.into())));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     response
 }
 
-/// What is still to be sent.
-enum Answer {
+/// What is still to come of a body.
+enum Rest {
+    /// A message, and then the status OK.
     Message(Bytes),
+    /// The status.
     Ok,
+    /// Data, and then nothing.
+    Last(Bytes),
     Nothing,
 }
 
-impl HttpBody for Answer {
+impl HttpBody for Rest {
     type Data = Bytes;
     type Error = Status;
 
@@ -112,6 +130,7 @@ impl HttpBody for Answer {
                 trailers.insert(GRPC_STATUS.clone(), HeaderValue::from_static("0"));
                 Frame::trailers(trailers)
             }
+            Self::Last(data) => Frame::data(data),
             Self::Nothing => return Poll::Ready(None),
         };
         Poll::Ready(Some(Ok(frame)))
@@ -128,9 +147,9 @@ mod tests {
 
     #[test]
     fn a_message_is_taken_only_whole_alone_and_uncompressed() {
-        let of = |bytes: &'static [u8]| message(&Bytes::from_static(bytes));
-        assert_eq!(of(&[0, 0, 0, 0, 2, 7, 8]).as_deref(), Some(&[7, 8][..]));
-        assert_eq!(of(&[0, 0, 0, 0, 0]).as_deref(), Some(&[][..]));
+        let of = |bytes: &'static [u8]| is_message(&Bytes::from_static(bytes));
+        assert!(of(&[0, 0, 0, 0, 2, 7, 8]));
+        assert!(of(&[0, 0, 0, 0, 0]));
         for other in [
             &[][..],
             &[0, 0, 0, 0],
@@ -140,7 +159,7 @@ mod tests {
             &[0, 0, 0, 0, 1, 7, 0, 0, 0, 0, 1, 8],
             &[0, 255, 255, 255, 255, 7],
         ] {
-            assert_eq!(of(other), None, "{other:?}");
+            assert!(!of(other), "{other:?}");
         }
     }
 }

@@ -5,6 +5,7 @@ use prost::{
     bytes::BufMut,
     encoding::{WireType, encode_key, encode_varint, encoded_len_varint},
 };
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::convert::{millis, seconds, struct_from};
@@ -67,6 +68,11 @@ impl Told {
     }
 }
 
+/// Claims of the caller's own, as a verdict has them.
+pub(super) fn render(custom: &Map<String, Value>) -> Box<[u8]> {
+    struct_from(custom).encode_to_vec().into_boxed_slice()
+}
+
 /// What the token says.
 fn claims(token: &Verified, out: &mut Vec<u8>) {
     text(field::SUBJECT, token.subject(), out);
@@ -80,8 +86,7 @@ fn claims(token: &Verified, out: &mut Vec<u8>) {
     message(field::ISSUE_TIME, &seconds(token.issue_time), out);
     message(field::EXPIRE_TIME, &seconds(token.expire_time), out);
     if token.has_custom() {
-        let made = || struct_from(&token.custom()).encode_to_vec().into_boxed_slice();
-        bytes(field::CLAIMS, token.rendered.get_or_init(made), out);
+        bytes(field::CLAIMS, token.rendered.get_or_init(|| render(&token.custom())), out);
     }
 }
 

@@ -6,7 +6,7 @@ use std::{num::NonZero, sync::Arc};
 use quick_cache::{Weighter, sync::Cache};
 
 use super::TextHash;
-use crate::token::Verified;
+use crate::token::{Render, Verified};
 
 const MIB: u64 = 1024 * 1024;
 /// What one token takes, about: sizes the table inside.
@@ -26,6 +26,7 @@ impl Weighter<u128, Arc<Verified>> for Weigh {
 /// The cache. Only verified tokens go in, so garbage can neither fill it nor push good ones out.
 pub struct VerifiedCache {
     hash: TextHash,
+    render: Option<Render>,
     tokens: Cache<u128, Arc<Verified>, Weigh>,
 }
 
@@ -40,7 +41,22 @@ impl VerifiedCache {
     #[must_use]
     pub fn with_capacity(bytes_max: u64) -> Self {
         let entries = usize::try_from(bytes_max.div_euclid(ENTRY_BYTES_TYPICAL)).unwrap_or(usize::MAX);
-        Self { hash: TextHash::default(), tokens: Cache::with_weighter(entries, bytes_max, Weigh) }
+        Self {
+            hash: TextHash::default(),
+            render: None,
+            tokens: Cache::with_weighter(entries, bytes_max, Weigh),
+        }
+    }
+
+    /// The same; what comes in has its own claims rendered.
+    #[must_use]
+    pub fn rendering(self, render: Render) -> Self {
+        Self { render: Some(render), ..self }
+    }
+
+    /// How what comes in is to be rendered.
+    pub(super) fn render(&self) -> Option<Render> {
+        self.render
     }
 
     /// The token with exactly this text, if it was seen before.

@@ -38,6 +38,11 @@ impl Denylist {
         });
     }
 
+    /// Makes room for about so many.
+    pub fn reserve(&self, count: usize) {
+        self.ids.reserve(count);
+    }
+
     /// Shows every revocation: id, end, reason.
     pub fn for_each(&self, mut see: impl FnMut(Uuid, UnixSeconds, Reason)) {
         self.ids.for_each(|id, denied| see(*id, UnixSeconds::new(denied.expire_s.into()), denied.reason));

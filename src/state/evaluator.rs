@@ -175,7 +175,8 @@ impl Judge<'_> {
         if key.verifying.algorithm() != raw.algorithm() {
             return Err(Status::Malformed);
         }
-        let verified = key.verifying.verify(&raw).map_err(|rejected| match rejected {
+        let verified = key.verifying.verify_and_render(&raw, self.cache.render());
+        let verified = verified.map_err(|rejected| match rejected {
             Rejected::BadSignature => Status::BadSignature,
             Rejected::MalformedClaims(_) => Status::Malformed,
         })?;

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use hashbrown::{DefaultHashBuilder, HashMap};
+use hashbrown::{DefaultHashBuilder, HashMap, hash_map::Entry};
 
 /// Enough that a writer seldom meets a reader; a power of two.
 const SHARDS: usize = 64;
@@ -49,10 +49,23 @@ impl<K: Hash + Eq, V> Sharded<K, V> {
     pub(super) fn change(&self, key: K, change: impl FnOnce(Option<V>) -> Option<V>) {
         let Some(shard) = self.shard(&key) else { return };
         self.used.store(true, Ordering::Relaxed);
-        let mut shard = write_lock(shard);
-        let old = shard.remove(&key);
-        if let Some(new) = change(old) {
-            shard.insert(key, new);
+        match write_lock(shard).entry(key) {
+            Entry::Occupied(held) => {
+                held.replace_entry_with(|_, old| change(Some(old)));
+            }
+            Entry::Vacant(place) => {
+                if let Some(new) = change(None) {
+                    place.insert(new);
+                }
+            }
+        }
+    }
+
+    /// Makes room for about so many entries in all: a table that grows by and by holds its old half, too, until it has
+    /// moved.
+    pub(super) fn reserve(&self, entries: usize) {
+        for shard in &self.shards {
+            write_lock(shard).reserve(entries.div_ceil(SHARDS));
         }
     }
 

@@ -271,6 +271,19 @@ impl OwnConnection {
         .await
     }
 
+    /// How many revocations there are, about: as many as the planner knows of.
+    pub async fn revocations_about(&mut self) -> Result<usize, StoreError> {
+        self.run(READ_TIMEOUT, async |connection| {
+            let about = sqlx::query_scalar!(
+                r#"select coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint as "about!"
+                     from pg_inherits i join pg_class c on c.oid = i.inhrelid
+                    where i.inhparent = 'revocation'::regclass"#
+            );
+            Ok(usize::try_from(about.fetch_one(connection).await?).unwrap_or_default())
+        })
+        .await
+    }
+
     /// Everything in force, entry by entry: every mark, and every revocation that has not expired at
     /// `now`; those of sessions in any case, since the sweep may not have written them yet. Whole up to
     /// any head that was read before.

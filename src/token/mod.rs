@@ -58,5 +58,5 @@ pub use spiffe::SpiffeId;
 pub use text::{parse_uuid_v7, uuid_unix_ms};
 pub use thumbprint::Thumbprint;
 pub use time::UnixSeconds;
-pub use verified::Verified;
+pub use verified::{Render, Verified};
 pub use verify::{Rejected, VerifyingKey, jwks};

@@ -15,6 +15,9 @@ const BETWEEN_AUDIENCES: char = '\n';
 /// Scope tokens have no spaces (RFC 6749 section 3.3).
 const BETWEEN_SCOPES: char = ' ';
 
+/// What a door makes of the claims of the caller's own: the same at each answer.
+pub type Render = fn(&Map<String, Value>) -> Box<[u8]>;
+
 /// Claims whose signature verified and whose form is good. Whether they hold now is judged elsewhere.
 ///
 /// Kept by the million, and looked through at each call: so all texts are one.

@@ -10,7 +10,7 @@ use super::claims::Claims;
 use super::jwk::PublicKey;
 use super::jws::RawToken;
 use super::malformed::Malformed;
-use super::verified::Verified;
+use super::verified::{Render, Verified};
 
 /// A public key, parsed once and kept. Clones share it.
 #[derive(Clone)]
@@ -77,12 +77,25 @@ impl VerifyingKey {
 
     /// Verifies the signature, then reads the claims: in that order, so that nothing of an unsigned payload is parsed.
     pub fn verify(&self, token: &RawToken<'_>) -> Result<Verified, Rejected> {
+        self.verify_and_render(token, None)
+    }
+
+    /// Likewise, and keeps what `render` makes of the claims of the caller's own, which are at hand now.
+    pub fn verify_and_render(
+        &self,
+        token: &RawToken<'_>,
+        render: Option<Render>,
+    ) -> Result<Verified, Rejected> {
         let named = token.algorithm() == self.algorithm && token.key_id() == self.key_id();
         if !named || !self.verify_bytes(token.signing_input().as_bytes(), token.signature()) {
             return Err(Rejected::BadSignature);
         }
         let claims = Claims::parse(token.payload()).map_err(Rejected::MalformedClaims)?;
-        Ok(Verified::new(&claims, Arc::clone(&self.key_id)))
+        let verified = Verified::new(&claims, Arc::clone(&self.key_id));
+        if let Some(render) = render.filter(|_| verified.has_custom()) {
+            verified.rendered.get_or_init(|| render(&claims.custom));
+        }
+        Ok(verified)
     }
 
     /// Whether `signature` is this key's over `message`.

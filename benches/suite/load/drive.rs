@@ -138,12 +138,14 @@ pub async fn in_turn(run: &Run, connection: &mut Connection) -> io::Result<Vec<u
     Ok(tally.times_ns.clone())
 }
 
-/// Calls when they are due, whatever the answers. Latency counts from when a call was due.
+/// Calls when they are due, whatever the answers. Latency counts from when a call was due. One that has found no room on
+/// its connection before its `deadline` is given up, unsent: so do the clients of gRPC.
 pub async fn open(
     run: Rc<Run>,
     mut connection: Connection,
     mut schedule: Schedule,
     until: Instant,
+    deadline: Option<Duration>,
 ) -> io::Result<()> {
     let mut timer = Timer::new();
     let mut waiting = VecDeque::new();
@@ -154,6 +156,11 @@ pub async fn open(
             schedule.next();
         }
         while let Some(due) = waiting.front() {
+            if deadline.is_some_and(|deadline| now.saturating_duration_since(*due) >= deadline) {
+                waiting.pop_front();
+                run.tally.borrow_mut().unanswered += 1;
+                continue;
+            }
             let index = run.bodies.next();
             if !connection.has_room(run.bodies.get(index)) {
                 break;

@@ -90,9 +90,10 @@ async fn run(command: &Command, bodies: Rc<Bodies>, go: &mut dyn FnMut()) -> io:
             }
         }
         Mode::Open { rate, ms } => {
+            let deadline = command.timeout_s.map(Duration::from_secs);
             for (connection, seed) in connections.drain(..).zip(0..) {
                 let schedule = Schedule::new(started, rate_of_each(rate), seed);
-                tasks.spawn_local(drive::open(Rc::clone(&run), connection, schedule, until(ms)));
+                tasks.spawn_local(drive::open(Rc::clone(&run), connection, schedule, until(ms), deadline));
             }
         }
         Mode::Stream { ms, in_flight } => {

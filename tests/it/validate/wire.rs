@@ -166,6 +166,58 @@ fn jti(token: &str) -> String {
     claims["jti"].as_str().unwrap().to_owned()
 }
 
+// What has come whole goes another way than what comes in pieces: both to one end.
+#[tokio::test]
+async fn v1_a_message_that_comes_in_pieces_is_answered_as_one_that_comes_whole() {
+    let world = World::start().await;
+    let token = world.api("service").await.token("user:7", "api").await.access_token;
+    let raw = Raw::open(&world.server.ready.public, &api_key("service")).await;
+    let validate = frame(&validate_request(&token, &["api"]).encode_to_vec());
+    let mut issue = issue_request("user:7", &["api"]);
+    let once = frame(&issue.encode_to_vec());
+    issue.refreshable = true;
+    let session = frame(&issue.encode_to_vec());
+    for (path, body) in [(VALIDATE, validate), (ISSUE, once), (ISSUE, session)] {
+        let each: Vec<Vec<u8>> = body.iter().take(40).map(|byte| vec![*byte]).collect();
+        let rest = vec![body[40.min(body.len())..].to_vec()];
+        for pieces in [
+            vec![body.clone()],
+            vec![body.clone(), Vec::new()],
+            vec![Vec::new(), body.clone()],
+            vec![body[..5].to_vec(), body[5..].to_vec()],
+            vec![body[..20].to_vec(), body[20..].to_vec(), Vec::new()],
+            [each, rest].concat(),
+        ] {
+            let answer = raw.call_in_pieces(path, pieces).await;
+            answer.result().unwrap();
+            if path == VALIDATE {
+                let verdict = pb::ValidateResponse::decode(&answer.body[5..]).unwrap().verdict.unwrap();
+                assert_eq!((verdict.status(), verdict.subject.as_str()), (TokenStatus::Active, "user:7"));
+            } else {
+                let issued = pb::IssueResponse::decode(&answer.body[5..]).unwrap().token.unwrap();
+                assert_eq!(issued.refresh.is_some(), !issued.session_id.is_empty());
+            }
+        }
+        // A second message is one too many, and the first is not acted upon alone.
+        let twice = raw.call_in_pieces(path, vec![body.clone(), body.clone()]).await;
+        let whole = raw.call(path, [body.clone(), body].concat()).await;
+        assert_eq!(twice.status().code(), whole.status().code(), "{twice:?} {whole:?}");
+    }
+    assert_lives(&raw, &token).await;
+}
+
+#[tokio::test]
+async fn v1_nothing_is_done_for_a_call_whose_deadline_has_passed() {
+    let world = World::start().await;
+    let token = world.api("service").await.token("user:7", "api").await.access_token;
+    let raw = Raw::open(&world.server.ready.public, &api_key("service")).await;
+    let good = frame(&validate_request(&token, &["api"]).encode_to_vec());
+    let answer = raw.call_with(VALIDATE, good, &[("grpc-timeout", "1n")]).await;
+    assert_eq!(answer.status().code(), Code::DeadlineExceeded, "{answer:?}");
+    assert_eq!(world.metric("jeton_validations_total{status=\"ACTIVE\"}").await, 0.0);
+    assert_lives(&raw, &token).await;
+}
+
 #[tokio::test]
 async fn v1_a_message_above_the_limit_is_refused_and_the_connection_lives_on() {
     let world = World::start().await;

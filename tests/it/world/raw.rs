@@ -1,10 +1,14 @@
 //! gRPC as bytes: what generated stubs would never send.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
 };
 
+use futures_util::{StreamExt, stream};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use prost::Message;
 use tokio::net::{TcpListener, TcpStream};
@@ -92,16 +96,27 @@ impl Raw {
 
     /// Likewise, with headers that replace the usual ones.
     pub async fn call_with(&self, path: &str, body: Vec<u8>, headers: &[(&str, &str)]) -> RawAnswer {
+        let body = axum::body::Body::from(body);
         self.try_call(path, body, headers).await.unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    /// Calls with a body that comes piece by piece, each in a frame of its own.
+    pub async fn call_in_pieces(&self, path: &str, pieces: Vec<Vec<u8>>) -> RawAnswer {
+        let pieces = stream::iter(pieces).then(async |piece| {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            Ok::<_, std::convert::Infallible>(piece)
+        });
+        let body = axum::body::Body::from_stream(pieces);
+        self.try_call(path, body, &[]).await.unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
     async fn try_call(
         &self,
         path: &str,
-        body: Vec<u8>,
+        body: axum::body::Body,
         headers: &[(&str, &str)],
     ) -> Result<RawAnswer, Box<dyn std::error::Error + Send + Sync>> {
-        let mut request = http::Request::post(path).body(Body::new(axum::body::Body::from(body)))?;
+        let mut request = http::Request::post(path).body(Body::new(body))?;
         let usual = [
             ("content-type", "application/grpc"),
             ("te", "trailers"),

@@ -1,0 +1,121 @@
+//! Validate, and Issue without a session, where their message has come with its headers, as that of nearly every call
+//! has: answered at the gate that the caller has passed, which holds while nothing is waited for. They are called as often
+//! as everything else together.
+
+use std::{pin::Pin, sync::Arc};
+
+use http::{HeaderMap, Request, Response};
+use hyper::body::Incoming;
+use prost::Message as _;
+use tonic::{Status, body::Body};
+
+use super::{
+    Context,
+    convert::issued,
+    door::Admitted,
+    judging::{VALIDATE, VERDICTS, validate_request},
+    status::unreadable,
+    token_service::issue_request,
+    trace_id_of,
+    unary::{self, Message},
+    verdict::Told,
+};
+use crate::{
+    authority::{Caller, Error, Judged, by_the_clock},
+    proto::v1 as pb,
+};
+
+const ISSUE: &str = "/jeton.v1.TokenService/Issue";
+
+/// What became of a request.
+pub(super) enum Answered {
+    Now(Response<Body>),
+    /// It names a revision that has not been reached here.
+    Later(Pin<Box<dyn Future<Output = Response<Body>> + Send>>),
+    Not(Request<Body>),
+}
+
+/// What goes before tonic's services.
+#[derive(Clone)]
+pub struct AtOnce {
+    context: Arc<Context>,
+}
+
+impl AtOnce {
+    pub(super) fn of(context: Context) -> Self {
+        Self { context: Arc::new(context) }
+    }
+
+    /// The answer; every other request is given back: it is tonic's. What is to be waited for after all is on the heap:
+    /// each call that is in flight has the room for what is here.
+    pub(super) fn answer(&self, request: Request<Incoming>, admitted: &Admitted) -> Answered {
+        let path = request.uri().path();
+        let validates = path == VALIDATE;
+        if !validates && path != ISSUE {
+            return Answered::Not(request.map(Body::new));
+        }
+        let (parts, body) = request.into_parts();
+        let message = match Message::arrived(body) {
+            Ok(message) => message,
+            Err(body) => return Answered::Not(Request::from_parts(parts, body)),
+        };
+        let answer = if validates {
+            self.validate(admitted, &parts.headers, &message)
+        } else {
+            match pb::IssueRequest::decode(message.bytes()) {
+                // A row is to be written.
+                Ok(request) if request.refreshable => {
+                    return Answered::Not(Request::from_parts(parts, message.into_body()));
+                }
+                Ok(request) => self.issue(admitted, &parts.headers, request),
+                Err(_) => Err(unreadable()),
+            }
+        };
+        answer.unwrap_or_else(|status| Answered::Now(status.into_http()))
+    }
+
+    fn validate(
+        &self,
+        admitted: &Admitted,
+        headers: &HeaderMap,
+        message: &Message,
+    ) -> Result<Answered, Status> {
+        let request = pb::ValidateRequest::decode(message.bytes()).map_err(|_| unreadable())?;
+        let request = validate_request(request)?;
+        let caller = self.caller(admitted, headers)?;
+        if let Some(judged) = self.context.authority.validate_at_once(&admitted.pass, &caller, &request)? {
+            return Ok(Answered::Now(verdict(&judged)));
+        }
+        let (context, pass) = (Arc::clone(&self.context), admitted.pass.clone());
+        Ok(Answered::Later(Box::pin(async move {
+            let judged = context.authority.validate(pass, &caller, &request).await;
+            judged.map_or_else(|error| Status::from(error).into_http(), |judged| verdict(&judged))
+        })))
+    }
+
+    fn issue(
+        &self,
+        admitted: &Admitted,
+        headers: &HeaderMap,
+        request: pb::IssueRequest,
+    ) -> Result<Answered, Status> {
+        let (request, _writes) = issue_request(request)?;
+        let caller = self.caller(admitted, headers)?;
+        let token = self.context.authority.issue_at_once(&admitted.pass, &caller, request)?;
+        let response = pb::IssueResponse { token: Some(issued(token)) };
+        Ok(Answered::Now(unary::answer(response.encoded_len(), |out| {
+            // A vector has room for all.
+            let _infallible = response.encode(out);
+        })))
+    }
+
+    fn caller(&self, admitted: &Admitted, headers: &HeaderMap) -> Result<Caller, Error> {
+        by_the_clock(&admitted.pass)?;
+        self.context.authority.called(admitted.known.clone(), trace_id_of(headers))
+    }
+}
+
+fn verdict(judged: &Judged) -> Response<Body> {
+    let told = Told::of(judged);
+    unary::answer(told.len(), |out| told.put(VERDICTS, out))
+}

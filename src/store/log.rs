@@ -20,8 +20,6 @@ use crate::{
 
 /// The channel on which an append says that there is something to read.
 const CHANNEL: &str = "jeton_log";
-/// An append that takes longer has lost its connection: it is sent again on another.
-const APPEND_TIMEOUT: Duration = Duration::from_secs(3);
 /// A read that takes longer has lost its connection: what was appended since the last one is little.
 const READ_TIMEOUT: Duration = Duration::from_secs(2);
 /// Entries of one read, marks apart: a replica that was away for long reads several times.
@@ -69,51 +67,6 @@ pub struct LogRead {
     pub entries: LogEntries,
 }
 
-/// What one item of a batch revokes.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Target {
-    /// Nothing new: the head moves and the act is audited.
-    Nothing,
-    /// A token, by `jti`.
-    Token(Uuid),
-    /// A session, by `sid`.
-    Session(Uuid),
-    /// A wide target: what it names, the audience it is narrowed to (empty: all), and the cutoff in
-    /// seconds since the epoch (0: everything so far).
-    Wide {
-        /// The kind of target.
-        kind: MarkKind,
-        /// The subject, the client or the `kid`.
-        target: String,
-        /// Empty: all.
-        audience: String,
-        /// 0: everything so far.
-        cutoff: UnixSeconds,
-    },
-}
-
-/// One item of a batch. To append it twice changes nothing: it acts only with its audit row.
-#[derive(Clone, Debug)]
-pub struct NewRevocation {
-    /// What it revokes.
-    pub target: Target,
-    /// Why.
-    pub reason: Reason,
-    /// May be forgotten from here on.
-    pub expire_time: UnixSeconds,
-    /// Its audit row.
-    pub audit: super::NewAudit,
-}
-
-/// Where a batch has come to stand.
-#[derive(Clone, Copy, Debug)]
-pub struct Appended {
-    /// The head after the batch.
-    pub revision: Revision,
-    /// Commit instant by the database's clock.
-    pub commit_time: Timestamp,
-}
-
 impl Store {
     /// A connection of its own that hears when the log has grown.
     pub async fn wakeups(&self) -> Result<Wakeups, StoreError> {
@@ -122,56 +75,6 @@ impl Store {
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.listen(CHANNEL).await?;
         Ok(Wakeups { listener })
-    }
-}
-
-/// A batch, column by column.
-#[derive(Default)]
-struct Columns<'a> {
-    audit_ids: Vec<Uuid>,
-    kinds: Vec<i16>,
-    ids: Vec<Option<Uuid>>,
-    targets: Vec<Option<&'a str>>,
-    audiences: Vec<Option<&'a str>>,
-    cutoffs_s: Vec<i64>,
-    reasons: Vec<i16>,
-    expires_s: Vec<i64>,
-    actors: Vec<&'a str>,
-    actions: Vec<&'a str>,
-    subjects: Vec<Option<&'a str>>,
-    jtis: Vec<Option<Uuid>>,
-    session_ids: Vec<Option<Uuid>>,
-    client_ids: Vec<Option<&'a str>>,
-    notes: Vec<&'a str>,
-    trace_ids: Vec<&'a str>,
-}
-
-impl<'a> Columns<'a> {
-    fn push(&mut self, item: &'a NewRevocation) {
-        let (kind, id, wide) = match &item.target {
-            Target::Nothing => (0, None, None),
-            Target::Token(id) => (1, Some(*id), None),
-            Target::Session(id) => (2, Some(*id), None),
-            Target::Wide { kind, target, audience, cutoff } => {
-                (kind.number(), None, Some((target.as_str(), audience.as_str(), *cutoff)))
-            }
-        };
-        self.audit_ids.push(item.audit.id);
-        self.kinds.push(kind);
-        self.ids.push(id);
-        self.targets.push(wide.map(|(target, _, _)| target));
-        self.audiences.push(wide.map(|(_, audience, _)| audience));
-        self.cutoffs_s.push(wide.map_or(0, |(_, _, cutoff)| cutoff.get()));
-        self.reasons.push(item.reason.number());
-        self.expires_s.push(item.expire_time.get());
-        self.actors.push(&item.audit.actor);
-        self.actions.push(item.audit.action);
-        self.subjects.push(item.audit.subject.as_deref());
-        self.jtis.push(item.audit.jti);
-        self.session_ids.push(item.audit.session_id);
-        self.client_ids.push(item.audit.client_id.as_deref());
-        self.notes.push(&item.audit.note);
-        self.trace_ids.push(&item.audit.trace_id);
     }
 }
 
@@ -189,41 +92,6 @@ impl Wakeups {
 }
 
 impl OwnConnection {
-    /// Appends a batch: one round trip, one transaction, one notification. When the connection is
-    /// lost the batch may have been committed: append it again.
-    #[expect(clippy::as_conversions, reason = "how sqlx is told an argument's type")]
-    pub async fn append(&mut self, items: &[NewRevocation]) -> Result<Appended, StoreError> {
-        let mut c = Columns::default();
-        for item in items {
-            c.push(item);
-        }
-        self.run(APPEND_TIMEOUT, async |connection| {
-            let appended = sqlx::query!(
-            r#"select head as "head!", commit_time as "commit_time!: SqlTimestamp"
-                 from append_revocations($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"#,
-            &c.audit_ids,
-            &c.kinds,
-            &c.ids as &[Option<Uuid>],
-            &c.targets as &[Option<&str>],
-            &c.audiences as &[Option<&str>],
-            &c.cutoffs_s,
-            &c.reasons,
-            &c.expires_s,
-            &c.actors as &[&str],
-            &c.actions as &[&str],
-            &c.subjects as &[Option<&str>],
-            &c.jtis as &[Option<Uuid>],
-            &c.session_ids as &[Option<Uuid>],
-            &c.client_ids as &[Option<&str>],
-            &c.notes as &[&str],
-            &c.trace_ids as &[&str],
-        );
-            let row = appended.fetch_one(connection).await?;
-            Ok(Appended { revision: revision("log_head", row.head)?, commit_time: row.commit_time.to_jiff() })
-        })
-        .await
-    }
-
     /// The head, and whether the database still is the one that the log was written in.
     pub async fn head(&mut self) -> Result<Head, StoreError> {
         // Nothing comes after the largest revision.

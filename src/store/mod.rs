@@ -1,5 +1,6 @@
 //! Postgres: the only SQL. One file per table; rows die in the function that made them.
 
+mod append;
 mod audit;
 mod bare;
 mod change;
@@ -30,6 +31,7 @@ use sqlx::{
 
 use tokio::time::timeout;
 
+pub use append::{Appended, NewRevocation, Target};
 pub use audit::{AuditFilter, AuditRow, NewAudit};
 pub use bare::BareRevocations;
 pub use client::NewClient;
@@ -37,7 +39,7 @@ pub use client_admin::{ApiKeyRow, ClientRow, ClientWrite};
 pub use connection::{OwnConnection, Task};
 pub use error::StoreError;
 pub use key::{KeyRows, KeyTimes, NewSigningKey, SigningKeyRow};
-pub use log::{Appended, Head, LogEntries, LogRead, NewRevocation, Target, Wakeups};
+pub use log::{Head, LogEntries, LogRead, Wakeups};
 pub use mac_key::MacKeyRow;
 pub use mark::ExpiredMark;
 pub use policy::PolicyWrite;

@@ -5,7 +5,11 @@ use jeton::proto::v1::{self as pb, TokenStatus};
 use prost::Message;
 use tonic::Code;
 
-use crate::world::{Raw, Refused, World, api_key, frame, framed, issue_request, validate_request};
+use crate::world::{
+    Raw, Refused, World, api_key, frame, framed,
+    frames::{self, Frames, headers},
+    issue_request, validate_request,
+};
 
 const VALIDATE: &str = "/jeton.v1.TokenService/Validate";
 const BATCH: &str = "/jeton.v1.TokenService/BatchValidate";
@@ -179,13 +183,13 @@ async fn v1_a_message_that_comes_in_pieces_is_answered_as_one_that_comes_whole()
     let session = frame(&issue.encode_to_vec());
     for (path, body) in [(VALIDATE, validate), (ISSUE, once), (ISSUE, session)] {
         let each: Vec<Vec<u8>> = body.iter().take(40).map(|byte| vec![*byte]).collect();
-        let rest = vec![body[40.min(body.len())..].to_vec()];
+        let rest = vec![body[each.len()..].to_vec()];
         for pieces in [
             vec![body.clone()],
             vec![body.clone(), Vec::new()],
             vec![Vec::new(), body.clone()],
             vec![body[..5].to_vec(), body[5..].to_vec()],
-            vec![body[..20].to_vec(), body[20..].to_vec(), Vec::new()],
+            vec![body[..7].to_vec(), body[7..].to_vec(), Vec::new()],
             [each, rest].concat(),
         ] {
             let answer = raw.call_in_pieces(path, pieces).await;
@@ -210,12 +214,28 @@ async fn v1_a_message_that_comes_in_pieces_is_answered_as_one_that_comes_whole()
 async fn v1_nothing_is_done_for_a_call_whose_deadline_has_passed() {
     let world = World::start().await;
     let token = world.api("service").await.token("user:7", "api").await.access_token;
-    let raw = Raw::open(&world.server.ready.public, &api_key("service")).await;
-    let good = frame(&validate_request(&token, &["api"]).encode_to_vec());
-    let answer = raw.call_with(VALIDATE, good, &[("grpc-timeout", "1n")]).await;
-    assert_eq!(answer.status().code(), Code::DeadlineExceeded, "{answer:?}");
-    assert_eq!(world.metric("jeton_validations_total{status=\"ACTIVE\"}").await, 0.0);
-    assert_lives(&raw, &token).await;
+    let message = frame(&validate_request(&token, &["api"]).encode_to_vec());
+    let bearer = format!("Bearer {}", api_key("service"));
+    // A client would not wait for the answer itself.
+    let mut frames = Frames::open(&world.server.ready.public).await;
+    for (stream, more) in [(1, &[("grpc-timeout", "1n")][..]), (3, &[])] {
+        let more = [&[("authorization", bearer.as_str())], more].concat();
+        frames.write(&headers(stream, VALIDATE, &more, 0)).await;
+        frames.write(&frames::frame(frames::DATA, frames::END_STREAM, stream, &message)).await;
+        while let Some(came) = frames.next().await {
+            if (came.stream, came.flags & frames::END_STREAM) == (stream, frames::END_STREAM) {
+                break;
+            }
+        }
+    }
+    let counted = async |code: &str| {
+        let labels = format!("rpc_method=\"{}\",rpc_response_status_code=\"{code}\"", &VALIDATE[1..]);
+        world
+            .metric(&format!("rpc_server_call_duration_seconds_count{{rpc_system_name=\"grpc\",{labels}}}"))
+            .await
+    };
+    assert_eq!((counted("DEADLINE_EXCEEDED").await, counted("OK").await), (1.0, 1.0));
+    assert_eq!(world.metric("jeton_validations_total{status=\"ACTIVE\"}").await, 1.0);
 }
 
 #[tokio::test]

@@ -88,7 +88,7 @@ impl Authority {
         if !request.refreshable {
             return self.issue_at_once(pass, caller, request);
         }
-        let terms = self.terms(pass, caller, &request)?;
+        let terms = terms(pass, caller, &request)?;
         let issued = self.open_session(pass, &caller.client.client_id, &terms, request).await?;
         self.metrics.issued("Issue");
         Ok(issued)
@@ -101,24 +101,11 @@ impl Authority {
         caller: &Caller,
         request: IssueRequest,
     ) -> Result<Issued, Error> {
-        let terms = self.terms(pass, caller, &request)?;
+        let terms = terms(pass, caller, &request)?;
         let draft = request.into_draft(&caller.client.client_id);
         let issued = Issued::new(self.mint(pass, &terms, draft)?, None, None);
         self.metrics.issued("Issue");
         Ok(issued)
-    }
-
-    /// What holds for a request that the caller may make.
-    fn terms(&self, pass: &Pass, caller: &Caller, request: &IssueRequest) -> Result<Terms, Error> {
-        caller.must(Permission::Issue)?;
-        request.check()?;
-        caller.must_cover_audiences(&request.audiences)?;
-        caller.must_cover_subject(&request.subject)?;
-        let terms = pass.root.policies.load().terms(&request.audiences, &caller.client.client_id);
-        terms
-            .check_scopes(&request.scopes)
-            .map_err(|(scope, audience)| super::Denied::Scope { scope, audience })?;
-        Ok(terms)
     }
 
     async fn open_session(
@@ -164,6 +151,19 @@ impl Authority {
         };
         Ok(Issued::new(minted, Some(session.id), Some(refresh)))
     }
+}
+
+/// What holds for a request that the caller may make.
+fn terms(pass: &Pass, caller: &Caller, request: &IssueRequest) -> Result<Terms, Error> {
+    caller.must(Permission::Issue)?;
+    request.check()?;
+    caller.must_cover_audiences(&request.audiences)?;
+    caller.must_cover_subject(&request.subject)?;
+    let terms = pass.root.policies.load().terms(&request.audiences, &caller.client.client_id);
+    terms
+        .check_scopes(&request.scopes)
+        .map_err(|(scope, audience)| super::Denied::Scope { scope, audience })?;
+    Ok(terms)
 }
 
 /// Room for what grows while a session lives: the digits of `rev`. Without it a refresh could fail

@@ -41,6 +41,8 @@ impl Alarm {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
+
     use super::*;
 
     #[tokio::test]

@@ -52,6 +52,9 @@ struct Waiter {
     pause: Duration,
 }
 
+/// A revision that is waited for, and what is seen of it.
+type Followed = (Revision, watch::Receiver<Propagation>);
+
 /// Of each registration: its beat, and when a reply first showed it.
 type Beats = HashMap<Uuid, (i64, BootMillis)>;
 
@@ -61,7 +64,7 @@ pub struct FleetHandle {
     waiters: mpsc::Sender<Waiter>,
     others: watch::Receiver<Vec<String>>,
     /// The latest revision that somebody waited for: the items of a batch wait for one together.
-    latest: Arc<Mutex<Option<(Revision, watch::Receiver<Propagation>)>>>,
+    latest: Arc<Mutex<Option<Followed>>>,
 }
 
 impl FleetHandle {

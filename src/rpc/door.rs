@@ -100,21 +100,20 @@ impl Door {
             return self.route(request.map(Body::new));
         }
         // The gate comes first: who the caller is must be judged by a fresh state, too.
-        match self.authority.try_enter() {
-            Some(pass) => self.at_gate(request, pass),
-            None => {
-                let mut door = self.clone();
-                Turn::Later(Box::pin(async move {
-                    match door.authority.enter().await {
-                        Ok(pass) => match door.at_gate(request, pass) {
-                            Turn::Over(response) => response,
-                            Turn::Later(response) => response.await,
-                        },
-                        Err(error) => Status::from(error).into_http(),
-                    }
-                }))
-            }
+        if let Some(pass) = self.authority.try_enter() {
+            return self.at_gate(request, pass);
         }
+        let mut door = self.clone();
+        Turn::Later(Box::pin(async move {
+            let pass = match door.authority.enter().await {
+                Ok(pass) => pass,
+                Err(error) => return Status::from(error).into_http(),
+            };
+            match door.at_gate(request, pass) {
+                Turn::Over(response) => response,
+                Turn::Later(response) => response.await,
+            }
+        }))
     }
 
     /// Lets in whoever shows a good credential.

@@ -234,8 +234,9 @@ async fn v1_nothing_is_done_for_a_call_whose_deadline_has_passed() {
             .metric(&format!("rpc_server_call_duration_seconds_count{{rpc_system_name=\"grpc\",{labels}}}"))
             .await
     };
-    assert_eq!((counted("DEADLINE_EXCEEDED").await, counted("OK").await), (1.0, 1.0));
-    assert_eq!(world.metric("jeton_validations_total{status=\"ACTIVE\"}").await, 1.0);
+    let judged = world.metric("jeton_validations_total{status=\"ACTIVE\"}").await;
+    let found = [counted("DEADLINE_EXCEEDED").await, counted("OK").await, judged];
+    assert!(found.iter().all(|count| (count - 1.0).abs() < f64::EPSILON), "{found:?}");
 }
 
 #[tokio::test]

@@ -17,10 +17,17 @@ use crate::{
 const REVOKES: f64 = 500.0;
 /// Of a round at a given load, times the usual.
 const LONGER: u64 = 2;
+/// Where the capacity of calls that come one by one is looked for, of what a closed loop finds: calls in bulk cost less.
+const RAMP: [f64; 6] = [0.15, 0.3, 0.45, 0.6, 0.8, 1.0];
 /// Calls in flight, over all connections, of the curve of throughput.
 const IN_FLIGHT_POINTS: [usize; 9] = [1, 2, 4, 8, 16, 32, 64, 256, 1_024];
 /// Parts of the capacity of the curve of latency.
 const LOAD_POINTS: [f64; 8] = [0.1, 0.25, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9];
+
+/// What calls that come one by one are answered at, at best: `offer` offers so many per second.
+pub fn open_capacity(closed: f64, mut offer: impl FnMut(f64) -> Outcome) -> f64 {
+    RAMP.map(|part| offer(closed * part).goodput()).into_iter().fold(0.0, f64::max)
+}
 
 /// p99 of Validate at half load while 500 Revokes/s run ÷ p99 of the empty RPC at that load.
 pub fn p4(bench: &mut Bench) {
@@ -28,8 +35,13 @@ pub fn p4(bench: &mut Bench) {
     let target = &small.subject.target;
     let validate = Calls::validate(bench.directory(), &small.issuer.tokens(1_000));
     let empty = bench.empty_like(target, &validate);
-    let rate = bench.busy(target, &validate).outcome.rate() / 2.0;
     let ms = bench.ms() * LONGER;
+    let closed = bench.busy(target, &validate).outcome.rate();
+    let one_by_one = |rate| {
+        let command = target.command(&validate, Mode::Open { rate, ms: bench.ms() });
+        bench.loader.run(&Command { timeout_s: Some(1), any_code: true, ..command })
+    };
+    let rate = open_capacity(closed, one_by_one) / 2.0;
     let mut second = Loader::start();
     let (mut pairs, mut beside) = (Vec::new(), Vec::new());
     for _ in 0..bench.rounds() {

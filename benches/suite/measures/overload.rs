@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::busy::open_capacity;
 use crate::{
     bench::Bench,
     calls::Calls,
@@ -9,10 +10,7 @@ use crate::{
     statistics::median,
 };
 
-/// Where the peak is looked for, of the capacity that a closed loop finds: calls that come one by one cost more than those
-/// that come in bulk.
-const RAMP: [f64; 6] = [0.15, 0.3, 0.45, 0.6, 0.8, 1.0];
-/// Of that peak.
+/// Of the peak that such calls are answered at.
 const OFFERED: [f64; 5] = [0.5, 1.0, 1.5, 2.0, 3.0];
 /// Where the promise is: at twice the capacity, this part of the peak is still answered.
 const PROMISED_AT: f64 = 2.0;
@@ -35,7 +33,7 @@ pub fn overload(bench: &mut Bench) {
         let timeout_s = Some(TIMEOUT_S);
         bench.loader.run(&Command { connections: CONNECTIONS, timeout_s, any_code: true, ..command })
     };
-    let capacity = RAMP.map(|part| offer(closed * part).goodput()).into_iter().fold(0.0, f64::max);
+    let capacity = open_capacity(closed, &mut offer);
     println!(
         "\nValidate, open loop over {CONNECTIONS} connections, deadline {TIMEOUT_S} s; capacity {capacity:.0}/s (closed loop: {closed:.0}/s)\n"
     );

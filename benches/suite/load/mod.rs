@@ -59,13 +59,7 @@ fn say(line: &str) {
 }
 
 async fn run(command: &Command, bodies: Rc<Bodies>, go: &mut dyn FnMut()) -> io::Result<Outcome> {
-    let mut connections = connect(command).await?;
-    if matches!(command.mode, Mode::For { .. } | Mode::Open { .. }) {
-        let calls = if connections.len() > 100 { 1 } else { WARM_UP };
-        for connection in &mut connections {
-            drive::warm_up(connection, &bodies, calls).await?;
-        }
-    }
+    let mut connections = connect(command, &bodies).await?;
     let run = Run::new(bodies, command.keep.is_some());
     go();
     let (started, cpu) = (Instant::now(), cpu_s());
@@ -116,15 +110,22 @@ async fn run(command: &Command, bodies: Rc<Bodies>, go: &mut dyn FnMut()) -> io:
     Ok(outcome(command, &run, seconds, cpu, times_us))
 }
 
-async fn connect(command: &Command) -> io::Result<Vec<Connection>> {
+async fn connect(command: &Command, bodies: &Bodies) -> io::Result<Vec<Connection>> {
     let keeps = command.keep.is_some() || matches!(command.mode, Mode::Stream { .. });
+    let warms = matches!(command.mode, Mode::For { .. } | Mode::Open { .. });
+    let calls = if command.connections > 100 { 1 } else { WARM_UP };
     let mut connections = Vec::new();
     for index in 0..command.connections {
         let address: SocketAddr = command.addresses[index % command.addresses.len()];
         let from = u8::try_from(index / CONNECTIONS_PER_ADDRESS).unwrap();
         let from = (from > 0).then(|| IpAddr::V4(Ipv4Addr::new(127, 0, 0, 1 + from)));
         let head = Head::new(&command.path, &address.to_string(), &command.authorization, command.timeout_s);
-        connections.push(Connection::open(address, from, head, keeps).await?);
+        let mut connection = Connection::open(address, from, head, keeps).await?;
+        if warms {
+            // At once: a connection without a first request is let go after seconds, and ten thousand take as long.
+            drive::warm_up(&mut connection, bodies, calls).await?;
+        }
+        connections.push(connection);
     }
     Ok(connections)
 }

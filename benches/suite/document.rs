@@ -108,6 +108,9 @@ fn rates(figures: &Value) -> String {
 }
 
 fn growth(growth: &Value) -> String {
+    if rows(growth).is_empty() {
+        return "Not measured in this run: `make bench-growth` does.\n".into();
+    }
     let mut out = String::from("| what | points | law |\n|---|---|---|\n");
     for curve in rows(growth) {
         let (x, y) = (show(&curve["of"][0], 0), show(&curve["of"][1], 0));

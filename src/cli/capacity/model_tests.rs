@@ -41,9 +41,9 @@ fn cores_are_calls_by_what_one_takes_and_replicas_leave_headroom() {
     let replicas = f64::from(plan.replicas);
     assert!(replicas * 4.0 >= plan.cpu.total * 2.0, "{plan:?}");
     assert!((replicas - 1.0) * 4.0 < plan.cpu.total * 2.0, "no more than needed: {plan:?}");
-    // All verified: the signature at each call.
+    // All verified: the signature at each call. That may be more than one cell carries; the cores are those of one.
     let plan = planned(&Demand { unseen: Some(1.0), tokens: 1e3, ..demand() });
-    close(plan.cpu.validate, figures.validate_unseen_us);
+    close(plan.cpu.validate * f64::from(plan.cells), figures.validate_unseen_us);
     // Nothing to do: one may be lost all the same.
     let idle = Demand { validations: 0.0, revocations: 0.0, unseen: None, ..demand() };
     assert_eq!((planned(&idle).replicas, planned(&idle).cells), (2, 1));

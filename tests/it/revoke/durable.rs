@@ -8,7 +8,7 @@ use std::sync::{
 use jeton::{
     clock::Clock,
     proto::v1::{self as pb, RevocationOutcome, TokenStatus, revocation_target::Kind},
-    state::{MarkKind, Reason},
+    state::{Entry, MarkKind, Reason},
     store::{NewAudit, NewRevocation, Target, Task},
     token::{Revision, UnixSeconds, new_uuid_v7},
 };
@@ -209,6 +209,28 @@ async fn k8_a_batch_that_is_sent_again_acts_once() {
         .unwrap();
     assert_eq!(world.number(REVOCATIONS).await, 4);
     assert_eq!(world.number("select count(*) from mark").await, 2);
+}
+
+#[tokio::test]
+async fn k1_a_mark_that_moves_on_while_the_log_is_read_is_not_missed() {
+    let world = World::start().await;
+    let store = world.store();
+    let first = store.connection_of(Task::Flusher).append(&[item(mark_of("user:7"))]).await.unwrap().revision;
+    // Moved past the end of what one read takes, before it is read.
+    store.connection_of(Task::Flusher).append(&[item(mark_of("user:7"))]).await.unwrap();
+    world.sql("update mark set revision = revision + 60000").await;
+    world.sql("update log_head set seq = seq + 60000").await;
+    let before = Revision::from_i64(first.as_i64() - 1).unwrap();
+    let read = store.connection_of(Task::Flusher).read(before).await.unwrap();
+    assert!(read.upto < read.head.revision, "not all in one read");
+    let marks: Vec<_> = read
+        .entries
+        .entries
+        .iter()
+        .filter_map(|entry| if let Entry::Mark(mark) = entry { Some(mark) } else { None })
+        .collect();
+    assert_eq!(marks.len(), 1);
+    assert!(marks[0].position >= first);
 }
 
 #[tokio::test]

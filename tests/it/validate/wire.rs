@@ -181,7 +181,9 @@ async fn v1_a_message_that_comes_in_pieces_is_answered_as_one_that_comes_whole()
     let once = frame(&issue.encode_to_vec());
     issue.refreshable = true;
     let session = frame(&issue.encode_to_vec());
-    for (path, body) in [(VALIDATE, validate), (ISSUE, once), (ISSUE, session)] {
+    for (path, body, refreshable) in
+        [(VALIDATE, validate, false), (ISSUE, once, false), (ISSUE, session, true)]
+    {
         let each: Vec<Vec<u8>> = body.iter().take(40).map(|byte| vec![*byte]).collect();
         let rest = vec![body[each.len()..].to_vec()];
         for pieces in [
@@ -199,7 +201,10 @@ async fn v1_a_message_that_comes_in_pieces_is_answered_as_one_that_comes_whole()
                 assert_eq!((verdict.status(), verdict.subject.as_str()), (TokenStatus::Active, "user:7"));
             } else {
                 let issued = pb::IssueResponse::decode(&answer.body[5..]).unwrap().token.unwrap();
-                assert_eq!(issued.refresh.is_some(), !issued.session_id.is_empty());
+                assert_eq!(
+                    (issued.refresh.is_some(), !issued.session_id.is_empty()),
+                    (refreshable, refreshable)
+                );
             }
         }
         // A second message is one too many, and the first is not acted upon alone.

@@ -99,7 +99,7 @@ impl AtOnce {
         headers: &HeaderMap,
         request: pb::IssueRequest,
     ) -> Result<Answered, Status> {
-        let (request, _writes) = issue_request(request)?;
+        let request = issue_request(request)?;
         let caller = self.caller(admitted, headers)?;
         let token = self.context.authority.issue_at_once(&admitted.pass, &caller, request)?;
         let response = pb::IssueResponse { token: Some(issued(token)) };

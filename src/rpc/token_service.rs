@@ -27,14 +27,15 @@ impl TokenService for TokenRpc {
     async fn issue(&self, request: Request<pb::IssueRequest>) -> Result<Response<pb::IssueResponse>, Status> {
         let who = Who::of(&request)?;
         let request = issue_request(request.into_inner())?;
+        let writes = request.refreshable;
         let context = self.0.clone();
         let issue = async move {
             let (pass, caller) = context.enter_by_the_clock(&who).await?;
-            let token = context.authority.issue(&pass, &caller, request.0).await?;
+            let token = context.authority.issue(&pass, &caller, request).await?;
             Ok(pb::IssueResponse { token: Some(issued(token)) })
         };
         // Only a session is written; everything else is done where the call came in.
-        let answer = if request.1 { self.0.detached(issue).await? } else { issue.await? };
+        let answer = if writes { self.0.detached(issue).await? } else { issue.await? };
         Ok(Response::new(answer))
     }
 
@@ -68,24 +69,21 @@ impl TokenService for TokenRpc {
     }
 }
 
-/// The request, and whether it writes.
-pub(super) fn issue_request(request: pb::IssueRequest) -> Result<(IssueRequest, bool), Invalid> {
+pub(super) fn issue_request(request: pb::IssueRequest) -> Result<IssueRequest, Invalid> {
     let ask = match request.expiration {
         None => Ask::Default,
         Some(Expiration::Ttl(ttl)) => Ask::Ttl { seconds: ttl.seconds, nanos: ttl.nanos },
         Some(Expiration::ExpireTime(time)) => Ask::ExpireAt { seconds: time.seconds, nanos: time.nanos },
     };
-    let refreshable = request.refreshable;
-    let request = IssueRequest {
+    Ok(IssueRequest {
         subject: request.subject,
         audiences: request.audiences,
         scopes: request.scopes,
         claims: claims_of(request.claims)?,
         ask,
-        refreshable,
+        refreshable: request.refreshable,
         certificate_thumbprint: thumbprint_of(&request.certificate_thumbprint)?,
-    };
-    Ok((request, refreshable))
+    })
 }
 
 fn refresh_request(request: pb::RefreshRequest) -> RefreshRequest {

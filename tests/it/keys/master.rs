@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use jeton::{
     proto::v1::{self as pb, TokenStatus, revocation_target::Kind},
-    token::MasterKey,
+    token::{MasterKey, ParsedRefresh},
 };
 
 use super::{emergency, kid_of};
@@ -49,6 +49,11 @@ async fn server(
 
 fn refresh_token(issued: &pb::IssuedToken) -> String {
     issued.refresh.clone().unwrap().refresh_token
+}
+
+/// The MAC key that a session keeps.
+fn mac_of(issued: &pb::IssuedToken) -> [u8; 4] {
+    ParsedRefresh::parse(&refresh_token(issued)).unwrap().key_id()
 }
 
 const SEALED: &str = "select hashtextextended(string_agg(sealed::text, ' ' order by sealed), 0)
@@ -96,11 +101,15 @@ async fn c2_a_running_server_that_cannot_open_a_new_key_keeps_its_lease_and_what
     let second = server(&world, "second", &new, Some(&old), &short).await.unwrap();
     let mut ahead = Api::connect(&second.ready, &api_key("service"));
     reseal(&world, &old, &new).await.data();
-    // Keys that the first server cannot open begin to sign and to open sessions.
-    let resealed = "select count(*) from mac_key where retire_time is not null";
-    until("the MAC key was rotated", async || world.number(resealed).await > 0).await;
-    let session = ahead.session("user:8", "api").await;
+    // Keys that the first server cannot open begin to sign and, after them, to open sessions.
+    let mut session = ahead.session("user:8", "api").await;
+    until("the second server opens sessions by a key of its own", async || {
+        session = ahead.session("user:8", "api").await;
+        mac_of(&session) != mac_of(&opened)
+    })
+    .await;
     let token = ahead.token("user:7", "api").await.access_token;
+    assert_ne!(kid_of(&token), kid_of(&opened.access_token));
 
     assert_eq!(behind.status(&token, "api").await, TokenStatus::Active, "by the public half");
     until("the first server has no key to sign with", async || {

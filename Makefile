@@ -3,6 +3,9 @@
 # Queries are checked against .sqlx: whatever DATABASE_URL says, building reaches no database.
 export SQLX_OFFLINE := true
 
+# What a test says goes before where it stood: the name of the test tells that.
+export RUST_BACKTRACE := 0
+
 # What people try first they also measure: hence release. PROFILE=dev builds in half the time.
 PROFILE ?= release
 

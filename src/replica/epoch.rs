@@ -137,7 +137,7 @@ impl Epochs {
         connection: &mut OwnConnection,
         loader: &Loader,
         old: &Root,
-    ) -> Result<Root, LoadError> {
+    ) -> Result<Arc<Root>, LoadError> {
         let new = loader.root(connection).await?;
         tracing::warn!(
             jeton.from_epoch = old.applied().epoch(),

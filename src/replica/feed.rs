@@ -188,7 +188,7 @@ impl Feed {
             self.change_epoch(&root).await?;
         } else if published < head.floor {
             tracing::warn!("the log was purged past what this replica had read: loading anew");
-            let root = Arc::new(self.loader.root(&mut self.connection).await?);
+            let root = self.loader.root(&mut self.connection).await?;
             self.swap(root);
         } else if head.revision > published {
             self.loader.apply(&mut self.connection, &root, entries).await?;
@@ -212,7 +212,7 @@ impl Feed {
     /// that fails, the old one stays, without a lease, and it is tried again.
     async fn change_epoch(&mut self, old: &Root) -> Result<(), LoadError> {
         let new = self.epochs.carry_over(&mut self.connection, &self.loader, old).await?;
-        self.swap(Arc::new(new));
+        self.swap(new);
         // What was appended just now is read next.
         self.poke.notify_one();
         Ok(())

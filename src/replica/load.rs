@@ -36,7 +36,7 @@ impl Loader {
 
     /// A whole new root, without a lease. All of it is read on one connection: another could be to another
     /// server.
-    pub async fn root(&self, connection: &mut OwnConnection) -> Result<Root, LoadError> {
+    pub async fn root(&self, connection: &mut OwnConnection) -> Result<Arc<Root>, LoadError> {
         // The log first: a change that is made meanwhile has a revision above it and is read again.
         let head = connection.head().await?;
         if !head.same_log {
@@ -45,9 +45,10 @@ impl Loader {
         let policies = connection.policies().await?.into_iter().collect::<Policies>();
         let clients = connection.clients().await?;
         let keys = self.keys.open(&connection.keys().await?);
-        let root = Root::new(Revision::ZERO, policies, clients, keys);
+        let root = Arc::new(Root::new(Revision::ZERO, policies, clients, keys));
         root.tokens.reserve(connection.revocations_about().await?);
-        connection.load(self.clock.now(), |entry| root.apply(entry)).await?;
+        let filled = Arc::clone(&root);
+        connection.load(self.clock.now(), move |entries| filled.apply_all(entries)).await?;
         root.lease.publish(head.revision);
         Ok(root)
     }
@@ -59,9 +60,7 @@ impl Loader {
         root: &Root,
         read: LogEntries,
     ) -> Result<(), LoadError> {
-        for entry in read.entries {
-            root.apply(entry);
-        }
+        root.apply_all(read.entries);
         if read.policies {
             root.policies.store(Arc::new(connection.policies().await?.into_iter().collect()));
         }

@@ -14,6 +14,16 @@ struct Denied {
     reason: Reason,
 }
 
+impl Denied {
+    fn new(expire_time: UnixSeconds, reason: Reason) -> Self {
+        Self { expire_s: u32::try_from(expire_time.get().max(0)).unwrap_or(u32::MAX), reason }
+    }
+
+    fn beside(self, old: Option<Self>) -> Self {
+        old.map_or(self, |old| Self { expire_s: old.expire_s.max(self.expire_s), reason: old.reason })
+    }
+}
+
 /// Revoked ids of one kind, each until nothing that it hits can be alive.
 #[derive(Default)]
 pub struct Denylist {
@@ -29,13 +39,13 @@ impl Denylist {
 
     /// Adds a revocation. A second one of the same id keeps the first reason and the later end.
     pub fn insert(&self, id: Uuid, expire_time: UnixSeconds, reason: Reason) {
-        let expire_s = u32::try_from(expire_time.get().max(0)).unwrap_or(u32::MAX);
-        self.ids.change(id, |old| {
-            Some(match old {
-                Some(old) => Denied { expire_s: old.expire_s.max(expire_s), reason: old.reason },
-                None => Denied { expire_s, reason },
-            })
-        });
+        self.ids.change(id, |old| Some(Denied::new(expire_time, reason).beside(old)));
+    }
+
+    /// Adds many.
+    pub fn insert_all(&self, revocations: Vec<(Uuid, UnixSeconds, Reason)>) {
+        let denied = |(id, expire_time, reason)| (id, Denied::new(expire_time, reason));
+        self.ids.change_all(revocations.into_iter().map(denied), |new, old| Some(new.beside(old)));
     }
 
     /// Makes room for about so many.
@@ -92,5 +102,30 @@ mod tests {
         list.forget_expired(UnixSeconds::new(60));
         assert_eq!(list.len(), 1);
         assert_eq!(list.get(&id), Some(Reason::Leaked));
+    }
+
+    #[test]
+    fn many_at_once_are_held_as_one_by_one() {
+        let (many, single) = (Denylist::default(), Denylist::default());
+        let revocations: Vec<_> = (0_u32..2_000)
+            .map(|n| {
+                let reason = if n % 3 == 0 { Reason::Leaked } else { Reason::Logout };
+                // Each id twice, the first time with the earlier end for some, with the later one for others.
+                let end = UnixSeconds::new(i64::from(100 + n % 7));
+                (Uuid::from_u128(u128::from(n % 1_000) << 64), end, reason)
+            })
+            .collect();
+        for (id, end, reason) in &revocations {
+            single.insert(*id, *end, *reason);
+        }
+        many.insert_all(revocations);
+        let held = |list: &Denylist| {
+            let mut held = Vec::new();
+            list.for_each(|id, end, reason| held.push((id, end, reason.number())));
+            held.sort_unstable();
+            held
+        };
+        assert_eq!(held(&many).len(), 1_000);
+        assert_eq!(held(&many), held(&single));
     }
 }

@@ -68,6 +68,20 @@ impl Root {
         }
     }
 
+    /// Adds many, marks in the order that they come in.
+    pub fn apply_all(&self, entries: Vec<Entry>) {
+        let mut tokens = Vec::with_capacity(entries.len());
+        for entry in entries {
+            match entry {
+                Entry::Token { id, expire_time, reason } => tokens.push((id, expire_time, reason)),
+                other @ (Entry::Session { .. } | Entry::Mark(_) | Entry::MarkRemoved { .. }) => {
+                    self.apply(other);
+                }
+            }
+        }
+        self.tokens.insert_all(tokens);
+    }
+
     /// The revision up to which the content is whole.
     #[must_use]
     pub fn applied(&self) -> Revision {
@@ -176,8 +190,8 @@ pub struct Roots {
 impl Roots {
     /// Begins with this root.
     #[must_use]
-    pub fn new(root: Root) -> Self {
-        Self { current: ArcSwap::from_pointee(root) }
+    pub fn new(root: Arc<Root>) -> Self {
+        Self { current: ArcSwap::new(root) }
     }
 
     /// The root in force, with a lease or without: not to answer from.
@@ -216,8 +230,9 @@ mod tests {
     use super::*;
     use crate::state::{Mark, MarkKind};
 
-    fn root() -> Root {
-        Root::new(Revision::ZERO, Policies::default(), Clients::default(), KeyRing::default())
+    fn root() -> Arc<Root> {
+        let (policies, clients, keys) = (Policies::default(), Clients::default(), KeyRing::default());
+        Arc::new(Root::new(Revision::ZERO, policies, clients, keys))
     }
 
     #[test]
@@ -243,7 +258,7 @@ mod tests {
         let old = roots.current();
         assert!(old.adopt(Revision::ZERO, clock.look()));
         let pass = roots.enter(&clock).unwrap();
-        roots.swap(Arc::new(root()));
+        roots.swap(root());
         assert!(!pass.root.lease.is_held(clock.look()));
         assert!(roots.enter(&clock).is_none());
     }

@@ -3,6 +3,7 @@
 use std::{
     borrow::Borrow,
     hash::{BuildHasher, Hash},
+    iter,
     sync::{
         PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicBool, Ordering},
@@ -49,14 +50,30 @@ impl<K: Hash + Eq, V> Sharded<K, V> {
     pub(super) fn change(&self, key: K, change: impl FnOnce(Option<V>) -> Option<V>) {
         let Some(shard) = self.shard(&key) else { return };
         self.used.store(true, Ordering::Relaxed);
-        match write_lock(shard).entry(key) {
-            Entry::Occupied(held) => {
-                held.replace_entry_with(|_, old| change(Some(old)));
+        change_in(&mut write_lock(shard), key, change);
+    }
+
+    /// Changes many values, shard by shard: a lock is taken once for many, and what each waits for from memory, several
+    /// wait for together.
+    pub(super) fn change_all<T>(
+        &self,
+        items: impl IntoIterator<Item = (K, T)>,
+        change: impl Fn(T, Option<V>) -> Option<V>,
+    ) {
+        let mut sorted: Vec<Vec<_>> = iter::repeat_with(Vec::new).take(SHARDS).collect();
+        for item in items {
+            if let Some(items) = sorted.get_mut(self.index(&item.0)) {
+                items.push(item);
             }
-            Entry::Vacant(place) => {
-                if let Some(new) = change(None) {
-                    place.insert(new);
-                }
+        }
+        self.used.store(true, Ordering::Relaxed);
+        for (shard, items) in self.shards.iter().zip(sorted) {
+            if items.is_empty() {
+                continue;
+            }
+            let mut shard = write_lock(shard);
+            for (key, new) in items {
+                change_in(&mut shard, key, |old| change(new, old));
             }
         }
     }
@@ -93,10 +110,30 @@ impl<K: Hash + Eq, V> Sharded<K, V> {
     }
 
     fn shard<Q: Hash + ?Sized>(&self, key: &Q) -> Option<&Shard<K, V>> {
+        self.shards.get(self.index(key))
+    }
+
+    fn index<Q: Hash + ?Sized>(&self, key: &Q) -> usize {
         // The table inside uses the top and the bottom bits of the same hash: take some from between.
         let hash = self.hasher.hash_one(key) >> 32;
-        let index = usize::try_from(hash).unwrap_or_default() & SHARDS.saturating_sub(1);
-        self.shards.get(index)
+        usize::try_from(hash).unwrap_or_default() & SHARDS.saturating_sub(1)
+    }
+}
+
+fn change_in<K: Hash + Eq, V>(
+    shard: &mut HashMap<K, V, DefaultHashBuilder>,
+    key: K,
+    change: impl FnOnce(Option<V>) -> Option<V>,
+) {
+    match shard.entry(key) {
+        Entry::Occupied(held) => {
+            held.replace_entry_with(|_, old| change(Some(old)));
+        }
+        Entry::Vacant(place) => {
+            if let Some(new) = change(None) {
+                place.insert(new);
+            }
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use futures_util::TryStreamExt;
+use futures_util::{TryStreamExt, stream::TryChunksError};
 use jiff::Timestamp;
 use jiff_sqlx::Timestamp as SqlTimestamp;
 use sqlx::{
@@ -12,7 +12,7 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-use super::{OwnConnection, Store, StoreError, copy::Tuples};
+use super::{OwnConnection, Store, StoreError, copy::copy_out};
 use crate::{
     state::{Entry, Mark, MarkKind, Reason},
     token::{Revision, UnixSeconds},
@@ -24,6 +24,8 @@ const CHANNEL: &str = "jeton_log";
 const READ_TIMEOUT: Duration = Duration::from_secs(2);
 /// Entries of one read, marks apart: a replica that was away for long reads several times.
 const ENTRIES_MAX: i64 = 50_000;
+/// Marks that are taken at once when all are loaded.
+const MARKS_AT_ONCE: usize = 1_000;
 /// To load ten million entries takes seconds; a minute is a database that is stuck.
 const LOAD_TIMEOUT: Duration = Duration::from_mins(1);
 
@@ -152,10 +154,14 @@ impl OwnConnection {
         .await
     }
 
-    /// Everything in force, entry by entry: every mark, and every revocation that has not expired at
+    /// Everything in force, many entries at a time: every mark, and every revocation that has not expired at
     /// `now`; those of sessions in any case, since the sweep may not have written them yet. Whole up to
     /// any head that was read before.
-    pub async fn load(&mut self, now: Timestamp, mut take: impl FnMut(Entry)) -> Result<(), StoreError> {
+    pub async fn load(
+        &mut self,
+        now: Timestamp,
+        mut take: impl FnMut(Vec<Entry>) + Send + 'static,
+    ) -> Result<(), StoreError> {
         self.run(LOAD_TIMEOUT, async |connection| {
             // This reads whole tables, and on a connection that was told not to.
             let mut transaction = connection.begin().await?;
@@ -165,9 +171,11 @@ impl OwnConnection {
                 r#"select kind, target, audience, position, cutoff_s, reason, expire_time as "expire_time: SqlTimestamp"
                      from mark"#
             )
-            .fetch(&mut *transaction);
-            while let Some(row) = marks.try_next().await? {
-                take(Entry::Mark(row.try_into()?));
+            .fetch(&mut *transaction)
+            .try_chunks(MARKS_AT_ONCE);
+            while let Some(rows) = marks.try_next().await.map_err(|TryChunksError(_, error)| error)? {
+                let marks = rows.into_iter().map(|row| Ok(Entry::Mark(row.try_into()?)));
+                take(marks.collect::<Result<_, StoreError>>()?);
             }
             drop(marks);
             // COPY has no parameters; this is a number.
@@ -176,17 +184,8 @@ impl OwnConnection {
                         where expire_time > to_timestamp({}) or kind = 2) to stdout (format binary)",
                 now.as_second()
             );
-            let mut pieces = transaction.copy_out_raw(&statement).await?;
-            let mut tuples = Tuples::default();
-            while let Some(piece) = pieces.try_next().await? {
-                tuples.take(&piece, |fields| {
-                    take(copied(fields).ok_or_else(|| StoreError::corrupt("revocation", "a field's length"))??);
-                    Ok(())
-                })?;
-            }
-            drop(pieces);
-            transaction.commit().await?;
-            tuples.end()
+            copy_out(&mut transaction, &statement, copied, take).await?;
+            Ok(transaction.commit().await?)
         })
         .await
     }
@@ -274,18 +273,22 @@ fn narrow(kind: i16, id: Uuid, expire_time: UnixSeconds, reason: i16) -> Result<
     }
 }
 
-/// The same, as COPY writes it: kind, id, `expire_time`, reason. `None`: not so long as they are.
-fn copied([kind, id, expire_time, reason]: [&[u8]; 4]) -> Option<Result<Entry, StoreError>> {
+/// The same, as COPY writes it: kind, id, `expire_time`, reason.
+fn copied([kind, id, expire_time, reason]: [&[u8]; 4]) -> Result<Entry, StoreError> {
     // timestamptz is microseconds since 2000-01-01T00:00:00Z.
     const EPOCH_S: i64 = 946_684_800;
     const MICROS: i64 = 1_000_000;
-    let micros = i64::from_be_bytes(expire_time.try_into().ok()?);
-    Some(narrow(
-        i16::from_be_bytes(kind.try_into().ok()?),
-        Uuid::from_bytes(id.try_into().ok()?),
+    let micros = i64::from_be_bytes(sized(expire_time)?);
+    narrow(
+        i16::from_be_bytes(sized(kind)?),
+        Uuid::from_bytes(sized(id)?),
         UnixSeconds::new(micros.div_euclid(MICROS).saturating_add(EPOCH_S)),
-        i16::from_be_bytes(reason.try_into().ok()?),
-    ))
+        i16::from_be_bytes(sized(reason)?),
+    )
+}
+
+fn sized<const N: usize>(field: &[u8]) -> Result<[u8; N], StoreError> {
+    field.try_into().map_err(|_| StoreError::corrupt("revocation", "a field's length"))
 }
 
 struct MarkRow {

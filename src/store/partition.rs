@@ -12,8 +12,8 @@ const LOCK_NOT_AVAILABLE: &str = "55P03";
 /// watches that.
 const CHECK_VIOLATION: &str = "23514";
 
-/// Six hours: a revocation lives about a day.
-const REVOCATION_PARTITION_S: i64 = 6 * 3_600;
+/// Twelve hours: a revocation lives about a day, and each read of the log looks into every partition.
+const REVOCATION_PARTITION_S: i64 = 12 * 3_600;
 /// Entries leave the table this long after they left memory.
 const REVOCATION_KEPT_S: i64 = 3_600;
 /// Expirations lie at most a day and 130 s ahead; half a day more for a replica whose clock runs ahead, or a task that is

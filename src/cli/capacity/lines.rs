@@ -223,7 +223,7 @@ fn of_postgres(measured: &Measured, plan: &Plan) -> Vec<Line> {
             postgres.statements,
             per_second,
             format!(
-                "refreshes + {} replicas × {} + {} batches × ({} + {} × replicas)",
+                "refreshes + {} replicas × {} + {} batches × ({} + {} × other replicas)",
                 plan.replicas,
                 number(IDLE_STATEMENTS),
                 number(postgres.batches),

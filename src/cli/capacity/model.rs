@@ -17,8 +17,8 @@ pub const REPLICAS_MEASURED: u32 = 10;
 pub const CONNECTIONS_MEASURED: f64 = 1e4;
 pub const SESSIONS_MEASURED: f64 = 1e6;
 
-/// A revocation's row stays an hour longer than in memory, and until the six hours of its partition are over.
-const ON_DISK_LONGER_S: f64 = 7.0 * 3_600.0;
+/// A revocation's row stays an hour longer than in memory, and until the twelve hours of its partition are over.
+const ON_DISK_LONGER_S: f64 = 13.0 * 3_600.0;
 /// An audit row stays so long.
 pub const AUDIT_DAYS: f64 = 400.0;
 pub const DAY_S: f64 = 86_400.0;
@@ -27,7 +27,7 @@ pub const DAY_S: f64 = 86_400.0;
 pub const IDLE_STATEMENTS: f64 = 13.0;
 /// Of each batch: the append, and the looks of its barrier.
 pub const BATCH_STATEMENTS: f64 = 4.0;
-/// Of each batch on each replica: reading it, and the acknowledgement.
+/// Of each batch on each other replica: reading it, and the acknowledgement.
 pub const FOLLOW_STATEMENTS: f64 = 2.0;
 /// Connections of a replica to Postgres under load: five of its own, four for refreshes, and sixteen.
 pub const POSTGRES_CONNECTIONS: f64 = 25.0;
@@ -266,10 +266,11 @@ fn postgres(figures: &Figures, demand: &Demand, replicas: u32, live_revocations:
     // One at a time holds the head; what arrives meanwhile goes into the next batch.
     let batches = demand.revocations.min(1e3 / figures.revoke_p50_ms_1);
     let commits = batches + replicas + demand.refreshes;
+    let others = replicas - 1.0;
     let statements = demand.refreshes
         + replicas * IDLE_STATEMENTS
-        + batches * (BATCH_STATEMENTS + FOLLOW_STATEMENTS * replicas);
-    let acknowledgements = batches * replicas;
+        + batches * (BATCH_STATEMENTS + FOLLOW_STATEMENTS * others);
+    let acknowledgements = batches * others;
     let revocation_rows = live_revocations + demand.revocations * ON_DISK_LONGER_S;
     let audit_rows_per_day = demand.revocations * DAY_S;
     Postgres {

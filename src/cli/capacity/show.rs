@@ -76,7 +76,7 @@ fn sentence(plan: &Plan) -> String {
             format!("a cell has {REPLICAS_MAX} replicas at most, as each Revoke waits for all of them")
         }
         Resource::Postgres => {
-            "each batch of revocations is read and acknowledged by every replica".to_owned()
+            "each batch of revocations is read and acknowledged by every other replica".to_owned()
         }
         Resource::Revokes => {
             "appends stand in line for the head of the log, and every replica follows each".to_owned()

@@ -135,6 +135,14 @@ fn overload(overload: &Value) -> String {
         writeln!(out, "| {times} | {goodput} | {codes} | {late} | {unanswered} | {p99} | {others} |")
             .unwrap();
     }
+    out.push_str("\n| beside twice the capacity | answered in time | p50 ms | p99 ms |\n|---|---|---|---|\n");
+    for it in rows(&overload["others"]) {
+        let ms = |name: &str| it[name].as_f64().map_or_else(String::new, |us| format!("{:.1}", us / 1e3));
+        let in_time =
+            it["in_time"].as_f64().map_or_else(String::new, |part| format!("{:.1} %", part * 100.0));
+        writeln!(out, "| {} | {in_time} | {} | {} |", show(&it["what"], 0), ms("p50_us"), ms("p99_us"))
+            .unwrap();
+    }
     out
 }
 

@@ -7,7 +7,10 @@ use crate::{
     bench::Bench,
     calls::Calls,
     command::{Command, Mode, Outcome},
+    issuer::fresh_jtis,
+    loader::Loader,
     statistics::median,
+    target::Target,
 };
 
 /// Of the peak that such calls are answered at.
@@ -19,6 +22,11 @@ const PROMISED: f64 = 0.9;
 const CONNECTIONS: usize = 32;
 /// How long each caller waits for an answer.
 const TIMEOUT_S: u64 = 1;
+/// Calls per second of one who calls seldom.
+const SELDOM: f64 = 100.0;
+/// Revokes per second, and how long whoever revokes waits.
+const REVOKES: f64 = 10.0;
+const REVOKE_TIMEOUT_S: u64 = 10;
 
 pub fn overload(bench: &mut Bench) {
     let small = bench.small();
@@ -52,8 +60,43 @@ pub fn overload(bench: &mut Bench) {
         goodputs.iter().find(|(times, _)| *times == PROMISED_AT).map_or(0.0, |(_, goodput)| *goodput);
     let holds = if promised >= PROMISED * peak { "holds" } else { "not reached" };
     println!("\nat twice the capacity, {:.2} of the peak (≥ {PROMISED}: {holds})", promised / peak);
-    let found = json!({ "capacity": capacity, "closed_loop": closed, "goodput_at_twice": promised / peak, "rows": rows });
+    let others = others(bench, target, &calls, PROMISED_AT * capacity);
+    let found = json!({
+        "capacity": capacity, "closed_loop": closed, "goodput_at_twice": promised / peak, "rows": rows, "others": others,
+    });
     bench.report.detail("overload", found);
+}
+
+/// What becomes meanwhile of those who do not ask for more than there is: each has a connection of its own.
+fn others(bench: &mut Bench, target: &Target, calls: &Calls, rate: f64) -> Vec<Value> {
+    let ms = bench.ms() * 3;
+    let revokes = Calls::revoke(bench.directory(), fresh_jtis((REVOKES * ms as f64 / 1e3 * 4.0) as usize));
+    let mut second = Loader::start();
+    let each = [
+        (format!("{SELDOM} Validates/s"), SELDOM, calls, TIMEOUT_S),
+        (format!("{REVOKES} Revokes/s"), REVOKES, &revokes, REVOKE_TIMEOUT_S),
+    ];
+    println!("\n| beside twice the capacity | answered in time | p50 ms | p99 ms |\n|---|---|---|---|");
+    let mut rows = Vec::new();
+    for (what, seldom, theirs, timeout_s) in each {
+        let command = |calls, connections, rate, timeout_s| Command {
+            connections,
+            timeout_s: Some(timeout_s),
+            any_code: true,
+            ..target.command(calls, Mode::Open { rate, ms })
+        };
+        second.prepare(&command(theirs, 1, seldom, timeout_s));
+        bench.loader.prepare(&command(calls, CONNECTIONS, rate, TIMEOUT_S));
+        bench.loader.go();
+        second.go();
+        let (_overload, outcome) = (bench.loader.outcome(), second.outcome());
+        let made = outcome.calls + outcome.unanswered;
+        let in_time = outcome.goodput() * outcome.seconds / made as f64;
+        let (p50, p99) = (outcome.latency.p50, outcome.latency.p99);
+        println!("| {what} | {in_time:.3} | {:.1} | {:.1} |", p50 / 1e3, p99 / 1e3);
+        rows.push(json!({ "what": what, "in_time": in_time, "p50_us": p50, "p99_us": p99 }));
+    }
+    rows
 }
 
 fn row(times: f64, offered: f64, outcome: &Outcome) -> Value {

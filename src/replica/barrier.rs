@@ -100,7 +100,7 @@ impl Barrier {
     /// Waits until this replica has applied it, or can hold no lease from before.
     async fn here(&self, revision: Revision, committed: BootMillis) {
         tokio::select! {
-            () = self.feed.applied(revision) => {}
+            () = self.feed.heard(revision) => {}
             () = self.over(committed) => {}
         }
     }

@@ -1,21 +1,27 @@
 //! Follows the log: woken by its notifications, polling behind them. Applies what was appended,
 //! publishes that, and only then acknowledges it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{
-    sync::{Notify, watch},
-    time::{sleep, timeout},
+    sync::{Notify, mpsc, watch},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{EpochKnown, LoadError, Loader, Registered, epoch::Epochs};
+use super::{EpochKnown, LoadError, Loader, Registered, epoch::Epochs, own_batch::OwnBatch};
 use crate::{
     clock::{BootMillis, Clock},
     observe::Metrics,
     state::{Clients, Root, Roots},
-    store::{Head, LogRead, OwnConnection, Store, StoreError, Task},
+    store::{Appended, Head, LogRead, NewRevocation, OwnConnection, Store, StoreError, Task},
     token::Revision,
 };
 
@@ -28,10 +34,17 @@ const KEEP_UP_WITHIN: Duration = Duration::from_secs(1);
 /// Between two tries to listen again.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 
+/// A notification comes within a tenth of a millisecond.
+const HEARD_WITHIN: Duration = Duration::from_millis(5);
+/// Batches of this replica's own that may wait to be applied: more of them are read.
+const OWN_MAX: usize = 16;
+
 /// Asks of the feed.
 #[derive(Clone)]
 pub struct FeedHandle {
     poke: Arc<Notify>,
+    own: mpsc::Sender<OwnBatch>,
+    own_backend: OwnBackend,
     applied: watch::Receiver<Revision>,
     read: watch::Receiver<LatestRead>,
 }
@@ -43,7 +56,19 @@ struct LatestRead {
     good: bool,
 }
 
+/// The process of the database that appends for this replica: what it says was appended is known here. 0: not known.
+type OwnBackend = Arc<AtomicU32>;
+
 impl FeedHandle {
+    /// Hands over what this replica has just appended.
+    pub(super) fn appended(&self, appended: Appended, batch: &[NewRevocation]) {
+        self.own_backend.store(appended.backend, Ordering::Relaxed);
+        let handed = OwnBatch::of(appended, batch).is_some_and(|own| self.own.try_send(own).is_ok());
+        if !handed {
+            self.poke();
+        }
+    }
+
     /// Reads the log soon.
     pub fn poke(&self) {
         self.poke.notify_one();
@@ -66,18 +91,29 @@ impl FeedHandle {
         *self.applied.borrow() >= revision
     }
 
-    /// Waits until everything up to `revision` is applied.
+    /// Waits until everything up to `revision` is applied: reads for it.
     pub async fn applied(&self, revision: Revision) {
-        let mut applied = self.applied.clone();
-        if *applied.borrow_and_update() >= revision {
-            return;
+        let applied = self.applied.clone();
+        if *applied.borrow() < revision {
+            self.poke();
         }
-        self.poke();
-        // An error means that the feed has ended: then nobody answers from its state any more, and
-        // whoever waits here runs into the deadline around it.
-        if applied.wait_for(|applied| *applied >= revision).await.is_err() {
-            std::future::pending::<()>().await;
+        wait_for(applied, revision).await;
+    }
+
+    /// Waits likewise for what was appended by this replica, and will be read for that: reads for it where it seems to
+    /// have been missed.
+    pub async fn heard(&self, revision: Revision) {
+        if timeout(HEARD_WITHIN, wait_for(self.applied.clone(), revision)).await.is_err() {
+            self.applied(revision).await;
         }
+    }
+}
+
+/// An error means that the feed has ended: then nobody answers from its state any more, and whoever waits here runs into
+/// the deadline around it.
+async fn wait_for(mut applied: watch::Receiver<Revision>, revision: Revision) {
+    if applied.wait_for(|applied| *applied >= revision).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -94,6 +130,8 @@ pub struct Feed {
     /// What the log was told last: under which registration, up to where.
     acknowledged: Option<(Uuid, Revision)>,
     poke: Arc<Notify>,
+    own: mpsc::Receiver<OwnBatch>,
+    own_backend: OwnBackend,
     applied: watch::Sender<Revision>,
     read: watch::Sender<LatestRead>,
     failing: bool,
@@ -125,7 +163,15 @@ impl Feed {
         let poke = Arc::new(Notify::new());
         let (applied, follow) = watch::channel(roots.current().applied());
         let (read, latest) = watch::channel(LatestRead { sent: BootMillis::NEVER, good: false });
-        let handle = FeedHandle { poke: Arc::clone(&poke), applied: follow, read: latest };
+        let (hand_over, own) = mpsc::channel(OWN_MAX);
+        let own_backend = OwnBackend::default();
+        let handle = FeedHandle {
+            poke: Arc::clone(&poke),
+            own: hand_over,
+            own_backend: Arc::clone(&own_backend),
+            applied: follow,
+            read: latest,
+        };
         let epoch = EpochKnown::default();
         let epochs = Epochs { store: store.clone(), clock: Arc::clone(&clock), known: epoch.clone() };
         let mut feed = Self {
@@ -139,6 +185,8 @@ impl Feed {
             registered,
             acknowledged: None,
             poke,
+            own,
+            own_backend,
             applied,
             read,
             failing: false,
@@ -149,14 +197,22 @@ impl Feed {
 
     /// Follows until told to stop.
     pub async fn run(mut self, stop: CancellationToken) {
-        let listening = tokio::spawn(listen(self.store.clone(), Arc::clone(&self.poke), stop.clone()));
+        let (poke, own_backend) = (Arc::clone(&self.poke), Arc::clone(&self.own_backend));
+        let listening = tokio::spawn(listen(self.store.clone(), poke, own_backend, stop.clone()));
+        let mut poll = Instant::now();
         loop {
-            tokio::select! {
+            let own = tokio::select! {
                 () = stop.cancelled() => break,
-                _heard = timeout(POLL, self.poke.notified()) => {}
+                Some(own) = self.own.recv() => Some(own),
+                () = self.poke.notified() => None,
+                () = sleep_until(poll) => None,
+            };
+            if own.is_some_and(|own| self.apply_own(own)) {
+                continue;
             }
             let read = self.read().await;
             self.report(&read);
+            poll = Instant::now().checked_add(POLL).unwrap_or(poll);
         }
         // It ends by the same token; a panic of its own was logged by the hook.
         let _ended = listening.await;
@@ -167,6 +223,20 @@ impl Feed {
         let read = self.advance().await;
         self.read.send_replace(LatestRead { sent, good: read.is_ok() });
         read
+    }
+
+    /// Whether all of it was next: then it is applied, and published. No acknowledgement is due: who waits for this
+    /// replica waits for a revision that it has to read, and the next read acknowledges this one, too.
+    fn apply_own(&self, own: OwnBatch) -> bool {
+        let root = self.roots.current();
+        if root.applied() != own.after {
+            return false;
+        }
+        root.apply_all(own.entries);
+        root.lease.publish(own.revision);
+        self.applied.send_replace(own.revision);
+        self.metrics.log_read(own.revision);
+        true
     }
 
     /// Reads the log, and brings the root to its head.
@@ -257,13 +327,15 @@ fn offset_ms(head: Head, before_ms: i64, after_ms: i64) -> i64 {
     head.database_time_ms.saturating_sub(middle)
 }
 
-/// Turns notifications into pokes. What it misses, polling finds.
-async fn listen(store: Store, poke: Arc<Notify>, stop: CancellationToken) {
+/// Turns notifications into pokes, but for those of this replica itself. What it misses, polling finds.
+async fn listen(store: Store, poke: Arc<Notify>, own_backend: OwnBackend, stop: CancellationToken) {
     let listening = async {
         loop {
             if let Ok(mut wakeups) = store.wakeups().await {
-                while wakeups.next().await.is_ok() {
-                    poke.notify_one();
+                while let Ok(backend) = wakeups.next().await {
+                    if backend.is_none_or(|backend| backend != own_backend.load(Ordering::Relaxed)) {
+                        poke.notify_one();
+                    }
                 }
             }
             sleep(LISTEN_AGAIN).await;

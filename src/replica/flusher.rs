@@ -75,7 +75,7 @@ async fn run(mut log: Log, items: mpsc::Receiver<(NewRevocation, Reply)>) {
     while let Some((batch, replies)) = waiting.batch().await {
         match log.append(&batch).await {
             Ok(appended) => {
-                log.feed.poke();
+                log.feed.appended(appended, &batch);
                 for reply in replies {
                     // Whoever went away is revoked all the same.
                     let _gone = reply.send(Ok(appended));
@@ -87,6 +87,8 @@ async fn run(mut log: Log, items: mpsc::Receiver<(NewRevocation, Reply)>) {
                 log.feed.poke();
             }
             Err(error) => {
+                // Whether it was committed is not known.
+                log.feed.poke();
                 for reply in replies {
                     let _gone = reply.send(Err(error.again()));
                 }

@@ -14,6 +14,7 @@ mod key_change;
 mod keys;
 mod lease;
 mod load;
+mod own_batch;
 mod refresher;
 mod rotation;
 

@@ -58,6 +58,8 @@ pub struct Appended {
     pub revision: Revision,
     /// Commit instant by the database's clock.
     pub commit_time: Timestamp,
+    /// The process of the database that the notification names.
+    pub backend: u32,
 }
 
 /// A batch, column by column.
@@ -121,7 +123,7 @@ impl OwnConnection {
         }
         self.run(APPEND_TIMEOUT, async |connection| {
             let appended = sqlx::query!(
-            r#"select head as "head!", commit_time as "commit_time!: SqlTimestamp"
+            r#"select head as "head!", commit_time as "commit_time!: SqlTimestamp", pg_backend_pid() as "backend!"
                  from append_revocations($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"#,
             &c.audit_ids,
             &c.kinds,
@@ -141,7 +143,11 @@ impl OwnConnection {
             &c.trace_ids as &[&str],
         );
             let row = appended.fetch_one(connection).await?;
-            Ok(Appended { revision: revision("log_head", row.head)?, commit_time: row.commit_time.to_jiff() })
+            Ok(Appended {
+                revision: revision("log_head", row.head)?,
+                commit_time: row.commit_time.to_jiff(),
+                backend: u32::try_from(row.backend).unwrap_or_default(),
+            })
         })
         .await
     }

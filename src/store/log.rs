@@ -86,10 +86,10 @@ pub struct Wakeups {
 }
 
 impl Wakeups {
-    /// Waits for the next one. A lost connection counts as one: something may have been missed.
-    pub async fn next(&mut self) -> Result<(), StoreError> {
-        self.listener.try_recv().await?;
-        Ok(())
+    /// Waits for the next one: which process of the database has appended. None: the connection was lost, and
+    /// something may have been missed.
+    pub async fn next(&mut self) -> Result<Option<u32>, StoreError> {
+        Ok(self.listener.try_recv().await?.map(|heard| heard.process_id()))
     }
 }
 

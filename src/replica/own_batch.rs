@@ -1,0 +1,90 @@
+//! A batch that this replica has appended, as it goes into memory without being read again.
+
+use crate::{
+    state::Entry,
+    store::{Appended, NewRevocation, Target},
+    token::Revision,
+};
+
+/// What this replica has appended itself: with everything before it, it need not be read.
+pub(super) struct OwnBatch {
+    /// The revision before its first entry.
+    pub(super) after: Revision,
+    /// That of its last.
+    pub(super) revision: Revision,
+    pub(super) entries: Vec<Entry>,
+}
+
+impl OwnBatch {
+    /// None where it holds marks: what they come to is for the database to say, which takes them by maximum.
+    pub(super) fn of(appended: Appended, batch: &[NewRevocation]) -> Option<Self> {
+        let Appended { revision, .. } = appended;
+        let size = i64::try_from(batch.len()).ok()?;
+        let after = Revision::new(revision.epoch(), revision.seq().checked_sub(size)?)?;
+        let mut entries = Vec::with_capacity(batch.len());
+        for &NewRevocation { ref target, reason, expire_time, .. } in batch {
+            match *target {
+                Target::Nothing => {}
+                Target::Token(id) => entries.push(Entry::Token { id, expire_time, reason }),
+                Target::Session(id) => entries.push(Entry::Session { id, expire_time, reason }),
+                Target::Wide { .. } => return None,
+            }
+        }
+        Some(Self { after, revision, entries })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use jiff::Timestamp;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{
+        state::{MarkKind, Reason},
+        store::NewAudit,
+        token::UnixSeconds,
+    };
+
+    fn item(target: Target) -> NewRevocation {
+        let audit = NewAudit::new(Uuid::nil(), "client", "Revoke");
+        NewRevocation { target, reason: Reason::Leaked, expire_time: UnixSeconds::new(500), audit }
+    }
+
+    fn at(sequence: i64) -> Appended {
+        let revision = Revision::new(3, sequence).unwrap();
+        Appended { revision, commit_time: Timestamp::UNIX_EPOCH, backend: 7 }
+    }
+
+    #[test]
+    fn a_batch_of_ids_says_itself_what_it_appended_and_where() {
+        let (token, session) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let batch = [Target::Token(token), Target::Nothing, Target::Session(session)].map(item);
+        let own = OwnBatch::of(at(10), &batch).unwrap();
+        assert_eq!((own.after, own.revision), (at(7).revision, at(10).revision));
+        let (expire_time, reason) = (UnixSeconds::new(500), Reason::Leaked);
+        let entries = [
+            Entry::Token { id: token, expire_time, reason },
+            Entry::Session { id: session, expire_time, reason },
+        ];
+        assert_eq!(own.entries, entries);
+    }
+
+    #[test]
+    fn a_batch_with_a_mark_is_read_since_the_database_takes_marks_by_maximum() {
+        let wide = Target::Wide {
+            kind: MarkKind::Subject,
+            target: "user:7".to_owned(),
+            audience: String::new(),
+            cutoff: UnixSeconds::new(0),
+        };
+        assert!(OwnBatch::of(at(10), &[item(Target::Token(Uuid::nil())), item(wide)]).is_none());
+    }
+
+    #[test]
+    fn a_batch_that_is_longer_than_the_log_is_read() {
+        assert!(OwnBatch::of(at(1), &[item(Target::Nothing), item(Target::Nothing)]).is_none());
+    }
+}

@@ -109,7 +109,8 @@ impl Authority {
         let appended = self.flusher.append(item).await??;
         let propagation = self.barrier.wait(appended.revision, request.reach, request.wait).await;
         if matches!(request.target, RevokeTarget::Wide { kind: MarkKind::Key, .. }) {
-            self.replace_revoked(caller).await;
+            // On the heap: every other revocation would have the room for it.
+            Box::pin(self.replace_revoked(caller)).await;
         }
         self.metrics.revoked(outcome.name());
         Ok(Revoked {

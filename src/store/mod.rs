@@ -107,13 +107,18 @@ impl Store {
         &self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        if let Ok(done) = timeout(STATEMENT_TIMEOUT, work(&mut connection)).await {
-            done
-        } else {
-            drop(connection.detach());
-            Err(StoreError::late())
-        }
+        // On the heap once it begins: a call that may come to a statement is moved several times before, and most come to
+        // none.
+        Box::pin(async {
+            let mut connection = self.pool.acquire().await?;
+            if let Ok(done) = timeout(STATEMENT_TIMEOUT, work(&mut connection)).await {
+                done
+            } else {
+                drop(connection.detach());
+                Err(StoreError::late())
+            }
+        })
+        .await
     }
 
     /// Connections open, and of those idle.

@@ -19,7 +19,7 @@ pub fn grow(bench: &mut Bench) -> Vec<Curve> {
     target.each(&mut bench.loader, &calls);
     let mut cost = Curve::new("Validate, by connections with calls in flight", ["connections", "µs CPU"]);
     let mut memory = Curve::new("memory of a server, by open connections", ["connections", "kB resident"]);
-    for connections in if bench.quick { [1, 10, 1_000] } else { [1, 100, 10_000] } {
+    for &connections in if bench.quick { &[1, 10, 1_000][..] } else { &[1, 10, 100, 1_000, 10_000] } {
         let mode = Mode::For { ms: bench.ms() * 2, in_flight: (IN_FLIGHT / connections).max(1) };
         let command = Command { connections, ..target.command(&calls, mode) };
         bench.loader.prepare(&command);

@@ -15,15 +15,29 @@ use super::{
     live::{self, Live},
     output, revoke_report as report, time, token_input,
 };
-use crate::proto::v1::{
-    Reach, RevocationReason, RevocationTarget, RevokeRequest, RevokeResponse, revocation_target::Kind,
-    token_service_client::TokenServiceClient,
+use crate::{
+    proto::v1::{
+        Reach, RevocationReason, RevocationTarget, RevokeRequest, RevokeResponse, revocation_target::Kind,
+        token_service_client::TokenServiceClient,
+    },
+    token::Thumbprint,
 };
 
 /// What the server waits when `--wait` does not say, as far as the deadline is concerned.
 const DEFAULT_WAIT: Duration = Duration::from_secs(10);
 /// The deadline is later than the wait, so that an incomplete revocation is answered, not cut off.
 const WAIT_MARGIN: Duration = Duration::from_secs(5);
+
+/// One in sixty-four key ids begins with a hyphen, as a flag does: what begins with one is a key id only as a whole.
+fn key_id(text: &str) -> Result<String, &'static str> {
+    if text.is_empty() {
+        return Err("a value is required");
+    }
+    if text.starts_with('-') && text.parse::<Thumbprint>().is_err() {
+        return Err("not a key id, which is 43 characters of base64url: `jeton key list` has them");
+    }
+    Ok(text.to_owned())
+}
 
 /// `--reason`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -73,7 +87,7 @@ pub struct RevokeArgs {
     #[arg(long, group = "target", value_parser = NonEmpty::new())]
     client: Option<String>,
     /// Every token signed by a key
-    #[arg(long, value_name = "KID", group = "target", value_parser = NonEmpty::new())]
+    #[arg(long, value_name = "KID", group = "target", allow_hyphen_values = true, value_parser = key_id)]
     key: Option<String>,
     /// Of a subject or client: only what is for this audience
     #[arg(long, value_parser = NonEmpty::new())]

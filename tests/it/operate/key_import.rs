@@ -155,3 +155,25 @@ async fn another_master_key_is_refused_and_nothing_is_written() {
     let kid = kid_of(&world.api("service").await.token("user:7", "api").await.access_token);
     assert_eq!(world.forge().await.key.key_id(), kid, "the same key signs");
 }
+
+#[tokio::test]
+async fn a_key_whose_id_begins_with_a_hyphen_is_revoked_by_the_command_line_like_any_other() {
+    let world = World::start().await;
+    let mut api = world.api("service").await;
+    let shell = Shell::of(&world, "admin");
+    // One in sixty-four.
+    let (pem, kid) = std::iter::repeat_with(|| foreign_key(Algorithm::Es256))
+        .map(|pem| (pem.clone(), SigningKey::from_pem(&pem).unwrap().key_id().to_owned()))
+        .find(|(_, kid)| kid.starts_with('-'))
+        .unwrap();
+    import(&self::shell(&world), &pem, "active").await.data();
+    until("it signs", async || kid_of(&api.token("user:7", "api").await.access_token) == kid).await;
+    let token = api.token("user:7", "api").await.access_token;
+
+    let without_value = shell.run(&["revoke", "--key", "--yes", "--reason", "leaked"]).await;
+    assert!(without_value.with_code(2).contains("not a key id"), "{without_value:?}");
+    assert_eq!(api.status(&token, "api").await, pb::TokenStatus::Active);
+    let said = shell.run(&["revoke", "--key", &kid, "--reason", "leaked", "--yes"]).await;
+    assert!(said.data().starts_with("revoked "), "{said:?}");
+    assert_eq!(api.status(&token, "api").await, pb::TokenStatus::Revoked);
+}

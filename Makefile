@@ -3,9 +3,6 @@
 # Queries are checked against .sqlx: whatever DATABASE_URL says, building reaches no database.
 export SQLX_OFFLINE := true
 
-# What a test says goes before where it stood: the name of the test tells that.
-export RUST_BACKTRACE := 0
-
 # What people try first they also measure: hence release. PROFILE=dev builds in half the time.
 PROFILE ?= release
 
@@ -22,6 +19,8 @@ run: ## start a server with a database of its own (PROFILE=dev builds sooner)
 	@scripts/need-postgres
 	cargo run --locked --profile $(PROFILE) --bin jeton -- dev
 
+# What a test says goes before where it stood: the name of the test tells that.
+test: export RUST_BACKTRACE := 0
 test: lint test-python test-node ## everything that a change must pass
 	@scripts/need-postgres
 	cargo test --locked --package jeton --package jeton-ordering

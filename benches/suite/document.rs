@@ -126,22 +126,28 @@ fn overload(overload: &Value) -> String {
     let mut out = String::from(
         "| offered, × capacity | goodput /s | answers by code | late | no answer | p99 ms | p99 of the refused ms |\n|---|---|---|---|---|---|---|\n",
     );
+    let ms =
+        |it: &Value, name: &str| it[name].as_f64().map_or_else(String::new, |us| format!("{:.1}", us / 1e3));
     for it in rows(&overload["rows"]) {
-        let ms = |name: &str| it[name].as_f64().map_or_else(String::new, |us| format!("{:.1}", us / 1e3));
         let (times, goodput, codes) =
             (show(&it["times"], 1), show(&it["goodput"], 0), it["codes"].to_string());
         let [late, unanswered] = ["late", "unanswered"].map(|name| show(&it[name], 0));
-        let (p99, others) = (ms("p99_us"), ms("p99_of_others_us"));
+        let (p99, others) = (ms(it, "p99_us"), ms(it, "p99_of_others_us"));
         writeln!(out, "| {times} | {goodput} | {codes} | {late} | {unanswered} | {p99} | {others} |")
             .unwrap();
     }
     out.push_str("\n| beside twice the capacity | answered in time | p50 ms | p99 ms |\n|---|---|---|---|\n");
     for it in rows(&overload["others"]) {
-        let ms = |name: &str| it[name].as_f64().map_or_else(String::new, |us| format!("{:.1}", us / 1e3));
         let in_time =
             it["in_time"].as_f64().map_or_else(String::new, |part| format!("{:.1} %", part * 100.0));
-        writeln!(out, "| {} | {in_time} | {} | {} |", show(&it["what"], 0), ms("p50_us"), ms("p99_us"))
-            .unwrap();
+        writeln!(
+            out,
+            "| {} | {in_time} | {} | {} |",
+            show(&it["what"], 0),
+            ms(it, "p50_us"),
+            ms(it, "p99_us")
+        )
+        .unwrap();
     }
     out
 }

@@ -3,7 +3,10 @@
 
 use std::{io::IsTerminal, path::PathBuf, time::Duration};
 
-use clap::{ArgGroup, ValueEnum, builder::NonEmptyStringValueParser as NonEmpty};
+use clap::{
+    ArgGroup, ValueEnum,
+    builder::{NonEmptyStringValueParser as NonEmpty, TypedValueParser},
+};
 use jiff::{SignedDuration, Timestamp, Unit};
 use tokio::time::Instant;
 
@@ -29,14 +32,11 @@ const DEFAULT_WAIT: Duration = Duration::from_secs(10);
 const WAIT_MARGIN: Duration = Duration::from_secs(5);
 
 /// One in sixty-four key ids begins with a hyphen, as a flag does: what begins with one is a key id only as a whole.
-fn key_id(text: &str) -> Result<String, &'static str> {
-    if text.is_empty() {
-        return Err("a value is required");
-    }
+fn key_id(text: String) -> Result<String, &'static str> {
     if text.starts_with('-') && text.parse::<Thumbprint>().is_err() {
         return Err("not a key id, which is 43 characters of base64url: `jeton key list` has them");
     }
-    Ok(text.to_owned())
+    Ok(text)
 }
 
 /// `--reason`.
@@ -87,7 +87,7 @@ pub struct RevokeArgs {
     #[arg(long, group = "target", value_parser = NonEmpty::new())]
     client: Option<String>,
     /// Every token signed by a key
-    #[arg(long, value_name = "KID", group = "target", allow_hyphen_values = true, value_parser = key_id)]
+    #[arg(long, value_name = "KID", group = "target", allow_hyphen_values = true, value_parser = NonEmpty::new().try_map(key_id))]
     key: Option<String>,
     /// Of a subject or client: only what is for this audience
     #[arg(long, value_parser = NonEmpty::new())]

@@ -29,6 +29,16 @@ pub fn open_capacity(closed: f64, mut offer: impl FnMut(f64) -> Outcome) -> f64 
     RAMP.map(|part| offer(closed * part).goodput()).into_iter().fold(0.0, f64::max)
 }
 
+/// The same, of these calls over the usual connections.
+pub fn capacity_one_by_one(bench: &mut Bench, target: &Target, calls: &Calls) -> f64 {
+    let closed = bench.busy(target, calls).outcome.rate();
+    let one_by_one = |rate| {
+        let command = target.command(calls, Mode::Open { rate, ms: bench.ms() });
+        bench.loader.run(&Command { timeout_s: Some(1), any_code: true, ..command })
+    };
+    open_capacity(closed, one_by_one)
+}
+
 /// p99 of Validate at half load while 500 Revokes/s run ÷ p99 of the empty RPC at that load.
 pub fn p4(bench: &mut Bench) {
     let small = bench.small();
@@ -36,12 +46,7 @@ pub fn p4(bench: &mut Bench) {
     let validate = Calls::validate(bench.directory(), &small.issuer.tokens(1_000));
     let empty = bench.empty_like(target, &validate);
     let ms = bench.ms() * LONGER;
-    let closed = bench.busy(target, &validate).outcome.rate();
-    let one_by_one = |rate| {
-        let command = target.command(&validate, Mode::Open { rate, ms: bench.ms() });
-        bench.loader.run(&Command { timeout_s: Some(1), any_code: true, ..command })
-    };
-    let rate = open_capacity(closed, one_by_one) / 2.0;
+    let rate = capacity_one_by_one(bench, target, &validate) / 2.0;
     let mut second = Loader::start();
     let (mut pairs, mut beside) = (Vec::new(), Vec::new());
     for _ in 0..bench.rounds() {

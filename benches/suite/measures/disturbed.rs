@@ -5,7 +5,7 @@ use jeton::{clock::Clock, store::Store};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
-use super::busy::open_capacity;
+use super::busy::capacity_one_by_one;
 use crate::{
     bench::Bench,
     calls::Calls,
@@ -67,12 +67,7 @@ pub fn disturbed(bench: &mut Bench) {
     let target = &small.subject.target;
     let calls = Calls::validate(bench.directory(), &small.issuer.tokens(1_000));
     target.each(&mut bench.loader, &calls);
-    let closed = bench.busy(target, &calls).outcome.rate();
-    let one_by_one = |rate| {
-        let command = target.command(&calls, Mode::Open { rate, ms: bench.ms() });
-        bench.loader.run(&Command { timeout_s: Some(1), any_code: true, ..command })
-    };
-    let rate = open_capacity(closed, one_by_one) / 3.0;
+    let rate = capacity_one_by_one(bench, target, &calls) / 3.0;
     let mut second = Loader::start();
     println!("\nValidate at a third of the capacity ({rate:.0}/s) while something else goes on\n");
     println!("| beside it | p50 µs | p99 µs | p99 ÷ p99 with nothing else |\n|---|---|---|---|");

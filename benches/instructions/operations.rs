@@ -26,7 +26,7 @@ const REVOKED: i64 = 1_000;
 pub struct Bench {
     root: Root,
     cache: VerifiedCache,
-    claims: Claims,
+    claims: Claims<'static>,
     key_id: Arc<str>,
     text: String,
     audiences: [String; 1],
@@ -84,9 +84,9 @@ impl Bench {
         bench
     }
 
-    fn remember(&self, claims: &Claims) {
+    fn remember(&self, claims: &Claims<'_>) {
         let verified = Verified::new(claims, Arc::clone(&self.key_id));
-        self.cache.insert(&self.text, &Arc::new(verified));
+        self.cache.insert(self.cache.place(&self.text), &Arc::new(verified));
     }
 }
 
@@ -133,13 +133,13 @@ fn jti(number: i64) -> Uuid {
     Builder::from_unix_timestamp_millis(millis, &[0xAB; 10]).into_uuid()
 }
 
-fn claims() -> Claims {
+fn claims() -> Claims<'static> {
     Claims {
-        issuer: ISSUER.to_owned(),
-        subject: "user:7".to_owned(),
-        audiences: vec!["api".to_owned()],
-        scopes: vec!["read".to_owned(), "write".to_owned()],
-        client_id: "service".to_owned(),
+        issuer: ISSUER.into(),
+        subject: "user:7".into(),
+        audiences: vec!["api".into()],
+        scopes: vec!["read".into(), "write".into()],
+        client_id: "service".into(),
         jti: jti(-1),
         session_id: None,
         issue_time: UnixSeconds::new(NOW_S),

@@ -91,7 +91,7 @@ pub fn fresh_jtis(count: usize) -> impl Iterator<Item = String> {
     (0..count).map(move |_| new_uuid_v7(clock.now_ms()).to_string())
 }
 
-fn claims(now_ms: i64) -> Claims {
+fn claims(now_ms: i64) -> Claims<'static> {
     let issue_time = UnixSeconds::new(now_ms.div_euclid(1000));
     Claims {
         issuer: ISSUER.into(),

@@ -1,5 +1,7 @@
 //! What Issue and Refresh share: from terms and claims to a signed token.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -50,11 +52,11 @@ impl Authority {
         let keys = pass.root.keys.load();
         let key = keys.signer(algorithm).ok_or(Error::SigningKeyUnavailable(Some(algorithm)))?;
         let claims = Claims {
-            issuer: self.issuer.clone(),
-            subject: draft.subject,
-            audiences: draft.audiences,
-            scopes: draft.scopes,
-            client_id: draft.client_id,
+            issuer: Cow::Borrowed(&self.issuer),
+            subject: draft.subject.into(),
+            audiences: draft.audiences.into_iter().map(Cow::Owned).collect(),
+            scopes: draft.scopes.into_iter().map(Cow::Owned).collect(),
+            client_id: draft.client_id.into(),
             jti: new_uuid_v7(pass.issue_time_ms),
             session_id: draft.session_id,
             issue_time,

@@ -130,7 +130,7 @@ mod tests {
         token::{Claims, Revision, UnixSeconds, new_uuid_v7},
     };
 
-    fn full() -> Claims {
+    fn full() -> Claims<'static> {
         Claims {
             issuer: "https://tokens.example".into(),
             subject: "svc:billing".into(),
@@ -149,7 +149,7 @@ mod tests {
     }
 
     /// As the generated message writes it.
-    fn by_definition(judged: &Judged, claims: &Claims) -> pb::Verdict {
+    fn by_definition(judged: &Judged, claims: &Claims<'_>) -> pb::Verdict {
         let verdict = &judged.verdict;
         let bare = pb::Verdict {
             status: verdict.status.number(),
@@ -163,11 +163,11 @@ mod tests {
             return bare;
         }
         pb::Verdict {
-            subject: claims.subject.clone(),
-            audiences: claims.audiences.clone(),
-            scopes: claims.scopes.clone(),
+            subject: claims.subject.to_string(),
+            audiences: claims.audiences.iter().map(ToString::to_string).collect(),
+            scopes: claims.scopes.iter().map(ToString::to_string).collect(),
             session_id: claims.session_id.map(|id| id.to_string()).unwrap_or_default(),
-            client_id: claims.client_id.clone(),
+            client_id: claims.client_id.to_string(),
             issue_time: Some(seconds(claims.issue_time)),
             expire_time: Some(seconds(claims.expire_time)),
             claims: (!claims.custom.is_empty()).then(|| struct_from(&claims.custom)),

@@ -23,6 +23,10 @@ impl Weighter<u128, Arc<Verified>> for Weigh {
     }
 }
 
+/// Where a text is, or would be, in the cache that named it: its hash.
+#[derive(Clone, Copy, Debug)]
+pub struct Place(u128);
+
 /// The cache. Only verified tokens go in, so garbage can neither fill it nor push good ones out.
 pub struct VerifiedCache {
     hash: TextHash,
@@ -59,15 +63,21 @@ impl VerifiedCache {
         self.render
     }
 
-    /// The token with exactly this text, if it was seen before.
+    /// The place of exactly this text.
     #[must_use]
-    pub fn get(&self, text: &str) -> Option<Arc<Verified>> {
-        self.tokens.get(&self.hash.of(text))
+    pub fn place(&self, text: &str) -> Place {
+        Place(self.hash.of(text))
     }
 
-    /// Remembers a token whose signature verified.
-    pub fn insert(&self, text: &str, verified: &Arc<Verified>) {
-        self.tokens.insert(self.hash.of(text), Arc::clone(verified));
+    /// The token whose place this is, if it was seen before.
+    #[must_use]
+    pub fn get(&self, place: Place) -> Option<Arc<Verified>> {
+        self.tokens.get(&place.0)
+    }
+
+    /// Remembers the token whose place this is, and whose signature verified.
+    pub fn insert(&self, place: Place, verified: &Arc<Verified>) {
+        self.tokens.insert(place.0, Arc::clone(verified));
     }
 
     /// Number of tokens held.

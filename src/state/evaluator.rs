@@ -165,7 +165,8 @@ impl Judge<'_> {
     /// Form, key, signature, form of the claims: in this order, so that a key that is gone is unknown
     /// whatever the signature. What the cache knows may be of a key that has gone since.
     pub fn verify(&self, text: &str, now: impl FnOnce() -> UnixSeconds) -> Result<Arc<Verified>, Status> {
-        if let Some(verified) = self.cache.get(text) {
+        let place = self.cache.place(text);
+        if let Some(verified) = self.cache.get(place) {
             return Ok(verified);
         }
         let raw = RawToken::parse(text).map_err(|_| Status::Malformed)?;
@@ -181,7 +182,7 @@ impl Judge<'_> {
             Rejected::MalformedClaims(_) => Status::Malformed,
         })?;
         let verified = Arc::new(verified);
-        self.cache.insert(text, &verified);
+        self.cache.insert(place, &verified);
         Ok(verified)
     }
 

@@ -1,13 +1,15 @@
 //! What an access token says.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
+use serde::Deserialize;
+use serde::de::{MapAccess, Visitor};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::custom::{CustomClaimError, check_custom};
-use super::json::{self, push_string};
+use super::json::{Rule, Text, push_string, read_object};
 use super::limits::{AUDIENCES_MAX, JTI_IAT_SPREAD_S, SCOPES_MAX, TIME_MAX_S};
 use super::malformed::Malformed;
 use super::revision::Revision;
@@ -17,19 +19,20 @@ use super::time::UnixSeconds;
 
 /// The claims of an access token (RFC 9068 section 2.2, and ours).
 ///
-/// `parse` takes what `to_json` can write and nothing else (V5).
+/// `parse` takes what `to_json` can write and nothing else (V5). Their texts are those of the payload where it has no
+/// escapes: they are read for every token never seen before.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Claims {
+pub struct Claims<'t> {
     /// `iss`: who minted it.
-    pub issuer: String,
+    pub issuer: Cow<'t, str>,
     /// `sub`: whom it speaks for.
-    pub subject: String,
+    pub subject: Cow<'t, str>,
     /// `aud`: 1 to 10 values.
-    pub audiences: Vec<String>,
+    pub audiences: Vec<Cow<'t, str>>,
     /// `scope`: at most 64 scope tokens; none leaves the claim out.
-    pub scopes: Vec<String>,
+    pub scopes: Vec<Cow<'t, str>>,
     /// `client_id`: who obtained it.
-    pub client_id: String,
+    pub client_id: Cow<'t, str>,
     /// `jti`: a `UUIDv7`, within 60 s of `iat`.
     pub jti: Uuid,
     /// `sid`: its session, a `UUIDv7`.
@@ -48,7 +51,7 @@ pub struct Claims {
     pub custom: Map<String, Value>,
 }
 
-impl Claims {
+impl<'t> Claims<'t> {
     /// The payload as JSON: numbers whole, members in a fixed order, custom claims last.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
@@ -98,25 +101,24 @@ impl Claims {
 
     /// Reads a payload: strict JSON, one object. Every claim is present that must be, and of a type and form that Issue
     /// could have made; no registered name is there that Issue does not set.
-    pub fn parse(payload: &[u8]) -> Result<Self, Malformed> {
-        let mut members = Members::default();
-        json::parse_members(payload, |name, value| members.put(name, value))?;
-        Self::of(members)
+    pub fn parse(payload: &'t [u8]) -> Result<Self, Malformed> {
+        let rule = Rule::default();
+        Self::of(read_object(payload, &rule, Payload(&rule))?)
     }
 
-    fn of(members: Members) -> Result<Self, Malformed> {
+    fn of(members: Members<'t>) -> Result<Self, Malformed> {
         let claims = Self {
-            issuer: string(members.iss, "`iss` is a text", text::check_issuer)?,
-            subject: string(members.sub, "`sub` is a text of 1 to 255 bytes", text::check_subject)?,
+            issuer: text_of(members.iss, ISS_RULE, text::check_issuer)?,
+            subject: text_of(members.sub, SUB_RULE, text::check_subject)?,
             audiences: audiences(members.aud)?,
             scopes: scopes(members.scope)?,
-            client_id: string(members.client_id, "`client_id` is a client's id", text::check_client_id)?,
+            client_id: text_of(members.client_id, CLIENT_ID_RULE, text::check_client_id)?,
             jti: uuid(members.jti, JTI_RULE)?.ok_or(Malformed::new(JTI_RULE))?,
-            session_id: uuid(members.sid, "`sid` is a canonical UUIDv7")?,
+            session_id: uuid(members.sid, SID_RULE)?,
             issue_time: time(members.iat, IAT_RULE)?.ok_or(Malformed::new(IAT_RULE))?,
-            not_before: time(members.nbf, "`nbf` is whole seconds since the epoch")?,
+            not_before: time(members.nbf, NBF_RULE)?,
             expire_time: time(members.exp, EXP_RULE)?.ok_or(Malformed::new(EXP_RULE))?,
-            revision: revision(members.rev.as_ref())?,
+            revision: members.rev.and_then(Revision::from_i64).ok_or(Malformed::new(REV_RULE))?,
             certificate_thumbprint: confirmation(members.cnf)?,
             custom: members.custom,
         };
@@ -147,110 +149,139 @@ impl Claims {
     }
 }
 
-/// The members of a payload, each where it belongs: what is read for every token never seen before is not put into a
-/// map first, to be looked for there.
+const ISS_RULE: &str = "`iss` is a text";
+const SUB_RULE: &str = "`sub` is a text of 1 to 255 bytes";
+const AUD_RULE: &str = "`aud` is an array of 1 to 10 audiences";
+const CLIENT_ID_RULE: &str = "`client_id` is a client's id";
+const SCOPE_RULE: &str = "`scope` is 1 to 64 scope tokens, one space between";
+const JTI_RULE: &str = "`jti` is a canonical UUIDv7";
+const SID_RULE: &str = "`sid` is a canonical UUIDv7";
+const IAT_RULE: &str = "`iat` is whole seconds since the epoch";
+const NBF_RULE: &str = "`nbf` is whole seconds since the epoch";
+const EXP_RULE: &str = "`exp` is whole seconds since the epoch";
+const REV_RULE: &str = "`rev` is a revision as an integer";
+
+/// The members of a payload, each where it belongs and of its type. Integers are JSON's: `1.0`, `1e3` and `"1"` are
+/// none.
 #[derive(Default)]
-struct Members {
-    iss: Option<Value>,
-    sub: Option<Value>,
-    aud: Option<Value>,
-    exp: Option<Value>,
-    iat: Option<Value>,
-    nbf: Option<Value>,
-    jti: Option<Value>,
-    client_id: Option<Value>,
-    rev: Option<Value>,
-    scope: Option<Value>,
-    sid: Option<Value>,
+struct Members<'t> {
+    iss: Option<Text<'t>>,
+    sub: Option<Text<'t>>,
+    aud: Option<Vec<Text<'t>>>,
+    exp: Option<i64>,
+    iat: Option<i64>,
+    nbf: Option<i64>,
+    jti: Option<Text<'t>>,
+    client_id: Option<Text<'t>>,
+    rev: Option<i64>,
+    scope: Option<Text<'t>>,
+    sid: Option<Text<'t>>,
     cnf: Option<Value>,
     custom: Map<String, Value>,
 }
 
-impl Members {
-    /// Whether the name was new.
-    fn put(&mut self, name: Cow<'_, str>, value: Value) -> bool {
-        let slot = match name.as_ref() {
-            "iss" => &mut self.iss,
-            "sub" => &mut self.sub,
-            "aud" => &mut self.aud,
-            "exp" => &mut self.exp,
-            "iat" => &mut self.iat,
-            "nbf" => &mut self.nbf,
-            "jti" => &mut self.jti,
-            "client_id" => &mut self.client_id,
-            "rev" => &mut self.rev,
-            "scope" => &mut self.scope,
-            "sid" => &mut self.sid,
-            "cnf" => &mut self.cnf,
-            _ => return self.custom.insert(name.into_owned(), value).is_none(),
-        };
-        slot.replace(value).is_none()
+/// Reads the outermost object of a payload.
+struct Payload<'r>(&'r Rule);
+
+impl Payload<'_> {
+    /// The value of the next member, which was not there before.
+    fn once<'de, A: MapAccess<'de>, T: Deserialize<'de>>(
+        &self,
+        members: &mut A,
+        slot: &mut Option<T>,
+        rule: &'static str,
+    ) -> Result<(), A::Error> {
+        if slot.is_some() {
+            return Err(self.0.twice());
+        }
+        *slot = Some(self.0.or(rule, || members.next_value())?);
+        Ok(())
     }
 }
 
-const JTI_RULE: &str = "`jti` is a canonical UUIDv7";
-const IAT_RULE: &str = "`iat` is whole seconds since the epoch";
-const EXP_RULE: &str = "`exp` is whole seconds since the epoch";
+impl<'de> Visitor<'de> for Payload<'_> {
+    type Value = Members<'de>;
 
-fn string(
-    value: Option<Value>,
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.expect_object(f)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Members<'de>, A::Error> {
+        let mut to = Members::default();
+        while let Some(Text(name)) = from.next_key()? {
+            match name.as_ref() {
+                "iss" => self.once(&mut from, &mut to.iss, ISS_RULE)?,
+                "sub" => self.once(&mut from, &mut to.sub, SUB_RULE)?,
+                "aud" => self.once(&mut from, &mut to.aud, AUD_RULE)?,
+                "exp" => self.once(&mut from, &mut to.exp, EXP_RULE)?,
+                "iat" => self.once(&mut from, &mut to.iat, IAT_RULE)?,
+                "nbf" => self.once(&mut from, &mut to.nbf, NBF_RULE)?,
+                "jti" => self.once(&mut from, &mut to.jti, JTI_RULE)?,
+                "client_id" => self.once(&mut from, &mut to.client_id, CLIENT_ID_RULE)?,
+                "rev" => self.once(&mut from, &mut to.rev, REV_RULE)?,
+                "scope" => self.once(&mut from, &mut to.scope, SCOPE_RULE)?,
+                "sid" => self.once(&mut from, &mut to.sid, SID_RULE)?,
+                "cnf" => {
+                    let value = from.next_value_seed(self.0.any_value())?;
+                    if to.cnf.replace(value).is_some() {
+                        return Err(self.0.twice());
+                    }
+                }
+                _ => {
+                    let value = from.next_value_seed(self.0.any_value())?;
+                    if to.custom.insert(name.into_owned(), value).is_some() {
+                        return Err(self.0.twice());
+                    }
+                }
+            }
+        }
+        Ok(to)
+    }
+}
+
+fn text_of<'t>(
+    value: Option<Text<'t>>,
     rule: &'static str,
     check: fn(&str) -> Result<(), &'static str>,
-) -> Result<String, Malformed> {
+) -> Result<Cow<'t, str>, Malformed> {
     match value {
-        Some(Value::String(text)) if check(&text).is_ok() => Ok(text),
+        Some(Text(text)) if check(&text).is_ok() => Ok(text),
         _ => Err(Malformed::new(rule)),
     }
 }
 
 /// An array always, also for one: Issue writes no bare string.
-fn audiences(value: Option<Value>) -> Result<Vec<String>, Malformed> {
-    const RULE: Malformed = Malformed::new("`aud` is an array of 1 to 10 audiences");
-    let Some(Value::Array(items)) = value else { return Err(RULE) };
-    if items.is_empty() || items.len() > AUDIENCES_MAX {
+fn audiences(value: Option<Vec<Text<'_>>>) -> Result<Vec<Cow<'_, str>>, Malformed> {
+    const RULE: Malformed = Malformed::new(AUD_RULE);
+    let audiences = value.ok_or(RULE)?;
+    if audiences.is_empty() || audiences.len() > AUDIENCES_MAX {
         return Err(RULE);
     }
-    let one = |item| {
-        let Value::String(text) = item else { return Err(RULE) };
-        text::check_audience(&text).map(|()| text).map_err(|_| RULE)
-    };
-    items.into_iter().map(one).collect()
+    audiences
+        .into_iter()
+        .map(|Text(one)| text::check_audience(&one).map(|()| one).map_err(|_| RULE))
+        .collect()
 }
 
-fn scopes(value: Option<Value>) -> Result<Vec<String>, Malformed> {
-    const RULE: Malformed = Malformed::new("`scope` is 1 to 64 scope tokens, one space between");
-    let joined = match value {
-        None => return Ok(Vec::new()),
-        Some(Value::String(joined)) => joined,
-        Some(_) => return Err(RULE),
+fn scopes(value: Option<Text<'_>>) -> Result<Vec<Cow<'_, str>>, Malformed> {
+    let Some(Text(joined)) = value else { return Ok(Vec::new()) };
+    let scopes: Vec<Cow<'_, str>> = match joined {
+        Cow::Borrowed(joined) => joined.split(' ').map(Cow::Borrowed).collect(),
+        Cow::Owned(joined) => joined.split(' ').map(|scope| scope.to_owned().into()).collect(),
     };
-    let scopes: Vec<String> = joined.split(' ').map(str::to_owned).collect();
     let good = scopes.len() <= SCOPES_MAX && scopes.iter().all(|scope| text::check_scope(scope).is_ok());
-    if good { Ok(scopes) } else { Err(RULE) }
+    if good { Ok(scopes) } else { Err(Malformed::new(SCOPE_RULE)) }
 }
 
-fn uuid(value: Option<Value>, rule: &'static str) -> Result<Option<Uuid>, Malformed> {
+fn uuid(value: Option<Text<'_>>, rule: &'static str) -> Result<Option<Uuid>, Malformed> {
+    value.map(|Text(text)| text::parse_uuid_v7(&text).ok_or(Malformed::new(rule))).transpose()
+}
+
+fn time(value: Option<i64>, rule: &'static str) -> Result<Option<UnixSeconds>, Malformed> {
     match value {
-        None => Ok(None),
-        Some(Value::String(text)) => text::parse_uuid_v7(&text).map(Some).ok_or(Malformed::new(rule)),
-        Some(_) => Err(Malformed::new(rule)),
+        Some(seconds) if !(0..=TIME_MAX_S).contains(&seconds) => Err(Malformed::new(rule)),
+        seconds => Ok(seconds.map(UnixSeconds::new)),
     }
-}
-
-/// A JSON integer: `1.0`, `1e3` and `"1"` are none.
-fn time(value: Option<Value>, rule: &'static str) -> Result<Option<UnixSeconds>, Malformed> {
-    match value {
-        None => Ok(None),
-        Some(value) => match value.as_i64() {
-            Some(seconds) if (0..=TIME_MAX_S).contains(&seconds) => Ok(Some(UnixSeconds::new(seconds))),
-            _ => Err(Malformed::new(rule)),
-        },
-    }
-}
-
-fn revision(value: Option<&Value>) -> Result<Revision, Malformed> {
-    let stored = value.and_then(Value::as_i64);
-    stored.and_then(Revision::from_i64).ok_or(Malformed::new("`rev` is a revision as an integer"))
 }
 
 /// `cnf` has one member: a second way to confirm would be one that nobody checks.

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 use super::limits::JSON_NESTING_MAX;
@@ -20,74 +20,110 @@ const NOT_JSON: &str = "not JSON";
 
 /// Parses `bytes` as exactly one JSON object.
 pub fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, Malformed> {
-    let mut members = Map::new();
-    parse_members(bytes, |name, value| members.insert(name.into_owned(), value).is_none())?;
-    Ok(members)
+    let rule = Rule::default();
+    read_object(bytes, &rule, Object(&rule))
 }
 
-/// Parses `bytes` as exactly one JSON object, and hands its members to `put` as they come; it says whether the name
-/// was new. Names come unescaped, so that "a" and "\u0061" are one.
-pub(super) fn parse_members(
-    bytes: &[u8],
-    put: impl FnMut(Cow<'_, str>, Value) -> bool,
-) -> Result<(), Malformed> {
+/// Reads `bytes` as exactly one JSON object, with a visitor that takes its members as they come, and no member twice.
+pub(super) fn read_object<'t, V: Visitor<'t>>(
+    bytes: &'t [u8],
+    rule: &Rule,
+    visitor: V,
+) -> Result<V::Value, Malformed> {
     let text = std::str::from_utf8(bytes).map_err(|_| Malformed::new("JSON is not UTF-8"))?;
-    let rule = Cell::new(NOT_JSON);
     let mut deserializer = serde_json::Deserializer::from_str(text);
     deserializer
-        .deserialize_any(Members { put, rule: &rule })
-        .and_then(|()| deserializer.end())
-        .map_err(|_| Malformed::new(rule.get()))
+        .deserialize_any(visitor)
+        .and_then(|read| deserializer.end().map(|()| read))
+        .map_err(|_| Malformed::new(rule.0.get()))
 }
 
-/// A JSON string, borrowed where it has no escapes.
+/// The rule that is broken when reading fails: it goes out beside serde's errors, which carry text only.
+pub(super) struct Rule(Cell<&'static str>);
+
+impl Default for Rule {
+    fn default() -> Self {
+        Self(Cell::new(NOT_JSON))
+    }
+}
+
+impl Rule {
+    /// What comes instead of an object is answered by serde with an error.
+    pub(super) fn expect_object(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.set(NOT_OBJECT);
+        f.write_str("a JSON object")
+    }
+
+    /// `value`, if it could be read; else it is this rule that is broken.
+    pub(super) fn or<T, E>(&self, rule: &'static str, value: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        let outer = self.0.replace(rule);
+        let value = value()?;
+        self.0.set(outer);
+        Ok(value)
+    }
+
+    /// This rule is broken.
+    pub(super) fn broken<E: serde::de::Error>(&self, rule: &'static str) -> E {
+        self.0.set(rule);
+        E::custom(rule)
+    }
+
+    /// A member is there twice.
+    pub(super) fn twice<E: serde::de::Error>(&self) -> E {
+        self.broken(TWICE)
+    }
+
+    /// Any value of a member of the outermost object.
+    pub(super) const fn any_value(&self) -> impl for<'t> DeserializeSeed<'t, Value = Value> {
+        Strict { depth: 2, rule: self }
+    }
+}
+
+/// A JSON string, borrowed where it has no escapes. Names come unescaped, so that "a" and "\u0061" are one.
 #[derive(serde::Deserialize)]
 #[serde(transparent)]
 pub(super) struct Text<'t>(#[serde(borrow)] pub(super) Cow<'t, str>);
 
 /// The outermost object.
-struct Members<'r, P> {
-    put: P,
-    rule: &'r Cell<&'static str>,
-}
+struct Object<'r>(&'r Rule);
 
-impl<'de, P: FnMut(Cow<'_, str>, Value) -> bool> Visitor<'de> for Members<'_, P> {
-    type Value = ();
+impl<'de> Visitor<'de> for Object<'_> {
+    type Value = Map<String, Value>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Whatever else comes is answered by serde with an error.
-        self.rule.set(NOT_OBJECT);
-        f.write_str("a JSON object")
+        self.0.expect_object(f)
     }
 
-    fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<(), A::Error> {
-        let inside = Strict { depth: 2, rule: self.rule };
-        while let Some(Text(name)) = members.next_key()? {
-            let value = members.next_value_seed(inside)?;
-            if !(self.put)(name, value) {
-                self.rule.set(TWICE);
-                return Err(A::Error::custom(TWICE));
-            }
-        }
-        Ok(())
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Self::Value, A::Error> {
+        Strict { depth: 2, rule: self.0 }.members(members)
     }
 }
 
-/// Builds a value whose outermost array or object would be at `depth`. The broken rule goes out through `rule`, since
-/// serde's errors carry text only.
+/// Builds a value whose outermost array or object would be at `depth`.
 #[derive(Clone, Copy)]
 struct Strict<'r> {
     depth: usize,
-    rule: &'r Cell<&'static str>,
+    rule: &'r Rule,
 }
 
 impl Strict<'_> {
     fn inside<E: serde::de::Error>(self) -> Result<Self, E> {
         if self.depth > JSON_NESTING_MAX {
-            self.rule.set(DEEP);
-            return Err(E::custom(DEEP));
+            return Err(self.rule.broken(DEEP));
         }
         Ok(Self { depth: self.depth.saturating_add(1), rule: self.rule })
+    }
+
+    /// The members of an object, each of which this would build.
+    fn members<'de, A: MapAccess<'de>>(self, mut members: A) -> Result<Map<String, Value>, A::Error> {
+        let mut out = Map::new();
+        while let Some(name) = members.next_key()? {
+            let value = members.next_value_seed(self)?;
+            if out.insert(name, value).is_some() {
+                return Err(self.rule.twice());
+            }
+        }
+        Ok(out)
     }
 }
 
@@ -143,18 +179,8 @@ impl<'de> Visitor<'de> for Strict<'_> {
         Ok(Value::Array(out))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
-        let inside = self.inside()?;
-        let mut out = Map::new();
-        // Names come unescaped, so that "a" and "\u0061" are one.
-        while let Some(name) = members.next_key::<String>()? {
-            let value = members.next_value_seed(inside)?;
-            if out.insert(name, value).is_some() {
-                self.rule.set(TWICE);
-                return Err(A::Error::custom(TWICE));
-            }
-        }
-        Ok(Value::Object(out))
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Value, A::Error> {
+        self.inside()?.members(members).map(Value::Object)
     }
 }
 

@@ -177,7 +177,7 @@ impl SigningKey {
     }
 
     /// The token that says `claims`: at most 4096 bytes (I10), living at most 86 400 s (I1).
-    pub fn mint(&self, claims: &Claims) -> Result<String, MintError> {
+    pub fn mint(&self, claims: &Claims<'_>) -> Result<String, MintError> {
         let lifetime_s = claims.expire_time.since(claims.issue_time);
         if lifetime_s > LIFETIME_CAP_S {
             return Err(MintError::LifetimeExceedsCap { lifetime_s });
@@ -209,7 +209,7 @@ impl SigningKey {
 
     /// Whether `token` verifies, and says `claims` byte for byte: for the sampled check of what is handed out (I13).
     #[must_use]
-    pub fn minted(&self, token: &str, claims: &Claims) -> bool {
+    pub fn minted(&self, token: &str, claims: &Claims<'_>) -> bool {
         RawToken::parse(token)
             .is_ok_and(|raw| raw.payload() == claims.to_json() && self.verifying.verify(&raw).is_ok())
     }

@@ -49,7 +49,7 @@ pub struct Verified {
 impl Verified {
     /// Keeps what `claims` say, which the key `key_id` has signed.
     #[must_use]
-    pub fn new(claims: &Claims, key_id: Arc<str>) -> Self {
+    pub fn new(claims: &Claims<'_>, key_id: Arc<str>) -> Self {
         let mut texts = String::with_capacity(256);
         let mut ends = [0; 5];
         let mut end = ends.iter_mut();

@@ -19,8 +19,8 @@ fn revoke(bench: &Bench, reason: Reason) {
 fn v2_a_token_ends_at_its_exact_second_plus_the_leeway() {
     let bench = Bench::new();
     let strict = bench.mint(&claims());
-    let lenient = bench.mint(&Claims { audiences: vec!["lenient".to_owned()], ..claims() });
-    let both = bench.mint(&Claims { audiences: vec!["lenient".to_owned(), "api".to_owned()], ..claims() });
+    let lenient = bench.mint(&Claims { audiences: vec!["lenient".into()], ..claims() });
+    let both = bench.mint(&Claims { audiences: vec!["lenient".into(), "api".into()], ..claims() });
     for (text, leeway_ms) in [(&strict, 0), (&lenient, 5_000), (&both, 0)] {
         // Judged first from the text, then from the cache.
         for _ in 0..2 {
@@ -37,7 +37,7 @@ fn v2_a_token_begins_at_its_exact_second_less_the_leeway() {
     let bench = Bench::new();
     let later = Some(UnixSeconds::new(NOW_S + 100));
     for (audience, leeway_ms) in [("api", 0), ("lenient", 5_000)] {
-        let audiences = vec![audience.to_owned()];
+        let audiences = vec![audience.into()];
         let by_iat = bench.mint(&Claims { audiences: audiences.clone(), ..claims() });
         let by_nbf = bench.mint(&Claims { audiences, not_before: later, ..claims() });
         for (text, begin_ms) in [(by_iat, NOW_MS), (by_nbf, NOW_MS + 100_000)] {
@@ -56,7 +56,7 @@ fn v1_the_checks_run_in_the_order_of_the_statuses() {
     revoke(&bench, Reason::Leaked);
     // Everything is wrong with it: mended one by one, each next fault comes to light.
     let mut claims = Claims {
-        issuer: "https://elsewhere.example".to_owned(),
+        issuer: "https://elsewhere.example".into(),
         not_before: Some(UnixSeconds::new(NOW_S + 300_000)),
         expire_time: UnixSeconds::new(NOW_S + 86_401),
         certificate_thumbprint: Some(Thumbprint::new([7; 32])),
@@ -64,13 +64,14 @@ fn v1_the_checks_run_in_the_order_of_the_statuses() {
     };
     let wrong = ["web".to_owned()];
     let missing = ["write".to_owned()];
-    let status = |claims: &Claims, audiences: &[String], scopes: &[String], thumbprint| {
+    let (audiences, scopes) = (["api".to_owned()], ["read".to_owned()]);
+    let status = |claims: &Claims<'_>, audiences: &[String], scopes: &[String], thumbprint| {
         let accepted = Accepted { audiences: Some(audiences), scopes, thumbprint };
         let text = bench.sign(&claims.to_json());
         bench.judge().evaluate(&text, accepted, || NOW_MS + 200_000_000)
     };
     assert_eq!(status(&claims, &wrong, &missing, None).status, Status::WrongIssuer);
-    claims.issuer = ISSUER.to_owned();
+    claims.issuer = ISSUER.into();
     assert_eq!(status(&claims, &wrong, &missing, None).status, Status::LifetimeExceedsCap);
     claims.expire_time = UnixSeconds::new(NOW_S + 86_400);
     assert_eq!(status(&claims, &wrong, &missing, None).status, Status::NotYetValid);
@@ -86,12 +87,11 @@ fn v1_the_checks_run_in_the_order_of_the_statuses() {
     claims.jti = uuid_at(NOW_S + 199_999, 2);
     let verdict = status(&claims, &wrong, &missing, None);
     assert_eq!((verdict.status, verdict.reason), (Status::WrongAudience, None));
-    assert_eq!(status(&claims, &claims.audiences, &missing, None).status, Status::MissingScope);
-    let scopes = claims.scopes.clone();
-    assert_eq!(status(&claims, &claims.audiences, &scopes, None).status, Status::WrongBinding);
+    assert_eq!(status(&claims, &audiences, &missing, None).status, Status::MissingScope);
+    assert_eq!(status(&claims, &audiences, &scopes, None).status, Status::WrongBinding);
     let other = Some(Thumbprint::new([8; 32]));
-    assert_eq!(status(&claims, &claims.audiences, &scopes, other).status, Status::WrongBinding);
-    let verdict = status(&claims, &claims.audiences, &scopes, claims.certificate_thumbprint);
+    assert_eq!(status(&claims, &audiences, &scopes, other).status, Status::WrongBinding);
+    let verdict = status(&claims, &audiences, &scopes, claims.certificate_thumbprint);
     assert_eq!(verdict.status, Status::Active);
 }
 

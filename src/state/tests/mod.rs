@@ -18,7 +18,7 @@ use super::{
     Accepted, Clients, Judge, KeyLife, KeyRecord, KeyRing, KeyState, Policies, Policy, Root, Verdict,
     VerifiedCache,
 };
-use crate::token::{Algorithm, Claims, Revision, SigningKey, UnixSeconds, base64url};
+use crate::token::{Algorithm, Claims, Revision, SigningKey, UnixSeconds, Verified, base64url};
 
 const ISSUER: &str = "https://tokens.example";
 /// 2027-01-15T08:00:00Z.
@@ -78,7 +78,12 @@ impl Bench {
         self.judge().evaluate(text, Accepted { audiences: None, scopes: &[], thumbprint: None }, || now_ms)
     }
 
-    fn mint(&self, claims: &Claims) -> String {
+    /// What the cache knows of a text.
+    fn known(&self, text: &str) -> Option<Arc<Verified>> {
+        self.cache.get(self.cache.place(text))
+    }
+
+    fn mint(&self, claims: &Claims<'_>) -> String {
         self.key.mint(claims).unwrap()
     }
 
@@ -92,13 +97,13 @@ impl Bench {
 }
 
 /// Claims of a token that was issued at `NOW_S` for 900 s.
-fn claims() -> Claims {
+fn claims() -> Claims<'static> {
     Claims {
-        issuer: ISSUER.to_owned(),
-        subject: "user:7".to_owned(),
-        audiences: vec!["api".to_owned()],
-        scopes: vec!["read".to_owned()],
-        client_id: "service".to_owned(),
+        issuer: ISSUER.into(),
+        subject: "user:7".into(),
+        audiences: vec!["api".into()],
+        scopes: vec!["read".into()],
+        client_id: "service".into(),
         jti: uuid_at(NOW_S, 0xAB),
         session_id: None,
         issue_time: UnixSeconds::new(NOW_S),

@@ -30,13 +30,13 @@ fn uuid_at(unix_ms: u64) -> Uuid {
 }
 
 /// Claims with every claim that there can be.
-fn full_claims() -> Claims {
+fn full_claims() -> Claims<'static> {
     Claims {
-        issuer: "https://tokens.example".to_owned(),
-        subject: "user:\"ada\"\\é😀".to_owned(),
-        audiences: vec!["orders".to_owned(), "billing".to_owned()],
-        scopes: vec!["orders:read".to_owned(), "orders:write".to_owned()],
-        client_id: "web".to_owned(),
+        issuer: "https://tokens.example".into(),
+        subject: "user:\"ada\"\\é😀".into(),
+        audiences: vec!["orders".into(), "billing".into()],
+        scopes: vec!["orders:read".into(), "orders:write".into()],
+        client_id: "web".into(),
         jti: uuid_at(1_800_000_000_123),
         session_id: Some(uuid_at(1_799_000_000_000)),
         issue_time: NOW,
@@ -49,7 +49,7 @@ fn full_claims() -> Claims {
 }
 
 /// Claims with those alone that there must be.
-fn least_claims() -> Claims {
+fn least_claims() -> Claims<'static> {
     Claims {
         scopes: Vec::new(),
         session_id: None,
@@ -77,13 +77,13 @@ fn header_of(key: &SigningKey) -> String {
 }
 
 /// What is kept of a token is what its claims say.
-fn assert_says(verified: &Verified, claims: &Claims) {
+fn assert_says(verified: &Verified, claims: &Claims<'_>) {
     let kept = Claims {
-        issuer: verified.issuer().to_owned(),
-        subject: verified.subject().to_owned(),
-        audiences: verified.audiences().map(str::to_owned).collect(),
-        scopes: verified.scopes().map(str::to_owned).collect(),
-        client_id: verified.client_id().to_owned(),
+        issuer: verified.issuer().into(),
+        subject: verified.subject().into(),
+        audiences: verified.audiences().map(Into::into).collect(),
+        scopes: verified.scopes().map(Into::into).collect(),
+        client_id: verified.client_id().into(),
         jti: verified.jti,
         session_id: verified.session_id,
         issue_time: verified.issue_time,

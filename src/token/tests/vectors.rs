@@ -80,7 +80,7 @@ fn jsonwebtoken_reads_what_is_minted_here() {
             let read = jsonwebtoken::decode::<Value>(&token, &theirs, &validation).unwrap();
             assert_eq!(read.header.kid.as_deref(), Some(key.key_id()));
             assert_eq!(read.header.typ.as_deref(), Some("at+jwt"));
-            assert_eq!(read.claims["sub"], claims.subject);
+            assert_eq!(read.claims["sub"], claims.subject.as_ref());
             assert_eq!(read.claims["exp"], NOW.get() + 900);
             assert_eq!(read.claims["rev"], (3_i64 << 40) + 77);
             let ours = key.verifying().verify(&RawToken::parse(&token).unwrap()).unwrap();

@@ -3,13 +3,13 @@
 
 use std::{convert::Infallible, marker::PhantomData, sync::Arc, task};
 
-use futures_util::{future::ready, stream};
+use futures_util::future::ready;
 use prost::Message;
 use tonic::{
-    Request, Response, Status, Streaming,
+    Request, Response, Status,
     body::Body,
     codec::{BufferSettings, Codec, EncodeBuf, Encoder},
-    codegen::{BoxFuture, BoxStream, http},
+    codegen::{BoxFuture, http},
     server::{Grpc, NamedService},
 };
 use tonic_prost::ProstDecoder;
@@ -18,7 +18,7 @@ use tower::{Service, service_fn};
 use super::{
     Context, TOKEN_MESSAGE_BYTES_MAX, Who,
     convert::{revision_of, thumbprint_of},
-    status::of_transport,
+    streaming::Answers,
     verdict::Told,
 };
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
 };
 
 pub(super) const VALIDATE: &str = "/jeton.v1.TokenService/Validate";
-const BATCH_VALIDATE: &str = "/jeton.v1.TokenService/BatchValidate";
+pub(super) const BATCH_VALIDATE: &str = "/jeton.v1.TokenService/BatchValidate";
 const STREAM_VALIDATE: &str = "/jeton.v1.TokenService/StreamValidate";
 
 /// What is set aside for a message before its length is known, bytes: room for the token and the answer of nearly all
@@ -82,7 +82,7 @@ where
                 Ok(grpc().unary(call, request).await)
             }),
             STREAM_VALIDATE => Box::pin(async move {
-                let call = service_fn(|request| ready(stream_validate(Arc::clone(&context), request)));
+                let call = service_fn(|request| ready(Answers::of(Arc::clone(&context), request)));
                 Ok(grpc().streaming(call, request).await)
             }),
             _ => self.rest.call(request),
@@ -122,56 +122,7 @@ async fn batch_validate(
     Ok(Response::new(judged.iter().map(Told::of).collect()))
 }
 
-fn stream_validate(
-    context: Arc<Context>,
-    request: Request<Streaming<pb::StreamValidateRequest>>,
-) -> Result<Response<BoxStream<[Told; 1]>>, Status> {
-    let who = Who::of(&request)?;
-    let asking = Some((request.into_inner(), context, who));
-    let answers = stream::unfold(asking, async |asking| {
-        let (mut incoming, context, who) = asking?;
-        // What is being judged is answered; what was not taken yet goes elsewhere.
-        let next = if context.stop.is_cancelled() {
-            Some(Err(Error::Draining.into()))
-        } else {
-            tokio::select! {
-                biased;
-                next = next(&context, &who, &mut incoming) => next,
-                () = context.stop.cancelled() => Some(Err(Error::Draining.into())),
-            }
-        };
-        // A faulty message ends the stream: after an error nothing is taken from it.
-        match next? {
-            Ok(answer) => Some((Ok([answer]), Some((incoming, context, who)))),
-            Err(status) => Some((Err(status), None)),
-        }
-    });
-    Ok(Response::new(Box::pin(answers)))
-}
-
-/// The answer to the next message of a stream; `None`: it has ended.
-async fn next(
-    context: &Context,
-    who: &Who,
-    incoming: &mut Streaming<pb::StreamValidateRequest>,
-) -> Option<Result<Told, Status>> {
-    let message = match incoming.message().await {
-        Ok(message) => message?,
-        Err(status) => {
-            return Some(Err(of_transport(status.code(), !status.details().is_empty()).unwrap_or(status)));
-        }
-    };
-    Some(answer(context, who, message).await)
-}
-
-async fn answer(context: &Context, who: &Who, message: pb::StreamValidateRequest) -> Result<Told, Status> {
-    let within = |invalid: Invalid| invalid.within("request");
-    let request = message.request.ok_or_else(|| Invalid::required("request"))?;
-    let request = validate_request(request).map_err(within)?;
-    Ok(judge(context, who, &request).await.map_err(|error| error.map_invalid(within))?)
-}
-
-async fn judge(context: &Context, who: &Who, request: &ValidateRequest) -> Result<Told, Error> {
+pub(super) async fn judge(context: &Context, who: &Who, request: &ValidateRequest) -> Result<Told, Error> {
     let (pass, caller) = context.enter_by_the_clock(who).await?;
     Ok(Told::of(&context.authority.validate(pass, &caller, request).await?))
 }

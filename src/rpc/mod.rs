@@ -14,6 +14,7 @@ mod judging;
 mod keys;
 mod policies;
 mod status;
+mod streaming;
 mod token_service;
 mod unary;
 mod verdict;

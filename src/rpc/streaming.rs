@@ -1,0 +1,123 @@
+//! `StreamValidate`: each message is answered in order, at a gate of its own, by what is known then.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context as Turn, Poll, ready},
+};
+
+use futures_util::{Stream, StreamExt as _};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+use tonic::{Request, Response, Status, Streaming, codegen::BoxFuture};
+
+use super::{
+    Context, Who,
+    judging::{judge, validate_request},
+    status::of_transport,
+    verdict::Told,
+};
+use crate::{
+    authority::{Error, Invalid, by_the_clock},
+    proto::v1 as pb,
+};
+
+/// The answers to the messages of one stream. A state machine by hand: messages come by the hundred thousand a second, and
+/// what a generated one has in it is moved at each.
+pub(super) struct Answers {
+    incoming: Streaming<pb::StreamValidateRequest>,
+    context: Arc<Context>,
+    who: Who,
+    stop: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// The answer to a message that has to wait for the log or the lease.
+    waited_for: Option<BoxFuture<Told, Status>>,
+    over: bool,
+}
+
+impl Answers {
+    pub(super) fn of(
+        context: Arc<Context>,
+        request: Request<Streaming<pb::StreamValidateRequest>>,
+    ) -> Result<Response<Self>, Status> {
+        let who = Who::of(&request)?;
+        let stop = Box::pin(context.stop.clone().cancelled_owned());
+        let incoming = request.into_inner();
+        Ok(Response::new(Self { incoming, context, who, stop, waited_for: None, over: false }))
+    }
+
+    /// The answer to the next message; `None`: the stream has ended.
+    fn poll_answer(&mut self, turn: &mut Turn<'_>) -> Poll<Option<Result<Told, Status>>> {
+        if self.waited_for.is_none() {
+            let Some(message) = ready!(self.poll_message(turn)) else { return Poll::Ready(None) };
+            match message.and_then(|message| self.answer_at_once(message)) {
+                Ok(Answer::Now(told)) => return Poll::Ready(Some(Ok(told))),
+                Ok(Answer::Later(answer)) => self.waited_for = Some(answer),
+                Err(status) => return Poll::Ready(Some(Err(status))),
+            }
+        }
+        let Some(waited_for) = &mut self.waited_for else { return Poll::Pending };
+        let answer = ready!(waited_for.as_mut().poll(turn));
+        self.waited_for = None;
+        Poll::Ready(Some(answer))
+    }
+
+    /// The next message, until the server drains: what is being judged is answered; what was not taken yet goes elsewhere.
+    fn poll_message(
+        &mut self,
+        turn: &mut Turn<'_>,
+    ) -> Poll<Option<Result<pb::StreamValidateRequest, Status>>> {
+        if !self.context.stop.is_cancelled() {
+            match self.incoming.poll_next_unpin(turn) {
+                Poll::Ready(message) => {
+                    let unreadable = |status: Status| {
+                        of_transport(status.code(), !status.details().is_empty()).unwrap_or(status)
+                    };
+                    return Poll::Ready(message.map(|message| message.map_err(unreadable)));
+                }
+                Poll::Pending => ready!(self.stop.as_mut().poll(turn)),
+            }
+        }
+        Poll::Ready(Some(Err(Error::Draining.into())))
+    }
+
+    fn answer_at_once(&self, message: pb::StreamValidateRequest) -> Result<Answer, Status> {
+        let within = |invalid: Invalid| invalid.within("request");
+        let request = message.request.ok_or_else(|| Invalid::required("request"))?;
+        let request = validate_request(request).map_err(within)?;
+        let context = Arc::clone(&self.context);
+        let Some(pass) = context.authority.try_enter() else {
+            let who = self.who.clone();
+            return Ok(Answer::Later(Box::pin(async move {
+                Ok(judge(&context, &who, &request).await.map_err(|error| error.map_invalid(within))?)
+            })));
+        };
+        by_the_clock(&pass)?;
+        let caller = context.authority.caller(&pass, &self.who.credential, &self.who.trace_id)?;
+        let judged = context.authority.validate_at_once(&pass, &caller, &request);
+        if let Some(judged) = judged.map_err(|error| error.map_invalid(within))? {
+            return Ok(Answer::Now(Told::of(&judged)));
+        }
+        Ok(Answer::Later(Box::pin(async move {
+            let judged = context.authority.validate(pass, &caller, &request).await;
+            Ok(Told::of(&judged.map_err(|error| error.map_invalid(within))?))
+        })))
+    }
+}
+
+enum Answer {
+    Now(Told),
+    Later(BoxFuture<Told, Status>),
+}
+
+impl Stream for Answers {
+    type Item = Result<[Told; 1], Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, turn: &mut Turn<'_>) -> Poll<Option<Self::Item>> {
+        if self.over {
+            return Poll::Ready(None);
+        }
+        let answer = ready!(self.poll_answer(turn));
+        // A faulty message ends the stream: after an error nothing is taken from it.
+        self.over = !matches!(answer, Some(Ok(_)));
+        Poll::Ready(answer.map(|answer| answer.map(|told| [told])))
+    }
+}

@@ -3,23 +3,34 @@
 
 use std::sync::Arc;
 
-use quick_cache::sync::Cache;
+use quick_cache::{
+    UnitWeighter,
+    sync::{Cache, DefaultLifecycle},
+};
 
 use super::Credential;
-use crate::state::TextHash;
+use crate::state::{AsHashed, TextHash};
 
 /// Keys that are remembered: those of more clients than call one replica at a time. A few hundred bytes each.
-const KNOWN_MAX: usize = 10_000;
+const KNOWN_MAX: u32 = 10_000;
 
 /// The keys, by their whole text, which is not kept. Only good ones come in: garbage cannot push them out.
 pub struct KnownKeys {
     hash: TextHash,
-    credentials: Cache<u128, Arc<Credential>>,
+    credentials: Cache<u128, Arc<Credential>, UnitWeighter, AsHashed>,
 }
 
 impl Default for KnownKeys {
     fn default() -> Self {
-        Self { hash: TextHash::default(), credentials: Cache::new(KNOWN_MAX) }
+        let entries = usize::try_from(KNOWN_MAX).unwrap_or(usize::MAX);
+        let credentials = Cache::with(
+            entries,
+            KNOWN_MAX.into(),
+            UnitWeighter,
+            AsHashed::default(),
+            DefaultLifecycle::default(),
+        );
+        Self { hash: TextHash::default(), credentials }
     }
 }
 

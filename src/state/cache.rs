@@ -3,9 +3,12 @@
 
 use std::{num::NonZero, sync::Arc};
 
-use quick_cache::{Weighter, sync::Cache};
+use quick_cache::{
+    Weighter,
+    sync::{Cache, DefaultLifecycle},
+};
 
-use super::TextHash;
+use super::{AsHashed, TextHash};
 use crate::token::{Render, Verified};
 
 const MIB: u64 = 1024 * 1024;
@@ -31,7 +34,7 @@ pub struct Place(u128);
 pub struct VerifiedCache {
     hash: TextHash,
     render: Option<Render>,
-    tokens: Cache<u128, Arc<Verified>, Weigh>,
+    tokens: Cache<u128, Arc<Verified>, Weigh, AsHashed>,
 }
 
 impl VerifiedCache {
@@ -48,7 +51,7 @@ impl VerifiedCache {
         Self {
             hash: TextHash::default(),
             render: None,
-            tokens: Cache::with_weighter(entries, bytes_max, Weigh),
+            tokens: Cache::with(entries, bytes_max, Weigh, AsHashed::default(), DefaultLifecycle::default()),
         }
     }
 

@@ -1,6 +1,8 @@
 //! Callers of jeton: what they may do, and the credentials that name them.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use crate::token::{Revision, UnixSeconds};
 

@@ -1,6 +1,8 @@
 //! The keys that sign, those that still verify or are yet to sign, and those of the refresh tokens' MAC.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use crate::token::{Algorithm, MacKey, Revision, SigningKey, UnixSeconds, VerifyingKey};
 

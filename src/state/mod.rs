@@ -31,7 +31,7 @@ pub use policy::{
 };
 pub use revocation::{Entry, Reason};
 pub use root::{Pass, Root, Roots};
-pub use text_hash::TextHash;
+pub use text_hash::{AsHashed, TextHash};
 
 /// What the lease is made of; a model checker puts its own in their place.
 mod atomic {

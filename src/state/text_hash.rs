@@ -1,6 +1,6 @@
 //! Texts by a hash that nobody outside of this process can reckon.
 
-use std::hash::Hasher;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 
@@ -9,6 +9,30 @@ use crate::token::random_bytes;
 /// Hashes the whole of a text to 128 bits under a key that is made anew with each process and leaves it nowhere: so
 /// nobody can make two texts collide, or learn of one by the time that another takes.
 pub struct TextHash([u8; 16]);
+
+/// For tables by such hashes: to hash them once more makes them no more random.
+pub type AsHashed = BuildHasherDefault<Hashed>;
+
+/// Takes a half of a [`TextHash`] for a hash.
+#[derive(Default)]
+pub struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        // Of no use to the tables here; good for any key all the same.
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u128(&mut self, hash: u128) {
+        self.0 = u64::try_from(hash >> 64).unwrap_or_default();
+    }
+}
 
 impl Default for TextHash {
     fn default() -> Self {

@@ -31,15 +31,13 @@ impl Listen {
         Ok(())
     }
 
-    /// With ports in place of zeros, all of them free a moment ago: the issuer contains one, so it must be known
-    /// before the server is.
-    pub(super) fn choose_ports(&self) -> anyhow::Result<Self> {
-        // All three are held at once, so that none is chosen twice. None listens: a client that tries early is
-        // refused at once and not left waiting.
-        let (public, _held) = choose(self.public)?;
-        let (admin, _held_too) = choose(self.admin)?;
-        let (ops, _held_as_well) = choose(self.ops)?;
-        Ok(Self { public, admin, ops })
+    /// With ports in place of zeros: the issuer contains one, so it must be known before the server is. Nobody else is
+    /// given them while they are held; whoever asks for one of them by number, as the server does, has it.
+    pub(super) fn choose_ports(&self) -> anyhow::Result<(Self, Held)> {
+        let (public, held) = choose(self.public)?;
+        let (admin, held_too) = choose(self.admin)?;
+        let (ops, held_as_well) = choose(self.ops)?;
+        Ok((Self { public, admin, ops }, Held([held, held_too, held_as_well])))
     }
 
     /// Where a further server listens: beside the first, on ports that the system chooses when it starts. Nobody needs
@@ -55,10 +53,13 @@ impl Listen {
     }
 }
 
+/// Sockets on the chosen ports. None listens: a client that tries early is refused at once and not left waiting.
+pub(super) struct Held(#[expect(dead_code, reason = "they are held, and that is all")] [TcpSocket; 3]);
+
 fn choose(address: SocketAddr) -> anyhow::Result<(SocketAddr, TcpSocket)> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // What the last run's connections left behind does not matter. A chosen port has no such past.
-    socket.set_reuseaddr(address.port() != 0)?;
+    // What the last run's connections left behind does not matter, and the server may bind beside it.
+    socket.set_reuseaddr(true)?;
     socket.bind(address).with_context(|| format!("cannot listen on {address}: choose another address"))?;
     Ok((socket.local_addr()?, socket))
 }
@@ -89,11 +90,26 @@ mod tests {
     #[tokio::test]
     async fn a_port_of_zero_is_chosen_before_the_server_starts() -> anyhow::Result<()> {
         let wanted: SocketAddr = "127.0.0.1:0".parse()?;
-        let chosen = Listen { public: wanted, admin: wanted, ops: wanted }.choose_ports()?;
+        let (chosen, _held) = Listen { public: wanted, admin: wanted, ops: wanted }.choose_ports()?;
         assert_ne!(chosen.public.port(), 0);
         assert_ne!(chosen.public, chosen.admin);
         assert_eq!(chosen.issuer(), format!("http://127.0.0.1:{}", chosen.public.port()));
         assert_eq!(chosen.beside(), Listen { public: wanted, admin: wanted, ops: wanted });
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_chosen_port_is_kept_for_whoever_asks_for_it_by_number() -> anyhow::Result<()> {
+        let wanted: SocketAddr = "127.0.0.1:0".parse()?;
+        let (chosen, _held) = Listen { public: wanted, admin: wanted, ops: wanted }.choose_ports()?;
+        // As many as the system gives out to a busy machine meanwhile.
+        for _ in 0..2_000 {
+            let other = tokio::net::TcpListener::bind(wanted).await?.local_addr()?;
+            assert!(![chosen.public, chosen.admin, chosen.ops].contains(&other));
+        }
+        let server = tokio::net::TcpListener::bind(chosen.public).await?;
+        let (called, taken) = tokio::join!(tokio::net::TcpStream::connect(chosen.public), server.accept());
+        assert!(called.is_ok() && taken.is_ok());
         Ok(())
     }
 

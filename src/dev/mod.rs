@@ -12,6 +12,7 @@ mod process;
 mod scratch;
 mod server;
 
+use addresses::Held;
 pub use addresses::Listen;
 pub use binaries::Binaries;
 pub use postgres::{Cluster, ClusterOptions};
@@ -98,7 +99,7 @@ pub async fn run(
     if options.fresh {
         home.empty()?;
     }
-    let listen = options.listen.choose_ports()?;
+    let (listen, held) = options.listen.choose_ports()?;
     let master_key_file = home.master_key_file()?;
     let clients = home.clients(&CLIENTS, generate_api_key)?;
 
@@ -118,6 +119,7 @@ pub async fn run(
     let mut run = Run {
         home,
         listen,
+        held: Some(held),
         replicas: options.replicas,
         request: PrepareRequest { database_url, master_key_file, clients },
         fleet: Fleet::default(),
@@ -134,6 +136,8 @@ pub async fn run(
 struct Run {
     home: Home,
     listen: Listen,
+    /// Until the first server has its ports.
+    held: Option<Held>,
     replicas: NonZero<u8>,
     request: PrepareRequest,
     fleet: Fleet,
@@ -161,6 +165,7 @@ impl Run {
     /// Says when the servers are ready, then waits for what should not happen.
     async fn watch(&mut self, cluster: &mut Option<Cluster>) -> anyhow::Result<()> {
         self.fleet.start(&self.home, &self.request, self.listen, self.replicas).await?;
+        self.held = None;
         self.write_dev_json()?;
         self.announce();
         loop {

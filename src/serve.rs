@@ -175,7 +175,7 @@ pub async fn serve(
         started = Box::pin(start(settings, ready.issuer.clone(), address.clone(), &tasks)) => Some(started?),
     };
     let Some((authority, mut behind)) = started else { return Ok(()) };
-    let serving = open(listeners, &authority, opening, &stop)?;
+    let serving = open(listeners, &authority, opening, &stop).await?;
     if let Some(settings) = prober {
         let (store, metrics) = (authority.store.clone(), Arc::clone(&authority.metrics));
         behind.spawn(Prober::new(settings, address, store, metrics, health).run(stop.child_token()));
@@ -353,7 +353,7 @@ struct Opening {
     health: Health,
 }
 
-fn open(
+async fn open(
     listeners: Listeners,
     authority: &Arc<Authority>,
     opening: Opening,
@@ -367,7 +367,9 @@ fn open(
     for tls in [&public_tls, &admin_tls].into_iter().flatten() {
         behind.spawn(Arc::clone(tls).watch(Arc::clone(&authority.metrics), stop.clone()));
     }
-    behind.spawn(watch_readiness(health.clone(), Arc::clone(authority), stop.clone()));
+    // Before anybody is told that we are ready: they ask at once.
+    let ready = health.tell(authority).await;
+    behind.spawn(watch_readiness(health.clone(), ready, Arc::clone(authority), stop.clone()));
     behind.spawn(http::keep_up(exporter.clone(), stop.clone()));
     let state = OpsState { authority: Arc::clone(authority), exporter, draining: stop.clone() };
     // People and probes do not need every core.

@@ -19,6 +19,8 @@ const FAILURES_PER_SECOND: NonZero<u32> = match NonZero::new(20) {
     Some(limit) => limit,
     None => NonZero::<u32>::MIN,
 };
+/// A caller is never told to come back at once.
+const RETRY_MIN: Duration = Duration::from_millis(1);
 /// Addresses that have not failed lately are forgotten with every so many failures.
 const FORGET_EVERY: u32 = 1_024;
 /// What one holder of IPv6 addresses has of them at least (RFC 6177): its first 64 bits.
@@ -67,7 +69,8 @@ impl Rates {
 }
 
 fn limited(limit: NonZero<u32>, retry: Duration) -> Error {
-    Error::RateLimited { limit_per_second: limit.get(), retry }
+    // It may have become free between the two looks at the clock.
+    Error::RateLimited { limit_per_second: limit.get(), retry: retry.max(RETRY_MIN) }
 }
 
 /// Whom an address stands for.

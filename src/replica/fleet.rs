@@ -43,8 +43,8 @@ struct Waiter {
     /// When its commit was known, or later.
     committed: BootMillis,
     progress: watch::Sender<Propagation>,
-    /// Whom the latest look found behind.
-    behind: Vec<(Uuid, String)>,
+    /// Whom the latest look found behind, and since when they were.
+    behind: Vec<(Uuid, String, BootMillis)>,
     /// Who was removed while it was waited for.
     removed: Vec<String>,
     next: Instant,
@@ -223,15 +223,17 @@ impl Waiter {
         let mut behind: Vec<&ReplicaRow> = others().filter(|row| !self.has_applied(row)).collect();
         behind.sort_by_key(|row| row.applied);
         let stood_still = |id| beats.get(id).is_some_and(|(_, first)| now.since_ms(*first) >= DEAD_MS);
-        let removed = self
-            .behind
-            .iter()
-            .filter(|(id, _)| stood_still(id) && !seen.replicas.iter().any(|row| row.id == *id));
-        self.removed.extend(removed.map(|(_, name)| name.clone()));
+        let removed = self.behind.iter().filter(|(id, _, since)| {
+            let waited_for = stood_still(id) || now.since_ms(*since) >= DEAD_MS;
+            waited_for && !seen.replicas.iter().any(|row| row.id == *id)
+        });
+        self.removed.extend(removed.map(|(_, name, _)| name.clone()));
         // Back under another id, it counts as what that says.
         self.removed.retain(|name| !seen.replicas.iter().any(|row| row.identity.name == *name));
-        self.behind = behind.iter().map(|row| (row.id, row.identity.name.clone())).collect();
-        let laggards = self.removed.iter().chain(self.behind.iter().map(|(_, name)| name));
+        let since =
+            |id| self.behind.iter().find(|(known, ..)| *known == id).map_or(now, |(.., since)| *since);
+        self.behind = behind.iter().map(|row| (row.id, row.identity.name.clone(), since(row.id))).collect();
+        let laggards = self.removed.iter().chain(self.behind.iter().map(|(_, name, _)| name));
         // In an epoch that has just begun, the rows may not show who still holds a lease of the one before.
         let settled = epoch.is_settled(self.revision.epoch(), now);
         Propagation {

@@ -123,7 +123,7 @@ impl Lease {
                 waiting.push(joiner);
             }
             let sent = Instant::now();
-            let renewed = self.renew().await;
+            let renewed = self.renew(&stop).await;
             let good = matches!(renewed, Ok(true));
             self.report(&renewed);
             for joiner in waiting {
@@ -137,9 +137,14 @@ impl Lease {
     }
 
     /// One renewal, adopted when its head is applied. False: it said nothing.
-    async fn renew(&mut self) -> Result<bool, StoreError> {
+    async fn renew(&mut self, stop: &CancellationToken) -> Result<bool, StoreError> {
         let Some((head, sent)) = self.ask().await? else { return Ok(false) };
-        if timeout(ADOPT_WITHIN, self.feed.applied(head)).await.is_err() {
+        let adopted = tokio::select! {
+            // The feed ends as this does: what it has not read now, it will not read.
+            () = stop.cancelled() => return Ok(false),
+            adopted = timeout(ADOPT_WITHIN, self.feed.applied(head)) => adopted,
+        };
+        if adopted.is_err() {
             // Nobody is to wait, at each revocation anew, for one who renews but does not read.
             tracing::warn!("this replica does not keep up with the log: it leaves until it does");
             self.withdraw().await?;

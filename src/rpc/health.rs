@@ -51,6 +51,13 @@ impl Health {
         }
     }
 
+    /// Says whether this replica can answer now.
+    pub async fn tell(&self, authority: &Authority) -> bool {
+        let ready = authority.readiness().is_ready();
+        self.set(ready).await;
+        ready
+    }
+
     async fn set(&self, ready: bool) {
         for service in SERVICES {
             self.reporter.set_service_status(service, serving(ready)).await;
@@ -62,18 +69,23 @@ fn serving(good: bool) -> ServingStatus {
     if good { ServingStatus::Serving } else { ServingStatus::NotServing }
 }
 
-/// Keeps the health service true until told to stop; then says that nothing is served.
-pub async fn watch_readiness(health: Health, authority: Arc<Authority>, stop: CancellationToken) {
-    let mut said = None;
+/// Keeps the health service true, which has said so much, until told to stop; then says that nothing is served.
+pub async fn watch_readiness(
+    health: Health,
+    mut said: bool,
+    authority: Arc<Authority>,
+    stop: CancellationToken,
+) {
     loop {
-        let ready = authority.readiness().is_ready();
-        if said != Some(ready) {
-            health.set(ready).await;
-            said = Some(ready);
-        }
         tokio::select! {
             () = stop.cancelled() => break,
             () = sleep(LOOK) => {}
+        }
+        let ready = authority.readiness().is_ready();
+        // Whoever watches hears of changes alone.
+        if said != ready {
+            health.set(ready).await;
+            said = ready;
         }
     }
     health.set(false).await;

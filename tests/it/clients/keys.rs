@@ -3,11 +3,7 @@
 use jeton::proto::v1 as pb;
 
 use super::{add_key, client, create, create_with_key, delete_key, get};
-use crate::world::{Refused, Server, World, until};
-
-fn now_s() -> i64 {
-    jiff::Timestamp::now().as_second()
-}
+use crate::world::{Refused, Server, World, now_s, until};
 
 async fn last_use(world: &World, client_id: &str) -> Option<i64> {
     let mut admin = world.api("admin").await;

@@ -144,6 +144,8 @@ async fn k1_a_revocation_whose_caller_would_not_wait_is_safely_asked_for_again()
     let status = hindered.revoker.api.tokens.revoke(request).await.unwrap_err();
     assert!([Code::DeadlineExceeded, Code::Cancelled].contains(&status.code()), "{status:?}");
     assert!(hindered.fleet.active_after(1, hindered.since) > 0, "{}", hindered.fleet.history.tally());
+    let (mut caller, token) = (hindered.revoker.clone(), Arc::clone(&hindered.token));
+    until("it is applied here", async || caller.validate(&token).await == Answer::REVOKED).await;
     let again = hindered.revoker.revoke(target(&hindered.token)).await.unwrap();
     assert_eq!(again.outcome(), RevocationOutcome::AlreadyRevoked);
     assert_waited(&again.propagation.unwrap(), "r1");

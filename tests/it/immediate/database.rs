@@ -74,6 +74,7 @@ async fn k1_a_revocation_whose_commit_is_unknown_is_sent_again_and_acts_once() {
         .await;
         assert!(!revoking.is_finished(), "not before its commit is known");
         link.cut(FLUSHER);
+        link.has_cut(FLUSHER).await;
         link.resume(FLUSHER);
         let revoked = revoking.await.unwrap().unwrap();
         assert_eq!(revoked.outcome(), RevocationOutcome::Revoked);

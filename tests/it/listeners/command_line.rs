@@ -169,7 +169,7 @@ async fn doctor_fails_for_certificates_that_have_ended_or_are_not_trusted() {
 
     // The server's ends while it is in use, as one does that nobody renewed.
     let shell = admin_shell(&secure, &[]);
-    secure.servers.server_for(Duration::from_secs(8)).write(secure.files.path(), "server");
+    secure.servers.server_for(Duration::from_secs(14)).write(secure.files.path(), "server");
     until("it has ended", async || looked(&shell).await.1 == "fail").await;
     let (said, _, detail) = looked(&shell).await;
     said.with_code(3);

@@ -20,9 +20,8 @@ const SECONDS: std::ops::Range<u64> = 4..8;
 /// Where bytes come, one by one, that are no request yet: nothing is in flight that could be lost.
 const CUT_OFF: std::ops::Range<u64> = 4..14;
 
-/// How long the other end kept it.
-async fn kept(wire: &mut (impl Wire + ?Sized)) -> u64 {
-    let begin = Instant::now();
+/// How long the other end kept it, which began to be opened then.
+async fn kept(begin: Instant, wire: &mut (impl Wire + ?Sized)) -> u64 {
     let mut rest = Vec::new();
     let read = timeout(Duration::from_secs(30), wire.read_to_end(&mut rest)).await;
     assert!(read.is_ok(), "it is still open");
@@ -34,9 +33,10 @@ async fn e5_a_connection_that_does_not_begin_is_closed_within_5_seconds() {
     let (world, secure) = tokio::join!(World::start(), Secure::start());
     let plain = &world.server.ready;
     let begun = async |address: &str, bytes: &[u8]| {
+        let begin = Instant::now();
         let mut stream = open(address).await;
         stream.write_all(bytes).await.unwrap();
-        kept(&mut stream).await
+        kept(begin, &mut stream).await
     };
     // The head of a TLS record that does not come.
     let hello = [22, 3, 1, 2, 0, 1];
@@ -66,8 +66,7 @@ async fn e5_a_connection_without_a_first_request_is_told_to_go_within_5_seconds_
     let public = &world.server.ready.public;
     let h2 = async || Dialer::new(&secure.servers, None, &["h2"]).dial(secure.public()).await.unwrap();
 
-    let told = async |mut frames: Frames| {
-        let begin = Instant::now();
+    let told = async |begin: Instant, mut frames: Frames| {
         let mut told = None;
         while let Some(frame) = frames.next().await {
             if frame.kind == GOAWAY {
@@ -77,16 +76,16 @@ async fn e5_a_connection_without_a_first_request_is_told_to_go_within_5_seconds_
         }
         (told.expect("it is told"), begin.elapsed().as_secs())
     };
-    let half_a_preface = async |mut wire: Box<dyn Wire>| {
+    let half_a_preface = async |begin: Instant, mut wire: Box<dyn Wire>| {
         wire.write_all(&PREFACE[..10]).await.unwrap();
         wire.flush().await.unwrap();
-        kept(&mut wire).await
+        kept(begin, &mut wire).await
     };
     let pinging = async {
         // What keeps a connection alive is no request.
+        let begin = Instant::now();
         let mut stream = open(public).await;
         stream.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()).await.unwrap();
-        let begin = Instant::now();
         while stream.write_all(&frame(PING, 0, 0, b"01234567")).await.is_ok()
             && begin.elapsed().as_secs() < 30
         {
@@ -95,11 +94,11 @@ async fn e5_a_connection_without_a_first_request_is_told_to_go_within_5_seconds_
         begin.elapsed().as_secs()
     };
     let (plain, over_tls, half, half_over_tls, silent_over_tls, pinged) = tokio::join!(
-        async { told(Frames::open(public).await).await },
-        async { told(Frames::over(h2().await).await).await },
-        async { half_a_preface(Box::new(open(public).await)).await },
-        async { half_a_preface(Box::new(h2().await)).await },
-        async { kept(&mut h2().await).await },
+        async { told(Instant::now(), Frames::open(public).await).await },
+        async { told(Instant::now(), Frames::over(h2().await).await).await },
+        async { half_a_preface(Instant::now(), Box::new(open(public).await)).await },
+        async { half_a_preface(Instant::now(), Box::new(h2().await)).await },
+        async { kept(Instant::now(), &mut h2().await).await },
         pinging,
     );
     for (name, (told, ended)) in [("in plaintext", plain), ("over TLS", over_tls)] {
@@ -121,8 +120,7 @@ async fn e5_a_connection_without_a_first_request_is_told_to_go_within_5_seconds_
 #[tokio::test]
 async fn e5_a_head_that_comes_byte_by_byte_is_cut_off() {
     let (world, secure) = tokio::join!(World::start(), Secure::start());
-    let slowly = async |mut connection: Http| {
-        let begin = Instant::now();
+    let slowly = async |begin: Instant, mut connection: Http| {
         let endless = format!("GET {JWKS} HTTP/1.1\r\nhost: jeton.test\r\nx-filler: {}", "x".repeat(300));
         for byte in endless.chars() {
             if connection.try_write(&byte.to_string()).await.is_err() {
@@ -135,10 +133,10 @@ async fn e5_a_head_that_comes_byte_by_byte_is_cut_off() {
         begin.elapsed().as_secs()
     };
     let dialer = secure.dialer(None);
-    let (plain, over_tls) =
-        tokio::join!(async { slowly(Http::open(&world.server.ready.public).await).await }, async {
-            slowly(dialer.http(secure.public()).await).await
-        },);
+    let (plain, over_tls) = tokio::join!(
+        async { slowly(Instant::now(), Http::open(&world.server.ready.public).await).await },
+        async { slowly(Instant::now(), dialer.http(secure.public()).await).await },
+    );
     for seconds in [plain, over_tls] {
         assert!(CUT_OFF.contains(&seconds), "{seconds} s");
     }

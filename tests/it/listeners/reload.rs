@@ -26,6 +26,7 @@ async fn is_served(connection: &mut Http) -> bool {
 async fn new_connections_see_a_new_certificate_and_old_ones_go_on() {
     let secure = Secure::start().await;
     let first = shown(&secure).await;
+    until("the end of the first is measured", async || secure.world.metric(END).await > 0.0).await;
     let end = secure.world.metric(END).await;
     let mut old = secure.dialer(None).http(secure.public()).await;
     assert!(is_served(&mut old).await);
@@ -53,6 +54,7 @@ async fn new_connections_see_a_new_certificate_and_old_ones_go_on() {
 async fn an_unusable_replacement_leaves_the_old_one_in_use_and_a_line_in_the_log() {
     let secure = Secure::start().await;
     let first = shown(&secure).await;
+    until("the end of the first is measured", async || secure.world.metric(END).await > 0.0).await;
     let end = secure.world.metric(END).await;
     let (certificate, key) = (secure.path("server.pem"), secure.path("server.key"));
     let good = [fs::read(&certificate).unwrap(), fs::read(&key).unwrap()];
@@ -100,7 +102,7 @@ async fn an_unusable_replacement_leaves_the_old_one_in_use_and_a_line_in_the_log
 async fn a_replacement_that_is_not_yet_good_is_in_use_once_it_is() {
     let secure = Secure::start().await;
     let mut params = server(Duration::from_hours(24));
-    params.not_before = (std::time::SystemTime::now() + Duration::from_secs(7)).into();
+    params.not_before = (std::time::SystemTime::now() + Duration::from_secs(14)).into();
     let early = secure.servers.sign(&params);
     early.write(secure.files.path(), "server");
     until("it is not taken", async || secure.logged(UNUSABLE).is_some()).await;

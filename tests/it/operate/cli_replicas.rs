@@ -89,7 +89,7 @@ async fn a_revocation_that_is_not_everywhere_within_the_wait_is_exit_7_and_safe_
     shell.write("token", issued.data());
     let _frozen = Frozen::new(&json, 2);
     // Whoever may not list replicas is shown no live line.
-    let revoke = ["revoke", "--token-file", "token", "--wait", "400ms"];
+    let revoke = ["revoke", "--token-file", "token", "--wait", "1s"];
     let said = shell.on_terminal(&[&revoke, &service[..]].concat()).await;
     let warning = said.with_code(7);
     assert!(said.out.contains(", 2/3 replicas in ") && said.out.ends_with(" (not yet: dev-3)\n"), "{said:?}");

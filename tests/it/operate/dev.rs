@@ -141,7 +141,7 @@ pub fn ports(ready: &Ready) -> [&str; 3] {
     [&ready.public, &ready.admin, &ready.ops]
 }
 
-fn check_dev_json(dev: &Dev, json: &Value) {
+async fn check_dev_json(dev: &Dev, json: &Value) {
     let file = dev.data_dir().join("dev.json");
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(json["issuer"], format!("http://{}", json["public"].as_str().unwrap()));
@@ -156,8 +156,12 @@ fn check_dev_json(dev: &Dev, json: &Value) {
     let clients = json["clients"].as_object().unwrap();
     assert_eq!(clients.keys().collect::<Vec<_>>(), ["dev-admin", "dev-service"]);
     assert!(clients.values().all(|key| jeton::token::ApiKey::parse(key.as_str().unwrap()).is_some()));
+    until("it says what to try", async || {
+        let talk = dev.talk();
+        talk.contains("jeton is ready") && talk.contains("issue --subject alice")
+    })
+    .await;
     let talk = dev.talk();
-    assert!(talk.contains("jeton is ready") && talk.contains("issue --subject alice"), "{talk}");
     assert!(!talk.contains("jtk_"), "keys are in the file, not in the scrollback: {talk}");
 }
 
@@ -165,7 +169,7 @@ fn check_dev_json(dev: &Dev, json: &Value) {
 async fn dev_keeps_what_it_knows_between_runs_and_ctrl_c_leaves_no_process_behind() {
     let mut dev = Dev::new();
     let first = dev.start(ANY, &[]).await;
-    check_dev_json(&dev, &first);
+    check_dev_json(&dev, &first).await;
     let ready = ready(&first);
     let mut service = api(&first, "dev-service");
     let good = service.token("alice", "orders").await.access_token;

@@ -65,5 +65,6 @@ async fn k1_a_replica_that_does_not_know_of_a_revocation_is_found() {
         world.metric(&series("alive")).await > 0.0
     })
     .await;
-    assert!(world.server.logged().contains("immediate revocation does not hold"));
+    until("it is logged", async || world.server.logged().contains("immediate revocation does not hold"))
+        .await;
 }

@@ -14,8 +14,8 @@ use jeton::{
 };
 use tokio::{sync::Notify, task::JoinSet};
 
-use super::{HEAD, REVOCATIONS, is_active, now_s, place, refresh_token, text};
-use crate::world::{Refused, World, revoke_request, until};
+use super::{HEAD, REVOCATIONS, is_active, place, refresh_token, text};
+use crate::world::{Refused, World, now_s, revoke_request, until};
 
 #[tokio::test]
 async fn k9_what_was_acknowledged_before_a_crash_is_revoked_after_it() {
@@ -201,10 +201,11 @@ async fn k8_a_batch_that_is_sent_again_acts_once() {
     assert_eq!(world.number("select position from mark").await, position);
     assert_eq!(world.number(REVOCATIONS).await, 3);
     // The same token and the same mark twice in one batch.
-    let token = Target::Token(id());
+    let token = item(Target::Token(id()));
+    let same = NewRevocation { audit: item(Target::Token(id())).audit, ..token.clone() };
     store
         .connection_of(Task::Flusher)
-        .append(&[item(token.clone()), item(token), item(mark_of("a")), item(mark_of("a"))])
+        .append(&[token, same, item(mark_of("a")), item(mark_of("a"))])
         .await
         .unwrap();
     assert_eq!(world.number(REVOCATIONS).await, 4);

@@ -39,9 +39,5 @@ fn place(revision: &str) -> (i64, i64) {
     (epoch.parse().unwrap(), seq.parse().unwrap())
 }
 
-fn now_s() -> i64 {
-    jiff::Timestamp::now().as_second()
-}
-
 const HEAD: &str = "select seq from log_head";
 const REVOCATIONS: &str = "select count(*) from revocation";

@@ -6,8 +6,8 @@ use jeton::{
 };
 use serde_json::json;
 
-use super::{HEAD, REVOCATIONS, is_active, now_s, place, refresh_token, revoke, text};
-use crate::world::{Forge, Refused, World, issue_request, policy, seconds, until};
+use super::{HEAD, REVOCATIONS, is_active, place, refresh_token, revoke, text};
+use crate::world::{Forge, Refused, World, issue_request, now_s, policy, seconds, until};
 
 /// A token of `age_s` seconds that lives for `life_s`.
 fn aged(forge: &Forge, age_s: i64, life_s: i64) -> String {

@@ -3,8 +3,8 @@
 use jeton::proto::v1::{self as pb, revocation_target::Kind};
 use tokio::task::JoinSet;
 
-use super::{now_s, place, text, wide_request};
-use crate::world::{Api, World, policy, seconds};
+use super::{place, text, wide_request};
+use crate::world::{Api, World, now_s, policy, seconds};
 
 const TASKS: i64 = 8;
 const ACTS: i64 = 200;

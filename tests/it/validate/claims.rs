@@ -7,8 +7,8 @@ use jeton::{
 };
 use serde_json::{Value, json};
 
-use super::support::{Case, b64, case, forge_with, judge, now_s, with};
-use crate::world::{Forge, World};
+use super::support::{Case, b64, case, forge_with, judge, with};
+use crate::world::{Forge, World, now_s};
 
 #[tokio::test]
 async fn v5_a_signed_claim_of_the_wrong_type_or_form_is_malformed() {

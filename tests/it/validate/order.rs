@@ -3,8 +3,8 @@
 use jeton::proto::v1::{self as pb, TokenStatus, revocation_target::Kind};
 use serde_json::json;
 
-use super::support::{b64, batch, now_s, segments, with, with_signature};
-use crate::world::{Forge, World, validate_request};
+use super::support::{b64, batch, segments, with, with_signature};
+use crate::world::{Forge, World, now_s, validate_request};
 
 /// What can be wrong with a token whose signature and claims are good, in the order of the statuses.
 const FAULTS: [TokenStatus; 8] = [

@@ -10,8 +10,8 @@ use jeton::{
 };
 use serde_json::json;
 
-use super::support::{forge_with, now_s, with};
-use crate::world::{Api, World, issue_request, revoke_request, until};
+use super::support::{forge_with, with};
+use crate::world::{Api, World, issue_request, now_s, revoke_request, until};
 
 async fn revoke(api: &mut Api, target: pb::RevocationTarget, reason: RevocationReason) -> pb::RevokeResponse {
     let request = pb::RevokeRequest { target: Some(target), reason: reason.into(), ..Default::default() };

@@ -12,8 +12,8 @@ use jeton::{
 use serde_json::json;
 use tonic::Code;
 
-use super::support::{b64, now_s, with};
-use crate::world::{Api, Refused, World, issue_request, revoke_request, validate_request};
+use super::support::{b64, with};
+use crate::world::{Api, Refused, World, issue_request, now_s, revoke_request, validate_request};
 
 /// What a verdict says of the token, beyond its status and `jti`.
 fn says_nothing(verdict: &pb::Verdict) -> bool {

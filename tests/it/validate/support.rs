@@ -105,10 +105,6 @@ pub fn now_ms() -> i64 {
     Clock::system().now_ms()
 }
 
-pub fn now_s() -> i64 {
-    now_ms().div_euclid(1_000)
-}
-
 /// Changes a client behind the server's back and says so in the log.
 pub async fn change_client(database: &Database, client_id: &str, statement: &str) {
     let id = new_uuid_v7(now_ms());

@@ -6,8 +6,8 @@ use jeton::proto::v1::{
 };
 use serde_json::json;
 
-use super::support::{batch, now_s};
-use crate::world::{Forge, World, policy, seconds, until, validate_request};
+use super::support::batch;
+use crate::world::{Forge, World, now_s, policy, seconds, until, validate_request};
 
 /// A token that is judged again and again, and from which second on which status is right.
 struct Watched {
@@ -41,13 +41,13 @@ async fn v2_a_token_is_expired_at_the_exact_second() {
     }
     let issued = api
         .issue(pb::IssueRequest {
-            expiration: Some(pb::issue_request::Expiration::Ttl(seconds(3))),
+            expiration: Some(pb::issue_request::Expiration::Ttl(seconds(6))),
             ..crate::world::issue_request("user:7", &["api"])
         })
         .await
         .unwrap();
     let now = now_s();
-    let turn = now + 3;
+    let turn = now + 6;
     let watch =
         |name, token, before, turn_s, after| Watched { name, token, before, turn_s, after, seen: [0, 0] };
     let ends = |name, audiences: &[&str], exp, turn_s| {

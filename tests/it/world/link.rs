@@ -74,6 +74,8 @@ struct Counts {
     round_trips: i64,
     /// Since the rule in force was made.
     held: u32,
+    /// Connections that are carried.
+    open: u32,
 }
 
 impl Link {
@@ -127,6 +129,11 @@ impl Link {
             rules.upstream = upstream;
             rules.turn += 1;
         });
+    }
+
+    /// Waits until no connection of this name is left.
+    pub async fn has_cut(&self, name: &str) {
+        until("they are cut", async || self.wire.count(name, |counts| counts.open) == 0).await;
     }
 
     /// Waits until the rule in force for these connections has held something.
@@ -207,10 +214,13 @@ impl Wire {
             }
             Some(())
         };
-        tokio::select! {
+        self.note(&name, |counts| counts.open += 1);
+        let done = tokio::select! {
             done = forwarded => done,
             _broken = rules.wait_for(|rules| rules.turn != turn || *rules.flow(&name) == Flow::Cut) => None,
-        }
+        };
+        self.note(&name, |counts| counts.open -= 1);
+        done
     }
 
     /// Forwards what the server asks, message by message.

@@ -13,6 +13,7 @@ mod http;
 mod inprocess;
 mod link;
 mod look;
+mod loopback;
 mod postgres;
 mod raw;
 mod server;
@@ -30,6 +31,7 @@ use jeton::{
     token::{ApiKey, MasterKey, Revision, new_uuid_v7},
 };
 use tempfile::TempDir;
+use tonic::Code;
 
 pub use caller::{Asking, Caller};
 pub use certificates::{Authority, Leaf, authority, parameters, server, workload};
@@ -51,7 +53,7 @@ pub use stream::Stream;
 pub use tls::{Dialer, Secure, open};
 
 /// What `until` waits at most: a machine may be slow, a promise may not be late for ever.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 type Registration = (&'static str, &'static [Permission], &'static [&'static str], &'static [&'static str]);
 
@@ -147,7 +149,8 @@ impl World {
         // In effect when the log's feed has it: a call by it is not unauthenticated any more.
         until("the client is known", async || {
             let refused = api.clone().validate("x", &["api"]).await.err().map(|status| status.code());
-            refused != Some(tonic::Code::Unauthenticated)
+            // Nor one of too many that were, nor refused for want of a lease.
+            !matches!(refused, Some(Code::Unauthenticated | Code::ResourceExhausted | Code::Unavailable))
         })
         .await;
         key.expose().to_owned()
@@ -184,6 +187,11 @@ pub async fn register(
     );
     let audit = NewAudit::new(new_uuid_v7(Clock::system().now_ms()), "test", "PutClient");
     store.put_client(&new, &audit).await.unwrap();
+}
+
+/// Seconds since the epoch.
+pub fn now_s() -> i64 {
+    jiff::Timestamp::now().as_second()
 }
 
 /// Waits until something holds, looking often. Fails, naming it, when it does not within reason.

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
@@ -9,6 +10,8 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
+
+use super::loopback::own_address;
 
 /// What a server is told beyond where its database is.
 #[derive(Clone, Default)]
@@ -68,10 +71,9 @@ impl Server {
         let ready_file = directory.join("ready.json");
         let _absent = fs::remove_file(&ready_file);
         let log = directory.join("log");
-        let ports = options
-            .ports
-            .clone()
-            .unwrap_or_else(|| ["127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"].map(str::to_owned));
+        // Without TLS, at an address of its own: whoever restarts it finds its ports free.
+        let address = if options.tls { Ipv4Addr::LOCALHOST } else { own_address() };
+        let ports = options.ports.clone().unwrap_or_else(|| [0; 3].map(|port| format!("{address}:{port}")));
         command.env_clear().env("JETON_DATABASE_URL", database_url).arg("serve");
         if !options.tls {
             command.arg("--plaintext");

@@ -38,12 +38,15 @@ impl Terminal {
     /// What is written up to and including this text.
     pub async fn until(mut self, text: &'static str) -> (Self, String) {
         let read = tokio::task::spawn_blocking(move || {
-            let (mut written, mut chunk) = (String::new(), [0; 1024]);
-            while !written.contains(text) {
-                let count = self.side.read(&mut chunk).unwrap_or_else(|error| panic!("{error}: {written}"));
-                written.push_str(std::str::from_utf8(&chunk[..count]).unwrap());
+            let (mut written, mut chunk) = (Vec::new(), [0; 1024]);
+            // What is read may end within a character.
+            let said = |written: &[u8]| String::from_utf8_lossy(written).into_owned();
+            while !said(&written).contains(text) {
+                let read = self.side.read(&mut chunk);
+                let count = read.unwrap_or_else(|error| panic!("{error}: {}", said(&written)));
+                written.extend_from_slice(&chunk[..count]);
             }
-            (self, written)
+            (self, said(&written))
         });
         read.await.unwrap()
     }

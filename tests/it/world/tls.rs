@@ -2,12 +2,8 @@
 
 use std::{
     io,
-    net::Ipv4Addr,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::Arc,
 };
 
 use jeton::proto::v1 as pb;
@@ -23,7 +19,7 @@ use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 
 use super::{
     Api, Authority, Http, HttpAnswer, Leaf, Server, ServerOptions, World, api_key, certificates::SERVER_NAME,
-    http_request,
+    http_request, loopback::own_address,
 };
 
 /// Connects with TLS: from an address of its own each, since what fails too often from one is told so (C5).
@@ -84,12 +80,6 @@ impl Dialer {
     pub async fn get(&self, address: &str, path: &str) -> HttpAnswer {
         self.ask(address, &http_request("GET", path, &[], "")).await
     }
-}
-
-/// An address on loopback that nobody else calls from.
-fn own_address() -> Ipv4Addr {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    Ipv4Addr::from_bits(Ipv4Addr::new(127, 5, 0, 1).to_bits() + NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// A connection without TLS, from an address of its own.

@@ -123,7 +123,16 @@ fn growth(growth: &Value) -> String {
 }
 
 fn overload(overload: &Value) -> String {
-    let mut out = String::from(
+    rows(overload).iter().map(overload_of).collect()
+}
+
+fn overload_of(overload: &Value) -> String {
+    let mut out = format!(
+        "\nValidate, {}: at twice the capacity, {} of the peak is answered in time.\n\n",
+        show(&overload["what"], 0),
+        show(&overload["goodput_at_twice"], 2)
+    );
+    out.push_str(
         "| offered, × capacity | goodput /s | answers by code | late | no answer | p99 ms | p99 of the refused ms |\n|---|---|---|---|---|---|---|\n",
     );
     let ms =

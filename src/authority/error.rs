@@ -71,8 +71,8 @@ pub enum Error {
         /// When to come back.
         retry: Duration,
     },
-    /// Too much at once: come back.
-    #[error("the queue is full")]
+    /// Too much at once: come back, or ask another replica.
+    #[error("more is waiting than there is time for")]
     Overloaded,
     /// The state cannot be proven fresh: come back, or ask another replica.
     #[error("the revocation state is {age_ms} ms old")]

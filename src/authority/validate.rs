@@ -73,6 +73,12 @@ impl Authority {
         Ok(Some(judged))
     }
 
+    /// Whether the signature of what is asked about was found good before: then there is little to do.
+    #[must_use]
+    pub fn has_verified(&self, request: &ValidateRequest) -> bool {
+        self.cache.get(self.cache.place(&request.token)).is_some()
+    }
+
     /// Judges a batch, whose size [`check_batch_size`] has let pass, at one gate, in request order. A
     /// fault of a request refuses the whole batch.
     pub async fn batch_validate(

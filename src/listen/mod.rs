@@ -3,7 +3,10 @@
 //! each is held to its limits. Knows HTTP/2, HTTP/1.1 and TLS, and nothing of what is served.
 
 mod accept;
+mod queue;
 mod watch;
+
+pub use queue::{Call, Turn};
 
 use std::{
     convert::Infallible,
@@ -11,10 +14,7 @@ use std::{
     net::IpAddr,
     num::NonZero,
     pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     thread,
     time::Duration,
 };
@@ -31,13 +31,14 @@ use tokio::{
     net::{TcpListener, TcpStream},
     runtime,
     sync::{mpsc, oneshot},
-    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
     accept::{Arrived, CONNECTIONS_MAX, accept},
+    queue::{Calls, Queue},
     watch::{Open, TICK},
 };
 use crate::tls::{Peer, PeerCertificate, ServerTls};
@@ -75,11 +76,11 @@ pub trait Handler: Clone + Send + Sync + 'static {
     /// Of the answers.
     type Body: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static;
 
-    /// The answer. `arrived`: when the head of the request had been read; it has waited for its turn since.
+    /// The answer. The call ends with it.
     fn handle(
         self,
         request: Request<Incoming>,
-        arrived: Instant,
+        call: Call,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
 }
 
@@ -119,6 +120,7 @@ pub fn serve<H: Handler>(
             listener: name,
             tls: tls.cloned(),
             handler: handler.clone(),
+            queue: Arc::new(Queue::of(name)),
             // Of this thread alone: those of others do not queue for it.
             stop: stop.child_token(),
         };
@@ -136,12 +138,15 @@ struct Worker<H> {
     listener: &'static str,
     tls: Option<Arc<ServerTls>>,
     handler: H,
+    queue: Arc<Queue>,
     stop: CancellationToken,
 }
 
 impl<H: Handler> Worker<H> {
     fn work(self, arriving: mpsc::UnboundedReceiver<Arrived>) {
-        match runtime::Builder::new_current_thread().enable_all().build() {
+        let queue = Arc::clone(&self.queue);
+        let rests = move || queue.rest();
+        match runtime::Builder::new_current_thread().enable_all().on_thread_park(rests).build() {
             Ok(runtime) => runtime.block_on(self.run(arriving)),
             Err(error) => tracing::error!(error = %error, "a serving thread has no runtime"),
         }
@@ -175,12 +180,12 @@ impl<H: Handler> Worker<H> {
 
     /// A connection beside so many others, and what is known of it.
     fn begin(self: Arc<Self>, arrived: Arrived, others: usize) -> (Open, impl Future<Output = ()> + Send) {
-        let requests = Arc::new(AtomicU64::new(0));
+        let calls = Calls::on(Arc::clone(&self.queue));
         let (go, told) = oneshot::channel();
-        let open = Open::new(Arc::clone(&requests), go);
+        let open = Open::new(Arc::clone(&calls), go);
         let connection = async move {
             let Arrived { connection, address, counted: _counted } = arrived;
-            let bound = Bound { streams: streams_beside(others), requests, told };
+            let bound = Bound { streams: streams_beside(others), calls, told };
             if let Err(error) = self.connection(connection, address, bound).await {
                 // The peer's doing, and as often as it likes.
                 tracing::debug!(jeton.listener = self.listener, error = %error, "a connection ended");
@@ -224,13 +229,13 @@ impl<H: Handler> Worker<H> {
         peer: Peer,
         bound: Bound,
     ) -> hyper::Result<()> {
-        let Bound { streams, requests, told } = bound;
+        let Bound { streams, calls, told } = bound;
         let (handler, peer) = (self.handler.clone(), Arc::new(peer));
         let service = service_fn(move |mut request: Request<Incoming>| {
-            requests.fetch_add(1, Ordering::Relaxed);
+            let call = calls.begin();
             request.extensions_mut().insert(Arc::clone(&peer));
             // What is not on the heap, hyper and the runtime move from hand to hand, all of it each time.
-            let answer = Box::pin(handler.clone().handle(request, Instant::now()));
+            let answer = Box::pin(handler.clone().handle(request, call));
             async move { Ok::<_, Infallible>(answer.await) }
         });
         let stream = TokioIo::new(stream);
@@ -252,7 +257,7 @@ impl<H: Handler> Worker<H> {
 struct Bound {
     /// Calls in flight.
     streams: u32,
-    requests: Arc<AtomicU64>,
+    calls: Arc<Calls>,
     told: oneshot::Receiver<()>,
 }
 

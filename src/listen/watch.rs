@@ -1,14 +1,10 @@
 //! What a worker sees of a connection from outside, and when it lets go of it.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::oneshot, task::AbortHandle};
+
+use super::queue::Calls;
 
 /// Between two looks at what the connections do.
 pub(super) const TICK: Duration = Duration::from_secs(1);
@@ -21,8 +17,8 @@ const CUT_OFF_TICKS: u32 = 10;
 
 /// A connection, as its worker watches it.
 pub(super) struct Open {
-    requests: Arc<AtomicU64>,
-    /// Of `requests`, at the last look.
+    calls: Arc<Calls>,
+    /// How many there were at the last look.
     seen: u64,
     /// Ticks since there was a new one.
     quiet: u32,
@@ -32,9 +28,9 @@ pub(super) struct Open {
 }
 
 impl Open {
-    /// A connection that counts its requests here, and lets go once it is told so.
-    pub(super) fn new(requests: Arc<AtomicU64>, go: oneshot::Sender<()>) -> Self {
-        Self { requests, seen: 0, quiet: 0, go: Some(go), abort: None }
+    /// A connection whose calls these are, and lets go once it is told so.
+    pub(super) fn new(calls: Arc<Calls>, go: oneshot::Sender<()>) -> Self {
+        Self { calls, seen: 0, quiet: 0, go: Some(go), abort: None }
     }
 
     /// The task that serves it.
@@ -47,7 +43,7 @@ impl Open {
         if self.abort.as_ref().is_some_and(AbortHandle::is_finished) {
             return false;
         }
-        let requests = self.requests.load(Ordering::Relaxed);
+        let requests = self.calls.begun();
         self.quiet = if requests == self.seen { self.quiet.saturating_add(1) } else { 0 };
         self.seen = requests;
         let patience = if requests == 0 { FIRST_REQUEST_TICKS } else { IDLE_TICKS };
@@ -72,12 +68,12 @@ impl Open {
 mod tests {
     use oneshot::error::TryRecvError;
 
-    use super::*;
+    use super::{super::queue::Queue, *};
 
-    fn open() -> (Open, Arc<AtomicU64>, oneshot::Receiver<()>) {
-        let requests = Arc::new(AtomicU64::new(0));
+    fn open() -> (Open, Arc<Calls>, oneshot::Receiver<()>) {
+        let calls = Calls::on(Arc::new(Queue::of("test")));
         let (go, told) = oneshot::channel();
-        (Open::new(Arc::clone(&requests), go), requests, told)
+        (Open::new(Arc::clone(&calls), go), calls, told)
     }
 
     /// After how many looks it is told to go.
@@ -96,35 +92,35 @@ mod tests {
 
     #[test]
     fn e5_an_idle_connection_is_let_go_after_5_minutes() {
-        let (mut open, requests, mut told) = open();
+        let (mut open, calls, mut told) = open();
         // Used now and then, it stays for as long as it likes.
         for _ in 0..5 {
-            requests.fetch_add(1, Ordering::Relaxed);
+            drop(calls.begin());
             for _ in 0..IDLE_TICKS {
                 open.look();
             }
             assert_eq!(told.try_recv(), Err(TryRecvError::Empty));
         }
-        requests.fetch_add(1, Ordering::Relaxed);
+        drop(calls.begin());
         assert!(open.look());
         assert_eq!(seconds(looks(&mut open, &mut told)), 5 * 60);
     }
 
     #[test]
     fn e5_a_connection_without_a_first_request_is_let_go_after_5_seconds() {
-        let (mut open, _requests, mut told) = open();
+        let (mut open, _calls, mut told) = open();
         assert_eq!(seconds(looks(&mut open, &mut told)), 5);
     }
 
     /// A request that comes in the moment of the goodbye is answered.
     #[tokio::test]
     async fn e5_one_that_does_not_go_is_cut_off_only_where_nothing_is_in_flight() {
-        for (requests_late, ends) in [(0, true), (1, false)] {
-            let (open, requests, mut told) = open();
+        for (late, ends) in [(false, true), (true, false)] {
+            let (open, calls, mut told) = open();
             let task = tokio::spawn(std::future::pending());
             let mut open = open.of(&task);
             looks(&mut open, &mut told);
-            requests.fetch_add(requests_late, Ordering::Relaxed);
+            let _late = late.then(|| calls.begin());
             for _ in 0..u64::from(IDLE_TICKS) {
                 open.look();
                 tokio::task::yield_now().await;

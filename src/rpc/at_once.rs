@@ -83,6 +83,10 @@ impl AtOnce {
         let request = pb::ValidateRequest::decode(message.bytes()).map_err(|_| unreadable())?;
         let request = validate_request(request)?;
         let caller = self.caller(admitted, headers)?;
+        // What was seen before is answered as soon as it would be refused.
+        if admitted.crowded && !self.context.authority.has_verified(&request) {
+            return Err(Error::Overloaded.into());
+        }
         if let Some(judged) = self.context.authority.validate_at_once(&admitted.pass, &caller, &request)? {
             return Ok(Answered::Now(verdict(&judged)));
         }
@@ -101,6 +105,9 @@ impl AtOnce {
     ) -> Result<Answered, Status> {
         let request = issue_request(request)?;
         let caller = self.caller(admitted, headers)?;
+        if admitted.crowded {
+            return Err(Error::Overloaded.into());
+        }
         let token = self.context.authority.issue_at_once(&admitted.pass, &caller, request)?;
         let response = pb::IssueResponse { token: Some(issued(token)) };
         Ok(Answered::Now(unary::answer(response.encoded_len(), |out| {

@@ -3,9 +3,9 @@
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderName, Request, Response, header::AUTHORIZATION};
+use http::{Extensions, HeaderMap, HeaderName, Request, Response, header::AUTHORIZATION};
 use hyper::body::Incoming;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep_until;
 use tonic::{Code, Status, body::Body, service::Routes};
 use tower::Service as _;
 
@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     authority::{Authority, Error, Known, Shown},
+    listen::{Call, Turn as First},
     state::Pass,
     tls::Peer,
 };
@@ -52,6 +53,20 @@ pub struct Door {
 pub(super) struct Admitted {
     pub(super) pass: Pass,
     pub(super) known: Known,
+    /// Whether what costs much had better be refused.
+    pub(super) crowded: bool,
+}
+
+/// Marks a request that, if it costs much, had better be refused: once its message has been read, since a peer whose
+/// messages are not read is one whose streams are reset.
+#[derive(Clone, Copy)]
+pub(super) struct Crowded;
+
+impl Crowded {
+    /// Whether a request with these extensions is marked.
+    pub(super) fn is_in(extensions: &Extensions) -> bool {
+        extensions.get::<Self>().is_some()
+    }
 }
 
 impl Door {
@@ -64,13 +79,14 @@ impl Door {
     }
 
     /// Answers one call. Its time counts from when it arrived, its wait for its first turn included.
-    pub(super) async fn call(mut self, request: Request<Incoming>, arrived: Instant) -> Response<Body> {
+    pub(super) async fn call(mut self, request: Request<Incoming>, call: Call) -> Response<Body> {
         let authority = Arc::clone(&self.authority);
         let path = request.uri().path();
         let calls = authority.metrics.calls(path.trim_start_matches('/'));
         let logged = tracing::enabled!(tracing::Level::DEBUG).then(|| path.to_owned());
         let wait = deadline(request.headers()).unwrap_or(CALL_MAX).min(CALL_MAX);
-        let response = match self.begin(request, arrived, wait) {
+        let arrived = call.arrived();
+        let response = match self.begin(request, call.turn(), wait) {
             Turn::Over(response) => response,
             Turn::Later(response) => tokio::select! {
                 biased;
@@ -90,8 +106,8 @@ impl Door {
     }
 
     /// The first turn of a call that may wait for so long.
-    fn begin(&mut self, request: Request<Incoming>, arrived: Instant, wait: Duration) -> Turn {
-        if arrived.elapsed() >= wait {
+    fn begin(&mut self, request: Request<Incoming>, first: First, wait: Duration) -> Turn {
+        if first.waited >= wait {
             // Nobody hears the answer any more.
             return Turn::Over(Status::deadline_exceeded(DEADLINE_PASSED).into_http());
         }
@@ -101,7 +117,7 @@ impl Door {
         }
         // The gate comes first: who the caller is must be judged by a fresh state, too.
         if let Some(pass) = self.authority.try_enter() {
-            return self.at_gate(request, pass);
+            return self.at_gate(request, pass, first.crowded);
         }
         let mut door = self.clone();
         Turn::Later(Box::pin(async move {
@@ -109,7 +125,7 @@ impl Door {
                 Ok(pass) => pass,
                 Err(error) => return Status::from(error).into_http(),
             };
-            match door.at_gate(request, pass) {
+            match door.at_gate(request, pass, first.crowded) {
                 Turn::Over(response) => response,
                 Turn::Later(response) => response.await,
             }
@@ -117,7 +133,7 @@ impl Door {
     }
 
     /// Lets in whoever shows a good credential.
-    fn at_gate(&mut self, request: Request<Incoming>, pass: Pass) -> Turn {
+    fn at_gate(&mut self, request: Request<Incoming>, pass: Pass, crowded: bool) -> Turn {
         let Some(peer) = request.extensions().get::<Arc<Peer>>() else {
             return Turn::refused(Error::Unauthenticated);
         };
@@ -125,7 +141,7 @@ impl Door {
             Ok(known) => known,
             Err(error) => return Turn::refused(error),
         };
-        let admitted = Admitted { pass, known };
+        let admitted = Admitted { pass, known, crowded };
         let mut request = match &self.at_once {
             Some(at_once) => match at_once.answer(request, &admitted) {
                 Answered::Now(response) => return Turn::Over(response),
@@ -135,6 +151,9 @@ impl Door {
             None => request.map(Body::new),
         };
         request.extensions_mut().insert(admitted.known.credential);
+        if crowded {
+            request.extensions_mut().insert(Crowded);
+        }
         self.route(request)
     }
 

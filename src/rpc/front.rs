@@ -4,12 +4,12 @@ use std::{convert::Infallible, time::Duration};
 
 use http::{Request, Response, StatusCode, Version, header::CONTENT_TYPE};
 use hyper::body::{Body as HttpBody, Bytes, Incoming};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tonic::body::Body;
 use tower::Service;
 
 use super::Door;
-use crate::listen::Handler;
+use crate::listen::{Call, Handler};
 
 /// What every gRPC request is labelled with (gRPC over HTTP/2, "Requests").
 const GRPC: &[u8] = b"application/grpc";
@@ -44,9 +44,9 @@ where
 {
     type Body = Body;
 
-    async fn handle(mut self, request: Request<Incoming>, arrived: Instant) -> Response<Body> {
+    async fn handle(mut self, request: Request<Incoming>, call: Call) -> Response<Body> {
         if is_grpc(&request) {
-            return self.door.call(request, arrived).await;
+            return self.door.call(request, call).await;
         }
         // On the heap: each gRPC call in flight would have the room for it.
         Box::pin(timeout(HTTP_MAX, self.http.call(request))).await.map_or_else(

@@ -18,6 +18,7 @@ use tower::{Service, service_fn};
 use super::{
     Context, TOKEN_MESSAGE_BYTES_MAX, Who,
     convert::{revision_of, thumbprint_of},
+    door::Crowded,
     streaming::Answers,
     verdict::Told,
 };
@@ -27,7 +28,7 @@ use crate::{
 };
 
 pub(super) const VALIDATE: &str = "/jeton.v1.TokenService/Validate";
-pub(super) const BATCH_VALIDATE: &str = "/jeton.v1.TokenService/BatchValidate";
+const BATCH_VALIDATE: &str = "/jeton.v1.TokenService/BatchValidate";
 const STREAM_VALIDATE: &str = "/jeton.v1.TokenService/StreamValidate";
 
 /// What is set aside for a message before its length is known, bytes: room for the token and the answer of nearly all
@@ -101,8 +102,11 @@ async fn validate(
     context: &Context,
     request: Request<pb::ValidateRequest>,
 ) -> Result<Response<[Told; 1]>, Status> {
-    let who = Who::of(&request)?;
+    let (who, crowded) = (Who::of(&request)?, Crowded::is_in(request.extensions()));
     let request = validate_request(request.into_inner())?;
+    if crowded && !context.authority.has_verified(&request) {
+        return Err(Error::Overloaded.into());
+    }
     Ok(Response::new([judge(context, &who, &request).await?]))
 }
 
@@ -111,6 +115,9 @@ async fn batch_validate(
     request: Request<pb::BatchValidateRequest>,
 ) -> Result<Response<Vec<Told>>, Status> {
     let who = Who::of(&request)?;
+    if Crowded::is_in(request.extensions()) {
+        return Err(Error::Overloaded.into());
+    }
     let requests = request.into_inner().requests;
     check_batch_size(requests.len())?;
     let parse = |(index, request)| {

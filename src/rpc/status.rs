@@ -133,7 +133,7 @@ impl From<Error> for Status {
             Error::Overloaded => Refusal::new(
                 Code::ResourceExhausted,
                 "RATE_LIMITED",
-                "Too much is waiting to be written. Try again shortly.",
+                "More is waiting than there is time for. Try again shortly, or another replica.",
             )
             .after(RETRY_FRESH),
             Error::Stale { age_ms } => unavailable(

@@ -8,6 +8,7 @@ use super::{
         claims_of, issued, propagation, reach_of, reason_of, session, thumbprint_of, time_of, timestamp,
         wait_of,
     },
+    door::Crowded,
 };
 use crate::{
     authority::{
@@ -26,6 +27,9 @@ pub(super) struct TokenRpc(pub(super) Context);
 impl TokenService for TokenRpc {
     async fn issue(&self, request: Request<pb::IssueRequest>) -> Result<Response<pb::IssueResponse>, Status> {
         let who = Who::of(&request)?;
+        if Crowded::is_in(request.extensions()) {
+            return Err(Error::Overloaded.into());
+        }
         let request = issue_request(request.into_inner())?;
         let writes = request.refreshable;
         let context = self.0.clone();

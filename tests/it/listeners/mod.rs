@@ -4,6 +4,7 @@
 mod bound;
 mod callers;
 mod command_line;
+mod crowd;
 mod limits;
 mod matrix;
 mod opening;

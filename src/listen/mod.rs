@@ -145,8 +145,8 @@ struct Worker<H> {
 impl<H: Handler> Worker<H> {
     fn work(self, arriving: mpsc::UnboundedReceiver<Arrived>) {
         let queue = Arc::clone(&self.queue);
-        let rests = move || queue.rest();
-        match runtime::Builder::new_current_thread().enable_all().on_thread_park(rests).build() {
+        let rested = move || queue.rested();
+        match runtime::Builder::new_current_thread().enable_all().on_thread_unpark(rested).build() {
             Ok(runtime) => runtime.block_on(self.run(arriving)),
             Err(error) => tracing::error!(error = %error, "a serving thread has no runtime"),
         }

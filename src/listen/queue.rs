@@ -24,21 +24,21 @@ const SAY_AGAIN: Duration = Duration::from_secs(10);
 pub(super) struct Queue {
     began: Instant,
     listener: &'static str,
-    /// When the thread had nothing to do last, milliseconds from the beginning.
-    rested: AtomicU64,
+    /// Until when the thread had nothing to do, milliseconds from the beginning.
+    rest: AtomicU64,
     /// When it was said that it is crowded; 0: never.
     said: AtomicU64,
 }
 
 impl Queue {
     pub(super) fn of(listener: &'static str) -> Self {
-        let [rested, said] = Default::default();
-        Self { began: Instant::now(), listener, rested, said }
+        let [rest, said] = Default::default();
+        Self { began: Instant::now(), listener, rest, said }
     }
 
-    /// The thread has nothing to do.
-    pub(super) fn rest(&self) {
-        self.rested.store(self.millis(Instant::now()), Ordering::Relaxed);
+    /// The thread had nothing to do until now.
+    pub(super) fn rested(&self) {
+        self.rest.store(self.millis(Instant::now()), Ordering::Relaxed);
     }
 
     /// Whether a call that has waited for so long is one of more than there is time for.
@@ -47,7 +47,7 @@ impl Queue {
             return false;
         }
         let now = self.millis(now);
-        if now.saturating_sub(self.rested.load(Ordering::Relaxed)) < millis(STANDING) {
+        if now.saturating_sub(self.rest.load(Ordering::Relaxed)) < millis(STANDING) {
             return false;
         }
         let said = self.said.load(Ordering::Relaxed);
@@ -162,7 +162,7 @@ mod tests {
         assert!(crowded(&queue, 500, LONG));
         assert!(!crowded(&queue, 501, Duration::from_millis(49)), "who has waited less is answered");
         assert!(crowded(&queue, 60_000, LONG));
-        queue.rested.store(60_001, Ordering::Relaxed);
+        queue.rest.store(60_001, Ordering::Relaxed);
         assert!(!crowded(&queue, 60_500, LONG), "it has rested: then it begins anew");
         assert!(crowded(&queue, 60_501, LONG));
     }
@@ -170,9 +170,9 @@ mod tests {
     #[test]
     fn e5_a_thread_with_nothing_to_do_rests() {
         let queue = Queue::of("test");
-        queue.rested.store(u64::MAX, Ordering::Relaxed);
-        queue.rest();
-        assert!(queue.rested.load(Ordering::Relaxed) < 60_000);
+        queue.rest.store(u64::MAX, Ordering::Relaxed);
+        queue.rested();
+        assert!(queue.rest.load(Ordering::Relaxed) < 60_000);
     }
 
     #[test]

@@ -73,10 +73,9 @@ impl Authority {
         Ok(Some(judged))
     }
 
-    /// Whether the signature of what is asked about was found good before: then there is little to do.
-    #[must_use]
-    pub fn has_verified(&self, request: &ValidateRequest) -> bool {
-        self.cache.get(self.cache.place(&request.token)).is_some()
+    /// Refuses to verify a signature: what was found good before is answered as soon as it would be refused.
+    pub fn must_have_verified(&self, request: &ValidateRequest) -> Result<(), Error> {
+        self.cache.get(self.cache.place(&request.token)).map(drop).ok_or(Error::Overloaded)
     }
 
     /// Judges a batch, whose size [`check_batch_size`] has let pass, at one gate, in request order. A

@@ -83,9 +83,8 @@ impl AtOnce {
         let request = pb::ValidateRequest::decode(message.bytes()).map_err(|_| unreadable())?;
         let request = validate_request(request)?;
         let caller = self.caller(admitted, headers)?;
-        // What was seen before is answered as soon as it would be refused.
-        if admitted.crowded && !self.context.authority.has_verified(&request) {
-            return Err(Error::Overloaded.into());
+        if admitted.crowded {
+            self.context.authority.must_have_verified(&request)?;
         }
         if let Some(judged) = self.context.authority.validate_at_once(&admitted.pass, &caller, &request)? {
             return Ok(Answered::Now(verdict(&judged)));

@@ -104,8 +104,8 @@ async fn validate(
 ) -> Result<Response<[Told; 1]>, Status> {
     let (who, crowded) = (Who::of(&request)?, Crowded::is_in(request.extensions()));
     let request = validate_request(request.into_inner())?;
-    if crowded && !context.authority.has_verified(&request) {
-        return Err(Error::Overloaded.into());
+    if crowded {
+        context.authority.must_have_verified(&request)?;
     }
     Ok(Response::new([judge(context, &who, &request).await?]))
 }

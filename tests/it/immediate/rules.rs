@@ -245,9 +245,7 @@ async fn k1_a_refresh_that_takes_longer_than_a_lease_lasts_is_abandoned() {
         let refresh_token = session.refresh.unwrap().refresh_token;
         let (mut late, presented) = (api.clone(), refresh_token.clone());
         let refreshing = tokio::spawn(async move { late.refresh(&presented).await });
-        let blocked = "select count(*) from pg_stat_activity where application_name = 'jeton refresh'
-                        and wait_event_type = 'Lock' and datname = current_database()";
-        until("it waits for the row", async || world.number(blocked).await == 1).await;
+        until("it waits for the row", async || world.refreshes_that_wait().await == 1).await;
         tokio::time::sleep(LEASE_OVER).await;
         lock.execute("commit").await.unwrap();
         let refused = refreshing.await.unwrap().refused();

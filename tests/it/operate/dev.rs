@@ -5,6 +5,7 @@ use std::{
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
 };
 
 use jeton::proto::v1::{self as pb, revocation_target::Kind};
@@ -12,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::world::{Api, Ready, Shell, until};
+use crate::world::{Api, Ready, Shell, until, until_within};
 
 pub const ANY: [&str; 3] = ["127.0.0.1:0"; 3];
 
@@ -55,7 +56,8 @@ impl Dev {
         let mut child = self.command(ports, more).stderr(talk).spawn().unwrap();
         let file = self.data_dir().join("dev.json");
         let pid = child.id();
-        until("dev.json is written", async || {
+        // A cluster is made, migrated, and up to three servers start.
+        until_within(Duration::from_mins(1), "dev.json is written", async || {
             assert!(child.try_wait().unwrap().is_none(), "it ended: {}", self.talk());
             // One of a run before is not it.
             fs::metadata(&file).is_ok() && processes(&self.data_dir()).contains(&pid) && self.read().is_some()

@@ -36,9 +36,8 @@ impl Held {
             waiting.push(tokio::spawn(async move {
                 api.refresh(refresh_token(&session)).await.unwrap();
             }));
-            let blocked = "select count(*) from pg_stat_activity where application_name = 'jeton refresh'
-                            and wait_event_type = 'Lock' and datname = current_database()";
-            until("it waits for the row", async || world.number(blocked).await == waiting.len() as i64).await;
+            until("it waits for the row", async || world.refreshes_that_wait().await == waiting.len() as i64)
+                .await;
         }
         Self { lock, waiting }
     }

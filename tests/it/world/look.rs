@@ -13,6 +13,15 @@ impl World {
         self.database.number(sql).await
     }
 
+    /// How many statements of refreshes wait for a lock.
+    pub async fn refreshes_that_wait(&self) -> i64 {
+        self.number(
+            "select count(*) from pg_stat_activity where application_name = 'jeton refresh'
+              and wait_event_type = 'Lock' and datname = current_database()",
+        )
+        .await
+    }
+
     /// How many rows of the audit hold this condition.
     pub async fn audited(&self, condition: &str) -> i64 {
         self.number(&format!("select count(*) from audit_event where {condition}")).await

@@ -53,7 +53,7 @@ pub use stream::Stream;
 pub use tls::{Dialer, Secure, open};
 
 /// What `until` waits at most: a machine may be slow, a promise may not be late for ever.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 type Registration = (&'static str, &'static [Permission], &'static [&'static str], &'static [&'static str]);
 
@@ -195,11 +195,16 @@ pub fn now_s() -> i64 {
 }
 
 /// Waits until something holds, looking often. Fails, naming it, when it does not within reason.
-pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let looked = tokio::time::timeout(PATIENCE, async {
+pub async fn until(what: &str, holds: impl AsyncFnMut() -> bool) {
+    until_within(PATIENCE, what, holds).await;
+}
+
+/// Likewise, where it takes a good part of the usual patience on a quick machine.
+pub async fn until_within(patience: Duration, what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let looked = tokio::time::timeout(patience, async {
         while !holds().await {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     });
-    assert!(looked.await.is_ok(), "not within {PATIENCE:?}: {what}");
+    assert!(looked.await.is_ok(), "not within {patience:?}: {what}");
 }

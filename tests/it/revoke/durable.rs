@@ -177,7 +177,7 @@ fn mark_of(subject: &str) -> Target {
 }
 
 #[tokio::test]
-async fn k8_a_batch_that_is_sent_again_acts_once() {
+async fn k1_a_batch_that_is_sent_again_acts_once() {
     let world = World::start().await;
     let store = world.store();
     let id = || new_uuid_v7(Clock::system().now_ms());

@@ -1,4 +1,4 @@
-//! Wall clock and boot clock: the only calls of the system's clocks.
+//! Wall clock, boot clock and CPU time: the only calls of the system's clocks.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -133,6 +133,13 @@ impl Clock {
         let time = clock_gettime(id);
         BootMillis(millis(time.tv_sec, time.tv_nsec))
     }
+}
+
+/// Milliseconds of CPU time that the calling thread has used so far. They stand still while the machine gives it none.
+#[must_use]
+pub fn thread_cpu_ms() -> i64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    millis(time.tv_sec, time.tv_nsec)
 }
 
 fn millis(seconds: i64, nanos: i64) -> i64 {

@@ -1,55 +1,84 @@
-//! How calls wait for their thread, and whether more of them are waiting than it has time for.
+//! Measures how long calls wait for their thread, and tells when a thread is overloaded.
+//!
+//! Overloaded means: the thread has *worked* for half a second without a rest, and calls still have to wait. Work is
+//! counted in CPU time of the thread. Wall time would not tell a thread that has too much to do from one that the
+//! machine does not let run: on a machine that is busy with something else, calls wait although there is little to do,
+//! and to refuse them would help nobody.
 
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use tokio::time::Instant;
 
-/// A wait that is none to speak of.
+use crate::clock;
+
+/// A call that waited for less than this is never refused.
 const WAIT_FINE: Duration = Duration::from_millis(50);
-/// For how long the thread has had no rest before it counts as crowded. What comes at once, however much, is answered, if
+/// CPU time that a thread spends on a backlog before it counts as overloaded. A burst that takes less is answered, if
 /// late.
-const STANDING: Duration = Duration::from_millis(500);
+const BACKLOG_CPU_MS: i64 = 500;
 /// Calls in flight on a connection that asks for little: it is served whatever others ask for.
 const FEW: u64 = 8;
 /// Between two lines in the log about the same.
 const SAY_AGAIN: Duration = Duration::from_secs(10);
+/// No rest has this number.
+const NONE: u64 = u64::MAX;
 
-/// The calls that wait for one thread.
+/// The calls that wait for one thread. Only that thread changes it.
 pub(super) struct Queue {
     began: Instant,
     listener: &'static str,
-    /// Until when the thread had nothing to do, milliseconds from the beginning.
-    rest: AtomicU64,
-    /// When it was said that it is crowded; 0: never.
+    /// How often the thread had nothing to do.
+    rests: AtomicU64,
+    /// The number of the rest after which the present backlog was first seen; [`NONE`] before the first.
+    backlog_after: AtomicU64,
+    /// CPU time of the thread when that backlog was first seen, milliseconds.
+    backlog_cpu_ms: AtomicI64,
+    /// When the log last said that the thread is overloaded, milliseconds from `began`; 0: never.
     said: AtomicU64,
 }
 
 impl Queue {
     pub(super) fn of(listener: &'static str) -> Self {
-        let [rest, said] = Default::default();
-        Self { began: Instant::now(), listener, rest, said }
+        Self {
+            began: Instant::now(),
+            listener,
+            rests: AtomicU64::new(0),
+            backlog_after: AtomicU64::new(NONE),
+            backlog_cpu_ms: AtomicI64::new(0),
+            said: AtomicU64::new(0),
+        }
     }
 
-    /// The thread had nothing to do until now.
+    /// Notes that the thread had nothing to do.
     pub(super) fn rested(&self) {
-        self.rest.store(self.millis(Instant::now()), Ordering::Relaxed);
+        // A load and a store: no other thread writes it.
+        self.rests.store(self.rests.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     }
 
-    /// Whether a call that has waited for so long is one of more than there is time for.
-    fn is_crowded(&self, waited: Duration, now: Instant) -> bool {
+    /// Whether the thread is overloaded, asked for a call that has waited for `waited`. `cpu_ms` reads the CPU time of
+    /// the thread; it is a system call, so it is made only for calls that had to wait.
+    fn is_overloaded(&self, waited: Duration, cpu_ms: impl FnOnce() -> i64) -> bool {
         if waited < WAIT_FINE {
             return false;
         }
-        let now = self.millis(now);
-        if now.saturating_sub(self.rest.load(Ordering::Relaxed)) < millis(STANDING) {
+        let (rests, cpu_ms) = (self.rests.load(Ordering::Relaxed), cpu_ms());
+        if self.backlog_after.load(Ordering::Relaxed) != rests {
+            self.backlog_after.store(rests, Ordering::Relaxed);
+            self.backlog_cpu_ms.store(cpu_ms, Ordering::Relaxed);
             return false;
         }
+        cpu_ms.saturating_sub(self.backlog_cpu_ms.load(Ordering::Relaxed)) >= BACKLOG_CPU_MS
+    }
+
+    /// Logs that calls are refused, now and then.
+    fn say_overloaded(&self, now: Instant) {
+        let now = millis(now.saturating_duration_since(self.began)).max(1);
         let said = self.said.load(Ordering::Relaxed);
         if said == 0 || now.saturating_sub(said) >= millis(SAY_AGAIN) {
             self.said.store(now, Ordering::Relaxed);
@@ -58,11 +87,6 @@ impl Queue {
                 "more calls are waiting than there is time for: what would need a signature is refused"
             );
         }
-        true
-    }
-
-    fn millis(&self, at: Instant) -> u64 {
-        millis(at.saturating_duration_since(self.began))
     }
 }
 
@@ -110,8 +134,8 @@ pub struct Call {
 pub struct Turn {
     /// How long it has waited for that.
     pub waited: Duration,
-    /// Whether its thread has long had no rest, the call had to wait, and its connection has more than a few in flight: what
-    /// costs much had better be refused, so that the rest is answered in time.
+    /// Whether the thread is overloaded, the call had to wait, and its connection has more than a few in flight: what
+    /// costs much is then refused, so that the rest is answered in time.
     pub crowded: bool,
 }
 
@@ -127,7 +151,11 @@ impl Call {
     pub fn turn(&self) -> Turn {
         let now = Instant::now();
         let waited = now.saturating_duration_since(self.arrived);
-        let crowded = self.of.queue.is_crowded(waited, now) && self.of.in_flight() > FEW;
+        // First the part that counts the backlog: it starts with the first call that waited, whoever sent it.
+        let crowded = self.of.queue.is_overloaded(waited, clock::thread_cpu_ms) && self.of.in_flight() > FEW;
+        if crowded {
+            self.of.queue.say_overloaded(now);
+        }
         Turn { waited, crowded }
     }
 }
@@ -140,7 +168,7 @@ impl Drop for Call {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
     use super::*;
 
@@ -150,36 +178,43 @@ mod tests {
         Instant::now().checked_sub(duration).unwrap()
     }
 
-    /// Whether it is crowded after so many milliseconds, for a call that has waited so long.
-    fn crowded(queue: &Queue, at_ms: u64, waited: Duration) -> bool {
-        queue.is_crowded(waited, queue.began.checked_add(Duration::from_millis(at_ms)).unwrap_or(queue.began))
-    }
-
     #[test]
-    fn e5_a_thread_without_rest_is_crowded_for_whom_it_has_kept_waiting() {
+    fn e5_a_thread_that_worked_half_a_second_without_a_rest_is_overloaded_for_calls_that_waited() {
         let queue = Queue::of("test");
-        assert!(!crowded(&queue, 499, LONG), "what came at once is answered");
-        assert!(crowded(&queue, 500, LONG));
-        assert!(!crowded(&queue, 501, Duration::from_millis(49)), "who has waited less is answered");
-        assert!(crowded(&queue, 60_000, LONG));
-        queue.rest.store(60_001, Ordering::Relaxed);
-        assert!(!crowded(&queue, 60_500, LONG), "it has rested: then it begins anew");
-        assert!(crowded(&queue, 60_501, LONG));
-    }
-
-    #[test]
-    fn e5_a_thread_with_nothing_to_do_rests() {
-        let queue = Queue::of("test");
-        queue.rest.store(u64::MAX, Ordering::Relaxed);
+        let overloaded = |cpu_ms: i64, waited| queue.is_overloaded(waited, || cpu_ms);
+        assert!(!overloaded(7_000, LONG), "the work that it did before is not a backlog");
+        assert!(!overloaded(7_499, LONG), "a burst is answered");
+        assert!(overloaded(7_500, LONG));
+        assert!(!overloaded(7_501, Duration::from_millis(49)), "a call that waited for less is answered");
+        assert!(overloaded(60_000, LONG));
         queue.rested();
-        assert!(queue.rest.load(Ordering::Relaxed) < 60_000);
+        assert!(!overloaded(60_001, LONG), "after a rest it counts from there");
+        assert!(!overloaded(60_500, LONG));
+        assert!(overloaded(60_501, LONG));
+    }
+
+    #[test]
+    fn e5_a_thread_that_the_machine_does_not_let_run_is_not_overloaded() {
+        let queue = Queue::of("test");
+        for cpu_ms in 0..BACKLOG_CPU_MS {
+            // However long the calls have waited.
+            assert!(!queue.is_overloaded(Duration::from_mins(1), || cpu_ms));
+        }
+    }
+
+    #[test]
+    fn e5_calls_that_need_not_wait_cost_no_system_call() {
+        let queue = Queue::of("test");
+        assert!(!queue.is_overloaded(Duration::from_millis(49), || panic!("the clock is not read")));
     }
 
     #[test]
     fn e5_a_connection_that_asks_for_little_is_served_in_any_crowd() {
-        let busy = Queue { began: long_ago(Duration::from_mins(1)), ..Queue::of("test") };
+        let busy = Queue::of("test");
+        busy.backlog_after.store(0, Ordering::Relaxed);
+        // This thread has used more CPU time than that since.
+        busy.backlog_cpu_ms.store(i64::MIN, Ordering::Relaxed);
         let calls = Calls::on(Arc::new(busy));
-        // The thread began long ago, and has had no rest since.
         let one = || {
             let mut call = calls.begin();
             call.arrived = long_ago(LONG);

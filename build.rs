@@ -8,6 +8,8 @@ const FILES: [&str; 4] = [
     "jeton/v1/admin_service.proto",
     "jeton/v1/revocation_service.proto",
 ];
+/// Served, but not part of jeton's API: no client of ours calls it, and reflection does not show it.
+const ENVOY: &str = "envoy/service/auth/v3/authorization.proto";
 
 #[expect(clippy::disallowed_methods, reason = "cargo tells a build script where to write by the environment")]
 fn main() -> Result<(), Box<dyn Error>> {
@@ -26,5 +28,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .generate_default_stubs(true)
         .compile_fds_with_config(compiler.file_descriptor_set(), config)?;
+    let mut envoy = protox::Compiler::new(["proto"])?;
+    envoy.include_imports(true).open_file(ENVOY)?;
+    tonic_prost_build::configure().build_client(false).compile_fds(envoy.file_descriptor_set())?;
     Ok(())
 }

@@ -17,5 +17,17 @@ pub mod v1 {
     tonic::include_proto!("jeton.v1");
 }
 
-/// The descriptor set of every file under `proto/`, for reflection.
+/// `envoy.service.auth.v3`: what jeton speaks of Envoy's external authorization protocol.
+#[allow(
+    missing_docs,
+    clippy::all,
+    clippy::pedantic,
+    clippy::allow_attributes_without_reason,
+    reason = "generated code"
+)]
+pub mod envoy {
+    tonic::include_proto!("envoy.service.auth.v3");
+}
+
+/// The descriptor set of jeton's own API, for reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("jeton.fds");

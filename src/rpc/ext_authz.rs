@@ -3,25 +3,18 @@
 
 use std::collections::HashMap;
 
-use envoy_types::{
-    ext_authz::v3::pb::{
-        Authorization, CheckRequest, CheckResponse, DeniedHttpResponse, HeaderAppendAction, HeaderValue,
-        HeaderValueOption, HttpResponse, HttpStatus, OkHttpResponse,
-    },
-    pb::{
-        envoy::service::auth::v3::AttributeContext,
-        google::{
-            protobuf::{BoolValue, ListValue, Struct, Value, value::Kind},
-            rpc,
-        },
-    },
-};
+use prost_types::{ListValue, Struct, Value, value::Kind};
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use tonic::{Code, Request, Response, Status};
 
 use super::{Context, Who};
 use crate::{
     authority::{BearerRequest, Error},
+    proto::envoy::{
+        AttributeContext, CheckRequest, CheckResponse, CheckStatus, DeniedHttpResponse, HeaderValue,
+        HeaderValueOption, HttpStatus, OkHttpResponse, authorization_server::Authorization,
+        check_response::HttpResponse, header_value_option::HeaderAppendAction,
+    },
     state::{self, Permission, Verdict},
     token::{Thumbprint, UnixSeconds, Verified},
 };
@@ -124,7 +117,7 @@ fn passed(token: &Verified) -> CheckResponse {
         }
     }
     CheckResponse {
-        status: Some(rpc::Status { code: Code::Ok.into(), ..rpc::Status::default() }),
+        status: Some(CheckStatus { code: Code::Ok.into() }),
         dynamic_metadata: Some(metadata(token)),
         http_response: Some(HttpResponse::OkResponse(ok)),
     }
@@ -133,12 +126,11 @@ fn passed(token: &Verified) -> CheckResponse {
 fn denied(status: i32, challenge: String) -> CheckResponse {
     let code = if status == FORBIDDEN { Code::PermissionDenied } else { Code::Unauthenticated };
     CheckResponse {
-        status: Some(rpc::Status { code: code.into(), ..rpc::Status::default() }),
+        status: Some(CheckStatus { code: code.into() }),
         dynamic_metadata: None,
         http_response: Some(HttpResponse::DeniedResponse(DeniedHttpResponse {
             status: Some(HttpStatus { code: status }),
             headers: vec![header_of("www-authenticate", challenge)],
-            body: String::new(),
         })),
     }
 }
@@ -165,15 +157,11 @@ fn header(name: &str, value: &str) -> HeaderValueOption {
 
 /// In place of whatever the request bore under this name.
 fn header_of(name: &str, value: String) -> HeaderValueOption {
-    #[expect(
-        deprecated,
-        reason = "Envoy reads `append` and nothing else where it changes a request's headers"
-    )]
     HeaderValueOption {
-        append: Some(BoolValue { value: false }),
-        header: Some(HeaderValue { key: name.to_owned(), value, ..HeaderValue::default() }),
+        // Envoy reads this and nothing else where it changes a request's headers.
+        append: Some(false),
+        header: Some(HeaderValue { key: name.to_owned(), value, raw_value: Vec::new() }),
         append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
-        ..HeaderValueOption::default()
     }
 }
 

@@ -21,7 +21,6 @@ mod verdict;
 
 use std::sync::Arc;
 
-use envoy_types::ext_authz::v3::pb::AuthorizationServer;
 use http::{HeaderMap, HeaderName};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -31,6 +30,7 @@ use crate::{
     authority::{Authority, Caller, Credential, Error},
     proto::{
         FILE_DESCRIPTOR_SET,
+        envoy::authorization_server::AuthorizationServer,
         v1::{
             admin_service_server::AdminServiceServer, discovery_service_server::DiscoveryServiceServer,
             token_service_server::TokenServiceServer,

@@ -33,13 +33,12 @@ const LAYERS: [&str; 19] = [
 const CLI_MAY_USE: [&str; 3] = ["token", "tls", "proto"];
 
 /// A library, and the modules that may name it.
-const LIBRARIES: [(&str, &[&str]); 12] = [
+const LIBRARIES: [(&str, &[&str]); 11] = [
     ("sqlx", &["store"]),
     ("jiff_sqlx", &["store"]),
     ("tonic", &["rpc", "prober", "cli", "proto"]),
     ("axum", &["http"]),
     ("hyper", &["listen", "rpc"]),
-    ("envoy_types", &["rpc"]),
     ("rustls", &["tls", "main"]),
     ("x509_cert", &["tls"]),
     ("governor", &["authority"]),

@@ -3,29 +3,36 @@
 # Queries are checked against .sqlx: whatever DATABASE_URL says, building reaches no database.
 export SQLX_OFFLINE := true
 
-# What people try first they also measure: hence release. PROFILE=dev builds in half the time.
-PROFILE ?= release
+# Builds in a third of the time of a release build, and shares its dependencies with `make test`. Who measures says
+# PROFILE=release.
+PROFILE ?= dev
 
 .DEFAULT_GOAL := help
 # Two cargos would only wait for each other.
 .NOTPARALLEL:
-.PHONY: help run test test-python test-node model bench bench-growth bench-docs capacity-docs instructions fmt lint sqlx clean
+RUNS ?= 10
+LOOPS ?= 2
+
+.PHONY: help run test test-busy test-python test-node model bench bench-growth bench-docs capacity-docs instructions fmt lint sqlx clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: ## start a server with a database of its own (PROFILE=dev builds sooner)
+run: ## start a server with a database of its own (PROFILE=release: as fast as it can be)
 	@scripts/need-cc
 	@scripts/need-postgres
+	@scripts/say-building $(PROFILE)
 	cargo run --locked --profile $(PROFILE) --bin jeton -- dev
 
-# What a test says goes before where it stood: the name of the test tells that.
-test: export RUST_BACKTRACE := 0
-test: lint test-python test-node ## everything that a change must pass
+test: ## everything that a change must pass
+	@scripts/need-cc
+	@scripts/test
+
+test-busy: ## the Rust suite ten times beside two busy loops (RUNS=, LOOPS=)
+	@scripts/need-cc
+	@scripts/need-rust
 	@scripts/need-postgres
-	cargo test --locked --package jeton --package jeton-ordering
-	@# By itself: the features of what it needs would have jeton built a second time.
-	cargo test --locked --package jeton-model
+	@scripts/test-busy $(RUNS) $(LOOPS)
 
 test-python: ## run the Python example, PyJWT, Authlib and FastAPI against servers of their own
 	@scripts/need-cc

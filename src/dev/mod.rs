@@ -249,6 +249,11 @@ impl Run {
              {program} revoke --token-file token.txt\n\nCtrl-C ends it; {} keeps its data.",
             self.home.directory().display()
         ));
+        if cfg!(debug_assertions) {
+            say(
+                "This is a debug build, to try jeton out. Who measures its speed says: make run PROFILE=release",
+            );
+        }
     }
 }
 

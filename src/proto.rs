@@ -22,6 +22,7 @@ pub mod v1 {
     missing_docs,
     clippy::all,
     clippy::pedantic,
+    clippy::as_conversions,
     clippy::allow_attributes_without_reason,
     reason = "generated code"
 )]

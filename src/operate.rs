@@ -32,7 +32,7 @@ pub enum Done {
 pub async fn migrate(command: MigrateCommand, mut say: impl FnMut(String)) -> anyhow::Result<Done> {
     let up = matches!(command, MigrateCommand::Up(_));
     let (MigrateCommand::Up(database) | MigrateCommand::Status(database)) = command;
-    let store = Store::new(&database.database_url)?;
+    let store = Store::patient(&database.database_url)?;
     // A schema that this version does not know is refused before anything is written to it.
     store.migrations().await?;
     if up {
@@ -56,7 +56,7 @@ pub async fn import_key(args: ImportArgs, mut say: impl FnMut(String)) -> anyhow
         .with_context(|| format!("the key {} cannot be read", args.file.display()))?;
     let key = SigningKey::import_pem(&pem)
         .map_err(|error| anyhow::anyhow!("the key in {} cannot be used: {error}", args.file.display()))?;
-    let store = Store::new(&args.database.database_url)?;
+    let store = Store::patient(&args.database.database_url)?;
     store.check_schema().await?;
     let keys = Keys::new(read_master_key(&args.master_key_file)?, Arc::new(Clock::system()));
     let active = args.state == ImportState::Active;
@@ -78,7 +78,7 @@ pub async fn reseal_keys(args: ResealArgs, mut say: impl FnMut(String)) -> anyho
     let clock = Arc::new(Clock::system());
     let old = Keys::new(read_master_key(&args.master_key_file)?, Arc::clone(&clock));
     let new = Keys::new(read_master_key(&args.new_master_key_file)?, clock);
-    let store = Store::new(&args.database.database_url)?;
+    let store = Store::patient(&args.database.database_url)?;
     store.check_schema().await?;
     let resealed = old.reseal(&store, &new).await.context("nothing was sealed anew")?;
     store.close().await;
@@ -95,7 +95,7 @@ pub async fn bootstrap_client(args: BootstrapArgs, mut say: impl FnMut(String)) 
     if let Err(rule) = text::check_client_id(&args.client_id) {
         bail!("--client-id is not valid: it is {rule}");
     }
-    let store = Store::new(&args.database.database_url)?;
+    let store = Store::patient(&args.database.database_url)?;
     store.check_schema().await?;
     let key = ApiKey::generate();
     let clock = Clock::system();
@@ -112,7 +112,7 @@ pub async fn bootstrap_client(args: BootstrapArgs, mut say: impl FnMut(String)) 
 /// `jeton epoch bump`. Returns when no replica can answer from a lease of the epoch before any more. `say`
 /// takes lines for stdout.
 pub async fn bump_epoch(args: BumpArgs, mut say: impl FnMut(String)) -> anyhow::Result<Done> {
-    let store = Store::new(&args.database.database_url)?;
+    let store = Store::patient(&args.database.database_url)?;
     store.check_schema().await?;
     let clock = Clock::system();
     let audit = NewAudit::new(new_uuid_v7(clock.now_ms()), "jeton epoch bump", "BumpEpoch");
@@ -136,7 +136,7 @@ pub async fn bump_epoch(args: BumpArgs, mut say: impl FnMut(String)) -> anyhow::
 
 /// The work on the database before `jeton dev` starts its server.
 pub async fn prepare_dev(request: PrepareRequest) -> anyhow::Result<()> {
-    let store = Store::new(&request.database_url)?;
+    let store = Store::patient(&request.database_url)?;
     store.migrations().await?;
     let clock = Clock::system();
     store.migrate(clock.now()).await?;

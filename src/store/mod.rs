@@ -51,6 +51,8 @@ static MIGRATIONS: Migrator = sqlx::migrate!();
 
 /// How long a call waits for a connection before it says that the database is away.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Likewise a verb, which an operator has typed, perhaps while the machine or the database is short of time.
+const PATIENT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection that has rested longer is asked whether it is well before it is used.
 const IDLE_TRUSTED: Duration = Duration::from_secs(1);
 /// No statement of a call takes longer, but where the database has gone away without a word.
@@ -79,13 +81,22 @@ pub struct Store {
 impl Store {
     /// A store on this database. Does not connect yet: `url` is all that can be wrong.
     pub fn new(url: &str) -> Result<Self, StoreError> {
+        Self::waiting(url, ACQUIRE_TIMEOUT)
+    }
+
+    /// Likewise, where no call waits for an answer: it waits longer for a connection.
+    pub fn patient(url: &str) -> Result<Self, StoreError> {
+        Self::waiting(url, PATIENT_TIMEOUT)
+    }
+
+    fn waiting(url: &str, acquire_timeout: Duration) -> Result<Self, StoreError> {
         let options = PgConnectOptions::from_str(url)?
             .application_name("jeton")
             // An acknowledged revocation is on disk, whatever the database's default.
             .options([("synchronous_commit", "on"), ("statement_timeout", "0"), ("timezone", "UTC")]);
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS_MAX)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .acquire_timeout(acquire_timeout)
             // sqlx would ask a connection at each use whether it is well: a round trip more for every
             // statement (R8). One that was in use a moment ago was asked when it came back.
             .test_before_acquire(false)

@@ -27,6 +27,8 @@ const FAST_SHUTDOWN_SECONDS: u32 = 30;
 const IMMEDIATE_SHUTDOWN_SECONDS: u32 = 5;
 /// Twenty servers, as many as one run may have, hold some 25 connections each.
 const MAX_CONNECTIONS: u32 = 600;
+/// A cluster for tests serves as many tests at once as the machine has cores, some of them with ten servers.
+const MAX_CONNECTIONS_OF_TESTS: u32 = 2_000;
 /// How the name of a cluster starts that is still being made.
 const UNFINISHED: &str = "new-";
 /// Enough of the server's log to see why it did not start.
@@ -286,7 +288,8 @@ impl Files {
         for setting in ["listen_addresses=", "unix_socket_permissions=0700"] {
             command.args(["-c", setting]);
         }
-        command.args(["-c", &format!("max_connections={MAX_CONNECTIONS}")]);
+        let most = if kept { MAX_CONNECTIONS } else { MAX_CONNECTIONS_OF_TESTS };
+        command.args(["-c", &format!("max_connections={most}")]);
         if !kept {
             for setting in ["fsync=off", "full_page_writes=off", "synchronous_commit=off"] {
                 command.args(["-c", setting]);

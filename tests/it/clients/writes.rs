@@ -1,10 +1,11 @@
 //! What is written of a client: creation, change by mask, etag, lists; and what the audit says of it.
 
+use futures_util::future::join_all;
 use jeton::proto::v1::{self as pb, Permission};
 use tonic::Code;
 
 use super::{add_key, client, create, delete, get, update};
-use crate::world::{Api, Refused, World};
+use crate::world::{Refused, World};
 
 fn full(client_id: &str) -> pb::Client {
     pb::Client {
@@ -87,17 +88,12 @@ async fn of_two_that_want_one_name_or_certificate_at_once_one_gets_it() {
         let rivals = (0..4).map(|rival| {
             let mut admin = admin.clone();
             let certificate_uris = vec![format!("spiffe://example.org/{round}")];
-            tokio::spawn(async move {
-                create(
-                    &mut admin,
-                    pb::Client { certificate_uris, ..client(&format!("c{round}-{}", rival / 2)) },
-                )
-                .await
-            })
+            let rival = pb::Client { certificate_uris, ..client(&format!("c{round}-{}", rival / 2)) };
+            async move { create(&mut admin, rival).await }
         });
         let mut won = 0;
-        for rival in rivals.collect::<Vec<_>>() {
-            match rival.await.unwrap() {
+        for rival in world.at_once(4, join_all(rivals)).await {
+            match rival {
                 Ok(_) => won += 1,
                 Err(status) => assert_eq!(status.code(), Code::AlreadyExists, "{status:?}"),
             }
@@ -193,14 +189,12 @@ async fn writers_of_one_client_at_once_lose_nothing_of_each_other() {
     let world = World::start().await;
     let mut admin = world.api("admin").await;
     create(&mut admin, client("billing")).await.unwrap();
-    let write = |api: &Api, path: &'static str| {
-        let mut api = api.clone();
-        tokio::spawn(async move { update(&mut api, full("billing"), &[path]).await.unwrap() })
-    };
     let paths = ["display_name", "certificate_uris", "audiences", "subjects"];
-    for task in paths.map(|path| write(&admin, path)) {
-        task.await.unwrap();
-    }
+    let writers = paths.map(|path| {
+        let mut api = admin.clone();
+        async move { update(&mut api, full("billing"), &[path]).await.unwrap() }
+    });
+    world.at_once(4, join_all(writers)).await;
     assert_eq!(given(get(&mut admin, "billing").await.unwrap()), full("billing"));
 }
 

@@ -1,12 +1,11 @@
 //! The database crashes, or loses a connection in the worst moment.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use jeton::proto::v1::RevocationOutcome;
-use tokio::{task::JoinSet, time::sleep};
 
-use super::{revoke_somewhere, target};
-use crate::world::{Answer, FLUSHER, Fleet, Postgres, until};
+use super::{revoke_when_let, target};
+use crate::world::{Act, Answer, FLUSHER, Fleet, Postgres, steady, until};
 
 // M11: the rows of the replicas survive it. N2: a renewal that was under way says nothing afterwards.
 #[tokio::test]
@@ -18,23 +17,19 @@ async fn k9_no_answer_is_stale_while_postgres_crashes_and_starts_anew_under_load
     let tokens = fleet.caller(0).tokens("user:7", 240).await;
     let good = fleet.caller(0).token("user:good").await;
     let asking: Vec<_> = (0..3).map(|place| fleet.ask(place, &tokens)).collect();
-    let mut revoking = JoinSet::new();
-    for (lane, part) in tokens.chunks(40).enumerate() {
-        let (mut revokers, part) = (fleet.callers(), part.to_vec());
-        revokers.rotate_left(lane % 3);
-        revoking.spawn(async move {
-            for token in &part {
-                revoke_somewhere(&mut revokers, token).await;
-                sleep(Duration::from_millis(20)).await;
-            }
-        });
-    }
+    let (revoking, let_go) = revoke_when_let(&fleet, &tokens, 40);
     let complete = Answer::Revoked { complete: true };
     let history = Arc::clone(&fleet.history);
+    // What a caller is told whose revocation meets a database that is away.
+    let failed =
+        || history.count(|call| matches!((&call.act, &call.answer), (Act::Revoke(_), Answer::Refused(..))));
+    let_go.add_permits(60);
     for goal in [30, 120] {
         until("revocations go on", async || history.answered(&complete) >= goal).await;
+        let before = failed();
         postgres.crash().await;
-        sleep(Duration::from_millis(300)).await;
+        let_go.add_permits(90);
+        until("somebody has noticed", async || failed() > before).await;
         postgres.restart();
     }
     revoking.join_all().await;
@@ -53,37 +48,40 @@ async fn k9_no_answer_is_stale_while_postgres_crashes_and_starts_anew_under_load
 
 #[tokio::test]
 async fn k1_a_revocation_whose_commit_is_unknown_is_sent_again_and_acts_once() {
-    let fleet = Fleet::start(3).await;
-    let mut revoker = fleet.caller(0);
-    let link = fleet.link_of(0);
-    // The reply is lost: it was committed. The request is lost: it was not.
-    for replies_only in [true, false] {
-        let token = revoker.token("user:7").await;
-        if replies_only {
-            link.hold_replies_to(FLUSHER, "append_revocations");
-        } else {
-            link.stall(FLUSHER);
+    steady(async || {
+        let fleet = Fleet::start(3).await;
+        let mut revoker = fleet.caller(0);
+        let link = fleet.link_of(0);
+        // The reply is lost: it was committed. The request is lost: it was not.
+        for replies_only in [true, false] {
+            let token = revoker.token("user:7").await;
+            if replies_only {
+                link.hold_replies_to(FLUSHER, "append_revocations");
+            } else {
+                link.stall(FLUSHER);
+            }
+            let (mut caller, kind) = (revoker.clone(), target(&token));
+            let revoking = tokio::spawn(async move { caller.revoke(kind).await });
+            link.has_held(FLUSHER).await;
+            let entries = format!("select count(*) from revocation where id = '{}'", token.jti);
+            until("it is as far as it gets", async || {
+                fleet.database.number(&entries).await == i64::from(replies_only)
+            })
+            .await;
+            assert!(!revoking.is_finished(), "not before its commit is known");
+            link.cut(FLUSHER);
+            link.has_cut(FLUSHER).await;
+            link.resume(FLUSHER);
+            let revoked = revoking.await.unwrap().unwrap();
+            assert_eq!(revoked.outcome(), RevocationOutcome::Revoked);
+            assert!(revoked.propagation.unwrap().complete);
+            fleet.all_revoked(&[Arc::clone(&token)]).await;
+            assert_eq!(fleet.database.number(&entries).await, 1);
+            let audited =
+                format!("select count(*) from audit_event where jti = '{}' and action = 'Revoke'", token.jti);
+            assert_eq!(fleet.database.number(&audited).await, 1);
         }
-        let (mut caller, kind) = (revoker.clone(), target(&token));
-        let revoking = tokio::spawn(async move { caller.revoke(kind).await });
-        link.has_held(FLUSHER).await;
-        let entries = format!("select count(*) from revocation where id = '{}'", token.jti);
-        until("it is as far as it gets", async || {
-            fleet.database.number(&entries).await == i64::from(replies_only)
-        })
-        .await;
-        assert!(!revoking.is_finished(), "not before its commit is known");
-        link.cut(FLUSHER);
-        link.has_cut(FLUSHER).await;
-        link.resume(FLUSHER);
-        let revoked = revoking.await.unwrap().unwrap();
-        assert_eq!(revoked.outcome(), RevocationOutcome::Revoked);
-        assert!(revoked.propagation.unwrap().complete);
-        fleet.all_revoked(&[Arc::clone(&token)]).await;
-        assert_eq!(fleet.database.number(&entries).await, 1);
-        let audited =
-            format!("select count(*) from audit_event where jti = '{}' and action = 'Revoke'", token.jti);
-        assert_eq!(fleet.database.number(&audited).await, 1);
-    }
-    fleet.history.assert_no_stale_answer();
+        fleet.history.assert_no_stale_answer();
+    })
+    .await;
 }

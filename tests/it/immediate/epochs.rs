@@ -26,7 +26,7 @@ async fn k9_a_replica_that_fell_below_the_floor_loads_anew_while_it_is_asked() {
         link.has_held(FEED).await;
         for token in &late[round * 10..round * 10 + 10] {
             let target = super::target(token);
-            revoker.clone().revoke_without_waiting(target).await.unwrap();
+            revoker.clone().revoked_without_waiting(target).await;
         }
         fleet.database.execute("update log_head set floor = epoch * 1099511627776 + seq").await;
         link.resume(FEED);
@@ -51,7 +51,7 @@ async fn k9_what_a_database_has_lost_stays_revoked_on_old_and_on_new_replicas() 
     revoke_all(&revoker, &lost[..10]).await;
     let kept = fleet.database.number("select seq from log_head").await;
     revoke_all(&revoker, &lost[10..]).await;
-    revoker.revoke(crate::world::Target::Subject("user:9".to_owned())).await.unwrap();
+    revoker.revoked(crate::world::Target::Subject("user:9".to_owned())).await;
     let asking: Vec<_> = (0..2).map(|place| fleet.ask(place, &lost)).collect();
     // As a restore of an older state does.
     let lose = format!(
@@ -71,14 +71,14 @@ async fn k9_what_a_database_has_lost_stays_revoked_on_old_and_on_new_replicas() 
         fleet.database.number("select count(*) from revocation").await == 80
     })
     .await;
-    let revoked = revoker.revoke(super::target(&lost[0])).await.unwrap();
+    let revoked = revoker.revoked(super::target(&lost[0])).await;
     assert!(revoked.revision.starts_with("2."), "{}", revoked.revision);
     let place = fleet.join().await;
     for token in [&lost, &new] {
         fleet.all_revoked(token).await;
     }
     fleet.all_revoked(&[session]).await;
-    assert_eq!(fleet.caller(place).validate(&good).await, Answer::ACTIVE);
+    assert_eq!(fleet.caller(place).verdict(&good).await, Answer::ACTIVE);
     for each in asking {
         each.end().await;
     }

@@ -13,9 +13,12 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::world::{Api, Ready, Shell, until, until_within};
+use crate::world::{Api, Ready, Shell, own_address, until, until_within};
 
-pub const ANY: [&str; 3] = ["127.0.0.1:0"; 3];
+/// Any ports of an address of its own: whoever starts again finds them free.
+pub fn any() -> [&'static str; 3] {
+    [Box::leak(format!("{}:0", own_address()).into_boxed_str()); 3]
+}
 
 /// A data directory, and what runs in it. Nothing outlives it, whatever fails.
 pub struct Dev {
@@ -57,7 +60,7 @@ impl Dev {
         let file = self.data_dir().join("dev.json");
         let pid = child.id();
         // A cluster is made, migrated, and up to three servers start.
-        until_within(Duration::from_mins(1), "dev.json is written", async || {
+        until_within(Duration::from_mins(3), "dev.json is written", async || {
             assert!(child.try_wait().unwrap().is_none(), "it ended: {}", self.talk());
             // One of a run before is not it.
             fs::metadata(&file).is_ok() && processes(&self.data_dir()).contains(&pid) && self.read().is_some()
@@ -170,7 +173,7 @@ async fn check_dev_json(dev: &Dev, json: &Value) {
 #[tokio::test]
 async fn dev_keeps_what_it_knows_between_runs_and_ctrl_c_leaves_no_process_behind() {
     let mut dev = Dev::new();
-    let first = dev.start(ANY, &[]).await;
+    let first = dev.start(any(), &[]).await;
     check_dev_json(&dev, &first).await;
     let ready = ready(&first);
     let mut service = api(&first, "dev-service");
@@ -190,7 +193,7 @@ async fn dev_keeps_what_it_knows_between_runs_and_ctrl_c_leaves_no_process_behin
     assert!(said.data().starts_with("ACTIVE"), "{said:?}");
 
     // A second one in the same directory is told who is there.
-    let second = dev.command(ANY, &[]).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+    let second = dev.command(any(), &[]).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
     let refused = String::from_utf8(second.stderr).unwrap();
     assert_eq!(second.status.code(), Some(1), "{refused}");
     assert!(refused.contains("another `jeton dev`") && refused.lines().count() == 1, "{refused}");
@@ -212,7 +215,7 @@ async fn dev_keeps_what_it_knows_between_runs_and_ctrl_c_leaves_no_process_behin
 #[tokio::test]
 async fn k9_after_kill_9_the_next_run_cleans_up_and_what_was_revoked_stays_so() {
     let mut dev = Dev::new();
-    let first = dev.start(ANY, &[]).await;
+    let first = dev.start(any(), &[]).await;
     let ready = ready(&first);
     let mut service = api(&first, "dev-service");
     let good = service.token("alice", "orders").await.access_token;
@@ -255,18 +258,18 @@ async fn dev_refuses_what_it_must_not_do_before_it_makes_anything() {
     };
     let beyond = "0.0.0.0:0";
     for (index, flag) in ["--listen", "--admin-listen", "--ops-listen"].iter().enumerate() {
-        let mut ports = ANY;
+        let mut ports = any();
         ports[index] = beyond;
         let said = refused(ports, &[]);
         assert!(said.contains(flag) && said.contains(beyond), "{said}");
     }
-    let said = refused(ANY, &["--fresh", "--database-url", "postgres://x:hunter2@127.0.0.1:1/x"]);
+    let said = refused(any(), &["--fresh", "--database-url", "postgres://x:hunter2@127.0.0.1:1/x"]);
     assert!(said.contains("--fresh") && !said.contains("hunter2"), "{said}");
 
     fs::create_dir(dev.data_dir()).unwrap();
     fs::write(dev.data_dir().join("thesis.tex"), "words").unwrap();
     let output =
-        dev.command(ANY, &["--fresh"]).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+        dev.command(any(), &["--fresh"]).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(fs::read_to_string(dev.data_dir().join("thesis.tex")).unwrap(), "words");
 }

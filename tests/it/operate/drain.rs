@@ -3,16 +3,19 @@
 use std::{
     sync::Arc,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
-    time::Instant,
 };
 
 use jeton::proto::v1 as pb;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
-use crate::world::{Refused, World, channel, issue_request, until, validate_request};
+use crate::world::{
+    Database, PATIENCE, Refused, Shell, World, channel, is_for_now, issue_request, master_key_text, steady,
+    until, validate_request,
+};
 
 /// Callers at once.
 const CALLERS: usize = 200;
@@ -40,65 +43,75 @@ fn was_never_taken_up(status: &Status) -> bool {
 
 #[tokio::test]
 async fn e4_a_drain_answers_every_call_that_it_took_and_ends_with_exit_0() {
-    let mut world = World::start().await;
-    let ready_file = world.directory.path().join("ready.json");
-    assert!(ready_file.exists());
-    let token = world.api("service").await.token("user:7", "api").await.access_token;
-    let asked = Arc::new(AtomicBool::new(false));
-    let answered = Arc::new(AtomicUsize::new(0));
-    let mut callers = Vec::new();
-    for index in 0..CALLERS {
-        // A few connections, shared as by a client's pool.
-        let mut api = if index % 20 == 0 { Some(world.api("service").await) } else { None };
-        if api.is_none() {
-            let shared: &(crate::world::Api, _) = callers.last().unwrap();
-            api = Some(shared.0.clone());
-        }
-        let mut mine = api.clone().unwrap();
-        let (asked, answered, token) = (Arc::clone(&asked), Arc::clone(&answered), token.clone());
-        let caller = tokio::spawn(async move {
-            loop {
-                let was_asked = asked.load(Ordering::SeqCst);
-                let ended = if index % 4 == 0 {
-                    let refreshable = index % 8 == 0;
-                    let request = pb::IssueRequest { refreshable, ..issue_request("user:7", &["api"]) };
-                    mine.issue(request).await.map(|token| assert!(!token.access_token.is_empty()))
-                } else {
-                    mine.validate(&token, &["api"])
-                        .await
-                        .map(|verdict| assert_eq!(verdict.status(), pb::TokenStatus::Active))
-                };
-                match ended {
-                    Ok(()) => answered.fetch_add(1, Ordering::SeqCst),
-                    Err(status) => return (was_asked || asked.load(Ordering::SeqCst), status),
-                };
+    steady(async || {
+        let mut world = World::start().await;
+        let ready_file = world.directory.path().join("ready.json");
+        assert!(ready_file.exists());
+        let token = world.api("service").await.token("user:7", "api").await.access_token;
+        let asked = Arc::new(AtomicBool::new(false));
+        let (answered, too_many) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let mut callers = Vec::new();
+        for index in 0..CALLERS {
+            // A few connections, shared as by a client's pool.
+            let mut api = if index % 20 == 0 { Some(world.api("service").await) } else { None };
+            if api.is_none() {
+                let shared: &(crate::world::Api, _) = callers.last().unwrap();
+                api = Some(shared.0.clone());
             }
-        });
-        callers.push((api.unwrap(), caller));
-    }
-    until("calls are in flight", async || answered.load(Ordering::SeqCst) > 2 * CALLERS).await;
+            let mut mine = api.clone().unwrap();
+            let (asked, answered, token) = (Arc::clone(&asked), Arc::clone(&answered), token.clone());
+            let too_many = Arc::clone(&too_many);
+            let caller = tokio::spawn(async move {
+                loop {
+                    let was_asked = asked.load(Ordering::SeqCst);
+                    let ended = if index % 4 == 0 {
+                        let refreshable = index % 8 == 0;
+                        let request = pb::IssueRequest { refreshable, ..issue_request("user:7", &["api"]) };
+                        mine.issue(request).await.map(|token| assert!(!token.access_token.is_empty()))
+                    } else {
+                        mine.validate(&token, &["api"])
+                            .await
+                            .map(|verdict| assert_eq!(verdict.status(), pb::TokenStatus::Active))
+                    };
+                    match ended {
+                        Ok(()) => answered.fetch_add(1, Ordering::SeqCst),
+                        // So many at once are more than a busy machine has time for: that, too, is an answer.
+                        Err(status) if status.code() == Code::ResourceExhausted && is_for_now(&status) => {
+                            too_many.fetch_add(1, Ordering::SeqCst)
+                        }
+                        Err(status) => return (was_asked || asked.load(Ordering::SeqCst), status),
+                    };
+                }
+            });
+            callers.push((api.unwrap(), caller));
+        }
+        until("calls are in flight", async || answered.load(Ordering::SeqCst) > 2 * CALLERS).await;
 
-    asked.store(true, Ordering::SeqCst);
-    world.server.terminate();
-    let status = world.server.ended().await;
-    assert_eq!(status.code(), Some(0), "{}", world.server.logged());
-    assert!(!ready_file.exists(), "the ready file is gone");
-    for (_, caller) in callers {
-        let (after_the_signal, status) = caller.await.unwrap();
-        assert!(after_the_signal, "nothing fails before: {status:?}");
-        assert!(was_never_taken_up(&status), "{status:?}");
-    }
-    let log = world.server.logged();
-    let is_call = |line: &&str| line.contains("\"call\"") && !line.contains("/grpc.");
-    let (calls, good): (Vec<_>, Vec<_>) = (
-        log.lines().filter(is_call).collect(),
-        log.lines().filter(is_call).filter(|line| line.contains("\"rpc.code\":\"Ok\"")).collect(),
-    );
-    assert_eq!(calls.len(), good.len(), "none failed");
-    // The one before the callers began is theirs, too.
-    assert_eq!(good.len(), answered.load(Ordering::SeqCst) + 1, "what was taken up was answered");
-    assert!(world.server.logged().contains("\"draining\""), "it says so");
-    assert!(!world.server.logged().contains("still in flight"), "nothing had to be cut off");
+        asked.store(true, Ordering::SeqCst);
+        world.server.terminate();
+        let status = world.server.ended().await;
+        assert_eq!(status.code(), Some(0), "{}", world.server.logged());
+        assert!(!ready_file.exists(), "the ready file is gone");
+        for (_, caller) in callers {
+            let (after_the_signal, status) = caller.await.unwrap();
+            assert!(after_the_signal, "nothing fails before: {status:?}");
+            assert!(was_never_taken_up(&status), "{status:?}");
+        }
+        let log = world.server.logged();
+        let calls: Vec<_> =
+            log.lines().filter(|line| line.contains("\"call\"") && !line.contains("/grpc.")).collect();
+        let like = |code: &str| {
+            calls.iter().filter(|line| line.contains(&format!("\"rpc.code\":\"{code}\""))).count()
+        };
+        let (good, refused) = (like("Ok"), like("ResourceExhausted"));
+        assert_eq!(calls.len(), good + refused, "none failed");
+        // The one before the callers began is theirs, too.
+        assert_eq!(good, answered.load(Ordering::SeqCst) + 1, "what was taken up was answered");
+        assert_eq!(refused, too_many.load(Ordering::SeqCst), "and what was too much was told so");
+        assert!(world.server.logged().contains("\"draining\""), "it says so");
+        assert!(!world.server.logged().contains("still in flight"), "nothing had to be cut off");
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -116,7 +129,6 @@ async fn e4_streams_that_clients_hold_open_end_with_the_drain() {
     let mut health = watcher.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
     assert_eq!(health.message().await.unwrap().unwrap().status, 1, "SERVING");
 
-    let asked = Instant::now();
     world.server.terminate();
     let told = health.message().await.unwrap().unwrap();
     assert_eq!(told.status, 2, "NOT_SERVING");
@@ -125,7 +137,11 @@ async fn e4_streams_that_clients_hold_open_end_with_the_drain() {
     assert_eq!((ended.code, ended.reason.as_str()), (Code::Unavailable, "SERVER_DRAINING"));
     let status = world.server.ended().await;
     assert_eq!(status.code(), Some(0));
-    assert!(asked.elapsed().as_secs() < 5, "{:?}", asked.elapsed());
+    let log = world.server.logged();
+    assert!(
+        log.contains("\"draining\"") && !log.contains("still in flight"),
+        "it did not wait for them: {log}"
+    );
     drop(ask);
 }
 
@@ -135,4 +151,21 @@ async fn e4_a_second_signal_and_an_early_one_end_it_too() {
     world.server.terminate();
     world.server.terminate();
     assert_eq!(world.server.ended().await.code(), Some(0));
+    // Before it serves: it waits for the state of a log that was written elsewhere.
+    let database = Database::create().await;
+    database.execute("update log_head set system_identifier = system_identifier + 1").await;
+    let shell = Shell::new();
+    shell.write("master.key", &master_key_text());
+    let local = ["--listen", "--admin-listen", "--ops-listen"].map(|flag| [flag, "127.0.0.1:0"]).concat();
+    let more = ["--master-key-file", "master.key", "--issuer", "http://jeton.test", "--plaintext"];
+    let named = ["serve", "--ready-file", "ready.json", "--database-url", &database.url];
+    let mut command = shell.command(&[&named[..], &more, &local].concat());
+    let mut child = command.stderr(std::fs::File::create(shell.path("log")).unwrap()).spawn().unwrap();
+    until("it waits", async || std::fs::read_to_string(shell.path("log")).unwrap().contains("waiting for"))
+        .await;
+    let pid = Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    let ended = tokio::time::timeout(PATIENCE, child.wait()).await.expect("it does not end");
+    assert_eq!(ended.unwrap().code(), Some(0));
+    assert!(!shell.path("ready.json").exists(), "it did not serve");
 }

@@ -6,7 +6,7 @@ use jeton::proto::v1::{self as pb, revocation_target::Kind};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
 
-use super::dev::{ANY, Dev, ports, processes, ready};
+use super::dev::{Dev, any, ports, processes, ready};
 use crate::world::{Api, Shell, until};
 
 const THREE: [&str; 2] = ["--replicas", "3"];
@@ -52,7 +52,7 @@ async fn check_alike(json: &Value) {
 #[tokio::test]
 async fn a_token_of_one_replica_is_a_token_of_each_and_one_that_dies_is_not_missed() {
     let mut dev = Dev::new();
-    let all = dev.start(ANY, &THREE).await;
+    let all = dev.start(any(), &THREE).await;
     check_alike(&all).await;
     for server in &servers(&all)[1..] {
         let told = format!(
@@ -96,7 +96,7 @@ async fn a_token_of_one_replica_is_a_token_of_each_and_one_that_dies_is_not_miss
 #[tokio::test]
 async fn what_a_killed_run_of_several_left_is_ended_and_the_end_of_the_last_is_an_error() {
     let mut dev = Dev::new();
-    let first = dev.start(ANY, &THREE).await;
+    let first = dev.start(any(), &THREE).await;
     dev.kill();
     let pids: Vec<u32> =
         servers(&first).iter().map(|server| server["pid"].as_u64().unwrap().try_into().unwrap()).collect();
@@ -118,7 +118,7 @@ async fn what_a_killed_run_of_several_left_is_ended_and_the_end_of_the_last_is_a
 async fn replicas_are_one_to_twenty() {
     let dev = Dev::new();
     for number in ["0", "21", "256", "many"] {
-        let child = dev.command(ANY, &["--replicas", number]).stderr(Stdio::piped()).spawn().unwrap();
+        let child = dev.command(any(), &["--replicas", number]).stderr(Stdio::piped()).spawn().unwrap();
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{number}");
         assert!(String::from_utf8(output.stderr).unwrap().contains("--replicas"), "{number}");

@@ -12,12 +12,12 @@ async fn probed(ready: &Ready) -> Option<ServingStatus> {
     answer.ok().map(|answer| answer.into_inner().status())
 }
 
-/// A world whose server probes every second, and the file with the key that it does so with.
-async fn probing() -> (World, tempfile::NamedTempFile) {
+/// A world whose server probes every so many seconds, and the file with the key that it does so with.
+async fn probing(every_s: &str) -> (World, tempfile::NamedTempFile) {
     let key = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(key.path(), api_key("service")).unwrap();
     let key_file = key.path().to_str().unwrap().to_owned();
-    let arguments = ["--probe-every".to_owned(), "1".to_owned(), "--probe-key-file".to_owned(), key_file];
+    let arguments = ["--probe-every".to_owned(), every_s.to_owned(), "--probe-key-file".to_owned(), key_file];
     let options = ServerOptions { arguments: arguments.to_vec(), ..ServerOptions::default() };
     (World::start_with(options).await, key)
 }
@@ -28,25 +28,29 @@ fn series(outcome: &str) -> String {
 
 #[tokio::test]
 async fn k1_a_canary_that_is_revoked_on_one_replica_is_seen_dead_on_the_others() {
-    let (world, _key) = probing().await;
-    assert_eq!(probed(&world.server.ready).await, None, "unknown before the first probe");
+    let (idle, _its_key) = probing("3600").await;
+    assert_eq!(probed(&idle.server.ready).await, None, "unknown before the first probe");
+    drop(idle);
+    let (world, _key) = probing("1").await;
     let directory = tempfile::tempdir().unwrap();
     let mut other = Server::start(&world.database.url, directory.path(), &ServerOptions::default()).await;
     assert_eq!(probed(&other.ready).await, None, "it does not probe");
     until("a probe was answered", async || world.metric(&series("dead")).await >= 2.0).await;
-    assert_eq!(probed(&world.server.ready).await, Some(ServingStatus::Serving));
+    // But for one that comes to nothing on a machine without time: the next is good.
+    let well = async || probed(&world.server.ready).await == Some(ServingStatus::Serving);
+    until("the latest probe was good", well).await;
     assert!(world.metric("jeton_probe_revoke_seconds").await > 0.0);
 
     // A replica that died says nothing, which is not the worst: it holds no lease.
     other.kill();
     until("nobody is left to ask", async || world.number("select count(*) from replica").await == 1).await;
     assert!(world.metric(&series("alive")).await < 1.0);
-    assert_eq!(probed(&world.server.ready).await, Some(ServingStatus::Serving));
+    until("the latest probe was good", well).await;
 }
 
 #[tokio::test]
 async fn k1_a_replica_that_does_not_know_of_a_revocation_is_found() {
-    let (mut world, _key) = probing().await;
+    let (mut world, _key) = probing("1").await;
     // A server on a copy of the database: the same keys, and another log.
     world.server.kill();
     let copy = world.database.copy().await;

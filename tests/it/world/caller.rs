@@ -11,6 +11,7 @@ use tonic_types::StatusExt;
 use super::{
     Api, Ready, api_key,
     history::{Act, Answer, Call, History, Target, Token},
+    patience::Patience,
     revoke_request,
 };
 
@@ -60,9 +61,31 @@ impl Caller {
     }
 
     /// Revokes, and is answered as soon as it is durable.
-    pub async fn revoke_without_waiting(&mut self, target: Target) -> Result<pb::RevokeResponse, Status> {
-        let wait_timeout = Some(super::seconds(0));
-        self.revoke_as(target, |request| pb::RevokeRequest { wait_timeout, ..request }).await
+    pub async fn revoked_without_waiting(&mut self, target: Target) -> pb::RevokeResponse {
+        let at_once = |request| pb::RevokeRequest { wait_timeout: Some(super::seconds(0)), ..request };
+        self.revoked_as(target, at_once).await
+    }
+
+    /// Revokes; a refusal for now is asked again, which is safe (K1). The answer must be complete.
+    pub async fn revoked(&mut self, target: Target) -> pb::RevokeResponse {
+        let revoked = self.revoked_as(target, |request| request).await;
+        assert!(revoked.propagation.as_ref().is_some_and(|it| it.complete), "{revoked:?}");
+        revoked
+    }
+
+    /// Likewise, with whatever the request is made into, and whether it is complete or not.
+    pub async fn revoked_as(
+        &mut self,
+        target: Target,
+        change: fn(pb::RevokeRequest) -> pb::RevokeRequest,
+    ) -> pb::RevokeResponse {
+        let patience = Patience::begin();
+        loop {
+            match self.revoke_as(target.clone(), change).await {
+                Err(status) if patience.bears(&status).await => {}
+                done => return done.unwrap(),
+            }
+        }
     }
 
     /// Revokes, with whatever the request is made into.
@@ -107,6 +130,17 @@ impl Caller {
         answer
     }
 
+    /// Asks whether a token is good, again where it is refused for now.
+    pub async fn verdict(&mut self, token: &Arc<Token>) -> Answer {
+        let patience = Patience::begin();
+        loop {
+            let answer = self.validate(token).await;
+            if !patience.bears_if(answer.is_for_now()).await {
+                return answer;
+            }
+        }
+    }
+
     fn record(&self, start: Instant, end: Instant, act: Act, answer: Answer) {
         self.history.record(Call { start, end, replica: self.replica.clone(), act, answer });
     }
@@ -131,6 +165,12 @@ impl Answer {
     fn refused(status: &Status) -> Self {
         let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
         Self::Refused(status.code(), reason)
+    }
+
+    /// Whether the replica refused for now: nobody who asks has a rate to keep, so of several reasons it is the one for all.
+    pub fn is_for_now(&self) -> bool {
+        let reasons = ["REVOCATION_STATE_STALE", "STORE_UNAVAILABLE", "RATE_LIMITED"];
+        matches!(self, Self::Refused(_, reason) if reasons.contains(&reason.as_str()))
     }
 
     /// Whether the replica said that its state is stale.

@@ -14,7 +14,7 @@ use tonic::{
 };
 use tonic_types::StatusExt;
 
-use super::server::Ready;
+use super::{patience::Patience, server::Ready};
 
 /// Adds the credential to each call.
 #[derive(Clone)]
@@ -70,16 +70,25 @@ impl Api {
         Ok(self.tokens.issue(request).await?.into_inner().token.unwrap())
     }
 
+    /// Issues; a refusal for now is asked again.
+    async fn issued(&mut self, request: pb::IssueRequest) -> pb::IssuedToken {
+        let patience = Patience::begin();
+        loop {
+            match self.issue(request.clone()).await {
+                Err(status) if patience.bears(&status).await => {}
+                done => return done.unwrap(),
+            }
+        }
+    }
+
     /// An access token for (subject, audience).
     pub async fn token(&mut self, subject: &str, audience: &str) -> pb::IssuedToken {
-        self.issue(issue_request(subject, &[audience])).await.unwrap()
+        self.issued(issue_request(subject, &[audience])).await
     }
 
     /// A session for (subject, audience): its first token.
     pub async fn session(&mut self, subject: &str, audience: &str) -> pb::IssuedToken {
-        self.issue(pb::IssueRequest { refreshable: true, ..issue_request(subject, &[audience]) })
-            .await
-            .unwrap()
+        self.issued(pb::IssueRequest { refreshable: true, ..issue_request(subject, &[audience]) }).await
     }
 
     /// Refreshes with all of the session's scopes and the policy's lifetime.
@@ -94,14 +103,31 @@ impl Api {
         Ok(self.tokens.validate(request).await?.into_inner().verdict.unwrap())
     }
 
-    /// The status of a token for an audience.
+    /// The status of a token for an audience. A refusal for now is no answer: it is asked again.
     pub async fn status(&mut self, token: &str, audience: &str) -> pb::TokenStatus {
-        self.validate(token, &[audience]).await.unwrap().status()
+        let patience = Patience::begin();
+        loop {
+            match self.validate(token, &[audience]).await {
+                Err(status) if patience.bears(&status).await => {}
+                done => return done.unwrap().status(),
+            }
+        }
     }
 
     /// Revokes on the public listener.
     pub async fn revoke(&mut self, kind: Kind) -> Result<pb::RevokeResponse, Status> {
         Ok(self.tokens.revoke(revoke_request(kind)).await?.into_inner())
+    }
+
+    /// Revokes on the public listener; a refusal for now is asked again, which is safe (K1).
+    pub async fn revoked(&mut self, kind: Kind) -> pb::RevokeResponse {
+        let patience = Patience::begin();
+        loop {
+            match self.revoke(kind.clone()).await {
+                Err(status) if patience.bears(&status).await => {}
+                done => return done.unwrap(),
+            }
+        }
     }
 
     /// Revokes on the admin listener, with a reason.

@@ -2,6 +2,7 @@
 //! knows the clients of every world.
 
 use std::{
+    os::unix::process::CommandExt,
     process::{Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -97,14 +98,16 @@ fn guard(cluster: &ScratchCluster) {
     let mut shell = Command::new("sh");
     shell.arg("-c").arg("cat >/dev/null; kill -INT \"$1\"; while kill -0 \"$1\" 2>/dev/null; do sleep 0.1; done; rm -rf \"$2\"");
     shell.arg("guard").arg(pid.to_string()).arg(cluster.directory());
-    let child = shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    // In a group of its own: what ends the run from a terminal is not to end the guard before its work.
+    shell.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    let child = shell.spawn().unwrap();
     // Our end of the pipe stays open as long as we live.
     std::mem::forget(child);
 }
 
 async fn make_template(cluster: &ScratchCluster) {
     execute(&cluster.url("postgres"), &format!("create database {TEMPLATE}")).await;
-    let store = Store::new(&cluster.url(TEMPLATE)).unwrap();
+    let store = Store::patient(&cluster.url(TEMPLATE)).unwrap();
     store.migrate(Clock::system().now()).await.unwrap();
     register_clients(&store).await;
     store.close().await;

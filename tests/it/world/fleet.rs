@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use tempfile::TempDir;
 
-use super::{Caller, Database, Link, Server, ServerOptions, history::History};
+use super::{Caller, Database, Link, Server, ServerOptions, history::History, machine::found_stale};
 
 /// A replica: its process, and its wire to the database.
 pub struct Replica {
@@ -80,6 +80,11 @@ impl Fleet {
     pub async fn join(&mut self) -> usize {
         let link = self.link().await;
         let replica = self.starting(link).await.unwrap();
+        self.push(replica)
+    }
+
+    /// Takes one that was started among the others. Its place is answered.
+    pub fn push(&mut self, replica: Replica) -> usize {
         self.replicas.push(replica);
         self.replicas.len() - 1
     }
@@ -105,5 +110,17 @@ impl Fleet {
     /// What a replica is called.
     pub fn name(&self, place: usize) -> &str {
         &self.replicas[place].server.ready.replica
+    }
+}
+
+impl Drop for Fleet {
+    #[expect(clippy::print_stderr, reason = "the test fails by something else")]
+    fn drop(&mut self) {
+        // Whatever else has failed: a stale answer is never excused.
+        let stale = if std::thread::panicking() { self.history.judge() } else { Vec::new() };
+        for answer in &stale {
+            eprintln!("stale: {answer}");
+        }
+        found_stale(stale.len());
     }
 }

@@ -33,7 +33,8 @@ pub const FLEET: &str = "jeton fleet";
 const SSL_REQUEST: u32 = 80_877_103;
 const GSS_REQUEST: u32 = 80_877_104;
 
-/// The wire between one server and Postgres.
+/// The wire between one server and Postgres. A clone is the same.
+#[derive(Clone)]
 pub struct Link {
     /// The database's URL by way of this link.
     pub url: String,

@@ -1,6 +1,8 @@
 //! What a test looks up behind the server's back: its database, and what it counts.
 
-use super::World;
+use sqlx::Executor;
+
+use super::{World, until};
 
 impl World {
     /// Runs statements.
@@ -20,6 +22,19 @@ impl World {
               and wait_event_type = 'Lock' and datname = current_database()",
         )
         .await
+    }
+
+    /// Makes calls that change the log meet: it is held until so many of them wait for it, and let go.
+    pub async fn at_once<T>(&self, count: i64, calls: impl Future<Output = T>) -> T {
+        let mut holder = self.database.connect().await;
+        holder.execute("begin; select from log_head for update").await.unwrap();
+        let waiting = "select count(*) from pg_stat_activity where application_name = 'jeton'
+                        and wait_event_type = 'Lock' and datname = current_database()";
+        let meeting = async {
+            until("all of them wait for the log", async || self.number(waiting).await == count).await;
+            holder.execute("commit").await.unwrap();
+        };
+        tokio::join!(calls, meeting).0
     }
 
     /// How many rows of the audit hold this condition.

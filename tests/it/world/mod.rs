@@ -14,6 +14,8 @@ mod inprocess;
 mod link;
 mod look;
 mod loopback;
+mod machine;
+mod patience;
 mod postgres;
 mod raw;
 mod server;
@@ -22,7 +24,7 @@ mod stream;
 mod terminal;
 mod tls;
 
-use std::{sync::OnceLock, time::Duration};
+use std::sync::OnceLock;
 
 use jeton::{
     clock::Clock,
@@ -41,19 +43,19 @@ pub use client::{
 pub use cluster::Database;
 pub use fleet::{Fleet, Replica};
 pub use forge::Forge;
-pub use history::{Answer, Call, History, Target, Token};
+pub use history::{Act, Answer, Call, History, Target, Token};
 pub use http::{Http, HttpAnswer, Wire, basic, http, http_request, post_form};
 pub use inprocess::InProcess;
 pub use link::{ALL, FEED, FLEET, FLUSHER, LEASE, Link, POOL, REFRESH};
+pub use loopback::own_address;
+pub use machine::{Stopwatch, steady};
+pub use patience::{PATIENCE, Patience, is_for_now, until, until_within};
 pub use postgres::Postgres;
 pub use raw::{Raw, RawAnswer, frame, framed};
 pub use server::{Ready, Server, ServerOptions};
 pub use shell::{Said, Shell};
 pub use stream::Stream;
 pub use tls::{Dialer, Secure, open};
-
-/// What `until` waits at most: a machine may be slow, a promise may not be late for ever.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 type Registration = (&'static str, &'static [Permission], &'static [&'static str], &'static [&'static str]);
 
@@ -127,7 +129,7 @@ impl World {
 
     /// The database, as the server sees it.
     pub fn store(&self) -> Store {
-        Store::new(&self.database.url).unwrap()
+        Store::patient(&self.database.url).unwrap()
     }
 
     /// The means to make tokens that this issuer would not.
@@ -148,9 +150,12 @@ impl World {
         let api = self.api_with_key(key.expose()).await;
         // In effect when the log's feed has it: a call by it is not unauthenticated any more.
         until("the client is known", async || {
-            let refused = api.clone().validate("x", &["api"]).await.err().map(|status| status.code());
-            // Nor one of too many that were, nor refused for want of a lease.
-            !matches!(refused, Some(Code::Unauthenticated | Code::ResourceExhausted | Code::Unavailable))
+            let refused = api.clone().validate("x", &["api"]).await.err();
+            // Nor one of too many that were, nor refused for now.
+            !refused.is_some_and(|status| {
+                patience::is_for_now(&status)
+                    || [Code::Unauthenticated, Code::ResourceExhausted].contains(&status.code())
+            })
         })
         .await;
         key.expose().to_owned()
@@ -192,19 +197,4 @@ pub async fn register(
 /// Seconds since the epoch.
 pub fn now_s() -> i64 {
     jiff::Timestamp::now().as_second()
-}
-
-/// Waits until something holds, looking often. Fails, naming it, when it does not within reason.
-pub async fn until(what: &str, holds: impl AsyncFnMut() -> bool) {
-    until_within(PATIENCE, what, holds).await;
-}
-
-/// Likewise, where it takes a good part of the usual patience on a quick machine.
-pub async fn until_within(patience: Duration, what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let looked = tokio::time::timeout(patience, async {
-        while !holds().await {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    });
-    assert!(looked.await.is_ok(), "not within {patience:?}: {what}");
 }

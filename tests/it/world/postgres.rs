@@ -26,7 +26,7 @@ impl Postgres {
     pub async fn start() -> Self {
         let binaries = std::env::var_os("JETON_POSTGRES_BIN");
         let scratch = ScratchCluster::start(binaries.as_ref().map(AsRef::as_ref)).unwrap();
-        let store = Store::new(&scratch.url("postgres")).unwrap();
+        let store = Store::patient(&scratch.url("postgres")).unwrap();
         store.migrate(Clock::system().now()).await.unwrap();
         cluster::register_clients(&store).await;
         store.close().await;
@@ -90,7 +90,8 @@ impl Postgres {
     pub fn restart(&mut self) {
         let options = ClusterOptions {
             directory: self.scratch.directory().join("postgres"),
-            kept: true,
+            // As it was: commits wait for no disk, which others may keep busy.
+            kept: false,
             binaries: std::env::var_os("JETON_POSTGRES_BIN").map(Into::into),
         };
         let cluster = Cluster::start(&options).unwrap();

@@ -103,6 +103,7 @@ impl Raw {
     /// Calls with a body that comes piece by piece, each in a frame of its own.
     pub async fn call_in_pieces(&self, path: &str, pieces: Vec<Vec<u8>>) -> RawAnswer {
         let pieces = stream::iter(pieces).then(async |piece| {
+            // So that each is read by itself, where the machine is not too busy for that: it need not be.
             tokio::time::sleep(Duration::from_millis(2)).await;
             Ok::<_, std::convert::Infallible>(piece)
         });

@@ -13,6 +13,13 @@ use serde::Deserialize;
 
 use super::loopback::own_address;
 
+/// So often it is looked whether a process has started, or ended: for two minutes, on a machine that is short of time.
+const LOOKS: u32 = 12_000;
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(10);
+/// What a server says that found no time to connect to its database.
+const LATE: &str = "the database is out of reach: pool timed out";
+
 /// What a server is told beyond where its database is.
 #[derive(Clone, Default)]
 pub struct ServerOptions {
@@ -51,12 +58,17 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts one, and waits until it serves.
+    /// Starts one, and waits until it serves. One that did not reach its database in time is started again, as by
+    /// whatever runs servers: twice.
     pub async fn start(database_url: &str, directory: &Path, options: &ServerOptions) -> Self {
-        match Self::try_start(database_url, directory, options).await {
-            Ok(server) => server,
-            Err((status, said)) => panic!("the server ended with {status}: {said}"),
+        for again in [true, true, false] {
+            match Self::try_start(database_url, directory, options).await {
+                Ok(server) => return server,
+                Err((_, said)) if again && said.contains(LATE) => {}
+                Err((status, said)) => panic!("the server ended with {status}: {said}"),
+            }
         }
+        unreachable!("the last one is not begun again");
     }
 
     /// Starts one, and waits until it serves or ends: then with what it said on stderr.
@@ -88,10 +100,12 @@ impl Server {
             .arg(&ports[1])
             .arg("--ops-listen")
             .arg(&ports[2]);
+        // A run of tests that is killed leaves none behind.
+        command.arg("--parent-pid").arg(std::process::id().to_string());
         command.args(&options.arguments);
         let file = File::options().create(true).append(true).open(&log).unwrap();
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn().unwrap();
-        for _ in 0..3_000 {
+        for _ in 0..LOOKS {
             if let Ok(text) = fs::read(&ready_file) {
                 let ready = serde_json::from_slice(&text).unwrap();
                 return Ok(Self { child, ready, log, options: options.clone() });
@@ -99,10 +113,10 @@ impl Server {
             if let Some(status) = child.try_wait().unwrap() {
                 return Err((status, fs::read_to_string(&log).unwrap()));
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::time::sleep(LOOK).await;
         }
         child.kill().unwrap();
-        panic!("the server was not ready within 30 s: {}", fs::read_to_string(&log).unwrap());
+        panic!("the server was not ready within two minutes: {}", fs::read_to_string(&log).unwrap());
     }
 
     /// The same server once more: where clients already know it to be.
@@ -148,13 +162,13 @@ impl Server {
 
     /// Waits for its end.
     pub async fn ended(&mut self) -> ExitStatus {
-        for _ in 0..3_000 {
+        for _ in 0..LOOKS {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::time::sleep(LOOK).await;
         }
-        panic!("the server did not end within 30 s");
+        panic!("the server did not end within two minutes: {}", self.logged());
     }
 
     /// One GET of the ops listener: status and body.

@@ -13,8 +13,8 @@ use tokio::{io::AsyncWriteExt, process::Command};
 
 use super::{World, terminal::Terminal};
 
-/// Longer than any verb may take.
-const PATIENCE: Duration = Duration::from_secs(40);
+/// Longer than any verb may take: the longest waits up to half a minute itself.
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// What a program came to.
 #[derive(Debug)]
@@ -130,7 +130,9 @@ impl Shell {
             kill_process(pid, Signal::INT).unwrap();
             (terminal, seen, child.wait().await.unwrap().code())
         };
-        let (terminal, seen, code) = tokio::time::timeout(PATIENCE, run).await.unwrap();
+        let ended = tokio::time::timeout(PATIENCE, run).await;
+        let (terminal, seen, code) =
+            ended.unwrap_or_else(|_| panic!("not asked, or not ended, within {PATIENCE:?}: {arguments:?}"));
         Said { code: code.unwrap_or(-1), out: String::new(), err: seen + &terminal.read().await }
     }
 

@@ -5,10 +5,11 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Status, Streaming};
 
-use super::{Api, validate_request};
+use super::{Api, Patience, validate_request};
 
 /// An open stream, and how to ask on it.
 pub struct Stream {
+    api: Api,
     requests: mpsc::UnboundedSender<pb::StreamValidateRequest>,
     answers: Streaming<pb::StreamValidateResponse>,
 }
@@ -18,7 +19,18 @@ impl Stream {
     pub async fn open(api: &Api) -> Self {
         let (requests, incoming) = mpsc::unbounded_channel();
         let opened = api.tokens.clone().stream_validate(UnboundedReceiverStream::new(incoming)).await;
-        Self { requests, answers: opened.unwrap().into_inner() }
+        Self { api: api.clone(), requests, answers: opened.unwrap().into_inner() }
+    }
+
+    /// Asks on it for a verdict. A refusal for now ends a stream: it is asked again on another.
+    pub async fn status(&mut self, token: &str) -> TokenStatus {
+        let patience = Patience::begin();
+        loop {
+            match self.ask(token).await {
+                Err(status) if patience.bears(&status).await => *self = Self::open(&self.api.clone()).await,
+                done => return done.unwrap(),
+            }
+        }
     }
 
     /// Asks on it, and waits for the verdict.

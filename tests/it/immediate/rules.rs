@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::world::{
-    Database, FEED, Link, Refused, Server, ServerOptions, Stopwatch, World, master_key_text, until,
+    Database, FEED, Link, Refused, Server, ServerOptions, Stopwatch, World, master_key_text, steady, until,
 };
 
 /// What a lease can last, by a revoker's clock.
@@ -81,105 +81,120 @@ impl Leaseholder {
 // M15, M13: a renewal that another database answers, or this one on another timeline, says nothing.
 #[tokio::test]
 async fn k9_a_lease_is_not_renewed_where_the_log_was_not_written() {
-    for change in ["timeline = 'FFFFFFFF'", "system_identifier = 1"] {
-        let world = World::start().await;
-        let guest = Leaseholder::join(&world).await;
-        // Nobody begins an epoch meanwhile.
-        drop(world.server);
-        world.database.execute(&format!("update log_head set {change}")).await;
-        assert!(!guest.renewals.join().await, "{change}");
-        drop(guest.feed);
-    }
+    steady(async || {
+        for change in ["timeline = 'FFFFFFFF'", "system_identifier = 1"] {
+            let world = World::start().await;
+            let guest = Leaseholder::join(&world).await;
+            // Nobody begins an epoch meanwhile.
+            drop(world.server);
+            world.database.execute(&format!("update log_head set {change}")).await;
+            assert!(!guest.renewals.join().await, "{change}");
+            drop(guest.feed);
+        }
+    })
+    .await;
 }
 
 // E17: registrations that are read elsewhere than where a revocation was committed say nothing.
 #[tokio::test]
 async fn k1_only_the_log_that_a_revocation_stands_in_says_who_has_applied_it() {
-    let world = World::start().await;
-    let head = Revision::new(1, world.number("select seq from log_head").await).unwrap();
-    // The epoch is known, and settled.
-    let epoch = follower(&world).await.1.epoch;
-    // Nobody is there to be waited for.
-    drop(world.server);
-    world.database.execute("delete from replica").await;
-    let ask = async |revision: Revision| {
-        let (clock, store) = (Arc::new(Clock::system()), Store::new(&world.database.url).unwrap());
-        let connection = store.connection_of(Task::Fleet);
-        let (fleet, others) =
-            Others::new(Arc::clone(&clock), connection, Registered::default(), epoch.clone());
-        let stop = CancellationToken::new();
-        tokio::spawn(fleet.run(stop.clone()));
-        // By the clock that the promise is about: it counts in whole milliseconds.
-        let committed = clock.boot();
-        let mut seen = others.follow(revision, committed).unwrap();
-        assert!(seen.wait_for(|seen| seen.complete).await.is_ok());
-        stop.cancel();
-        Duration::from_millis(clock.boot().since_ms(committed).try_into().unwrap())
-    };
-    // At once, however often it takes to see that on a machine that stands still.
-    until("nobody waits for who is not there", async || ask(head).await < LEASE_OVER).await;
-    let later = ask(Revision::new(1, head.seq() + 1).unwrap()).await;
-    assert!(later >= LEASE_OVER, "{later:?}");
-    world.database.execute("update log_head set timeline = 'FFFFFFFF'").await;
-    let foreign = ask(head).await;
-    assert!(foreign >= LEASE_OVER, "{foreign:?}");
+    steady(async || {
+        let world = World::start().await;
+        let head = Revision::new(1, world.number("select seq from log_head").await).unwrap();
+        // The epoch is known, and settled.
+        let epoch = follower(&world).await.1.epoch;
+        // Nobody is there to be waited for.
+        drop(world.server);
+        world.database.execute("delete from replica").await;
+        let ask = async |revision: Revision| {
+            let (clock, store) = (Arc::new(Clock::system()), Store::new(&world.database.url).unwrap());
+            let connection = store.connection_of(Task::Fleet);
+            let (fleet, others) =
+                Others::new(Arc::clone(&clock), connection, Registered::default(), epoch.clone());
+            let stop = CancellationToken::new();
+            tokio::spawn(fleet.run(stop.clone()));
+            // By the clock that the promise is about: it counts in whole milliseconds.
+            let committed = clock.boot();
+            let mut seen = others.follow(revision, committed).unwrap();
+            assert!(seen.wait_for(|seen| seen.complete).await.is_ok());
+            stop.cancel();
+            Duration::from_millis(clock.boot().since_ms(committed).try_into().unwrap())
+        };
+        // At once, however often it takes to see that on a machine that stands still.
+        until("nobody waits for who is not there", async || ask(head).await < LEASE_OVER).await;
+        let later = ask(Revision::new(1, head.seq() + 1).unwrap()).await;
+        assert!(later >= LEASE_OVER, "{later:?}");
+        world.database.execute("update log_head set timeline = 'FFFFFFFF'").await;
+        let foreign = ask(head).await;
+        assert!(foreign >= LEASE_OVER, "{foreign:?}");
+    })
+    .await;
 }
 
 // N4: what is appended to a log that has lost its end is not acknowledged by the numbers that others know.
 #[tokio::test]
 async fn k9_an_append_below_what_was_read_waits_for_another_epoch() {
-    let world = World::start().await;
-    let (_clock, following, _registered) = follower(&world).await;
-    drop(world.server);
-    world.database.execute("update log_head set seq = seq - 2").await;
-    let connection = Store::new(&world.database.url).unwrap().connection_of(Task::Flusher);
-    let (flusher, _task) = Flusher::start(connection, following.handle.clone(), following.roots);
-    let id = new_uuid_v7(Clock::system().now_ms());
-    let item = NewRevocation {
-        target: Target::Token(id),
-        reason: Reason::Leaked,
-        expire_time: UnixSeconds::new(Clock::system().now_s() + 600),
-        audit: audit("Revoke"),
-    };
-    let before = world.database.number("select seq from log_head").await;
-    let appended = flusher.append(item).await.unwrap();
-    assert!(matches!(appended, Err(StoreError::ForeignLog)), "{appended:?}");
-    assert_eq!(world.database.number("select seq from log_head").await, before + 1, "and not sent on");
+    steady(async || {
+        let world = World::start().await;
+        let (_clock, following, _registered) = follower(&world).await;
+        drop(world.server);
+        world.database.execute("update log_head set seq = seq - 2").await;
+        let connection = Store::new(&world.database.url).unwrap().connection_of(Task::Flusher);
+        let (flusher, _task) = Flusher::start(connection, following.handle.clone(), following.roots);
+        let id = new_uuid_v7(Clock::system().now_ms());
+        let item = NewRevocation {
+            target: Target::Token(id),
+            reason: Reason::Leaked,
+            expire_time: UnixSeconds::new(Clock::system().now_s() + 600),
+            audit: audit("Revoke"),
+        };
+        let before = world.database.number("select seq from log_head").await;
+        let appended = flusher.append(item).await.unwrap();
+        assert!(matches!(appended, Err(StoreError::ForeignLog)), "{appended:?}");
+        assert_eq!(world.database.number("select seq from log_head").await, before + 1, "and not sent on");
+    })
+    .await;
 }
 
 // M18: who leaves answers nothing from the moment on that nobody waits for him.
 #[tokio::test]
 async fn e4_a_lease_has_ended_before_its_registration_goes() {
-    const GUESTS: &str = "select count(*) from replica where name = 'guest'";
-    let world = World::start().await;
-    let guest = Leaseholder::join(&world).await;
-    let following = CancellationToken::new();
-    tokio::spawn(guest.feed.run(following.clone()));
-    // Its row cannot go yet.
-    let mut lock = world.database.connect().await;
-    lock.execute("begin; lock table replica in share mode").await.unwrap();
-    let asked = Stopwatch::start();
-    guest.leaving.cancel();
-    until("the lease has ended", async || guest.roots.enter(&guest.clock).is_none()).await;
-    assert!(asked.ran() < Duration::from_secs(2), "it did not end by itself: {:?}", asked.ran());
-    assert_eq!(world.number(GUESTS).await, 1);
-    lock.execute("commit").await.unwrap();
-    guest.ended.await.unwrap();
-    assert_eq!(world.number(GUESTS).await, 0);
-    following.cancel();
+    steady(async || {
+        const GUESTS: &str = "select count(*) from replica where name = 'guest'";
+        let world = World::start().await;
+        let guest = Leaseholder::join(&world).await;
+        let following = CancellationToken::new();
+        tokio::spawn(guest.feed.run(following.clone()));
+        // Its row cannot go yet.
+        let mut lock = world.database.connect().await;
+        lock.execute("begin; lock table replica in share mode").await.unwrap();
+        let asked = Stopwatch::start();
+        guest.leaving.cancel();
+        until("the lease has ended", async || guest.roots.enter(&guest.clock).is_none()).await;
+        assert!(asked.ran() < Duration::from_secs(2), "it did not end by itself: {:?}", asked.ran());
+        assert_eq!(world.number(GUESTS).await, 1);
+        lock.execute("commit").await.unwrap();
+        guest.ended.await.unwrap();
+        assert_eq!(world.number(GUESTS).await, 0);
+        following.cancel();
+    })
+    .await;
 }
 
 // E11: of two replicas that find the same, one begins an epoch.
 #[tokio::test]
 async fn k9_an_epoch_is_begun_once() {
-    let world = World::start().await;
-    let store = world.store();
-    let (mut one, mut other) = (store.connection_of(Task::Feed), store.connection_of(Task::Feed));
-    let (begin, again) = (audit("BeginEpoch"), audit("BeginEpoch"));
-    let (first, second) = tokio::join!(one.begin_epoch(1, 2, &begin), other.begin_epoch(1, 2, &again));
-    assert_ne!(first.unwrap(), second.unwrap(), "one of both");
-    assert_eq!(world.number("select epoch from log_head").await, 2);
-    assert_eq!(world.audited("action = 'BeginEpoch'").await, 1);
+    steady(async || {
+        let world = World::start().await;
+        let store = world.store();
+        let (mut one, mut other) = (store.connection_of(Task::Feed), store.connection_of(Task::Feed));
+        let (begin, again) = (audit("BeginEpoch"), audit("BeginEpoch"));
+        let (first, second) = tokio::join!(one.begin_epoch(1, 2, &begin), other.begin_epoch(1, 2, &again));
+        assert_ne!(first.unwrap(), second.unwrap(), "one of both");
+        assert_eq!(world.number("select epoch from log_head").await, 2);
+        assert_eq!(world.audited("action = 'BeginEpoch'").await, 1);
+    })
+    .await;
 }
 
 /// A registration that another is read of each time that it is looked at.
@@ -220,52 +235,58 @@ async fn k9_a_server_does_not_start_in_an_epoch_that_others_are_still_bringing_t
 // E16: where an epoch has just begun, the rows may not show who holds a lease of the one before.
 #[tokio::test]
 async fn k1_in_a_fresh_epoch_a_revocation_waits_as_long_as_a_lease_can_last() {
-    let world = World::start().await;
-    let mut api = world.api("service").await;
-    let token = api.token("user:7", "api").await;
-    let mut connection = world.store().connection_of(Task::Feed);
-    let begun = Instant::now();
-    assert!(connection.begin_epoch(1, 2, &audit("BeginEpoch")).await.unwrap());
-    let target = pb::revocation_target::Kind::Token(token.access_token);
-    let mut revoked = None;
-    until("it is revoked", async || {
-        revoked = api.revoke(target.clone()).await.ok();
-        revoked.is_some()
+    steady(async || {
+        let world = World::start().await;
+        let mut api = world.api("service").await;
+        let token = api.token("user:7", "api").await;
+        let mut connection = world.store().connection_of(Task::Feed);
+        let begun = Instant::now();
+        assert!(connection.begin_epoch(1, 2, &audit("BeginEpoch")).await.unwrap());
+        let target = pb::revocation_target::Kind::Token(token.access_token);
+        let mut revoked = None;
+        until("it is revoked", async || {
+            revoked = api.revoke(target.clone()).await.ok();
+            revoked.is_some()
+        })
+        .await;
+        let revoked = revoked.unwrap();
+        assert!(revoked.revision.starts_with("2."), "{revoked:?}");
+        assert!(begun.elapsed() >= LEASE_OVER, "{:?}", begun.elapsed());
+        // Settled from then on.
+        until("the epoch is settled", async || world.number("select settled_epoch from log_head").await == 2)
+            .await;
     })
     .await;
-    let revoked = revoked.unwrap();
-    assert!(revoked.revision.starts_with("2."), "{revoked:?}");
-    assert!(begun.elapsed() >= LEASE_OVER, "{:?}", begun.elapsed());
-    // Settled from then on.
-    until("the epoch is settled", async || world.number("select settled_epoch from log_head").await == 2)
-        .await;
 }
 
 // S13, S18: what is signed late would stand below marks that nobody holds it against any more.
 #[tokio::test]
 async fn k1_a_refresh_that_takes_longer_than_a_lease_lasts_is_abandoned() {
-    let world = World::start().await;
-    let api = world.api("service").await;
-    for ahead in [false, true] {
-        let session = api.clone().session("user:7", "api").await;
-        let id = &session.session_id;
-        if ahead {
-            // Opened further on than this replica has read: it passes the gate once more.
-            world.sql(&format!("update session set revision = revision + 1000 where id = '{id}'")).await;
+    steady(async || {
+        let world = World::start().await;
+        let api = world.api("service").await;
+        for ahead in [false, true] {
+            let session = api.clone().session("user:7", "api").await;
+            let id = &session.session_id;
+            if ahead {
+                // Opened further on than this replica has read: it passes the gate once more.
+                world.sql(&format!("update session set revision = revision + 1000 where id = '{id}'")).await;
+            }
+            let mut lock = world.database.connect().await;
+            let hold = format!("begin; select 1 from session where id = '{id}' for update");
+            lock.execute(sqlx::AssertSqlSafe(hold)).await.unwrap();
+            let refresh_token = session.refresh.unwrap().refresh_token;
+            let (mut late, presented) = (api.clone(), refresh_token.clone());
+            let refreshing = tokio::spawn(async move { late.refresh(&presented).await });
+            until("it waits for the row", async || world.refreshes_that_wait().await == 1).await;
+            // Time is what this is about: what is signed later than 3 s after its gate is not handed out.
+            tokio::time::sleep(LEASE_OVER).await;
+            lock.execute("commit").await.unwrap();
+            let refused = refreshing.await.unwrap().refused();
+            assert_eq!(refused.reason, "STORE_UNAVAILABLE", "ahead: {ahead}");
+            // Nothing is lost: a retry gets the successor that was not handed out.
+            api.clone().refresh(&refresh_token).await.unwrap();
         }
-        let mut lock = world.database.connect().await;
-        let hold = format!("begin; select 1 from session where id = '{id}' for update");
-        lock.execute(sqlx::AssertSqlSafe(hold)).await.unwrap();
-        let refresh_token = session.refresh.unwrap().refresh_token;
-        let (mut late, presented) = (api.clone(), refresh_token.clone());
-        let refreshing = tokio::spawn(async move { late.refresh(&presented).await });
-        until("it waits for the row", async || world.refreshes_that_wait().await == 1).await;
-        // Time is what this is about: what is signed later than 3 s after its gate is not handed out.
-        tokio::time::sleep(LEASE_OVER).await;
-        lock.execute("commit").await.unwrap();
-        let refused = refreshing.await.unwrap().refused();
-        assert_eq!(refused.reason, "STORE_UNAVAILABLE", "ahead: {ahead}");
-        // Nothing is lost: a retry gets the successor that was not handed out.
-        api.clone().refresh(&refresh_token).await.unwrap();
-    }
+    })
+    .await;
 }

@@ -291,7 +291,7 @@ impl From<RefreshRefused> for Error {
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unreachable(_) | StoreError::Closed | StoreError::ForeignLog => {
+            StoreError::Unreachable(_) | StoreError::Late | StoreError::Closed | StoreError::ForeignLog => {
                 tracing::warn!(error = %error, "the database is away");
                 Self::StoreUnavailable
             }

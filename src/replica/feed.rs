@@ -16,7 +16,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{EpochKnown, LoadError, Loader, Registered, epoch::Epochs, own_batch::OwnBatch};
+use super::{
+    EpochKnown, LoadError, Loader, Registered, epoch::Epochs, own_batch::OwnBatch, read_size::ReadSize,
+};
 use crate::{
     clock::{BootMillis, Clock},
     observe::Metrics,
@@ -125,6 +127,7 @@ pub struct Feed {
     clock: Arc<Clock>,
     metrics: Arc<Metrics>,
     connection: OwnConnection,
+    read_size: ReadSize,
     epochs: Epochs,
     registered: Registered,
     /// What the log was told last: under which registration, up to where.
@@ -181,6 +184,7 @@ impl Feed {
             clock,
             metrics,
             connection,
+            read_size: ReadSize::default(),
             epochs,
             registered,
             acknowledged: None,
@@ -249,7 +253,7 @@ impl Feed {
         // Before the statement is sent: a head below it was not read too early, but is behind.
         let published = root.applied();
         let wall_ms = self.clock.now_ms();
-        let LogRead { head, upto, entries } = self.connection.read(published).await?;
+        let LogRead { head, upto, entries } = self.read_after(published).await?;
         root.set_clock_offset_ms(offset_ms(head, wall_ms, self.clock.now_ms()));
         self.epochs.known.saw(&head, self.clock.boot());
         if !head.same_log || head.revision < published {
@@ -280,6 +284,20 @@ impl Feed {
             self.connection.settle_epoch(epoch).await?;
         }
         Ok(())
+    }
+
+    /// Reads as much of the log as can be read in time.
+    async fn read_after(&mut self, published: Revision) -> Result<LogRead, StoreError> {
+        let sent = self.clock.boot();
+        let read = self.connection.read(published, self.read_size.entries()).await;
+        match &read {
+            Err(StoreError::Late) => self.read_size.was_late(),
+            Ok(read) if read.upto < read.head.revision => {
+                self.read_size.was_filled(self.clock.boot().since_ms(sent));
+            }
+            Ok(_) | Err(_) => {}
+        }
+        read
     }
 
     /// Puts a root of the log's epoch in force, with what the tables had lost in the log again. Where

@@ -15,6 +15,7 @@ mod keys;
 mod lease;
 mod load;
 mod own_batch;
+mod read_size;
 mod refresher;
 mod rotation;
 

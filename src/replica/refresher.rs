@@ -65,7 +65,7 @@ impl Refresher {
         }
         let answer = timeout(ANSWER_WITHIN, done).await;
         // The task answers every item; it can only be gone when the process ends.
-        Ok(answer.map_or_else(|_| Err(StoreError::late()), |done| done.unwrap_or(Err(StoreError::Closed))))
+        Ok(answer.map_or_else(|_| Err(StoreError::Late), |done| done.unwrap_or(Err(StoreError::Closed))))
     }
 }
 

@@ -100,7 +100,7 @@ impl OwnConnection {
                 Ok(result)
             }
             Ok(Err(error)) => Err(error),
-            Err(_) => Err(StoreError::late()),
+            Err(_) => Err(StoreError::Late),
         }
     }
     /// Likewise what is sent only once, since nobody knows what a statement did whose connection broke: not
@@ -134,6 +134,6 @@ impl OwnConnection {
                 }
             }
         };
-        timeout(ACQUIRE_TIMEOUT, connecting).await.unwrap_or_else(|_| Err(StoreError::late()))
+        timeout(ACQUIRE_TIMEOUT, connecting).await.unwrap_or_else(|_| Err(StoreError::Late))
     }
 }

@@ -14,6 +14,9 @@ pub enum StoreError {
     /// Out of reach, restarting or out of connections. Whether a write took effect is unknown.
     #[error("the database is out of reach: {0}")]
     Unreachable(sqlx::Error),
+    /// It did not answer in the time that there was. Whether a write took effect is unknown.
+    #[error("the database is out of reach: it did not answer in time")]
+    Late,
     /// This process is ending.
     #[error("this process is ending")]
     Closed,
@@ -60,7 +63,7 @@ impl StoreError {
     /// Whether it may be worth trying again, by and by.
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Unreachable(_) | Self::Closed)
+        matches!(self, Self::Unreachable(_) | Self::Late | Self::Closed)
     }
 
     /// The same failure for another of those whom it met; the cause stays with the first.
@@ -69,6 +72,7 @@ impl StoreError {
         let said = sqlx::Error::Protocol(self.to_string());
         match self {
             Self::Closed => Self::Closed,
+            Self::Late => Self::Late,
             Self::ForeignLog => Self::ForeignLog,
             Self::Unreachable(_) => Self::Unreachable(said),
             Self::OlderSchema { .. }
@@ -78,12 +82,6 @@ impl StoreError {
             | Self::Statement(_)
             | Self::Corrupt { .. } => Self::Statement(said),
         }
-    }
-
-    /// An answer that nobody waits for any longer.
-    #[must_use]
-    pub fn late() -> Self {
-        Self::Unreachable(sqlx::Error::PoolTimedOut)
     }
 
     /// A row that cannot be.

@@ -22,8 +22,6 @@ use crate::{
 const CHANNEL: &str = "jeton_log";
 /// A read that takes longer has lost its connection: what was appended since the last one is little.
 const READ_TIMEOUT: Duration = Duration::from_secs(2);
-/// Entries of one read, marks apart: a replica that was away for long reads several times.
-const ENTRIES_MAX: i64 = 50_000;
 /// Marks that are taken at once when all are loaded.
 const MARKS_AT_ONCE: usize = 1_000;
 /// To load ten million entries takes seconds; a minute is a database that is stuck.
@@ -97,12 +95,12 @@ impl OwnConnection {
     /// The head, and whether the database still is the one that the log was written in.
     pub async fn head(&mut self) -> Result<Head, StoreError> {
         // Nothing comes after the largest revision.
-        Ok(self.read(Revision::MAX).await?.head)
+        Ok(self.read(Revision::MAX, 0).await?.head)
     }
 
-    /// The head and what was appended after `after`, in one snapshot: all of it, or the first of much. None where it
-    /// would not do: some of it was purged, or it is another epoch's log, or another log.
-    pub async fn read(&mut self, after: Revision) -> Result<LogRead, StoreError> {
+    /// The head and what was appended after `after`, in one snapshot: all of it, or the first `entries_max` of it, marks
+    /// apart. None where it would not do: some of it was purged, or it is another epoch's log, or another log.
+    pub async fn read(&mut self, after: Revision, entries_max: i64) -> Result<LogRead, StoreError> {
         self.run(READ_TIMEOUT, async |connection| {
             let rows = sqlx::query_as!(
                 ReadRow,
@@ -132,7 +130,7 @@ impl OwnConnection {
                           select 2, kind, null, null, id, null, null, reason, expire_time
                             from revocation where revision > log.after and revision <= log.upto) entry on true"#,
                 after.as_i64(),
-                ENTRIES_MAX
+                entries_max
             )
             .fetch_all(connection)
             .await?;

@@ -126,7 +126,7 @@ impl Store {
                 done
             } else {
                 drop(connection.detach());
-                Err(StoreError::late())
+                Err(StoreError::Late)
             }
         })
         .await

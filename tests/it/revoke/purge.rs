@@ -8,14 +8,14 @@ use jeton::{
     proto::v1::{TokenStatus, revocation_target::Kind},
     replica::{Feed, Following, Housekeeping, Keys, Lease, LeaseHandle, Loader, Registered},
     state::{Entry, Roots},
-    store::{ReplicaIdentity, Store, Task},
-    token::{MasterKey, Revision},
+    store::{NewRevocation, ReplicaIdentity, Store, Target, Task},
+    token::{MasterKey, Revision, UnixSeconds, new_uuid_v7},
 };
 use jiff::Timestamp;
 use sqlx::{Connection, Executor};
 use tokio_util::sync::CancellationToken;
 
-use super::{REVOCATIONS, is_active, refresh_token, text};
+use super::{REVOCATIONS, durable::item, is_active, refresh_token, text};
 use crate::world::{Database, Refused, World, master_key_text, now_s, until};
 
 /// A second replica's memory and housekeeping, in this process.
@@ -62,9 +62,14 @@ impl House {
 
     /// One round, and what it appended read again.
     async fn round(&self) {
-        assert!(self.lease.join().await);
+        self.hold_a_lease().await;
         self.keeping.round().await;
-        assert!(self.lease.join().await);
+        self.hold_a_lease().await;
+    }
+
+    /// Waits for a renewal that is sent from here on: what was appended before is in memory then.
+    async fn hold_a_lease(&self) {
+        until("it holds a lease", async || self.lease.join().await).await;
     }
 }
 
@@ -169,21 +174,19 @@ async fn v7_an_expired_mark_goes_through_the_log_once_no_session_is_left_for_it(
     let mut holder = world.database.connect().await;
     let mut holding = holder.begin().await.unwrap();
     holding.execute("select 1 from session for update").await.unwrap();
-    let (keeping, done) = (house.keeping.round(), tokio::sync::oneshot::channel());
     let watched = async {
         until("the sweep waits", async || {
             world.number("select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'").await > 0
         })
         .await;
         assert_eq!(world.number(MARKS).await, 2, "not while a session is left");
+        let committing = std::time::Instant::now();
         holding.commit().await.unwrap();
-        done.0.send(()).unwrap();
+        committing
     };
-    let begun = std::time::Instant::now();
-    tokio::join!(keeping, watched);
-    assert!(begun.elapsed().as_millis() >= 3_300, "no mint that was under way is left");
-    done.1.await.unwrap();
-    assert!(house.lease.join().await);
+    let ((), committing) = tokio::join!(house.keeping.round(), watched);
+    assert!(committing.elapsed().as_millis() >= 3_300, "no mint that was under way is left");
+    house.hold_a_lease().await;
     assert_eq!((world.number(MARKS).await, house.roots.current().marks.len()), (1, 1));
     assert_eq!(world.number("select count(*) from change where kind = 4").await, 1);
     assert_eq!(api.refresh(refresh_token(&dead)).await.refused().reason, "SESSION_REVOKED");
@@ -214,7 +217,7 @@ async fn v7_a_mark_that_is_made_anew_after_its_removal_holds() {
         let after = api.session("user:7", "api").await;
         assert!(is_active(&mut api, &after.access_token).await);
         // Read in one go, the removal comes before what came after it.
-        let read = house.store.connection_of(Task::Feed).read(head).await.unwrap().entries;
+        let read = house.store.connection_of(Task::Feed).read(head, 50_000).await.unwrap().entries;
         let place = |wanted: fn(&Entry) -> bool| read.entries.iter().position(wanted).unwrap();
         let removed = place(|entry| matches!(entry, Entry::MarkRemoved { .. }));
         assert!(removed < place(|entry| matches!(entry, Entry::Mark(_))));
@@ -291,6 +294,31 @@ async fn v7_memory_and_tables_forget_what_has_ended() {
     root.tokens.forget_expired(end);
     root.sessions.forget_expired(end);
     assert_eq!(held(), (0, 0));
+}
+
+#[tokio::test]
+async fn v7_a_round_forgets_what_has_ended_and_keeps_the_rest() {
+    const PARTITIONS: &str = "select count(*) from pg_inherits where inhparent = 'revocation'::regclass";
+    let world = World::start().await;
+    let house = House::of(&world).await;
+    let id = || new_uuid_v7(Clock::system().now_ms());
+    let soon = |target| NewRevocation { expire_time: UnixSeconds::new(now_s() + 1), ..item(target) };
+    let targets = [Target::Token(id()), Target::Session(id())];
+    let mut batch = targets.clone().map(soon).to_vec();
+    batch.extend([item(Target::Token(id())), item(Target::Session(id()))]);
+    house.store.connection_of(Task::Flusher).append(&batch).await.unwrap();
+    let partitions = world.number(PARTITIONS).await;
+    let long_ago = Timestamp::from_second(now_s() - 20 * 86_400).unwrap();
+    assert!(house.store.make_partitions(long_ago).await.unwrap() > 2);
+
+    let held = || (house.roots.current().tokens.len(), house.roots.current().sessions.len());
+    until("all of them are in memory", async || held() == (2, 2)).await;
+    until("what has ended is forgotten, and its partitions are dropped", async || {
+        house.round().await;
+        // A day may begin meanwhile: its partitions are made ahead.
+        held() == (1, 1) && world.number(PARTITIONS).await <= partitions + 2
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -235,6 +235,28 @@ mod tests {
         Arc::new(Root::new(Revision::ZERO, policies, clients, keys))
     }
 
+    /// A lease that lasts for a minute more than one does: no machine is too slow for what is done with it.
+    fn hold_a_lease(root: &Root, clock: &Clock) {
+        let now = clock.look();
+        assert!(root.adopt(Revision::ZERO, Moment { boot: now.boot.plus_ms(60_000), ..now }));
+    }
+
+    #[test]
+    fn i12_clocks_more_than_30_s_apart_are_too_far_apart() {
+        let root = root();
+        for (offset_ms, skew_ms) in [
+            (0, None),
+            (30_000, None),
+            (-30_000, None),
+            (30_001, Some(30_001)),
+            (-30_001, Some(-30_001)),
+            (i64::MIN, Some(i64::MIN)),
+        ] {
+            root.set_clock_offset_ms(offset_ms);
+            assert_eq!(root.clock_skew_ms(), skew_ms);
+        }
+    }
+
     #[test]
     fn nobody_passes_the_gate_before_a_renewal_was_adopted() {
         let clock = Clock::system();
@@ -245,7 +267,7 @@ mod tests {
     fn a_frozen_machine_does_not_pass_the_gate() {
         let clock = Clock::system();
         let roots = Roots::new(root());
-        assert!(roots.current().adopt(Revision::ZERO, clock.look()));
+        hold_a_lease(&roots.current(), &clock);
         assert!(roots.enter(&clock).is_some());
         clock.step(200);
         assert!(roots.enter(&clock).is_none());
@@ -256,8 +278,9 @@ mod tests {
         let clock = Clock::system();
         let roots = Roots::new(root());
         let old = roots.current();
-        assert!(old.adopt(Revision::ZERO, clock.look()));
+        hold_a_lease(&old, &clock);
         let pass = roots.enter(&clock).unwrap();
+        assert!(pass.root.lease.is_held(clock.look()));
         roots.swap(root());
         assert!(!pass.root.lease.is_held(clock.look()));
         assert!(roots.enter(&clock).is_none());

@@ -119,7 +119,7 @@ async fn c4_nobody_is_refused_before_a_byte_of_the_body_is_read() {
             headers.extend(expect);
             let mut connection = Http::open(public).await;
             connection.write(&http_request("POST", path, &headers, "")).await;
-            let answer = timeout(Duration::from_secs(10), connection.read(false)).await.expect("it waits");
+            let answer = timeout(Duration::from_mins(1), connection.read(false)).await.expect("it waits");
             assert_eq!(answer.status, 401, "no 100, and no wait: {answer:?}");
         }
         // Whoever may come in is asked to send it.
@@ -139,17 +139,22 @@ async fn c5_failures_at_a_door_count_with_all_others_from_the_address() {
     let public = &world.server.ready.public;
     let from = std::net::Ipv4Addr::new(127, 4, 0, 1);
     let mut connection = Http::open_from(from, public).await;
+    let bad = basic("other", &api_key("service"));
+    let bad = http_request("POST", INTROSPECT, &[FORM, ("authorization", &bad)], "token=x");
     let mut limited = None;
-    for _ in 0..2_000 {
-        let headers = [FORM, ("authorization", &basic("other", &api_key("service")))];
-        connection.write(&http_request("POST", INTROSPECT, &headers, "token=x")).await;
-        let answer = connection.read(false).await;
-        if answer.status != 401 {
-            limited = Some(answer);
-            break;
+    // One behind the other, without waiting for each: a slow machine makes too many at once all the same.
+    until("a limit is met", async || {
+        connection.write(&bad.repeat(100)).await;
+        for _ in 0..100 {
+            let answer = connection.read(false).await;
+            if answer.status != 401 {
+                limited = Some(answer);
+            }
         }
-    }
-    let limited = limited.expect("no limit was met");
+        limited.is_some()
+    })
+    .await;
+    let limited = limited.unwrap();
     assert_eq!(limited.status, 429);
     assert!(limited.header("retry-after").unwrap().parse::<u32>().unwrap() > 0);
     let good = [FORM, ("authorization", &basic("service", &api_key("service")))];

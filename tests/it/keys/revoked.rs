@@ -1,22 +1,28 @@
 //! A key that must not sign any more: dead everywhere on return, and another signs that everybody knows.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use jeton::proto::v1::{self as pb, TokenStatus, key::State, revocation_target::Kind};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{AUDIENCES, apis, both_algorithms, in_state, is_active_everywhere, kid_of, rotate};
-use crate::world::{Api, Fleet, Refused, Shell, World, issue_request, until};
+use crate::world::{Api, Fleet, Refused, Shell, Stopwatch, World, issue_request, until};
 
 /// Issues on one replica where a key signs, and asks all of them: good, or revoked by now, but never unknown.
-async fn issue_and_ask(mut apis: Vec<Api>, place: usize, stop: CancellationToken) -> usize {
-    let mut tokens = 0;
+async fn issue_and_ask(mut apis: Vec<Api>, place: usize, judged: Arc<AtomicUsize>, stop: CancellationToken) {
     while !stop.is_cancelled() {
         let issued = match apis[place].issue(issue_request("user:7", &["api"])).await {
             Ok(issued) => issued,
             refused => {
                 assert_eq!(refused.refused().reason, "SIGNING_KEY_UNAVAILABLE");
+                // A refusal costs nothing: without a pause the load would be of refusals.
                 tokio::time::sleep(Duration::from_millis(2)).await;
                 continue;
             }
@@ -25,22 +31,23 @@ async fn issue_and_ask(mut apis: Vec<Api>, place: usize, stop: CancellationToken
             let status = api.status(&issued.access_token, "api").await;
             assert!(matches!(status, TokenStatus::Active | TokenStatus::Revoked), "{status:?}");
         }
-        tokens += 1;
+        judged.fetch_add(1, Ordering::Relaxed);
     }
-    tokens
 }
 
 #[tokio::test]
 async fn k3_a_key_that_is_revoked_under_load_is_dead_on_return_and_its_successor_is_known_everywhere() {
     let fleet = Fleet::start(3).await;
-    let stop = CancellationToken::new();
+    let (judged, stop) = (Arc::new(AtomicUsize::new(0)), CancellationToken::new());
     let mut load = JoinSet::new();
     for place in [0, 1, 2] {
-        load.spawn(issue_and_ask(apis(&fleet, "service"), place, stop.clone()));
+        load.spawn(issue_and_ask(apis(&fleet, "service"), place, Arc::clone(&judged), stop.clone()));
     }
     let mut admins = apis(&fleet, "admin");
     for round in 0..9 {
         let revoker = round % 3;
+        let before = judged.load(Ordering::Relaxed);
+        until("there is a load", async || judged.load(Ordering::Relaxed) > before + 6).await;
         let mut held = Vec::new();
         for admin in &mut admins {
             held.push(admin.token("user:held", "api").await.access_token);
@@ -62,8 +69,7 @@ async fn k3_a_key_that_is_revoked_under_load_is_dead_on_return_and_its_successor
         }
     }
     stop.cancel();
-    let tokens: usize = load.join_all().await.into_iter().sum();
-    assert!(tokens > 50, "there was a load: {tokens}");
+    load.join_all().await;
 }
 
 #[tokio::test]
@@ -88,7 +94,7 @@ async fn k9_after_an_epoch_without_the_old_keys_running_servers_have_new_ones_at
     let said =
         Shell::new().run(&["epoch", "bump", "--revoke-keys", "--database-url", &fleet.database.url]).await;
     assert_eq!(said.code, 0, "{said:?}");
-    let began = Instant::now();
+    let began = Stopwatch::start();
     for (audience, _) in AUDIENCES {
         for admin in &mut admins {
             let mut issued = None;
@@ -100,7 +106,8 @@ async fn k9_after_an_epoch_without_the_old_keys_running_servers_have_new_ones_at
             .await;
         }
     }
-    assert!(began.elapsed() < Duration::from_secs(5), "within about a second: {:?}", began.elapsed());
+    let took = began.by_steps();
+    assert!(took < Duration::from_secs(5), "within about a second: {took:?}");
     for place in 0..2 {
         let token = admins[place].token("user:7", "api").await.access_token;
         assert!(kid_of(&token) != kid_of(&before) && kid_of(&token) != pending.key_id);

@@ -1,6 +1,10 @@
 //! Refreshes that come together are one statement: what holds for one of them holds for each.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use jeton::{
     proto::v1::{self as pb, revocation_target::Kind},
@@ -8,10 +12,11 @@ use jeton::{
 };
 use sqlx::{Executor, PgConnection};
 use tokio::task::{JoinHandle, JoinSet};
+use tonic::{Code, Status};
 use uuid::Uuid;
 
-use super::{payload, refresh, refresh_token, request};
-use crate::world::{Api, REFRESH, Refused, World, until};
+use super::{LONGEST_S, grace, payload, refresh, refresh_token, request};
+use crate::world::{Api, REFRESH, Refused, World, until, until_within};
 
 /// Statements that refresh at once.
 const CONNECTIONS: usize = 4;
@@ -34,7 +39,8 @@ impl Held {
         for session in sessions {
             let mut api = api.clone();
             waiting.push(tokio::spawn(async move {
-                api.refresh(refresh_token(&session)).await.unwrap();
+                // It may wait for the row for longer than the server lets it.
+                let _late = api.refresh(refresh_token(&session)).await;
             }));
             until("it waits for the row", async || world.refreshes_that_wait().await == waiting.len() as i64)
                 .await;
@@ -42,17 +48,36 @@ impl Held {
         Self { lock, waiting }
     }
 
-    /// Once the server has read what was sent before.
-    async fn release(mut self, api: &mut Api) {
+    /// Gives the row back once the server has read what was sent before; what that was answered. `None` where the machine
+    /// stood still: not every connection was waiting any more, or what was sent had waited for too long.
+    async fn release(mut self, world: &World, api: &mut Api, sent: Vec<Sent>) -> Option<Vec<Answer>> {
         for _ in 0..3 {
             // Goes the way that they went, as far as the database.
             api.refresh("jtr_forged").await.unwrap_err();
         }
+        let all_waited = world.refreshes_that_wait().await == CONNECTIONS as i64;
         self.lock.execute("commit").await.unwrap();
         for each in self.waiting {
             each.await.unwrap();
         }
+        let mut answers = Vec::new();
+        for each in sent {
+            answers.push(each.await.unwrap());
+        }
+        let is_late = |answer: &Answer| matches!(answer, Err(status) if status.code() == Code::Unavailable);
+        (all_waited && !answers.iter().any(is_late)).then_some(answers)
     }
+}
+
+/// Tries a few times, each without sessions from before, until nothing of it was late.
+async fn undisturbed<T>(world: &World, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
+    for _ in 0..5 {
+        world.sql("delete from session").await;
+        if let Some(done) = attempt().await {
+            return done;
+        }
+    }
+    panic!("refreshes were late five times");
 }
 
 async fn sessions(api: &mut Api, count: usize) -> Vec<pb::IssuedToken> {
@@ -63,11 +88,11 @@ async fn sessions(api: &mut Api, count: usize) -> Vec<pb::IssuedToken> {
     opened
 }
 
+type Answer = Result<pb::IssuedToken, Status>;
+type Sent = JoinHandle<Answer>;
+
 /// Sends all of it at once.
-fn send(
-    api: &Api,
-    requests: impl IntoIterator<Item = pb::RefreshRequest>,
-) -> Vec<JoinHandle<Result<pb::IssuedToken, tonic::Status>>> {
+fn send(api: &Api, requests: impl IntoIterator<Item = pb::RefreshRequest>) -> Vec<Sent> {
     let send = |request| {
         let mut api = api.clone();
         tokio::spawn(async move { refresh(&mut api, request).await })
@@ -84,13 +109,17 @@ async fn r8_refreshes_that_come_together_share_statements_and_advance_each_sessi
     const SESSIONS: usize = 120;
     let (world, link) = World::behind_link().await;
     let mut api = world.api("service").await;
-    let opened = sessions(&mut api, SESSIONS).await;
-    let held = Held::hold(&world, &mut api).await;
-    let before = link.round_trips(REFRESH);
-    let sent = send(&api, opened.iter().map(|session| request(refresh_token(session))));
-    held.release(&mut api).await;
-    for (number, (answer, session)) in sent.into_iter().zip(&opened).enumerate() {
-        let token = answer.await.unwrap().unwrap();
+    let (opened, answers, spent) = undisturbed(&world, async || {
+        let opened = sessions(&mut api, SESSIONS).await;
+        let held = Held::hold(&world, &mut api).await;
+        let before = link.round_trips(REFRESH);
+        let sent = send(&api, opened.iter().map(|session| request(refresh_token(session))));
+        let answers = held.release(&world, &mut api, sent).await?;
+        Some((opened, answers, link.round_trips(REFRESH) - before))
+    })
+    .await;
+    for (number, (answer, session)) in answers.into_iter().zip(&opened).enumerate() {
+        let token = answer.unwrap();
         assert_eq!(token.session_id, session.session_id);
         assert_eq!(
             payload(&token.access_token)["sub"],
@@ -100,7 +129,6 @@ async fn r8_refreshes_that_come_together_share_statements_and_advance_each_sessi
     }
     let advanced = "select count(*) from session where generation = 1 and subject <> 'user:held'";
     assert_eq!(world.number(advanced).await, SESSIONS as i64);
-    let spent = link.round_trips(REFRESH) - before;
     assert!(spent < SESSIONS as i64 / 4, "{spent} statements for {SESSIONS} refreshes");
 }
 
@@ -113,12 +141,18 @@ async fn r8_a_refresh_alone_is_one_round_trip_and_nothing_comes_after_it() {
     // The first one connects and prepares.
     token = api.refresh(refresh_token(&token)).await.unwrap();
     let before = link.round_trips(REFRESH);
+    let (mut rests, mut last) = (0, Instant::now());
     for _ in 0..REFRESHES {
+        let begun = Instant::now();
         token = api.refresh(refresh_token(&token)).await.unwrap();
+        // A connection that has rested for a second is asked whether it is well. So long a rest needs so long a time from
+        // the beginning of the refresh before to the end of this one.
+        rests += i64::from(last.elapsed() >= Duration::from_millis(990));
+        last = begun;
     }
     let spent = link.round_trips(REFRESH) - before;
-    // And some where a busy machine lets the connection rest for a second.
-    assert!(spent >= REFRESHES && 2 * spent < 3 * REFRESHES, "{spent} round trips for {REFRESHES} refreshes");
+    let expected = REFRESHES..=REFRESHES + rests;
+    assert!(expected.contains(&spent), "{spent} round trips for {REFRESHES} refreshes and {rests} rests");
 }
 
 #[tokio::test]
@@ -126,15 +160,19 @@ async fn r1_concurrent_presentations_of_many_sessions_advance_each_once_to_one_s
     const SESSIONS: usize = 12;
     const EACH: usize = 8;
     let world = World::start().await;
+    grace(&world, "api", LONGEST_S).await;
     let mut api = world.api("service").await;
-    let opened = sessions(&mut api, SESSIONS).await;
-    let held = Held::hold(&world, &mut api).await;
-    let presented = (0..EACH).flat_map(|_| opened.iter().map(|session| request(refresh_token(session))));
-    let sent = send(&api, presented);
-    held.release(&mut api).await;
+    let answers = undisturbed(&world, async || {
+        let opened = sessions(&mut api, SESSIONS).await;
+        let held = Held::hold(&world, &mut api).await;
+        let presented = (0..EACH).flat_map(|_| opened.iter().map(|session| request(refresh_token(session))));
+        let sent = send(&api, presented);
+        held.release(&world, &mut api, sent).await
+    })
+    .await;
     let (mut successors, mut jtis) = (HashSet::new(), HashSet::new());
-    for answer in sent {
-        let token = answer.await.unwrap().unwrap();
+    for answer in answers {
+        let token = answer.unwrap();
         successors.insert((token.session_id.clone(), refresh_token(&token).to_owned()));
         jtis.insert(token.jti);
     }
@@ -142,31 +180,33 @@ async fn r1_concurrent_presentations_of_many_sessions_advance_each_once_to_one_s
     let advanced = "select count(*) from session where generation = 1 and subject <> 'user:held'";
     assert_eq!(world.number(advanced).await, SESSIONS as i64);
     let replays = (SESSIONS * (EACH - 1)) as i64;
-    assert_eq!(world.audited("action = 'RefreshReplayed' and outcome = 'OK'").await, replays);
+    let of_these = "action = 'RefreshReplayed' and outcome = 'OK' and session_id in (select id from session)";
+    assert_eq!(world.audited(of_these).await, replays);
 }
 
 #[tokio::test]
 async fn a_refused_refresh_among_good_ones_spends_nothing_and_hurts_nobody() {
     let world = World::start().await;
-    let (mut api, mut admin) = (world.api("service").await, world.api("admin").await);
-    let opened = sessions(&mut api, 30).await;
+    let (mut api, admin) = (world.api("service").await, world.api("admin").await);
+    let (opened, mut answers) = undisturbed(&world, async || {
+        let opened = sessions(&mut api, 30).await;
+        let held = Held::hold(&world, &mut api).await;
+        let past = "idle_expire_time = now() - interval '1 second'";
+        let (idle, revoked) = (&opened[0].session_id, &opened[1].session_id);
+        world.sql(&format!("update session set {past} where id = '{idle}'")).await;
+        world.sql(&format!("update session set revoke_time = now() where id = '{revoked}'")).await;
+        let mut requests: Vec<_> = opened.iter().map(|session| request(refresh_token(session))).collect();
+        requests[2].scopes = vec!["admin".to_owned()];
+        let stolen = requests.remove(3);
+        let mut sent = send(&api, requests);
+        sent.extend(send(&admin, [stolen]));
+        Some((opened, held.release(&world, &mut api, sent).await?))
+    })
+    .await;
     let (bad, good) = opened.split_at(4);
     let [idle, revoked, greedy, foreign] = bad else { panic!("four") };
-    let held = Held::hold(&world, &mut api).await;
-    let past = "idle_expire_time = now() - interval '1 second'";
-    world.sql(&format!("update session set {past} where id = '{}'", idle.session_id)).await;
-    world.sql(&format!("update session set revoke_time = now() where id = '{}'", revoked.session_id)).await;
-    let mut requests: Vec<_> = opened.iter().map(|session| request(refresh_token(session))).collect();
-    requests[2].scopes = vec!["admin".to_owned()];
-    let theirs = requests.remove(3);
-    let sent = send(&api, requests);
-    let stolen = tokio::spawn(async move { refresh(&mut admin, theirs).await });
-    held.release(&mut api).await;
-    assert_eq!(stolen.await.unwrap().refused().reason, "REFRESH_TOKEN_INVALID");
-    let mut answers = Vec::new();
-    for answer in sent {
-        answers.push(answer.await.unwrap());
-    }
+    let stolen = answers.pop().unwrap();
+    assert_eq!(stolen.refused().reason, "REFRESH_TOKEN_INVALID");
     let good_ones = answers.split_off(3);
     let reasons: Vec<_> = answers.into_iter().map(|answer| answer.refused().reason).collect();
     assert_eq!(reasons, ["REFRESH_TOKEN_EXPIRED", "SESSION_REVOKED", "SCOPE_NOT_ALLOWED"]);
@@ -185,17 +225,19 @@ async fn a_refused_refresh_among_good_ones_spends_nothing_and_hurts_nobody() {
 async fn a_session_that_fails_its_statement_does_not_fail_those_beside_it() {
     let world = World::start().await;
     let mut api = world.api("service").await;
-    let opened = sessions(&mut api, 10).await;
-    let held = Held::hold(&world, &mut api).await;
-    // Its absolute end is beyond what Postgres can tell.
-    let beyond = "create_time = '294276-12-31T00:00:00Z'";
-    world.sql(&format!("update session set {beyond} where id = '{}'", opened[4].session_id)).await;
-    let sent = send(&api, opened.iter().map(|session| request(refresh_token(session))));
-    held.release(&mut api).await;
-    for (number, answer) in sent.into_iter().enumerate() {
-        let answer = answer.await.unwrap();
+    let (opened, answers) = undisturbed(&world, async || {
+        let opened = sessions(&mut api, 10).await;
+        let held = Held::hold(&world, &mut api).await;
+        // Its absolute end is beyond what Postgres can tell.
+        let beyond = "create_time = '294276-12-31T00:00:00Z'";
+        world.sql(&format!("update session set {beyond} where id = '{}'", opened[4].session_id)).await;
+        let sent = send(&api, opened.iter().map(|session| request(refresh_token(session))));
+        Some((opened, held.release(&world, &mut api, sent).await?))
+    })
+    .await;
+    for (number, answer) in answers.into_iter().enumerate() {
         if number == 4 {
-            assert_eq!(answer.unwrap_err().code(), tonic::Code::Internal);
+            assert_eq!(answer.unwrap_err().code(), Code::Internal);
         } else {
             answer.unwrap();
         }
@@ -293,7 +335,7 @@ async fn r8_refreshes_that_come_together_are_hot_updates() {
     let moved = "select count(*) from session s join place p on p.id = s.id
                   where p.part <> s.tableoid or p.page <> (s.ctid::text::point)[0]";
     // Postgres gives room back only where no transaction of the whole cluster is old.
-    until("nine of ten refreshes are HOT updates", async || {
+    until_within(Duration::from_mins(2), "nine of ten refreshes are HOT updates", async || {
         world.sql("drop table if exists place").await;
         world.sql(place).await;
         for from in 0..APART {

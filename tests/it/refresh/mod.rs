@@ -25,6 +25,9 @@ async fn refresh(api: &mut Api, request: pb::RefreshRequest) -> Result<pb::Issue
     Ok(api.tokens.refresh(request).await?.into_inner().token.unwrap())
 }
 
+/// The longest grace that a policy allows: where it is not the grace that is tested, no machine may be too slow for it.
+const LONGEST_S: i64 = 60;
+
 /// Sessions of this audience have so many seconds of grace.
 async fn grace(world: &World, audience: &str, grace_s: i64) {
     let policy = pb::Policy { refresh_replay_grace: Some(seconds(grace_s)), ..policy(audience) };

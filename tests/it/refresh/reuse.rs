@@ -2,7 +2,7 @@
 
 use jeton::proto::v1::{RevocationReason, TokenStatus};
 
-use super::{grace, refresh_token};
+use super::{LONGEST_S, grace, refresh_token};
 use crate::world::{Refused, World};
 
 #[tokio::test]
@@ -98,6 +98,7 @@ async fn r9_a_generation_above_the_rows_is_lost_history_and_the_session_moves_pa
 #[tokio::test]
 async fn r9_of_two_presentations_of_lost_history_both_get_one_successor() {
     let world = World::start().await;
+    grace(&world, "api", LONGEST_S).await;
     let mut api = world.api("service").await;
     let first = api.session("user:7", "api").await;
     let second = api.refresh(refresh_token(&first)).await.unwrap();

@@ -32,12 +32,14 @@ async fn k3_a_token_dies_by_its_text_its_jti_its_session_and_its_refresh_token()
         let (token, bystander) = (api.session("user:7", "api").await, api.token("user:7", "api").await);
         let target = kind(&token);
         let ends_session = !matches!(&target, Kind::Jti(_)) && target != text(&token);
+        let before = now_s();
         let answer = api.revoke(target).await.unwrap();
+        let after = now_s();
         assert_eq!(answer.outcome(), RevocationOutcome::Revoked);
         let propagation = answer.propagation.unwrap();
         assert!(propagation.complete && propagation.laggards.is_empty());
         assert_eq!((propagation.replicas, propagation.applied_replicas), (1, 1));
-        assert!((answer.revoke_time.unwrap().seconds - now_s()).abs() <= 5);
+        assert!((before..=after).contains(&answer.revoke_time.unwrap().seconds), "{before} to {after}");
         assert_eq!(api.status(&token.access_token, "api").await, TokenStatus::Revoked);
         assert!(is_active(&mut api, &bystander.access_token).await);
         let refreshed = api.refresh(refresh_token(&token)).await;

@@ -1,5 +1,6 @@
 //! Validate: `behaviour.md` V1 to V11. (V12 is a matter of memory: see the tests of `src/state`.)
 
+mod ahead;
 mod batch;
 mod claims;
 mod fuzz;

@@ -67,7 +67,11 @@ async fn v7_a_mark_hits_what_was_issued_before_it_and_nothing_after_within_the_s
     let world = World::start().await;
     let (mut api, mut admin) = (world.api("service").await, world.api("admin").await);
     let mut same_second = 0;
-    for round in 0..30 {
+    // A machine on which no round is done within a second proves nothing of a second: it goes on.
+    for round in 0.. {
+        if round >= 30 && same_second > 0 {
+            break;
+        }
         let subject = format!("user:{}", round % 3);
         let before = api.token(&subject, "api").await;
         let (kind, session) = if round % 2 == 0 {
@@ -82,7 +86,6 @@ async fn v7_a_mark_hits_what_was_issued_before_it_and_nothing_after_within_the_s
         assert_eq!(api.status(&session.access_token, "api").await, Revoked, "round {round}");
         assert_eq!(api.status(&after.access_token, "api").await, Active, "round {round}");
     }
-    assert!(same_second > 0, "some rounds lie within one second");
 }
 
 #[tokio::test]

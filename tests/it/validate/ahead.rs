@@ -1,0 +1,44 @@
+//! V9 where it matters: on a replica that has not yet read what is asked for.
+
+use jeton::proto::v1::{
+    self as pb,
+    TokenStatus::{Active, Revoked},
+    revocation_target::Kind,
+};
+
+use crate::world::{Api, FEED, Fleet, Refused, api_key, revoke_request, until, validate_request};
+
+#[tokio::test]
+async fn v9_a_replica_that_has_not_read_so_far_as_it_is_asked_for_never_answers_from_before() {
+    let fleet = Fleet::start(2).await;
+    let api_of = |place: usize| Api::connect(&fleet.replicas[place].server.ready, &api_key("admin"));
+    let (mut here, mut there) = (api_of(0), api_of(1));
+    let link = fleet.link_of(1);
+    loop {
+        let token = here.token("user:7", "api").await.access_token;
+        assert_eq!(there.status(&token, "api").await, Active);
+        link.stall(FEED);
+        link.has_held(FEED).await;
+        let revoke = pb::RevokeRequest {
+            wait_for: pb::Reach::Local.into(),
+            ..revoke_request(Kind::Token(token.clone()))
+        };
+        let min_revision = here.tokens.revoke(revoke).await.unwrap().into_inner().revision;
+        let before = there.validate(&token, &["api"]).await;
+        let asked = pb::ValidateRequest { min_revision, ..validate_request(&token, &["api"]) };
+        let ahead = there.tokens.validate(asked.clone()).await;
+        link.resume(FEED);
+        let mut after = None;
+        until("it has read the log", async || {
+            after = there.tokens.validate(asked.clone()).await.ok();
+            after.is_some()
+        })
+        .await;
+        assert_eq!(after.unwrap().into_inner().verdict.unwrap().status(), Revoked);
+        // Where its lease had ended before it was asked at all, nothing was seen: once more.
+        if before.is_ok_and(|verdict| verdict.status() == Active) {
+            assert_eq!(ahead.refused().reason, "REVOCATION_STATE_STALE", "nothing is guessed");
+            return;
+        }
+    }
+}

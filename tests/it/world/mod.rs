@@ -20,7 +20,6 @@ mod postgres;
 mod raw;
 mod server;
 mod shell;
-mod stopwatch;
 mod stream;
 mod terminal;
 mod tls;
@@ -55,7 +54,6 @@ pub use postgres::Postgres;
 pub use raw::{Raw, RawAnswer, frame, framed};
 pub use server::{Ready, Server, ServerOptions};
 pub use shell::{Said, Shell};
-pub use stopwatch::Stopwatch;
 pub use stream::Stream;
 pub use tls::{Dialer, Secure, open};
 

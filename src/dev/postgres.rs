@@ -27,7 +27,7 @@ const FAST_SHUTDOWN_SECONDS: u32 = 30;
 const IMMEDIATE_SHUTDOWN_SECONDS: u32 = 5;
 /// Twenty servers, as many as one run may have, hold some 25 connections each.
 const MAX_CONNECTIONS: u32 = 600;
-/// A cluster for tests serves as many tests at once as the machine has cores, some of them with ten servers.
+/// A cluster for tests serves up to two dozen tests at once, some of them with ten servers.
 const MAX_CONNECTIONS_OF_TESTS: u32 = 2_000;
 /// How the name of a cluster starts that is still being made.
 const UNFINISHED: &str = "new-";

@@ -151,7 +151,7 @@ impl Call {
     pub fn turn(&self) -> Turn {
         let now = Instant::now();
         let waited = now.saturating_duration_since(self.arrived);
-        // First the part that counts the backlog: it starts with the first call that waited, whoever sent it.
+        // This comes first, since it also notes the beginning of a backlog: with the first call that waited, on any connection.
         let crowded = self.of.queue.is_overloaded(waited, clock::thread_cpu_ms) && self.of.in_flight() > FEW;
         if crowded {
             self.of.queue.say_overloaded(now);

@@ -51,7 +51,8 @@ static MIGRATIONS: Migrator = sqlx::migrate!();
 
 /// How long a call waits for a connection before it says that the database is away.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Likewise a verb, which an operator has typed, perhaps while the machine or the database is short of time.
+/// How long a verb on the database waits for a connection: an operator has typed it, perhaps while the machine or the
+/// database is short of time.
 const PATIENT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection that has rested longer is asked whether it is well before it is used.
 const IDLE_TRUSTED: Duration = Duration::from_secs(1);
@@ -84,7 +85,7 @@ impl Store {
         Self::waiting(url, ACQUIRE_TIMEOUT)
     }
 
-    /// Likewise, where no call waits for an answer: it waits longer for a connection.
+    /// The same for a verb on the database, for which no call waits: it waits longer for a connection.
     pub fn patient(url: &str) -> Result<Self, StoreError> {
         Self::waiting(url, PATIENT_TIMEOUT)
     }

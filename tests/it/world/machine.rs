@@ -20,7 +20,7 @@ const NAP: Duration = Duration::from_millis(10);
 const ON_TIME: Duration = Duration::from_millis(40);
 /// What a test of leases cannot bear: they last 2.7 s, and it acts within parts of that.
 const STOOD_STILL: Duration = Duration::from_millis(250);
-/// So often a scenario is begun anew.
+/// How often a scenario is run at most.
 const ATTEMPTS: u32 = 5;
 
 /// Stale answers that were found in histories of tests that failed: no stall excuses one.
@@ -102,9 +102,9 @@ pub fn found_stale(answers: usize) {
 }
 
 /// Runs a scenario in which time is what is tested: of leases, which end while the machine stands still. One that fails
-/// is begun anew where the control says that the machine did, and no answer was stale: then it has shown nothing. A
+/// is run again where the control says that the machine did, and no answer was stale: then it has shown nothing. A
 /// failure on a machine that ran is a failure.
-#[expect(clippy::print_stderr, reason = "whoever reads the log of a run sees why it took long")]
+#[expect(clippy::print_stderr, reason = "the log of a run says why it took long")]
 pub async fn steady(scenario: impl AsyncFn()) {
     for attempt in 1.. {
         let (watch, stale) = (Stopwatch::start(), STALE.load(Ordering::SeqCst));
@@ -119,7 +119,7 @@ pub async fn steady(scenario: impl AsyncFn()) {
         if attempt == ATTEMPTS || still < STOOD_STILL || STALE.load(Ordering::SeqCst) > stale {
             resume_unwind(panic);
         }
-        eprintln!("the machine stood still for {still:?} meanwhile: the scenario is begun anew");
+        eprintln!("the machine stood still for {still:?} meanwhile: the scenario is run again");
     }
 }
 

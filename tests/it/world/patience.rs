@@ -19,7 +19,7 @@ pub async fn until(what: &str, holds: impl AsyncFnMut() -> bool) {
     until_within(PATIENCE, what, holds).await;
 }
 
-/// Likewise, where it takes a good part of the usual patience on a quick machine.
+/// The same with a patience of its own: for what takes a good part of the usual one on a quick machine.
 pub async fn until_within(patience: Duration, what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let looked = tokio::time::timeout(patience, async {
         while !holds().await {
@@ -56,7 +56,7 @@ impl Patience {
         self.bears_if(is_for_now(refusal)).await
     }
 
-    /// Likewise, where it is known whether the refusal was for now.
+    /// The same, where the caller knows whether the refusal was for now.
     pub async fn bears_if(&self, for_now: bool) -> bool {
         let bears = for_now && self.0.elapsed() < PATIENCE;
         if bears {

@@ -18,7 +18,10 @@ const LOOKS: u32 = 12_000;
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(10);
 /// What a server says that found no time to connect to its database.
-const LATE: &str = "the database is out of reach: pool timed out";
+const LATE: [&str; 2] = [
+    "the database is out of reach: pool timed out",
+    "the database is out of reach: it did not answer in time",
+];
 
 /// What a server is told beyond where its database is.
 #[derive(Clone, Default)]
@@ -64,7 +67,7 @@ impl Server {
         for again in [true, true, false] {
             match Self::try_start(database_url, directory, options).await {
                 Ok(server) => return server,
-                Err((_, said)) if again && said.contains(LATE) => {}
+                Err((_, said)) if again && LATE.iter().any(|late| said.contains(late)) => {}
                 Err((status, said)) => panic!("the server ended with {status}: {said}"),
             }
         }
@@ -100,7 +103,7 @@ impl Server {
             .arg(&ports[1])
             .arg("--ops-listen")
             .arg(&ports[2]);
-        // A run of tests that is killed leaves none behind.
+        // On Linux a run of tests that is killed leaves none behind.
         command.arg("--parent-pid").arg(std::process::id().to_string());
         command.args(&options.arguments);
         let file = File::options().create(true).append(true).open(&log).unwrap();

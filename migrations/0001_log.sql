@@ -10,9 +10,11 @@ create table log_head (
     seq               bigint      not null check (seq >= 0 and seq < 1099511627776),
     -- Entries at or below may have been purged: a reader that is below loads anew.
     floor             bigint      not null default 0,
-    -- Which history of which cluster the log was written in: a restore or a promotion differs.
+    -- Which history of which cluster the log was written in: a promotion or a restored disk differs.
     timeline          text        not null,
     system_identifier bigint      not null,
+    -- In which database and tables of it: a restored dump or a copied database differs (`log_place`).
+    place             text        not null default '',
     epoch_time        timestamptz not null,
     settled_epoch     bigint      not null
 ) with (fillfactor = 10);

@@ -1,15 +1,13 @@
 -- Appends to the log: one call, one transaction, one notification. All of them take locks in one
 -- order: tables, mark rows, log_head; whoever removes keeps the same order.
 
--- Moves the head by `n` and gives the new head's revision. Refuses when the database is not the
--- one, or not on the timeline, that the log was written in.
+-- Moves the head by `n` and gives the new head's revision. Refuses when the log was written
+-- elsewhere (`log_is_here`).
 create function log_advance(n bigint) returns bigint
 language plpgsql as $$
 declare head bigint;
 begin
-    update log_head set seq = seq + n
-     where timeline = left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)
-       and system_identifier = (select system_identifier from pg_control_system())
+    update log_head set seq = seq + n where log_is_here(log_head)
     returning epoch * 1099511627776 + seq into head;
     if head is null then
         raise exception 'the database is not the one that the log was written in' using errcode = 'JT001';

@@ -11,7 +11,8 @@ begin
     lock table only audit_event in row exclusive mode;
     update log_head set epoch = next, seq = 0, epoch_time = clock_timestamp(),
                         timeline = left(pg_walfile_name(pg_current_wal_insert_lsn()), 8),
-                        system_identifier = (select system_identifier from pg_control_system())
+                        system_identifier = (select system_identifier from pg_control_system()),
+                        place = log_place()
      where epoch = expected
     returning epoch * 1099511627776 + seq into head;
     if head is null then

@@ -258,7 +258,7 @@ impl Feed {
         self.epochs.known.saw(&head, self.clock.boot());
         if !head.same_log || head.revision < published {
             root.lease.drop_now();
-            let why = if head.same_log { "the log has lost its end" } else { "another timeline or system" };
+            let why = if head.same_log { "the log has lost its end" } else { "another timeline, system, database or tables" };
             self.epochs.begin(&mut self.connection, &head, why).await?;
             self.change_epoch(&root).await?;
         } else if head.revision.epoch() > published.epoch() {

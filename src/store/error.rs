@@ -20,7 +20,7 @@ pub enum StoreError {
     /// This process is ending.
     #[error("this process is ending")]
     Closed,
-    /// Another database, or another timeline, than the one that the log was written in.
+    /// Another database, other tables or another timeline than those that the log was written in.
     #[error("the database is not the one that the log was written in: it was restored, copied or promoted")]
     ForeignLog,
     /// The schema lacks a migration of this version.

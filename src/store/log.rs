@@ -36,7 +36,7 @@ pub struct Head {
     pub floor: Revision,
     /// The epoch that somebody has known for as long as a lease can last.
     pub settled_epoch: i64,
-    /// Whether the database is the one, on the timeline, that the log was written in.
+    /// Whether the log is where it was written: the same tables of the same database, on the same timeline.
     pub same_log: bool,
     /// The database's wall clock, milliseconds since the epoch.
     pub database_time_ms: i64,
@@ -106,8 +106,7 @@ impl OwnConnection {
                 ReadRow,
                 r#"with now as materialized (
                        select epoch * 1099511627776 + seq as head, floor, settled_epoch,
-                              timeline = left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)
-                              and system_identifier = (select system_identifier from pg_control_system()) as same_log,
+                              log_is_here(log_head) as same_log,
                               (extract(epoch from clock_timestamp()) * 1000)::bigint as database_time_ms
                          from log_head
                    ), log as materialized (

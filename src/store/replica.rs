@@ -31,7 +31,7 @@ pub enum Renewal {
     Renewed {
         /// The head.
         head: Revision,
-        /// Whether the database is the one, on the timeline, that the log was written in.
+        /// Whether the log is where it was written: the same tables of the same database, on the same timeline.
         same_log: bool,
     },
     /// There is no such registration any more.
@@ -62,7 +62,7 @@ pub struct ReplicaRow {
 pub struct FleetRows {
     /// The log's head in the same snapshot: what is below it had been committed.
     pub head: Revision,
-    /// Whether the database is the one, on the timeline, that the log was written in.
+    /// Whether the log is where it was written: the same tables of the same database, on the same timeline.
     pub same_log: bool,
     /// The registrations.
     pub replicas: Vec<ReplicaRow>,
@@ -111,9 +111,7 @@ impl OwnConnection {
                 r#"update replica r set beat = $1, beat_time = now() from log_head h
                     where r.id = $2 and r.epoch = $3 and r.beat < $1
                    returning h.epoch * 1099511627776 + h.seq as "head!",
-                             h.timeline = left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)
-                             and h.system_identifier = (select system_identifier from pg_control_system())
-                                 as "same_log!""#,
+                             log_is_here(h) as "same_log!""#,
                 beat,
                 id,
                 epoch
@@ -184,9 +182,7 @@ async fn read(connection: &mut PgConnection) -> Result<FleetRows, StoreError> {
     let rows = sqlx::query_as!(
         Row,
         r#"select h.epoch * 1099511627776 + h.seq as "head!",
-                  h.timeline = left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)
-                  and h.system_identifier = (select system_identifier from pg_control_system()) as "same_log!",
-                  r.id as "id?", r.name as "name?", r.version as "version?", r.address as "address?",
+                  log_is_here(h) as "same_log!", r.id as "id?", r.name as "name?", r.version as "version?", r.address as "address?",
                   r.epoch as "epoch?", r.beat as "beat?", r.beat_time as "beat_time?: SqlTimestamp",
                   r.start_time as "start_time?: SqlTimestamp", a.revision as "applied?"
              from log_head h left join replica r on true left join replica_ack a on a.id = r.id"#

@@ -83,7 +83,7 @@ impl Leaseholder {
 #[tokio::test]
 async fn k9_a_lease_is_not_renewed_where_the_log_was_not_written() {
     steady(async || {
-        for change in ["timeline = 'FFFFFFFF'", "system_identifier = 1"] {
+        for change in ["timeline = 'FFFFFFFF'", "system_identifier = 1", "place = '1 2 3'"] {
             let world = World::start().await;
             let guest = Leaseholder::join(&world).await;
             // Nobody begins an epoch meanwhile.

@@ -16,4 +16,5 @@ mod metrics;
 mod migrate;
 mod outage;
 mod prober;
+mod restore;
 mod start;

@@ -54,6 +54,7 @@ async fn k1_a_replica_that_does_not_know_of_a_revocation_is_found() {
     // A server on a copy of the database: the same keys, and another log.
     world.server.kill();
     let copy = world.database.copy().await;
+    copy.claim_log().await;
     world.server =
         Server::start(&world.database.url, world.directory.path(), &world.server.same_ports()).await;
     let directory = tempfile::tempdir().unwrap();

@@ -26,13 +26,34 @@ impl Database {
         let cluster = cluster().await;
         let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
         execute(&cluster.url("postgres"), &format!("create database {name} template {TEMPLATE}")).await;
-        Self { url: cluster.url(&name), name }
+        let database = Self { url: cluster.url(&name), name };
+        database.claim_log().await;
+        database
     }
 
-    /// A copy of this one, while nobody is connected.
+    /// Has the log belong to this database, where it is a copy on purpose: else a server waits for an operator.
+    pub async fn claim_log(&self) {
+        self.execute("update log_head set place = log_place()").await;
+    }
+
+    /// A copy of this one, while nobody is connected. Its log belongs to the original: `claim_log` changes that.
     pub async fn copy(&self) -> Self {
         let (cluster, name) = (cluster().await, format!("{}_copy", self.name));
         execute(&cluster.url("postgres"), &format!("create database {name} template {}", self.name)).await;
+        Self { url: cluster.url(&name), name }
+    }
+
+    /// Drops it under whoever is connected, and makes another of the same name with nothing in it.
+    pub async fn recreate(&self) {
+        let (maintenance, name) = (cluster().await.url("postgres"), &self.name);
+        execute(&maintenance, &format!("drop database {name} with (force)")).await;
+        execute(&maintenance, &format!("create database {name}")).await;
+    }
+
+    /// Gives it another name, while nobody is connected.
+    pub async fn rename(&self) -> Self {
+        let (cluster, name) = (cluster().await, format!("{}_renamed", self.name));
+        execute(&cluster.url("postgres"), &format!("alter database {} rename to {name}", self.name)).await;
         Self { url: cluster.url(&name), name }
     }
 

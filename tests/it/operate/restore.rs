@@ -1,0 +1,179 @@
+//! A database whose log was written elsewhere: restored from a dump, copied, or with tables of another time. A server
+//! that starts on it waits for an operator.
+
+use std::process::Command;
+
+use jeton::{
+    dev::Binaries,
+    proto::v1::{TokenStatus, revocation_target::Kind},
+};
+
+use crate::world::{Api, Database, Server, ServerOptions, Shell, World, api_key, until};
+
+/// Runs one of Postgres' programs.
+fn program(name: &str, arguments: &[&str]) -> String {
+    let binaries = std::env::var_os("JETON_POSTGRES_BIN");
+    let binaries = Binaries::find(binaries.as_ref().map(AsRef::as_ref)).unwrap();
+    let output = Command::new(binaries.program(name)).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A world with a backup from before a revocation, which has ended.
+struct Backup {
+    world: World,
+    revoked: String,
+    dump: String,
+}
+
+impl Backup {
+    async fn of(options: &[&str]) -> Self {
+        let mut world = World::start().await;
+        let mut api = world.api("service").await;
+        let revoked = api.token("user:7", "api").await.access_token;
+        // One that the backup knows.
+        let before = api.token("user:8", "api").await.access_token;
+        api.revoke(Kind::Token(before)).await.unwrap();
+        let dump = program("pg_dump", &[options, &["--dbname", &world.database.url]].concat());
+        api.revoke(Kind::Token(revoked.clone())).await.unwrap();
+        world.server.kill();
+        world.database.execute("delete from replica").await;
+        Self { world, revoked, dump }
+    }
+
+    fn restore(&self) {
+        let file = self.world.directory.path().join("dump.sql");
+        std::fs::write(&file, &self.dump).unwrap();
+        let arguments = ["--quiet", "--no-psqlrc", "--set", "ON_ERROR_STOP=1", "--file"];
+        let file = [file.to_str().unwrap(), "--dbname", &self.world.database.url];
+        program("psql", &[&arguments[..], &file].concat());
+    }
+
+    /// A server that starts says that it waits, and serves once the keys are revoked; the token stays revoked.
+    async fn waits_for_an_operator(&self) {
+        let database = &self.world.database;
+        let directory = tempfile::tempdir().unwrap();
+        let options = ServerOptions::default();
+        let starting = Server::start(&database.url, directory.path(), &options);
+        let bumped = async {
+            waits(directory.path()).await;
+            let bump = ["epoch", "bump", "--revoke-keys", "--database-url", &database.url];
+            Shell::new().run(&bump).await
+        };
+        let (server, said) = tokio::join!(starting, bumped);
+        assert_eq!(said.code, 0, "{}", said.err);
+        let mut api = Api::connect(&server.ready, &api_key("service"));
+        assert_ne!(api.status(&self.revoked, "api").await, TokenStatus::Active);
+        let token = api.token("user:7", "api").await;
+        assert_eq!(api.status(&token.access_token, "api").await, TokenStatus::Active);
+    }
+}
+
+async fn waits(directory: &std::path::Path) {
+    until("it says what it waits for", async || {
+        let log = std::fs::read_to_string(directory.join("log")).unwrap_or_default();
+        log.contains("not the one that the log was written in") && log.contains("jeton epoch bump")
+    })
+    .await;
+    assert!(!directory.join("ready.json").exists(), "no ready file");
+}
+
+#[tokio::test]
+async fn k9_after_a_dump_is_restored_into_the_same_cluster_a_server_waits_for_an_operator() {
+    let backup = Backup::of(&[]).await;
+    backup.world.database.recreate().await;
+    backup.restore();
+    backup.waits_for_an_operator().await;
+}
+
+#[tokio::test]
+async fn k9_after_a_dump_is_restored_into_the_same_database_a_server_waits_for_an_operator() {
+    let backup = Backup::of(&[]).await;
+    backup.world.database.execute("drop schema public cascade; create schema public").await;
+    backup.restore();
+    backup.waits_for_an_operator().await;
+}
+
+#[tokio::test]
+async fn k9_after_one_table_is_restored_a_server_waits_for_an_operator() {
+    let backup = Backup::of(&["--table", "revocation*"]).await;
+    backup.world.database.execute("drop table revocation").await;
+    backup.restore();
+    backup.waits_for_an_operator().await;
+}
+
+#[tokio::test]
+async fn k9_after_the_rows_of_one_table_are_restored_a_server_waits_for_an_operator() {
+    let backup = Backup::of(&["--data-only", "--table", "revocation*"]).await;
+    backup.world.database.execute("truncate revocation").await;
+    backup.restore();
+    backup.waits_for_an_operator().await;
+}
+
+#[tokio::test]
+async fn k9_after_the_rows_of_all_tables_are_restored_a_server_waits_for_an_operator() {
+    let backup = Backup::of(&["--data-only"]).await;
+    // Not by a truncation, which would be noticed by itself.
+    let tables = "do $$ declare t text; begin
+        for t in select relname from pg_class where relkind in ('r', 'p') and not relispartition
+                   and relnamespace = 'public'::regnamespace order by relname = 'client'
+        loop execute format('delete from %I', t); end loop; end $$";
+    backup.world.database.execute(tables).await;
+    backup.restore();
+    backup.waits_for_an_operator().await;
+}
+
+#[tokio::test]
+async fn k9_in_a_copy_of_a_database_a_server_waits_for_an_operator() {
+    let mut world = World::start().await;
+    world.server.kill();
+    let copy = world.database.copy().await;
+    let directory = tempfile::tempdir().unwrap();
+    let options = ServerOptions::default();
+    let starting = Server::start(&copy.url, directory.path(), &options);
+    let bumped = async {
+        waits(directory.path()).await;
+        Shell::new().run(&["epoch", "bump", "--keep-keys", "--database-url", &copy.url]).await
+    };
+    let (server, said) = tokio::join!(starting, bumped);
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert_eq!(server.ops("/readyz").await.0, 200);
+    // The original is none the wiser.
+    let serves = Server::start(&world.database.url, world.directory.path(), &options).await;
+    assert_eq!(serves.ops("/readyz").await.0, 200);
+}
+
+#[tokio::test]
+async fn k9_a_database_that_was_renamed_is_still_the_same() {
+    let mut world = World::start().await;
+    let mut api = world.api("service").await;
+    let (good, revoked) = (api.token("user:7", "api").await, api.token("user:7", "api").await);
+    api.revoke(Kind::Token(revoked.access_token.clone())).await.unwrap();
+    world.server.kill();
+    let renamed: Database = world.database.rename().await;
+    let server = Server::start(&renamed.url, world.directory.path(), &ServerOptions::default()).await;
+    let mut api = Api::connect(&server.ready, &api_key("service"));
+    assert_eq!(api.status(&good.access_token, "api").await, TokenStatus::Active);
+    assert_eq!(api.status(&revoked.access_token, "api").await, TokenStatus::Revoked);
+}
+
+#[tokio::test]
+async fn k9_a_server_that_runs_brings_a_restored_database_what_it_lacks() {
+    let world = World::start().await;
+    let mut api = world.api("service").await;
+    let (good, revoked) = (api.token("user:7", "api").await, api.token("user:7", "api").await);
+    let dump = program("pg_dump", &["--dbname", &world.database.url]);
+    api.revoke(Kind::Token(revoked.access_token.clone())).await.unwrap();
+    world.database.recreate().await;
+    let file = world.directory.path().join("dump.sql");
+    std::fs::write(&file, &dump).unwrap();
+    let url = world.database.url.as_str();
+    let once = ["--quiet", "--no-psqlrc", "--single-transaction", "--set", "ON_ERROR_STOP=1", "--file"];
+    program("psql", &[&once[..], &[file.to_str().unwrap(), "--dbname", url]].concat());
+    until("a new epoch has begun", async || world.number("select epoch from log_head").await == 2).await;
+    until("it answers again", async || api.validate(&good.access_token, &["api"]).await.is_ok()).await;
+    assert_eq!(api.status(&revoked.access_token, "api").await, TokenStatus::Revoked);
+    assert_eq!(api.status(&good.access_token, "api").await, TokenStatus::Active);
+    until("the tables have it, too", async || world.number("select count(*) from revocation").await == 1)
+        .await;
+}

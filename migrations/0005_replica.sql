@@ -34,11 +34,16 @@ begin
 end $$;
 
 -- Makes one partition unless it is there. Waits at most 50 ms for its lock, so that it never queues before
--- an append; the caller tries again later. Another replica may make it at the same time.
+-- an append; the caller tries again later. Another replica may make it at the same time. As its owner: the server's own
+-- role need not own the tables.
 create or replace function make_partition(
     parent text, child text, lower_bound text, upper_bound text, options text) returns boolean
-language plpgsql set lock_timeout = '50ms' as $$
+language plpgsql security definer set lock_timeout = '50ms' as $$
 begin
+    if parent not in ('revocation', 'session', 'audit_event') or child !~ ('^' || parent || '_[0-9]+$')
+       or options not in ('', 'with (fillfactor = 80)') then
+        raise exception '% is no partition of %', child, parent using errcode = 'invalid_parameter_value';
+    end if;
     if to_regclass(child) is not null then
         return false;
     end if;
@@ -47,4 +52,15 @@ begin
     return true;
 exception when duplicate_table then
     return false;
+end $$;
+
+-- What runs as the owner looks names up where the tables are and nowhere else, and is not for everybody.
+do $$
+declare
+    as_owner text;
+begin
+    foreach as_owner in array array['make_partition(text, text, text, text, text)', 'drop_partition(text)'] loop
+        execute format('alter function %s set search_path = %I, pg_temp', as_owner, current_schema());
+        execute format('revoke execute on function %s from public', as_owner);
+    end loop;
 end $$;

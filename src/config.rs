@@ -1,6 +1,7 @@
 //! Flags, environment and file → typed values. Refuses nonsense at start, in one sentence.
 
 mod client;
+mod database;
 mod key;
 mod tls;
 
@@ -29,9 +30,13 @@ use crate::{
 };
 
 pub use client::{BootstrapArgs, ClientVerb};
+pub use database::{BumpArgs, DatabaseArgs, EpochCommand, MigrateCommand};
 
 /// Of `jeton dev`: more say nothing more on one machine.
 const DEV_REPLICAS_MAX: i64 = 20;
+
+/// Who waits longer for a server to end has forgotten it.
+const DRAIN_TIMEOUT_MAX: Duration = Duration::from_hours(1);
 
 const DEFAULT_LOG: &str = "info,sqlx=warn";
 
@@ -90,8 +95,8 @@ pub struct DevArgs {
     /// system chooses
     #[arg(long, value_name = "N", env = "JETON_REPLICAS", default_value = "1", value_parser = replicas())]
     pub replicas: NonZero<u8>,
-    /// Use this database rather than a private one
-    #[arg(long, env = "JETON_DATABASE_URL", hide_env_values = true)]
+    /// Use this database, empty or made by an earlier run, rather than a private one; never taken from the environment
+    #[arg(long)]
     pub database_url: Option<String>,
     /// Begin anew: delete what earlier runs left in the data directory
     #[arg(long)]
@@ -105,9 +110,12 @@ pub struct DevArgs {
 #[derive(Args, Deserialize, Debug, Default)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServeArgs {
-    /// Where everything is kept: <postgres://user:password@host/database>
+    /// Where everything is kept: <postgres://user:password@host/database?sslmode=verify-full>
     #[arg(long, env = "JETON_DATABASE_URL", hide_env_values = true)]
     database_url: Option<String>,
+    /// Serve from a database whose fsync is off, which may lose what was acknowledged: in tests
+    #[arg(long, env = "JETON_ALLOW_FSYNC_OFF", num_args = 0..=1, default_missing_value = "true")]
+    allow_fsync_off: Option<bool>,
     /// A file with the master key: 32 bytes, as 64 hex digits or base64
     #[arg(long, env = "JETON_MASTER_KEY_FILE")]
     master_key_file: Option<PathBuf>,
@@ -164,6 +172,10 @@ pub struct ServeArgs {
     /// Memory for tokens that were found good before, MiB: about 1400 tokens each [default: 768]
     #[arg(long, env = "JETON_TOKEN_CACHE_MIB", value_name = "MIB")]
     token_cache_mib: Option<NonZero<u32>>,
+    /// Longest time from SIGTERM to the end, whatever is in flight and however the database is [default: 13s]
+    #[arg(long, env = "JETON_DRAIN_TIMEOUT", value_name = "DURATION", value_parser = parse_duration)]
+    #[serde(deserialize_with = "key::duration_in_file")]
+    drain_timeout: Option<SignedDuration>,
     /// Serve without TLS: behind a mesh, or on loopback
     #[arg(long, env = "JETON_PLAINTEXT", num_args = 0..=1, default_missing_value = "true")]
     plaintext: Option<bool>,
@@ -198,50 +210,12 @@ pub struct ServeArgs {
     parent_pid: Option<u32>,
 }
 
-/// Of `jeton migrate`.
-#[derive(Subcommand, Debug)]
-pub enum MigrateCommand {
-    /// Apply what is missing
-    Up(DatabaseArgs),
-    /// Show each migration, and whether it is applied; exit 3 when one is missing
-    Status(DatabaseArgs),
-}
-
-/// Where the database is.
-#[derive(Args, Debug)]
-pub struct DatabaseArgs {
-    /// <postgres://user:password@host/database>
-    #[arg(long, env = "JETON_DATABASE_URL", hide_env_values = true)]
-    pub database_url: String,
-}
-
-/// Of `jeton epoch`.
-#[derive(Subcommand, Debug)]
-pub enum EpochCommand {
-    /// Begin a new epoch of the log, so that servers serve from this database
-    Bump(BumpArgs),
-}
-
-/// Of `jeton epoch bump`.
-#[derive(Args, Debug)]
-#[command(group(clap::ArgGroup::new("keys").required(true).args(["revoke_keys", "keep_keys"])))]
-pub struct BumpArgs {
-    /// After a restore: what was revoked since the backup is unknown, so every key is revoked, every session
-    /// ended, and the clients are listed for review
-    #[arg(long)]
-    pub revoke_keys: bool,
-    /// After a planned move: you vouch that nothing was lost
-    #[arg(long)]
-    pub keep_keys: bool,
-    /// Where.
-    #[command(flatten)]
-    pub database: DatabaseArgs,
-}
-
 /// A server, ready to be started.
 pub struct ServeConfig {
     /// Where everything is kept.
     pub database_url: String,
+    /// Whether that may be a database that loses what it acknowledged: in tests.
+    pub allow_fsync_off: bool,
     /// Opens the keys.
     pub master_key: MasterKey,
     /// Opens those that it sealed, too.
@@ -313,6 +287,7 @@ impl ServeArgs {
         };
         Ok(ServeConfig {
             database_url,
+            allow_fsync_off: self.allow_fsync_off.or(file.allow_fsync_off) == Some(true),
             master_key: read_master_key(&master_key_file)?,
             previous_master_key: self
                 .previous_master_key_file
@@ -335,6 +310,7 @@ impl ServeArgs {
                 self.bare_jti_quota.or(file.bare_jti_quota),
                 self.revocations_high_water.or(file.revocations_high_water),
                 self.token_cache_mib.or(file.token_cache_mib),
+                drain_timeout(self.drain_timeout.or(file.drain_timeout))?,
             ),
             replica,
             advertise: self.advertise.or(file.advertise),
@@ -356,6 +332,14 @@ fn read_file(path: &Path) -> anyhow::Result<ServeArgs> {
     toml::from_str(&text).map_err(|error| {
         anyhow::anyhow!("the configuration {} is not valid: {}", path.display(), error.message())
     })
+}
+
+/// How long the end may take, where it is said.
+fn drain_timeout(asked: Option<SignedDuration>) -> anyhow::Result<Option<Duration>> {
+    let Some(asked) = asked else { return Ok(None) };
+    let asked =
+        Duration::try_from(asked).ok().filter(|asked| !asked.is_zero() && *asked <= DRAIN_TIMEOUT_MAX);
+    Ok(Some(asked.context("--drain-timeout is at least 1 ms and at most 1 h")?))
 }
 
 /// The prober, where it is asked for.

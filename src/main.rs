@@ -73,6 +73,7 @@ fn run_remote(command: ClientCommand, globals: &GlobalArgs) -> ExitCode {
 }
 
 async fn run_dev(args: DevArgs) -> anyhow::Result<Done> {
+    warn_of_database(args.database_url.is_some());
     let options = DevOptions {
         data_dir: args.data_dir,
         listen: Listen { public: args.listen, admin: args.admin_listen, ops: args.ops_listen },
@@ -83,6 +84,17 @@ async fn run_dev(args: DevArgs) -> anyhow::Result<Done> {
     };
     dev::run(options, operate::prepare_dev, || ApiKey::generate().expose().to_owned()).await?;
     Ok(Done::Whole)
+}
+
+/// A database that happens to be in the environment may be a live one: `jeton dev` leaves it alone.
+#[expect(clippy::disallowed_methods, reason = "the environment is read here and nowhere else")]
+fn warn_of_database(named: bool) {
+    const NAME: &str = "JETON_DATABASE_URL";
+    if !named && env::var_os(NAME).is_some_and(|value| !value.is_empty()) {
+        let said =
+            "is not used by `jeton dev`, which has a database of its own: --database-url names another";
+        let _closed = writeln!(std::io::stderr(), "{NAME} {said}");
+    }
 }
 
 async fn run_serve(args: ServeArgs) -> anyhow::Result<Done> {
@@ -97,6 +109,7 @@ async fn run_serve(args: ServeArgs) -> anyhow::Result<Done> {
         Listeners { public: bind(public).await?, admin: bind(admin).await?, ops: bind(ops).await? };
     let settings = Settings {
         database_url: config.database_url,
+        allow_fsync_off: config.allow_fsync_off,
         master_key: config.master_key,
         previous_master_key: config.previous_master_key,
         schedule: config.schedule,

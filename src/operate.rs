@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use secrecy::ExposeSecret;
 use tokio::time::sleep;
 
@@ -36,6 +36,7 @@ pub async fn migrate(command: MigrateCommand, mut say: impl FnMut(String)) -> an
     // A schema that this version does not know is refused before anything is written to it.
     store.migrations().await?;
     if up {
+        store.check_before_migrating().await?;
         store.migrate(Clock::system().now()).await?;
     }
     let mut done = Done::Whole;
@@ -134,15 +135,16 @@ pub async fn bump_epoch(args: BumpArgs, mut say: impl FnMut(String)) -> anyhow::
     Ok(Done::Whole)
 }
 
-/// The work on the database before `jeton dev` starts its server.
+/// The work on the database before `jeton dev` starts its server. Writes nothing to a database that is somebody else's.
 pub async fn prepare_dev(request: PrepareRequest) -> anyhow::Result<()> {
     let store = Store::patient(&request.database_url)?;
-    store.migrations().await?;
-    let clock = Clock::system();
+    let clock = Arc::new(Clock::system());
+    let clients = request.clients.iter().map(dev_client).collect::<anyhow::Result<Vec<_>>>()?;
+    check_is_ours(&store, &clients, &request, &clock).await?;
+    store.check_before_migrating().await?;
     store.migrate(clock.now()).await?;
     let registered = store.clients().await?;
-    for client in &request.clients {
-        let new = dev_client(client)?;
+    for new in clients {
         // What stands is left alone: a start that changes nothing writes nothing.
         if is_registered(&registered, &new) {
             continue;
@@ -151,6 +153,35 @@ pub async fn prepare_dev(request: PrepareRequest) -> anyhow::Result<()> {
         store.put_client(&new, &audit).await?;
     }
     store.close().await;
+    Ok(())
+}
+
+/// Refuses a database with clients of which none was made by this data directory, and one whose keys this data
+/// directory's master key does not open.
+async fn check_is_ours(
+    store: &Store,
+    clients: &[NewClient],
+    request: &PrepareRequest,
+    clock: &Arc<Clock>,
+) -> anyhow::Result<()> {
+    let migrations = store.migrations().await?;
+    let residents = store.residents(clients).await?;
+    if residents.known == 0 {
+        ensure!(
+            residents.clients == 0,
+            "the database has clients that this data directory did not make: nothing was written; give --data-dir the \
+             directory that made it, or --database-url an empty database"
+        );
+    }
+    if migrations.iter().all(|migration| migration.applied) {
+        Keys::new(read_master_key(&request.master_key_file)?, Arc::clone(clock)).ring(store).await?;
+    } else {
+        ensure!(
+            residents.known > 0 || residents.keys == 0,
+            "the database has keys that this data directory did not make: nothing was written; give --database-url an \
+             empty database"
+        );
+    }
     Ok(())
 }
 

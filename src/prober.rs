@@ -94,6 +94,17 @@ enum ProbeError {
     Incomplete,
 }
 
+impl ProbeError {
+    /// Whether the database is away, which the store has said.
+    fn is_away(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_unreachable(),
+            Self::Call(code, _) => *code == tonic::Code::Unavailable,
+            Self::Address(_) | Self::Authorities | Self::Key | Self::Incomplete => false,
+        }
+    }
+}
+
 impl From<Status> for ProbeError {
     fn from(status: Status) -> Self {
         Self::Call(status.code(), status.message().to_owned())
@@ -132,7 +143,11 @@ impl Prober {
         let seen = match probed {
             Ok(seen) => seen,
             Err(error) => {
-                tracing::warn!(error = %error, "a probe of the replicas came to nothing");
+                if error.is_away() {
+                    tracing::debug!(error = %error, "a probe of the replicas came to nothing");
+                } else {
+                    tracing::warn!(error = %error, "a probe of the replicas came to nothing");
+                }
                 self.metrics.probed("failed");
                 return false;
             }

@@ -4,7 +4,12 @@ use std::{num::NonZero, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use serde::Serialize;
-use tokio::{net::TcpListener, runtime::Handle, task::JoinSet, time::timeout};
+use tokio::{
+    net::TcpListener,
+    runtime::Handle,
+    task::JoinSet,
+    time::{Instant, timeout, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -20,13 +25,15 @@ use crate::{
     },
     rpc::{self, Door, Front, Health, Listener, METHODS, Services, watch_readiness},
     state::{Status, VerifiedCache},
-    store::{ReplicaIdentity, Store, Task},
+    store::{OwnConnection, ReplicaIdentity, Store, StoreError, Task},
     tls::{ServerTls, TlsFiles},
     token::MasterKey,
 };
 
-/// What ends after the calls in flight have, or were cut off.
+/// What ends after the calls in flight have, or were cut off; less, where less than twice as much is left for all.
 const END: Duration = Duration::from_secs(3);
+/// From the signal to the end, unless something else is said: calls in flight have until [`END`] before.
+const DRAIN_TIMEOUT: Duration = listen::DRAIN.saturating_add(END);
 
 /// The sockets to serve on.
 pub struct Listeners {
@@ -42,6 +49,8 @@ pub struct Listeners {
 pub struct Settings {
     /// Where everything is kept.
     pub database_url: String,
+    /// Whether that may be a database that loses what it acknowledged: in tests.
+    pub allow_fsync_off: bool,
     /// Opens the keys.
     pub master_key: MasterKey,
     /// Opens those that it sealed, too.
@@ -79,7 +88,7 @@ pub struct Access {
     pub client_rate: Option<NonZero<u32>>,
 }
 
-/// How much may be revoked before somebody is told (K11), and what memory may hold.
+/// How much may be revoked before somebody is told (K11), what memory may hold, and how long the end may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// Live revocations by bare jti that a client may have: then it is refused.
@@ -88,6 +97,8 @@ pub struct Bounds {
     pub high_water: NonZero<u32>,
     /// Memory for tokens that were found good before, MiB.
     pub token_cache_mib: NonZero<u32>,
+    /// From the signal to end to the end, whatever is in flight and however the database is.
+    pub drain_timeout: Duration,
 }
 
 impl Bounds {
@@ -113,18 +124,20 @@ impl Bounds {
         bare_jti_quota: Option<NonZero<u32>>,
         high_water: Option<NonZero<u32>>,
         token_cache_mib: Option<NonZero<u32>>,
+        drain_timeout: Option<Duration>,
     ) -> Self {
         Self {
             bare_jti_quota: bare_jti_quota.unwrap_or(Self::BARE_JTI_QUOTA),
             high_water: high_water.unwrap_or(Self::HIGH_WATER),
             token_cache_mib: token_cache_mib.unwrap_or(Self::TOKEN_CACHE_MIB),
+            drain_timeout: drain_timeout.unwrap_or(DRAIN_TIMEOUT),
         }
     }
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self::of(None, None, None)
+        Self::of(None, None, None, None)
     }
 }
 
@@ -167,6 +180,7 @@ pub async fn serve(
         health: health.clone(),
     };
     let prober = settings.prober.take();
+    let drain_timeout = settings.bounds.drain_timeout;
     let tasks = CancellationToken::new();
     let scheme = if settings.access.tls.is_some() { "https" } else { "http" };
     let address = settings.advertise.clone().unwrap_or_else(|| format!("{scheme}://{}", ready.public));
@@ -202,8 +216,10 @@ pub async fn serve(
         stop.cancel();
     }
     tracing::info!("draining");
-    if timeout(listen::DRAIN.saturating_add(END), serving.ended()).await.is_err() {
-        tracing::warn!("a listener did not end in time");
+    let end = Instant::now().checked_add(drain_timeout).unwrap_or_else(Instant::now);
+    let after = END.min(drain_timeout.checked_div(2).unwrap_or_default());
+    if timeout(drain_timeout.saturating_sub(after), serving.ended()).await.is_err() {
+        tracing::warn!("calls were still in flight when the time to end was over: they are cut off");
     }
     if let Some(file) = &ready_file {
         // Gone already, or not ours to remove: either way nobody is told that we are ready.
@@ -216,7 +232,7 @@ pub async fn serve(
         while behind.join_next().await.is_some() {}
         store.close().await;
     };
-    if timeout(END, ended).await.is_err() {
+    if timeout_at(end, ended).await.is_err() {
         // A database that hangs must not keep us: it notices that we are gone.
         tracing::warn!("the database did not let go in time");
     }
@@ -244,7 +260,9 @@ async fn start(
 ) -> anyhow::Result<(Arc<Authority>, JoinSet<()>)> {
     let clock = settings.clock;
     let store = Store::new(&settings.database_url)?;
+    let store = if settings.allow_fsync_off { store } else { store.requiring_fsync() };
     store.check_schema().await?;
+    store.check_rights().await?;
     await_log(&store, &clock).await?;
     let keys = Keys::new(settings.master_key, Arc::clone(&clock)).or_previous(settings.previous_master_key);
     // Opens every key: a wrong master key ends here, with nothing written.
@@ -257,9 +275,10 @@ async fn start(
     let Following { feed, handle, roots, epoch } =
         Feed::start(store.clone(), loader, Arc::clone(&clock), Arc::clone(&metrics), registered.clone())
             .await?;
-    let (flusher, flushing) =
-        Flusher::start(store.connection_of(Task::Flusher), handle.clone(), Arc::clone(&roots));
-    let (refresher, refreshing) = Refresher::start(&store);
+    // Every task's connection is had before it is needed: later there may be no room for it.
+    let [appends, renews, looks] = connections(&store, [Task::Flusher, Task::Lease, Task::Fleet]).await?;
+    let (flusher, flushing) = Flusher::start(appends, handle.clone(), Arc::clone(&roots));
+    let (refresher, refreshing) = Refresher::start(&store).await?;
     let identity = ReplicaIdentity {
         name: settings.replica.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -268,12 +287,12 @@ async fn start(
     let (lease, renewals) = Lease::new(
         Arc::clone(&roots),
         Arc::clone(&clock),
-        store.connection_of(Task::Lease),
+        renews,
         handle.clone(),
         identity,
         registered.clone(),
     );
-    let (fleet, others) = Fleet::new(Arc::clone(&clock), store.connection_of(Task::Fleet), registered, epoch);
+    let (fleet, others) = Fleet::new(Arc::clone(&clock), looks, registered, epoch);
     let housekeeping = Housekeeping {
         store: store.clone(),
         roots: Arc::clone(&roots),
@@ -326,6 +345,18 @@ async fn start(
     // The first renewal: whoever is called is ready to answer. Where it fails, the first call tries again.
     authority.lease.join().await;
     Ok((Arc::new(authority), behind))
+}
+
+/// Connections of tasks, open.
+async fn connections<const N: usize>(
+    store: &Store,
+    tasks: [Task; N],
+) -> Result<[OwnConnection; N], StoreError> {
+    let mut connections = tasks.map(|task| store.connection_of(task));
+    for connection in &mut connections {
+        connection.open().await?;
+    }
+    Ok(connections)
 }
 
 /// Everything that serves.

@@ -110,10 +110,11 @@ impl Fleet {
         let log = File::create(self.directory.path().join(format!("log-{index}"))).unwrap();
         let _absent = fs::remove_file(&ready_file);
         let mut command = Command::new(env!("CARGO_BIN_EXE_jeton"));
-        command
-            .env_clear()
-            .env("JETON_DATABASE_URL", &self.issuer.database_url)
-            .args(["serve", "--plaintext"]);
+        command.env_clear().env("JETON_DATABASE_URL", &self.issuer.database_url).args([
+            "serve",
+            "--plaintext",
+            "--allow-fsync-off",
+        ]);
         command.arg("--master-key-file").arg(master_key(&self.directory));
         command.arg("--ready-file").arg(&ready_file);
         command.arg("--parent-pid").arg(std::process::id().to_string());

@@ -97,6 +97,7 @@ pub fn main() {
         let addresses = [&listeners.public, &listeners.admin].map(|it| it.local_addr().unwrap());
         println!("{}", serde_json::to_string(&addresses).unwrap());
         let settings = Settings {
+            allow_fsync_off: true,
             database_url: order.database_url,
             master_key: MasterKey::parse(&order.master_key).unwrap(),
             issuer: Some(ISSUER.into()),

@@ -75,10 +75,10 @@ pub enum Error {
     #[error("more is waiting than there is time for")]
     Overloaded,
     /// The state cannot be proven fresh: come back, or ask another replica.
-    #[error("the revocation state is {age_ms} ms old")]
+    #[error("the revocation state is {age_ms:?} ms old")]
     Stale {
-        /// Since the log was last read.
-        age_ms: i64,
+        /// Since the log was last read; none: it never was.
+        age_ms: Option<i64>,
     },
     /// This process is ending: ask another replica.
     #[error("this server is ending")]
@@ -291,8 +291,13 @@ impl From<RefreshRefused> for Error {
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unreachable(_) | StoreError::Late | StoreError::Closed | StoreError::ForeignLog => {
-                tracing::warn!(error = %error, "the database is away");
+            // That the database has gone is said once, by the store.
+            StoreError::Unreachable(_) | StoreError::Unfit(_) | StoreError::Late | StoreError::Closed => {
+                tracing::debug!(error = %error, "a call was refused: the database is away");
+                Self::StoreUnavailable
+            }
+            StoreError::ForeignLog => {
+                tracing::warn!(error = %error, "a call was refused");
                 Self::StoreUnavailable
             }
             StoreError::OlderSchema { .. }

@@ -7,9 +7,12 @@ use crate::{state::BUILT_IN_ALGORITHM, token::Algorithm};
 
 /// What has to hold before calls should be sent here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a check, with a line of its own")]
 pub struct Readiness {
     /// The lease is held: it was renewed lately, so the database answers and the state is whole.
     pub lease: bool,
+    /// It is connected to append to the log: a revocation would be taken.
+    pub append: bool,
     /// A key signs with the built-in algorithm, and another opens sessions.
     pub key: bool,
     /// Server and database clocks agree.
@@ -20,15 +23,15 @@ impl Readiness {
     /// Whether all of it holds.
     #[must_use]
     pub fn is_ready(self) -> bool {
-        self.lease && self.key && self.clock
+        self.lease && self.append && self.key && self.clock
     }
 }
 
 impl Authority {
-    /// Seconds since the latest renewal that was adopted.
+    /// Seconds since the latest renewal that was adopted; infinite where none was.
     #[must_use]
     pub fn lease_age_s(&self) -> f64 {
-        let age_ms = self.roots.current().age_ms(self.clock.boot());
+        let Some(age_ms) = self.roots.current().age_ms(self.clock.boot()) else { return f64::INFINITY };
         Duration::from_millis(u64::try_from(age_ms).unwrap_or_default()).as_secs_f64()
     }
 
@@ -46,6 +49,7 @@ impl Authority {
         let keys = root.keys.load();
         Readiness {
             lease: root.lease.is_held(self.clock.look()),
+            append: self.flusher.can_append(),
             key: keys.signer(SIGNS).is_some() && keys.active_mac().is_some(),
             clock: root.clock_skew_ms().is_none(),
         }

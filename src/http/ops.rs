@@ -62,6 +62,7 @@ async fn readyz(State(state): State<OpsState>) -> Response {
     let readiness = state.authority.readiness();
     let checks = [
         ("lease", readiness.lease),
+        ("append", readiness.append),
         ("key", readiness.key),
         ("clock", readiness.clock),
         ("draining", !state.draining.is_cancelled()),

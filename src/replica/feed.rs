@@ -258,7 +258,11 @@ impl Feed {
         self.epochs.known.saw(&head, self.clock.boot());
         if !head.same_log || head.revision < published {
             root.lease.drop_now();
-            let why = if head.same_log { "the log has lost its end" } else { "another timeline, system, database or tables" };
+            let why = if head.same_log {
+                "the log has lost its end"
+            } else {
+                "another timeline, system, database or tables"
+            };
             self.epochs.begin(&mut self.connection, &head, why).await?;
             self.change_epoch(&root).await?;
         } else if head.revision.epoch() > published.epoch() {
@@ -328,16 +332,17 @@ impl Feed {
         Ok(())
     }
 
-    /// Logs a change from good to bad and back, once each.
+    /// Logs a change from good to bad and back, once each. That the database has gone is said by the store.
     fn report(&mut self, read: &Result<(), LoadError>) {
         match read {
             Ok(()) if self.failing => tracing::info!("the log is read again"),
-            Err(error) if !self.failing => {
+            Err(error) if !self.failing && !error.is_away() => {
                 tracing::error!(error = %error, "the log cannot be read: this replica answers until its lease ends");
+                self.failing = true;
             }
             _ => {}
         }
-        self.failing = read.is_err();
+        self.failing &= read.is_err();
     }
 }
 

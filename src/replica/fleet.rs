@@ -171,7 +171,9 @@ impl Fleet {
         let Some(seen) = seen else { return };
         let others = seen.replicas.iter().filter(|row| Some(row.id) != own);
         self.others.send_replace(others.map(|row| row.identity.name.clone()).collect());
-        if let Err(error) = self.reap(&seen.replicas, own, now).await {
+        if let Err(error) = self.reap(&seen.replicas, own, now).await
+            && !error.is_unreachable()
+        {
             tracing::warn!(error = %error, "a registration that nobody renews could not be removed");
         }
     }

@@ -1,6 +1,13 @@
 //! Appends to the log: what arrives while the last batch commits goes into the next one.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{
     sync::{
@@ -29,6 +36,8 @@ const QUEUE_MAX: usize = 20_000;
 /// needs. A batch whose commit is unknown is settled by the next one that gets through, since it acts only
 /// once.
 const RESEND_FOR: Duration = Duration::from_secs(5);
+/// Between two looks at a connection that rests.
+const KEEP_EVERY: Duration = Duration::from_secs(1);
 /// Between two tries.
 const RESEND_PAUSE: Duration = Duration::from_millis(50);
 
@@ -42,6 +51,7 @@ pub struct QueueFull;
 #[derive(Clone)]
 pub struct Flusher {
     queue: mpsc::Sender<(NewRevocation, Reply)>,
+    can_append: Arc<AtomicBool>,
 }
 
 impl Flusher {
@@ -53,8 +63,15 @@ impl Flusher {
         roots: Arc<Roots>,
     ) -> (Self, tokio::task::JoinHandle<()>) {
         let (queue, items) = mpsc::channel(QUEUE_MAX);
-        let log = Log { connection, feed, roots };
-        (Self { queue }, tokio::spawn(run(log, items)))
+        let can_append = Arc::new(AtomicBool::new(true));
+        let log = Log { connection, feed, roots, can_append: Arc::clone(&can_append) };
+        (Self { queue, can_append }, tokio::spawn(run(log, items)))
+    }
+
+    /// Whether it was connected when it last looked: a moment ago, or at the latest append.
+    #[must_use]
+    pub fn can_append(&self) -> bool {
+        self.can_append.load(Ordering::Relaxed)
     }
 
     /// Appends one item. Durable when it returns `Ok`; unknown when the database is out of reach.
@@ -72,7 +89,16 @@ impl Flusher {
 
 async fn run(mut log: Log, items: mpsc::Receiver<(NewRevocation, Reply)>) {
     let mut waiting = Waiting { items, arrived: VecDeque::new(), next: Instant::now() };
-    while let Some((batch, replies)) = waiting.batch().await {
+    loop {
+        let batch = tokio::select! {
+            biased;
+            batch = waiting.batch() => batch,
+            () = sleep(KEEP_EVERY) => {
+                log.keep().await;
+                continue;
+            }
+        };
+        let Some((batch, replies)) = batch else { return };
         match log.append(&batch).await {
             Ok(appended) => {
                 log.feed.appended(appended, &batch);
@@ -137,9 +163,16 @@ struct Log {
     connection: OwnConnection,
     feed: FeedHandle,
     roots: Arc<Roots>,
+    can_append: Arc<AtomicBool>,
 }
 
 impl Log {
+    /// Stays connected while nothing is appended: when there is something, there may be no room any more.
+    async fn keep(&mut self) {
+        let kept = self.connection.keep().await;
+        self.can_append.store(kept, Ordering::Relaxed);
+    }
+
     /// Appends each item by itself. Where the database goes away meanwhile, the rest is not tried: they
     /// would wait for it one after the other.
     async fn one_by_one(&mut self, batch: Vec<NewRevocation>, replies: Vec<Reply>) {
@@ -174,7 +207,9 @@ impl Log {
 
     async fn append_once(&mut self, batch: &[NewRevocation]) -> Result<Appended, StoreError> {
         let published = self.roots.current().applied();
-        let appended = self.connection.append(batch).await?;
+        let appended = self.connection.append(batch).await;
+        self.can_append.store(!appended.as_ref().is_err_and(StoreError::is_unreachable), Ordering::Relaxed);
+        let appended = appended?;
         // A log that has lost its end, or a primary that was cut off: others may count this revision
         // among those that they have applied.
         if appended.revision <= published {

@@ -117,8 +117,14 @@ impl Housekeeping {
     }
 }
 
-/// The result of a step, its failure logged.
-fn log<T, E: std::fmt::Display>(step: &str, done: Result<T, E>) -> Option<T> {
-    done.inspect_err(|error| tracing::warn!(error = %error, jeton.step = step, "housekeeping was cut short"))
-        .ok()
+/// The result of a step, its failure logged. That the database has gone is said by the store.
+fn log<T>(step: &str, done: Result<T, StoreError>) -> Option<T> {
+    match &done {
+        Err(error) if error.is_unreachable() => {
+            tracing::debug!(error = %error, jeton.step = step, "housekeeping was cut short");
+        }
+        Err(error) => tracing::warn!(error = %error, jeton.step = step, "housekeeping was cut short"),
+        Ok(_) => {}
+    }
+    done.ok()
 }

@@ -73,6 +73,14 @@ pub enum KeyError {
     Store(#[from] StoreError),
 }
 
+impl KeyError {
+    /// Whether the database is away, and nothing else is wrong.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_unreachable())
+    }
+}
+
 /// The means to open keys and to make them.
 #[derive(Clone)]
 pub struct Keys {

@@ -244,18 +244,20 @@ impl Lease {
         }
     }
 
-    /// Logs a change from good to bad and back, once each.
+    /// Logs a change from good to bad and back, once each. That the database has gone is said by the store.
     fn report(&mut self, renewed: &Result<bool, StoreError>) {
         match renewed {
             Ok(true) if self.failing => tracing::info!("the lease is renewed again"),
             Ok(false) if !self.failing => {
                 tracing::warn!("the lease is not renewed: this replica has not read what others have");
+                self.failing = true;
             }
-            Err(error) if !self.failing => {
+            Err(error) if !self.failing && !error.is_unreachable() => {
                 tracing::error!(error = %error, "the lease is not renewed: this replica answers for 2.7 s more at most");
+                self.failing = true;
             }
             _ => {}
         }
-        self.failing = !matches!(renewed, Ok(true));
+        self.failing &= !matches!(renewed, Ok(true));
     }
 }

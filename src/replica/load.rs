@@ -21,6 +21,14 @@ pub enum LoadError {
     EpochsExhausted,
 }
 
+impl LoadError {
+    /// Whether the database is away, and nothing else is wrong.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_unreachable())
+    }
+}
+
 /// Reads what a replica holds.
 pub struct Loader {
     keys: Keys,

@@ -13,13 +13,15 @@ use tokio::{
         oneshot,
     },
     task::{JoinError, JoinHandle, JoinSet},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use uuid::Uuid;
 
 use super::QueueFull;
 use crate::store::{Advance, OwnConnection, Presented, Store, StoreError, Task};
 
+/// Between two looks at a connection that rests.
+const KEEP_EVERY: Duration = Duration::from_secs(1);
 /// Statements under way at once. More would only make each of them smaller.
 const CONNECTIONS: usize = 4;
 /// Sessions of one statement: some milliseconds.
@@ -41,18 +43,23 @@ struct Item {
 }
 
 impl Refresher {
-    /// Starts the task. It ends when the last handle is dropped, with its queue empty.
-    #[must_use]
-    pub fn start(store: &Store) -> (Self, JoinHandle<()>) {
+    /// Connects, and starts the task. It ends when the last handle is dropped, with its queue empty.
+    pub async fn start(store: &Store) -> Result<(Self, JoinHandle<()>), StoreError> {
         let (queue, items) = mpsc::channel(QUEUE_MAX);
+        let mut idle = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let mut connection = store.connection_of(Task::Refresh);
+            connection.open().await?;
+            idle.push(connection);
+        }
         let dispatch = Dispatch {
-            idle: (0..CONNECTIONS).map(|_| store.connection_of(Task::Refresh)).collect(),
+            idle,
             ready: VecDeque::new(),
             behind: HashMap::new(),
             waiting: 0,
             under_way: JoinSet::new(),
         };
-        (Self { queue }, tokio::spawn(dispatch.run(items)))
+        Ok((Self { queue }, tokio::spawn(dispatch.run(items))))
     }
 
     /// Spends one refresh token. Where the database is out of reach it may have been spent.
@@ -104,7 +111,7 @@ impl Outcome {
 type Done = (OwnConnection, Vec<(Presented, Outcome)>);
 
 struct Dispatch {
-    /// The one used last is used next: under little load the others need not even connect.
+    /// The one used last is used next.
     idle: Vec<OwnConnection>,
     /// What goes with the next statements: of each session one.
     ready: VecDeque<Item>,
@@ -128,6 +135,11 @@ impl Dispatch {
                 Some(done) = self.under_way.join_next() => {
                     // It panicked: so the server ends.
                     let Ok(()) = self.settle(done) else { return };
+                }
+                // Each in its turn stays connected: when it is needed, there may be no room any more.
+                () = sleep(KEEP_EVERY), if open && !self.idle.is_empty() => {
+                    let longest_idle = self.idle.remove(0);
+                    self.under_way.spawn(keep(longest_idle));
                 }
             }
             while self.ready.len() < BATCH_MAX
@@ -212,6 +224,12 @@ impl Dispatch {
             None => drop(entry.remove()),
         }
     }
+}
+
+/// Sees to it that a connection is well.
+async fn keep(mut connection: OwnConnection) -> Done {
+    connection.keep().await;
+    (connection, Vec::new())
 }
 
 /// One statement, and its answers.

@@ -127,14 +127,16 @@ impl Rotation {
                 looked = self.look() => looked,
             };
             match &looked {
-                Err(error) if !failing => {
+                // That the database has gone is said by the store.
+                Err(error) if !failing && !error.is_away() => {
                     tracing::error!(error = %error, "keys are not rotated by this replica");
+                    failing = true;
                 }
                 Ok(()) if failing => tracing::info!("keys are rotated again"),
                 Ok(()) | Err(_) => {}
             }
-            failing = looked.is_err();
-            let pause = if failing { STEP_AGAIN } else { LOOK_EVERY };
+            failing &= looked.is_err();
+            let pause = if looked.is_err() { STEP_AGAIN } else { LOOK_EVERY };
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = sleep(pause) => {}

@@ -136,7 +136,12 @@ impl From<Error> for Status {
                 "More is waiting than there is time for. Try again shortly, or another replica.",
             )
             .after(RETRY_FRESH),
-            Error::Stale { age_ms } => unavailable(
+            Error::Stale { age_ms: None } => unavailable(
+                "REVOCATION_STATE_STALE",
+                "This replica has not read the log yet and refuses to guess. Try again, or another replica.",
+                RETRY_FRESH,
+            ),
+            Error::Stale { age_ms: Some(age_ms) } => unavailable(
                 "REVOCATION_STATE_STALE",
                 format!("This replica last read the log {age_ms} ms ago and refuses to guess. Try again, or another replica."),
                 RETRY_FRESH,

@@ -102,10 +102,11 @@ impl Root {
         self.clock_offset_ms.store(clock_offset_ms, Ordering::Relaxed);
     }
 
-    /// Milliseconds since the log was last proven to hold nothing else.
+    /// Milliseconds since the log was last proven to hold nothing else; none: it never was.
     #[must_use]
-    pub fn age_ms(&self, now: BootMillis) -> i64 {
-        now.since_ms(BootMillis::new(self.renewed_ms.load(Ordering::Relaxed)))
+    pub fn age_ms(&self, now: BootMillis) -> Option<i64> {
+        let renewed = BootMillis::new(self.renewed_ms.load(Ordering::Relaxed));
+        (renewed != BootMillis::NEVER).then(|| now.since_ms(renewed))
     }
 
     /// Database clock minus wall clock, milliseconds.

@@ -2,23 +2,34 @@
 
 use std::time::Duration;
 
-use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
-use tokio::time::{Instant, sleep, timeout};
+use sqlx::{Connection, PgConnection};
+use tokio::time::{Instant, timeout};
 
-use super::{ACQUIRE_TIMEOUT, IDLE_TRUSTED, Store, StoreError};
+use super::{
+    ACQUIRE_TIMEOUT, IDLE_TRUSTED, Store, StoreError,
+    connect::{Connector, Setting},
+};
 
 /// To read one of the small tables whole.
 pub(super) const TABLE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Between two tries to connect, where that is worth waiting for.
-const CONNECT_PAUSE: Duration = Duration::from_millis(50);
-/// One plan, made once: to plan the large statements of each append anew would cost as much as to run them.
-const PLANNED_ONCE: [(&str, &str); 2] = [("plan_cache_mode", "force_generic_plan"), ("jit", "off")];
+/// A connection that does not answer within it while it rests is not one to wait for.
+const PING_WITHIN: Duration = Duration::from_secs(1);
+/// One plan, made once: to plan the large statements of each append anew would cost as much as to run them. A statement
+/// that waits for a lock is given up there shortly before it is here.
+const PLANNED_ONCE: [Setting; 3] =
+    [("plan_cache_mode", "force_generic_plan"), ("jit", "off"), ("lock_timeout", "2500ms")];
 /// Likewise; and what is read is the end of an index, however much of the tables the planner takes that for.
-const BY_INDEX: [(&str, &str); 3] =
-    [("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off"), ("jit", "off")];
+const BY_INDEX: [Setting; 4] = [
+    ("plan_cache_mode", "force_generic_plan"),
+    ("enable_seqscan", "off"),
+    ("jit", "off"),
+    ("lock_timeout", "1500ms"),
+];
+/// Of a row or two.
+const LITTLE: [Setting; 1] = [("lock_timeout", "1500ms")];
 /// The batched statements of sessions look up a few rows, each by its key, whatever the planner knows of tables
 /// that have just been made.
-const BY_KEY: [(&str, &str); 5] = [
+const BY_KEY: [Setting; 5] = [
     ("plan_cache_mode", "force_generic_plan"),
     ("enable_seqscan", "off"),
     ("enable_hashjoin", "off"),
@@ -42,6 +53,15 @@ pub enum Task {
 }
 
 impl Task {
+    fn settings(self) -> &'static [Setting] {
+        match self {
+            Self::Feed => &BY_INDEX,
+            Self::Flusher => &PLANNED_ONCE,
+            Self::Refresh => &BY_KEY,
+            Self::Lease | Self::Fleet => &LITTLE,
+        }
+    }
+
     fn application_name(self) -> &'static str {
         match self {
             Self::Feed => "jeton feed",
@@ -55,27 +75,52 @@ impl Task {
 
 /// A connection of its own, which is dropped, with whatever is in flight, on any doubt.
 pub struct OwnConnection {
-    options: PgConnectOptions,
+    connector: Connector,
     connection: Option<PgConnection>,
     used: Instant,
+    /// Of it in the outage.
+    id: u32,
 }
 
 impl Store {
-    /// A connection for one task. Connects when it is first used.
+    /// A connection for one task. Connects when it is opened, or first used.
     #[must_use]
     pub fn connection_of(&self, task: Task) -> OwnConnection {
-        let options = self.options.clone().application_name(task.application_name());
-        let options = match task {
-            Task::Feed => options.options(BY_INDEX),
-            Task::Flusher => options.options(PLANNED_ONCE),
-            Task::Refresh => options.options(BY_KEY),
-            Task::Lease | Task::Fleet => options,
-        };
-        OwnConnection { options, connection: None, used: Instant::now() }
+        let connector = self.connector.of(task.application_name(), task.settings());
+        let id = connector.outage.id();
+        OwnConnection { connector, connection: None, used: Instant::now(), id }
     }
 }
 
 impl OwnConnection {
+    /// Connects, unless it is connected: what is needed later is had from the start.
+    pub async fn open(&mut self) -> Result<(), StoreError> {
+        if self.connection.is_none() {
+            let opened = self.connector.open().await;
+            self.note(&opened);
+            self.connection = Some(opened?);
+            self.used = Instant::now();
+        }
+        Ok(())
+    }
+
+    /// Sees to it that it is connected while nobody uses it. False: it is not.
+    pub async fn keep(&mut self) -> bool {
+        if let Some(mut rested) = self.connection.take()
+            && (self.used.elapsed() <= IDLE_TRUSTED
+                || matches!(timeout(PING_WITHIN, rested.ping()).await, Ok(Ok(()))))
+        {
+            self.connection = Some(rested);
+            return true;
+        }
+        let opened = timeout(ACQUIRE_TIMEOUT, self.connector.open_once()).await;
+        let opened = opened.unwrap_or_else(|_| Err(StoreError::Late));
+        self.note(&opened);
+        self.connection = opened.ok();
+        self.used = Instant::now();
+        self.connection.is_some()
+    }
+
     /// Does some work within a time.
     pub(super) async fn run<T>(
         &mut self,
@@ -84,25 +129,29 @@ impl OwnConnection {
     ) -> Result<T, StoreError> {
         // Taken out while in use: a failure, a timeout or a cancelled call leaves none behind.
         let taken = self.connection.take();
-        let options = &self.options;
-        let done = tokio::time::timeout(limit, async move {
+        let connector = &self.connector;
+        let done = timeout(limit, async move {
             let mut connection = match taken {
                 Some(connection) => connection,
-                None => PgConnection::connect_with(options).await?,
+                None => connector.open_once().await?,
             };
             let result = work(&mut connection).await?;
             Ok::<_, StoreError>((connection, result))
         })
         .await;
-        match done {
+        let done = match done {
             Ok(Ok((connection, result))) => {
                 self.connection = Some(connection);
                 Ok(result)
             }
-            Ok(Err(error)) => Err(error),
+            Ok(Err(error)) => Err(self.connector.here(error)),
             Err(_) => Err(StoreError::Late),
-        }
+        };
+        self.used = Instant::now();
+        self.note(&done);
+        done
     }
+
     /// Likewise what is sent only once, since nobody knows what a statement did whose connection broke: not
     /// over a connection that broke while it rested, and once a database is there that is starting.
     pub(super) async fn run_once<T>(
@@ -116,24 +165,17 @@ impl OwnConnection {
         {
             self.connection = Some(rested);
         }
-        if self.connection.is_none() {
-            self.connection = Some(self.connect().await?);
-        }
-        let done = self.run(limit, work).await;
-        self.used = Instant::now();
-        done
+        self.open().await?;
+        self.run(limit, work).await
     }
 
-    /// Tries for as long as a call waits for a connection.
-    async fn connect(&self) -> Result<PgConnection, StoreError> {
-        let connecting = async {
-            loop {
-                match PgConnection::connect_with(&self.options).await.map_err(StoreError::from) {
-                    Err(error) if error.is_unreachable() => sleep(CONNECT_PAUSE).await,
-                    done => return done,
-                }
-            }
-        };
-        timeout(ACQUIRE_TIMEOUT, connecting).await.unwrap_or_else(|_| Err(StoreError::Late))
+    fn note<T>(&self, done: &Result<T, StoreError>) {
+        self.connector.outage.note(self.id, self.connector.name, done);
+    }
+}
+
+impl Drop for OwnConnection {
+    fn drop(&mut self) {
+        self.connector.outage.forget(self.id);
     }
 }

@@ -128,7 +128,8 @@ impl Store {
         mark_end: UnixSeconds,
         audit: &NewAudit,
     ) -> Result<Revision, StoreError> {
-        let mut connection = self.pool.acquire().await?;
+        let mut pooled = self.pool.acquire().await?;
+        pooled.wait_for_locks().await?;
         let mark_end = Timestamp::from(mark_end).to_sqlx();
         let head = sqlx::query_scalar!(
             r#"select bump_epoch($1, $2, $3, $4) as "head!""#,
@@ -137,7 +138,7 @@ impl Store {
             audit.id,
             audit.actor
         )
-        .fetch_one(&mut *connection)
+        .fetch_one(pooled.connection())
         .await?;
         revision("log_head", head)
     }

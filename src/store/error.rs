@@ -1,5 +1,7 @@
 //! What can go wrong with the database, by what the caller can do about it.
 
+use std::{fmt, io, sync::Arc};
+
 use sqlx::{
     migrate::MigrateError,
     postgres::{PgDatabaseError, PgSeverity},
@@ -12,8 +14,11 @@ const FOREIGN_LOG: &str = "JT001";
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Out of reach, restarting or out of connections. Whether a write took effect is unknown.
-    #[error("the database is out of reach: {0}")]
-    Unreachable(sqlx::Error),
+    #[error("the database{0}")]
+    Unreachable(Away),
+    /// It answers, and must not be used: what the promise rests on is not to be had. Nothing was written.
+    #[error("the database{0}")]
+    Unfit(Unfit),
     /// It did not answer in the time that there was. Whether a write took effect is unknown.
     #[error("the database is out of reach: it did not answer in time")]
     Late,
@@ -44,8 +49,8 @@ pub enum StoreError {
         version: i64,
     },
     /// A URL that cannot be read.
-    #[error("the database URL cannot be read: {0}")]
-    Url(sqlx::Error),
+    #[error("the database URL cannot be used: {0}")]
+    Url(String),
     /// A statement that failed, or a row that cannot be: a defect of ours.
     #[error("a statement failed: {0}")]
     Statement(sqlx::Error),
@@ -59,28 +64,83 @@ pub enum StoreError {
     },
 }
 
+/// Where a database is that is out of reach, and why.
+#[derive(Clone, Debug, Default)]
+pub struct Away {
+    at: Arc<str>,
+    cause: String,
+}
+
+impl fmt::Display for Away {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let space = if self.at.is_empty() { "" } else { " " };
+        write!(f, "{space}{} is out of reach: {}", self.at, self.cause)
+    }
+}
+
+/// Where a database is that must not be used, and why.
+#[derive(Clone, Debug, Default)]
+pub struct Unfit {
+    at: Arc<str>,
+    what: String,
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let space = if self.at.is_empty() { "" } else { " " };
+        write!(f, "{space}{} cannot be used: {}", self.at, self.what)
+    }
+}
+
 impl StoreError {
     /// Whether it may be worth trying again, by and by.
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Unreachable(_) | Self::Late | Self::Closed)
+        matches!(self, Self::Unreachable(_) | Self::Unfit(_) | Self::Late | Self::Closed)
     }
 
     /// The same failure for another of those whom it met; the cause stays with the first.
     #[must_use]
     pub fn again(&self) -> Self {
-        let said = sqlx::Error::Protocol(self.to_string());
         match self {
             Self::Closed => Self::Closed,
             Self::Late => Self::Late,
             Self::ForeignLog => Self::ForeignLog,
-            Self::Unreachable(_) => Self::Unreachable(said),
+            Self::Unreachable(away) => Self::Unreachable(away.clone()),
+            Self::Unfit(unfit) => Self::Unfit(unfit.clone()),
             Self::OlderSchema { .. }
             | Self::NewerSchema { .. }
             | Self::ForeignSchema { .. }
             | Self::Url(_)
             | Self::Statement(_)
-            | Self::Corrupt { .. } => Self::Statement(said),
+            | Self::Corrupt { .. } => Self::Statement(sqlx::Error::Protocol(self.to_string())),
+        }
+    }
+
+    /// A database that cannot be reached.
+    pub(super) fn away(cause: impl Into<String>) -> Self {
+        Self::Unreachable(Away { at: Arc::default(), cause: cause.into() })
+    }
+
+    /// A database that must not be used.
+    pub(super) fn unfit(what: impl Into<String>) -> Self {
+        Self::Unfit(Unfit { at: Arc::default(), what: what.into() })
+    }
+
+    /// With where the database is.
+    pub(super) fn at(self, at: &Arc<str>) -> Self {
+        match self {
+            Self::Unreachable(away) => Self::Unreachable(Away { at: Arc::clone(at), ..away }),
+            Self::Unfit(unfit) => Self::Unfit(Unfit { at: Arc::clone(at), ..unfit }),
+            other @ (Self::Closed
+            | Self::Late
+            | Self::ForeignLog
+            | Self::OlderSchema { .. }
+            | Self::NewerSchema { .. }
+            | Self::ForeignSchema { .. }
+            | Self::Url(_)
+            | Self::Statement(_)
+            | Self::Corrupt { .. }) => other,
         }
     }
 
@@ -100,17 +160,41 @@ impl From<sqlx::Error> for StoreError {
         match &error {
             sqlx::Error::Database(_) if code.as_deref() == Some(FOREIGN_LOG) => Self::ForeignLog,
             sqlx::Error::Database(_) if code.as_deref().is_some_and(is_passing) || ends_session(&error) => {
-                Self::Unreachable(error)
+                Self::away(cause(&error))
             }
-            sqlx::Error::Configuration(_) => Self::Url(error),
+            // Of the files that the URL names, whose paths are not said.
+            sqlx::Error::Configuration(_) => Self::Url("a file that it names cannot be read".to_owned()),
             sqlx::Error::Io(_)
             | sqlx::Error::Tls(_)
             | sqlx::Error::Protocol(_)
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
-            | sqlx::Error::WorkerCrashed => Self::Unreachable(error),
+            | sqlx::Error::WorkerCrashed => Self::away(cause(&error)),
             _ => Self::Statement(error),
         }
+    }
+}
+
+/// Why a database is out of reach, in words.
+#[expect(clippy::wildcard_enum_match_arm, reason = "what is not told apart speaks for itself")]
+fn cause(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            "it closed the connection".to_owned()
+        }
+        sqlx::Error::Io(error) => error.to_string(),
+        sqlx::Error::Tls(error) if error.to_string().contains("does not support TLS") => {
+            "it offers no TLS: turn ssl on there, or say sslmode=disable where the network is trusted"
+                .to_owned()
+        }
+        sqlx::Error::Tls(error) => {
+            format!("its TLS is not accepted ({error}): name its authority by sslrootcert=FILE")
+        }
+        sqlx::Error::Protocol(said) => said.clone(),
+        sqlx::Error::Database(error) => {
+            format!("{} ({})", error.message(), error.code().unwrap_or_default())
+        }
+        other => other.to_string(),
     }
 }
 

@@ -7,12 +7,12 @@ use futures_util::{TryStreamExt, stream::TryChunksError};
 use jiff::Timestamp;
 use jiff_sqlx::Timestamp as SqlTimestamp;
 use sqlx::{
-    Connection,
+    Connection, Executor,
     postgres::{PgListener, PgPoolOptions},
 };
 use uuid::Uuid;
 
-use super::{OwnConnection, Store, StoreError, copy::copy_out};
+use super::{ACQUIRE_TIMEOUT, OwnConnection, Store, StoreError, copy::copy_out};
 use crate::{
     state::{Entry, Mark, MarkKind, Reason},
     token::{Revision, UnixSeconds},
@@ -70,9 +70,14 @@ pub struct LogRead {
 impl Store {
     /// A connection of its own that hears when the log has grown.
     pub async fn wakeups(&self) -> Result<Wakeups, StoreError> {
-        let options = self.options.clone().application_name("jeton listen");
-        let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
+        let options = self.connector.options("jeton listen");
+        let pool = PgPoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_lazy_with(options);
         let mut listener = PgListener::connect_with(&pool).await?;
+        // It waits without a statement; whatever role or database say, it may.
+        listener.execute("set idle_session_timeout = 0").await?;
         listener.listen(CHANNEL).await?;
         Ok(Wakeups { listener })
     }

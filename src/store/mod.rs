@@ -1,11 +1,13 @@
 //! Postgres: the only SQL. One file per table; rows die in the function that made them.
 
+mod address;
 mod append;
 mod audit;
 mod bare;
 mod change;
 mod client;
 mod client_admin;
+mod connect;
 mod connection;
 mod copy;
 mod epoch;
@@ -14,22 +16,28 @@ mod key;
 mod log;
 mod mac_key;
 mod mark;
+mod outage;
 mod partition;
 mod policy;
+mod pool;
 mod refresh;
 mod replica;
+mod resident;
+mod rights;
 mod session;
 
-use std::{str::FromStr, time::Duration};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use sqlx::{
-    Connection, PgConnection, PgPool,
+    PgConnection,
     migrate::{Migrate, Migrator},
-    postgres::{PgConnectOptions, PgPoolOptions},
 };
-
 use tokio::time::timeout;
+
+use address::Address;
+use connect::Connector;
+use pool::Pool;
 
 pub use append::{Appended, NewRevocation, Target};
 pub use audit::{AuditFilter, AuditRow, NewAudit};
@@ -37,7 +45,7 @@ pub use bare::BareRevocations;
 pub use client::NewClient;
 pub use client_admin::{ApiKeyRow, ClientRow, ClientWrite};
 pub use connection::{OwnConnection, Task};
-pub use error::StoreError;
+pub use error::{Away, StoreError, Unfit};
 pub use key::{KeyRows, KeyTimes, NewSigningKey, SigningKeyRow};
 pub use log::{Head, LogEntries, LogRead, Wakeups};
 pub use mac_key::MacKeyRow;
@@ -45,6 +53,7 @@ pub use mark::ExpiredMark;
 pub use policy::PolicyWrite;
 pub use refresh::{Advance, Presented, Presenter};
 pub use replica::{FleetRows, Renewal, ReplicaIdentity, ReplicaRow};
+pub use resident::Residents;
 pub use session::{NewSession, SessionFilter, SessionRow};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
@@ -58,8 +67,6 @@ const PATIENT_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE_TRUSTED: Duration = Duration::from_secs(1);
 /// No statement of a call takes longer, but where the database has gone away without a word.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
-/// A statement costs a fraction of a millisecond; more connections would only queue in Postgres.
-const CONNECTIONS_MAX: u32 = 16;
 
 /// A migration, and whether the database has it.
 #[derive(Debug)]
@@ -75,8 +82,8 @@ pub struct MigrationStatus {
 /// The database.
 #[derive(Clone)]
 pub struct Store {
-    pool: PgPool,
-    options: PgConnectOptions,
+    pool: Pool,
+    connector: Connector,
 }
 
 impl Store {
@@ -90,27 +97,17 @@ impl Store {
         Self::waiting(url, PATIENT_TIMEOUT)
     }
 
-    fn waiting(url: &str, acquire_timeout: Duration) -> Result<Self, StoreError> {
-        let options = PgConnectOptions::from_str(url)?
-            .application_name("jeton")
-            // An acknowledged revocation is on disk, whatever the database's default.
-            .options([("synchronous_commit", "on"), ("statement_timeout", "0"), ("timezone", "UTC")]);
-        let pool = PgPoolOptions::new()
-            .max_connections(CONNECTIONS_MAX)
-            .acquire_timeout(acquire_timeout)
-            // sqlx would ask a connection at each use whether it is well: a round trip more for every
-            // statement (R8). One that was in use a moment ago was asked when it came back.
-            .test_before_acquire(false)
-            .before_acquire(|connection, meta| {
-                Box::pin(async move {
-                    if meta.idle_for > IDLE_TRUSTED {
-                        connection.ping().await?;
-                    }
-                    Ok(true)
-                })
-            })
-            .connect_lazy_with(options.clone());
-        Ok(Self { pool, options })
+    fn waiting(url: &str, patience: Duration) -> Result<Self, StoreError> {
+        let connector = Connector::new(Address::parse(url)?, "jeton", patience);
+        Ok(Self { pool: Pool::new(connector.clone()), connector })
+    }
+
+    /// Refuses a database that does not write through to its disk.
+    #[must_use]
+    pub fn requiring_fsync(self) -> Self {
+        let mut connector = self.connector;
+        connector.needs_fsync = true;
+        Self { pool: Pool::new(connector.clone()), connector }
     }
 
     /// Does some work on a connection of the pool, within a time. Where that passes, the connection goes
@@ -122,13 +119,16 @@ impl Store {
         // On the heap once it begins: a call that may come to a statement is moved several times before, and most come to
         // none.
         Box::pin(async {
-            let mut connection = self.pool.acquire().await?;
-            if let Ok(done) = timeout(STATEMENT_TIMEOUT, work(&mut connection)).await {
-                done
-            } else {
-                drop(connection.detach());
-                Err(StoreError::Late)
+            let mut pooled = self.pool.acquire().await?;
+            let done = timeout(STATEMENT_TIMEOUT, work(pooled.connection())).await;
+            let done = done.unwrap_or_else(|_| Err(StoreError::Late));
+            // One on which something failed is closed: nobody knows what is left on it.
+            if done.is_ok() {
+                pooled.give_back();
             }
+            let done = done.map_err(|error| self.connector.here(error));
+            self.pool.note(&done);
+            done
         })
         .await
     }
@@ -136,12 +136,14 @@ impl Store {
     /// Connections open, and of those idle.
     #[must_use]
     pub fn connections(&self) -> (u32, usize) {
-        (self.pool.size(), self.pool.num_idle())
+        self.pool.connections()
     }
 
     /// Applies the migrations that are missing, and makes the partitions that the first rows need.
     pub async fn migrate(&self, now: Timestamp) -> Result<(), StoreError> {
-        MIGRATIONS.run(&self.pool).await?;
+        let mut pooled = self.pool.acquire().await?;
+        pooled.wait_for_locks().await?;
+        MIGRATIONS.run(pooled.connection()).await?;
         self.make_partitions(now).await?;
         Ok(())
     }
@@ -149,13 +151,19 @@ impl Store {
     /// Every migration that this version knows, and whether the database has it. Fails when the
     /// database has one that this version does not know, or another text of one.
     pub async fn migrations(&self) -> Result<Vec<MigrationStatus>, StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let exists =
-            sqlx::query_scalar!(r#"select to_regclass('_sqlx_migrations') is not null as "exists!""#)
-                .fetch_one(&mut *connection)
-                .await?;
-        let applied =
-            if exists { connection.list_applied_migrations("_sqlx_migrations").await? } else { Vec::new() };
+        let applied = self
+            .run(async |connection| {
+                let exists =
+                    sqlx::query_scalar!(r#"select to_regclass('_sqlx_migrations') is not null as "exists!""#)
+                        .fetch_one(&mut *connection)
+                        .await?;
+                Ok(if exists {
+                    connection.list_applied_migrations("_sqlx_migrations").await?
+                } else {
+                    Vec::new()
+                })
+            })
+            .await?;
         for row in &applied {
             let known = MIGRATIONS.iter().find(|migration| migration.version == row.version);
             match known {

@@ -17,6 +17,7 @@
 )]
 
 mod clients;
+mod database;
 mod doors;
 mod errors;
 mod immediate;

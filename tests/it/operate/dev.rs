@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::world::{Api, Ready, Shell, own_address, until, until_within};
+use crate::world::{Api, Database, Ready, Shell, World, own_address, until, until_within};
 
 /// Any ports of an address of its own: whoever starts again finds them free.
 pub fn any() -> [&'static str; 3] {
@@ -24,6 +24,8 @@ pub fn any() -> [&'static str; 3] {
 pub struct Dev {
     child: Option<Child>,
     parent: TempDir,
+    /// Beyond what it needs.
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Dev {
@@ -31,7 +33,7 @@ impl Dev {
         let parent = tempfile::tempdir().unwrap();
         // As root, Postgres runs as somebody else, who must pass through.
         fs::set_permissions(parent.path(), fs::Permissions::from_mode(0o711)).unwrap();
-        Self { child: None, parent }
+        Self { child: None, parent, environment: Vec::new() }
     }
 
     pub fn data_dir(&self) -> std::path::PathBuf {
@@ -46,6 +48,7 @@ impl Dev {
         }
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.envs(std::env::var_os("JETON_POSTGRES_BIN").map(|path| ("JETON_POSTGRES_BIN", path)));
+        command.envs(self.environment.iter().cloned());
         // A group of its own, as a shell gives it: Ctrl-C reaches all of it.
         command.current_dir(self.parent.path()).process_group(0);
         command.stdin(Stdio::null()).stdout(Stdio::null());
@@ -272,4 +275,57 @@ async fn dev_refuses_what_it_must_not_do_before_it_makes_anything() {
         dev.command(any(), &["--fresh"]).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(fs::read_to_string(dev.data_dir().join("thesis.tex")).unwrap(), "words");
+}
+
+/// What is in a database that somebody else's servers use.
+async fn content(database: &Database) -> [i64; 3] {
+    let clients = database.number("select count(*) from client").await;
+    let head = database.number("select seq from log_head").await;
+    [clients, head, database.number("select count(*) from audit_event").await]
+}
+
+#[tokio::test]
+async fn e12_a_database_in_the_environment_is_left_alone() {
+    let live = World::start().await.database;
+    let before = content(&live).await;
+    let mut dev = Dev::new();
+    dev.environment.push(("JETON_DATABASE_URL", live.url.clone()));
+    let json = dev.start(any(), &[]).await;
+    assert_ne!(json["database_url"], live.url);
+    assert!(dev.talk().contains("JETON_DATABASE_URL is not used by `jeton dev`"), "{}", dev.talk());
+    assert_eq!(content(&live).await, before, "nothing is written");
+    kill_process(dev.pid(), Signal::TERM).unwrap();
+    assert!(dev.ended().await.success(), "{}", dev.talk());
+}
+
+#[tokio::test]
+async fn e12_a_database_that_another_made_is_refused_and_left_alone() {
+    let (clients, keys) = (Database::create().await, World::start().await.database);
+    // Keys without clients are somebody's, too: this data directory's master key does not open them.
+    keys.execute("delete from api_key; delete from client").await;
+    for (database, about) in
+        [(&clients, "clients that this data directory did not make"), (&keys, "the master key")]
+    {
+        let before = content(database).await;
+        let dev = Dev::new();
+        let mut command = dev.command(any(), &["--database-url", &database.url]);
+        let output = command.stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(about) && said.lines().count() == 1, "{said}");
+        assert_eq!(content(database).await, before, "nothing is written");
+    }
+}
+
+#[tokio::test]
+async fn e12_an_empty_database_is_made_ready_and_known_again() {
+    let database = Database::create_empty().await;
+    let mut dev = Dev::new();
+    for _ in 0..2 {
+        let json = dev.start(any(), &["--database-url", &database.url]).await;
+        assert_eq!(json["database_url"], database.url);
+        kill_process(dev.pid(), Signal::TERM).unwrap();
+        assert!(dev.ended().await.success(), "{}", dev.talk());
+        assert_eq!(database.number("select count(*) from client").await, 2);
+    }
 }

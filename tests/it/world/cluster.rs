@@ -66,6 +66,14 @@ impl Database {
         Self { url: cluster.url(&name), name }
     }
 
+    /// Likewise, of another encoding.
+    pub async fn create_encoded(encoding: &str) -> Self {
+        let (cluster, name) = (cluster().await, format!("empty_{}", encoding.to_lowercase()));
+        let create = format!("create database {name} encoding '{encoding}' locale 'C' template template0");
+        execute(&cluster.url("postgres"), &create).await;
+        Self { url: cluster.url(&name), name }
+    }
+
     /// Runs statements.
     pub async fn execute(&self, sql: &str) {
         execute(&self.url, sql).await;

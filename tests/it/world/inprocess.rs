@@ -41,6 +41,7 @@ impl InProcess {
             bounds: Bounds::default(),
             threads: std::num::NonZero::<usize>::MIN,
             database_url: database_url.to_owned(),
+            allow_fsync_off: true,
             master_key: MasterKey::parse(&super::master_key_text()).unwrap(),
             issuer: Some(ready.issuer.clone()),
             replica: ready.replica.clone(),

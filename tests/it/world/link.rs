@@ -33,6 +33,10 @@ pub const FLEET: &str = "jeton fleet";
 const SSL_REQUEST: u32 = 80_877_103;
 const GSS_REQUEST: u32 = 80_877_104;
 
+/// What is said to have been asked by a bare Sync, which asks whether a connection is well: it is neither counted, nor is
+/// its being held.
+const PING: &str = "\0ping";
+
 /// The wire between one server and Postgres. A clone is the same.
 #[derive(Clone)]
 pub struct Link {
@@ -82,8 +86,13 @@ struct Counts {
 impl Link {
     /// In front of a database whose URL names a socket's directory.
     pub async fn start(url: &str) -> Self {
+        Self::start_on("127.0.0.1:0", url).await
+    }
+
+    /// Likewise, listening on this address.
+    pub async fn start_on(address: &str, url: &str) -> Self {
         let (user, upstream, database) = parts(url);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind(address).await.unwrap();
         let url = format!("postgres://{user}@{}/{database}?sslmode=disable", listener.local_addr().unwrap());
         let rules = watch::Sender::new(Rules { upstream, flows: BTreeMap::new(), turn: 0 });
         let wire = Arc::new(Wire { rules, counts: Mutex::default() });
@@ -203,7 +212,7 @@ impl Wire {
         let mut rules = self.rules.subscribe();
         let turn = rules.borrow().turn;
         let forwarded = async {
-            self.pass(&name, |flow| *flow != Flow::Stalled).await;
+            self.pass(&name, true, |flow| *flow != Flow::Stalled).await;
             let upstream = self.rules.borrow().upstream.clone();
             let (from_server, mut to_server) = UnixStream::connect(upstream).await.ok()?.into_split();
             to_server.write_all(&startup).await.ok()?;
@@ -235,9 +244,12 @@ impl Wire {
         let mut to = BufWriter::new(to);
         let mut statements: BTreeMap<Vec<u8>, String> = BTreeMap::new();
         let mut asking = String::new();
+        let mut bare = true;
         loop {
             let message = message(&mut from).await?;
             let (kind, body) = (message[0], &message[5..]);
+            let ping = kind == b'S' && bare;
+            bare = kind == b'S' || kind == b'Q';
             match kind {
                 b'P' => {
                     let (name, rest) = text_of(body)?;
@@ -254,9 +266,11 @@ impl Wire {
             }
             if !self.passes(name, |flow| *flow != Flow::Stalled) {
                 to.flush().await.ok()?;
-                self.pass(name, |flow| *flow != Flow::Stalled).await;
+                self.pass(name, !ping, |flow| *flow != Flow::Stalled).await;
             }
-            if kind == b'S' || kind == b'Q' {
+            if ping {
+                asked.lock().unwrap().push_back(PING.to_owned());
+            } else if kind == b'S' || kind == b'Q' {
                 self.note(name, |counts| counts.round_trips += 1);
                 asked.lock().unwrap().push_back(std::mem::take(&mut asking));
             }
@@ -286,7 +300,7 @@ impl Wire {
             };
             if !self.passes(name, open) {
                 to.flush().await.ok()?;
-                self.pass(name, open).await;
+                self.pass(name, answers != PING, open).await;
             }
             if message[0] == b'Z' {
                 asked.lock().unwrap().pop_front();
@@ -303,8 +317,8 @@ impl Wire {
     }
 
     /// Waits until the rules let it pass.
-    async fn pass(&self, name: &str, open: impl Fn(&Flow) -> bool) {
-        if !self.passes(name, &open) {
+    async fn pass(&self, name: &str, noted: bool, open: impl Fn(&Flow) -> bool) {
+        if noted && !self.passes(name, &open) {
             self.note(name, |counts| counts.held += 1);
         }
         let mut rules = self.rules.subscribe();

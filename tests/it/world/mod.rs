@@ -1,6 +1,7 @@
 //! A world for a test: a database of its own in the run's one cluster, a server process of its own
 //! on ports of its own, and clients to call it with.
 
+mod bouncer;
 mod caller;
 mod certificates;
 mod client;
@@ -35,6 +36,7 @@ use jeton::{
 use tempfile::TempDir;
 use tonic::Code;
 
+pub use bouncer::Bouncer;
 pub use caller::{Asking, Caller};
 pub use certificates::{Authority, Leaf, authority, parameters, server, workload};
 pub use client::{

@@ -36,6 +36,8 @@ pub struct ServerOptions {
     pub master_key: Option<String>,
     /// Its arguments say how it has TLS: `--plaintext` is not said.
     pub tls: bool,
+    /// Whether it refuses a database that may lose what was acknowledged, as that of every test may.
+    pub needs_fsync: bool,
     /// Further arguments.
     pub arguments: Vec<String>,
 }
@@ -90,6 +92,9 @@ impl Server {
         let address = if options.tls { Ipv4Addr::LOCALHOST } else { own_address() };
         let ports = options.ports.clone().unwrap_or_else(|| [0; 3].map(|port| format!("{address}:{port}")));
         command.env_clear().env("JETON_DATABASE_URL", database_url).arg("serve");
+        if !options.needs_fsync {
+            command.arg("--allow-fsync-off");
+        }
         if !options.tls {
             command.arg("--plaintext");
         }

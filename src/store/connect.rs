@@ -1,0 +1,231 @@
+//! How a connection is opened: with the settings that the promise rests on, made by statements and read back. Poolers
+//! drop what a client asks for when it connects; roles and databases have defaults of their own.
+
+use std::{fmt::Write, sync::Arc, time::Duration};
+
+use sqlx::{Connection, PgConnection, Row, postgres::PgConnectOptions, raw_sql};
+use tokio::time::{sleep, timeout};
+
+use super::{StoreError, address::Address, outage::Outage};
+use crate::token::random_bytes;
+
+/// Between two tries to connect, where that is worth waiting for.
+const CONNECT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Of every connection. A setting that this version of Postgres does not have is left out.
+const SETTINGS: [(&str, &str); 10] = [
+    // An acknowledged revocation is on disk, and on the standbys that must have it, whatever the default.
+    ("synchronous_commit", "on"),
+    // Each statement has a limit here, which takes its connection with it. Postgres must not cancel one by itself: a
+    // commit that waits for a standby would answer as done.
+    ("statement_timeout", "0"),
+    // But for one that waits for a lock: once nobody waits for it here, it must not keep its place there.
+    ("lock_timeout", "9s"),
+    ("transaction_timeout", "0"),
+    ("idle_in_transaction_session_timeout", "0"),
+    // Tasks keep theirs.
+    ("idle_session_timeout", "0"),
+    // The functions lock, then read: each statement sees what was committed before it.
+    ("default_transaction_isolation", "read committed"),
+    ("default_transaction_deferrable", "off"),
+    ("standard_conforming_strings", "on"),
+    ("TimeZone", "UTC"),
+];
+/// What a replica of standbys may ask for beyond `on`, and keep.
+const STRONGER: &str = "remote_apply";
+/// Set to an id of the connection: who finds another's has been handed a connection that somebody else uses.
+const MARK: &str = "jeton.connection";
+/// What is read, and not set.
+const GIVEN: [&str; 6] = [
+    MARK,
+    "server_version_num",
+    "server_encoding",
+    "transaction_read_only",
+    "fsync",
+    "session_replication_role",
+];
+/// `server_version_num` of 15.0.
+const OLDEST_VERSION: u32 = 150_000;
+
+/// A setting and its value.
+pub(super) type Setting = (&'static str, &'static str);
+
+/// The means to open a connection.
+#[derive(Clone)]
+pub(super) struct Connector {
+    options: PgConnectOptions,
+    /// Host and database, for people.
+    at: Arc<str>,
+    /// Beyond those of every connection.
+    settings: &'static [Setting],
+    /// How long a connection is waited for.
+    pub(super) patience: Duration,
+    /// Whether a database that does not write through is refused.
+    pub(super) needs_fsync: bool,
+    /// Where it is said that the database has gone.
+    pub(super) outage: Arc<Outage>,
+    /// What Postgres shows as `application_name`.
+    pub(super) name: &'static str,
+}
+
+impl Connector {
+    pub(super) fn new(address: Address, name: &'static str, patience: Duration) -> Self {
+        // Poolers know nothing of float digits, and refuse what they do not know.
+        let options = address.options.extra_float_digits(None).application_name(name);
+        Self {
+            options,
+            outage: Arc::new(Outage::new(Arc::clone(&address.at))),
+            at: address.at,
+            settings: &[],
+            patience,
+            needs_fsync: false,
+            name,
+        }
+    }
+
+    /// The same, called otherwise and with more settings.
+    pub(super) fn of(&self, name: &'static str, settings: &'static [Setting]) -> Self {
+        let options = self.options.clone().application_name(name);
+        Self { options, settings, name, ..self.clone() }
+    }
+
+    /// To listen: the only connection that runs no statements.
+    pub(super) fn options(&self, name: &'static str) -> PgConnectOptions {
+        self.options.clone().application_name(name)
+    }
+
+    /// The failure, with where it happened.
+    pub(super) fn here(&self, error: StoreError) -> StoreError {
+        error.at(&self.at)
+    }
+
+    /// Opens one, trying for as long as a call waits. Fails with the latest cause.
+    pub(super) async fn open(&self) -> Result<PgConnection, StoreError> {
+        let mut latest = None;
+        let opening = async {
+            loop {
+                match self.open_once().await {
+                    Err(error @ StoreError::Unreachable(_)) => {
+                        latest = Some(error);
+                        sleep(CONNECT_PAUSE).await;
+                    }
+                    done => return done,
+                }
+            }
+        };
+        let done = timeout(self.patience, opening).await;
+        done.unwrap_or_else(|_| Err(latest.unwrap_or(StoreError::Late)))
+    }
+
+    /// Opens one.
+    pub(super) async fn open_once(&self) -> Result<PgConnection, StoreError> {
+        self.try_open().await.map_err(|error| self.here(error))
+    }
+
+    async fn try_open(&self) -> Result<PgConnection, StoreError> {
+        let mut connection = PgConnection::connect_with(&self.options).await?;
+        let mark = u128::from_be_bytes(random_bytes()).to_string();
+        // Two round trips on purpose: what is set must still be there in the next one.
+        let rows = raw_sql(sqlx::AssertSqlSafe(self.setting(&mark))).fetch_all(&mut connection).await?;
+        let found: Option<String> = rows.first().map(|row| row.try_get(0)).transpose()?;
+        if found.is_some_and(|found| !found.is_empty()) {
+            return Err(StoreError::unfit(
+                "a pooler hands its connections on to others while they are in use or without a reset: it must pool \
+                 sessions, and reset with DISCARD ALL",
+            ));
+        }
+        let rows = raw_sql(sqlx::AssertSqlSafe(self.reading())).fetch_all(&mut connection).await?;
+        let mut read = Vec::new();
+        for row in &rows {
+            let value: Option<String> = row.try_get(1)?;
+            read.push((row.try_get::<String, _>(0)?, value));
+        }
+        self.check(&read, &mark)?;
+        Ok(connection)
+    }
+
+    /// Those of every connection, and its own, which go before.
+    fn all(&self) -> impl Iterator<Item = &Setting> {
+        let own = |name: &str| self.settings.iter().any(|(each, _)| *each == name);
+        SETTINGS.iter().filter(move |(name, _)| !own(name)).chain(self.settings)
+    }
+
+    /// Says whose connection it was, then makes the settings. All of it is our own text.
+    fn setting(&self, mark: &str) -> String {
+        let mut text = format!("select coalesce(current_setting('{MARK}', true), ''); ");
+        let _infallible = write!(text, "select set_config('{MARK}', '{mark}', false)");
+        for (name, value) in self.all() {
+            let _infallible = match *name {
+                "synchronous_commit" => write!(
+                    text,
+                    ", set_config('{name}', case current_setting('{name}') when '{STRONGER}' then '{STRONGER}' else \
+                     '{value}' end, false)"
+                ),
+                _ => write!(
+                    text,
+                    ", case when current_setting('{name}', true) is not null then set_config('{name}', '{value}', \
+                     false) end"
+                ),
+            };
+        }
+        text
+    }
+
+    /// Reads them back, with what cannot be set.
+    fn reading(&self) -> String {
+        let mut text = "select 'standby' as name, pg_is_in_recovery()::text as value".to_owned();
+        for name in GIVEN.into_iter().chain(self.all().map(|(name, _)| *name)) {
+            let _infallible = write!(text, " union all select '{name}', current_setting('{name}', true)");
+        }
+        text
+    }
+
+    fn check(&self, read: &[(String, Option<String>)], mark: &str) -> Result<(), StoreError> {
+        let value = |name: &str| {
+            let found = read.iter().find(|(each, _)| each == name);
+            found.and_then(|(_, value)| value.as_deref())
+        };
+        let is = |name: &str, wanted: &str| value(name) == Some(wanted);
+        let unfit = |what: String| Err(StoreError::unfit(what));
+        if value("server_version_num")
+            .and_then(|text| text.parse().ok())
+            .is_none_or(|it: u32| it < OLDEST_VERSION)
+        {
+            return unfit("it is older than PostgreSQL 15".to_owned());
+        }
+        if !is("server_encoding", "UTF8") {
+            let encoding = value("server_encoding").unwrap_or_default();
+            return unfit(format!("its encoding is {encoding}: make a database with encoding UTF8"));
+        }
+        if !is("standby", "false") {
+            return unfit("it is a standby, which takes no writes: name the primary".to_owned());
+        }
+        if !is("transaction_read_only", "off") {
+            return unfit(
+                "it is read-only: default_transaction_read_only is on for the server, the database or the role"
+                    .to_owned(),
+            );
+        }
+        if self.needs_fsync && !is("fsync", "on") {
+            return unfit(
+                "its fsync is off, so what was acknowledged may be lost: turn it on, or say --allow-fsync-off for a test"
+                    .to_owned(),
+            );
+        }
+        if !is(MARK, mark) {
+            return unfit(
+                "a pooler changes connections between statements: it must pool sessions".to_owned(),
+            );
+        }
+        if !is("session_replication_role", "origin") {
+            return unfit("session_replication_role is not origin: its triggers would not run".to_owned());
+        }
+        for (name, wanted) in self.all() {
+            let kept = |found: &str| found == *wanted || (*name == "synchronous_commit" && found == STRONGER);
+            if value(name).is_some_and(|found| !kept(found)) {
+                return unfit(format!("its setting {name} cannot be made {wanted}"));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,103 @@
+//! What the role may do, and what the database can: asked before anything is written.
+
+use super::{Store, StoreError};
+
+/// The tables, and what a server does with the rows of each. Its partitions go by their parent.
+const TABLES: [(&str, &str); 19] = [
+    ("_sqlx_migrations", "SELECT"),
+    ("api_key", ROWS),
+    ("audit_event", "SELECT,INSERT"),
+    ("audit_event_default", "SELECT"),
+    ("bare_revocations", ROWS),
+    ("change", ROWS),
+    ("client", ROWS),
+    ("client_certificate", ROWS),
+    ("log_head", "SELECT,UPDATE"),
+    ("mac_key", ROWS),
+    ("mark", ROWS),
+    ("policy", ROWS),
+    ("replica", ROWS),
+    ("replica_ack", ROWS),
+    ("revocation", "SELECT,INSERT"),
+    ("revocation_default", "SELECT"),
+    ("session", "SELECT,INSERT,UPDATE"),
+    ("session_default", "SELECT"),
+    ("signing_key", ROWS),
+];
+const ROWS: &str = "SELECT,INSERT,UPDATE,DELETE";
+
+/// What the migrations and the log rest on: a service that only speaks Postgres' protocol may lack it.
+const FUNCTIONS: [&str; 5] = [
+    "pg_walfile_name(pg_lsn)",
+    "pg_current_wal_insert_lsn()",
+    "pg_control_system()",
+    "pg_notify(text,text)",
+    "pg_postmaster_start_time()",
+];
+
+impl Store {
+    /// Refuses a role that may not do what a server does. Writes nothing.
+    pub async fn check_rights(&self) -> Result<(), StoreError> {
+        let (tables, rights): (Vec<_>, Vec<_>) =
+            TABLES.into_iter().map(|(table, it)| (table.to_owned(), it.to_owned())).unzip();
+        let (role, lacking) = self
+            .run(async |connection| {
+                let row = sqlx::query!(
+                    r#"select current_user::text as "role!",
+                              array(select p || ' on ' || t
+                                      from unnest($1::text[], $2::text[]) wanted(t, ps), unnest(string_to_array(ps, ',')) p
+                                     where to_regclass(t) is not null and not has_table_privilege(to_regclass(t), p)
+                                    union all
+                                    select 'EXECUTE on ' || proname from pg_proc
+                                     where proname in ('make_partition', 'drop_partition')
+                                       and not has_function_privilege(oid, 'EXECUTE')
+                                    order by 1) as "lacking!""#,
+                    &tables,
+                    &rights
+                )
+                .fetch_one(connection)
+                .await?;
+                Ok((row.role, row.lacking))
+            })
+            .await?;
+        let Some(first) = lacking.first() else { return Ok(()) };
+        let more = match lacking.len().saturating_sub(1) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        Err(self.connector.here(StoreError::unfit(format!(
+            "the role {role} lacks {first}{more}: docs/operating.md has the grants"
+        ))))
+    }
+
+    /// Refuses a database that the migrations would not get through. Writes nothing. That it is Postgres, new enough,
+    /// written in UTF-8 and takes writes is seen to wherever a connection is opened.
+    pub async fn check_before_migrating(&self) -> Result<(), StoreError> {
+        let functions = FUNCTIONS.map(str::to_owned).to_vec();
+        let lacking = self
+            .run(async |connection| {
+                let row = sqlx::query!(
+                    r#"select current_user::text as "role!", current_database()::text as "database!",
+                              current_schema()::text as schema,
+                              coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) as "may_create!",
+                              exists (select from pg_language where lanname = 'plpgsql') as "plpgsql!",
+                              (select f from unnest($1::text[]) f
+                                where to_regprocedure(f) is null or not has_function_privilege(to_regprocedure(f), 'EXECUTE')
+                                limit 1) as function"#,
+                    &functions
+                )
+                .fetch_one(connection)
+                .await?;
+                Ok(match row.schema {
+                    None => Some("the search_path of the role names no schema that is there".to_owned()),
+                    Some(schema) if !row.may_create => {
+                        Some(format!("the role {} may not create tables in schema {schema}", row.role))
+                    }
+                    Some(_) if !row.plpgsql => Some("it lacks the language plpgsql".to_owned()),
+                    Some(_) => row.function.map(|function| format!("it lacks {function}, or the role may not call it")),
+                })
+            })
+            .await?;
+        lacking.map_or(Ok(()), |what| Err(self.connector.here(StoreError::unfit(what))))
+    }
+}

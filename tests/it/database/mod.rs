@@ -1,0 +1,48 @@
+//! What a database must be, how it is reached, and what becomes of a server whose database misbehaves: with real parts.
+
+mod connections;
+mod outage;
+mod pooler;
+mod rights;
+mod settings;
+mod url;
+
+use std::process::ExitStatus;
+
+use crate::world::{Database, Server, ServerOptions};
+
+/// A start that must fail: what it said to people, which is one sentence.
+async fn refused(url: &str, options: &ServerOptions) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let started = Server::try_start(url, directory.path(), options).await;
+    let (status, said): (ExitStatus, String) = started.err().expect("it serves");
+    assert_eq!(status.code(), Some(1), "{said}");
+    // The log is JSON lines; what is for people is not.
+    let lines: Vec<_> = said.lines().filter(|line| !line.starts_with('{')).collect();
+    assert!(lines.len() == 1 && lines[0].starts_with("error: "), "{said}");
+    lines[0].to_owned()
+}
+
+impl Database {
+    /// Sets a default of the database, for connections that are made from here on.
+    async fn set(&self, setting: &str, value: &str) {
+        self.execute(&format!("alter database {} set {setting} = '{value}'", self.name)).await;
+    }
+
+    /// Takes back all that was set, read-only though it be.
+    async fn reset(&self) {
+        self.execute(&format!("begin read write; alter database {} reset all; commit", self.name)).await;
+    }
+
+    /// A role that may do what `docs/operating.md` grants, and its URL.
+    async fn server_role(&self) -> (String, String) {
+        let role = format!("server_of_{}", self.name);
+        let text =
+            std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operating.md")).unwrap();
+        let grants = text.split("```sql").nth(1).unwrap().split("```").next().unwrap();
+        assert!(grants.contains("to jeton_server"), "{grants}");
+        self.execute(&format!("create role {role} login; {}", grants.replace("jeton_server", &role))).await;
+        let url = self.url.replacen("postgres://jeton@", &format!("postgres://{role}@"), 1);
+        (role, url)
+    }
+}

@@ -16,7 +16,9 @@ create table log_head (
     -- In which database and tables of it: a restored dump or a copied database differs (`log_place`).
     place             text        not null default '',
     epoch_time        timestamptz not null,
-    settled_epoch     bigint      not null
+    settled_epoch     bigint      not null,
+    -- The latest epoch into which a replica has carried over what it held, or that an operator has vouched for.
+    carried_epoch     bigint      not null default 1
 ) with (fillfactor = 10);
 
 insert into log_head (epoch, seq, timeline, system_identifier, epoch_time, settled_epoch)

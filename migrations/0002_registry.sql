@@ -22,6 +22,16 @@ create table policy (
     primary key (audience, client_id)
 );
 
+-- Policies that were removed, and when: a replica that had not read that yet takes it for news, not for a loss of the
+-- tables. Kept as long as entries of `change`: at or below `log_head.floor` some may be gone.
+create table removed_policy (
+    audience    text        not null,
+    client_id   text        not null,
+    revision    bigint      not null,
+    remove_time timestamptz not null default now(),
+    primary key (audience, client_id)
+);
+
 -- Callers of jeton. permissions: the numbers of jeton.v1.Permission.
 create table client (
     client_id        text        primary key,

@@ -88,13 +88,14 @@ begin
     return head;
 end $$;
 
--- Writes a policy if it still is at `expected` (0: absent). Answers its new revision, or null and
--- nothing written when somebody else was first.
+-- Writes a policy if it still is at `expected` (0: absent). Answers the revision of the change, or null and nothing
+-- written when somebody else was first. The policy takes that revision; or `as_of`, where a replica carries over what
+-- was written before: whoever knows of a later change must not take it for news.
 create function put_policy(
     expected bigint, p_audience text, p_client_id text, p_default_ttl_s bigint, p_max_ttl_s bigint, p_clamp boolean,
     p_leeway_s bigint, p_idle_s bigint, p_absolute_s bigint, p_grace_s bigint, p_hours smallint, p_minutes smallint,
     p_zone text, p_scopes text[], p_algorithm text,
-    audit_id uuid, audit_actor text, audit_trace text,
+    as_of bigint, audit_id uuid, audit_actor text, audit_trace text,
     out new_revision bigint, out new_update_time timestamptz)
 language plpgsql as $$
 begin
@@ -107,8 +108,8 @@ begin
     new_revision := append_change(1::smallint, p_audience || ' ' || p_client_id, audit_id, audit_actor, 'UpdatePolicy',
                                   p_client_id, p_audience, audit_trace);
     new_update_time := clock_timestamp();
-    insert into policy values (p_audience, p_client_id, new_revision, new_update_time, p_default_ttl_s, p_max_ttl_s, p_clamp,
-        p_leeway_s, p_idle_s, p_absolute_s, p_grace_s, p_hours, p_minutes, p_zone, p_scopes, p_algorithm)
+    insert into policy values (p_audience, p_client_id, coalesce(as_of, new_revision), new_update_time, p_default_ttl_s,
+        p_max_ttl_s, p_clamp, p_leeway_s, p_idle_s, p_absolute_s, p_grace_s, p_hours, p_minutes, p_zone, p_scopes, p_algorithm)
     on conflict (audience, client_id) do update set
         revision = excluded.revision, update_time = excluded.update_time, default_ttl_s = excluded.default_ttl_s,
         max_ttl_s = excluded.max_ttl_s, clamp = excluded.clamp, leeway_s = excluded.leeway_s,
@@ -118,19 +119,27 @@ begin
         allowed_scopes = excluded.allowed_scopes, algorithm = excluded.algorithm;
 end $$;
 
--- Removes a policy if it still is at `expected`. Null: somebody else was first.
+-- Removes a policy if it still is at `expected`, and notes that it was removed at the revision of the change, or before
+-- `as_of`, where a replica carries over a removal. Null: somebody else was first.
 create function delete_policy(
-    expected bigint, p_audience text, p_client_id text, audit_id uuid, audit_actor text, audit_trace text) returns bigint
+    expected bigint, p_audience text, p_client_id text, as_of bigint, audit_id uuid, audit_actor text, audit_trace text)
+returns bigint
 language plpgsql as $$
+declare head bigint;
 begin
-    lock table only policy, only change, only audit_event in row exclusive mode;
+    lock table only policy, only removed_policy, only change, only audit_event in row exclusive mode;
     perform 1 from log_head for update;
     delete from policy where audience = p_audience and client_id = p_client_id and revision = expected;
     if not found then
         return null;
     end if;
-    return append_change(1::smallint, p_audience || ' ' || p_client_id, audit_id, audit_actor, 'DeletePolicy',
-                         p_client_id, p_audience, audit_trace);
+    head := append_change(1::smallint, p_audience || ' ' || p_client_id, audit_id, audit_actor, 'DeletePolicy',
+                          p_client_id, p_audience, audit_trace);
+    insert into removed_policy (audience, client_id, revision)
+    values (p_audience, p_client_id, coalesce(as_of, head))
+    on conflict (audience, client_id) do update
+       set revision = greatest(removed_policy.revision, excluded.revision), remove_time = excluded.remove_time;
+    return head;
 end $$;
 
 -- Registers a client, or changes its registration, and adds an API key unless it is there.
@@ -265,15 +274,17 @@ begin
     return removed;
 end $$;
 
--- Removes notes of changes older than `age`, and says so by the floor: a reader below it loads anew.
+-- Removes notes of changes older than `age`, and says so by the floor: a reader below it loads anew. The notes of
+-- removed policies go with them.
 create function purge_changes(age interval) returns bigint
 language plpgsql as $$
 declare purged bigint;
 begin
-    lock table only change in row exclusive mode;
+    lock table only removed_policy, only change in row exclusive mode;
     update log_head set floor = old.revision
       from (select max(revision) as revision from change where change_time < now() - age) old
      where floor < old.revision;
+    delete from removed_policy where remove_time < now() - age;
     delete from change where change_time < now() - age;
     get diagnostics purged = row_count;
     return purged;

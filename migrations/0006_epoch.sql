@@ -25,7 +25,8 @@ begin
 end $$;
 
 -- Appends what a replica holds in memory and the tables lack. Entries that are there already stay as
--- they are; a mark keeps its position, which alone is compared with `rev`: it must not move forward.
+-- they are; a mark keeps its position, which alone is compared with `rev`: it must not move forward. What is named twice
+-- is taken once, marks by maximum.
 -- kind: 1 jti, 2 session, 3 subject, 4 client, 5 key. Answers the head's revision.
 create function reappend_revocations(
     kinds smallint[], ids uuid[], targets text[], mark_audiences text[], positions bigint[], cutoffs_s bigint[],
@@ -56,8 +57,9 @@ begin
         on conflict do nothing
     ), wide as (
         insert into mark (kind, target, audience, revision, position, cutoff_s, reason, expire_time)
-        select kind, target, audience, base + ordinal, place, cutoff_s, reason, to_timestamp(expire_s)
-          from item where kind >= 3
+        select kind, target, audience, base + max(ordinal), max(place), max(cutoff_s),
+               (array_agg(reason order by ordinal desc))[1], to_timestamp(max(expire_s))
+          from item where kind >= 3 group by kind, target, audience
         on conflict (kind, target, audience) do update
            set revision = excluded.revision, position = greatest(mark.position, excluded.position),
                cutoff_s = greatest(mark.cutoff_s, excluded.cutoff_s), reason = excluded.reason,
@@ -65,24 +67,45 @@ begin
     ), revoked as (
         update signing_key k
            set revoke_time = clock_timestamp(), expire_time = to_timestamp(item.expire_s)
-          from item where item.kind = 5 and k.key_id = item.target and k.revoke_time is null
+          from (select target, max(expire_s) as expire_s from item where kind = 5 group by target) item
+         where k.key_id = item.target and k.revoke_time is null
     )
     insert into change (revision, kind, name)
     select base + ordinal, 3, target from item where kind = 5;
     return head;
 end $$;
 
--- Takes away from a client what it may no longer have: all of it (`disable`), and these API keys.
+-- Says that a replica has carried over what it held into this epoch.
+create function end_carry_over(p_epoch bigint) returns void
+language sql as $$
+    update log_head set carried_epoch = p_epoch where epoch = p_epoch and carried_epoch <> p_epoch
+$$;
+
+-- Leaves a client no more than it may have, as a replica carries it over, if it still is at `expected`: the registration
+-- becomes this, of `as_of`; these API keys go, and these end sooner. Null: somebody else was first.
 create function restrict_client(
-    p_client_id text, disable boolean, api_key_ids text[], audit_id uuid, audit_actor text) returns bigint
+    expected bigint, as_of bigint, p_client_id text, p_certificate_uris text[], p_permissions smallint[],
+    p_audiences text[], p_subjects text[], p_disabled boolean, gone_key_ids text[], ending_key_ids text[],
+    key_ends_s bigint[], audit_id uuid, audit_actor text) returns bigint
 language plpgsql as $$
 declare head bigint;
 begin
-    lock table only client, only api_key, only change, only audit_event in row exclusive mode;
+    lock table only client, only client_certificate, only api_key, only change, only audit_event in row exclusive mode;
+    perform 1 from log_head for update;
+    if not exists (select from client where client_id = p_client_id and revision = expected) then
+        return null;
+    end if;
     head := append_change(2::smallint, p_client_id, audit_id, audit_actor, 'RestrictClient', p_client_id,
-                          array_to_string(api_key_ids, ' '), '');
-    update client set revision = head, disabled = disabled or disable where client_id = p_client_id;
-    delete from api_key where client_id = p_client_id and api_key_id = any(api_key_ids);
+                          array_to_string(gone_key_ids || ending_key_ids, ' '), '');
+    update client set revision = as_of, certificate_uris = p_certificate_uris, permissions = p_permissions,
+                      audiences = p_audiences, subjects = p_subjects, disabled = p_disabled
+     where client_id = p_client_id;
+    -- In the order in which uses of keys are noted.
+    perform 1 from api_key where client_id = p_client_id order by api_key_id for update;
+    delete from api_key where client_id = p_client_id and api_key_id = any(gone_key_ids);
+    update api_key k set expire_time = to_timestamp(i.end_s)
+      from unnest(ending_key_ids, key_ends_s) i(api_key_id, end_s)
+     where k.client_id = p_client_id and k.api_key_id = i.api_key_id;
     return head;
 end $$;
 

@@ -15,6 +15,8 @@ begin
     select epoch into current_epoch from log_head for update;
     head := begin_epoch(current_epoch, current_epoch + 1, audit_id, audit_actor, 'BumpEpoch',
                         case when revoke_keys then 'revoke keys' else 'keep keys' end);
+    -- Whoever begins it so vouches for what the tables hold.
+    perform end_carry_over(current_epoch + 1);
     if not revoke_keys then
         return head;
     end if;

@@ -292,7 +292,7 @@ async fn start(
         identity,
         registered.clone(),
     );
-    let (fleet, others) = Fleet::new(Arc::clone(&clock), looks, registered, epoch);
+    let (fleet, others) = Fleet::new(Arc::clone(&clock), looks, registered, epoch.clone());
     let housekeeping = Housekeeping {
         store: store.clone(),
         roots: Arc::clone(&roots),
@@ -327,7 +327,8 @@ async fn start(
     });
     let authority = Authority {
         issuer,
-        barrier: Barrier::new(Arc::clone(&clock), handle, others, settings.replica.clone()),
+        barrier: Barrier::new(Arc::clone(&clock), handle, others, epoch.clone(), settings.replica.clone()),
+        epoch,
         replica: settings.replica,
         clock,
         roots,

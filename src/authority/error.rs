@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::{
-    replica::{KeyError, QueueFull},
+    replica::{EpochOver, KeyError, QueueFull},
     state::{Permission, Reason},
     store::StoreError,
     token::{Algorithm, UnixSeconds},
@@ -86,6 +86,9 @@ pub enum Error {
     /// The database is away: come back.
     #[error("the database is out of reach")]
     StoreUnavailable,
+    /// The log passed into another epoch while a change was waited for, and may have lost it: look, and send it again.
+    #[error("the log is in another epoch than the change")]
+    EpochOver,
     /// No key may sign with this algorithm now; without one, none may authenticate this refresh token.
     #[error("no {} key may sign", .0.map_or("MAC", Algorithm::as_str))]
     SigningKeyUnavailable(Option<Algorithm>),
@@ -285,6 +288,12 @@ impl From<Denied> for Error {
 impl From<RefreshRefused> for Error {
     fn from(refused: RefreshRefused) -> Self {
         Self::RefreshRefused(refused)
+    }
+}
+
+impl From<EpochOver> for Error {
+    fn from(_over: EpochOver) -> Self {
+        Self::EpochOver
     }
 }
 

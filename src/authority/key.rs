@@ -87,7 +87,7 @@ impl Authority {
         };
         // It was pending, and is not any more: whoever asks again gets another.
         let key = key.ok_or(Error::Overloaded)?;
-        self.in_effect(key.times.published).await;
+        self.in_effect(key.times.published).await?;
         let active = in_state(&rows, algorithm, KeyState::Active);
         let replaced = active.filter(|row| row.key_id != key.key_id).cloned();
         Ok(Rotated { key: key.clone(), replaced })
@@ -127,7 +127,7 @@ impl Authority {
             let is_new = |row: &&SigningKeyRow| replaced.as_ref().is_none_or(|it| it.key_id != row.key_id);
             if let Some(key) = active.filter(is_new) {
                 let key = key.clone();
-                self.in_effect(self.head().await?).await;
+                self.in_effect(self.head().await?).await?;
                 return Ok(Rotated { key, replaced: self.again(replaced).await? });
             }
             let pending = in_state(&rows, algorithm, KeyState::Pending);
@@ -138,7 +138,7 @@ impl Authority {
                 None => self.keys.publish(&self.store, algorithm, 0, None, &audit("RotateKey")).await?,
             };
             let Some((key_id, revision)) = published else { continue };
-            self.in_effect(revision).await;
+            self.in_effect(revision).await?;
             self.keys.activate(&self.store, &key_id, false, &audit(act)).await?;
         }
         Err(Error::Overloaded)

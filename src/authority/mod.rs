@@ -29,7 +29,7 @@ use uuid::Uuid;
 use crate::{
     clock::Clock,
     observe::Metrics,
-    replica::{Barrier, Flusher, Keys, LeaseHandle, Reach, Refresher},
+    replica::{Barrier, EpochKnown, Flusher, Keys, LeaseHandle, Reach, Refresher},
     state::{Judge, Root, Roots, VerifiedCache},
     store::{NewAudit, Store},
     token::{Revision, UnixSeconds, new_uuid_v7},
@@ -70,6 +70,8 @@ pub struct Authority {
     pub flusher: Flusher,
     /// Spends refresh tokens.
     pub refresher: Refresher,
+    /// What is known of the log's epoch.
+    pub epoch: EpochKnown,
     /// Waits for everybody.
     pub barrier: Barrier,
     /// The database.
@@ -102,8 +104,9 @@ impl Authority {
     }
 
     /// Waits until a change is in effect on every replica: the same barrier as a revocation's.
-    async fn in_effect(&self, revision: Revision) {
-        self.barrier.wait(revision, Reach::Replicas, None).await;
+    async fn in_effect(&self, revision: Revision) -> Result<(), Error> {
+        self.barrier.wait(revision, Reach::Replicas, None).await?;
+        Ok(())
     }
 
     fn audit(&self, caller: &Caller, action: &'static str) -> NewAudit {

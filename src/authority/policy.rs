@@ -116,7 +116,7 @@ impl Authority {
                 PolicyWrite::Written(revision, update_time) => {
                     merged.revision = revision;
                     merged.update_time = update_time;
-                    self.in_effect(revision).await;
+                    self.in_effect(revision).await?;
                     return Ok(merged);
                 }
                 PolicyWrite::Stale => {}
@@ -143,7 +143,7 @@ impl Authority {
             if let Some(revision) =
                 self.store.delete_policy(audience, client_id, policy.revision, &audit).await?
             {
-                self.in_effect(revision).await;
+                self.in_effect(revision).await?;
                 return Ok(());
             }
         }

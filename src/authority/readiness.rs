@@ -17,13 +17,15 @@ pub struct Readiness {
     pub key: bool,
     /// Server and database clocks agree.
     pub clock: bool,
+    /// What this replica holds is in the log's epoch: it has not failed to carry it over.
+    pub epoch: bool,
 }
 
 impl Readiness {
     /// Whether all of it holds.
     #[must_use]
     pub fn is_ready(self) -> bool {
-        self.lease && self.append && self.key && self.clock
+        self.lease && self.append && self.key && self.clock && self.epoch
     }
 }
 
@@ -52,6 +54,7 @@ impl Authority {
             append: self.flusher.can_append(),
             key: keys.signer(SIGNS).is_some() && keys.active_mac().is_some(),
             clock: root.clock_skew_ms().is_none(),
+            epoch: self.epoch.is_followed(),
         }
     }
 }

@@ -207,7 +207,9 @@ impl Authority {
         };
         match self.flusher.append(item).await {
             Ok(Ok(appended)) => {
-                self.barrier.wait(appended.revision, Reach::Replicas, None).await;
+                if let Err(over) = self.barrier.wait(appended.revision, Reach::Replicas, None).await {
+                    return over.into();
+                }
                 tracing::warn!(jeton.session_id = %row.id, "a spent refresh token was presented: session revoked");
                 RefreshRefused::Reused { session_id: row.id }.into()
             }

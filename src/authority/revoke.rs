@@ -107,7 +107,7 @@ impl Authority {
             },
         };
         let appended = self.flusher.append(item).await??;
-        let propagation = self.barrier.wait(appended.revision, request.reach, request.wait).await;
+        let propagation = self.barrier.wait(appended.revision, request.reach, request.wait).await?;
         if matches!(request.target, RevokeTarget::Wide { kind: MarkKind::Key, .. }) {
             // On the heap: every other revocation would have the room for it.
             Box::pin(self.replace_revoked(caller)).await;

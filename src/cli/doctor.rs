@@ -90,6 +90,7 @@ pub async fn run(cli: &Cli<'_>) -> Result<Exit, Failure> {
             store_now = server(cli, &connection, &mut checks).await;
             checks.push(doctor_certificates::certificates(cli, (cli.env.now)()).await);
             checks.push(keys(&connection).await);
+            checks.push(doctor_fleet::epoch(&connection).await);
             checks.push(doctor_fleet::prober(&connection).await);
         }
     }

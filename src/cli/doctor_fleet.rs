@@ -18,6 +18,8 @@ use crate::{proto::v1::Replica, token::Revision};
 
 /// What health calls the prober.
 const PROBER: &str = "jeton.probe";
+/// What health calls it that a server follows the epoch of the log.
+const EPOCH: &str = "jeton.epoch";
 /// Places of the log that pass while one looks; more is a replica that does not keep up.
 const LAG_OK: i64 = 100;
 
@@ -66,22 +68,45 @@ fn held(replicas: &[Replica], head: Revision) -> String {
     format!("{count}, at revision {head}{lag}")
 }
 
+/// Asks health after one of its services. The error is a line of doctor's.
+async fn health(connection: &Connection, name: &'static str, service: &str) -> Result<ServingStatus, Check> {
+    let mut client = HealthClient::new(connection.channel());
+    let request = HealthCheckRequest { service: service.to_owned() };
+    match connection.call(client.check(connection.request(request))).await {
+        Ok(answer) => Ok(answer.status()),
+        Err(Failure::Refused(status)) if status.code() == Code::NotFound => Ok(ServingStatus::ServiceUnknown),
+        Err(failure) => {
+            Err(Check::warn(name, format!("not checked: {}", said(&failure)), "Look at the server's log."))
+        }
+    }
+}
+
+/// Whether the server follows the epoch of the log.
+pub async fn epoch(connection: &Connection) -> Check {
+    let name = "epoch";
+    match health(connection, name, EPOCH).await {
+        Err(check) => check,
+        Ok(ServingStatus::Serving) => {
+            Check::ok(name, "what this server holds is in the log's epoch".to_owned())
+        }
+        Ok(ServingStatus::NotServing) => Check::fail(
+            name,
+            "this server cannot carry over what it holds into the log's new epoch, and answers nothing"
+                .to_owned(),
+            "Do not restart it: what it alone holds would be lost. Its log says what is in its way.",
+        ),
+        Ok(ServingStatus::ServiceUnknown | ServingStatus::Unknown) => {
+            Check::warn(name, "the server does not say".to_owned(), "Update the server.")
+        }
+    }
+}
+
 /// Asks health after the prober.
 pub async fn prober(connection: &Connection) -> Check {
     let name = "prober";
-    let mut client = HealthClient::new(connection.channel());
-    let request = HealthCheckRequest { service: PROBER.to_owned() };
-    let answer = connection.call(client.check(connection.request(request))).await;
-    let status = match answer {
-        Ok(answer) => answer.status(),
-        Err(Failure::Refused(status)) if status.code() == Code::NotFound => ServingStatus::ServiceUnknown,
-        Err(failure) => {
-            return Check::warn(
-                name,
-                format!("not checked: {}", said(&failure)),
-                "Look at the server's log.",
-            );
-        }
+    let status = match health(connection, name, PROBER).await {
+        Ok(status) => status,
+        Err(check) => return check,
     };
     match status {
         ServingStatus::Serving => {

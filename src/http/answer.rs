@@ -78,6 +78,7 @@ impl From<Error> for Refusal {
             Error::Stale { .. }
             | Error::Draining
             | Error::StoreUnavailable
+            | Error::EpochOver
             | Error::SigningKeyUnavailable(_)
             | Error::ClockSkew { .. } => Self::unavailable(),
             Error::Internal(what) => {

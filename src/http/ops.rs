@@ -65,6 +65,7 @@ async fn readyz(State(state): State<OpsState>) -> Response {
         ("append", readiness.append),
         ("key", readiness.key),
         ("clock", readiness.clock),
+        ("epoch", readiness.epoch),
         ("draining", !state.draining.is_cancelled()),
     ];
     let mut body = String::new();

@@ -7,12 +7,15 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{FeedHandle, FleetHandle};
+use super::{EpochKnown, FeedHandle, FleetHandle};
 use crate::{
     clock::{BootMillis, Clock},
     state::LEASE_OVER_MS,
     token::Revision,
 };
+
+/// A database that does not answer for so long says nothing of the log any more.
+const CONFIRM_WITHIN: Duration = Duration::from_secs(5);
 
 /// How far a revocation must have travelled before it is answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -39,25 +42,42 @@ pub struct Propagation {
     pub laggards: Vec<String>,
 }
 
+/// The log is in another epoch than the change that was waited for, or nobody can tell: it may have lost that.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EpochOver;
+
 /// The barrier of this replica.
 #[derive(Clone)]
 pub struct Barrier {
     clock: Arc<Clock>,
     feed: FeedHandle,
     fleet: FleetHandle,
+    epoch: EpochKnown,
     replica: String,
 }
 
 impl Barrier {
     /// Over this replica's feed, and what it sees of the others.
     #[must_use]
-    pub fn new(clock: Arc<Clock>, feed: FeedHandle, fleet: FleetHandle, replica: String) -> Self {
-        Self { clock, feed, fleet, replica }
+    pub fn new(
+        clock: Arc<Clock>,
+        feed: FeedHandle,
+        fleet: FleetHandle,
+        epoch: EpochKnown,
+        replica: String,
+    ) -> Self {
+        Self { clock, feed, fleet, epoch, replica }
     }
 
     /// Waits for `revision`, which is committed: at most `limit`, and in any case no longer than a lease
-    /// can last. There are no watchers, so the farthest reach is that of the replicas.
-    pub async fn wait(&self, revision: Revision, reach: Reach, limit: Option<Duration>) -> Propagation {
+    /// can last and a read of the log takes. There are no watchers, so the farthest reach is that of the replicas. Fails
+    /// where the log has passed into another epoch: what was committed in the one before, it may have lost.
+    pub async fn wait(
+        &self,
+        revision: Revision,
+        reach: Reach,
+        limit: Option<Duration>,
+    ) -> Result<Propagation, EpochOver> {
         let committed = self.clock.boot();
         let mut others = match reach {
             Reach::Local => None,
@@ -76,11 +96,28 @@ impl Barrier {
                     None => self.over(committed).await,
                 }
             });
+            // Acknowledgements are those of the revision's epoch. Time has passed in whatever epoch it is now.
+            if self.has_passed(committed) {
+                self.confirm(revision).await?;
+            }
+            Ok(())
         };
-        // Nobody waits longer than a lease can last.
-        let complete = timeout(limit.unwrap_or(Duration::MAX), done).await.is_ok();
+        let done = timeout(limit.unwrap_or(Duration::MAX), done).await;
+        if done == Ok(Err(EpochOver)) || self.epoch.latest() > revision.epoch() {
+            return Err(EpochOver);
+        }
         let seen = others.map(|others| others.borrow().clone()).unwrap_or_default();
-        self.all(complete, self.feed.has_applied(revision), seen)
+        Ok(self.all(done.is_ok(), self.feed.has_applied(revision), seen))
+    }
+
+    /// Waits for a read of the log, sent from here on, that shows it in the epoch of `revision`.
+    async fn confirm(&self, revision: Revision) -> Result<(), EpochOver> {
+        let read = timeout(CONFIRM_WITHIN, self.feed.read_epoch(self.clock.boot())).await;
+        if read == Ok(revision.epoch()) { Ok(()) } else { Err(EpochOver) }
+    }
+
+    fn has_passed(&self, committed: BootMillis) -> bool {
+        self.clock.boot().since_ms(committed) >= LEASE_OVER_MS
     }
 
     /// The others and this one.

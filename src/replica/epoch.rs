@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -12,8 +12,8 @@ use tokio::time::sleep;
 use super::{LoadError, Loader, keys::SYSTEM};
 use crate::{
     clock::{BootMillis, Clock},
-    state::{Entry, LEASE_OVER_MS, Mark, MarkKind, Reason, Root},
-    store::{Head, NewAudit, OwnConnection, PolicyWrite, Store, StoreError, Task},
+    state::{LEASE_OVER_MS, LostPolicy, Restriction, Root},
+    store::{Head, NewAudit, OwnConnection, ReplicaRow, Store, StoreError, Task},
     token::{EPOCH_END, UnixSeconds, new_uuid_v7},
 };
 
@@ -21,6 +21,9 @@ use crate::{
 const LOG_AGAIN: Duration = Duration::from_millis(200);
 /// Entries of one transaction.
 const REAPPEND_MAX: usize = 1_000;
+/// Clients and policies are compared again where another replica was faster, so many times: each time one of them has
+/// got through.
+const RESTRICT_TRIES_MAX: u32 = 16;
 
 /// What is known of the epoch in force: since when, and whether somebody has known it for as long as a
 /// lease can last. Until then the rows of the replicas may not show who still holds one of the epoch
@@ -33,34 +36,53 @@ struct Known {
     epoch: i64,
     since: Option<BootMillis>,
     settled: i64,
+    /// An epoch that this replica should follow, and has failed to carry its state over into.
+    blocked: bool,
 }
 
 impl EpochKnown {
     /// Takes note of what the head says, read at `now`.
     pub(super) fn saw(&self, head: &Head, now: BootMillis) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known();
         let epoch = head.revision.epoch();
         if known.since.is_none() || epoch > known.epoch {
-            *known = Known { epoch, since: Some(now), settled: known.settled };
+            *known = Known { epoch, since: Some(now), ..*known };
         }
         known.settled = known.settled.max(head.settled_epoch);
     }
 
+    /// Takes note of whether this replica has passed into the epoch. True: it is the first to say so.
+    fn set_blocked(&self, blocked: bool) -> bool {
+        let mut known = self.known();
+        std::mem::replace(&mut known.blocked, blocked) != blocked
+    }
+
+    /// Whether this replica follows the epoch of the log, as far as it knows. False while it has failed to carry over
+    /// what it holds: then it holds what the tables may lack, and answers nothing.
+    #[must_use]
+    pub fn is_followed(&self) -> bool {
+        !self.known().blocked
+    }
+
     /// The largest epoch ever known here.
     pub(super) fn latest(&self) -> i64 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).epoch
+        self.known().epoch
     }
 
     /// Whether acknowledgements of this epoch say all.
     pub(super) fn is_settled(&self, epoch: i64, now: BootMillis) -> bool {
-        let known = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = *self.known();
         known.epoch == epoch && (known.settled == epoch || known.for_long(now))
     }
 
     /// The epoch, where it has been known for long enough and the log does not say so.
     pub(super) fn to_settle(&self, now: BootMillis) -> Option<i64> {
-        let known = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = *self.known();
         (known.settled != known.epoch && known.for_long(now)).then_some(known.epoch)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -71,14 +93,14 @@ impl Known {
 }
 
 /// Waits, without state, until the log may be read: until the database is the one, on the timeline, that it
-/// was written in, and its epoch is settled. What the tables have lost, those that hold it have written back
-/// by then. An epoch that nobody settles counts once every registration has stood still for as long as a
-/// lease can last: nobody is left who holds anything.
+/// was written in, a replica has carried over what it held into the epoch (or an operator has begun it), and no replica is
+/// left that may hold more: each that was registered before has come into the epoch, or has stood still for as long as a
+/// lease can last.
 pub async fn await_log(store: &Store, clock: &Clock) -> Result<(), StoreError> {
     let mut connection = store.connection_of(Task::Feed);
     let mut before = HashMap::new();
     let mut still_since = clock.boot();
-    let mut said = false;
+    let mut waits = (None, clock.boot());
     loop {
         let head = connection.head().await?;
         let replicas = connection.fleet().await?.replicas;
@@ -88,40 +110,121 @@ pub async fn await_log(store: &Store, clock: &Clock) -> Result<(), StoreError> {
             still_since = now;
         }
         before = beats;
-        let settled = head.settled_epoch == head.revision.epoch();
-        if head.same_log && (settled || now.since_ms(still_since) >= LEASE_OVER_MS) {
-            return Ok(());
-        }
-        if !said && !head.same_log {
-            tracing::warn!(
-                "{}: waiting for a replica that holds its state, or for `jeton epoch bump`",
-                StoreError::ForeignLog
-            );
-            said = true;
+        let Some(waiting) = Waiting::of(&head, &replicas, now.since_ms(still_since)) else { return Ok(()) };
+        let waiting = Some(waiting);
+        if waits.0 != waiting {
+            waits = (waiting, now);
+        } else if let Some(waiting) = &waiting
+            && now.since_ms(waits.1) >= LEASE_OVER_MS
+        {
+            waiting.say();
+            waits.1 = BootMillis::new(i64::MAX);
         }
         sleep(LOG_AGAIN).await;
     }
 }
 
+/// What a server that starts without state waits for.
+#[derive(PartialEq, Eq)]
+enum Waiting {
+    /// The log was written elsewhere.
+    Elsewhere,
+    /// Nobody has carried over into the epoch what the tables may lack.
+    NotCarriedOver(i64),
+    /// These have not come into the epoch.
+    Behind(i64, Vec<String>),
+}
+
+impl Waiting {
+    /// None: for nothing. `still_ms`: so long no registration has been renewed.
+    fn of(head: &Head, replicas: &[ReplicaRow], still_ms: i64) -> Option<Self> {
+        let epoch = head.revision.epoch();
+        if !head.same_log {
+            return Some(Self::Elsewhere);
+        }
+        if head.carried_epoch != epoch {
+            return Some(Self::NotCarriedOver(epoch));
+        }
+        let behind = replicas.iter().filter(|row| row.epoch < epoch).map(|row| row.identity.name.clone());
+        let behind: Vec<_> = behind.collect();
+        let all_are_there = behind.is_empty() && head.settled_epoch == epoch;
+        (!all_are_there && still_ms < LEASE_OVER_MS).then_some(Self::Behind(epoch, behind))
+    }
+
+    fn say(&self) {
+        match self {
+            Self::Elsewhere => tracing::warn!(
+                "{}: waiting for a replica that holds its state, or for `jeton epoch bump`",
+                StoreError::ForeignLog
+            ),
+            Self::NotCarriedOver(epoch) => tracing::error!(
+                jeton.epoch = epoch,
+                "the log has lost its end, and no replica has carried over what it held: revocations may be missing. \
+                 Waiting for a replica that holds them, or for `jeton epoch bump`"
+            ),
+            Self::Behind(epoch, replicas) => tracing::warn!(
+                jeton.epoch = epoch,
+                jeton.replicas = replicas.join(" "),
+                "waiting for replicas that have not carried over what they hold into this epoch of the log"
+            ),
+        }
+    }
+}
+
 /// The means to change from one epoch to the next.
 pub(super) struct Epochs {
-    pub(super) store: Store,
     pub(super) clock: Arc<Clock>,
     pub(super) known: EpochKnown,
 }
 
 impl Epochs {
-    /// Begins a new epoch in place of the one that `head` says, unless another replica was faster.
-    pub(super) async fn begin(
+    /// Passes into the epoch of the log, where the one of `old` is over: begins a new one first, where the log has lost
+    /// its end. Answers a root of it, with whatever `old` holds that the tables lacked, which is in the log again. Where
+    /// this fails, readiness says so until it has succeeded: another start would lose what this replica alone may hold.
+    pub(super) async fn pass(
         &self,
         connection: &mut OwnConnection,
+        loader: &Loader,
         head: &Head,
-        why: &str,
-    ) -> Result<(), LoadError> {
+        old: &Root,
+    ) -> Result<Arc<Root>, LoadError> {
+        let passed = self.try_to_pass(connection, loader, head, old).await;
+        // A database that is away is no fault of what is carried over.
+        let is_away = passed.as_ref().is_err_and(LoadError::is_away);
+        let changed = !is_away && self.known.set_blocked(passed.is_err());
+        match &passed {
+            Err(error) if changed => tracing::error!(
+                error = %error,
+                jeton.from_epoch = old.applied().epoch(),
+                "this replica cannot carry over what it holds into the new epoch of the log: it answers nothing, and tries \
+                 again. Do not restart it: what it alone holds would be lost"
+            ),
+            Ok(_) if changed => tracing::info!("what this replica holds is carried over"),
+            _ => {}
+        }
+        passed
+    }
+
+    async fn try_to_pass(
+        &self,
+        connection: &mut OwnConnection,
+        loader: &Loader,
+        head: &Head,
+        old: &Root,
+    ) -> Result<Arc<Root>, LoadError> {
+        if !head.same_log {
+            self.begin(connection, head, "another timeline, system, database or tables").await?;
+        } else if head.revision < old.applied() {
+            self.begin(connection, head, "the log has lost its end").await?;
+        }
+        self.carry_over(connection, loader, old).await
+    }
+
+    /// Begins a new epoch in place of the one that `head` says, unless another replica was faster.
+    async fn begin(&self, connection: &mut OwnConnection, head: &Head, why: &str) -> Result<(), LoadError> {
         let stored = head.revision.epoch();
         let next = stored.max(self.known.latest()).saturating_add(1);
         if next >= EPOCH_END {
-            tracing::error!(jeton.epoch = next, "there are no more epochs");
             return Err(LoadError::EpochsExhausted);
         }
         let audit = NewAudit { note: why.to_owned(), ..self.audit("BeginEpoch") };
@@ -132,7 +235,7 @@ impl Epochs {
     }
 
     /// A root of the epoch in force, and in the log whatever `old` holds that the tables lack.
-    pub(super) async fn carry_over(
+    async fn carry_over(
         &self,
         connection: &mut OwnConnection,
         loader: &Loader,
@@ -145,19 +248,7 @@ impl Epochs {
             "the log is in another epoch: what is in memory is compared with the tables"
         );
         let now = UnixSeconds::new(self.clock.now_s());
-        let mut lost = old.lost_in(&new, now);
-        let (old_keys, new_keys) = (old.keys.load(), new.keys.load());
-        lost.extend(old_keys.revoked_but_not_in(&new_keys).map(|key_id| {
-            Entry::Mark(Mark {
-                kind: MarkKind::Key,
-                target: key_id.to_owned(),
-                audience: String::new(),
-                position: old.applied(),
-                cutoff: UnixSeconds::new(0),
-                reason: Reason::Compromised,
-                expire_time: now.saturating_add(super::VERIFY_AFTER_RETIREMENT_S),
-            })
-        }));
+        let lost = old.lost_in(&new, now, now.saturating_add(super::VERIFY_AFTER_RETIREMENT_S));
         for entries in lost.chunks(REAPPEND_MAX) {
             connection.reappend(entries, &self.audit("ReappendRevocations")).await?;
         }
@@ -168,36 +259,71 @@ impl Epochs {
             );
         }
         self.restrict(connection, old, &new).await?;
+        connection.end_carry_over(new.applied().epoch()).await?;
+        // The log says so, too. But should that lose its end once more before it was read, this is what is left.
+        new.apply_all(lost);
         Ok(new)
     }
 
-    /// Of clients and policies that differ, the stricter wins.
+    /// Of clients and policies that differ, the stricter wins: in the tables, and in `new`.
     async fn restrict(
         &self,
         connection: &mut OwnConnection,
         old: &Root,
         new: &Root,
     ) -> Result<(), LoadError> {
-        for restriction in old.clients.load().restrictions(&new.clients.load(), old.applied()) {
+        let applied = old.applied();
+        // Other replicas do the same at the same time. What was not written is looked at again.
+        for _ in 0..RESTRICT_TRIES_MAX {
+            let (clients, stored) = (connection.clients().await?, connection.stored_policies().await?);
+            let restrictions = old.clients.load().restrictions(&clients, applied);
+            let lost = old.policies.load().lost_in(&stored, applied);
+            if restrictions.is_empty() && lost.is_empty() {
+                new.clients.store(Arc::new(clients));
+                new.policies.store(Arc::new(stored.policies));
+                return Ok(());
+            }
+            for restriction in restrictions {
+                self.restrict_client(connection, &restriction).await?;
+            }
+            for lost in lost {
+                self.carry_over_policy(connection, &lost).await?;
+            }
+        }
+        Err(LoadError::Outrun)
+    }
+
+    async fn restrict_client(
+        &self,
+        connection: &mut OwnConnection,
+        restriction: &Restriction,
+    ) -> Result<(), LoadError> {
+        if connection.restrict_client(restriction, &self.audit("RestrictClient")).await? {
             tracing::warn!(
-                jeton.client_id = restriction.client_id,
-                jeton.disabled = restriction.disable,
-                jeton.api_keys = restriction.api_key_ids.len(),
+                jeton.client_id = restriction.client.client_id,
+                jeton.disabled = restriction.client.disabled,
+                jeton.api_keys = restriction.gone_keys.len().saturating_add(restriction.ending_keys.len()),
                 "the tables gave back to a client what had been taken from it: it is taken again"
             );
-            connection.restrict_client(&restriction, &self.audit("RestrictClient")).await?;
         }
-        for policy in old.policies.load().stricter_than(&new.policies.load(), old.applied()) {
-            let written =
-                self.store.put_policy(&policy, policy.revision, &self.audit("UpdatePolicy")).await?;
-            // Another replica was faster: it holds what we hold, or more.
-            if let PolicyWrite::Written(..) = written {
-                tracing::warn!(
-                    jeton.audience = policy.audience,
-                    jeton.client_id = policy.client_id,
-                    "the tables had a laxer policy: the stricter of both holds"
-                );
+        Ok(())
+    }
+
+    async fn carry_over_policy(
+        &self,
+        connection: &mut OwnConnection,
+        lost: &LostPolicy,
+    ) -> Result<(), LoadError> {
+        let (policy, action, said) = match lost {
+            LostPolicy::Write { policy, .. } => {
+                (policy, "UpdatePolicy", "the tables had a laxer policy: the stricter of both holds")
             }
+            LostPolicy::Remove { policy, .. } => {
+                (policy, "DeletePolicy", "the tables had a policy that had been removed: it is removed again")
+            }
+        };
+        if connection.carry_over_policy(lost, &self.audit(action)).await? {
+            tracing::warn!(jeton.audience = policy.audience, jeton.client_id = policy.client_id, "{said}");
         }
         Ok(())
     }

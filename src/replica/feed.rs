@@ -56,6 +56,8 @@ pub struct FeedHandle {
 struct LatestRead {
     sent: BootMillis,
     good: bool,
+    /// Of the log, and of what this replica holds.
+    epoch: i64,
 }
 
 /// The process of the database that appends for this replica: what it says was appended is known here. 0: not known.
@@ -85,6 +87,22 @@ impl FeedHandle {
         }
         self.poke();
         timeout(KEEP_UP_WITHIN, read.changed()).await.is_ok() && read.borrow().good
+    }
+
+    /// Waits for a read that is sent at `now` or later: the epoch that the log was in.
+    pub async fn read_epoch(&self, now: BootMillis) -> i64 {
+        let mut read = self.read.clone();
+        loop {
+            let latest = *read.borrow_and_update();
+            if latest.good && latest.sent >= now {
+                return latest.epoch;
+            }
+            self.poke();
+            if read.changed().await.is_err() {
+                // The feed has ended, and this process ends with it.
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     /// Whether everything up to `revision` is applied.
@@ -165,7 +183,7 @@ impl Feed {
         let roots = Arc::new(Roots::new(loader.root(&mut connection).await?));
         let poke = Arc::new(Notify::new());
         let (applied, follow) = watch::channel(roots.current().applied());
-        let (read, latest) = watch::channel(LatestRead { sent: BootMillis::NEVER, good: false });
+        let (read, latest) = watch::channel(LatestRead { sent: BootMillis::NEVER, good: false, epoch: 0 });
         let (hand_over, own) = mpsc::channel(OWN_MAX);
         let own_backend = OwnBackend::default();
         let handle = FeedHandle {
@@ -176,7 +194,7 @@ impl Feed {
             read: latest,
         };
         let epoch = EpochKnown::default();
-        let epochs = Epochs { store: store.clone(), clock: Arc::clone(&clock), known: epoch.clone() };
+        let epochs = Epochs { clock: Arc::clone(&clock), known: epoch.clone() };
         let mut feed = Self {
             roots: Arc::clone(&roots),
             loader,
@@ -225,7 +243,8 @@ impl Feed {
     async fn read(&mut self) -> Result<(), LoadError> {
         let sent = self.clock.boot();
         let read = self.advance().await;
-        self.read.send_replace(LatestRead { sent, good: read.is_ok() });
+        let epoch = self.roots.current().applied().epoch();
+        self.read.send_replace(LatestRead { sent, good: read.is_ok(), epoch });
         read
     }
 
@@ -256,18 +275,9 @@ impl Feed {
         let LogRead { head, upto, entries } = self.read_after(published).await?;
         root.set_clock_offset_ms(offset_ms(head, wall_ms, self.clock.now_ms()));
         self.epochs.known.saw(&head, self.clock.boot());
-        if !head.same_log || head.revision < published {
+        if !head.same_log || head.revision < published || head.revision.epoch() > published.epoch() {
             root.lease.drop_now();
-            let why = if head.same_log {
-                "the log has lost its end"
-            } else {
-                "another timeline, system, database or tables"
-            };
-            self.epochs.begin(&mut self.connection, &head, why).await?;
-            self.change_epoch(&root).await?;
-        } else if head.revision.epoch() > published.epoch() {
-            root.lease.drop_now();
-            self.change_epoch(&root).await?;
+            self.change_epoch(&head, &root).await?;
         } else if published < head.floor {
             tracing::warn!("the log was purged past what this replica had read: loading anew");
             let root = self.loader.root(&mut self.connection).await?;
@@ -306,8 +316,8 @@ impl Feed {
 
     /// Puts a root of the log's epoch in force, with what the tables had lost in the log again. Where
     /// that fails, the old one stays, without a lease, and it is tried again.
-    async fn change_epoch(&mut self, old: &Root) -> Result<(), LoadError> {
-        let new = self.epochs.carry_over(&mut self.connection, &self.loader, old).await?;
+    async fn change_epoch(&mut self, head: &Head, old: &Root) -> Result<(), LoadError> {
+        let new = self.epochs.pass(&mut self.connection, &self.loader, head, old).await?;
         self.swap(new);
         // What was appended just now is read next.
         self.poke.notify_one();
@@ -336,7 +346,8 @@ impl Feed {
     fn report(&mut self, read: &Result<(), LoadError>) {
         match read {
             Ok(()) if self.failing => tracing::info!("the log is read again"),
-            Err(error) if !self.failing && !error.is_away() => {
+            // What keeps it from the epoch of the log is said where it is found.
+            Err(error) if !self.failing && !error.is_away() && self.epochs.known.is_followed() => {
                 tracing::error!(error = %error, "the log cannot be read: this replica answers until its lease ends");
                 self.failing = true;
             }

@@ -19,6 +19,9 @@ pub enum LoadError {
     /// An epoch more than revisions can count.
     #[error("there are no more epochs: the log must be moved to another issuer")]
     EpochsExhausted,
+    /// Other replicas have written clients and policies again and again while this one compared them.
+    #[error("clients and policies changed each time that they were compared")]
+    Outrun,
 }
 
 impl LoadError {

@@ -19,7 +19,7 @@ mod read_size;
 mod refresher;
 mod rotation;
 
-pub use barrier::{Barrier, Propagation, Reach};
+pub use barrier::{Barrier, EpochOver, Propagation, Reach};
 pub use epoch::{EpochKnown, await_log};
 pub use everywhere::await_everywhere;
 pub use feed::{Feed, FeedHandle, Following};

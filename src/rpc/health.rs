@@ -10,7 +10,7 @@ use tonic_health::{
     server::{HealthReporter, HealthService},
 };
 
-use crate::authority::Authority;
+use crate::authority::{Authority, Readiness};
 
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(250);
@@ -20,6 +20,9 @@ const SERVICES: [&str; 4] =
 
 /// Whether the latest probe of the other replicas was good; unknown where nobody probes.
 const PROBE: &str = "jeton.probe";
+
+/// Whether this replica follows the epoch of the log: not while it has failed to carry over what it holds.
+const EPOCH: &str = "jeton.epoch";
 
 /// The health service, of one state on every listener.
 #[derive(Clone)]
@@ -45,23 +48,28 @@ impl Health {
 
     /// Ends the streams of those who watch, after what they were told last.
     async fn forget(&self) {
-        for service in SERVICES.into_iter().chain([PROBE]) {
+        for service in SERVICES.into_iter().chain([PROBE, EPOCH]) {
             let mut reporter = self.reporter.clone();
             reporter.clear_service_status(service).await;
         }
     }
 
     /// Says whether this replica can answer now.
-    pub async fn tell(&self, authority: &Authority) -> bool {
-        let ready = authority.readiness().is_ready();
-        self.set(ready).await;
-        ready
+    pub async fn tell(&self, authority: &Authority) -> Readiness {
+        let readiness = authority.readiness();
+        self.set(readiness.is_ready()).await;
+        self.set_epoch(readiness.epoch).await;
+        readiness
     }
 
     async fn set(&self, ready: bool) {
         for service in SERVICES {
             self.reporter.set_service_status(service, serving(ready)).await;
         }
+    }
+
+    async fn set_epoch(&self, followed: bool) {
+        self.reporter.set_service_status(EPOCH, serving(followed)).await;
     }
 }
 
@@ -72,7 +80,7 @@ fn serving(good: bool) -> ServingStatus {
 /// Keeps the health service true, which has said so much, until told to stop; then says that nothing is served.
 pub async fn watch_readiness(
     health: Health,
-    mut said: bool,
+    mut said: Readiness,
     authority: Arc<Authority>,
     stop: CancellationToken,
 ) {
@@ -81,12 +89,15 @@ pub async fn watch_readiness(
             () = stop.cancelled() => break,
             () = sleep(LOOK) => {}
         }
-        let ready = authority.readiness().is_ready();
+        let now = authority.readiness();
         // Whoever watches hears of changes alone.
-        if said != ready {
-            health.set(ready).await;
-            said = ready;
+        if said.is_ready() != now.is_ready() {
+            health.set(now.is_ready()).await;
         }
+        if said.epoch != now.epoch {
+            health.set_epoch(now.epoch).await;
+        }
+        said = now;
     }
     health.set(false).await;
     health.forget().await;

@@ -157,6 +157,12 @@ impl From<Error> for Status {
                 "The database is out of reach. Try again shortly: a repeated revocation is safe.",
                 RETRY_STORE,
             ),
+            Error::EpochOver => unavailable(
+                "STORE_UNAVAILABLE",
+                "The database was replaced while this change was waited for, and may have lost it. \
+                 Look, and send it again: a repeated revocation is safe.",
+                RETRY_STORE,
+            ),
             Error::SigningKeyUnavailable(algorithm) => {
                 // Of refresh tokens: their MAC has one algorithm.
                 let algorithm = algorithm.map_or("HS256", Algorithm::as_str);

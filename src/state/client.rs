@@ -205,6 +205,16 @@ impl Clients {
         clients
     }
 
+    /// Every client.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Client> {
+        self.by_id.values().map(AsRef::as_ref)
+    }
+
+    /// The API keys of a client.
+    pub(super) fn api_keys_of<'a>(&'a self, client_id: &'a str) -> impl Iterator<Item = &'a ApiKeyRecord> {
+        self.api_keys.values().map(|(key, _)| key).filter(move |key| key.client_id == client_id)
+    }
+
     /// The client that certificates with this SPIFFE ID authenticate.
     #[must_use]
     pub fn by_certificate(&self, uri: &str) -> Option<&Arc<Client>> {
@@ -215,44 +225,6 @@ impl Clients {
     #[must_use]
     pub fn api_key(&self, api_key_id: &str) -> Option<(&ApiKeyRecord, &Arc<Client>)> {
         self.api_keys.get(api_key_id).map(|(key, client)| (key, client))
-    }
-}
-
-/// What the tables let a client have again and must not.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Restriction {
-    /// The client.
-    pub client_id: String,
-    /// Nothing at all.
-    pub disable: bool,
-    /// Keys of its that had been removed.
-    pub api_key_ids: Vec<String>,
-}
-
-impl Clients {
-    /// What is to be taken away from `stored` so that it allows no more than these do, which are as of
-    /// `applied`: disabled or absent beats enabled. What `stored` has from later on is news.
-    #[must_use]
-    pub fn restrictions(&self, stored: &Self, applied: Revision) -> Vec<Restriction> {
-        let known = stored.by_id.values().filter(|client| client.revision <= applied);
-        let restriction = |client: &Arc<Client>| {
-            let held = self.by_id.get(&client.client_id);
-            let disable = !client.disabled && held.is_none_or(|held| held.disabled);
-            let of_client = stored.api_keys.values().filter(|(key, _)| key.client_id == client.client_id);
-            let mut api_key_ids: Vec<String> = of_client
-                .filter(|(key, _)| held.is_some() && !self.api_keys.contains_key(&key.api_key_id))
-                .map(|(key, _)| key.api_key_id.clone())
-                .collect();
-            api_key_ids.sort();
-            (disable || !api_key_ids.is_empty()).then(|| Restriction {
-                client_id: client.client_id.clone(),
-                disable,
-                api_key_ids,
-            })
-        };
-        let mut restrictions: Vec<Restriction> = known.filter_map(restriction).collect();
-        restrictions.sort_by(|a, b| a.client_id.cmp(&b.client_id));
-        restrictions
     }
 }
 
@@ -276,62 +248,5 @@ mod tests {
         assert!(client.covers_subject("user:7"));
         assert!(client.covers_audience("api"));
         assert!(!client.covers_audience("*"));
-    }
-
-    fn client(client_id: &str, revision: i64, disabled: bool) -> Client {
-        Client {
-            client_id: client_id.into(),
-            revision: at(revision),
-            certificate_uris: vec![],
-            permissions: vec![],
-            audiences: vec![],
-            subjects: vec![],
-            disabled,
-        }
-    }
-
-    fn key(client_id: &str, api_key_id: &str) -> ApiKeyRecord {
-        ApiKeyRecord {
-            api_key_id: api_key_id.into(),
-            client_id: client_id.into(),
-            secret_hash: [0; 32],
-            expire_time: None,
-            last_use: Arc::default(),
-        }
-    }
-
-    fn at(revision: i64) -> Revision {
-        Revision::from_i64(revision).unwrap_or(Revision::ZERO)
-    }
-
-    #[test]
-    fn a_restored_client_gets_nothing_back() {
-        let held = Clients::new(
-            vec![client("disabled", 5, true), client("fine", 2, false)],
-            vec![key("fine", "kept")],
-        );
-        let stored = Clients::new(
-            vec![
-                client("disabled", 3, false),
-                client("deleted", 3, false),
-                client("fine", 2, false),
-                client("new", 9, false),
-            ],
-            vec![key("fine", "kept"), key("fine", "removed"), key("new", "newer")],
-        );
-        let restriction = |client_id: &str, disable, keys: &[&str]| Restriction {
-            client_id: client_id.into(),
-            disable,
-            api_key_ids: keys.iter().map(|key| (*key).to_owned()).collect(),
-        };
-        assert_eq!(
-            held.restrictions(&stored, at(8)),
-            [
-                restriction("deleted", true, &[]),
-                restriction("disabled", true, &[]),
-                restriction("fine", false, &["removed"]),
-            ]
-        );
-        assert_eq!(stored.restrictions(&stored, at(8)), []);
     }
 }

@@ -3,6 +3,7 @@
 
 mod cache;
 mod client;
+mod client_loss;
 mod denylist;
 mod evaluator;
 mod keys;
@@ -10,6 +11,7 @@ mod last_use;
 mod lease;
 mod marks;
 mod policy;
+mod policy_loss;
 mod revocation;
 mod root;
 mod sharded;
@@ -18,7 +20,8 @@ mod tests;
 mod text_hash;
 
 pub use cache::VerifiedCache;
-pub use client::{ApiKeyRecord, Client, Clients, Permission, Restriction};
+pub use client::{ApiKeyRecord, Client, Clients, Permission};
+pub use client_loss::Restriction;
 pub use denylist::Denylist;
 pub use evaluator::{Accepted, Judge, Status, Verdict};
 pub use keys::{KeyLife, KeyRecord, KeyRing, KeyState, MacRecord};
@@ -29,6 +32,7 @@ pub use policy::{
     BUILT_IN_ALGORITHM, Effective, FAMILY_ANY, IDLE_BUILT_IN_S, LEEWAY_MAX_S, Policies, Policy,
     REFRESH_ABSOLUTE_MAX_S, REPLAY_GRACE_MAX_S, Terms,
 };
+pub use policy_loss::{LostPolicy, RemovedPolicies, StoredPolicies};
 pub use revocation::{Entry, Reason};
 pub use root::{Pass, Root, Roots};
 pub use text_hash::{AsHashed, TextHash};

@@ -32,7 +32,7 @@ pub const LEEWAY_MAX_S: i64 = 60;
 pub const BUILT_IN_ALGORITHM: Algorithm = Algorithm::Es256;
 
 /// A policy as it is stored. `None`: taken from the next wider one.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Policy {
     /// The `aud` value, or `*`.
     pub audience: String,
@@ -62,60 +62,6 @@ pub struct Policy {
     pub allowed_scopes: Vec<String>,
     /// The JWS algorithm.
     pub algorithm: Option<Algorithm>,
-}
-
-impl Policy {
-    /// The smaller value of each field; what has no order stays as `stored` says it.
-    fn stricter(&self, stored: &Self) -> Self {
-        let allowed_scopes = match (self.allowed_scopes.as_slice(), stored.allowed_scopes.as_slice()) {
-            (held, []) => held.to_vec(),
-            ([], stored) => stored.to_vec(),
-            (held, stored) => {
-                let both: Vec<_> = stored.iter().filter(|scope| held.contains(scope)).cloned().collect();
-                // An empty list would allow every scope.
-                if both.is_empty() { held.to_vec() } else { both }
-            }
-        };
-        let excess = match (self.excess, stored.excess) {
-            (Some(Excess::Reject), _) | (_, Some(Excess::Reject)) => Some(Excess::Reject),
-            (held, stored) => stored.or(held),
-        };
-        Self {
-            default_ttl_s: smaller(self.default_ttl_s, stored.default_ttl_s),
-            max_ttl_s: smaller(self.max_ttl_s, stored.max_ttl_s),
-            excess,
-            leeway_s: smaller(self.leeway_s, stored.leeway_s),
-            refresh_idle_s: smaller(self.refresh_idle_s, stored.refresh_idle_s),
-            refresh_absolute_s: smaller(self.refresh_absolute_s, stored.refresh_absolute_s),
-            refresh_grace_s: smaller(self.refresh_grace_s, stored.refresh_grace_s),
-            daily_boundary: stored.daily_boundary.clone().or_else(|| self.daily_boundary.clone()),
-            allowed_scopes,
-            algorithm: stored.algorithm.or(self.algorithm),
-            ..stored.clone()
-        }
-    }
-
-    fn says_the_same_as(&self, other: &Self) -> bool {
-        let numbers = |policy: &Self| {
-            [
-                policy.default_ttl_s,
-                policy.max_ttl_s,
-                policy.leeway_s,
-                policy.refresh_idle_s,
-                policy.refresh_absolute_s,
-                policy.refresh_grace_s,
-            ]
-        };
-        numbers(self) == numbers(other)
-            && self.excess == other.excess
-            && self.daily_boundary == other.daily_boundary
-            && self.allowed_scopes == other.allowed_scopes
-            && self.algorithm == other.algorithm
-    }
-}
-
-fn smaller(one: Option<i64>, other: Option<i64>) -> Option<i64> {
-    [one, other].into_iter().flatten().min()
 }
 
 /// A policy with every field filled in: what holds for (audience, client).
@@ -261,11 +207,9 @@ pub struct Policies {
 
 impl FromIterator<Policy> for Policies {
     fn from_iter<I: IntoIterator<Item = Policy>>(policies: I) -> Self {
-        let mut by_audience = BTreeMap::<String, BTreeMap<String, Policy>>::new();
-        for policy in policies {
-            by_audience.entry(policy.audience.clone()).or_default().insert(policy.client_id.clone(), policy);
-        }
-        Self { by_audience }
+        let mut all = Self::default();
+        policies.into_iter().for_each(|policy| all.put(policy));
+        all
     }
 }
 
@@ -276,18 +220,25 @@ impl Policies {
         self.by_audience.get(audience)?.get(client_id)
     }
 
-    /// Policies that `stored` must be brought to so that none allows more than these do, which are as of
-    /// `applied`: of each field the smaller value. Each with the revision that it replaces. What `stored`
-    /// has from later on is news.
-    #[must_use]
-    pub fn stricter_than(&self, stored: &Self, applied: Revision) -> Vec<Policy> {
-        let held = self.by_audience.values().flat_map(BTreeMap::values);
-        held.filter_map(|held| match stored.get(&held.audience, &held.client_id) {
-            Some(stored) if stored.revision > applied => None,
-            Some(stored) => Some(held.stricter(stored)).filter(|strict| !strict.says_the_same_as(stored)),
-            None => Some(Policy { revision: Revision::ZERO, ..held.clone() }),
-        })
-        .collect()
+    /// Every policy, by audience, then client.
+    pub fn iter(&self) -> impl Iterator<Item = &Policy> {
+        self.by_audience.values().flat_map(BTreeMap::values)
+    }
+
+    /// Puts a policy in the place of the one of its audience and client.
+    pub(super) fn put(&mut self, policy: Policy) {
+        let of_audience = self.by_audience.entry(policy.audience.clone()).or_default();
+        of_audience.insert(policy.client_id.clone(), policy);
+    }
+
+    /// Removes the policy of this audience and client.
+    pub(super) fn remove(&mut self, audience: &str, client_id: &str) {
+        if let Some(of_audience) = self.by_audience.get_mut(audience) {
+            of_audience.remove(client_id);
+            if of_audience.is_empty() {
+                self.by_audience.remove(audience);
+            }
+        }
     }
 
     /// Every audience that has a policy of its own, `*` apart.
@@ -407,41 +358,5 @@ mod tests {
         assert!(
             matches!(refused, Some((LifetimeError::ExceedsMaximum { max_s: 600, .. }, audience)) if audience == "a")
         );
-    }
-
-    #[test]
-    fn a_restored_policy_allows_no_more_than_the_one_in_memory() {
-        let at = |number| Revision::from_i64(number).unwrap_or(Revision::ZERO);
-        let policy = |audience: &str, number, max_ttl_s: i64| Policy {
-            revision: at(number),
-            max_ttl_s: Some(max_ttl_s),
-            ..policy(audience, FAMILY_ANY)
-        };
-        let held: Policies =
-            [policy("lowered", 7, 60), policy("lost", 6, 90), policy("same", 2, 30)].into_iter().collect();
-        let stored: Policies =
-            [policy("lowered", 3, 600), policy("same", 2, 30), policy("raised-later", 9, 900)]
-                .into_iter()
-                .collect();
-        let said: Vec<_> = held
-            .stricter_than(&stored, at(8))
-            .into_iter()
-            .map(|policy| (policy.audience, policy.revision, policy.max_ttl_s))
-            .collect();
-        assert_eq!(
-            said,
-            [("lost".to_owned(), Revision::ZERO, Some(90)), ("lowered".to_owned(), at(3), Some(60))]
-        );
-    }
-
-    #[test]
-    fn scopes_that_have_nothing_in_common_are_not_widened_to_all() {
-        let scoped = |scopes: &[&str]| Policy {
-            allowed_scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
-            ..Policy::default()
-        };
-        assert_eq!(scoped(&["a"]).stricter(&scoped(&["b"])).allowed_scopes, ["a"]);
-        assert_eq!(scoped(&["a", "b"]).stricter(&scoped(&["b", "c"])).allowed_scopes, ["b"]);
-        assert_eq!(scoped(&[]).stricter(&scoped(&["b"])).allowed_scopes, ["b"]);
     }
 }

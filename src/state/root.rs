@@ -14,7 +14,9 @@ use crate::{
     token::{Revision, UnixSeconds},
 };
 
-use super::{Clients, Denylist, Entry, KeyRing, Lease, Marks, Policies, Reason, SessionFacts};
+use super::{
+    Clients, Denylist, Entry, KeyRing, Lease, Mark, MarkKind, Marks, Policies, Reason, SessionFacts,
+};
 
 /// Server and database clocks further apart than this: nobody mints or judges.
 const CLOCK_SKEW_MAX_MS: i64 = 30_000;
@@ -129,10 +131,11 @@ impl Root {
         (offset.saturating_abs() > CLOCK_SKEW_MAX_MS).then_some(offset)
     }
 
-    /// What is revoked here and not in `other`, as entries that make it so there, too. What has expired
-    /// at `now` is left out, but for sessions: they outlive their entries.
+    /// What is revoked here and not in `other`, as entries that make it so there, too, each once. What has expired
+    /// at `now` is left out, but for sessions: they outlive their entries. A key that is revoked here without a mark
+    /// gets one until `key_end`.
     #[must_use]
-    pub fn lost_in(&self, other: &Self, now: UnixSeconds) -> Vec<Entry> {
+    pub fn lost_in(&self, other: &Self, now: UnixSeconds, key_end: UnixSeconds) -> Vec<Entry> {
         let mut lost = Vec::new();
         self.tokens.for_each(|id, expire_time, reason| {
             if expire_time > now && other.tokens.get(&id).is_none() {
@@ -145,12 +148,39 @@ impl Root {
             }
         });
         self.marks.for_each(|mark| {
-            let held = other.marks.get(mark.kind, &mark.target, &mark.audience);
-            if held.is_none_or(|held| held.position < mark.position || held.cutoff < mark.cutoff) {
+            if other.has_lost(mark) {
                 lost.push(Entry::Mark(mark.clone()));
             }
         });
+        lost.extend(self.revoked_keys_lost_in(other, key_end));
         lost
+    }
+
+    /// Marks on keys that are revoked here and good in `other`, but for those that `other` has lost as marks.
+    fn revoked_keys_lost_in(&self, other: &Self, key_end: UnixSeconds) -> Vec<Entry> {
+        let (held, others) = (self.keys.load(), other.keys.load());
+        let mark = |key_id: &str| {
+            let new = || Mark {
+                kind: MarkKind::Key,
+                target: key_id.to_owned(),
+                audience: String::new(),
+                position: self.applied(),
+                cutoff: UnixSeconds::new(0),
+                reason: Reason::Compromised,
+                expire_time: key_end,
+            };
+            match self.marks.get(MarkKind::Key, key_id, "") {
+                Some(mark) if other.has_lost(&mark) => None,
+                held => Some(Entry::Mark(held.unwrap_or_else(new))),
+            }
+        };
+        held.revoked_but_not_in(&others).filter_map(mark).collect()
+    }
+
+    /// Whether a mark is absent here, or hits less.
+    fn has_lost(&self, mark: &Mark) -> bool {
+        let held = self.marks.get(mark.kind, &mark.target, &mark.audience);
+        held.is_none_or(|held| held.position < mark.position || held.cutoff < mark.cutoff)
     }
 
     /// Why a session is revoked, by its id or by a mark, if it is.
@@ -229,7 +259,10 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;
-    use crate::state::{Mark, MarkKind};
+    use crate::{
+        state::{KeyLife, KeyRecord, KeyState},
+        token::{Algorithm, SigningKey},
+    };
 
     fn root() -> Arc<Root> {
         let (policies, clients, keys) = (Policies::default(), Clients::default(), KeyRing::default());
@@ -313,7 +346,7 @@ mod tests {
         new.apply(Entry::Mark(mark("behind", 6)));
         new.apply(Entry::Mark(mark("same", 7)));
 
-        let lost = old.lost_in(&new, UnixSeconds::new(100));
+        let lost = old.lost_in(&new, UnixSeconds::new(100), UnixSeconds::new(900));
         let targets = lost.iter().filter_map(|entry| match entry {
             Entry::Mark(mark) => Some((mark.target.as_str(), mark.position.as_i64())),
             Entry::Token { .. } | Entry::Session { .. } | Entry::MarkRemoved { .. } => None,
@@ -327,6 +360,48 @@ mod tests {
         for entry in lost {
             new.apply(entry);
         }
-        assert_eq!(old.lost_in(&new, UnixSeconds::new(100)), []);
+        assert_eq!(old.lost_in(&new, UnixSeconds::new(100), UnixSeconds::new(900)), []);
+    }
+    #[test]
+    fn k9_the_lost_revocation_of_a_key_is_named_once() {
+        let keys = [SigningKey::generate(Algorithm::Es256), SigningKey::generate(Algorithm::EdDsa)];
+        let keys = keys.map(|key| key.unwrap().verifying());
+        let ids = keys.each_ref().map(|key| key.key_id().to_owned());
+        let ring = |state| {
+            let life = KeyLife {
+                state,
+                activate_time: UnixSeconds::new(0),
+                expire_time: None,
+                published: Revision::ZERO,
+            };
+            let records = keys.iter().map(|key| KeyRecord { verifying: key.clone(), life });
+            KeyRing::new(records.collect(), Vec::new(), Vec::new())
+        };
+        let of_ring = |keys| Root::new(Revision::ZERO, Policies::default(), Clients::default(), keys);
+        let (old, new) = (of_ring(ring(KeyState::Revoked)), of_ring(ring(KeyState::Active)));
+        let mark = |position| Mark {
+            kind: MarkKind::Key,
+            target: ids[0].clone(),
+            audience: String::new(),
+            position: Revision::from_i64(position).unwrap(),
+            cutoff: UnixSeconds::new(0),
+            reason: Reason::Leaked,
+            expire_time: UnixSeconds::new(500),
+        };
+        old.apply(Entry::Mark(mark(7)));
+        // The tables lack the mark, hold an earlier one, or hold it beside a key that is good.
+        for held in [None, Some(mark(6)), Some(mark(7))] {
+            held.into_iter().for_each(|mark| new.apply(Entry::Mark(mark)));
+            let lost = old.lost_in(&new, UnixSeconds::new(100), UnixSeconds::new(900));
+            let mut targets: Vec<_> = lost
+                .iter()
+                .filter_map(|entry| match entry {
+                    Entry::Mark(mark) => Some((mark.target.clone(), mark.expire_time.get())),
+                    Entry::Token { .. } | Entry::Session { .. } | Entry::MarkRemoved { .. } => None,
+                })
+                .collect();
+            targets.sort_by_key(|(_, end)| *end);
+            assert_eq!(targets, [(ids[0].clone(), 500), (ids[1].clone(), 900)]);
+        }
     }
 }

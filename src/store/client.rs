@@ -92,24 +92,36 @@ impl OwnConnection {
         self.run(TABLE_TIMEOUT, read).await
     }
 
-    /// Takes away from a client what it may no longer have, through the log.
+    /// Takes away from a client what it may no longer have, through the log. False: somebody else was first.
     pub async fn restrict_client(
         &mut self,
         restriction: &Restriction,
         audit: &NewAudit,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
+        let client = &restriction.client;
+        let permissions: Vec<i16> = client.permissions.iter().map(|permission| permission.number()).collect();
+        let (ending, ends): (Vec<String>, Vec<i64>) =
+            restriction.ending_keys.iter().map(|(id, end)| (id.clone(), end.get())).unzip();
         self.run(TABLE_TIMEOUT, async |connection| {
-            sqlx::query!(
-                "select restrict_client($1, $2, $3, $4, $5)",
-                restriction.client_id,
-                restriction.disable,
-                &restriction.api_key_ids,
+            let head = sqlx::query_scalar!(
+                "select restrict_client($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+                restriction.expected.as_i64(),
+                client.revision.as_i64(),
+                client.client_id,
+                &client.certificate_uris,
+                &permissions,
+                &client.audiences,
+                &client.subjects,
+                client.disabled,
+                &restriction.gone_keys,
+                &ending,
+                &ends,
                 audit.id,
                 audit.actor
             )
             .fetch_one(connection)
             .await?;
-            Ok(())
+            Ok(head.is_some())
         })
         .await
     }

@@ -89,6 +89,15 @@ impl OwnConnection {
         .await
     }
 
+    /// Says that what this replica held is carried over into the epoch.
+    pub async fn end_carry_over(&mut self, epoch: i64) -> Result<(), StoreError> {
+        self.run(TIMEOUT, async |connection| {
+            sqlx::query!("select end_carry_over($1)", epoch).fetch_one(connection).await?;
+            Ok(())
+        })
+        .await
+    }
+
     /// Appends entries that the tables lack; a mark keeps its position. What is there already stays.
     #[expect(clippy::as_conversions, reason = "how sqlx is told an argument's type")]
     pub async fn reappend(&mut self, entries: &[Entry], audit: &NewAudit) -> Result<(), StoreError> {

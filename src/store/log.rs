@@ -36,6 +36,8 @@ pub struct Head {
     pub floor: Revision,
     /// The epoch that somebody has known for as long as a lease can last.
     pub settled_epoch: i64,
+    /// The epoch into which a replica has carried over what it held, or that an operator has vouched for.
+    pub carried_epoch: i64,
     /// Whether the log is where it was written: the same tables of the same database, on the same timeline.
     pub same_log: bool,
     /// The database's wall clock, milliseconds since the epoch.
@@ -110,7 +112,7 @@ impl OwnConnection {
             let rows = sqlx::query_as!(
                 ReadRow,
                 r#"with now as materialized (
-                       select epoch * 1099511627776 + seq as head, floor, settled_epoch,
+                       select epoch * 1099511627776 + seq as head, floor, settled_epoch, carried_epoch,
                               log_is_here(log_head) as same_log,
                               (extract(epoch from clock_timestamp()) * 1000)::bigint as database_time_ms
                          from log_head
@@ -120,7 +122,7 @@ impl OwnConnection {
                                                         then $1 else head end as after) from_where
                    )
                    select head as "head!", upto as "upto!", floor as "floor!", settled_epoch as "settled_epoch!",
-                          same_log as "same_log!", database_time_ms as "database_time_ms!",
+                          carried_epoch as "carried_epoch!", same_log as "same_log!", database_time_ms as "database_time_ms!",
                           source, kind, name, audience, id, position, cutoff_s, reason,
                           expire_time as "expire_time: SqlTimestamp"
                      from log left join lateral (
@@ -199,6 +201,7 @@ struct ReadRow {
     upto: i64,
     floor: i64,
     settled_epoch: i64,
+    carried_epoch: i64,
     same_log: bool,
     database_time_ms: i64,
     source: Option<i32>,
@@ -218,6 +221,7 @@ impl ReadRow {
             revision: revision("log_head", self.head)?,
             floor: Revision::from_i64(self.floor).unwrap_or(Revision::ZERO),
             settled_epoch: self.settled_epoch,
+            carried_epoch: self.carried_epoch,
             same_log: self.same_log,
             database_time_ms: self.database_time_ms,
         })

@@ -1,4 +1,6 @@
-//! `policy`.
+//! `policy`, and `removed_policy`.
+
+use std::collections::HashMap;
 
 use jiff::Timestamp;
 use jiff_sqlx::Timestamp as SqlTimestamp;
@@ -6,7 +8,7 @@ use sqlx::PgConnection;
 
 use super::{NewAudit, OwnConnection, Store, StoreError, connection::TABLE_TIMEOUT, log::revision};
 use crate::{
-    state::Policy,
+    state::{LostPolicy, Policy, RemovedPolicies, StoredPolicies},
     token::{Algorithm, DailyBoundary, Excess, Revision},
 };
 
@@ -32,35 +34,7 @@ impl Store {
         expected: Revision,
         audit: &NewAudit,
     ) -> Result<PolicyWrite, StoreError> {
-        let boundary = policy.daily_boundary.as_ref();
-        let row = self.run(async |connection| Ok(sqlx::query!(
-            r#"select new_revision, new_update_time as "new_update_time?: SqlTimestamp"
-                 from put_policy($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)"#,
-            expected.as_i64(),
-            policy.audience,
-            policy.client_id,
-            policy.default_ttl_s,
-            policy.max_ttl_s,
-            policy.excess.map(|excess| excess == Excess::Clamp),
-            policy.leeway_s,
-            policy.refresh_idle_s,
-            policy.refresh_absolute_s,
-            policy.refresh_grace_s,
-            boundary.and_then(|boundary| i16::try_from(boundary.hours()).ok()),
-            boundary.and_then(|boundary| i16::try_from(boundary.minutes()).ok()),
-            boundary.map(DailyBoundary::zone_name),
-            &policy.allowed_scopes,
-            policy.algorithm.map(Algorithm::as_str),
-            audit.id,
-            audit.actor,
-            audit.trace_id
-        ).fetch_one(connection).await?)).await?;
-        match (row.new_revision, row.new_update_time) {
-            (Some(number), Some(time)) => {
-                Ok(PolicyWrite::Written(revision("policy", number)?, time.to_jiff()))
-            }
-            _ => Ok(PolicyWrite::Stale),
-        }
+        self.run(async |connection| put(connection, policy, expected, None, audit).await).await
     }
 
     /// Removes a policy through the log, if it still is at `expected`. `None`: somebody else was first.
@@ -71,22 +45,8 @@ impl Store {
         expected: Revision,
         audit: &NewAudit,
     ) -> Result<Option<Revision>, StoreError> {
-        self.run(async |connection| {
-            Ok(sqlx::query_scalar!(
-                "select delete_policy($1, $2, $3, $4, $5, $6)",
-                expected.as_i64(),
-                audience,
-                client_id,
-                audit.id,
-                audit.actor,
-                audit.trace_id
-            )
-            .fetch_one(connection)
-            .await?)
-        })
-        .await?
-        .map(|number| revision("log_head", number))
-        .transpose()
+        self.run(async |connection| delete(connection, (audience, client_id), expected, None, audit).await)
+            .await
     }
 }
 
@@ -95,6 +55,105 @@ impl OwnConnection {
     pub async fn policies(&mut self) -> Result<Vec<Policy>, StoreError> {
         self.run(TABLE_TIMEOUT, read).await
     }
+
+    /// The policies that are there, and those that were.
+    pub async fn stored_policies(&mut self) -> Result<StoredPolicies, StoreError> {
+        // In this order: what is removed meanwhile is found among the removed, or below the floor.
+        let policies = self.policies().await?.into_iter().collect();
+        let revisions = self.run(TABLE_TIMEOUT, removed).await?;
+        let floor = self.head().await?.floor;
+        Ok(StoredPolicies { policies, removed: RemovedPolicies { floor, revisions } })
+    }
+
+    /// Does through the log what is to be done to a policy that the tables had lost a change of. False: somebody else
+    /// was first.
+    pub async fn carry_over_policy(
+        &mut self,
+        lost: &LostPolicy,
+        audit: &NewAudit,
+    ) -> Result<bool, StoreError> {
+        self.run(TABLE_TIMEOUT, async |connection| match lost {
+            LostPolicy::Write { policy, expected } => {
+                let written = put(connection, policy, *expected, Some(policy.revision), audit).await?;
+                Ok(matches!(written, PolicyWrite::Written(..)))
+            }
+            LostPolicy::Remove { policy, as_of } => {
+                let name = (policy.audience.as_str(), policy.client_id.as_str());
+                Ok(delete(connection, name, policy.revision, Some(*as_of), audit).await?.is_some())
+            }
+        })
+        .await
+    }
+}
+
+async fn put(
+    connection: &mut PgConnection,
+    policy: &Policy,
+    expected: Revision,
+    as_of: Option<Revision>,
+    audit: &NewAudit,
+) -> Result<PolicyWrite, StoreError> {
+    let boundary = policy.daily_boundary.as_ref();
+    let row = sqlx::query!(
+        r#"select new_revision, new_update_time as "new_update_time?: SqlTimestamp"
+             from put_policy($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)"#,
+        expected.as_i64(),
+        policy.audience,
+        policy.client_id,
+        policy.default_ttl_s,
+        policy.max_ttl_s,
+        policy.excess.map(|excess| excess == Excess::Clamp),
+        policy.leeway_s,
+        policy.refresh_idle_s,
+        policy.refresh_absolute_s,
+        policy.refresh_grace_s,
+        boundary.and_then(|boundary| i16::try_from(boundary.hours()).ok()),
+        boundary.and_then(|boundary| i16::try_from(boundary.minutes()).ok()),
+        boundary.map(DailyBoundary::zone_name),
+        &policy.allowed_scopes,
+        policy.algorithm.map(Algorithm::as_str),
+        as_of.map(Revision::as_i64),
+        audit.id,
+        audit.actor,
+        audit.trace_id
+    )
+    .fetch_one(connection)
+    .await?;
+    match (row.new_revision, row.new_update_time) {
+        (Some(number), Some(time)) => Ok(PolicyWrite::Written(revision("policy", number)?, time.to_jiff())),
+        _ => Ok(PolicyWrite::Stale),
+    }
+}
+
+async fn delete(
+    connection: &mut PgConnection,
+    (audience, client_id): (&str, &str),
+    expected: Revision,
+    as_of: Option<Revision>,
+    audit: &NewAudit,
+) -> Result<Option<Revision>, StoreError> {
+    sqlx::query_scalar!(
+        "select delete_policy($1, $2, $3, $4, $5, $6, $7)",
+        expected.as_i64(),
+        audience,
+        client_id,
+        as_of.map(Revision::as_i64),
+        audit.id,
+        audit.actor,
+        audit.trace_id
+    )
+    .fetch_one(connection)
+    .await?
+    .map(|number| revision("log_head", number))
+    .transpose()
+}
+
+async fn removed(connection: &mut PgConnection) -> Result<HashMap<(String, String), Revision>, StoreError> {
+    let rows = sqlx::query!("select audience, client_id, revision from removed_policy")
+        .fetch_all(connection)
+        .await?;
+    let removed = |number| revision("removed_policy", number);
+    rows.into_iter().map(|row| Ok(((row.audience, row.client_id), removed(row.revision)?))).collect()
 }
 
 async fn read(connection: &mut PgConnection) -> Result<Vec<Policy>, StoreError> {

@@ -9,12 +9,14 @@ mod barrier;
 mod clocks;
 mod cut_off;
 mod database;
+mod epoch_over;
 mod epochs;
 mod everywhere;
 mod failover;
 mod joined;
 mod killed;
 mod lease;
+mod lost;
 mod paused;
 mod rules;
 

@@ -215,7 +215,7 @@ const LOOKS: i64 = 30;
 #[tokio::test]
 async fn k9_a_server_does_not_start_in_an_epoch_that_others_are_still_bringing_their_state_to() {
     let database = Database::create().await;
-    database.execute("update log_head set epoch = 2, seq = 0").await;
+    database.execute("update log_head set epoch = 2, seq = 0, carried_epoch = 2").await;
     // Somebody renews its registration, for whoever looks: however long it is not looked, it does not stand still.
     database.execute(CARRYING).await;
     let (link, directory) = (Link::start(&database.url).await, tempfile::tempdir().unwrap());

@@ -14,7 +14,7 @@ use crate::world::{Api, Fleet, api_key, policy};
 /// The audience of each algorithm's tokens.
 const AUDIENCES: [(&str, &str); 2] = [("api", "ES256"), ("edge", "EdDSA")];
 
-fn kid_of(token: &str) -> String {
+pub fn kid_of(token: &str) -> String {
     jsonwebtoken::decode_header(token).unwrap().kid.unwrap()
 }
 

@@ -195,7 +195,7 @@ async fn doctor_finds_a_server_well_and_says_when_it_is_gone() {
     let well = shell.run(&["doctor"]).await;
     let line =
         |check: &str| well.data().lines().find(|line| line[6..].starts_with(check)).unwrap().to_owned();
-    for check in ["server", "local clock", "server clock", "keys", "prober", "database", "leases"] {
+    for check in ["server", "local clock", "server clock", "keys", "epoch", "prober", "database", "leases"] {
         assert!(line(check).starts_with("ok "), "{check}: {well:?}");
     }
     assert!(line("leases").contains("1 replica holds one"), "{well:?}");

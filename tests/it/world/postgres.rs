@@ -1,7 +1,7 @@
 //! A Postgres of the test's own, and ways to take it away: it hangs, crashes, starts anew, or loses its place to a
 //! standby.
 
-use std::fs;
+use std::{fs, process::Command};
 
 use jeton::{
     clock::Clock,
@@ -78,12 +78,39 @@ impl Postgres {
     /// As `pg_ctl stop -m immediate` does: every connection breaks.
     pub async fn crash(&mut self) {
         Self::signal(self.pid, Signal::QUIT);
+        self.has_ended().await;
+    }
+
+    /// As `pg_ctl stop -m fast` does: it ends in good order.
+    pub async fn stop(&mut self) {
+        Self::signal(self.pid, Signal::INT);
+        self.has_ended().await;
+    }
+
+    async fn has_ended(&self) {
         let pid = self.pid;
         until("Postgres has ended", async || {
             // A zombie is nobody's server any more; its parent waits for it at the end.
             fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "))
         })
         .await;
+    }
+
+    /// Keeps a copy of its files, while it is stopped.
+    pub fn back_up(&self) {
+        self.copy("postgres", "backup");
+    }
+
+    /// Puts the copy in the place of its files, while it is stopped.
+    pub fn restore(&self) {
+        fs::remove_dir_all(self.scratch.directory().join("postgres")).unwrap();
+        self.copy("backup", "postgres");
+    }
+
+    fn copy(&self, from: &str, to: &str) {
+        let directory = self.scratch.directory();
+        let mut copy = Command::new("cp");
+        assert!(copy.arg("-a").arg(directory.join(from)).arg(directory.join(to)).status().unwrap().success());
     }
 
     /// Starts it anew where it was.

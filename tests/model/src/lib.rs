@@ -10,6 +10,7 @@
     reason = "counters of a few steps, and places that the model itself made; it fails by panicking"
 )]
 
+mod carrying;
 pub mod check;
 pub mod configurations;
 mod log;

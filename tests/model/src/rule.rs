@@ -74,6 +74,18 @@ rules! {
     WaitInFullInAFreshEpoch,
     /// A barrier believes only registrations of the log that it appended to.
     ReadRegistrationsOfTheSameLog,
+    /// What an epoch carries over is named once: a key's revocation is a mark, and the key's state.
+    CarryOverOnce,
+    /// What was removed later than a replica had read is news to it, and no loss.
+    RemovedLaterIsNews,
+    /// Removals and reductions that the tables have lost are made again.
+    CarryOverReductions,
+    /// What a replica carries over stays as old as it was: it is no news to one that knows of more.
+    CarriedOverIsNoNews,
+    /// Whoever starts without state does not join an epoch into which nobody has carried over what he held.
+    StartWhereCarriedOver,
+    /// A change is answered in the epoch that it was committed in, or not at all.
+    AnswerInTheEpochOfTheCommit,
     /// A token bears the revision of its gate, not of its signing.
     SignTheRevisionOfTheGate,
     /// A mint that ends too long after its gate is abandoned.

@@ -1,11 +1,13 @@
 //! What must hold, and what must break: every configuration, with what is expected of it.
 
+mod carried;
 mod epochs;
 mod leases;
 mod mints;
 mod roots;
 
 use crate::{
+    carrying::Carrying,
     check::{Outcome, explore},
     log::World,
     minting::Minting,
@@ -24,6 +26,7 @@ pub enum Expected {
 enum Kind {
     Log(World),
     Minting(Minting),
+    Carrying(Carrying),
 }
 
 /// A configuration.
@@ -63,6 +66,10 @@ impl Configuration {
         Self { name, what, expected, small: true, kind: Kind::Minting(minting) }
     }
 
+    fn carrying(name: &'static str, what: &'static str, expected: Expected, carrying: Carrying) -> Self {
+        Self { name, what, expected, small: true, kind: Kind::Carrying(carrying) }
+    }
+
     /// Takes more than some seconds, or more than some hundred megabytes: only `make model` explores it.
     fn large(mut self) -> Self {
         self.small = false;
@@ -81,6 +88,7 @@ impl Configuration {
         match &self.kind {
             Kind::Log(world) => world.removed,
             Kind::Minting(minting) => minting.removed,
+            Kind::Carrying(carrying) => carrying.removed,
         }
     }
 
@@ -96,6 +104,7 @@ impl Configuration {
         match &self.kind {
             Kind::Log(world) => explore(world.clone()),
             Kind::Minting(minting) => explore(minting.clone()),
+            Kind::Carrying(carrying) => explore(carrying.clone()),
         }
     }
 
@@ -112,5 +121,5 @@ impl Configuration {
 /// Every configuration.
 #[must_use]
 pub fn all() -> Vec<Configuration> {
-    [leases::all(), roots::all(), epochs::all(), mints::all()].concat()
+    [leases::all(), roots::all(), epochs::all(), carried::all(), mints::all()].concat()
 }

@@ -1,0 +1,210 @@
+//! Which changes of clients the tables have lost, as the memory of a replica shows.
+
+use super::{ApiKeyRecord, Client, Clients, FAMILY_ANY};
+use crate::token::{Revision, UnixSeconds};
+
+/// What the tables let a client have again and must not.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Restriction {
+    /// What the client is left with. Its revision is the one that this is as old as.
+    pub client: Client,
+    /// The revision that it replaces.
+    pub expected: Revision,
+    /// API keys that had been removed.
+    pub gone_keys: Vec<String>,
+    /// API keys that end sooner.
+    pub ending_keys: Vec<(String, UnixSeconds)>,
+}
+
+impl Clients {
+    /// What is to be taken away from `stored` so that it allows no more than these do, which are as of `applied`:
+    /// disabled or absent beats enabled, fewer rights beat more. What `stored` has from later on is news.
+    #[must_use]
+    pub fn restrictions(&self, stored: &Self, applied: Revision) -> Vec<Restriction> {
+        let known = stored.iter().filter(|client| client.revision <= applied);
+        let mut restrictions: Vec<Restriction> =
+            known.filter_map(|client| self.restriction(stored, client, applied)).collect();
+        restrictions.sort_by(|a, b| a.client.client_id.cmp(&b.client.client_id));
+        restrictions
+    }
+
+    fn restriction(&self, stored: &Self, client: &Client, applied: Revision) -> Option<Restriction> {
+        let held = self.get(&client.client_id);
+        let restricted = match held {
+            Some(held) => client.no_more_than(held),
+            None => Client { disabled: true, revision: applied, ..client.clone() },
+        };
+        let mut gone_keys = Vec::new();
+        let mut ending_keys = Vec::new();
+        for key in stored.api_keys_of(&client.client_id) {
+            match self.api_key(&key.api_key_id).filter(|(held, _)| held.is_of_the_text_of(key)) {
+                None => gone_keys.push(key.api_key_id.clone()),
+                Some((held, _)) => {
+                    let sooner = held.expire_time.filter(|end| key.expire_time.is_none_or(|now| *end < now));
+                    ending_keys.extend(sooner.map(|end| (key.api_key_id.clone(), end)));
+                }
+            }
+        }
+        gone_keys.sort();
+        ending_keys.sort();
+        let unchanged = Client { revision: client.revision, ..restricted.clone() } == *client
+            && gone_keys.is_empty()
+            && ending_keys.is_empty();
+        (!unchanged).then_some(Restriction {
+            client: restricted,
+            expected: client.revision,
+            gone_keys,
+            ending_keys,
+        })
+    }
+}
+
+impl ApiKeyRecord {
+    fn is_of_the_text_of(&self, other: &Self) -> bool {
+        self.client_id == other.client_id && self.secret_hash == other.secret_hash
+    }
+}
+
+impl Client {
+    /// This client, with nothing that `held` has not.
+    fn no_more_than(&self, held: &Self) -> Self {
+        let in_both = |stored: &[String], held: &[String]| {
+            stored.iter().filter(|one| held.contains(one)).cloned().collect::<Vec<_>>()
+        };
+        Self {
+            client_id: self.client_id.clone(),
+            revision: self.revision.max(held.revision),
+            certificate_uris: in_both(&self.certificate_uris, &held.certificate_uris),
+            permissions: self.permissions.iter().copied().filter(|it| held.may(*it)).collect(),
+            audiences: covered_by_both(&self.audiences, &held.audiences, |wide, narrow| {
+                wide == FAMILY_ANY || wide == narrow
+            }),
+            subjects: covered_by_both(&self.subjects, &held.subjects, |wide, narrow| {
+                wide == narrow || wide.strip_suffix('*').is_some_and(|prefix| narrow.starts_with(prefix))
+            }),
+            disabled: self.disabled || held.disabled,
+        }
+    }
+}
+
+/// What two lists of patterns both cover: of each pair the narrower, where one covers the other.
+fn covered_by_both(stored: &[String], held: &[String], covers: impl Fn(&str, &str) -> bool) -> Vec<String> {
+    let covered = |one: &String, by: &[String]| by.iter().any(|wide| covers(wide, one));
+    let mut both: Vec<String> = stored.iter().filter(|one| covered(one, held)).cloned().collect();
+    for one in held.iter().filter(|one| covered(one, stored)) {
+        if !covered(one, &both) {
+            both.push(one.clone());
+        }
+    }
+    both
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::state::Permission;
+
+    fn at(revision: i64) -> Revision {
+        Revision::from_i64(revision).unwrap_or(Revision::ZERO)
+    }
+
+    fn client(client_id: &str, revision: i64, disabled: bool) -> Client {
+        Client {
+            client_id: client_id.into(),
+            revision: at(revision),
+            certificate_uris: vec![],
+            permissions: vec![],
+            audiences: vec![],
+            subjects: vec![],
+            disabled,
+        }
+    }
+
+    fn key(client_id: &str, api_key_id: &str, expire_time: Option<i64>) -> ApiKeyRecord {
+        ApiKeyRecord {
+            api_key_id: api_key_id.into(),
+            client_id: client_id.into(),
+            secret_hash: [0; 32],
+            expire_time: expire_time.map(UnixSeconds::new),
+            last_use: Arc::default(),
+        }
+    }
+
+    fn strings(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_restored_client_gets_nothing_back() {
+        let held = Clients::new(
+            vec![client("disabled", 5, true), client("fine", 2, false), client("removed-later", 3, false)],
+            vec![key("fine", "kept", None), key("fine", "ends", Some(100)), key("fine", "lasts", Some(100))],
+        );
+        let stored = Clients::new(
+            vec![
+                client("disabled", 3, false),
+                client("deleted", 3, false),
+                client("fine", 2, false),
+                client("new", 9, false),
+            ],
+            vec![
+                key("fine", "kept", None),
+                key("fine", "removed", None),
+                key("fine", "ends", Some(200)),
+                key("fine", "lasts", Some(50)),
+                key("deleted", "of-deleted", None),
+                key("new", "newer", None),
+            ],
+        );
+        let restriction = |client, expected, gone: &[&str], ending_keys| Restriction {
+            client,
+            expected: at(expected),
+            gone_keys: strings(gone),
+            ending_keys,
+        };
+        assert_eq!(
+            held.restrictions(&stored, at(8)),
+            [
+                restriction(client("deleted", 8, true), 3, &["of-deleted"], vec![]),
+                restriction(client("disabled", 5, true), 3, &[], vec![]),
+                restriction(
+                    client("fine", 2, false),
+                    2,
+                    &["removed"],
+                    vec![("ends".to_owned(), UnixSeconds::new(100))]
+                ),
+            ]
+        );
+        assert_eq!(stored.restrictions(&stored, at(8)), []);
+    }
+
+    #[test]
+    fn a_restored_client_has_no_right_that_had_been_taken_from_it() {
+        let held = Client {
+            permissions: vec![Permission::Validate],
+            audiences: strings(&["api"]),
+            subjects: strings(&["user:7", "svc:*"]),
+            certificate_uris: strings(&["spiffe://a"]),
+            ..client("c", 7, false)
+        };
+        let stored = Client {
+            permissions: vec![Permission::Issue, Permission::Validate],
+            audiences: strings(&["*"]),
+            subjects: strings(&["user:*", "svc:billing"]),
+            certificate_uris: strings(&["spiffe://a", "spiffe://b"]),
+            ..client("c", 3, false)
+        };
+        let restricted = stored.no_more_than(&held);
+        let expected = Client { subjects: strings(&["svc:billing", "user:7"]), ..held.clone() };
+        assert_eq!(restricted, expected);
+        assert_eq!(restricted.no_more_than(&held), restricted, "once");
+        let restricted = held.no_more_than(&Client { revision: at(2), ..stored });
+        assert_eq!(restricted, Client { subjects: strings(&["user:7", "svc:billing"]), ..held });
+        let any = Client { audiences: strings(&["*"]), ..client("c", 3, false) };
+        let more = Client { audiences: strings(&["*", "api"]), ..client("c", 3, false) };
+        assert_eq!(any.no_more_than(&more), any);
+        assert_eq!(more.no_more_than(&any), more);
+    }
+}

@@ -1,0 +1,330 @@
+//! A new epoch begins: what the tables have lost comes back from the memory of the replicas, once; what they have lost
+//! only as seen by a replica that stood still stays as it is; and who cannot bring back what it holds says so.
+
+use std::time::Duration;
+
+use jeton::proto::v1::{self as pb, Permission, TokenStatus, revocation_target::Kind};
+use prost_types::FieldMask;
+use tonic::{Code, Status};
+
+use crate::{
+    keys::kid_of,
+    world::{
+        Answer, Api, Database, Fleet, Postgres, Refused, Server, ServerOptions, Shell, World, issue_request,
+        policy, seconds, until,
+    },
+};
+
+async fn bump(database: &Database) {
+    let said = Shell::new().run(&["epoch", "bump", "--keep-keys", "--database-url", &database.url]).await;
+    assert_eq!(said.code, 0, "{said:?}");
+}
+
+impl Fleet {
+    /// Waits until every replica has registered in this epoch.
+    async fn has_come_to(&self, epoch: i64) {
+        let there = format!("select count(*) from replica where epoch = {epoch}");
+        let count = i64::try_from(self.replicas.len()).unwrap();
+        until("every replica is in the epoch", async || self.database.number(&there).await == count).await;
+    }
+}
+
+/// What a replica holds of the log, as of now.
+const TABLES: [&str; 8] =
+    ["policy", "removed_policy", "client", "api_key", "mark", "revocation", "change", "signing_key"];
+
+async fn back_up(database: &Database) {
+    for table in TABLES.iter().chain(&["log_head"]) {
+        database.execute(&format!("create table backup_{table} as select * from {table}")).await;
+    }
+}
+
+/// Brings the tables back to the copy, under servers that go on: as a restore does, whose timeline is the same.
+async fn lose_all_since(database: &Database) {
+    let mut sql = String::from("begin; select from log_head for update;");
+    for table in TABLES.iter().rev() {
+        sql += &format!("delete from {table};");
+    }
+    for table in TABLES {
+        sql += &format!("insert into {table} select * from backup_{table};");
+    }
+    sql += "update log_head set seq = backup_log_head.seq from backup_log_head; commit";
+    database.execute(&sql).await;
+}
+
+async fn create_client(api: &mut Api, client: pb::Client) {
+    api.admin.create_client(pb::CreateClientRequest { client: Some(client) }).await.unwrap();
+}
+
+async fn get_client(api: &mut Api, client_id: &str) -> Result<pb::Client, Status> {
+    let request = pb::GetClientRequest { client_id: client_id.to_owned() };
+    Ok(api.admin.get_client(request).await?.into_inner().client.unwrap())
+}
+
+async fn add_key(api: &mut Api, client_id: &str, ttl_s: Option<i64>) -> pb::CreateApiKeyResponse {
+    let request = pb::CreateApiKeyRequest { client_id: client_id.to_owned(), ttl: ttl_s.map(seconds) };
+    api.admin.create_api_key(request).await.unwrap().into_inner()
+}
+
+async fn delete_key(api: &mut Api, client_id: &str, key: &pb::CreateApiKeyResponse) -> Result<(), Status> {
+    let api_key_id = key.api_key.clone().unwrap().api_key_id;
+    let request = pb::DeleteApiKeyRequest { client_id: client_id.to_owned(), api_key_id };
+    api.admin.delete_api_key(request).await.map(|_| ())
+}
+
+async fn delete_policy(api: &mut Api, audience: &str) {
+    let (audience, client_id) = (audience.to_owned(), "*".to_owned());
+    let request = pb::DeletePolicyRequest { audience, client_id, ..Default::default() };
+    api.admin.delete_policy(request).await.unwrap();
+}
+
+fn client(client_id: &str) -> pb::Client {
+    pb::Client {
+        client_id: client_id.to_owned(),
+        permissions: vec![Permission::Issue.into(), Permission::Validate.into()],
+        audiences: vec!["*".to_owned()],
+        subjects: vec!["*".to_owned()],
+        ..Default::default()
+    }
+}
+
+fn up_to(audience: &str, max_ttl_s: i64) -> pb::Policy {
+    pb::Policy { max_ttl: Some(seconds(max_ttl_s)), ..policy(audience) }
+}
+
+/// Seconds that a token of this audience may live, where a day is asked for and what is above is refused.
+async fn longest(api: &mut Api, audience: &str) -> i64 {
+    let asked = Some(pb::issue_request::Expiration::Ttl(seconds(86_400)));
+    let request = pb::IssueRequest { expiration: asked, ..issue_request("user:7", &[audience]) };
+    match api.issue(request).await {
+        Ok(_) => 86_400,
+        Err(status) => Err::<(), _>(status).refused().get("maxTtlSeconds").parse().unwrap(),
+    }
+}
+
+/// Nobody by this key.
+async fn is_refused(api: &mut Api) {
+    let refused = api.validate("x", &["api"]).await.map_err(|status| status.code());
+    assert_eq!(refused.err(), Some(Code::Unauthenticated));
+}
+
+#[tokio::test]
+async fn k12_what_was_removed_while_a_replica_stood_still_stays_removed_in_the_next_epoch() {
+    let mut fleet = Fleet::start(3).await;
+    let mut admin = fleet.caller(0).api;
+    admin.set_policy(up_to("api", 86_400)).await.unwrap();
+    create_client(&mut admin, client("going")).await;
+    create_client(&mut admin, client("staying")).await;
+    let of_going = add_key(&mut admin, "going", None).await;
+    let (kept, removed) =
+        (add_key(&mut admin, "staying", None).await, add_key(&mut admin, "staying", None).await);
+    assert_eq!(longest(&mut fleet.caller(2).api, "api").await, 86_400, "it knows all of that");
+    fleet.server(2).pause();
+    delete_policy(&mut admin, "api").await;
+    let request = pb::DeleteClientRequest { client_id: "going".to_owned(), ..Default::default() };
+    admin.admin.delete_client(request).await.unwrap();
+    delete_key(&mut admin, "staying", &removed).await.unwrap();
+    // And what was given meanwhile is no loss of what was taken.
+    admin.set_policy(up_to("later", 7_200)).await.unwrap();
+    bump(&fleet.database).await;
+    fleet.server(2).resume();
+    fleet.has_come_to(2).await;
+    for place in 0..3 {
+        let mut admin = fleet.caller(place).api;
+        assert_eq!((longest(&mut admin, "api").await, longest(&mut admin, "later").await), (3_600, 7_200));
+        assert_eq!(get_client(&mut admin, "going").await.unwrap_err().code(), Code::NotFound);
+        let ready = &fleet.replicas[place].server.ready;
+        is_refused(&mut Api::connect(ready, &of_going.secret)).await;
+        is_refused(&mut Api::connect(ready, &removed.secret)).await;
+        Api::connect(ready, &kept.secret).token("user:7", "api").await;
+    }
+    let written = "select count(*) from audit_event where actor = 'system' and action ~ 'Policy|Client'";
+    assert_eq!(fleet.database.number(written).await, 0, "nothing was written back");
+}
+
+#[tokio::test]
+async fn k12_removals_and_reductions_that_the_tables_have_lost_are_made_again() {
+    let mut fleet = Fleet::start(2).await;
+    let mut admin = fleet.caller(0).api;
+    admin.set_policy(up_to("removed", 86_400)).await.unwrap();
+    admin.set_policy(up_to("lowered", 7_200)).await.unwrap();
+    admin.set_policy(up_to("cleared", 86_400)).await.unwrap();
+    let uris = vec!["spiffe://jeton.test/a".to_owned(), "spiffe://jeton.test/b".to_owned()];
+    create_client(&mut admin, pb::Client { certificate_uris: uris, ..client("less") }).await;
+    create_client(&mut admin, client("gone")).await;
+    create_client(&mut admin, client("untouched")).await;
+    let ending = add_key(&mut admin, "less", Some(100_000)).await;
+    let removed = add_key(&mut admin, "less", None).await;
+    let of_gone = add_key(&mut admin, "gone", None).await;
+    back_up(&fleet.database).await;
+
+    delete_policy(&mut admin, "removed").await;
+    admin.set_policy(up_to("lowered", 600)).await.unwrap();
+    let update_mask = Some(FieldMask { paths: vec!["max_ttl".to_owned()] });
+    let request =
+        pb::UpdatePolicyRequest { policy: Some(policy("cleared")), update_mask, ..Default::default() };
+    admin.admin.update_policy(request).await.unwrap();
+    admin.set_policy(up_to("added", 60)).await.unwrap();
+    let less = pb::Client {
+        permissions: vec![Permission::Validate.into()],
+        audiences: vec!["api".to_owned()],
+        subjects: vec!["user:*".to_owned()],
+        certificate_uris: vec!["spiffe://jeton.test/a".to_owned()],
+        ..client("less")
+    };
+    let paths = ["permissions", "audiences", "subjects", "certificate_uris"].map(str::to_owned).to_vec();
+    let request =
+        pb::UpdateClientRequest { client: Some(less.clone()), update_mask: Some(FieldMask { paths }) };
+    admin.admin.update_client(request).await.unwrap();
+    delete_key(&mut admin, "less", &removed).await.unwrap();
+    let request = pb::DeleteClientRequest { client_id: "gone".to_owned(), ..Default::default() };
+    admin.admin.delete_client(request).await.unwrap();
+
+    // The backup is from before the key's end was set.
+    fleet.database.execute("update backup_api_key set expire_time = null").await;
+    lose_all_since(&fleet.database).await;
+    fleet.has_come_to(2).await;
+    // On those that held it, and on one that starts from the tables.
+    fleet.join().await;
+    for place in 0..3 {
+        let mut admin = fleet.caller(place).api;
+        for (audience, max_ttl_s) in [("removed", 3_600), ("lowered", 600), ("cleared", 3_600), ("added", 60)]
+        {
+            assert_eq!(longest(&mut admin, audience).await, max_ttl_s, "{audience} at {place}");
+        }
+        let mut kept = get_client(&mut admin, "less").await.unwrap();
+        assert_eq!(kept.api_keys.len(), 1, "{kept:?}");
+        let end = kept.api_keys.remove(0).expire_time;
+        assert!(end.is_some() && end == ending.api_key.clone().unwrap().expire_time, "{end:?}");
+        assert_eq!(kept.permissions, less.permissions);
+        assert_eq!((&kept.audiences, &kept.subjects), (&less.audiences, &less.subjects));
+        assert_eq!(kept.certificate_uris, less.certificate_uris);
+        assert!(get_client(&mut admin, "gone").await.unwrap().disabled, "nobody knows any more what it was");
+        assert!(!get_client(&mut admin, "untouched").await.unwrap().disabled);
+        let ready = &fleet.replicas[place].server.ready;
+        is_refused(&mut Api::connect(ready, &removed.secret)).await;
+        is_refused(&mut Api::connect(ready, &of_gone.secret)).await;
+        let refused = Api::connect(ready, &ending.secret).issue(issue_request("user:7", &["api"])).await;
+        assert_eq!(refused.unwrap_err().code(), Code::PermissionDenied);
+    }
+    // The etags are those of what was written: who read before goes on.
+    let restricted = "select count(*) from audit_event where action = 'RestrictClient'";
+    assert_eq!(fleet.database.number(restricted).await, 2, "once, though two replicas held it");
+}
+
+#[tokio::test]
+async fn k12_a_key_that_was_revoked_after_a_backup_stays_revoked_when_that_is_put_back() {
+    let mut postgres = Postgres::start().await;
+    let mut fleet = Fleet::on(postgres.database(), 2).await;
+    let mut caller = fleet.caller(0);
+    let token = caller.token("user:7").await;
+    let kid = kid_of(&token.text);
+    postgres.stop().await;
+    postgres.back_up();
+    postgres.restart();
+    let mut admin = fleet.caller(0).api;
+    until("the database is back", async || {
+        let revoked = admin.revoke_wide(Kind::KeyId(kid.clone())).await;
+        revoked.is_ok_and(|revoked| revoked.propagation.is_some_and(|it| it.complete))
+    })
+    .await;
+    // Another replica has it, too.
+    assert_eq!(fleet.caller(1).validate(&token).await, Answer::REVOKED);
+    postgres.stop().await;
+    postgres.restore();
+    postgres.restart();
+    fleet.has_come_to(2).await;
+    let signs_anew = async |api: &mut Api| {
+        let mut api = api.clone();
+        until("another key signs", async || {
+            let issued = api.issue(issue_request("user:8", &["api"])).await;
+            let Ok(issued) = issued else { return false };
+            assert_ne!(kid_of(&issued.access_token), kid, "it signs no more");
+            api.status(&issued.access_token, "api").await == TokenStatus::Active
+        })
+        .await;
+    };
+    for place in 0..2 {
+        assert_eq!(fleet.caller(place).validate(&token).await, Answer::REVOKED);
+        signs_anew(&mut fleet.caller(place).api).await;
+    }
+    // Nobody is left who held it but the tables.
+    for place in 0..2 {
+        fleet.server(place).kill();
+    }
+    let place = fleet.join().await;
+    assert_eq!(fleet.caller(place).validate(&token).await, Answer::REVOKED);
+    signs_anew(&mut fleet.caller(place).api).await;
+    let marks = format!("select count(*) from mark where kind = 5 and target = '{kid}'");
+    assert_eq!(fleet.database.number(&marks).await, 1);
+}
+
+/// What doctor says of the epoch.
+async fn doctor(world: &World) -> String {
+    let said = Shell::of(world, "admin").run(&["doctor"]).await;
+    said.out.lines().find(|line| line.contains("  epoch ")).unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn k13_a_replica_that_cannot_carry_over_what_it_holds_says_so_and_no_start_makes_up_for_it() {
+    const CAUSE: &str = "alter table log_head add constraint stop check (epoch < 2 or seq = 0)";
+    let world = World::start().await;
+    let mut api = world.api("service").await;
+    assert!(doctor(&world).await.starts_with("ok "));
+    let token = api.token("user:7", "api").await;
+    back_up(&world.database).await;
+    api.revoke(Kind::Token(token.access_token.clone())).await.unwrap();
+    // Whatever is in its way.
+    world.sql(CAUSE).await;
+    lose_all_since(&world.database).await;
+    until("it is not ready, and says why", async || {
+        let (status, body) = world.server.ops("/readyz").await;
+        status == 503 && body.contains("[-]epoch failed")
+    })
+    .await;
+    let refused = api.validate(&token.access_token, &["api"]).await.refused();
+    assert_eq!(refused.reason, "REVOCATION_STATE_STALE");
+    until("doctor says so", async || doctor(&world).await.starts_with("fail")).await;
+
+    // One that starts holds nothing of what was lost: while the other one lives, and when it has gone.
+    let directory = tempfile::tempdir().unwrap();
+    let options = ServerOptions::default();
+    let mut world = world;
+    let url = world.database.url.clone();
+    let starting = Server::start(&url, directory.path(), &options);
+    let bumping = async {
+        let log = directory.path().join("log");
+        until("it says what it waits for", async || {
+            std::fs::read_to_string(&log)
+                .is_ok_and(|log| log.contains("no replica has carried over what it held"))
+        })
+        .await;
+        let said = "this replica cannot carry over what it holds";
+        assert_eq!(world.server.logged().matches(said).count(), 1, "once");
+        world.server.kill();
+        // Longer than the registration of the other one counts.
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        assert!(!directory.path().join("ready.json").exists(), "it has not waited");
+        world.sql("alter table log_head drop constraint stop").await;
+        Shell::new().run(&["epoch", "bump", "--keep-keys", "--database-url", &url]).await.data();
+    };
+    let (server, ()) = tokio::join!(starting, bumping);
+    assert!(server.ops("/readyz").await.1.contains("[+]epoch ok"));
+}
+
+#[tokio::test]
+async fn k13_a_replica_that_can_carry_over_at_last_goes_on_with_all_that_it_held() {
+    let world = World::start().await;
+    let mut api = world.api("service").await;
+    let token = api.token("user:7", "api").await;
+    back_up(&world.database).await;
+    api.revoke(Kind::Token(token.access_token.clone())).await.unwrap();
+    world.sql("alter table log_head add constraint stop check (epoch < 2 or seq = 0)").await;
+    lose_all_since(&world.database).await;
+    until("it is not ready", async || world.server.ops("/readyz").await.1.contains("[-]epoch failed")).await;
+    world.sql("alter table log_head drop constraint stop").await;
+    until("it is ready", async || world.server.ops("/readyz").await.0 == 200).await;
+    assert_eq!(api.status(&token.access_token, "api").await, TokenStatus::Revoked);
+    assert!(doctor(&world).await.starts_with("ok "));
+    assert_eq!(world.number("select carried_epoch from log_head").await, 2);
+}

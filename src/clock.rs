@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use jiff::Timestamp;
-use rustix::time::{ClockId, clock_gettime};
+use rustix::time::{ClockId, Timespec, clock_gettime};
 
 /// Milliseconds since boot, suspend included. Decides freshness; never compared between machines.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -126,13 +126,24 @@ impl Clock {
     /// Boot clock.
     #[must_use]
     pub fn boot(&self) -> BootMillis {
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        let id = ClockId::Boottime;
-        #[cfg(not(any(target_os = "linux", target_os = "android")))]
-        let id = ClockId::Monotonic;
-        let time = clock_gettime(id);
+        let time = boot_time();
         BootMillis(millis(time.tv_sec, time.tv_nsec))
     }
+
+    /// Boot clock, in microseconds: as fine as the times that Postgres keeps.
+    #[must_use]
+    pub fn boot_us(&self) -> i64 {
+        let time = boot_time();
+        time.tv_sec.saturating_mul(1_000_000).saturating_add(time.tv_nsec.div_euclid(1_000))
+    }
+}
+
+fn boot_time() -> Timespec {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let id = ClockId::Boottime;
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let id = ClockId::Monotonic;
+    clock_gettime(id)
 }
 
 /// Milliseconds of CPU time that the calling thread has used so far. They stand still while the machine gives it none.

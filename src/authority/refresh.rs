@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    Authority, Caller, Denied, Error, Invalid, Issued, RefreshCredential, RefreshRefused,
+    Authority, Caller, Denied, Error, Invalid, Issued, Presence, RefreshCredential, RefreshRefused,
     issue::check_scopes,
     mint::{Draft, lifetime_error},
 };
@@ -42,6 +42,7 @@ pub struct RefreshRequest {
 struct Call<'a> {
     pass: &'a Pass,
     caller: &'a Caller,
+    presence: &'a Presence,
     request: &'a RefreshRequest,
     policies: Arc<Policies>,
 }
@@ -64,9 +65,11 @@ impl Authority {
         &self,
         pass: &Pass,
         caller: &Caller,
+        presence: &Presence,
         request: &RefreshRequest,
     ) -> Result<Issued, Error> {
-        let refreshed = self.spend(pass, caller, request).await;
+        let call = Call { pass, caller, presence, request, policies: pass.root.policies.load_full() };
+        let refreshed = self.spend(&call).await;
         self.metrics.refreshed(match &refreshed {
             Ok((_, outcome)) => outcome,
             Err(Error::RefreshRefused(RefreshRefused::Reused { .. })) => "REUSED",
@@ -80,12 +83,8 @@ impl Authority {
         Ok(issued)
     }
 
-    async fn spend(
-        &self,
-        pass: &Pass,
-        caller: &Caller,
-        request: &RefreshRequest,
-    ) -> Result<(Issued, &'static str), Error> {
+    async fn spend(&self, call: &Call<'_>) -> Result<(Issued, &'static str), Error> {
+        let &Call { pass, caller, request, .. } = call;
         caller.must(Permission::Issue)?;
         request.check(pass.issue_time())?;
         // One HMAC in every case, and no query for what we did not make.
@@ -101,7 +100,6 @@ impl Authority {
         if let Some(reason) = pass.root.sessions.get(&token.session_id) {
             return Err(RefreshRefused::Revoked { session_id: token.session_id, reason }.into());
         }
-        let call = &Call { pass, caller, request, policies: pass.root.policies.load_full() };
         let presented = Presented {
             id: token.session_id,
             generation: token.generation,
@@ -146,7 +144,12 @@ impl Authority {
     }
 
     async fn present(&self, call: &Call<'_>, presented: &Presented) -> Result<Found, Error> {
-        if let Some(row) = self.refresher.advance(presented.clone()).await?? {
+        let advanced = tokio::select! {
+            advanced = self.refresher.advance(presented.clone()) => advanced??,
+            // What is not sent yet is not spent. Of what is, nobody hears.
+            () = call.presence.gone() => return Err(Error::StoreUnavailable),
+        };
+        if let Some(row) = advanced {
             return Ok(Found::Advanced(row));
         }
         match self.store.session(presented.id).await? {
@@ -184,10 +187,17 @@ impl Authority {
             refuse_by_rules(call, &terms, &row)?;
             return Ok(Found::Moved);
         }
-        let grace_ms = terms.refresh_grace_s().saturating_mul(1000);
-        if generation.saturating_add(1) == row.generation && row.since_rotation_ms < grace_ms {
+        // From the latest rotation to when the token was presented: what has been waiting since proves nothing later.
+        let age_us = row.since_rotation_us.saturating_sub(call.presence.waited_us(&self.clock));
+        let grace_us = terms.refresh_grace_s().saturating_mul(1_000_000);
+        if generation.saturating_add(1) == row.generation && age_us.max(0) < grace_us {
             refuse_by_rules(call, &terms, &row)?;
             return Ok(Found::Replayed(row));
+        }
+        if age_us < 0 || call.presence.has_gone() {
+            // It may be a call that was given up, and made again: no proof that somebody stole the token.
+            self.audit_session(call, "Refresh", &row, "REFRESH_TOKEN_INVALID").await?;
+            return Err(RefreshRefused::Invalid.into());
         }
         Err(self.reused(call.pass, call.caller, &row).await)
     }
@@ -305,7 +315,7 @@ impl RefreshRequest {
 /// What the policies in force and the caller's registration say of each audience, for the statement
 /// that spends the token: so that a request that will be refused spends nothing.
 fn rules(call: &Call<'_>) -> Value {
-    let Call { pass, caller, request, policies } = call;
+    let Call { pass, caller, request, policies, .. } = call;
     let keys = pass.root.keys.load();
     let client = &caller.client;
     let rule = |audience: &str| {

@@ -5,7 +5,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use http::{Extensions, HeaderMap, HeaderName, Request, Response, header::AUTHORIZATION};
 use hyper::body::Incoming;
-use tokio::time::sleep_until;
+use tokio::time::{Instant, sleep_until};
 use tonic::{Code, Status, body::Body, service::Routes};
 use tower::Service as _;
 
@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     authority::{Authority, Error, Known, Shown},
+    clock::Clock,
     listen::{Call, Turn as First},
     state::Pass,
     tls::Peer,
@@ -69,6 +70,17 @@ impl Crowded {
     }
 }
 
+/// When a request arrived: boot clock, microseconds.
+#[derive(Clone, Copy)]
+pub(super) struct Arrived(i64);
+
+impl Arrived {
+    /// Of a request with these extensions; without the door, now.
+    pub(super) fn of(extensions: &Extensions, clock: &Clock) -> i64 {
+        extensions.get::<Self>().map_or_else(|| clock.boot_us(), |arrived| arrived.0)
+    }
+}
+
 impl Door {
     /// In front of these services.
     #[must_use]
@@ -86,7 +98,7 @@ impl Door {
         let logged = tracing::enabled!(tracing::Level::DEBUG).then(|| path.to_owned());
         let wait = deadline(request.headers()).unwrap_or(CALL_MAX).min(CALL_MAX);
         let arrived = call.arrived();
-        let response = match self.begin(request, call.turn(), wait) {
+        let response = match self.begin(request, call.turn(), arrived, wait) {
             Turn::Over(response) => response,
             Turn::Later(response) => tokio::select! {
                 biased;
@@ -106,7 +118,7 @@ impl Door {
     }
 
     /// The first turn of a call that may wait for so long.
-    fn begin(&mut self, request: Request<Incoming>, first: First, wait: Duration) -> Turn {
+    fn begin(&mut self, request: Request<Incoming>, first: First, arrived: Instant, wait: Duration) -> Turn {
         if first.waited >= wait {
             // Nobody hears the answer any more.
             return Turn::Over(Status::deadline_exceeded(DEADLINE_PASSED).into_http());
@@ -117,7 +129,7 @@ impl Door {
         }
         // The gate comes first: who the caller is must be judged by a fresh state, too.
         if let Some(pass) = self.authority.try_enter() {
-            return self.at_gate(request, pass, first.crowded);
+            return self.at_gate(request, pass, first.crowded, arrived);
         }
         let mut door = self.clone();
         Turn::Later(Box::pin(async move {
@@ -125,7 +137,7 @@ impl Door {
                 Ok(pass) => pass,
                 Err(error) => return Status::from(error).into_http(),
             };
-            match door.at_gate(request, pass, first.crowded) {
+            match door.at_gate(request, pass, first.crowded, arrived) {
                 Turn::Over(response) => response,
                 Turn::Later(response) => response.await,
             }
@@ -133,7 +145,7 @@ impl Door {
     }
 
     /// Lets in whoever shows a good credential.
-    fn at_gate(&mut self, request: Request<Incoming>, pass: Pass, crowded: bool) -> Turn {
+    fn at_gate(&mut self, request: Request<Incoming>, pass: Pass, crowded: bool, arrived: Instant) -> Turn {
         let Some(peer) = request.extensions().get::<Arc<Peer>>() else {
             return Turn::refused(Error::Unauthenticated);
         };
@@ -151,6 +163,9 @@ impl Door {
             None => request.map(Body::new),
         };
         request.extensions_mut().insert(admitted.known.credential);
+        let waited_us = i64::try_from(arrived.elapsed().as_micros()).unwrap_or(i64::MAX);
+        let arrived = Arrived(self.authority.clock.boot_us().saturating_sub(waited_us));
+        request.extensions_mut().insert(arrived);
         if crowded {
             request.extensions_mut().insert(Crowded);
         }

@@ -8,11 +8,12 @@ use super::{
         claims_of, issued, propagation, reach_of, reason_of, session, thumbprint_of, time_of, timestamp,
         wait_of,
     },
-    door::Crowded,
+    door::{Arrived, Crowded},
 };
 use crate::{
     authority::{
-        Denied, Error, Invalid, IssueRequest, Outcome, RefreshRequest, RevokeRequest, RevokeTarget, Revoked,
+        Denied, Error, Invalid, IssueRequest, Outcome, Presence, RefreshRequest, RevokeRequest, RevokeTarget,
+        Revoked,
     },
     proto::v1::{
         self as pb, issue_request::Expiration, revocation_target::Kind, token_service_server::TokenService,
@@ -48,11 +49,13 @@ impl TokenService for TokenRpc {
         request: Request<pb::RefreshRequest>,
     ) -> Result<Response<pb::RefreshResponse>, Status> {
         let who = Who::of(&request)?;
+        // Kept until it is answered, or nobody waits any more.
+        let (presence, _waits) = Presence::since(Arrived::of(request.extensions(), &self.0.authority.clock));
         let request = refresh_request(request.into_inner());
         let context = self.0.clone();
         let answer = self.0.detached(async move {
             let (pass, caller) = context.enter_by_the_clock(&who).await?;
-            let token = context.authority.refresh(&pass, &caller, &request).await?;
+            let token = context.authority.refresh(&pass, &caller, &presence, &request).await?;
             Ok(pb::RefreshResponse { token: Some(issued(token)) })
         });
         Ok(Response::new(answer.await?))

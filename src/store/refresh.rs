@@ -138,7 +138,7 @@ impl OwnConnection {
                              idle_expire_time as "idle_expire_time: SqlTimestamp",
                              expire_time as "expire_time: SqlTimestamp", revoke_time as "revoke_time: SqlTimestamp",
                              revoke_reason, statement_timestamp() as "now!: SqlTimestamp",
-                             0::bigint as "since_rotation_ms!""#,
+                             0::bigint as "since_rotation_us!""#,
                 &c.ids,
                 &c.generations,
                 &c.secret_hashes as &[&[u8]],

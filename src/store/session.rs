@@ -82,9 +82,9 @@ pub struct SessionRow {
     pub revoke_reason: Reason,
     /// The database's clock at the statement.
     pub now: UnixSeconds,
-    /// Milliseconds, by the database's clock, since the latest of its rotation, the start of
+    /// Microseconds, by the database's clock, since the latest of its rotation, the start of
     /// Postgres and the start of the epoch: an outage counts for nobody.
-    pub since_rotation_ms: i64,
+    pub since_rotation_us: i64,
 }
 
 impl SessionRow {
@@ -185,7 +185,7 @@ impl Store {
                       expire_time as "expire_time: SqlTimestamp", revoke_time as "revoke_time: SqlTimestamp",
                       revoke_reason, statement_timestamp() as "now!: SqlTimestamp",
                       (extract(epoch from statement_timestamp() - greatest(refresh_time, pg_postmaster_start_time(),
-                          (select epoch_time from log_head))) * 1000)::bigint as "since_rotation_ms!"
+                          (select epoch_time from log_head))) * 1000000)::bigint as "since_rotation_us!"
                  from session
                 where ($1::uuid is null or id = $1) and ($2::text is null or subject = $2)
                   and ($3::text is null or client_id = $3) and ($4::text is null or $4 = any(audiences))
@@ -302,7 +302,7 @@ pub(super) struct Row {
     pub(super) revoke_time: Option<SqlTimestamp>,
     pub(super) revoke_reason: i16,
     pub(super) now: SqlTimestamp,
-    pub(super) since_rotation_ms: i64,
+    pub(super) since_rotation_us: i64,
 }
 
 impl TryFrom<Row> for SessionRow {
@@ -328,7 +328,7 @@ impl TryFrom<Row> for SessionRow {
             revoke_time: row.revoke_time.map(SqlTimestamp::to_jiff),
             revoke_reason: Reason::from_number(row.revoke_reason.into()).unwrap_or_default(),
             now: seconds(row.now),
-            since_rotation_ms: row.since_rotation_ms,
+            since_rotation_us: row.since_rotation_us,
             id: row.id,
             subject: row.subject,
             client_id: row.client_id,

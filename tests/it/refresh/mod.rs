@@ -1,6 +1,7 @@
-//! Refresh: `behaviour.md` R1 to R9.
+//! Refresh: `behaviour.md` R1 to R10.
 
 mod batch;
+mod late;
 mod limits;
 mod race;
 mod refused;

@@ -28,6 +28,7 @@ const REFRESHES: &str = "jeton_refreshes_total";
 const REVOCATIONS: &str = "jeton_revocations_total";
 const LEASE_AGE: &str = "jeton_lease_age_seconds";
 const LOG_SEQUENCE: &str = "jeton_log_applied_sequence";
+const CLOCK_OFFSET: &str = "jeton_clock_offset_seconds";
 const PROBES: &str = "jeton_probes_total";
 const PROBE_REVOKE: &str = "jeton_probe_revoke_seconds";
 const HELD: &str = "jeton_revocations_held";
@@ -94,6 +95,7 @@ pub struct Metrics {
     probe_revoke: Gauge,
     lease_age: Gauge,
     log_sequence: Gauge,
+    clock_offset: Gauge,
     held: [Gauge; 3],
     high_water: HighWater,
     stray: Gauge,
@@ -236,6 +238,11 @@ impl Metrics {
         );
         describe_gauge!(PROBE_REVOKE, metrics::Unit::Seconds, "What the latest canary's Revoke took.");
         describe_gauge!(LOG_SEQUENCE, "Sequence number up to which the log is applied.");
+        describe_gauge!(
+            CLOCK_OFFSET,
+            metrics::Unit::Seconds,
+            "How far the database's clock is ahead of this server's."
+        );
         describe_gauge!(HELD, "Revocations held in memory, by kind.");
         describe_gauge!(HIGH_WATER, "Revocations that memory may hold before it is an alert.");
         describe_gauge!(ABOVE, "1 while memory holds more revocations than the high-water mark, else 0.");
@@ -269,6 +276,7 @@ impl Metrics {
             probe_revoke: gauge!(PROBE_REVOKE),
             lease_age: gauge!(LEASE_AGE),
             log_sequence: gauge!(LOG_SEQUENCE),
+            clock_offset: gauge!(CLOCK_OFFSET),
             held: ["token", "session", "mark"].map(|kind| gauge!(HELD, "kind" => kind)),
             high_water: HighWater::default(),
             stray: gauge!(STRAY),
@@ -335,6 +343,13 @@ impl Metrics {
     pub fn log_read(&self, applied: crate::token::Revision) {
         let sequence = u32::try_from(applied.seq()).unwrap_or(u32::MAX);
         self.log_sequence.set(f64::from(sequence));
+    }
+
+    /// The database's clock is ahead of this server's by so many milliseconds.
+    pub fn clock_offset(&self, offset_ms: i64) {
+        // Clocks that are further apart than that are broken.
+        let offset_ms = i32::try_from(offset_ms).unwrap_or(if offset_ms < 0 { i32::MIN } else { i32::MAX });
+        self.clock_offset.set(f64::from(offset_ms) / 1_000.0);
     }
 
     /// Seconds since the lease was last renewed.

@@ -113,7 +113,7 @@ impl Authority {
         let is_known = known.is_some();
         let credential = known.or_else(|| found().map(Arc::new));
         let known = credential.and_then(|credential| {
-            let client = credential.client(&pass.root, pass.issue_time()).filter(fits)?;
+            let client = credential.client(&pass.root, pass.now()).filter(fits)?;
             Some(Known { credential, client })
         });
         let known = known.ok_or_else(|| self.rates.failed(peer.address))?;
@@ -125,7 +125,7 @@ impl Authority {
 
     /// The caller, as the root at this gate knows it, if it is within its rate.
     pub fn caller(&self, pass: &Pass, credential: &Arc<Credential>, trace_id: &str) -> Result<Caller, Error> {
-        let client = credential.client(&pass.root, pass.issue_time()).ok_or(Error::Unauthenticated)?;
+        let client = credential.client(&pass.root, pass.now()).ok_or(Error::Unauthenticated)?;
         self.called(Known { credential: Arc::clone(credential), client }, trace_id.to_owned())
     }
 
@@ -140,7 +140,7 @@ impl Authority {
 impl Caller {
     /// The same caller, as the root at a later gate knows it.
     pub(super) fn again(&self, pass: &Pass) -> Result<Self, Error> {
-        let client = self.credential.client(&pass.root, pass.issue_time()).ok_or(Error::Unauthenticated)?;
+        let client = self.credential.client(&pass.root, pass.now()).ok_or(Error::Unauthenticated)?;
         Ok(Self { client, ..self.clone() })
     }
 

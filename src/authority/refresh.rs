@@ -154,7 +154,7 @@ impl Authority {
         }
         match self.store.session(presented.id).await? {
             Some(row) => self.explain(call, presented, Box::new(row)).await,
-            None => Err(absent(presented.id, call.pass.issue_time()).into()),
+            None => Err(absent(presented.id, call.pass.now()).into()),
         }
     }
 

@@ -123,7 +123,7 @@ impl Authority {
     /// A token of ours, acceptable or not: keyed by its jti, so every spelling of it dies.
     fn access_token(&self, pass: &Pass, caller: &Caller, text: &str) -> Result<Option<Resolved>, Error> {
         let judge = self.judge(&pass.root);
-        let now = pass.issue_time();
+        let now = pass.now();
         let Ok(verified) = judge.verify(text, || now) else { return Ok(None) };
         let keys = pass.root.keys.load();
         let Some(key) = keys.find(&verified.key_id, now) else { return Ok(None) };
@@ -258,7 +258,7 @@ fn bare_jti(pass: &Pass, caller: &Caller, text: &str) -> Result<Resolved, Error>
         return Err(Invalid::required("target.jti").into());
     }
     let jti = parse_uuid_v7(text).ok_or_else(|| not_uuid("target.jti", text))?;
-    let now = pass.issue_time();
+    let now = pass.now();
     let made = UnixSeconds::new(uuid_unix_ms(jti).div_euclid(1000));
     if made.since(now) > JTI_AHEAD_S {
         return Err(
@@ -291,8 +291,8 @@ fn of_token(verified: &Verified, standing: Standing, expire_time: UnixSeconds) -
 /// The server's or the database's clock, whichever is behind: what one of them takes for alive is not
 /// expired, however far apart they are.
 pub(super) fn earlier_of_both_clocks(pass: &Pass) -> UnixSeconds {
-    let database_ms = pass.issue_time_ms.saturating_add(pass.root.clock_offset_ms());
-    UnixSeconds::new(pass.issue_time_ms.min(database_ms).div_euclid(1000))
+    let database_ms = pass.now_ms.saturating_add(pass.root.clock_offset_ms());
+    UnixSeconds::new(pass.now_ms.min(database_ms).div_euclid(1000))
 }
 
 /// One's own: any client. Others': a permission.

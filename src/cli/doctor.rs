@@ -23,6 +23,8 @@ use crate::proto::v1::{
 const STORE_OFFSET_FAIL: SignedDuration = SignedDuration::from_secs(30);
 /// Clocks that are kept do not drift so far.
 const OFFSET_WARN: SignedDuration = SignedDuration::from_secs(2);
+/// From here on other servers may notice: what one mints, another may take for minted in the future.
+const STORE_OFFSET_WARN: SignedDuration = SignedDuration::from_secs(1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -202,7 +204,7 @@ fn store_clock(info: &GetServerInfoResponse) -> Check {
         "Check time synchronisation on the server and the database. Past 30 s nothing is minted or judged.";
     if offset.abs() > STORE_OFFSET_FAIL {
         Check::fail(name, detail, advice)
-    } else if offset.abs() > OFFSET_WARN {
+    } else if offset.abs() >= STORE_OFFSET_WARN {
         Check::warn(name, detail, advice)
     } else {
         Check::ok(name, detail)

@@ -271,9 +271,12 @@ impl Feed {
         let root = self.roots.current();
         // Before the statement is sent: a head below it was not read too early, but is behind.
         let published = root.applied();
+        // The wall clock that judges and mints, which never goes back: after a step forward and back it stays ahead, and
+        // the skew with it, until the process starts anew.
         let wall_ms = self.clock.now_ms();
         let LogRead { head, upto, entries } = self.read_after(published).await?;
-        root.set_clock_offset_ms(offset_ms(head, wall_ms, self.clock.now_ms()));
+        root.set_database_time_ms(head.database_time_ms, wall_ms, self.clock.now_ms());
+        self.metrics.clock_offset(root.clock_offset_ms());
         self.epochs.known.saw(&head, self.clock.boot());
         if !head.same_log || head.revision < published || head.revision.epoch() > published.epoch() {
             root.lease.drop_now();
@@ -326,7 +329,7 @@ impl Feed {
 
     fn swap(&self, root: Arc<Root>) {
         let old = self.roots.current();
-        root.set_clock_offset_ms(old.clock_offset_ms());
+        root.set_clocks_of(&old);
         let clients = Clients::clone(&root.clients.load());
         root.clients.store(Arc::new(clients.with_last_uses_of(&old.clients.load())));
         self.roots.swap(root);
@@ -355,14 +358,6 @@ impl Feed {
         }
         self.failing &= read.is_err();
     }
-}
-
-/// Database clock minus the wall clock that judges and mints, which never goes back: after a step
-/// forward and back it stays ahead, and the skew with it, until the process starts anew. Counted
-/// against the wall clock in the middle of the statement.
-fn offset_ms(head: Head, before_ms: i64, after_ms: i64) -> i64 {
-    let middle = before_ms.saturating_add(after_ms.saturating_sub(before_ms).div_euclid(2));
-    head.database_time_ms.saturating_sub(middle)
 }
 
 /// Turns notifications into pokes, but for those of this replica itself. What it misses, polling finds.

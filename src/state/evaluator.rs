@@ -219,7 +219,7 @@ impl Judge<'_> {
             return Status::LifetimeExceedsCap;
         }
         let not_before = token.not_before.unwrap_or(token.issue_time).max(token.issue_time);
-        if not_before > now && not_before > now.saturating_add(self.leeway_s(token)) {
+        if not_before > now && not_before > now.saturating_add(self.early_s(token)) {
             return Status::NotYetValid;
         }
         // No token outlives the key that signed it, leeway or not.
@@ -243,6 +243,11 @@ impl Judge<'_> {
             return Status::WrongBinding;
         }
         Status::Active
+    }
+
+    /// How much earlier than it says a token is good: where this server's clock is known to be behind, as much at least.
+    fn early_s(&self, token: &Verified) -> i64 {
+        self.leeway_s(token).max(self.root.known_behind_s())
     }
 
     /// The tolerance of clocks that the policies in force allow this token; asked only where it

@@ -20,6 +20,8 @@ use super::{
 
 /// Server and database clocks further apart than this: nobody mints or judges.
 const CLOCK_SKEW_MAX_MS: i64 = 30_000;
+/// Clocks that are kept are not so far apart: a statement that takes long looks like less.
+const CLOCK_OFFSET_KNOWN_MS: i64 = 1_000;
 
 /// Everything that is answered from memory.
 pub struct Root {
@@ -29,6 +31,8 @@ pub struct Root {
     renewed_ms: AtomicI64,
     /// Database clock minus wall clock, milliseconds.
     clock_offset_ms: AtomicI64,
+    /// By how much the wall clock is ahead of the database's, at least, milliseconds.
+    ahead_ms: AtomicI64,
     /// Revoked tokens, by `jti`.
     pub tokens: Denylist,
     /// Revoked sessions, by `sid`.
@@ -51,6 +55,7 @@ impl Root {
             lease: Lease::new(applied),
             renewed_ms: AtomicI64::new(BootMillis::NEVER.get()),
             clock_offset_ms: AtomicI64::new(0),
+            ahead_ms: AtomicI64::new(0),
             tokens: Denylist::default(),
             sessions: Denylist::default(),
             marks: Marks::default(),
@@ -99,9 +104,25 @@ impl Root {
         adopted
     }
 
-    /// Says how far the clocks are apart.
-    pub fn set_clock_offset_ms(&self, clock_offset_ms: i64) {
-        self.clock_offset_ms.store(clock_offset_ms, Ordering::Relaxed);
+    /// Says what the database's clock said in a statement that began and ended then, by the wall clock. The offset is
+    /// counted against the middle.
+    pub fn set_database_time_ms(&self, database_ms: i64, before_ms: i64, after_ms: i64) {
+        let middle_ms = before_ms.saturating_add(after_ms.saturating_sub(before_ms).div_euclid(2));
+        self.clock_offset_ms.store(database_ms.saturating_sub(middle_ms), Ordering::Relaxed);
+        self.ahead_ms.store(before_ms.saturating_sub(database_ms).max(0), Ordering::Relaxed);
+    }
+
+    /// Takes over what another root knows of the clocks.
+    pub fn set_clocks_of(&self, other: &Self) {
+        self.clock_offset_ms.store(other.clock_offset_ms(), Ordering::Relaxed);
+        self.ahead_ms.store(other.ahead_ms.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// How far the database's clock is ahead, where that is a second or more: so far, other replicas may be ahead, too.
+    /// Whole seconds, rounded up.
+    #[must_use]
+    pub fn known_behind_s(&self) -> i64 {
+        if self.clock_offset_ms() < CLOCK_OFFSET_KNOWN_MS { 0 } else { self.behind_s() }
     }
 
     /// Milliseconds since the log was last proven to hold nothing else; none: it never was.
@@ -199,8 +220,11 @@ pub struct Pass {
     pub root: Arc<Root>,
     /// The `rev` of what this call mints.
     pub revision: Revision,
-    /// The `iat` of what this call mints, milliseconds since the epoch; the claim is whole seconds.
+    /// The `iat` of what this call mints, milliseconds since the epoch; the claim is whole seconds. By the wall clock or
+    /// the database's, whichever is behind: elsewhere it must not be in the future, nor escape an earlier cutoff.
     pub issue_time_ms: i64,
+    /// The wall clock at the gate, milliseconds since the epoch.
+    pub now_ms: i64,
     /// When the gate was passed.
     pub entered: BootMillis,
 }
@@ -210,6 +234,12 @@ impl Pass {
     #[must_use]
     pub fn issue_time(&self) -> UnixSeconds {
         UnixSeconds::new(self.issue_time_ms.div_euclid(1000))
+    }
+
+    /// The wall clock at the gate.
+    #[must_use]
+    pub fn now(&self) -> UnixSeconds {
+        UnixSeconds::new(self.now_ms.div_euclid(1000))
     }
 }
 
@@ -250,7 +280,9 @@ impl Roots {
             return None;
         }
         let revision = root.applied();
-        Some(Pass { root, revision, issue_time_ms: clock.at_ms(now), entered: now.boot })
+        let now_ms = clock.at_ms(now);
+        let issue_time_ms = now_ms.saturating_sub(root.ahead_ms.load(Ordering::Relaxed));
+        Some(Pass { root, revision, issue_time_ms, now_ms, entered: now.boot })
     }
 }
 
@@ -286,7 +318,7 @@ mod tests {
             (-30_001, Some(-30_001)),
             (i64::MIN, Some(i64::MIN)),
         ] {
-            root.set_clock_offset_ms(offset_ms);
+            root.set_database_time_ms(offset_ms, 0, 0);
             assert_eq!(root.clock_skew_ms(), skew_ms);
         }
     }

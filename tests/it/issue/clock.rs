@@ -5,7 +5,9 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use super::lifetime;
-use crate::world::{Api, InProcess, Refused, World, api_key, issue_request, validate_request};
+use crate::world::{
+    Api, InProcess, Refused, Shell, World, api_key, issue_request, now_s, until, validate_request,
+};
 
 /// How wrong the offset may be that a server measures, milliseconds: as much as half of what its statement takes, of which
 /// a machine that stands still makes seconds. The shifts below are as far from the limit. Where exactly it lies is told
@@ -97,4 +99,48 @@ async fn i12_clocks_that_are_less_far_apart_are_borne() {
         assert_eq!(skewed.ready.ops("/readyz").await.0, 200);
         skewed.ended().await;
     }
+}
+
+/// Whether what is minted on one replica is good on another in the moment of the answer, and not from the future.
+async fn is_good_at_once(minting: &mut Api, judging: &mut Api) -> bool {
+    let (token, session) = (minting.token("user:7", "api").await, minting.session("user:7", "api").await);
+    let next = minting.refresh(&session.refresh.clone().unwrap().refresh_token).await.unwrap();
+    let mut are_good = true;
+    for token in [token, session, next] {
+        assert_eq!(lifetime(&token), 900);
+        are_good &= judging.status(&token.access_token, "api").await == pb::TokenStatus::Active;
+        are_good &= token.issue_time.unwrap().seconds <= now_s();
+    }
+    are_good
+}
+
+// The clock's offset is measured once more where the machine stood still meanwhile.
+#[tokio::test]
+async fn i15_what_a_replica_mints_whose_clock_is_ahead_is_good_on_every_other_at_once() {
+    let world = World::start().await;
+    let mut good = world.api("service").await;
+    let ahead = InProcess::start(&world.database.url, 20_000).await;
+    let mut api = Api::connect(&ahead.ready, &api_key("service"));
+    for _ in 0..3 {
+        until("it is good elsewhere", async || is_good_at_once(&mut api, &mut good).await).await;
+        ahead.clock.step(1_000);
+    }
+    let metrics = ahead.ready.ops("/metrics").await.1;
+    assert!(metrics.lines().any(|line| line.starts_with("jeton_clock_offset_seconds -")), "it is measured");
+    ahead.ended().await;
+}
+
+#[tokio::test]
+async fn i15_a_replica_whose_clock_is_behind_takes_what_the_others_mint() {
+    let world = World::start().await;
+    let mut good = world.api("service").await;
+    let behind = InProcess::start(&world.database.url, -20_000).await;
+    let mut api = Api::connect(&behind.ready, &api_key("service"));
+    until("it is good there", async || is_good_at_once(&mut good, &mut api).await).await;
+    let mut shell = Shell::of(&world, "admin");
+    shell.arguments[1] = behind.ready.public.clone();
+    let said = shell.run(&["doctor"]).await;
+    let line = said.out.lines().find(|line| line.contains("  server clock")).unwrap();
+    assert!(line.starts_with("warn"), "{said:?}");
+    behind.ended().await;
 }

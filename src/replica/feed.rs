@@ -92,12 +92,13 @@ impl FeedHandle {
     /// Waits for a read that is sent at `now` or later: the epoch that the log was in.
     pub async fn read_epoch(&self, now: BootMillis) -> i64 {
         let mut read = self.read.clone();
+        // Once: where that read fails, the next one comes by itself.
+        self.poke();
         loop {
             let latest = *read.borrow_and_update();
             if latest.good && latest.sent >= now {
                 return latest.epoch;
             }
-            self.poke();
             if read.changed().await.is_err() {
                 // The feed has ended, and this process ends with it.
                 std::future::pending::<()>().await;

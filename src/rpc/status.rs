@@ -26,6 +26,9 @@ const HIDDEN: &str = "(hidden: it looks like a credential)";
 
 /// After a read of the log; the next one is due by then.
 const RETRY_FRESH: Duration = Duration::from_millis(200);
+/// The log passed into another epoch.
+const EPOCH_OVER: &str = "The database was replaced while this change was waited for, and may have lost it. Look, and \
+                          send it again: a repeated revocation is safe.";
 /// Postgres restarts in seconds.
 const RETRY_STORE: Duration = Duration::from_secs(1);
 /// People mend clocks and keys.
@@ -157,12 +160,7 @@ impl From<Error> for Status {
                 "The database is out of reach. Try again shortly: a repeated revocation is safe.",
                 RETRY_STORE,
             ),
-            Error::EpochOver => unavailable(
-                "STORE_UNAVAILABLE",
-                "The database was replaced while this change was waited for, and may have lost it. \
-                 Look, and send it again: a repeated revocation is safe.",
-                RETRY_STORE,
-            ),
+            Error::EpochOver => unavailable("STORE_UNAVAILABLE", EPOCH_OVER, RETRY_STORE),
             Error::SigningKeyUnavailable(algorithm) => {
                 // Of refresh tokens: their MAC has one algorithm.
                 let algorithm = algorithm.map_or("HS256", Algorithm::as_str);

@@ -423,7 +423,9 @@ mod tests {
         old.apply(Entry::Mark(mark(7)));
         // The tables lack the mark, hold an earlier one, or hold it beside a key that is good.
         for held in [None, Some(mark(6)), Some(mark(7))] {
-            held.into_iter().for_each(|mark| new.apply(Entry::Mark(mark)));
+            if let Some(mark) = held {
+                new.apply(Entry::Mark(mark));
+            }
             let lost = old.lost_in(&new, UnixSeconds::new(100), UnixSeconds::new(900));
             let mut targets: Vec<_> = lost
                 .iter()

@@ -3,8 +3,12 @@
 use axum::{
     Json,
     http::{
-        HeaderMap, HeaderValue, StatusCode,
-        header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER, WWW_AUTHENTICATE},
+        HeaderMap, HeaderName, HeaderValue, StatusCode,
+        header::{
+            ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+            ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG,
+            IF_NONE_MATCH, RETRY_AFTER, WWW_AUTHENTICATE,
+        },
     },
     response::{IntoResponse, Response},
 };
@@ -16,11 +20,12 @@ use crate::{
 };
 
 /// Not to be kept by anything on the way (RFC 7662 section 4).
-pub(super) const NO_STORE: (axum::http::HeaderName, HeaderValue) =
-    (CACHE_CONTROL, HeaderValue::from_static("no-store"));
+pub(super) const NO_STORE: (HeaderName, HeaderValue) = (CACHE_CONTROL, HeaderValue::from_static("no-store"));
 const NO_SNIFF: (&str, HeaderValue) = ("x-content-type-options", HeaderValue::from_static("nosniff"));
 /// What a caller without a good credential may show (RFC 9110 section 11.6.1).
 const CHALLENGES: [&str; 2] = [r#"Basic realm="jeton", charset="UTF-8""#, r#"Bearer realm="jeton""#];
+/// Pages of any origin may read a public document: there is nothing in it that depends on who asks.
+const ANY_ORIGIN: (HeaderName, HeaderValue) = (ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
 /// Seconds after which it makes sense to come back.
 const RETRY_S: u16 = 1;
 
@@ -129,11 +134,23 @@ pub(super) fn public(
     let etag = HeaderValue::from_str(etag).unwrap_or(HeaderValue::from_static("\"\""));
     let cache = HeaderValue::from_str(&format!("public, max-age={max_age_s}"))
         .unwrap_or(HeaderValue::from_static("no-cache"));
-    let headers = [(ETAG, etag.clone()), (CACHE_CONTROL, cache)];
+    let exposed = (ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("etag"));
+    let headers = [(ETAG, etag.clone()), (CACHE_CONTROL, cache), ANY_ORIGIN, exposed];
     if has(request, &etag) {
         return (StatusCode::NOT_MODIFIED, headers).into_response();
     }
     (headers, [(CONTENT_TYPE, HeaderValue::from_static(content_type))], [NO_SNIFF], body).into_response()
+}
+
+/// Whether a page may read a public document, and how it may ask: a browser asks before it says what it has.
+pub(super) async fn preflight() -> Response {
+    let headers = [
+        ANY_ORIGIN,
+        (ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD")),
+        (ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("if-none-match")),
+        (ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400")),
+    ];
+    (StatusCode::NO_CONTENT, headers).into_response()
 }
 
 /// The strong entity tag of a document.

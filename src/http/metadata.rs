@@ -18,8 +18,8 @@ pub(super) async fn metadata(State(state): State<DoorsState>, headers: HeaderMap
 }
 
 /// What is not said of jeton is what it does not do: tokens are obtained over gRPC, so there is neither an
-/// authorization nor a token endpoint, and no grant. RFC 8414 requires the one list, and reads a default
-/// into the other where it is left out: so both are there, though empty.
+/// authorization nor a token endpoint, no response type and no grant. A list without elements is left out (RFC 8414
+/// section 3.2).
 fn document(issuer: &str, certificates: bool) -> String {
     let base = issuer.trim_end_matches('/');
     let certificate = certificates.then_some("tls_client_auth");
@@ -32,8 +32,6 @@ fn document(issuer: &str, certificates: bool) -> String {
         "introspection_endpoint_auth_methods_supported": methods(&["client_secret_basic", "Bearer"]),
         "revocation_endpoint": format!("{base}{REVOKE}"),
         "revocation_endpoint_auth_methods_supported": methods(&["client_secret_basic"]),
-        "response_types_supported": [],
-        "grant_types_supported": [],
         "tls_client_certificate_bound_access_tokens": true,
     })
     .to_string()
@@ -47,6 +45,14 @@ mod tests {
         let members: serde_json::Map<_, _> =
             serde_json::from_str(&document(issuer, certificates)).unwrap_or_default();
         move |name| members.get(name).cloned().unwrap_or_default()
+    }
+
+    #[test]
+    fn e13_no_list_is_empty() {
+        let document: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(&document("https://tokens.example", true)).unwrap_or_default();
+        assert!(!document.is_empty());
+        assert!(document.values().all(|value| value.as_array().is_none_or(|list| !list.is_empty())));
     }
 
     #[test]

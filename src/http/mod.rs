@@ -24,7 +24,7 @@ use tokio::{runtime::Handle, time::Instant};
 use tower::Service as _;
 
 use crate::authority::Authority;
-use answer::Refusal;
+use answer::{Refusal, preflight};
 
 pub use ops::{OpsState, keep_up, ops};
 
@@ -56,8 +56,8 @@ pub struct DoorsState {
 pub fn doors(state: DoorsState) -> Router {
     let path = issuer_path(&state.authority.issuer);
     let doors = Router::new()
-        .route(JWKS, get(jwks::jwks))
-        .route(METADATA, get(metadata::metadata))
+        .route(JWKS, get(jwks::jwks).options(preflight))
+        .route(METADATA, get(metadata::metadata).options(preflight))
         .route(INTROSPECT, post(introspect::introspect))
         .route(REVOKE, post(revoke::revoke))
         // Inside of it the route is known.

@@ -71,12 +71,43 @@ async fn the_metadata_says_what_there_is_and_nothing_that_is_not() {
         "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "Bearer"],
         "revocation_endpoint": format!("{issuer}/oauth2/revoke"),
         "revocation_endpoint_auth_methods_supported": ["client_secret_basic"],
-        "response_types_supported": [],
-        "grant_types_supported": [],
         "tls_client_certificate_bound_access_tokens": true,
     });
     assert_eq!(answer.json(), expected);
     assert_eq!(get(&world, &format!("{METADATA}/eu"), &[]).await.status, 404, "of an issuer elsewhere");
+}
+
+#[tokio::test]
+async fn e13_any_page_may_read_the_public_documents_and_nothing_else() {
+    let world = World::start().await;
+    let public = &world.server.ready.public;
+    let origin = [("origin", "https://app.example")];
+    for path in [JWKS, METADATA] {
+        let read = get(&world, path, &origin).await;
+        assert_eq!((read.status, read.header("access-control-allow-origin")), (200, Some("*")), "{path}");
+        assert_eq!(read.header("access-control-expose-headers"), Some("etag"));
+        assert_eq!(read.header("access-control-allow-credentials"), None);
+        let etag = read.header("etag").unwrap().to_owned();
+        let known = get(&world, path, &[origin[0], ("if-none-match", &etag)]).await;
+        assert_eq!((known.status, known.header("access-control-allow-origin")), (304, Some("*")), "{path}");
+        let asked = [
+            origin[0],
+            ("access-control-request-method", "GET"),
+            ("access-control-request-headers", "if-none-match"),
+        ];
+        let may = http(public, "OPTIONS", path, &asked, "").await;
+        assert_eq!((may.status, may.body.as_str()), (204, ""), "{path}");
+        assert_eq!(may.header("access-control-allow-origin"), Some("*"));
+        assert_eq!(may.header("access-control-allow-methods"), Some("GET, HEAD"));
+        assert_eq!(may.header("access-control-allow-headers"), Some("if-none-match"));
+    }
+    for path in ["/oauth2/introspect", "/oauth2/revoke", "/else"] {
+        for method in ["OPTIONS", "POST"] {
+            let answer = http(public, method, path, &origin, "").await;
+            assert!(answer.status >= 400, "{method} {path}: {answer:?}");
+            assert_eq!(answer.header("access-control-allow-origin"), None, "{method} {path}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -119,8 +150,9 @@ async fn what_is_not_served_is_said_in_json() {
     for (method, path, allowed) in [
         ("GET", "/oauth2/introspect?token=x", "POST"),
         ("PUT", "/oauth2/revoke", "POST"),
-        ("POST", JWKS, "GET,HEAD"),
-        ("DELETE", METADATA, "GET,HEAD"),
+        ("POST", JWKS, "GET,HEAD,OPTIONS"),
+        ("DELETE", METADATA, "GET,HEAD,OPTIONS"),
+        ("OPTIONS", "/oauth2/revoke", "POST"),
     ] {
         let answer = http(public, method, path, &[], "").await;
         assert_eq!((answer.status, answer.error().as_str()), (405, "invalid_request"), "{method} {path}");

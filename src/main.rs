@@ -1,15 +1,19 @@
 //! argv to one verb.
 
 use std::{
-    env, io::Write, num::NonZero, path::PathBuf, process::ExitCode, sync::Arc, thread::available_parallelism,
+    env, ffi::OsStr, io::Write, num::NonZero, path::PathBuf, process::ExitCode, sync::Arc,
+    thread::available_parallelism,
 };
 
 use anyhow::Context;
-use clap::Parser;
+use clap::FromArgMatches;
 use jeton::{
     cli::{self, ClientCommand, Environment, GlobalArgs},
     clock::Clock,
-    config::{Cli, ClientVerb, Command, DevArgs, EpochCommand, KeyCommand, ServeArgs},
+    config::{
+        Cli, ClientVerb, Command, DevArgs, EpochCommand, KeyCommand, ServeArgs, command,
+        secret_in_environment, variable_of,
+    },
     dev::{self, DevOptions, Listen, die_with_parent},
     observe,
     operate::{self, Done},
@@ -31,7 +35,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const BACKGROUND_THREADS: usize = 2;
 
 fn main() -> ExitCode {
-    let Cli { globals, command } = Cli::parse();
+    let Cli { globals, command } = match parse() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
     let done = match command {
         Command::Remote(command) => return run_remote(command, &globals),
         Command::Key(KeyCommand::Remote(command)) => {
@@ -63,6 +70,29 @@ fn main() -> ExitCode {
         Ok(Done::Negative) => ExitCode::from(3),
         Err(error) => fail(&error),
     }
+}
+
+/// Flags and environment; what is wrong with them is said.
+fn parse() -> Result<Cli, ExitCode> {
+    if let Some(refused) = secret_in_environment(|name| !is_empty(name)) {
+        let _closed = writeln!(std::io::stderr(), "error: {refused}.");
+        return Err(ExitCode::from(2));
+    }
+    let parsed = command(is_empty).try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    parsed.map_err(|error| {
+        let _closed = error.print();
+        let given: Vec<String> = env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+        if let Some(name) = variable_of(&error, &given) {
+            let _closed = writeln!(std::io::stderr(), "The value came from the environment: {name}.");
+        }
+        ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+    })
+}
+
+/// Whether a variable says nothing.
+#[expect(clippy::disallowed_methods, reason = "the environment of flags, read here and nowhere else")]
+fn is_empty(name: &OsStr) -> bool {
+    env::var_os(name).is_none_or(|value| value.is_empty())
 }
 
 fn run_remote(command: ClientCommand, globals: &GlobalArgs) -> ExitCode {
@@ -102,7 +132,7 @@ async fn run_serve(args: ServeArgs) -> anyhow::Result<Done> {
     if let Some(pid) = config.parent_pid {
         die_with_parent(pid)?;
     }
-    observe::log_to_stderr(&config.log).context("--log is not valid")?;
+    observe::log_to_stderr(&config.log, &config.replica).context("--log is not valid")?;
     let stop = CancellationToken::new();
     let [public, admin, ops] = config.listen;
     let listeners =

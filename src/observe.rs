@@ -1,10 +1,10 @@
 //! What operators see: the names of all metrics, as OpenTelemetry and Prometheus have them, and
 //! handles to them, so that the hot path looks nothing up.
 
+mod log;
+
 use std::{
     collections::HashMap,
-    io::stderr,
-    panic,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -16,7 +16,8 @@ use metrics::{
     histogram,
 };
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::EnvFilter;
+
+pub use log::{FilterError, Sampled, log_to_stderr};
 
 /// Server-side duration of RPCs, as OpenTelemetry's `rpc.server.call.duration` is spelled there.
 const CALL_DURATION: &str = "rpc_server_call_duration_seconds";
@@ -190,22 +191,6 @@ pub fn exporter() -> Result<Exporter, BuildError> {
         .set_buckets_for_metric(Matcher::Full(DOOR_DURATION.to_owned()), &BUCKETS)?
         .install_recorder()?;
     Ok(EXPORTER.get_or_init(|| exporter).clone())
-}
-
-/// Logs as JSON lines to stderr, panics included. `filter` as in `RUST_LOG`; nonsense is refused.
-pub fn log_to_stderr(filter: &str) -> Result<(), tracing_subscriber::filter::ParseError> {
-    let filter = EnvFilter::builder().parse(filter)?;
-    let subscriber =
-        tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_writer(stderr);
-    // A process that logs already goes on as it does.
-    if subscriber.try_init().is_ok() {
-        panic::set_hook(Box::new(|panicked| {
-            let place = panicked.location().map(ToString::to_string).unwrap_or_default();
-            // The place alone: a message may hold what must not be logged.
-            tracing::error!(panic.place = place, "a panic");
-        }));
-    }
-    Ok(())
 }
 
 impl Metrics {

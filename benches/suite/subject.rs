@@ -83,7 +83,7 @@ pub fn main() {
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line).unwrap();
     let order: Order = serde_json::from_str(&line).unwrap();
-    observe::log_to_stderr(LOG).unwrap();
+    observe::log_to_stderr(LOG, "bench").unwrap();
     let threads = BACKGROUND_THREADS;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build().unwrap();

@@ -15,11 +15,10 @@ use super::{
     exit::{Exit, Failure},
     output,
     tls::{self, Files},
+    tls_words::{Explained, explain},
     token_input,
 };
 
-/// How rustls begins what it says of a certificate.
-const UNTRUSTED: &str = "invalid peer certificate";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Whom the command line is to a server that `jeton dev` started.
 const DEV_CLIENT: &str = "dev-admin";
@@ -204,11 +203,7 @@ async fn dial(url: &str, tls: &Files, timeout: Duration) -> Result<Channel, Fail
         endpoint
     };
     let unreachable = |cause: String| {
-        let advice = if cause.starts_with(UNTRUSTED) {
-            "Give its authority with --tls-ca, or correct the name."
-        } else {
-            "Is the server running, and the address right?"
-        };
+        let Explained { cause, advice } = explain(&cause, url);
         Failure::Unreachable(format!("cannot reach {url}: {cause}. {advice}"))
     };
     match tokio::time::timeout(timeout, endpoint.connect()).await {

@@ -7,8 +7,9 @@ use super::{
     connect::{self, Identity, Listener},
     doctor::Check,
     time, tls,
+    tls_words::{Explained, explain},
 };
-use crate::tls::{LookError, Validity, look, validity};
+use crate::tls::{Validity, look, validity};
 
 /// Time to find who renews it.
 const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
@@ -83,13 +84,12 @@ async fn of_listener(
     };
     match tokio::time::timeout(timeout, look(host, &place, files.ca.as_deref())).await {
         Ok(Ok(shown)) => left(&format!("{called}: TLS {},", shown.version), shown.validity, now),
-        Ok(Err(error)) => Look::Bad(format!("{called}: {}", said(&error))),
+        Ok(Err(error)) => {
+            let Explained { cause, advice } = explain(&error.to_string(), url);
+            Look::Bad(format!("{called}: {cause}. {advice}"))
+        }
         Err(_) => Look::Bad(format!("{called}: no answer in time")),
     }
-}
-
-fn said(error: &LookError) -> String {
-    error.to_string()
 }
 
 /// What is left of a certificate: little is below two weeks, or below a third of a life that is short.

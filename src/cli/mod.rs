@@ -29,6 +29,7 @@ mod revoke_report;
 mod session;
 mod time;
 mod tls;
+mod tls_words;
 mod token_input;
 mod validate;
 
@@ -65,10 +66,16 @@ pub struct GlobalArgs {
     #[arg(long, global = true, env = "JETON_TLS_CA", value_name = "FILE")]
     pub tls_ca: Option<PathBuf>,
     /// A client certificate, in place of an API key: PEM
-    #[arg(long, global = true, env = "JETON_CLIENT_CERT", value_name = "FILE")]
+    #[arg(
+        long,
+        visible_alias = "client-cert",
+        global = true,
+        env = "JETON_CLIENT_CERT",
+        value_name = "FILE"
+    )]
     pub tls_cert: Option<PathBuf>,
     /// The private key of it: PEM
-    #[arg(long, global = true, env = "JETON_CLIENT_KEY", value_name = "FILE")]
+    #[arg(long, visible_alias = "client-key", global = true, env = "JETON_CLIENT_KEY", value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
     /// The form of the answer; table unless the verb says otherwise
     #[arg(long, global = true, value_name = "FORMAT")]

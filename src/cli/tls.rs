@@ -80,7 +80,7 @@ impl Files {
 fn read(file: &Path) -> Result<SecretString, Failure> {
     let text = fs::read_to_string(file)
         .map_err(|error| Failure::Usage(format!("cannot read {}: {error}.", file.display())))?;
-    Ok(text.into())
+    Ok(text.trim_start_matches('\u{feff}').into())
 }
 
 /// Whether what is sent to this URL leaves the machine readable by others.

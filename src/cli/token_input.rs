@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use zeroize::Zeroizing;
 
 use super::{Cli, exit::Failure, output};
-use crate::token::API_KEY_PREFIX;
+use crate::token::{API_KEY_PREFIX, pasted::without_blanks};
 
 /// Twice what the server reads of a token: text that is too long is the server's to judge, a disk image is not.
 const MAX_INPUT_BYTES: u64 = 16 * 1024;
@@ -73,7 +73,7 @@ pub fn api_key_from_file(path: &Path) -> Result<SecretString, Failure> {
     let shown = path.display();
     let file = File::open(path).map_err(|error| Failure::Usage(format!("cannot read {shown}: {error}.")))?;
     let text = text_of(file, &shown.to_string())?;
-    without_ends(&text).ok_or_else(|| {
+    without_ends(without_blanks(&text)).ok_or_else(|| {
         Failure::Usage(format!("{shown} is empty, and is to hold an API key. Write it there."))
     })
 }

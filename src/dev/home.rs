@@ -19,6 +19,7 @@ const CLUSTER: &str = "postgres";
 const MASTER_KEY: &str = "master.key";
 const CLIENTS: &str = "clients.json";
 const PROBE_KEY: &str = "probe.key";
+const ADMIN_KEY: &str = "dev-admin.key";
 const DEV_JSON: &str = "dev.json";
 /// `server-1.json`: the ready file of one server.
 const READY_FILE: (&str, &str) = ("server-", ".json");
@@ -88,7 +89,7 @@ impl Home {
     /// Forgets everything but the lock. Only what we may have made goes.
     pub(super) fn empty(&self) -> anyhow::Result<()> {
         place::remove_cluster(&self.cluster())?;
-        for name in [MASTER_KEY, CLIENTS, PROBE_KEY, DEV_JSON] {
+        for name in [MASTER_KEY, CLIENTS, PROBE_KEY, ADMIN_KEY, DEV_JSON] {
             remove_file(&self.directory.join(name))?;
         }
         self.ready_files().iter().try_for_each(|file| Ok(remove_file(file)?))
@@ -141,6 +142,12 @@ impl Home {
 
     pub(super) fn write_dev_json(&self, content: &Value) -> anyhow::Result<()> {
         self.write_private(DEV_JSON, &format!("{content:#}\n"))
+    }
+
+    /// The file with the API key of the administrator, as client verbs elsewhere are given it.
+    pub(super) fn write_admin_key(&self, api_key: &SecretString) -> anyhow::Result<PathBuf> {
+        self.write_private(ADMIN_KEY, &format!("{}\n", api_key.expose_secret()))?;
+        Ok(self.directory.join(ADMIN_KEY))
     }
 
     /// Nobody shall take a server that has ended for one that runs.

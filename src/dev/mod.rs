@@ -33,7 +33,8 @@ use fleet::Fleet;
 use home::Home;
 
 /// The two clients of a development server, and whether they administer it.
-const CLIENTS: [(&str, bool); 2] = [("dev-service", false), ("dev-admin", true)];
+const CLIENTS: [(&str, bool); 2] = [("dev-service", false), (ADMIN, true)];
+const ADMIN: &str = "dev-admin";
 /// How often the servers and Postgres are looked at while everything is well.
 const WATCH: Duration = Duration::from_millis(500);
 
@@ -217,6 +218,21 @@ impl Run {
         self.home.write_dev_json(&all.into())
     }
 
+    /// The API key of the administrator in a file of its own, where client verbs do not find it by themselves.
+    fn admin_key_file(&self) -> Option<PathBuf> {
+        if self.home.is_default() {
+            return None;
+        }
+        let admin = self.request.clients.iter().find(|client| client.client_id == ADMIN)?;
+        match self.home.write_admin_key(&admin.api_key) {
+            Ok(file) => Some(file),
+            Err(error) => {
+                say(&format!("{error:#}"));
+                None
+            }
+        }
+    }
+
     /// Says what to try next.
     fn announce(&self) {
         let Some(first) = self.fleet.first() else { return };
@@ -230,23 +246,27 @@ impl Run {
         for other in self.fleet.others() {
             say(&format!("    {} beside it: public {}", other.name, other.ready.text("public")));
         }
-        let found = if self.home.is_default() {
-            "In another terminal, in this directory, as dev-admin:".to_owned()
-        } else {
-            format!("Addresses and API keys are in {}. With them:", self.home.dev_json().display())
+        let (found, key) = match self.admin_key_file() {
+            None => ("In another terminal, in this directory, as dev-admin:".to_owned(), String::new()),
+            Some(file) => (
+                format!("Addresses and API keys are in {}. As dev-admin:", self.home.dev_json().display()),
+                format!(" --api-key-file {}", quoted(&file.display().to_string())),
+            ),
         };
-        let program = program_as_typed();
+        let at = |public: &str| {
+            if key.is_empty() { String::new() } else { format!(" --endpoint http://{public}{key}") }
+        };
+        let (program, here) = (program_as_typed(), at(ready("public")));
         // What one revokes is dead on another.
-        let elsewhere = self
-            .fleet
-            .others()
-            .last()
-            .map_or_else(String::new, |other| format!(" --endpoint {}", other.ready.text("public")));
+        let elsewhere = self.fleet.others().last().map_or_else(
+            || here.clone(),
+            |other| format!(" --endpoint http://{}{key}", other.ready.text("public")),
+        );
         say(&format!(
             "{found}\n\n    \
-             {program} issue --subject alice --audience orders --output token > token.txt\n    \
+             {program} issue --subject alice --audience orders --output token{here} > token.txt\n    \
              {program} validate --token-file token.txt --audience orders{elsewhere}\n    \
-             {program} revoke --token-file token.txt\n\nCtrl-C ends it; {} keeps its data.",
+             {program} revoke --token-file token.txt{here}\n\nCtrl-C ends it; {} keeps its data.",
             self.home.directory().display()
         ));
         if cfg!(debug_assertions) {
@@ -263,7 +283,18 @@ fn program_as_typed() -> String {
     let here = std::env::current_dir().unwrap_or_default();
     match program.strip_prefix(here) {
         Ok(below) => Path::new(".").join(below).display().to_string(),
-        Err(_) => "jeton".to_owned(),
+        // Nobody knows whether it is on the PATH of another terminal.
+        Err(_) => quoted(&program.display().to_string()),
+    }
+}
+
+/// A word as a shell reads it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
     }
 }
 

@@ -115,6 +115,12 @@ fn may_sign(authority: &CertificateDer<'_>) -> Result<(), Unusable> {
     if is_authority && !may { Err(Unusable::MaySignNothing) } else { Ok(()) }
 }
 
+/// Whether a certificate is an authority's, as far as can be read.
+pub(super) fn is_authority(certificate: &Certificate) -> bool {
+    let constraints = certificate.tbs_certificate().get_extension::<BasicConstraints>();
+    matches!(constraints, Ok(Some((_, constraints))) if constraints.ca)
+}
+
 /// The last second of a certificate.
 pub(super) fn not_after(certificate: &Certificate) -> UnixSeconds {
     unix_seconds(certificate.tbs_certificate().validity().not_after)

@@ -15,13 +15,15 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use x509_cert::{Certificate, der::Decode as _};
 
-use super::peer::{not_after, not_before};
+use super::peer::{is_authority, not_after, not_before};
 use crate::{
     clock::Clock,
     observe::Metrics,
     token::{UnixSeconds, sha256},
 };
 
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+const ENCRYPTED: &[u8] = b"ENCRYPTED";
 /// Between two looks at the files.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -65,9 +67,23 @@ pub enum TlsError {
         /// Until then.
         not_after: jiff::Timestamp,
     },
+    /// The key is another certificate's.
+    #[error("the private key in {} is not that of the certificate in {}", key.display(), certificate.display())]
+    Mismatch {
+        /// Of the certificate.
+        certificate: PathBuf,
+        /// Of the key.
+        key: PathBuf,
+    },
+    /// The key cannot be read as it is.
+    #[error(
+        "the private key in {} is encrypted: decrypt it with `openssl pkey -in FILE -out OTHER` into a file that only \
+         jeton can read", .0.display()
+    )]
+    Encrypted(PathBuf),
     /// Certificate and key.
     #[error("certificate and key cannot be used: {0}")]
-    Pair(#[from] rustls::Error),
+    Pair(String),
     /// The clients' authorities.
     #[error("the authorities in {} cannot be used: {error}", file.display())]
     Authorities {
@@ -179,14 +195,30 @@ struct Material {
 fn read(files: &TlsFiles) -> Result<Material, TlsError> {
     Ok(Material {
         chain: certificates(&files.certificate)?,
-        key: PrivateKeyDer::from_pem_slice(&bytes(&files.key)?)
-            .map_err(|_| TlsError::Content { file: files.key.clone(), what: "private key" })?,
+        key: private_key(&files.key)?,
         authorities: files.client_ca.as_ref().map(certificates).transpose()?,
     })
 }
 
+fn private_key(file: &PathBuf) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let pem = bytes(file)?;
+    PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
+        // PKCS#8 says so in the first line, older forms in the second.
+        let is_encrypted = pem.windows(ENCRYPTED.len()).any(|window| window == ENCRYPTED);
+        if is_encrypted {
+            TlsError::Encrypted(file.clone())
+        } else {
+            TlsError::Content { file: file.clone(), what: "private key" }
+        }
+    })
+}
+
+/// What is in the file, without a byte order mark.
 fn bytes(file: &PathBuf) -> Result<zeroize::Zeroizing<Vec<u8>>, TlsError> {
-    let read = fs::read(file).map_err(|error| TlsError::File { file: file.clone(), error })?;
+    let mut read = fs::read(file).map_err(|error| TlsError::File { file: file.clone(), error })?;
+    if read.starts_with(BYTE_ORDER_MARK) {
+        read.drain(..BYTE_ORDER_MARK.len());
+    }
     Ok(zeroize::Zeroizing::new(read))
 }
 
@@ -202,7 +234,8 @@ impl Material {
         let not_after = self.check_time(files, UnixSeconds::new(now_s))?;
         let provider = Arc::new(aws_lc_rs::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_protocol_versions(&[&TLS13, &TLS12])?;
+            .with_protocol_versions(&[&TLS13, &TLS12])
+            .map_err(|error| TlsError::Pair(error.to_string()))?;
         let builder = match (self.authorities, &files.client_ca) {
             (Some(authorities), Some(file)) => builder.with_client_cert_verifier(
                 verifier(authorities, provider)
@@ -210,7 +243,13 @@ impl Material {
             ),
             _ => builder.with_no_client_auth(),
         };
-        let mut config = builder.with_single_cert(self.chain, self.key)?;
+        let mut config = builder.with_single_cert(self.chain, self.key).map_err(|error| {
+            if matches!(error, rustls::Error::InconsistentKeys(_)) {
+                TlsError::Mismatch { certificate: files.certificate.clone(), key: files.key.clone() }
+            } else {
+                TlsError::Pair(error.to_string())
+            }
+        })?;
         // gRPC is HTTP/2; plain HTTP clients get what they speak on the same port (RFC 7301).
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok((config, not_after))
@@ -221,6 +260,13 @@ impl Material {
         let unreadable = || TlsError::Content { file: files.certificate.clone(), what: "certificate" };
         let leaf = self.chain.first().ok_or_else(unreadable)?;
         let leaf = Certificate::from_der(leaf).map_err(|_| unreadable())?;
+        if is_authority(&leaf) {
+            tracing::warn!(
+                tls.file = %files.certificate.display(),
+                "this certificate is that of an authority (CA:TRUE): some clients, jeton's own among them, refuse it. \
+                 Make one with `openssl req -x509 -addext basicConstraints=critical,CA:FALSE` and a subjectAltName"
+            );
+        }
         let (not_before, not_after) = (not_before(&leaf), not_after(&leaf));
         if now < not_before || now > not_after {
             return Err(TlsError::NotNow {

@@ -58,6 +58,7 @@ impl SigningKey {
     /// Reads a private key from elsewhere: the first section `PRIVATE KEY` of a PEM text (RFC 7468 section 10), unless
     /// it is one that others may know.
     pub fn import_pem(pem: &str) -> Result<Self, ImportError> {
+        let pem = pem.trim_start_matches('\u{feff}');
         let Ok(der) = PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes()) else {
             let encrypted = pem.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----");
             return Err(if encrypted { ImportError::Encrypted } else { ImportError::Form(KeyError::NoPem) });

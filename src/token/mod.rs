@@ -20,6 +20,7 @@ pub mod key;
 pub mod lifetime;
 pub mod limits;
 pub mod malformed;
+pub mod pasted;
 mod pkcs8;
 mod random;
 pub mod refresh;

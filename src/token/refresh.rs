@@ -22,7 +22,7 @@ const VERSION: u8 = 1;
 const DOMAIN: &[u8] = b"jeton-refresh-v1";
 /// What the MAC is over, without the domain.
 const BODY_BYTES: usize = 41;
-const TOKEN_BYTES: usize = 73;
+pub(super) const TOKEN_BYTES: usize = 73;
 
 /// Whether `text` starts like a refresh token, so that Revoke knows what it was given.
 #[must_use]

@@ -150,6 +150,31 @@ async fn doctor_is_well_with_good_certificates_and_warns_of_one_that_ends_soon()
 }
 
 #[tokio::test]
+async fn e19_what_tls_refuses_is_said_in_words_with_what_helps() {
+    let secure = Secure::start().await;
+    // Plaintext where TLS was asked for.
+    let plain = crate::world::World::start().await;
+    let mut shell = admin_shell(&secure, &[]);
+    shell.arguments[1] = format!("https://{}", plain.server.ready.public);
+    let said = shell.run(&["issue", "--subject", "user:7", "--audience", "api"]).await;
+    let told = said.with_code(5);
+    assert!(told.contains("this server speaks plaintext"), "{said:?}");
+    assert!(told.contains(&format!("http://{}", plain.server.ready.public)), "{said:?}");
+    // What `openssl req -x509` makes by itself.
+    let mut params = server(Duration::from_hours(24));
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let made = secure.servers.sign(&params);
+    made.write(secure.files.path(), "server");
+    let shell = admin_shell(&secure, &[]);
+    until("it is in use", async || looked(&shell).await.1 == "fail").await;
+    let (_, _, detail) = looked(&shell).await;
+    assert!(detail.contains("CA:TRUE") && detail.contains("basicConstraints=critical,CA:FALSE"), "{detail}");
+    let said = shell.run(&["issue", "--subject", "user:7", "--audience", "api"]).await;
+    assert!(said.with_code(5).contains("openssl req -x509") && !said.err.contains("OtherError"), "{said:?}");
+    assert!(secure.world.server.logged().contains("CA:TRUE"), "the server says so, too");
+}
+
+#[tokio::test]
 async fn doctor_fails_for_certificates_that_have_ended_or_are_not_trusted() {
     let secure = Secure::start().await;
     let past = secure.clients.client_for(BILLING, Duration::ZERO).write(secure.files.path(), "past");

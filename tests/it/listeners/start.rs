@@ -33,6 +33,12 @@ async fn without_tls_files_plaintext_must_be_asked_for_and_nonsense_is_refused_i
     let [_, other_key] = authority.server().write(files.path(), "other");
     let [ended, ended_key] = authority.ended_server().write(files.path(), "ended");
     let client_ca = authority.write(files.path(), "clients.pem");
+    let encrypted = files.path().join("encrypted.pem");
+    std::fs::write(
+        &encrypted,
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIGj\n-----END ENCRYPTED PRIVATE KEY-----\n",
+    )
+    .unwrap();
     let (absent, text) = (files.path().join("absent.pem"), files.path().join("text.pem"));
     std::fs::write(&text, "no PEM at all").unwrap();
     let not_theirs = files.path().join("leaf-key.pem");
@@ -72,14 +78,24 @@ async fn without_tls_files_plaintext_must_be_asked_for_and_nonsense_is_refused_i
         ("a certificate as a key", pair(&certificate, &certificate), "holds no private key in PEM form"),
         ("authorities that are none", with(&[(ca, &text)]), "text.pem holds no certificate in PEM form"),
         ("authorities that are a key", with(&[(ca, &not_theirs)]), "holds no certificate in PEM form"),
-        ("another's key", pair(&certificate, &other_key), "certificate and key cannot be used"),
+        ("another's key", pair(&certificate, &other_key), "is not that of the certificate in"),
+        ("an encrypted key", pair(&certificate, &encrypted), "encrypted.pem is encrypted: decrypt it"),
         ("a certificate that has ended", pair(&ended, &ended_key), "ended.pem is good from"),
     ];
     for (name, arguments, expected) in cases {
         let said = refused(&database, &arguments).await;
         assert!(said.contains(expected), "{name}: {said}");
         assert!(!said.contains("PRIVATE KEY"), "{name}: {said}");
+        assert!(said.matches("KeyMismatch").count() == 0, "in words: {said}");
     }
+    // An editor's byte order mark is no part of a key.
+    for file in [&certificate, &key] {
+        let text = std::fs::read_to_string(file).unwrap();
+        std::fs::write(file, format!("\u{feff}{text}\n\n")).unwrap();
+    }
+    let options = ServerOptions { tls: true, arguments: with(&[]), ..ServerOptions::default() };
+    let directory = tempfile::tempdir().unwrap();
+    Server::try_start(&database.url, directory.path(), &options).await.map_err(|(_, said)| said).unwrap();
     // What is wrong with the admin listener's is said of the admin listener.
     let admin = [("--admin-tls-cert", ended.as_path()), ("--admin-tls-key", ended_key.as_path())];
     let said = refused(&database, &with(&admin)).await;

@@ -95,7 +95,7 @@ impl Dev {
         .await;
         assert_eq!(processes(&self.data_dir()), [0_u32; 0], "nothing is left: {}", self.talk());
         let left = fs::read_dir(self.data_dir()).unwrap().map(|entry| entry.unwrap().file_name());
-        let kept = ["clients.json", "dev.lock", "master.key", "postgres", "probe.key"];
+        let kept = ["clients.json", "dev-admin.key", "dev.lock", "master.key", "postgres", "probe.key"];
         let more: Vec<_> = left.filter(|name| !kept.iter().any(|kept| name == kept)).collect();
         assert!(more.is_empty(), "of servers nothing is left: {more:?}");
         status.unwrap()
@@ -328,4 +328,29 @@ async fn e12_an_empty_database_is_made_ready_and_known_again() {
         assert!(dev.ended().await.success(), "{}", dev.talk());
         assert_eq!(database.number("select count(*) from client").await, 2);
     }
+}
+
+#[tokio::test]
+async fn e19_the_commands_that_dev_prints_work_as_they_are_printed() {
+    let mut dev = Dev::new();
+    dev.start(any(), &["--replicas", "2"]).await;
+    until("it says what to try", async || dev.talk().contains("Ctrl-C ends it")).await;
+    let talk = dev.talk();
+    let commands: Vec<_> = talk.lines().map(str::trim).filter(|line| line.contains("token.txt")).collect();
+    assert_eq!(commands.len(), 3, "{talk}");
+    // Elsewhere, by a shell that knows nothing of jeton.
+    let shell = Shell::new();
+    for command in commands {
+        let mut run = Command::new("sh");
+        run.arg("-c")
+            .arg(command)
+            .current_dir(shell.directory.path())
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin");
+        let output = tokio::task::spawn_blocking(move || run.output().unwrap()).await.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{command}: {said}");
+    }
+    kill_process(dev.pid(), Signal::INT).unwrap();
+    dev.ended().await;
 }

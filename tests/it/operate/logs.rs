@@ -169,7 +169,7 @@ async fn e2_no_token_key_or_secret_is_in_any_log_line_metric_or_error() {
 #[test]
 #[ignore = "run by another test"]
 fn a_child_that_panics() {
-    jeton::observe::log_to_stderr("info").unwrap();
+    jeton::observe::log_to_stderr("info", "a").unwrap();
     let panicked = std::thread::spawn(|| panic!("{} and jtk_secret", "eyJhbGciOi")).join();
     assert!(panicked.is_err());
 }
@@ -193,6 +193,80 @@ fn e2_a_panic_says_where_and_not_what() {
 }
 
 #[tokio::test]
+async fn e19_each_line_says_whose_it_is_and_each_act_has_one() {
+    let mut world = World::start().await;
+    let (mut api, mut admin) = (world.api("service").await, world.api("admin").await);
+    let token = api.token("user:7", "api").await;
+    let leaked = pb::RevokeRequest {
+        note: "INC-1\nforged".to_owned(),
+        ..revoke_request(Kind::Token(token.access_token))
+    };
+    api.tokens.revoke(leaked).await.unwrap();
+    let subject = || Kind::Subject("user:7".to_owned());
+    admin.revoke_wide(subject()).await.unwrap();
+    admin.set_policy(crate::world::policy("orders")).await.unwrap();
+    let client = pb::Client { client_id: "billing".to_owned(), ..Default::default() };
+    admin.admin.create_client(pb::CreateClientRequest { client: Some(client) }).await.unwrap();
+    admin.admin.rotate_key(pb::RotateKeyRequest { emergency: true, ..Default::default() }).await.unwrap();
+    let unknown = ApiKey::generate();
+    for _ in 0..3 {
+        world.api_with_key(unknown.expose()).await.validate("x", &["api"]).await.unwrap_err();
+    }
+    // Somebody pastes a token where a name belongs.
+    let pasted = pb::RevokeRequest {
+        reason: pb::RevocationReason::Leaked.into(),
+        ..revoke_request(Kind::Subject("eyJhbGciOiJFUzI1NiJ9".to_owned()))
+    };
+    admin.wide.revoke(pasted).await.unwrap();
+    world.server.terminate();
+    world.server.ended().await;
+    let name = world.server.ready.replica.clone();
+    let lines: Vec<serde_json::Value> =
+        world.server.logged().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.iter().all(|line| line["replica"] == name), "{lines:?}");
+    let acts: Vec<_> = lines.iter().filter(|line| line["message"] == "an act").collect();
+    for (action, actor) in [
+        ("Revoke", "service"),
+        ("Revoke", "admin"),
+        ("UpdatePolicy", "admin"),
+        ("CreateClient", "admin"),
+        ("RotateKey", "admin"),
+    ] {
+        let is_it =
+            |line: &&&serde_json::Value| line["jeton.action"] == action && line["jeton.actor"] == actor;
+        assert!(acts.iter().any(|line| is_it(&line)), "{action} by {actor}: {acts:?}");
+    }
+    let first = acts.iter().find(|line| line["jeton.actor"] == "service").unwrap();
+    assert_eq!((&first["jeton.jti"], &first["jeton.outcome"]), (&token.jti.into(), &"REVOKED".into()));
+    assert_eq!(first["jeton.note"], "INC-1\nforged");
+    let refused: Vec<_> = lines.iter().filter(|line| line["message"] == "a credential was refused").collect();
+    assert_eq!(refused.len(), 1, "a sample: {refused:?}");
+    assert_eq!(
+        (&refused[0]["jeton.api_key_id"], &refused[0]["client.address"]),
+        (&unknown.id().into(), &"127.0.0.1".into())
+    );
+    assert!(acts.iter().all(|line| !line.to_string().contains("eyJ")), "no credential: {acts:?}");
+}
+
+#[tokio::test]
+async fn e19_on_a_terminal_lines_are_text() {
+    let database = crate::world::Database::create().await;
+    let mut shell = Shell::new();
+    shell.write("master.key", &master_key_text());
+    shell.arguments =
+        ["--master-key-file", "master.key", "--plaintext", "--issuer", "http://a", "--replica-name", "r-1"]
+            .map(str::to_owned)
+            .to_vec();
+    let ports = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"];
+    let serve = [&["serve", "--database-url", &database.url][..], &ports].concat();
+    let said = shell.interrupting(&serve, "serving").await;
+    let lines: Vec<_> = said.err.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    assert!(lines.iter().all(|line| line.starts_with("[r-1] ")), "{said:?}");
+    assert!(lines.iter().any(|line| line.contains(" INFO ") && line.contains("serving")), "{said:?}");
+    assert!(!said.err.contains('{'), "no JSON: {said:?}");
+}
+
+#[tokio::test]
 async fn a_log_filter_that_is_nonsense_is_refused_before_anything_else() {
     let mut shell = Shell::new();
     shell.write("master.key", &master_key_text());
@@ -203,4 +277,11 @@ async fn a_log_filter_that_is_nonsense_is_refused_before_anything_else() {
         shell.run(&["serve", "--database-url", "postgres://x@127.0.0.1:1/x", "--log", "jeton=loud"]).await;
     let error = said.with_code(1);
     assert!(error.starts_with("error: --log is not valid") && error.lines().count() == 1, "{said:?}");
+    // A word that is no level would be taken for the name of what alone is to be logged.
+    for filter in ["warning", "verbose,sqlx=warn"] {
+        let said =
+            shell.run(&["serve", "--database-url", "postgres://x@127.0.0.1:1/x", "--log", filter]).await;
+        let error = said.with_code(1);
+        assert!(error.contains("is no level") && error.contains("warn, info"), "{said:?}");
+    }
 }

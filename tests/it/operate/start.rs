@@ -258,3 +258,122 @@ async fn a_flag_goes_before_the_environment_before_the_file_before_the_default()
     let by_default = format!("-{}", second["pid"]);
     assert!(second["replica"].as_str().unwrap().ends_with(&by_default), "host and process: {second}");
 }
+
+/// A verb with these variables.
+async fn with_variables(arguments: &[&str], variables: &[(&str, &str)]) -> Said {
+    let mut shell = Shell::new();
+    shell.write("master.key", &master_key_text());
+    shell.environment =
+        variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    shell.run(arguments).await
+}
+
+#[tokio::test]
+async fn e19_what_configuration_cannot_mean_is_refused_with_its_place_and_an_example() {
+    let serve = ["serve", "--plaintext", "--master-key-file", "master.key", "--issuer", "http://a"];
+    let gone = ("JETON_DATABASE_URL", "postgres://x@127.0.0.1:1/x?sslmode=disable");
+    for wrong in [":7070", "7070", "localhost:7070"] {
+        let said = with_variables(&serve, &[gone, ("JETON_LISTEN", wrong)]).await;
+        let told = said.with_code(2);
+        assert!(told.contains("127.0.0.1:7070") && told.contains("JETON_LISTEN"), "{said:?}");
+        let said = with_variables(&[&serve[..], &["--listen", wrong]].concat(), &[gone]).await;
+        let told = said.with_code(2);
+        assert!(told.contains("127.0.0.1:7070") && !told.contains("environment"), "{said:?}");
+    }
+    // Empty is unset.
+    let empty =
+        [gone, ("JETON_LISTEN", ""), ("JETON_LOG", ""), ("JETON_CLIENT_RATE", ""), ("JETON_TLS_CERT", "")];
+    let said = with_variables(&serve, &empty).await;
+    assert!(said.with_code(1).contains("error: "), "the database alone is wrong: {said:?}");
+    assert!(!said.err.contains("JETON_") && !said.err.contains("--listen"), "{said:?}");
+    let said = with_variables(&["doctor"], &[("JETON_ENDPOINT", ""), ("JETON_ADMIN_ENDPOINT", "")]).await;
+    assert!(said.with_code(2).contains("no server is known"), "{said:?}");
+
+    // The file: line and key.
+    let shell = Shell::new();
+    shell.write("master.key", &master_key_text());
+    for (text, place) in [
+        ("plaintext = true\nlisten = 7070\n", "at line 2, listen"),
+        ("listen = \":7070\"\n", "127.0.0.1:7070"),
+        ("\n\nisuer = 'http://a'\n", "at line 3, isuer"),
+        ("plaintext = true\nclient_rate = 'many'\n", "at line 2, client_rate"),
+    ] {
+        shell.write("jeton.toml", text);
+        let said = shell.run(&["serve", "--config", "jeton.toml"]).await;
+        let told = said.with_code(1);
+        assert!(told.contains("jeton.toml") && told.contains(place), "{text:?}: {said:?}");
+    }
+}
+
+#[tokio::test]
+async fn e19_a_secret_in_the_environment_is_refused_by_name() {
+    for (name, instead) in
+        [("JETON_API_KEY", "JETON_API_KEY_FILE"), ("JETON_MASTER_KEY", "JETON_MASTER_KEY_FILE")]
+    {
+        for verb in [&["doctor"][..], &["issue", "--subject", "a", "--audience", "b"], &["version"]] {
+            let said = with_variables(verb, &[(name, "jtk_secret")]).await;
+            let told = said.with_code(2);
+            assert!(told.contains(name) && told.contains(instead) && !told.contains("secret\""), "{said:?}");
+            assert!(!told.contains("jtk_secret"), "{said:?}");
+        }
+        with_variables(&["version"], &[(name, "")]).await.with_code(0);
+    }
+}
+
+#[tokio::test]
+async fn e19_a_key_file_may_have_a_byte_order_mark_and_blanks() {
+    let database = Database::create().await;
+    let master_key = format!("\u{feff}  {}\r\n\r\n", master_key_text());
+    let options = ServerOptions { master_key: Some(master_key), ..ServerOptions::default() };
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start(&database.url, directory.path(), &options).await;
+    let shell = Shell::new();
+    let key = shell.write("api.key", &format!("\u{feff}\n{} \n\n", api_key("service")));
+    let key = key.display().to_string();
+    let issue = [
+        "issue",
+        "--subject",
+        "user:7",
+        "--audience",
+        "api",
+        "--endpoint",
+        &server.ready.public,
+        "--api-key-file",
+        &key,
+    ];
+    shell.run(&issue).await.data();
+    // Texts are sentences.
+    let short = ServerOptions { master_key: Some("abc".to_owned()), ..ServerOptions::default() };
+    let said = refused(&database, &short).await;
+    assert!(said.contains("is not valid: a master key is 32 bytes"), "{said}");
+}
+
+#[tokio::test]
+async fn e14_a_server_with_another_issuer_does_not_start_beside_those_that_run() {
+    let world = World::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let other = |issuer: &str| ServerOptions { issuer: Some(issuer.to_owned()), ..ServerOptions::default() };
+    let started =
+        Server::try_start(&world.database.url, directory.path(), &other("http://jeton.test/eu")).await;
+    let (status, said) = started.err().expect("it serves");
+    let said = sentence(status.code(), &said);
+    let issuers = [world.server.ready.issuer.as_str(), "http://jeton.test/eu"];
+    assert!(issuers.iter().all(|issuer| said.contains(issuer)), "{said}");
+    assert!(said.contains(&world.server.ready.replica), "{said}");
+    let slash = Server::try_start(&world.database.url, directory.path(), &other("http://jeton.test/")).await;
+    assert!(slash.err().expect("it serves").1.contains("slash"));
+    // What may differ for the time of an update is a warning.
+    let arguments = ["--rotate-keys-every", "7d"].map(str::to_owned).to_vec();
+    let options = ServerOptions { arguments, ..ServerOptions::default() };
+    let second = Server::start(&world.database.url, directory.path(), &options).await;
+    assert!(second.logged().contains("rotates keys at other times"), "{}", second.logged());
+    let shell = Shell::of(&world, "admin");
+    until("doctor repeats it", async || {
+        shell.run(&["doctor"]).await.out.contains("periods of rotation differ")
+    })
+    .await;
+    // Of a fleet that has lost some, doctor says how many there were.
+    world.sql("insert into fleet_size values (floor(extract(epoch from now()))::bigint / 600 - 3, 3)").await;
+    let doctor = shell.run(&["doctor"]).await;
+    assert!(doctor.out.contains("2 of 3: so many there were within the last day"), "{doctor:?}");
+}

@@ -32,6 +32,8 @@ create table revocation (
     expire_time timestamptz not null,
     revision    bigint      not null,
     reason      smallint    not null,
+    -- When it was committed; of one that was written back, when that was.
+    revoke_time timestamptz not null default clock_timestamp(),
     primary key (id, kind, expire_time)
 ) partition by range (expire_time);
 create index revocation_revision on revocation (revision);
@@ -51,6 +53,8 @@ create table mark (
     cutoff_s    bigint      not null,
     reason      smallint    not null,
     expire_time timestamptz not null,
+    -- When its target was revoked last.
+    revoke_time timestamptz not null default clock_timestamp(),
     primary key (kind, target, audience)
 );
 create index mark_revision on mark (revision);
@@ -74,13 +78,21 @@ create table audit_event (
     jti        uuid,
     session_id uuid,
     client_id  text,
+    -- OK, what became of a revocation, or the name of an ErrorReason.
     outcome    text        not null,
     reason     smallint    not null default 0,
     note       text        not null default '',
-    trace_id   text        not null default ''
+    trace_id   text        not null default '',
+    -- A key concerned; and how a wide revocation was narrowed: to an audience, and to what was issued
+    -- before this second since the epoch.
+    key_id     text,
+    audience   text,
+    cutoff_s   bigint
 ) partition by range (id);
 create index audit_event_subject on audit_event (subject, id) where subject is not null;
 create index audit_event_jti on audit_event (jti, id) where jti is not null;
 create index audit_event_session on audit_event (session_id, id) where session_id is not null;
 create index audit_event_actor on audit_event (actor, id);
+create index audit_event_client on audit_event (client_id, id) where client_id is not null;
+create index audit_event_key on audit_event (key_id, id) where key_id is not null;
 create table audit_event_default partition of audit_event default;

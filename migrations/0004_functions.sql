@@ -83,8 +83,9 @@ declare head bigint;
 begin
     head := log_advance(1);
     insert into change (revision, kind, name) values (head, change_kind, change_name);
-    insert into audit_event (id, revision, event_time, actor, action, client_id, outcome, note, trace_id)
-    values (audit_id, head, clock_timestamp(), audit_actor, audit_action, audit_client, 'OK', audit_note, audit_trace);
+    insert into audit_event (id, revision, event_time, actor, action, client_id, outcome, note, trace_id, key_id)
+    values (audit_id, head, clock_timestamp(), audit_actor, audit_action, audit_client, 'OK', audit_note, audit_trace,
+            case when change_kind = 3 then nullif(change_name, '') end);
     return head;
 end $$;
 

@@ -8,6 +8,12 @@ create table replica (
     version    text        not null,
     -- Where others reach its public listener; empty: nowhere that it knows of.
     address    text        not null,
+    -- What all replicas should have in common: the issuer, the master key by its fingerprint, when keys are rotated and
+    -- how long they are published ahead, seconds.
+    issuer          text   not null default '',
+    master_key      text   not null default '',
+    rotate_every_s  bigint not null default 0,
+    publish_ahead_s bigint not null default 0,
     -- The epoch that it follows: its renewals say nothing about another one.
     epoch      bigint      not null,
     -- Counts the renewals. Whoever has seen it stand still for long enough may remove the row.
@@ -23,6 +29,13 @@ create table replica_ack (
     id       uuid   primary key,
     revision bigint not null
 ) with (fillfactor = 50);
+
+-- How many replicas there were: of each ten minutes, the fewest. A replica that comes before another goes is not
+-- counted beside it.
+create table fleet_size (
+    slot     bigint  primary key,
+    replicas integer not null
+);
 
 -- Says what a registration has applied. Its commit waits for neither disk nor standby: losing it only
 -- understates.

@@ -133,7 +133,7 @@ begin
     values (4, p_client_id, '', new_revision, new_revision, 0, mark_reason, to_timestamp(mark_expire_s))
     on conflict (kind, target, audience) do update
        set revision = excluded.revision, position = greatest(mark.position, excluded.position), reason = excluded.reason,
-           expire_time = greatest(mark.expire_time, excluded.expire_time);
+           expire_time = greatest(mark.expire_time, excluded.expire_time), revoke_time = excluded.revoke_time;
     -- In the order in which uses of keys are noted.
     perform 1 from api_key where client_id = p_client_id order by api_key_id for update;
     delete from client where client_id = p_client_id;

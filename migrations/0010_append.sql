@@ -1,9 +1,14 @@
 -- As before, in statements of which a batch of ids needs three, each with a plan that fits every batch: most batches are
 -- nothing but that, and planning was most of what they cost. What was appended before counts as nothing new.
-create or replace function append_revocations(
+-- The audit row of each item says what became of it, and the whole target, also where nothing new was to be written.
+drop function append_revocations(
+    uuid[], smallint[], uuid[], text[], text[], bigint[], smallint[], bigint[], text[], text[], text[], uuid[], uuid[],
+    text[], text[], text[]);
+create function append_revocations(
     audit_ids uuid[], kinds smallint[], ids uuid[], targets text[], mark_audiences text[], cutoffs_s bigint[],
     reasons smallint[], expires_s bigint[], actors text[], actions text[], subjects text[], jtis uuid[],
-    session_ids uuid[], client_ids text[], notes text[], trace_ids text[],
+    session_ids uuid[], client_ids text[], notes text[], trace_ids text[], outcomes text[], key_ids text[],
+    audiences text[], audit_cutoffs_s bigint[],
     out head bigint, out commit_time timestamptz)
 language plpgsql as $$
 declare
@@ -25,12 +30,13 @@ begin
     commit_time := clock_timestamp();
 
     insert into audit_event (id, revision, event_time, actor, action, subject, jti, session_id, client_id,
-                             outcome, reason, note, trace_id)
+                             outcome, reason, note, trace_id, key_id, audience, cutoff_s)
     select audit_id, base + ordinal, commit_time, actor, action, subject, jti, session_id, client_id,
-           'OK', reason, note, trace_id
-      from unnest(audit_ids, reasons, actors, actions, subjects, jtis, session_ids, client_ids, notes, trace_ids)
-           with ordinality
-        i(audit_id, reason, actor, action, subject, jti, session_id, client_id, note, trace_id, ordinal)
+           outcome, reason, note, trace_id, key_id, audience, cutoff_s
+      from unnest(audit_ids, reasons, actors, actions, subjects, jtis, session_ids, client_ids, outcomes, notes,
+                  trace_ids, key_ids, audiences, audit_cutoffs_s) with ordinality
+        i(audit_id, reason, actor, action, subject, jti, session_id, client_id, outcome, note,
+          trace_id, key_id, audience, cutoff_s, ordinal)
     on conflict do nothing;
     get diagnostics written = row_count;
     if written < size then
@@ -40,8 +46,8 @@ begin
               join audit_event a on a.id = audit_id order by ordinal);
     end if;
 
-    insert into revocation (id, kind, expire_time, revision, reason)
-    select id, kind, to_timestamp(expire_s), base + ordinal, reason
+    insert into revocation (id, kind, expire_time, revision, reason, revoke_time)
+    select id, kind, to_timestamp(expire_s), base + ordinal, reason, commit_time
       from unnest(ids, kinds, expires_s, reasons) with ordinality i(id, kind, expire_s, reason, ordinal)
      where kind in (1, 2)
     on conflict do nothing;
@@ -65,15 +71,15 @@ begin
               i(kind, target, audience, cutoff_s, reason, expire_s, ordinal)
              where kind >= 3
         ), wide as (
-            insert into mark (kind, target, audience, revision, position, cutoff_s, reason, expire_time)
+            insert into mark (kind, target, audience, revision, position, cutoff_s, reason, expire_time, revoke_time)
             select kind, target, audience, base + max(ordinal),
                    coalesce(max(base + ordinal) filter (where cutoff_s = 0), 0), max(cutoff_s),
-                   (array_agg(reason order by ordinal desc))[1], to_timestamp(max(expire_s))
+                   (array_agg(reason order by ordinal desc))[1], to_timestamp(max(expire_s)), commit_time
               from item group by kind, target, audience
             on conflict (kind, target, audience) do update
                set revision = excluded.revision, position = greatest(mark.position, excluded.position),
                    cutoff_s = greatest(mark.cutoff_s, excluded.cutoff_s), reason = excluded.reason,
-                   expire_time = greatest(mark.expire_time, excluded.expire_time)
+                   expire_time = greatest(mark.expire_time, excluded.expire_time), revoke_time = excluded.revoke_time
         ), revoked as (
             update signing_key k
                set revoke_time = commit_time, expire_time = to_timestamp(item.expire_s)

@@ -17,11 +17,9 @@ use crate::{
     observe::Metrics,
     proto::v1::{self as pb, revocation_target::Kind, token_service_client::TokenServiceClient},
     rpc::Health,
-    store::{ReplicaRow, Store},
+    store::{CANARY, ReplicaRow, Store},
 };
 
-/// Subject and audience of a canary: what the prober's client must be registered for.
-const CANARY: &str = "jeton-canary";
 /// The life of a canary, seconds: far longer than a probe takes, and no longer in the denylist than needed.
 const CANARY_TTL_S: i64 = 60;
 /// Longer than a Revoke waits for a replica that says nothing.
@@ -131,15 +129,16 @@ impl Prober {
                 () = stop.cancelled() => return,
                 () = sleep(self.settings.every) => {}
             }
-            let good = tokio::select! {
+            let (held, answered) = tokio::select! {
                 () = stop.cancelled() => return,
                 probed = self.probe() => self.report(probed),
             };
-            self.health.set_probed(good).await;
+            self.health.set_probed(held, answered).await;
         }
     }
 
-    fn report(&self, probed: Result<Vec<(String, Seen)>, ProbeError>) -> bool {
+    /// Whether the promise held, as far as it was seen, and whether all answered.
+    fn report(&self, probed: Result<Vec<(String, Seen)>, ProbeError>) -> (Option<bool>, bool) {
         let seen = match probed {
             Ok(seen) => seen,
             Err(error) => {
@@ -149,7 +148,7 @@ impl Prober {
                     tracing::warn!(error = %error, "a probe of the replicas came to nothing");
                 }
                 self.metrics.probed("failed");
-                return false;
+                return (None, false);
             }
         };
         for (replica, seen) in &seen {
@@ -157,15 +156,16 @@ impl Prober {
             match seen {
                 Seen::Dead => {}
                 Seen::Alive => tracing::error!(
-                    jeton.replica = replica,
+                    jeton.other = replica,
                     "a revoked canary was ACTIVE on another replica: immediate revocation does not hold"
                 ),
                 Seen::Unanswered => {
-                    tracing::warn!(jeton.replica = replica, "a replica did not answer a probe");
+                    tracing::warn!(jeton.other = replica, "a replica did not answer a probe");
                 }
             }
         }
-        seen.iter().all(|(_, seen)| *seen != Seen::Alive)
+        let none = |what| !seen.iter().any(|(_, seen)| *seen == what);
+        (Some(none(Seen::Alive)), none(Seen::Unanswered))
     }
 
     /// One canary, from its making to its end. Each other replica with what it said.

@@ -7,25 +7,26 @@ use serde::Serialize;
 use tokio::{
     net::TcpListener,
     runtime::Handle,
+    sync::Semaphore,
     task::JoinSet,
     time::{Instant, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    authority::{Authority, BareQuota, KnownKeys, Rates},
+    authority::{Authority, BareQuota, KnownKeys, LOOKS_MAX, Rates},
     clock::Clock,
     http::{self, DoorsState, OpsState},
     listen::{self, Serving},
-    observe::{self, Exporter, Metrics},
+    observe::{self, Exporter, Metrics, Sampled},
     prober::{Prober, ProberSettings},
     replica::{
         Barrier, Feed, Fleet, Flusher, Following, Housekeeping, Keys, Lease, Loader, Refresher, Registered,
-        Rotation, Schedule, await_log,
+        Rotation, Schedule, agree, await_log,
     },
     rpc::{self, Door, Front, Health, Listener, METHODS, Services, watch_readiness},
     state::{Status, VerifiedCache},
-    store::{OwnConnection, ReplicaIdentity, Store, StoreError, Task},
+    store::{OwnConnection, ReplicaIdentity, SharedSettings, Store, StoreError, Task},
     tls::{ServerTls, TlsFiles},
     token::MasterKey,
 };
@@ -264,9 +265,16 @@ async fn start(
     store.check_schema().await?;
     store.check_rights().await?;
     await_log(&store, &clock).await?;
+    let identity = ReplicaIdentity {
+        name: settings.replica.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        address,
+        settings: shared(&issuer, &settings.master_key, settings.schedule),
+    };
     let keys = Keys::new(settings.master_key, Arc::clone(&clock)).or_previous(settings.previous_master_key);
     // Opens every key: a wrong master key ends here, with nothing written.
     keys.ring(&store).await?;
+    agree(&store, &identity).await?;
     store.make_partitions(clock.now()).await?;
     keys.ensure(&store).await?;
     let metrics = Metrics::register(&METHODS, &http::ROUTES, &Status::ALL.map(Status::name));
@@ -279,11 +287,6 @@ async fn start(
     let [appends, renews, looks] = connections(&store, [Task::Flusher, Task::Lease, Task::Fleet]).await?;
     let (flusher, flushing) = Flusher::start(appends, handle.clone(), Arc::clone(&roots));
     let (refresher, refreshing) = Refresher::start(&store).await?;
-    let identity = ReplicaIdentity {
-        name: settings.replica.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        address,
-    };
     let (lease, renewals) = Lease::new(
         Arc::clone(&roots),
         Arc::clone(&clock),
@@ -341,6 +344,10 @@ async fn start(
         known_keys: KnownKeys::default(),
         rates: Rates::new(settings.access.client_rate),
         bare_quota: BareQuota::new(settings.bounds.bare_jti_quota),
+        looks: Semaphore::new(LOOKS_MAX),
+        // An incident is told line by line; a flood by its beginning, and by how much was left out.
+        revocation_lines: Sampled::new(50, 1),
+        refusal_lines: Sampled::new(1, 10),
         metrics,
     };
     // The first renewal: whoever is called is ready to answer. Where it fails, the first call tries again.
@@ -358,6 +365,16 @@ async fn connections<const N: usize>(
         connection.open().await?;
     }
     Ok(connections)
+}
+
+/// What all replicas should have in common.
+fn shared(issuer: &str, master_key: &MasterKey, schedule: Schedule) -> SharedSettings {
+    SharedSettings {
+        issuer: issuer.to_owned(),
+        master_key: master_key.fingerprint(),
+        rotate_every_s: schedule.every_s(),
+        publish_ahead_s: schedule.ahead_s(),
+    }
 }
 
 /// Everything that serves.

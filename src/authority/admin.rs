@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Authority, Caller, Error, Invalid};
+use super::{Authority, Caller, Error, Invalid, target_form::not_uuid};
 use crate::{
     state::{Pass, Permission},
     store::{AuditFilter, AuditRow, ReplicaRow, SessionFilter, SessionRow},
@@ -47,6 +47,16 @@ pub struct AuditQuery {
     pub start_time: Option<Timestamp>,
     /// Exclusive.
     pub end_time: Option<Timestamp>,
+    /// Client concerned.
+    pub client_id: String,
+    /// Key concerned.
+    pub key_id: String,
+    /// What was done.
+    pub action: String,
+    /// A part of the remark.
+    pub note: String,
+    /// The prober's canaries, too.
+    pub show_canaries: bool,
     /// Rows; 0: 50.
     pub page_size: i32,
     /// From the page before.
@@ -54,13 +64,13 @@ pub struct AuditQuery {
 }
 
 impl Authority {
-    /// Every replica, the one with the worst lag first.
-    pub async fn list_replicas(&self, caller: &Caller) -> Result<Vec<ReplicaRow>, Error> {
+    /// Every replica, the one with the worst lag first; and the most that there were within a day.
+    pub async fn list_replicas(&self, caller: &Caller) -> Result<(Vec<ReplicaRow>, i32), Error> {
         caller.must(Permission::AdminRead)?;
         let mut replicas = self.store.replicas().await?;
         replicas
             .sort_by(|a, b| a.applied.cmp(&b.applied).then_with(|| a.identity.name.cmp(&b.identity.name)));
-        Ok(replicas)
+        Ok((replicas, self.store.most_replicas().await?))
     }
 
     /// A page of sessions, newest first.
@@ -101,16 +111,20 @@ impl Authority {
         query: &AuditQuery,
     ) -> Result<(Vec<AuditRow>, String), Error> {
         caller.must(Permission::AdminRead)?;
-        let name = format!(
-            "audit\0{}\0{}\0{}\0{}\0{:?}\0{:?}",
-            query.subject, query.jti, query.session_id, query.actor, query.start_time, query.end_time
-        );
+        // Whatever decides which rows there are.
+        let name =
+            format!("audit\0{:?}", AuditQuery { page_size: 0, page_token: String::new(), ..query.clone() });
         let page = page(&name, query.page_size, &query.page_token)?;
         let filter = AuditFilter {
             subject: set("subject", &query.subject)?,
             jti: set_id("jti", &query.jti)?,
             session_id: set_id("session_id", &query.session_id)?,
             actor: set("actor", &query.actor)?,
+            client_id: set("client_id", &query.client_id)?,
+            key_id: set("key_id", &query.key_id)?,
+            action: set("action", &query.action)?,
+            note: set("note", &query.note)?,
+            without_canaries: !query.show_canaries && query.subject.is_empty() && query.jti.is_empty(),
             start_time: query.start_time,
             end_time: query.end_time,
             before: page.after_id()?,
@@ -132,9 +146,7 @@ fn set_id(field: &str, text: &str) -> Result<Option<Uuid>, Invalid> {
     if text.is_empty() {
         return Ok(None);
     }
-    parse_uuid_v7(text)
-        .map(Some)
-        .ok_or_else(|| Invalid::field(field, "a UUIDv7 in canonical lower-case form"))
+    parse_uuid_v7(text).map(Some).ok_or_else(|| not_uuid(field, text))
 }
 
 /// A place in a list: how many rows from where. Its token names the query, so that one from another

@@ -6,7 +6,7 @@ use super::{Authority, Denied, Error};
 use crate::{
     state::{Client, Pass, Permission, Root},
     tls::{Peer, PeerCertificate},
-    token::{UnixSeconds, hash_eq, named_id, sha256},
+    token::{UnixSeconds, hash_eq, is_api_key_id, named_id, sha256},
 };
 
 /// No API key is longer. What is hashed of a text that is none, bytes.
@@ -116,11 +116,26 @@ impl Authority {
             let client = credential.client(&pass.root, pass.now()).filter(fits)?;
             Some(Known { credential, client })
         });
-        let known = known.ok_or_else(|| self.rates.failed(peer.address))?;
+        let known = known.ok_or_else(|| {
+            self.log_refused(text, peer);
+            self.rates.failed(peer.address)
+        })?;
         if let Some(api_key) = text.filter(|_| !is_known) {
             self.known_keys.insert(api_key, &known.credential);
         }
         Ok(known)
+    }
+
+    /// One line for some of the credentials that are refused: who knows the address knows what is set up wrongly.
+    fn log_refused(&self, api_key: Option<&str>, peer: &Peer) {
+        let Some(left_out) = self.refusal_lines.turn(self.clock.now_s()) else { return };
+        tracing::warn!(
+            client.address = %peer.address,
+            jeton.api_key_id = api_key.and_then(named_id).filter(|id| is_api_key_id(id)),
+            jeton.certificate = peer.certificate.as_ref().map(|it| display(it.uri.as_str())),
+            jeton.left_out = Some(left_out).filter(|left_out| *left_out > 0),
+            "a credential was refused"
+        );
     }
 
     /// The caller, as the root at this gate knows it, if it is within its rate.

@@ -116,7 +116,7 @@ impl Authority {
         let revision = written_at(written, &new.client.client_id, "client")?;
         new.client.revision = revision;
         new.create_time = create_time.unwrap_or(new.create_time);
-        self.in_effect(revision).await?;
+        self.changed(&audit, revision).await?;
         Ok(new)
     }
 
@@ -143,7 +143,7 @@ impl Authority {
                 continue;
             }
             merged.client.revision = written_at(written, client_id, &format!("client.{}", decisive(update)))?;
-            self.in_effect(merged.client.revision).await?;
+            self.changed(&audit, merged.client.revision).await?;
             add_last_uses(pass, &mut merged);
             return Ok(merged);
         }
@@ -169,7 +169,7 @@ impl Authority {
             if written == ClientWrite::Stale {
                 continue;
             }
-            self.in_effect(written_at(written, client_id, "client_id")?).await?;
+            self.changed(&audit, written_at(written, client_id, "client_id")?).await?;
             return Ok(());
         }
         Err(Error::Overloaded)
@@ -191,7 +191,7 @@ impl Authority {
             NewAudit { note: key.id().to_owned(), ..self.audit_of(caller, "CreateApiKey", client_id) };
         let written = self.store.create_api_key(client_id, &key, expire_time, API_KEYS_MAX, &audit).await?;
         let (written, create_time) = written;
-        self.in_effect(written_at(written, client_id, "client_id")?).await?;
+        self.changed(&audit, written_at(written, client_id, "client_id")?).await?;
         let facts = ApiKeyRow {
             api_key_id: key.id().to_owned(),
             create_time: create_time.unwrap_or_else(|| self.clock.now()),
@@ -223,7 +223,7 @@ impl Authority {
         if written == ClientWrite::Stale {
             return Err(Error::NotFound { resource_type: "api_key", name: api_key_id.to_owned() });
         }
-        self.in_effect(written_at(written, client_id, "api_key_id")?).await?;
+        self.changed(&audit, written_at(written, client_id, "api_key_id")?).await?;
         Ok(())
     }
 

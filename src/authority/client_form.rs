@@ -77,7 +77,8 @@ fn check_subjects(subjects: &str) -> Result<(), &'static str> {
     if prefix.contains('*') {
         return Err("a subject, or a prefix followed by `*`: no `*` but at the end");
     }
-    text::check_subject(subjects)
+    // All but its `*`, which alone stands for any.
+    if prefix.is_empty() && !subjects.is_empty() { Ok(()) } else { text::check_subject(prefix) }
 }
 
 fn check_list(

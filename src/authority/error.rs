@@ -136,7 +136,7 @@ pub enum Invalid {
         requested_s: i64,
         /// Allowed.
         max_s: i64,
-        /// A thousandth of it would have been allowed.
+        /// The value looks like milliseconds.
         likely_milliseconds: bool,
     },
     /// The TTL is below a second.
@@ -176,6 +176,13 @@ pub enum Invalid {
         size: usize,
         /// Allowed.
         max_size: usize,
+    },
+    /// A message is longer than its method takes, bytes.
+    MessageTooLarge {
+        /// What was sent, or announced.
+        size: u64,
+        /// Allowed.
+        max_size: u64,
     },
     /// Foreign, or from another query.
     PageToken,
@@ -219,6 +226,7 @@ impl Invalid {
             | Self::ClaimNumberUnsafe { .. }
             | Self::TokenTooLarge { .. }
             | Self::BatchTooLarge { .. }
+            | Self::MessageTooLarge { .. }
             | Self::PageToken) => other,
         }
     }

@@ -8,6 +8,7 @@ mod client;
 mod client_form;
 mod discovery;
 mod error;
+mod findings;
 mod gate;
 mod introspect;
 mod issue;
@@ -21,15 +22,17 @@ mod readiness;
 mod refresh;
 mod revoke;
 mod target;
+mod target_form;
 mod validate;
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::{
     clock::Clock,
-    observe::Metrics,
+    observe::{Metrics, Sampled},
     replica::{Barrier, EpochKnown, Flusher, Keys, LeaseHandle, Reach, Refresher},
     state::{Judge, Root, Roots, VerifiedCache},
     store::{NewAudit, Store},
@@ -42,6 +45,7 @@ pub use caller::{Caller, Credential, Known, Shown};
 pub use client::{ClientField, ClientUpdate, NewApiKey};
 pub use discovery::{JWKS_MAX_AGE_S, Jwks, LIMITS, ServerInfo};
 pub use error::{Denied, Error, Invalid, RefreshRefused};
+pub use findings::{Findings, LOOKS_MAX};
 pub use gate::by_the_clock;
 pub use introspect::BearerRequest;
 pub use issue::{IssueRequest, Issued, RefreshCredential};
@@ -88,6 +92,12 @@ pub struct Authority {
     pub rates: Rates,
     /// Live revocations by bare jti that a client may have (K11).
     pub bare_quota: BareQuota,
+    /// Looks for findings that are under way.
+    pub looks: Semaphore,
+    /// Lines of the log for revocations.
+    pub revocation_lines: Sampled,
+    /// Lines of the log for credentials that were refused.
+    pub refusal_lines: Sampled,
     /// What it counts.
     pub metrics: Arc<Metrics>,
 }
@@ -105,7 +115,13 @@ impl Authority {
         new_uuid_v7(self.clock.now_ms())
     }
 
-    /// Waits until a change is in effect on every replica: the same barrier as a revocation's.
+    /// Logs a change, and waits until it is in effect on every replica: the same barrier as a revocation's.
+    async fn changed(&self, audit: &NewAudit, revision: Revision) -> Result<(), Error> {
+        audit.log(revision, 0);
+        self.in_effect(revision).await
+    }
+
+    /// Waits until a change is in effect on every replica.
     async fn in_effect(&self, revision: Revision) -> Result<(), Error> {
         self.barrier.wait(revision, Reach::Replicas, None).await?;
         Ok(())

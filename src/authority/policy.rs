@@ -10,7 +10,7 @@ use crate::{
         Effective, FAMILY_ANY, LEEWAY_MAX_S, Pass, Permission, Policy, REFRESH_ABSOLUTE_MAX_S,
         REPLAY_GRACE_MAX_S,
     },
-    store::PolicyWrite,
+    store::{NewAudit, PolicyWrite},
     token::{LIFETIME_CAP_S, Revision, text},
 };
 
@@ -112,11 +112,12 @@ impl Authority {
             if update.validate_only {
                 return Ok(merged);
             }
-            match self.store.put_policy(&merged, expected, &self.audit(caller, "UpdatePolicy")).await? {
+            let audit = self.audit_of_policy(caller, "UpdatePolicy", &given.audience, &given.client_id);
+            match self.store.put_policy(&merged, expected, &audit).await? {
                 PolicyWrite::Written(revision, update_time) => {
                     merged.revision = revision;
                     merged.update_time = update_time;
-                    self.in_effect(revision).await?;
+                    self.changed(&audit, revision).await?;
                     return Ok(merged);
                 }
                 PolicyWrite::Stale => {}
@@ -139,15 +140,30 @@ impl Authority {
             let stored = self.stored_policy(audience, client_id).await?;
             let Some(policy) = stored.as_ref() else { return Err(missing(audience, client_id)) };
             check_etag(stored.as_ref(), etag)?;
-            let audit = self.audit(caller, "DeletePolicy");
+            let audit = self.audit_of_policy(caller, "DeletePolicy", audience, client_id);
             if let Some(revision) =
                 self.store.delete_policy(audience, client_id, policy.revision, &audit).await?
             {
-                self.in_effect(revision).await?;
+                self.changed(&audit, revision).await?;
                 return Ok(());
             }
         }
         Err(Error::Overloaded)
+    }
+
+    /// What the table's function writes of it, too.
+    fn audit_of_policy(
+        &self,
+        caller: &Caller,
+        action: &'static str,
+        audience: &str,
+        client_id: &str,
+    ) -> NewAudit {
+        NewAudit {
+            client_id: Some(client_id.to_owned()),
+            note: audience.to_owned(),
+            ..self.audit(caller, action)
+        }
     }
 
     async fn stored_policy(&self, audience: &str, client_id: &str) -> Result<Option<Policy>, Error> {

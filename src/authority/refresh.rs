@@ -116,7 +116,7 @@ impl Authority {
             });
         };
         if let Some(reason) = pass.root.sessions.get(&token.session_id) {
-            return Err(RefreshRefused::Revoked { session_id: token.session_id, reason }.into());
+            return Err(self.revoked(call, &token, reason).await);
         }
         let presented = Presented {
             id: token.session_id,
@@ -192,10 +192,7 @@ impl Authority {
         if row.secret_hash != presented.secret_hash {
             return Err(RefreshRefused::Invalid.into());
         }
-        if row.client_id != presented.presenter.client_id {
-            self.audit_session(call, "Refresh", row, "REFRESH_TOKEN_INVALID").await?;
-            return Err(RefreshRefused::Invalid.into());
-        }
+        self.refuse_others(call, row).await?;
         self.refuse_if_revoked(row).await?;
         refuse_if_expired(row)?;
         let terms = call.policies.terms(&row.audiences, &row.client_id);
@@ -236,6 +233,28 @@ impl Authority {
             }
         }
         self.audit_session(call, "Refresh", &seen.row, "REFRESH_TOKEN_INVALID").await?;
+        Err(RefreshRefused::Invalid.into())
+    }
+
+    /// A session that the denylist holds: whose it is, its row alone knows, and nobody else is told.
+    async fn revoked(&self, call: &Call<'_>, token: &RefreshToken, reason: Reason) -> Error {
+        let row = match self.store.session(token.session_id).await {
+            Ok(row) => row.filter(|row| row.secret_hash == token.secret.hash()),
+            Err(error) => return error.into(),
+        };
+        let Some(row) = row else { return absent(token.session_id, call.pass.issue_time()).into() };
+        match self.refuse_others(call, &row).await {
+            Ok(()) => RefreshRefused::Revoked { session_id: row.id, reason }.into(),
+            Err(error) => error,
+        }
+    }
+
+    /// Refuses every client but the one that opened the session. It lives on.
+    async fn refuse_others(&self, call: &Call<'_>, row: &SessionRow) -> Result<(), Error> {
+        if row.client_id == call.caller.client.client_id {
+            return Ok(());
+        }
+        self.audit_session(call, "Refresh", row, "REFRESH_TOKEN_INVALID").await?;
         Err(RefreshRefused::Invalid.into())
     }
 

@@ -5,13 +5,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    Authority, Caller, Error, Invalid, RevokeTarget,
+    Authority, Caller, Error, Findings, Invalid, RevokeTarget,
+    findings::read_foreign,
     target::{Resolved, Standing, earlier_of_both_clocks},
 };
 use crate::{
     replica::{Propagation, Reach},
     state::{MarkKind, Pass, Reason},
-    store::{NewRevocation, SessionRow, Target},
+    store::{Appended, CANARY, Held, NewAudit, NewRevocation, SessionRow, Target},
     token::{Revision, UnixSeconds},
 };
 
@@ -63,12 +64,18 @@ pub struct Revoked {
     pub affected_sessions: i64,
     /// Some of them.
     pub sample: Vec<SessionRow>,
-    /// Commit instant by the database's clock.
+    /// Commit instant, by the database's clock, of the revocation that holds.
     pub revoke_time: Option<Timestamp>,
+    /// Why that was made.
+    pub reason: Reason,
     /// Reflect at least this to see it.
     pub revision: Revision,
     /// Who has applied it.
     pub propagation: Option<Propagation>,
+    /// The whole target as it was understood; nothing where it is not ours.
+    pub target: Target,
+    /// What else was found out about it.
+    pub findings: Findings,
 }
 
 impl Authority {
@@ -83,44 +90,70 @@ impl Authority {
         let resolved = self.resolve(pass, caller, &request.target).await?;
         let Some(resolved) = resolved else {
             self.metrics.revoked("FOREIGN");
-            return Ok(Revoked::nothing(Outcome::Foreign, pass.revision));
+            let findings = match &request.target {
+                RevokeTarget::Token(text) => read_foreign(pass, caller, text),
+                RevokeTarget::Jti(_) | RevokeTarget::Session(_) | RevokeTarget::Wide { .. } => {
+                    Findings::default()
+                }
+            };
+            return Ok(Revoked { findings, ..Revoked::nothing(Outcome::Foreign, pass.revision) });
         };
         let affected_sessions = self.affected(request, &resolved).await?;
+        let earlier = self.earlier(&resolved).await?;
         if request.validate_only {
-            return self.would_revoke(pass, resolved, affected_sessions).await;
+            return self.would_revoke(pass, resolved, affected_sessions, earlier).await;
         }
         let (outcome, target) = resolved.act(earlier_of_both_clocks(pass));
         if resolved.is_bare() && target != Target::Nothing {
             self.check_bare_quota(&caller.client.client_id).await?;
         }
-        let item = NewRevocation {
-            target,
-            reason: request.reason,
-            expire_time: resolved.expire_time,
-            audit: crate::store::NewAudit {
-                subject: resolved.subject,
-                jti: resolved.jti,
-                session_id: resolved.session_id,
-                client_id: resolved.client_id,
-                note: request.note.clone(),
-                ..self.audit(caller, "Revoke")
-            },
+        let audit = resolved.audit(self.audit(caller, "Revoke"), &request.note, outcome);
+        let line = self.line_of(&audit);
+        let item = NewRevocation { target, reason: request.reason, expire_time: resolved.expire_time, audit };
+        let append = async {
+            let appended = self.flusher.append(item).await??;
+            let propagation = self.barrier.wait(appended.revision, request.reach, request.wait).await?;
+            Ok::<_, Error>((appended, propagation))
         };
-        let appended = self.flusher.append(item).await??;
-        let propagation = self.barrier.wait(appended.revision, request.reach, request.wait).await?;
+        // Asked for first, and waited for last: sessions are swept once they are revoked.
+        let (findings, done) = tokio::join!(self.look(&resolved, outcome == Outcome::Revoked), append);
+        let (appended, propagation) = done?;
+        if let Some((audit, left_out)) = line {
+            audit.log(appended.revision, left_out);
+        }
         if matches!(request.target, RevokeTarget::Wide { kind: MarkKind::Key, .. }) {
             // On the heap: every other revocation would have the room for it.
             Box::pin(self.replace_revoked(caller)).await;
         }
         self.metrics.revoked(outcome.name());
+        let (revoke_time, reason) = holds(outcome, request.reason, appended, earlier);
         Ok(Revoked {
             outcome,
             affected_sessions,
             sample: Vec::new(),
-            revoke_time: Some(appended.commit_time),
+            revoke_time,
+            reason,
             revision: appended.revision,
             propagation: Some(propagation),
+            target: resolved.target,
+            findings,
         })
+    }
+
+    /// What is to be logged of it once it is done. A probe every few seconds would hide all else.
+    fn line_of(&self, audit: &NewAudit) -> Option<(NewAudit, u64)> {
+        if audit.subject.as_deref() == Some(CANARY) {
+            return None;
+        }
+        Some((audit.clone(), self.revocation_lines.turn(self.clock.now_s())?))
+    }
+
+    /// The revocation that holds already.
+    async fn earlier(&self, resolved: &Resolved) -> Result<Option<Held>, Error> {
+        if resolved.standing != Standing::Revoked {
+            return Ok(None);
+        }
+        Ok(self.store.held(&resolved.hit).await?.or(resolved.written))
     }
 
     /// Counts only when asked: an emergency never waits for a count.
@@ -136,7 +169,13 @@ impl Authority {
         }
     }
 
-    async fn would_revoke(&self, pass: &Pass, resolved: Resolved, affected: i64) -> Result<Revoked, Error> {
+    async fn would_revoke(
+        &self,
+        pass: &Pass,
+        resolved: Resolved,
+        affected_sessions: i64,
+        earlier: Option<Held>,
+    ) -> Result<Revoked, Error> {
         let outcome = match resolved.standing {
             Standing::Live => Outcome::WouldRevoke,
             Standing::Revoked => Outcome::AlreadyRevoked,
@@ -146,14 +185,61 @@ impl Authority {
             Some(filter) => self.store.sessions(filter, SAMPLE_MAX).await?,
             None => Vec::new(),
         };
-        Ok(Revoked { affected_sessions: affected, sample, ..Revoked::nothing(outcome, pass.revision) })
+        let findings = self.look(&resolved, outcome == Outcome::WouldRevoke).await;
+        Ok(Revoked {
+            affected_sessions,
+            sample,
+            revoke_time: earlier.map(|earlier| earlier.revoke_time),
+            reason: earlier.map(|earlier| earlier.reason).unwrap_or_default(),
+            target: resolved.target,
+            findings,
+            ..Revoked::nothing(outcome, pass.revision)
+        })
+    }
+}
+
+/// When the revocation that holds was made, and why: where an earlier one covers it, that one.
+fn holds(
+    outcome: Outcome,
+    reason: Reason,
+    appended: Appended,
+    earlier: Option<Held>,
+) -> (Option<Timestamp>, Reason) {
+    match (outcome, earlier) {
+        (Outcome::AlreadyRevoked, Some(earlier)) => (Some(earlier.revoke_time), earlier.reason),
+        (Outcome::AlreadyRevoked, None) => (None, Reason::Unspecified),
+        _ => (Some(appended.commit_time), reason),
     }
 }
 
 impl Resolved {
     /// Whether nothing is known of the token but its id.
-    fn is_bare(&self) -> bool {
+    pub(super) fn is_bare(&self) -> bool {
         matches!(self.target, Target::Token(_)) && self.client_id.is_none()
+    }
+
+    /// The audit row: the whole target, and what became of it.
+    fn audit(&self, act: NewAudit, note: &str, outcome: Outcome) -> NewAudit {
+        let (key_id, audience, cutoff) = match &self.target {
+            Target::Wide { kind, target, audience, cutoff } => (
+                (*kind == MarkKind::Key).then(|| target.clone()),
+                (!audience.is_empty()).then(|| audience.clone()),
+                (cutoff.get() > 0).then_some(*cutoff),
+            ),
+            Target::Nothing | Target::Token(_) | Target::Session(_) => (None, None, None),
+        };
+        NewAudit {
+            subject: self.subject.clone(),
+            jti: self.jti,
+            session_id: self.session_id,
+            client_id: self.client_id.clone(),
+            key_id,
+            audience,
+            cutoff,
+            outcome: Some(outcome.name()),
+            note: note.to_owned(),
+            ..act
+        }
     }
 
     /// What is answered, and what is written. What is dead already moves the head all the same: the
@@ -190,8 +276,11 @@ impl Revoked {
             affected_sessions: 0,
             sample: Vec::new(),
             revoke_time: None,
+            reason: Reason::Unspecified,
             revision,
             propagation: None,
+            target: Target::Nothing,
+            findings: Findings::default(),
         }
     }
 }

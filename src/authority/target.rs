@@ -6,12 +6,14 @@ use uuid::Uuid;
 use super::{
     Authority, Caller, Denied, Error, Invalid,
     refresh::{WIDE_KEPT_S, is_sealed},
+    target_form::{check_wide, effective_cutoff, not_uuid},
 };
 use crate::{
     state::{KeyState, MarkKind, Pass, Permission},
-    store::{SessionFilter, SessionRow, Target},
+    store::{Held, Hit, SessionFilter, SessionRow, Target},
     token::{
-        LIFETIME_CAP_S, RefreshToken, UnixSeconds, Verified, looks_like_refresh_token, parse_uuid_v7, text,
+        LIFETIME_CAP_S, RefreshToken, UnixSeconds, Verified, looks_like_refresh_token, parse_uuid_v7,
+        pasted::{bare, candidates},
         uuid_unix_ms,
     },
 };
@@ -21,8 +23,6 @@ use crate::{
 const PAST_EXP_S: i64 = 120;
 /// A bare jti may lie so far ahead of our clock, seconds.
 const JTI_AHEAD_S: i64 = 60;
-/// A cutoff closer to now than this, seconds, counts as none: clocks are no better.
-const CUTOFF_NOW_S: i64 = 60;
 
 /// What to revoke. Texts that nobody has looked at.
 #[derive(Clone, Debug)]
@@ -70,6 +70,10 @@ pub(super) struct Resolved {
     pub(super) client_id: Option<String>,
     /// Live sessions that it hits; `None`: none can be.
     pub(super) sessions: Option<SessionFilter>,
+    /// What earlier revocations may have hit it by.
+    pub(super) hit: Hit,
+    /// What its row says of an earlier one.
+    pub(super) written: Option<Held>,
 }
 
 impl Resolved {
@@ -83,6 +87,30 @@ impl Resolved {
             session_id: None,
             client_id: None,
             sessions: None,
+            hit: Hit::default(),
+            written: None,
+        }
+    }
+
+    /// The session that a row tells of, held against the revocations that may have hit it.
+    fn of_session(id: Uuid, row: SessionRow, standing: Standing, expire_time: UnixSeconds) -> Self {
+        let written = row.revoke_time.map(|revoke_time| Held { revoke_time, reason: row.revoke_reason });
+        Self {
+            hit: Hit {
+                session_id: Some(id),
+                subject: Some(row.subject.clone()),
+                client_id: Some(row.client_id.clone()),
+                audiences: row.audiences,
+                revision: row.revision,
+                issue_time: UnixSeconds::new(uuid_unix_ms(id).div_euclid(1000)),
+                ..Hit::default()
+            },
+            written,
+            subject: Some(row.subject),
+            client_id: Some(row.client_id),
+            session_id: Some(id),
+            sessions: Some(SessionFilter { id: Some(id), ..SessionFilter::default() }),
+            ..Self::new(Target::Session(id), standing, expire_time)
         }
     }
 }
@@ -102,22 +130,64 @@ impl Authority {
         target: &RevokeTarget,
     ) -> Result<Option<Resolved>, Error> {
         match target {
-            RevokeTarget::Token(text) if text.is_empty() => Err(Invalid::required("target.token").into()),
-            RevokeTarget::Token(text) if looks_like_refresh_token(text) => {
-                self.refresh_token(pass, caller, text).await
+            RevokeTarget::Token(text) if bare(text).is_empty() => {
+                Err(Invalid::required("target.token").into())
             }
-            RevokeTarget::Token(text) => self.access_token(pass, caller, text),
+            RevokeTarget::Token(text) => self.text(pass, caller, text).await,
             RevokeTarget::Jti(text) => bare_jti(pass, caller, text).map(Some),
             RevokeTarget::Session(text) => {
                 let id = parse_uuid_v7(text).ok_or_else(|| not_uuid("target.session_id", text))?;
                 let row = self.store.session(id).await?;
-                Ok(Some(self.session(pass, caller, id, row)?))
+                self.session(pass, caller, id, row).map(Some)
             }
             RevokeTarget::Wide { kind, target, audience, cutoff } => {
                 caller.must(Permission::RevokeWide)?;
-                self.wide(pass, *kind, target, audience.as_deref(), *cutoff).map(Some)
+                let resolved = self.wide(pass, *kind, target, audience.as_deref(), *cutoff)?;
+                if *kind == MarkKind::Client {
+                    self.must_be_known(pass, target).await?;
+                }
+                Ok(Some(resolved))
             }
         }
+    }
+
+    /// The token in a text. What surrounds it is no part of it: the text as it stands goes first, then what can be found
+    /// in it.
+    async fn text(&self, pass: &Pass, caller: &Caller, text: &str) -> Result<Option<Resolved>, Error> {
+        let mut found = self.exact_text(pass, caller, text).await?;
+        if found.is_some() {
+            return Ok(found);
+        }
+        for candidate in candidates(text).iter().filter(|candidate| *candidate != text) {
+            let Some(resolved) = self.exact_text(pass, caller, candidate).await? else { continue };
+            if found.as_ref().is_some_and(|found| found.target != resolved.target) {
+                return Err(Invalid::field("target.token", "one token: this text holds several").into());
+            }
+            found = Some(resolved);
+        }
+        Ok(found)
+    }
+
+    async fn exact_text(&self, pass: &Pass, caller: &Caller, text: &str) -> Result<Option<Resolved>, Error> {
+        if looks_like_refresh_token(text) {
+            self.refresh_token(pass, caller, text).await
+        } else {
+            self.access_token(pass, caller, text)
+        }
+    }
+
+    /// Refuses a client that was never registered, as far as anybody knows. One that is gone may have left tokens.
+    async fn must_be_known(&self, pass: &Pass, client_id: &str) -> Result<(), Error> {
+        let marked = pass.root.marks.get(MarkKind::Client, client_id, "").is_some();
+        if marked || pass.root.clients.load().get(client_id).is_some() {
+            return Ok(());
+        }
+        let filter =
+            SessionFilter { client_id: Some(client_id.to_owned()), ended: true, ..SessionFilter::default() };
+        if self.store.sessions(&filter, 1).await?.is_empty() {
+            return Err(Error::NotFound { resource_type: "client", name: client_id.to_owned() });
+        }
+        Ok(())
     }
 
     /// A token of ours, acceptable or not: keyed by its jti, so every spelling of it dies.
@@ -161,7 +231,23 @@ impl Authority {
         if row.as_ref().is_some_and(|row| row.secret_hash != token.secret.hash()) {
             return Ok(None);
         }
+        if row.is_none() {
+            // Its text is ours, and its row was lost with a restore, perhaps: its tokens may be alive.
+            return self.lost_session(pass, caller, token.session_id).map(Some);
+        }
         self.session(pass, caller, token.session_id, row).map(Some)
+    }
+
+    /// A session without a row. Nobody can tell whose it is.
+    fn lost_session(&self, pass: &Pass, caller: &Caller, id: Uuid) -> Result<Resolved, Error> {
+        caller.must(Permission::RevokeAny)?;
+        let held = pass.root.sessions.get(&id).is_some();
+        let standing = if held { Standing::Revoked } else { Standing::Live };
+        Ok(Resolved {
+            session_id: Some(id),
+            hit: Hit { session_id: Some(id), ..Hit::default() },
+            ..Resolved::new(Target::Session(id), standing, self.wide_end(pass))
+        })
     }
 
     fn session(
@@ -171,17 +257,12 @@ impl Authority {
         id: Uuid,
         row: Option<SessionRow>,
     ) -> Result<Resolved, Error> {
-        let expire_time = self.wide_end(pass);
-        let filter = SessionFilter { id: Some(id), ..SessionFilter::default() };
         let held = pass.root.sessions.get(&id).is_some();
         let Some(row) = row else {
-            // Lost with a restore, perhaps: its tokens may be alive. Nobody can tell whose it is.
-            caller.must(Permission::RevokeAny)?;
-            let standing = if held { Standing::Revoked } else { Standing::Live };
-            return Ok(Resolved {
-                session_id: Some(id),
-                ..Resolved::new(Target::Session(id), standing, expire_time)
-            });
+            // What it is, its entry still says.
+            let resolved = self.lost_session(pass, caller, id)?;
+            let missing = || Error::NotFound { resource_type: "session", name: id.to_string() };
+            return if held { Ok(resolved) } else { Err(missing()) };
         };
         must_own(caller, &row.client_id)?;
         let standing =
@@ -192,13 +273,7 @@ impl Authority {
             } else {
                 Standing::Expired
             };
-        Ok(Resolved {
-            subject: Some(row.subject),
-            client_id: Some(row.client_id),
-            session_id: Some(id),
-            sessions: Some(filter),
-            ..Resolved::new(Target::Session(id), standing, expire_time)
-        })
+        Ok(Resolved::of_session(id, row, standing, self.wide_end(pass)))
     }
 
     fn wide(
@@ -247,9 +322,18 @@ impl Authority {
             opened_before: (cutoff.get() > 0).then(|| cutoff.into()),
             ..SessionFilter::default()
         });
+        // What an equal one hit before.
+        let hit = Hit {
+            subject: subject.clone(),
+            client_id: client_id.clone(),
+            key_id: (kind == MarkKind::Key).then(|| target.to_owned()),
+            audiences: (!audience.is_empty()).then(|| audience.to_owned()).into_iter().collect(),
+            issue_time: cutoff.saturating_add(-1),
+            ..Hit::default()
+        };
         let wide = Target::Wide { kind, target: target.to_owned(), audience: audience.to_owned(), cutoff };
         let expire_time = self.wide_end(pass);
-        Ok(Resolved { subject, client_id, sessions, ..Resolved::new(wide, standing, expire_time) })
+        Ok(Resolved { subject, client_id, sessions, hit, ..Resolved::new(wide, standing, expire_time) })
     }
 }
 
@@ -275,15 +359,33 @@ fn bare_jti(pass: &Pass, caller: &Caller, text: &str) -> Result<Resolved, Error>
     } else {
         Standing::Live
     };
-    Ok(Resolved { jti: Some(jti), ..Resolved::new(Target::Token(jti), standing, expire_time) })
+    Ok(Resolved {
+        jti: Some(jti),
+        hit: Hit { jti: Some(jti), ..Hit::default() },
+        ..Resolved::new(Target::Token(jti), standing, expire_time)
+    })
 }
 
 fn of_token(verified: &Verified, standing: Standing, expire_time: UnixSeconds) -> Resolved {
+    // A cutoff hits by the time of the session, too.
+    let opened = verified
+        .session_id
+        .map_or(verified.issue_time, |id| UnixSeconds::new(uuid_unix_ms(id).div_euclid(1000)));
     Resolved {
         subject: Some(verified.subject().to_owned()),
         jti: Some(verified.jti),
         session_id: verified.session_id,
         client_id: Some(verified.client_id().to_owned()),
+        hit: Hit {
+            jti: Some(verified.jti),
+            session_id: verified.session_id,
+            subject: Some(verified.subject().to_owned()),
+            client_id: Some(verified.client_id().to_owned()),
+            key_id: Some(verified.key_id.to_string()),
+            audiences: verified.audiences().map(str::to_owned).collect(),
+            revision: verified.revision,
+            issue_time: verified.issue_time.min(opened),
+        },
         ..Resolved::new(Target::Token(verified.jti), standing, expire_time)
     }
 }
@@ -298,60 +400,4 @@ pub(super) fn earlier_of_both_clocks(pass: &Pass) -> UnixSeconds {
 /// One's own: any client. Others': a permission.
 fn must_own(caller: &Caller, client_id: &str) -> Result<(), Denied> {
     if caller.client.client_id == client_id { Ok(()) } else { caller.must(Permission::RevokeAny) }
-}
-
-fn not_uuid(field: &str, text: &str) -> Invalid {
-    if text.is_empty() {
-        Invalid::required(field)
-    } else {
-        Invalid::field(field, "a UUIDv7 in canonical lower-case form")
-    }
-}
-
-fn check_wide(
-    kind: MarkKind,
-    target: &str,
-    audience: Option<&str>,
-    cutoff: Option<Timestamp>,
-) -> Result<(), Invalid> {
-    let (field, rule) = match kind {
-        MarkKind::Subject => ("target.subject", text::check_subject(target)),
-        MarkKind::Client => ("target.client_id", text::check_client_id(target)),
-        MarkKind::Key => ("target.key_id", Ok(())),
-    };
-    if target.is_empty() {
-        return Err(Invalid::required(field));
-    }
-    rule.map_err(|rule| Invalid::field(field, rule))?;
-    if kind == MarkKind::Key && cutoff.is_some() {
-        return Err(Invalid::field(
-            "target.issue_cutoff_time",
-            "not with a key: a key hits all that it signed",
-        ));
-    }
-    if kind == MarkKind::Key && audience.is_some() {
-        return Err(Invalid::field("target.audience", "not with a key: a key hits all that it signed"));
-    }
-    match audience {
-        Some(audience) => {
-            text::check_audience(audience).map_err(|rule| Invalid::field("target.audience", rule))
-        }
-        None => Ok(()),
-    }
-}
-
-/// The cutoff in whole seconds, rounded up; `0` where it is as good as none. Never into the future.
-fn effective_cutoff(cutoff: Timestamp, now: Timestamp) -> Result<UnixSeconds, Invalid> {
-    // Before it is rounded: a caller's "now" is not the future.
-    if cutoff > now {
-        return Err(Invalid::field("target.issue_cutoff_time", "not in the future"));
-    }
-    let floor = UnixSeconds::from_timestamp(cutoff);
-    let whole = Timestamp::from(floor) == cutoff;
-    let cutoff = if whole { floor } else { floor.saturating_add(1) };
-    if cutoff.get() <= 0 {
-        return Err(Invalid::field("target.issue_cutoff_time", "after 1970-01-01T00:00:00Z"));
-    }
-    let as_good_as_none = UnixSeconds::from_timestamp(now).since(cutoff) <= CUTOFF_NOW_S;
-    Ok(if as_good_as_none { UnixSeconds::new(0) } else { cutoff })
 }

@@ -5,8 +5,8 @@ use super::{
     issue::{check_audiences, check_scopes},
 };
 use crate::{
-    state::{Accepted, Pass, Permission, Verdict},
-    token::{Revision, Thumbprint},
+    state::{Accepted, Pass, Permission, Status, Verdict},
+    token::{Revision, Thumbprint, pasted::surroundings},
 };
 
 /// Requests of one batch.
@@ -35,6 +35,8 @@ pub struct Judged {
     /// Whether the caller is registered for one of the token's audiences: what it says in full, else
     /// its `jti` alone.
     pub disclosed: bool,
+    /// Of text that is malformed: what surrounds a token in it.
+    pub surroundings: Option<&'static str>,
 }
 
 impl Authority {
@@ -136,22 +138,25 @@ impl Authority {
         check_scopes(&request.scopes)?;
         let registered;
         let audiences = if request.audiences.is_empty() {
-            registered = registered_audiences(caller)?;
-            registered.as_slice()
+            registered = registered_audiences(caller);
+            registered.as_deref()
         } else {
             check_audiences(&request.audiences)?;
             caller.must_cover_audiences(&request.audiences)?;
-            request.audiences.as_slice()
+            Some(request.audiences.as_slice())
         };
-        let accepted = Accepted {
-            audiences: Some(audiences),
-            scopes: &request.scopes,
-            thumbprint: request.certificate_thumbprint,
-        };
+        let accepted =
+            Accepted { audiences, scopes: &request.scopes, thumbprint: request.certificate_thumbprint };
         let verdict = self.judge(&pass.root).evaluate(&request.token, accepted, || self.clock.now_ms());
+        // What is wrong with a token whatever it is for is answered all the same.
+        if audiences.is_none() && verdict.status.depends_on_audience() {
+            return Err(Invalid::required("audiences").into());
+        }
         let covers = |audience| caller.client.covers_audience(audience);
         let disclosed = verdict.token.as_ref().is_some_and(|token| token.audiences().any(covers));
-        Ok(Judged { verdict, disclosed })
+        let surroundings =
+            (verdict.status == Status::Malformed).then(|| surroundings(&request.token)).flatten();
+        Ok(Judged { verdict, disclosed, surroundings })
     }
 }
 
@@ -166,10 +171,10 @@ pub fn check_batch_size(size: usize) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// The audiences of the caller's registration, `*` apart: a caller that is registered for any must
-/// say which it accepts.
-fn registered_audiences(caller: &Caller) -> Result<Vec<String>, Invalid> {
+/// The audiences of the caller's registration, `*` apart; `None`: there are no others, and a caller that is registered
+/// for any must say which it accepts.
+fn registered_audiences(caller: &Caller) -> Option<Vec<String>> {
     let named: Vec<String> =
         caller.client.audiences.iter().filter(|audience| *audience != "*").cloned().collect();
-    if named.is_empty() { Err(Invalid::required("audiences")) } else { Ok(named) }
+    (!named.is_empty()).then_some(named)
 }

@@ -63,6 +63,7 @@ pub async fn run(cli: &Cli<'_>, command: AuditCommand) -> Result<Exit, Failure> 
             end_time: None,
             page_size: page_size(limit, all.audit_events.len()),
             page_token: all.next_page_token,
+            ..ListAuditEventsRequest::default()
         };
         let page = connection.call(client.list_audit_events(connection.request(request))).await?;
         all.audit_events.extend(page.audit_events);
@@ -75,14 +76,23 @@ pub async fn run(cli: &Cli<'_>, command: AuditCommand) -> Result<Exit, Failure> 
         cli.output.json(&all, false)?;
     } else {
         let rows = all.audit_events.iter().map(row).collect();
-        let header =
-            ["TIME", "ACTOR", "ACTION", "OUTCOME", "SUBJECT", "JTI", "SESSION", "CLIENT", "REASON", "NOTE"];
+        let header = [
+            "TIME", "ACTOR", "ACTION", "OUTCOME", "SUBJECT", "JTI", "SESSION", "CLIENT", "KEY", "ONLY",
+            "REASON", "NOTE",
+        ];
         output::table(&header, rows)?;
         if !all.next_page_token.is_empty() {
             output::talk("There are more. Give a larger --limit.");
         }
     }
     Ok(Exit::Done)
+}
+
+/// How a wide revocation was narrowed: `orders, before 2026-01-31T09:00:00Z`.
+fn narrowed(event: &AuditEvent) -> String {
+    let before = event.issue_cutoff_time.as_ref().map(|time| format!("before {}", time::show(Some(time))));
+    let audience = Some(event.audience.clone()).filter(|audience| !audience.is_empty());
+    audience.into_iter().chain(before).collect::<Vec<_>>().join(", ")
 }
 
 fn row(event: &AuditEvent) -> Vec<String> {
@@ -97,6 +107,8 @@ fn row(event: &AuditEvent) -> Vec<String> {
         event.jti.clone(),
         event.session_id.clone(),
         event.client_id.clone(),
+        event.key_id.clone(),
+        narrowed(event),
         reason.trim_start_matches("REVOCATION_REASON_").to_owned(),
         event.note.clone(),
     ]

@@ -93,7 +93,7 @@ pub async fn run(cli: &Cli<'_>) -> Result<Exit, Failure> {
             checks.push(doctor_certificates::certificates(cli, (cli.env.now)()).await);
             checks.push(keys(&connection).await);
             checks.push(doctor_fleet::epoch(&connection).await);
-            checks.push(doctor_fleet::prober(&connection).await);
+            checks.extend(doctor_fleet::prober(&connection).await);
         }
     }
     match connect::open(cli, Listener::Admin, Identity::Required).await {
@@ -101,7 +101,7 @@ pub async fn run(cli: &Cli<'_>) -> Result<Exit, Failure> {
             checks.push(database(&connection).await);
             let now = store_now.unwrap_or_else(cli.env.now);
             rotation(&connection, &mut checks, now).await;
-            checks.push(leases(&connection, now).await);
+            fleet(&connection, &mut checks, now).await;
         }
         Err(failure) => checks.extend(["database", "leases"].map(|name| no_admin(name, &failure))),
     }
@@ -247,7 +247,11 @@ fn no_admin(name: &'static str, failure: &Failure) -> Check {
             format!("not checked: {}", said(failure)),
             "Give --admin-endpoint and --api-key-file to have it checked.",
         ),
-        Failure::Local(_) | Failure::Interrupted | Failure::Unreachable(_) | Failure::Refused(_) => {
+        Failure::Local(_)
+        | Failure::Interrupted
+        | Failure::Unreachable(_)
+        | Failure::Refused(_)
+        | Failure::Absent(_) => {
             Check::fail(name, said(failure), "Correct --admin-endpoint, or start the server.")
         }
     }
@@ -265,10 +269,14 @@ async fn database(connection: &Connection) -> Check {
     }
 }
 
-async fn leases(connection: &Connection, store_now: Timestamp) -> Check {
+async fn fleet(connection: &Connection, checks: &mut Vec<Check>, store_now: Timestamp) {
     match replica::list(connection).await {
-        Ok(all) => doctor_fleet::leases(&all.replicas, store_now),
-        Err(failure) => refused("leases", &failure),
+        Ok(all) => checks.extend([
+            doctor_fleet::count(&all.replicas, all.most_replicas_of_last_day),
+            doctor_fleet::leases(&all.replicas, store_now),
+            doctor_fleet::settings(&all.replicas),
+        ]),
+        Err(failure) => checks.push(refused("leases", &failure)),
     }
 }
 

@@ -16,7 +16,8 @@ use super::{
 };
 use crate::{proto::v1::Replica, token::Revision};
 
-/// What health calls the prober.
+/// What health calls the promise, and the prober that tries it out.
+const PROMISE: &str = "jeton.promise";
 const PROBER: &str = "jeton.probe";
 /// What health calls it that a server follows the epoch of the log.
 const EPOCH: &str = "jeton.epoch";
@@ -68,24 +69,11 @@ fn held(replicas: &[Replica], head: Revision) -> String {
     format!("{count}, at revision {head}{lag}")
 }
 
-/// Asks health after one of its services. The error is a line of doctor's.
-async fn health(connection: &Connection, name: &'static str, service: &str) -> Result<ServingStatus, Check> {
-    let mut client = HealthClient::new(connection.channel());
-    let request = HealthCheckRequest { service: service.to_owned() };
-    match connection.call(client.check(connection.request(request))).await {
-        Ok(answer) => Ok(answer.status()),
-        Err(Failure::Refused(status)) if status.code() == Code::NotFound => Ok(ServingStatus::ServiceUnknown),
-        Err(failure) => {
-            Err(Check::warn(name, format!("not checked: {}", said(&failure)), "Look at the server's log."))
-        }
-    }
-}
-
 /// Whether the server follows the epoch of the log.
 pub async fn epoch(connection: &Connection) -> Check {
     let name = "epoch";
-    match health(connection, name, EPOCH).await {
-        Err(check) => check,
+    match asked(connection, EPOCH).await {
+        Err(failure) => not_checked(name, &failure),
         Ok(ServingStatus::Serving) => {
             Check::ok(name, "what this server holds is in the log's epoch".to_owned())
         }
@@ -101,25 +89,95 @@ pub async fn epoch(connection: &Connection) -> Check {
     }
 }
 
-/// Asks health after the prober.
-pub async fn prober(connection: &Connection) -> Check {
-    let name = "prober";
-    let status = match health(connection, name, PROBER).await {
-        Ok(status) => status,
-        Err(check) => return check,
+/// Whether the replicas have in common what they should.
+pub fn settings(replicas: &[Replica]) -> Check {
+    let name = "settings";
+    let differ = |what: fn(&Replica) -> String| {
+        let mut values: Vec<_> = replicas.iter().map(what).filter(|value| !value.is_empty()).collect();
+        values.sort_unstable();
+        values.dedup();
+        (values.len() > 1).then_some(values)
     };
-    match status {
-        ServingStatus::Serving => {
-            Check::ok(name, "a canary revoked on one replica was dead on the others that answered".into())
-        }
-        ServingStatus::NotServing => Check::fail(
-            name,
-            "a revoked canary was alive on another replica, or the probe came to nothing".into(),
-            "Look at the server's log. If it names a replica where the canary was ACTIVE, take that one out of service.",
-        ),
-        ServingStatus::ServiceUnknown => Check::ok(name, "off on this server".into()),
-        ServingStatus::Unknown => Check::ok(name, "has not judged yet".into()),
+    if let Some(issuers) = differ(|it| it.issuer.clone()) {
+        let detail = format!("the replicas have {} issuers: {}", issuers.len(), issuers.join(", "));
+        let advice = "A token of one is refused by the other. Give all replicas one --issuer.";
+        return Check::fail(name, detail, advice);
     }
+    let periods = |it: &Replica| {
+        let all = [&it.rotate_keys_every, &it.publish_keys_ahead].map(|it| time::show_duration(it.as_ref()));
+        all.join(" and ")
+    };
+    let found = [
+        ("master keys", differ(|it| it.master_key_fingerprint.clone())),
+        ("periods of rotation", differ(periods)),
+        ("versions", differ(|it| it.version.clone())),
+    ];
+    let found: Vec<_> = found
+        .into_iter()
+        .filter_map(|(what, values)| Some(format!("{what} differ: {}", values?.join(", "))))
+        .collect();
+    if found.is_empty() {
+        return Check::ok(name, "all replicas have one issuer, master key, rotation and version".into());
+    }
+    Check::warn(name, found.join("; "), "Give all replicas the same, but for the time of an update.")
+}
+
+/// Whether as many replicas are there as there were of late.
+pub fn count(replicas: &[Replica], most: i32) -> Check {
+    let (name, count) = ("replicas", replicas.len());
+    match usize::try_from(most) {
+        Ok(most) if count < most => Check::warn(
+            name,
+            format!("{count} of {most}: so many there were within the last day"),
+            "Look at the logs of those that are gone, unless you have taken them out of service.",
+        ),
+        _ => Check::ok(name, count.to_string()),
+    }
+}
+
+/// Asks health whether the promise holds, as far as the prober sees, and whether the prober sees.
+pub async fn prober(connection: &Connection) -> [Check; 2] {
+    let promise = match asked(connection, PROMISE).await {
+        Ok(ServingStatus::Serving) => Check::ok(
+            "promise",
+            "a canary revoked on one replica was dead on the others that answered".into(),
+        ),
+        Ok(ServingStatus::NotServing) => Check::fail(
+            "promise",
+            "a revoked canary was alive on another replica".into(),
+            "Immediate revocation does not hold. The server's log names the replica: take that one out of service.",
+        ),
+        Ok(ServingStatus::ServiceUnknown | ServingStatus::Unknown) => {
+            Check::ok("promise", "not probed on this server".into())
+        }
+        Err(failure) => not_checked("promise", &failure),
+    };
+    let probe = match asked(connection, PROBER).await {
+        Ok(ServingStatus::Serving) => Check::ok("prober", "every replica answered the latest probe".into()),
+        Ok(ServingStatus::NotServing) => Check::fail(
+            "prober",
+            "the latest probe was not answered by all replicas, which says nothing of the promise".into(),
+            "Look at the server's log: it says what was not answered, and by whom.",
+        ),
+        Ok(ServingStatus::ServiceUnknown) => Check::ok("prober", "off on this server".into()),
+        Ok(ServingStatus::Unknown) => Check::ok("prober", "has not judged yet".into()),
+        Err(failure) => not_checked("prober", &failure),
+    };
+    [promise, probe]
+}
+
+async fn asked(connection: &Connection, service: &str) -> Result<ServingStatus, Failure> {
+    let mut client = HealthClient::new(connection.channel());
+    let request = HealthCheckRequest { service: service.to_owned() };
+    match connection.call(client.check(connection.request(request))).await {
+        Ok(answer) => Ok(answer.status()),
+        Err(Failure::Refused(status)) if status.code() == Code::NotFound => Ok(ServingStatus::ServiceUnknown),
+        Err(failure) => Err(failure),
+    }
+}
+
+fn not_checked(name: &'static str, failure: &Failure) -> Check {
+    Check::warn(name, format!("not checked: {}", said(failure)), "Look at the server's log.")
 }
 
 #[cfg(test)]
@@ -146,6 +204,37 @@ mod tests {
         assert_eq!(said, (true, "1 replica holds one, at revision 1.7".into()));
         let said = said_of(&[replica("a", "1.5", 1_002), replica("b", "1.7", 1_003)]);
         assert_eq!(said, (true, "2 replicas hold one each, at revision 1.7, the last 2 behind".into()));
+    }
+
+    #[test]
+    fn e14_what_the_replicas_should_have_in_common_is_compared() {
+        let with = |change: fn(&mut Replica)| {
+            let own = Replica { issuer: "https://a".into(), version: "1".into(), ..replica("a", "1.7", 1) };
+            let mut other = own.clone();
+            change(&mut other);
+            let check = settings(&[own, other]);
+            (check.is_ok(), check.detail().to_owned())
+        };
+        assert!(with(|_| {}).0);
+        let said = with(|it| it.issuer.push('/'));
+        assert_eq!(said, (false, "the replicas have 2 issuers: https://a, https://a/".into()));
+        assert_eq!(with(|it| it.version = "2".into()), (false, "versions differ: 1, 2".into()));
+        let said =
+            with(|it| it.rotate_keys_every = Some(prost_types::Duration { seconds: 86_400, nanos: 0 }));
+        assert!(!said.0 && said.1.starts_with("periods of rotation differ: "), "{said:?}");
+        // An older version says less.
+        assert!(with(|it| it.issuer.clear()).0);
+    }
+
+    #[test]
+    fn e14_a_replica_that_is_gone_is_missed() {
+        let two = [replica("a", "1.7", 1), replica("b", "1.7", 1)];
+        for (most, ok, said) in
+            [(0, true, "2"), (2, true, "2"), (3, false, "2 of 3: so many there were within the last day")]
+        {
+            let check = count(&two, most);
+            assert_eq!((check.is_ok(), check.detail()), (ok, said));
+        }
     }
 
     #[test]

@@ -68,6 +68,8 @@ pub enum Failure {
     Unreachable(String),
     /// The server refused, or did not answer.
     Refused(Status),
+    /// What was to be revoked is not there: the answer is no.
+    Absent(Status),
 }
 
 impl From<Status> for Failure {
@@ -86,6 +88,7 @@ impl Failure {
             Self::Interrupted => Exit::Interrupted,
             Self::Unreachable(_) => Exit::Unavailable,
             Self::Refused(status) => exit_of_status(status),
+            Self::Absent(_) => Exit::Negative,
         }
     }
 
@@ -97,7 +100,7 @@ impl Failure {
                 vec![format!("error: {text}")]
             }
             Self::Interrupted => vec!["interrupted. Nothing was sent.".to_owned()],
-            Self::Refused(status) => lines_of_status(status),
+            Self::Refused(status) | Self::Absent(status) => lines_of_status(status),
         }
     }
 }

@@ -9,6 +9,7 @@ use clap::{
 };
 use jiff::{SignedDuration, Timestamp, Unit};
 use tokio::time::Instant;
+use tonic::Code;
 
 use super::{
     Cli,
@@ -63,7 +64,7 @@ enum WaitFor {
     Local,
     /// Applied on every replica.
     Replicas,
-    /// Applied by every watcher, too.
+    /// Applied by every watcher, too; not served yet.
     Watchers,
 }
 
@@ -165,7 +166,10 @@ pub async fn run(cli: &Cli<'_>, args: RevokeArgs) -> Result<Exit, Failure> {
 
 async fn call(connection: &Connection, request: RevokeRequest) -> Result<RevokeResponse, Failure> {
     let mut client = TokenServiceClient::new(connection.channel());
-    connection.call(client.revoke(connection.request(request))).await
+    match connection.call(client.revoke(connection.request(request))).await {
+        Err(Failure::Refused(status)) if status.code() == Code::NotFound => Err(Failure::Absent(status)),
+        answer => answer,
+    }
 }
 
 /// What is to be revoked, and what a person calls it.

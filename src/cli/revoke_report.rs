@@ -9,7 +9,7 @@ use super::{
     revoke::Target,
     session, time,
 };
-use crate::proto::v1::{Propagation, RevocationOutcome, RevokeResponse};
+use crate::proto::v1::{Propagation, RevocationOutcome, RevocationReason, RevokeResponse};
 
 /// More of the sample than this only scrolls the count away.
 const SAMPLES_ASKED_ABOUT: usize = 10;
@@ -55,14 +55,43 @@ pub fn talk_plan(target: &Target, response: &RevokeResponse) {
     output::talk(&plan(target, response));
 }
 
+/// `subject svc:billing for audience orders, issued before 2026-01-31T09:00:00Z`: all of it, as the server understood it.
+fn whole(target: &Target, response: &RevokeResponse) -> String {
+    let mut name = target.describe();
+    let Some(understood) = &response.target else { return name };
+    if !understood.audience.is_empty() {
+        name.push_str(" for audience ");
+        name.push_str(&output::escape(&understood.audience));
+    }
+    if understood.issue_cutoff_time.is_some() {
+        name.push_str(", issued before ");
+        name.push_str(&time::show(understood.issue_cutoff_time.as_ref()));
+    }
+    name
+}
+
+/// ` since 2026-01-31T09:15:00Z (LEAKED)`: of the revocation that holds.
+fn since(response: &RevokeResponse) -> String {
+    let reason = response.revocation_reason();
+    let why = if reason == RevocationReason::Unspecified {
+        String::new()
+    } else {
+        format!(" ({})", reason.as_str_name().trim_start_matches("REVOCATION_REASON_"))
+    };
+    match &response.revoke_time {
+        Some(time) => format!(" since {}{why}", time::show(Some(time))),
+        None => why,
+    }
+}
+
 fn plan(target: &Target, response: &RevokeResponse) -> String {
-    let name = target.describe();
+    let name = whole(target, response);
     match response.outcome() {
         RevocationOutcome::Unspecified => format!("what revoking {name} would do is not known"),
         RevocationOutcome::Foreign => {
             format!("{name} cannot be verified as one of this issuer: it would not be revoked")
         }
-        RevocationOutcome::AlreadyRevoked => format!("{name} is revoked already"),
+        RevocationOutcome::AlreadyRevoked => format!("{name} is revoked already{}", since(response)),
         RevocationOutcome::AlreadyExpired => format!("{name} has expired already"),
         RevocationOutcome::Revoked | RevocationOutcome::WouldRevoke if target.is_key() => {
             format!("would end every token signed by {name}; sessions live on, with tokens of another key")
@@ -95,7 +124,7 @@ pub fn print_result(
 
 /// What came of it, on one line.
 pub fn result(target: &Target, response: &RevokeResponse, elapsed: Duration, local: bool) -> String {
-    let name = target.describe();
+    let name = whole(target, response);
     let done = match response.outcome() {
         RevocationOutcome::Foreign => {
             return format!(
@@ -109,14 +138,19 @@ pub fn result(target: &Target, response: &RevokeResponse, elapsed: Duration, loc
         RevocationOutcome::AlreadyRevoked => "already revoked",
         RevocationOutcome::AlreadyExpired => "already expired, and revoked:",
     };
-    let at = time::show_time_of_day(response.revoke_time.as_ref());
+    // Of today, but for what was revoked before.
+    let at = if response.outcome() == RevocationOutcome::AlreadyRevoked {
+        since(response)
+    } else {
+        format!(" at {}", time::show_time_of_day(response.revoke_time.as_ref()))
+    };
     let revision = output::escape(&response.revision);
     let took = took(elapsed);
     let Some(propagation) = &response.propagation else {
-        return format!("{done} {name} at {at}, revision {revision} in {took}");
+        return format!("{done} {name}{at}, revision {revision} in {took}");
     };
     let (reach, missing) = (reach(propagation), missing(propagation, local));
-    format!("{done} {name} at {at}, revision {revision}, {reach} in {took}{missing}")
+    format!("{done} {name}{at}, revision {revision}, {reach} in {took}{missing}")
 }
 
 /// `4 ms`, `3.3 s`.
@@ -166,6 +200,7 @@ pub fn names(all: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::v1::RevocationTarget;
 
     fn response(outcome: RevocationOutcome, complete: bool) -> RevokeResponse {
         RevokeResponse {
@@ -193,6 +228,37 @@ mod tests {
         assert_eq!(
             line,
             "revoked subject svc:billing at 02:14:07.412Z, revision 1.8841, 1/1 replicas in 4 ms"
+        );
+    }
+
+    #[test]
+    fn the_whole_target_is_named_and_what_holds_already() {
+        let narrowed = RevokeResponse {
+            target: Some(RevocationTarget {
+                audience: "orders".into(),
+                issue_cutoff_time: Some(prost_types::Timestamp { seconds: 0, nanos: 0 }),
+                ..Default::default()
+            }),
+            affected_sessions: 2,
+            ..response(RevocationOutcome::WouldRevoke, true)
+        };
+        let target = Target::of_subject("s");
+        assert_eq!(
+            plan(&target, &narrowed),
+            "would end 2 live sessions and every token of subject s for audience orders, issued before 1970-01-01T00:00:00Z"
+        );
+        let earlier = RevokeResponse {
+            revocation_reason: RevocationReason::Leaked.into(),
+            ..response(RevocationOutcome::AlreadyRevoked, true)
+        };
+        assert_eq!(
+            plan(&target, &earlier),
+            "subject s is revoked already since 1970-01-01T02:14:07.412Z (LEAKED)"
+        );
+        let line = result(&target, &earlier, Duration::ZERO, false);
+        assert!(
+            line.starts_with("already revoked subject s since 1970-01-01T02:14:07.412Z (LEAKED), rev"),
+            "{line}"
         );
     }
 

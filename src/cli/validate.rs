@@ -90,6 +90,7 @@ fn print(cli: &Cli<'_>, verdict: &Verdict) -> Result<(), Failure> {
         ("expires", time::show_with_distance(verdict.expire_time.as_ref(), now)),
         ("claims", json::claims(verdict)?),
         ("revision", verdict.revision.clone()),
+        ("the text", verdict.surroundings.clone()),
     ])
 }
 

@@ -22,9 +22,7 @@ pub(super) async fn revoke(State(state): State<DoorsState>, request: Request) ->
     let (who, headers, body) = Who::of(&state, request).await?;
     // `token_type_hint` is a hint: the text says what it is (RFC 7009 section 2.1).
     let form = Form::read(&headers, body).await?;
-    // No token has blanks around it, but a file has a newline behind it. To call that text a stranger's, with 200 and
-    // nothing revoked, would be the worst of answers.
-    let token = form.token()?.trim_ascii().to_owned();
+    let token = form.token()?;
     let background = state.background.clone();
     // Runs to its end whatever becomes of the caller: what was sent to the database is not cancelled.
     let revoking = background.spawn(async move {

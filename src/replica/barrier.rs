@@ -25,8 +25,6 @@ pub enum Reach {
     /// Applied on every replica that may still answer from memory.
     #[default]
     Replicas,
-    /// Applied by every watcher that may still answer from memory, too.
-    Watchers,
 }
 
 /// Who has applied a revocation.
@@ -70,8 +68,8 @@ impl Barrier {
     }
 
     /// Waits for `revision`, which is committed: at most `limit`, and in any case no longer than a lease
-    /// can last and a read of the log takes. There are no watchers, so the farthest reach is that of the replicas. Fails
-    /// where the log has passed into another epoch: what was committed in the one before, it may have lost.
+    /// can last and a read of the log takes. Fails where the log has passed into another epoch: what was committed in the
+    /// one before, it may have lost.
     pub async fn wait(
         &self,
         revision: Revision,
@@ -81,7 +79,7 @@ impl Barrier {
         let committed = self.clock.boot();
         let mut others = match reach {
             Reach::Local => None,
-            Reach::Replicas | Reach::Watchers => self.fleet.follow(revision, committed),
+            Reach::Replicas => self.fleet.follow(revision, committed),
         };
         let done = async {
             tokio::join!(self.here(revision, committed), async {

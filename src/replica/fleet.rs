@@ -194,7 +194,7 @@ impl Fleet {
             } else if now.since_ms(first.1) >= LEASE_OVER_MS && self.connection.reap(row.id, row.beat).await?
             {
                 tracing::warn!(
-                    jeton.replica = row.identity.name,
+                    jeton.other = row.identity.name,
                     "a replica has not renewed its lease for 3.3 s: its registration was removed"
                 );
             }

@@ -60,6 +60,7 @@ impl Housekeeping {
         log("sweep sessions", self.sweep(false).await);
         log("purge", self.purge().await);
         log("note uses of API keys", self.note_uses().await);
+        log("count replicas", self.store.note_fleet_size().await);
         let root = self.roots.current();
         self.metrics.held(root.tokens.len(), root.sessions.len(), root.marks.len());
         if let Some(stray) = log("count stray rows", self.store.rows_in_default_partitions().await) {

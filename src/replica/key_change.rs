@@ -16,6 +16,11 @@ pub(super) const ANY_AGE_S: i64 = 100 * 365 * 86_400;
 /// Keys that change while they are sealed anew are read again, so many times.
 const RESEAL_TRIES: u32 = 5;
 
+/// A step of a key's life, in the log.
+fn log(audit: &NewAudit, key_id: &str, revision: Revision) {
+    NewAudit { key_id: Some(key_id.to_owned()), ..audit.clone() }.log(revision, 0);
+}
+
 /// How many keys were sealed anew, and how many had been already.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Resealed {
@@ -55,6 +60,9 @@ impl Keys {
     ) -> Result<Option<(String, Revision)>, KeyError> {
         let key = SigningKey::generate(algorithm).map_err(|_| KeyError::NotMade)?;
         let published = store.publish_signing_key(&self.sealed(&key), lead_s, older_than_s, audit).await?;
+        if let Some(revision) = published {
+            log(audit, key.key_id(), revision);
+        }
         Ok(published.map(|revision| (key.key_id().to_owned(), revision)))
     }
 
@@ -67,7 +75,12 @@ impl Keys {
         only_due: bool,
         audit: &NewAudit,
     ) -> Result<Option<Revision>, KeyError> {
-        Ok(store.activate_signing_key(key_id, only_due, VERIFY_AFTER_RETIREMENT_S, audit).await?)
+        let activated =
+            store.activate_signing_key(key_id, only_due, VERIFY_AFTER_RETIREMENT_S, audit).await?;
+        if let Some(revision) = activated {
+            log(audit, key_id, revision);
+        }
+        Ok(activated)
     }
 
     /// Likewise, of a MAC key: pending ones verify, active ones open sessions.

@@ -2,6 +2,7 @@
 //! this replica answer, the barrier that waits for the others', the refresher of sessions, the rotation of keys, and the
 //! housekeeping behind.
 
+mod agreement;
 mod alarm;
 mod barrier;
 mod epoch;
@@ -19,6 +20,7 @@ mod read_size;
 mod refresher;
 mod rotation;
 
+pub use agreement::{Disagreement, agree};
 pub use barrier::{Barrier, EpochOver, Propagation, Reach};
 pub use epoch::{EpochKnown, await_log};
 pub use everywhere::await_everywhere;

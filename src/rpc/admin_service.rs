@@ -57,6 +57,11 @@ impl AdminService for AdminRpc {
             actor: request.actor,
             start_time: request.start_time.map(|time| time_of("start_time", time)).transpose()?,
             end_time: request.end_time.map(|time| time_of("end_time", time)).transpose()?,
+            client_id: request.client_id,
+            key_id: request.key_id,
+            action: request.action,
+            note: request.note,
+            show_canaries: request.show_canaries,
             page_size: request.page_size,
             page_token: request.page_token,
         };
@@ -80,8 +85,9 @@ impl AdminService for AdminRpc {
         let context = self.0.clone();
         let answer = self.0.detached(async move {
             let (_, caller) = context.enter(&who).await?;
-            let replicas = context.authority.list_replicas(&caller).await?;
-            Ok(pb::ListReplicasResponse { replicas: replicas.into_iter().map(replica).collect() })
+            let (replicas, most_replicas_of_last_day) = context.authority.list_replicas(&caller).await?;
+            let replicas = replicas.into_iter().map(replica).collect();
+            Ok(pb::ListReplicasResponse { replicas, most_replicas_of_last_day })
         });
         Ok(Response::new(answer.await?))
     }

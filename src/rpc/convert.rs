@@ -157,11 +157,12 @@ pub(super) fn reason_of(number: i32) -> Result<Reason, Invalid> {
     Reason::from_number(number).ok_or_else(|| Invalid::field("reason", "a value of RevocationReason"))
 }
 
-pub(super) fn reach_of(number: i32) -> Result<Reach, Invalid> {
+/// How far a revocation must have travelled; `None`: to watchers, which are not served.
+pub(super) fn reach_of(number: i32) -> Result<Option<Reach>, Invalid> {
     match pb::Reach::try_from(number) {
-        Ok(pb::Reach::Unspecified | pb::Reach::Replicas) => Ok(Reach::Replicas),
-        Ok(pb::Reach::Local) => Ok(Reach::Local),
-        Ok(pb::Reach::Watchers) => Ok(Reach::Watchers),
+        Ok(pb::Reach::Unspecified | pb::Reach::Replicas) => Ok(Some(Reach::Replicas)),
+        Ok(pb::Reach::Local) => Ok(Some(Reach::Local)),
+        Ok(pb::Reach::Watchers) => Ok(None),
         Err(_) => Err(Invalid::field("wait_for", "a value of Reach")),
     }
 }
@@ -210,6 +211,10 @@ pub(super) fn replica(row: ReplicaRow) -> pb::Replica {
         revision: row.applied.to_string(),
         lease_expire_time: Some(timestamp(end)),
         start_time: Some(timestamp(row.start_time)),
+        issuer: row.identity.settings.issuer,
+        master_key_fingerprint: row.identity.settings.master_key,
+        rotate_keys_every: Some(duration_s(row.identity.settings.rotate_every_s)),
+        publish_keys_ahead: Some(duration_s(row.identity.settings.publish_ahead_s)),
     }
 }
 
@@ -243,6 +248,9 @@ pub(super) fn audit_event(row: AuditRow) -> pb::AuditEvent {
         reason: row.reason.number().into(),
         note: row.note,
         trace_id: row.trace_id,
+        key_id: row.key_id.unwrap_or_default(),
+        audience: row.audience.unwrap_or_default(),
+        issue_cutoff_time: row.cutoff.map(seconds),
     }
 }
 

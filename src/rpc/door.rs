@@ -10,9 +10,10 @@ use tonic::{Code, Status, body::Body, service::Routes};
 use tower::Service as _;
 
 use super::{
-    Services,
+    Listener, Services,
     at_once::{Answered, AtOnce},
-    status::of_transport,
+    reflection::refusing,
+    status::{Called, deadline_passed},
 };
 use crate::{
     authority::{Authority, Error, Known, Shown},
@@ -37,15 +38,16 @@ const TIMEOUT_DIGITS_MAX: usize = 8;
 /// Until a call's answer begins, whatever deadline its caller has or has not: a message that does not
 /// arrive holds a stream no longer. Longer than anybody waits for a revocation.
 const CALL_MAX: Duration = Duration::from_mins(2);
-/// The catalogue has no reason for it: most clients say it by themselves.
-const DEADLINE_PASSED: &str = "The caller's deadline passed before the answer. What was asked may have been \
-                               done: to repeat a revocation is safe.";
+static GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 static GRPC_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
+/// With the refusal of a compressed message (gRPC's compression specification).
+static GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 
 /// The door in front of the services of a listener.
 #[derive(Clone)]
 pub struct Door {
     authority: Arc<Authority>,
+    listener: Listener,
     at_once: Option<AtOnce>,
     routes: Routes,
 }
@@ -85,9 +87,9 @@ impl Door {
     /// In front of these services.
     #[must_use]
     pub fn new(authority: Arc<Authority>, services: Services) -> Self {
-        let Services { routes, at_once } = services;
+        let Services { listener, routes, at_once } = services;
         // Made now rather than at the first call of each connection.
-        Self { authority, at_once, routes: routes.prepare() }
+        Self { authority, listener, at_once, routes: routes.prepare() }
     }
 
     /// Answers one call. Its time counts from when it arrived, its wait for its first turn included.
@@ -104,7 +106,7 @@ impl Door {
                 biased;
                 response = response => response,
                 () = sleep_until(arrived.checked_add(wait).unwrap_or(arrived)) => {
-                    Status::deadline_exceeded(DEADLINE_PASSED).into_http()
+                    deadline_passed().into_http()
                 }
             },
         };
@@ -121,7 +123,7 @@ impl Door {
     fn begin(&mut self, request: Request<Incoming>, first: First, arrived: Instant, wait: Duration) -> Turn {
         if first.waited >= wait {
             // Nobody hears the answer any more.
-            return Turn::Over(Status::deadline_exceeded(DEADLINE_PASSED).into_http());
+            return Turn::Over(deadline_passed().into_http());
         }
         let path = request.uri().path();
         if OPEN.iter().any(|open| path.starts_with(open)) {
@@ -173,11 +175,12 @@ impl Door {
     }
 
     fn route(&mut self, request: Request<Body>) -> Turn {
+        let called = Called::of(request.uri(), request.headers(), self.listener);
         // They are always ready.
         let response = self.routes.call(request);
-        Turn::Later(Box::pin(async {
+        Turn::Later(Box::pin(async move {
             match response.await {
-                Ok(response) => readable(response),
+                Ok(response) => readable(response, &called),
                 Err(never) => match never {},
             }
         }))
@@ -228,17 +231,26 @@ fn shown(headers: &HeaderMap) -> Shown<'_> {
     Shown::ApiKey(key.unwrap_or_default())
 }
 
-/// Turns what tonic says of a message that it could not read into the catalogue's words.
-fn readable(response: Response<Body>) -> Response<Body> {
+/// Turns a refusal of tonic's making into the catalogue's words. One with details is ours already.
+fn readable(response: Response<Body>, called: &Called) -> Response<Body> {
     let headers = response.headers();
     let code = code(headers);
-    if code == Code::Ok {
+    if headers.contains_key(&GRPC_DETAILS) {
         return response;
     }
-    match of_transport(code, headers.contains_key(&GRPC_DETAILS)) {
-        Some(status) => status.into_http(),
-        None => response,
+    if code == Code::Ok {
+        return if called.reflects() { refusing(response) } else { response };
     }
+    // Percent-encoded: its words are not repeated, but for numbers in it.
+    let message =
+        headers.get(&GRPC_MESSAGE).map(|value| String::from_utf8_lossy(value.as_bytes()).replace("%20", " "));
+    let Some(status) = called.refused(code, message.as_deref().unwrap_or_default()) else { return response };
+    let accepted = headers.get(&GRPC_ACCEPT_ENCODING).cloned();
+    let mut response = status.into_http();
+    if let Some(accepted) = accepted {
+        response.headers_mut().insert(GRPC_ACCEPT_ENCODING.clone(), accepted);
+    }
+    response
 }
 
 /// The code of a response that ends with its headers; OK for all others.

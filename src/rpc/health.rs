@@ -4,13 +4,17 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use tonic::{Code, Request, Response, Status};
 use tonic_health::{
     ServingStatus,
-    pb::health_server::HealthServer,
+    pb::{
+        HealthCheckRequest, HealthCheckResponse,
+        health_server::{Health as HealthRpc, HealthServer},
+    },
     server::{HealthReporter, HealthService},
 };
 
-use crate::authority::{Authority, Readiness};
+use crate::authority::{Authority, Error, Readiness};
 
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(250);
@@ -18,7 +22,10 @@ const LOOK: Duration = Duration::from_millis(250);
 const SERVICES: [&str; 4] =
     ["", "jeton.v1.TokenService", "jeton.v1.DiscoveryService", "jeton.v1.AdminService"];
 
-/// Whether the latest probe of the other replicas was good; unknown where nobody probes.
+/// Whether a canary that was revoked here was dead on the other replicas that answered, at the latest probe that said so;
+/// unknown where nobody probes.
+const PROMISE: &str = "jeton.promise";
+/// Whether all of them answered the latest probe.
 const PROBE: &str = "jeton.probe";
 
 /// Whether this replica follows the epoch of the log: not while it has failed to carry over what it holds.
@@ -37,18 +44,22 @@ impl Default for Health {
 }
 
 impl Health {
-    pub(super) fn service(&self) -> HealthServer<HealthService> {
-        HealthServer::new(HealthService::from_health_reporter(self.reporter.clone()))
+    pub(super) fn service(&self) -> HealthServer<Refusing> {
+        HealthServer::new(Refusing(HealthService::from_health_reporter(self.reporter.clone())))
     }
 
-    /// What came of a probe of the other replicas.
-    pub async fn set_probed(&self, good: bool) {
-        self.reporter.set_service_status(PROBE, serving(good)).await;
+    /// What came of a probe of the other replicas: whether the promise held, as far as it could be seen, and whether all
+    /// answered.
+    pub async fn set_probed(&self, held: Option<bool>, answered: bool) {
+        if let Some(held) = held {
+            self.reporter.set_service_status(PROMISE, serving(held)).await;
+        }
+        self.reporter.set_service_status(PROBE, serving(answered)).await;
     }
 
     /// Ends the streams of those who watch, after what they were told last.
     async fn forget(&self) {
-        for service in SERVICES.into_iter().chain([PROBE, EPOCH]) {
+        for service in SERVICES.into_iter().chain([PROMISE, PROBE, EPOCH]) {
             let mut reporter = self.reporter.clone();
             reporter.clear_service_status(service).await;
         }
@@ -70,6 +81,38 @@ impl Health {
 
     async fn set_epoch(&self, followed: bool) {
         self.reporter.set_service_status(EPOCH, serving(followed)).await;
+    }
+}
+
+/// The health service, whose refusals are those of the catalogue.
+pub(super) struct Refusing(HealthService);
+
+#[tonic::async_trait]
+impl HealthRpc for Refusing {
+    type WatchStream = <HealthService as HealthRpc>::WatchStream;
+
+    async fn check(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<HealthCheckResponse>, Status> {
+        let name = request.get_ref().service.clone();
+        self.0.check(request).await.map_err(|status| unknown(status, name))
+    }
+
+    async fn watch(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let name = request.get_ref().service.clone();
+        self.0.watch(request).await.map_err(|status| unknown(status, name))
+    }
+}
+
+fn unknown(status: Status, name: String) -> Status {
+    if status.code() == Code::NotFound {
+        Error::NotFound { resource_type: "service", name }.into()
+    } else {
+        status
     }
 }
 

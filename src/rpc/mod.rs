@@ -13,6 +13,7 @@ mod health;
 mod judging;
 mod keys;
 mod policies;
+mod reflection;
 mod status;
 mod streaming;
 mod token_service;
@@ -29,7 +30,6 @@ use tonic::{Extensions, Request, Status};
 use crate::{
     authority::{Authority, Caller, Credential, Error},
     proto::{
-        FILE_DESCRIPTOR_SET,
         envoy::authorization_server::AuthorizationServer,
         v1::{
             admin_service_server::AdminServiceServer, discovery_service_server::DiscoveryServiceServer,
@@ -42,6 +42,7 @@ use crate::{
 
 use at_once::AtOnce;
 use judging::Judging;
+use reflection::with_reflection;
 
 pub use door::Door;
 pub use front::Front;
@@ -99,6 +100,18 @@ pub enum Listener {
     Admin,
     /// For probes: nothing but health.
     Ops,
+}
+
+impl Listener {
+    /// What flags, logs and refusals call it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Admin => "admin",
+            Self::Ops => "ops",
+        }
+    }
 }
 
 /// What every service of a listener has at hand.
@@ -172,6 +185,7 @@ pub fn trace_id(traceparent: Option<&str>) -> String {
 
 /// The services of a listener.
 pub struct Services {
+    listener: Listener,
     routes: Routes,
     /// Goes before the others.
     at_once: Option<AtOnce>,
@@ -199,7 +213,7 @@ impl Services {
         let at_once = Some(AtOnce::of(context.clone()));
         let routes = Routes::new(health.service());
         match listener {
-            Listener::Ops => Self { routes, at_once: None },
+            Listener::Ops => Self { listener, routes, at_once: None },
             Listener::Public => {
                 let routes = routes
                     .add_service(tokens)
@@ -211,12 +225,13 @@ impl Services {
                         DiscoveryServiceServer::new(discovery_service::DiscoveryRpc(context))
                             .max_decoding_message_size(MESSAGE_BYTES_MAX),
                     );
-                Self { routes, at_once }
+                Self { listener, routes, at_once }
             }
             Listener::Admin => {
                 let admin = AdminServiceServer::new(admin_service::AdminRpc(context))
                     .max_decoding_message_size(MESSAGE_BYTES_MAX);
-                Self { routes: with_reflection(routes.add_service(tokens).add_service(admin)), at_once }
+                let routes = with_reflection(routes.add_service(tokens).add_service(admin));
+                Self { listener, routes, at_once }
             }
         }
     }
@@ -225,21 +240,5 @@ impl Services {
     #[must_use]
     pub fn beside(self, add: impl FnOnce(Routes) -> Routes) -> Self {
         Self { routes: add(self.routes), ..self }
-    }
-}
-
-/// Reflection, of both versions: newer clients speak v1, older ones v1alpha.
-fn with_reflection(routes: Routes) -> Routes {
-    let builder = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
-    match (builder().build_v1(), builder().build_v1alpha()) {
-        (Ok(v1), Ok(v1alpha)) => routes.add_service(v1).add_service(v1alpha),
-        (Err(error), _) | (_, Err(error)) => {
-            tracing::error!(error = %error, "no reflection: the descriptors that were built in cannot be read");
-            routes
-        }
     }
 }

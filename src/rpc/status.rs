@@ -1,6 +1,8 @@
 //! The one mapping of errors to statuses (E1): one `ErrorInfo`, `BadRequest` for fields, `RetryInfo`
 //! where a retry helps. One sentence on what is wrong, one on what to do.
 
+mod transport;
+
 use std::{collections::HashMap, time::Duration};
 
 use jiff::Timestamp;
@@ -9,8 +11,10 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::{
     authority::{Denied, Error, Invalid, RefreshRefused},
-    token::{Algorithm, UnixSeconds},
+    token::{Algorithm, LIFETIME_CAP_S, UnixSeconds},
 };
+
+pub(super) use transport::{Called, deadline_passed, of_transport, unreadable, watchers_not_served};
 
 const DOMAIN: &str = "jeton.v1";
 /// Characters of a message.
@@ -135,7 +139,7 @@ impl From<Error> for Status {
             .after(retry),
             Error::Overloaded => Refusal::new(
                 Code::ResourceExhausted,
-                "RATE_LIMITED",
+                "OVERLOADED",
                 "More is waiting than there is time for. Try again shortly, or another replica.",
             )
             .after(RETRY_FRESH),
@@ -208,9 +212,15 @@ fn of_invalid(invalid: Invalid) -> Refusal {
                 .at(field, rule)
         }
         Invalid::TtlExceedsMaximum { field, audience, requested_s, max_s, likely_milliseconds } => {
-            let hint = if likely_milliseconds { " The value looks like milliseconds." } else { "" };
+            let advice = if likely_milliseconds {
+                format!(" The value looks like milliseconds. Ask for at most {max_s} s.")
+            } else if requested_s > LIFETIME_CAP_S {
+                format!(" Ask for at most {max_s} s; no policy allows more than {LIFETIME_CAP_S} s.")
+            } else {
+                format!(" Ask for at most {max_s} s, or have an administrator raise its policy's max_ttl.")
+            };
             let message = format!(
-                "A TTL of {requested_s} s exceeds the maximum of {max_s} s for audience {}.{hint} Ask for at most {max_s} s.",
+                "A TTL of {requested_s} s exceeds the maximum of {max_s} s for audience {}.{advice}",
                 quoted(&audience)
             );
             let refusal = refusal("TTL_EXCEEDS_MAXIMUM", message)
@@ -260,6 +270,13 @@ fn of_invalid(invalid: Invalid) -> Refusal {
                 .with("maxSize", max_size)
                 .at("requests", format!("at most {max_size}"))
         }
+        Invalid::MessageTooLarge { size, max_size } => refusal(
+            "MESSAGE_TOO_LARGE",
+            format!("A message of {size} bytes is too large for this method. Send at most {max_size} bytes."),
+        )
+        .with("size", size)
+        .with("maxSize", max_size)
+        .at("message", format!("at most {max_size} bytes")),
         Invalid::PageToken => refusal(
             "PAGE_TOKEN_INVALID",
             "The page_token is not of this query. Begin again without one.".to_owned(),
@@ -349,25 +366,6 @@ fn of_refresh(refused: &RefreshRefused) -> Refusal {
 
 fn unavailable(reason: &'static str, message: impl Into<String>, retry: Duration) -> Refusal {
     Refusal { retry: Some(retry), ..Refusal::new(Code::Unavailable, reason, message) }
-}
-
-/// What tonic says of a message that it could not read, in the words of the catalogue. A status with
-/// details is ours already.
-#[must_use]
-pub(super) fn of_transport(code: Code, has_details: bool) -> Option<Status> {
-    if has_details {
-        return None;
-    }
-    if code == Code::Internal {
-        return Some(unreadable());
-    }
-    let too_long = || Invalid::field("message", "no longer than the server's limit for this method");
-    (code == Code::OutOfRange).then(|| too_long().into())
-}
-
-/// What cannot be decoded.
-pub(super) fn unreadable() -> Status {
-    Invalid::field("message", "a well-formed protobuf message of this method").into()
 }
 
 /// Whether a caller has put a credential where a name belongs: whoever logs the refusal must not log that (E1).

@@ -68,9 +68,8 @@ impl Answers {
         if !self.context.stop.is_cancelled() {
             match self.incoming.poll_next_unpin(turn) {
                 Poll::Ready(message) => {
-                    let unreadable = |status: Status| {
-                        of_transport(status.code(), !status.details().is_empty()).unwrap_or(status)
-                    };
+                    let unreadable =
+                        |status: Status| of_transport(status.code(), status.message()).unwrap_or(status);
                     return Poll::Ready(message.map(|message| message.map_err(unreadable)));
                 }
                 Poll::Pending => ready!(self.stop.as_mut().poll(turn)),

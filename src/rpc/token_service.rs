@@ -5,20 +5,22 @@ use tonic::{Request, Response, Status};
 use super::{
     Context, Listener, Who,
     convert::{
-        claims_of, issued, propagation, reach_of, reason_of, session, thumbprint_of, time_of, timestamp,
-        wait_of,
+        claims_of, issued, propagation, reach_of, reason_of, seconds, session, thumbprint_of, time_of,
+        timestamp, wait_of,
     },
     door::{Arrived, Crowded},
+    status::watchers_not_served,
 };
 use crate::{
     authority::{
-        Denied, Error, Invalid, IssueRequest, Outcome, Presence, RefreshRequest, RevokeRequest, RevokeTarget,
-        Revoked,
+        Denied, Error, Findings, Invalid, IssueRequest, Outcome, Presence, RefreshRequest, RevokeRequest,
+        RevokeTarget, Revoked,
     },
     proto::v1::{
         self as pb, issue_request::Expiration, revocation_target::Kind, token_service_server::TokenService,
     },
     state::MarkKind,
+    store::Target,
     token::Ask,
 };
 
@@ -101,15 +103,17 @@ fn refresh_request(request: pb::RefreshRequest) -> RefreshRequest {
     }
 }
 
-fn revoke_request(request: pb::RevokeRequest, listener: Listener) -> Result<RevokeRequest, Error> {
+fn revoke_request(request: pb::RevokeRequest, listener: Listener) -> Result<RevokeRequest, Status> {
     let target = request.target.ok_or_else(|| Invalid::required("target"))?;
+    let reach = reach_of(request.wait_for)?;
     Ok(RevokeRequest {
         target: revoke_target(target, listener)?,
         reason: reason_of(request.reason)?,
         note: request.note,
         validate_only: request.validate_only,
         max_affected_sessions: request.max_affected_sessions,
-        reach: reach_of(request.wait_for)?,
+        // To take a nearer reach for it would say that watchers have it.
+        reach: reach.ok_or_else(|| watchers_not_served(listener))?,
         wait: wait_of("wait_timeout", request.wait_timeout)?,
     })
 }
@@ -156,5 +160,39 @@ fn revoke_response(revoked: Revoked) -> pb::RevokeResponse {
         revoke_time: revoked.revoke_time.map(timestamp),
         revision: revoked.revision.to_string(),
         propagation: revoked.propagation.map(propagation),
+        revocation_reason: revoked.reason.number().into(),
+        target: understood(revoked.target),
+        findings: (revoked.findings != Findings::default()).then(|| findings(revoked.findings)),
+    }
+}
+
+/// The target as it was understood.
+fn understood(target: Target) -> Option<pb::RevocationTarget> {
+    let narrow = |kind| pb::RevocationTarget { kind: Some(kind), ..Default::default() };
+    match target {
+        Target::Nothing => None,
+        Target::Token(jti) => Some(narrow(Kind::Jti(jti.to_string()))),
+        Target::Session(id) => Some(narrow(Kind::SessionId(id.to_string()))),
+        Target::Wide { kind, target, audience, cutoff } => Some(pb::RevocationTarget {
+            kind: Some(match kind {
+                MarkKind::Subject => Kind::Subject(target),
+                MarkKind::Client => Kind::ClientId(target),
+                MarkKind::Key => Kind::KeyId(target),
+            }),
+            issue_cutoff_time: (cutoff.get() > 0).then(|| seconds(cutoff)),
+            audience,
+        }),
+    }
+}
+
+fn findings(found: Findings) -> pb::RevocationFindings {
+    pb::RevocationFindings {
+        unverified_jti_time: found.unverified_jti_time.map(seconds),
+        is_live_session: found.is_live_session,
+        no_live_sessions: found.no_live_sessions,
+        similar_subjects: found.similar_subjects,
+        readable_jti: found.readable_jti.map(|id| id.to_string()).unwrap_or_default(),
+        api_key_id: found.api_key_id.unwrap_or_default(),
+        api_key_client_id: found.api_key_client_id.unwrap_or_default(),
     }
 }

@@ -33,10 +33,12 @@ mod field {
     pub(super) const REVISION: u32 = 11;
     pub(super) const SERVER_TIME: u32 = 12;
     pub(super) const REVOCATION_REASON: u32 = 13;
+    pub(super) const SURROUNDINGS: u32 = 14;
 }
 
 impl Told {
-    /// What the token says is answered in full to callers that are registered for it, to others its `jti` alone.
+    /// What the token says, and why it was revoked, is answered to callers that are registered for it, to others its
+    /// `jti` alone.
     pub(super) fn of(judged: &Judged) -> Self {
         let verdict = &judged.verdict;
         let mut out = Vec::with_capacity(VERDICT_BYTES);
@@ -50,8 +52,11 @@ impl Told {
         }
         text(field::REVISION, &verdict.revision.to_string(), &mut out);
         message(field::SERVER_TIME, &millis(verdict.server_time_ms), &mut out);
-        if let Some(reason) = verdict.reason {
+        if let Some(reason) = verdict.reason.filter(|_| judged.disclosed) {
             number(field::REVOCATION_REASON, Reason::number(reason).into(), &mut out);
+        }
+        if let Some(surroundings) = judged.surroundings {
+            text(field::SURROUNDINGS, surroundings, &mut out);
         }
         Self(out)
     }
@@ -155,7 +160,6 @@ mod tests {
             status: verdict.status.number(),
             revision: verdict.revision.to_string(),
             server_time: Some(millis(verdict.server_time_ms)),
-            revocation_reason: verdict.reason.map_or(0, Reason::number).into(),
             jti: claims.jti.to_string(),
             ..pb::Verdict::default()
         };
@@ -171,6 +175,7 @@ mod tests {
             issue_time: Some(seconds(claims.issue_time)),
             expire_time: Some(seconds(claims.expire_time)),
             claims: (!claims.custom.is_empty()).then(|| struct_from(&claims.custom)),
+            revocation_reason: verdict.reason.map_or(0, Reason::number).into(),
             ..bare
         }
     }
@@ -189,7 +194,7 @@ mod tests {
                         revision: Revision::new(1, 8_841).unwrap(),
                         server_time_ms: 1_800_000_001_234,
                     };
-                    let judged = Judged { verdict, disclosed };
+                    let judged = Judged { verdict, disclosed, surroundings: None };
                     let expected = pb::ValidateResponse { verdict: Some(by_definition(&judged, &claims)) };
                     let mut written = Vec::new();
                     let told = Told::of(&judged);
@@ -210,9 +215,11 @@ mod tests {
             revision: Revision::ZERO,
             server_time_ms: 0,
         };
-        let Told(written) = Told::of(&Judged { verdict, disclosed: false });
+        let surroundings = Some("quotes surround the token");
+        let Told(written) = Told::of(&Judged { verdict, disclosed: false, surroundings });
         let decoded = pb::Verdict::decode(written.as_slice()).unwrap();
         assert_eq!(decoded.status(), pb::TokenStatus::Malformed);
+        assert_eq!(decoded.surroundings, "quotes surround the token");
         assert_eq!((decoded.revision.as_str(), decoded.jti.as_str()), ("0.0", ""));
         assert!(decoded.server_time.is_some());
     }

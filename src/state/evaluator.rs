@@ -66,6 +66,23 @@ impl Status {
         Self::ALL.iter().position(|status| *status == self).unwrap_or_default()
     }
 
+    /// Whether it holds only for the audiences that were accepted: what is checked before them speaks against a token
+    /// whatever it is for.
+    #[must_use]
+    pub fn depends_on_audience(self) -> bool {
+        match self {
+            Self::Active | Self::WrongAudience | Self::MissingScope | Self::WrongBinding => true,
+            Self::Malformed
+            | Self::UnknownKey
+            | Self::BadSignature
+            | Self::WrongIssuer
+            | Self::LifetimeExceedsCap
+            | Self::NotYetValid
+            | Self::Expired
+            | Self::Revoked => false,
+        }
+    }
+
     /// Its name in the API, without the prefix.
     #[must_use]
     pub fn name(self) -> &'static str {

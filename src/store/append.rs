@@ -81,6 +81,10 @@ struct Columns<'a> {
     client_ids: Vec<Option<&'a str>>,
     notes: Vec<&'a str>,
     trace_ids: Vec<&'a str>,
+    outcomes: Vec<&'static str>,
+    key_ids: Vec<Option<&'a str>>,
+    audit_audiences: Vec<Option<&'a str>>,
+    audit_cutoffs_s: Vec<Option<i64>>,
 }
 
 impl<'a> Columns<'a> {
@@ -109,6 +113,10 @@ impl<'a> Columns<'a> {
         self.client_ids.push(item.audit.client_id.as_deref());
         self.notes.push(&item.audit.note);
         self.trace_ids.push(&item.audit.trace_id);
+        self.outcomes.push(item.audit.outcome.unwrap_or("OK"));
+        self.key_ids.push(item.audit.key_id.as_deref());
+        self.audit_audiences.push(item.audit.audience.as_deref());
+        self.audit_cutoffs_s.push(item.audit.cutoff.map(UnixSeconds::get));
     }
 }
 
@@ -124,7 +132,8 @@ impl OwnConnection {
         self.run(APPEND_TIMEOUT, async |connection| {
             let appended = sqlx::query!(
             r#"select head as "head!", commit_time as "commit_time!: SqlTimestamp", pg_backend_pid() as "backend!"
-                 from append_revocations($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"#,
+                 from append_revocations($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
+                                         $17, $18, $19, $20)"#,
             &c.audit_ids,
             &c.kinds,
             &c.ids as &[Option<Uuid>],
@@ -141,6 +150,10 @@ impl OwnConnection {
             &c.client_ids as &[Option<&str>],
             &c.notes as &[&str],
             &c.trace_ids as &[&str],
+            &c.outcomes as &[&str],
+            &c.key_ids as &[Option<&str>],
+            &c.audit_audiences as &[Option<&str>],
+            &c.audit_cutoffs_s as &[Option<i64>],
         );
             let row = appended.fetch_one(connection).await?;
             Ok(Appended {

@@ -7,8 +7,11 @@ use uuid::Uuid;
 use super::{Store, StoreError, log::revision};
 use crate::{
     state::Reason,
-    token::{Revision, least_uuid_v7},
+    token::{Revision, UnixSeconds, least_uuid_v7},
 };
+
+/// Subject and audience of the prober's tokens: what its client must be registered for.
+pub const CANARY: &str = "jeton-canary";
 
 /// An act, as it will be audited. The id makes a repeated write harmless.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +30,14 @@ pub struct NewAudit {
     pub session_id: Option<Uuid>,
     /// Client concerned.
     pub client_id: Option<String>,
+    /// Key concerned.
+    pub key_id: Option<String>,
+    /// The audience that a wide revocation was narrowed to.
+    pub audience: Option<String>,
+    /// A wide revocation hits what was issued before this second.
+    pub cutoff: Option<UnixSeconds>,
+    /// What became of a revocation; `None`: OK.
+    pub outcome: Option<&'static str>,
     /// The operator's remark.
     pub note: String,
     /// W3C trace id.
@@ -39,6 +50,33 @@ impl NewAudit {
     pub fn new(id: Uuid, actor: impl Into<String>, action: &'static str) -> Self {
         Self { id, actor: actor.into(), action, ..Self::default() }
     }
+}
+
+impl NewAudit {
+    /// One line of the log for an act that is done, at this revision; `left_out`: lines before it that were not written.
+    pub fn log(&self, revision: Revision, left_out: u64) {
+        tracing::info!(
+            jeton.actor = self.actor,
+            jeton.action = self.action,
+            jeton.outcome = self.outcome,
+            jeton.subject = self.subject.as_deref().map(shown),
+            jeton.jti = self.jti.map(display),
+            jeton.session_id = self.session_id.map(display),
+            jeton.client_id = self.client_id,
+            jeton.key_id = self.key_id.as_deref().map(shown),
+            jeton.audience = self.audience.as_deref().map(shown),
+            jeton.note = Some(shown(&self.note)).filter(|note| !note.is_empty()),
+            jeton.revision = %revision,
+            jeton.left_out = Some(left_out).filter(|left_out| *left_out > 0),
+            "an act"
+        );
+    }
+}
+
+/// A text of a caller's for the log: where a credential was put in its place, nothing of it.
+fn shown(text: &str) -> &str {
+    let is_secret = ["eyJ", "jtr_", "jtk_"].iter().any(|beginning| text.contains(beginning));
+    if is_secret { "(hidden: it looks like a credential)" } else { text }
 }
 
 /// An act that was audited.
@@ -62,7 +100,13 @@ pub struct AuditRow {
     pub session_id: Option<Uuid>,
     /// Client concerned.
     pub client_id: Option<String>,
-    /// `OK`, or the name of an `ErrorReason`.
+    /// Key concerned.
+    pub key_id: Option<String>,
+    /// The audience that a wide revocation was narrowed to.
+    pub audience: Option<String>,
+    /// A wide revocation hit what was issued before this second.
+    pub cutoff: Option<UnixSeconds>,
+    /// `OK`, what became of a revocation, or the name of an `ErrorReason`.
     pub outcome: String,
     /// Of a revocation.
     pub reason: Reason,
@@ -83,6 +127,16 @@ pub struct AuditFilter {
     pub session_id: Option<Uuid>,
     /// Caller.
     pub actor: Option<String>,
+    /// Client concerned.
+    pub client_id: Option<String>,
+    /// Key concerned.
+    pub key_id: Option<String>,
+    /// What was done.
+    pub action: Option<String>,
+    /// A part of the remark.
+    pub note: Option<String>,
+    /// Without the prober's revocations.
+    pub without_canaries: bool,
     /// Inclusive.
     pub start_time: Option<Timestamp>,
     /// Exclusive.
@@ -105,8 +159,9 @@ impl Store {
     pub async fn audit(&self, audit: &NewAudit, known: Revision, outcome: &str) -> Result<(), StoreError> {
         self.run(async |connection| Ok(sqlx::query!(
             "insert into audit_event (id, revision, event_time, actor, action, subject, jti, session_id, client_id,
-                                      outcome, note, trace_id)
-             values ($1, $2, clock_timestamp(), $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict do nothing",
+                                      outcome, note, trace_id, key_id, audience, cutoff_s)
+             values ($1, $2, clock_timestamp(), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+             on conflict do nothing",
             audit.id,
             known.as_i64(),
             audit.actor,
@@ -117,7 +172,10 @@ impl Store {
             audit.client_id,
             outcome,
             audit.note,
-            audit.trace_id
+            audit.trace_id,
+            audit.key_id,
+            audit.audience,
+            audit.cutoff.map(UnixSeconds::get)
         ).execute(connection).await?)).await?;
         Ok(())
     }
@@ -126,13 +184,16 @@ impl Store {
     pub async fn audit_events(&self, filter: &AuditFilter, limit: i64) -> Result<Vec<AuditRow>, StoreError> {
         let rows = self.run(async |connection| Ok(sqlx::query!(
             r#"select id, revision, event_time as "event_time: SqlTimestamp", actor, action, subject, jti, session_id,
-                      client_id, outcome, reason, note, trace_id
+                      client_id, outcome, reason, note, trace_id, key_id, audience, cutoff_s
                  from audit_event
                 where ($1::text is null or subject = $1) and ($2::uuid is null or jti = $2)
                   and ($3::uuid is null or session_id = $3) and ($4::text is null or actor = $4)
                   and ($5::timestamptz is null or event_time >= $5) and ($6::timestamptz is null or event_time < $6)
                   and ($7::uuid is null or id < $7)
                   and ($9::uuid is null or id >= $9) and ($10::uuid is null or id < $10)
+                  and ($11::text is null or client_id = $11) and ($12::text is null or key_id = $12)
+                  and ($13::text is null or action = $13) and ($14::text is null or strpos(note, $14) > 0)
+                  and not ($15::boolean and action = 'Revoke' and jti is not null and subject is not distinct from $16)
                 order by id desc limit $8"#,
             filter.subject.as_deref(),
             filter.jti,
@@ -143,7 +204,13 @@ impl Store {
             filter.before,
             limit,
             filter.start_time.map(|time| id_of(time, -ID_SPREAD_S)),
-            filter.end_time.map(|time| id_of(time, ID_SPREAD_S))
+            filter.end_time.map(|time| id_of(time, ID_SPREAD_S)),
+            filter.client_id.as_deref(),
+            filter.key_id.as_deref(),
+            filter.action.as_deref(),
+            filter.note.as_deref(),
+            filter.without_canaries,
+            CANARY
         ).fetch_all(connection).await?)).await?;
         rows.into_iter()
             .map(|row| {
@@ -157,6 +224,9 @@ impl Store {
                     jti: row.jti,
                     session_id: row.session_id,
                     client_id: row.client_id,
+                    key_id: row.key_id,
+                    audience: row.audience,
+                    cutoff: row.cutoff_s.map(UnixSeconds::new),
                     outcome: row.outcome,
                     reason: Reason::from_number(row.reason.into()).unwrap_or_default(),
                     note: row.note,

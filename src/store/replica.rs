@@ -13,8 +13,26 @@ use crate::token::Revision;
 /// A statement that takes longer has lost its connection, or waits for a standby that is away.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Seconds for which the size of the fleet is counted as one.
+const SLOT_S: i64 = 600;
+/// Slots of a day.
+const SLOTS_OF_A_DAY: i64 = 144;
+
+/// What all replicas of a database should have in common.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SharedSettings {
+    /// `iss` of every token.
+    pub issuer: String,
+    /// The master key, by its fingerprint.
+    pub master_key: String,
+    /// Seconds from one rotation of keys to the next.
+    pub rotate_every_s: i64,
+    /// Seconds that a key is published before it signs.
+    pub publish_ahead_s: i64,
+}
+
 /// What a replica says of itself.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ReplicaIdentity {
     /// Its name, for people.
     pub name: String,
@@ -22,6 +40,8 @@ pub struct ReplicaIdentity {
     pub version: String,
     /// URL of its public listener; empty: none that it knows of.
     pub address: String,
+    /// What it should have in common with the others.
+    pub settings: SharedSettings,
 }
 
 /// What a renewal said. Only one that wrote exactly one row says anything.
@@ -53,6 +73,8 @@ pub struct ReplicaRow {
     pub beat_time: Timestamp,
     /// The database's time of its registration: for show.
     pub start_time: Timestamp,
+    /// Whether it has renewed of late, by the database's clock: for show.
+    pub is_fresh: bool,
     /// What it has acknowledged.
     pub applied: Revision,
 }
@@ -83,8 +105,9 @@ impl OwnConnection {
                 "with former as (delete from replica where id = $7),
                       former_ack as (delete from replica_ack where id = $7),
                       registered as (
-                          insert into replica (id, name, version, address, epoch, beat, beat_time, start_time)
-                          select $1, $2, $3, $4, h.epoch, 0, now(), now() from log_head h
+                          insert into replica (id, name, version, address, issuer, master_key, rotate_every_s,
+                                               publish_ahead_s, epoch, beat, beat_time, start_time)
+                          select $1, $2, $3, $4, $8, $9, $10, $11, h.epoch, 0, now(), now() from log_head h
                            where h.epoch = $5 and h.epoch * 1099511627776 + h.seq >= $6
                           returning id)
                  insert into replica_ack (id, revision) select id, $6 from registered",
@@ -94,7 +117,11 @@ impl OwnConnection {
                 identity.address,
                 applied.epoch(),
                 applied.as_i64(),
-                former
+                former,
+                identity.settings.issuer,
+                identity.settings.master_key,
+                identity.settings.rotate_every_s,
+                identity.settings.publish_ahead_s
             )
             .execute(connection)
             .await?;
@@ -176,6 +203,43 @@ impl Store {
     pub async fn replicas(&self) -> Result<Vec<ReplicaRow>, StoreError> {
         Ok(self.run(read).await?.replicas)
     }
+
+    /// Notes how many replicas there are now, and forgets what is older than a day.
+    pub async fn note_fleet_size(&self) -> Result<(), StoreError> {
+        self.run(async |connection| {
+            sqlx::query!(
+                "with now as (select floor(extract(epoch from now()))::bigint / $1 as slot),
+                      old as (delete from fleet_size using now where fleet_size.slot < now.slot - $2)
+                 insert into fleet_size as noted (slot, replicas)
+                 select now.slot, (select count(*) from replica)::integer from now
+                 on conflict (slot) do update set replicas = least(noted.replicas, excluded.replicas)",
+                SLOT_S,
+                SLOTS_OF_A_DAY
+            )
+            .execute(connection)
+            .await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// The most replicas that there were for ten minutes of the last day.
+    pub async fn most_replicas(&self) -> Result<i32, StoreError> {
+        let most = self
+            .run(async |connection| {
+                Ok(sqlx::query_scalar!(
+                    r#"select max(replicas) from fleet_size
+                        where slot < floor(extract(epoch from now()))::bigint / $1
+                          and slot >= floor(extract(epoch from now()))::bigint / $1 - $2"#,
+                    SLOT_S,
+                    SLOTS_OF_A_DAY
+                )
+                .fetch_one(connection)
+                .await?)
+            })
+            .await?;
+        Ok(most.unwrap_or_default())
+    }
 }
 
 async fn read(connection: &mut PgConnection) -> Result<FleetRows, StoreError> {
@@ -184,7 +248,9 @@ async fn read(connection: &mut PgConnection) -> Result<FleetRows, StoreError> {
         r#"select h.epoch * 1099511627776 + h.seq as "head!",
                   log_is_here(h) as "same_log!", r.id as "id?", r.name as "name?", r.version as "version?", r.address as "address?",
                   r.epoch as "epoch?", r.beat as "beat?", r.beat_time as "beat_time?: SqlTimestamp",
-                  r.start_time as "start_time?: SqlTimestamp", a.revision as "applied?"
+                  r.start_time as "start_time?: SqlTimestamp", a.revision as "applied?", r.issuer as "issuer?",
+                  r.master_key as "master_key?", r.rotate_every_s as "rotate_every_s?",
+                  r.publish_ahead_s as "publish_ahead_s?", r.beat_time > now() - interval '10 s' as is_fresh
              from log_head h left join replica r on true left join replica_ack a on a.id = r.id"#
     )
     .fetch_all(connection)
@@ -209,6 +275,11 @@ struct Row {
     beat_time: Option<SqlTimestamp>,
     start_time: Option<SqlTimestamp>,
     applied: Option<i64>,
+    issuer: Option<String>,
+    master_key: Option<String>,
+    rotate_every_s: Option<i64>,
+    publish_ahead_s: Option<i64>,
+    is_fresh: Option<bool>,
 }
 
 impl Row {
@@ -225,7 +296,14 @@ impl Row {
                 name: self.name.unwrap_or_default(),
                 version: self.version.unwrap_or_default(),
                 address: self.address.unwrap_or_default(),
+                settings: SharedSettings {
+                    issuer: self.issuer.unwrap_or_default(),
+                    master_key: self.master_key.unwrap_or_default(),
+                    rotate_every_s: self.rotate_every_s.unwrap_or_default(),
+                    publish_ahead_s: self.publish_ahead_s.unwrap_or_default(),
+                },
             },
+            is_fresh: self.is_fresh.unwrap_or_default(),
             epoch,
             beat,
             beat_time: beat_time.to_jiff(),

@@ -3,7 +3,7 @@
 use super::{Store, StoreError};
 
 /// The tables, and what a server does with the rows of each. Its partitions go by their parent.
-const TABLES: [(&str, &str); 19] = [
+const TABLES: [(&str, &str); 20] = [
     ("_sqlx_migrations", "SELECT"),
     ("api_key", ROWS),
     ("audit_event", "SELECT,INSERT"),
@@ -12,6 +12,7 @@ const TABLES: [(&str, &str); 19] = [
     ("change", ROWS),
     ("client", ROWS),
     ("client_certificate", ROWS),
+    ("fleet_size", ROWS),
     ("log_head", "SELECT,UPDATE"),
     ("mac_key", ROWS),
     ("mark", ROWS),

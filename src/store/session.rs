@@ -205,6 +205,24 @@ impl Store {
         rows.into_iter().map(TryInto::try_into).collect()
     }
 
+    /// The subjects of the latest sessions, of those that are live; at most so many sessions are looked at.
+    pub async fn recent_subjects(&self, most: i64) -> Result<Vec<String>, StoreError> {
+        let subjects = self
+            .run(async |connection| {
+                Ok(sqlx::query_scalar!(
+                    "select distinct subject from (
+                         select subject, revoke_time is null and idle_expire_time > now() and expire_time > now() as live
+                           from session order by id desc limit $1) latest
+                      where live",
+                    most
+                )
+                .fetch_all(connection)
+                .await?)
+            })
+            .await?;
+        Ok(subjects)
+    }
+
     /// How many there are.
     pub async fn count_sessions(&self, filter: &SessionFilter) -> Result<i64, StoreError> {
         let count = self

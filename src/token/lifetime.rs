@@ -7,6 +7,12 @@ use super::limits::{
 };
 use super::time::UnixSeconds;
 
+/// Below this nobody meant milliseconds: 100 s are few for a token, and 27 hours are asked for as such.
+const LIKELY_MILLISECONDS_MIN: i64 = 100_000;
+const DAY_S: i64 = 86_400;
+/// So many whole days, seconds, are milliseconds after all: 86 400 000 is a day of them.
+const LIKELY_DAYS_MAX: i64 = 1_000;
+
 /// What the policies of all audiences allow, merged to the strictest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Terms {
@@ -90,7 +96,7 @@ pub enum LifetimeError {
         requested_s: i64,
         /// What is allowed, in seconds.
         max_s: i64,
-        /// A thousandth of it would have been allowed.
+        /// The value looks like milliseconds.
         likely_milliseconds: bool,
     },
     /// Not in the future (I4).
@@ -172,10 +178,20 @@ fn within(ttl_s: i64, value: i64, max_s: i64, excess: Excess) -> Result<(i64, Ba
     match excess {
         Excess::Clamp => Ok((max_s, Basis::PolicyMaximum)),
         Excess::Reject => {
-            let likely_milliseconds = (LIFETIME_MIN_S..=max_s).contains(&(value / 1_000));
+            let likely_milliseconds = looks_like_milliseconds(value);
             Err(LifetimeError::ExceedsMaximum { requested_s: ttl_s, max_s, likely_milliseconds })
         }
     }
+}
+
+/// Whether a caller who wrote this number of seconds probably meant milliseconds: a round number of them that is a
+/// lifetime, and no number of days that somebody would ask for.
+fn looks_like_milliseconds(value: i64) -> bool {
+    let is_whole_days = value % DAY_S == 0 && value / DAY_S < LIKELY_DAYS_MAX;
+    value >= LIKELY_MILLISECONDS_MIN
+        && value % 1_000 == 0
+        && value / 1_000 <= LIFETIME_CAP_S
+        && !is_whole_days
 }
 
 /// The whole seconds of a TTL, the fraction dropped; at least one.

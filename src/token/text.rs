@@ -8,9 +8,11 @@ use super::limits::{
     AUDIENCE_BYTES_MAX, CLIENT_ID_BYTES_MAX, ISSUER_BYTES_MAX, SCOPE_BYTES_MAX, SUBJECT_BYTES_MAX,
 };
 
-/// A subject (`sub`): 1 to 255 bytes, no control characters.
+/// A subject (`sub`): 1 to 255 bytes, no control characters. `*` stands for any where subjects are matched, and whoever
+/// revokes `user:*` means all of them: so no subject has one.
 pub fn check_subject(subject: &str) -> Result<(), &'static str> {
-    check(is_plain(subject, SUBJECT_BYTES_MAX), "1 to 255 bytes without control characters")
+    let good = is_plain(subject, SUBJECT_BYTES_MAX) && !subject.contains('*');
+    check(good, "1 to 255 bytes without control characters and without `*`, which is no wildcard here")
 }
 
 /// An audience of a token (one value of `aud`): 1 to 255 bytes, no control characters. "*" means any audience where

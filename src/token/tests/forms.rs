@@ -22,7 +22,9 @@ fn names_are_held_to_their_rules() {
             check(bad).unwrap_err();
         }
     }
-    check_subject("*").unwrap();
+    for wild in ["*", "user:*", "a*b"] {
+        check_subject(wild).unwrap_err();
+    }
     check_subject("ada lovelace é").unwrap();
     check_audience("*").unwrap_err();
     check_client_id("*").unwrap_err();

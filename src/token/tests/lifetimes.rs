@@ -43,10 +43,14 @@ fn an_ask_above_the_maximum_is_refused_with_what_was_asked_and_the_maximum() {
     let exceeds = |requested_s, likely_milliseconds| {
         Err(LifetimeError::ExceedsMaximum { requested_s, max_s: 3_600, likely_milliseconds })
     };
-    assert_eq!(ttl(3_601, 0), exceeds(3_601, true));
-    assert_eq!(ttl(900_000, 0), exceeds(900_000, true));
-    assert_eq!(ttl(3_600_999, 0), exceeds(3_600_999, true));
-    assert_eq!(ttl(3_601_000, 0), exceeds(3_601_000, false));
+    // Hours, minutes and days are meant as they are written.
+    for seconds in [3_601, 3_660, 7_200, 86_400, 99_000, 172_800, 2_592_000, 86_313_600, 900_001, 86_401_000]
+    {
+        assert_eq!(ttl(seconds, 0), exceeds(seconds, false));
+    }
+    for milliseconds in [100_000, 900_000, 3_600_000, 3_601_000, 86_400_000] {
+        assert_eq!(ttl(milliseconds, 0), exceeds(milliseconds, true));
+    }
     let at = Ask::ExpireAt { seconds: NOW.get() + 3_601, nanos: 0 };
     assert_eq!(decide(at, &built_in(), NOW, None), exceeds(3_601, false));
     let small = terms(10, 30, Excess::Reject);

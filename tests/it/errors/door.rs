@@ -107,8 +107,8 @@ async fn c4_a_method_that_does_not_exist_tells_a_stranger_nothing() {
         let facts = unreadable(&ready.public, path, &[]).await.refused();
         assert_eq!(facts.reason, "CALLER_UNAUTHENTICATED", "{path}");
         let bearer = format!("Bearer {}", api_key("admin"));
-        let known = unreadable(&ready.public, path, &[&bearer]).await.unwrap_err();
-        assert_eq!(known.code(), Code::Unimplemented, "{path}: not on this listener");
+        let known = unreadable(&ready.public, path, &[&bearer]).await.refused();
+        assert_eq!(known.reason, "NOT_SERVED_HERE", "{path}: not on this listener");
     }
 }
 

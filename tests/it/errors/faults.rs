@@ -1,13 +1,23 @@
 //! Faults of every kind, and what they are answered with.
 
-use jeton::proto::v1::{self as pb, ErrorReason, issue_request::Expiration, revocation_target::Kind};
+use jeton::proto::v1::{
+    self as pb, ErrorReason, admin_service_client::AdminServiceClient, issue_request::Expiration,
+    revocation_target::Kind,
+};
 use prost_types::value;
-use tonic::Status;
+use tokio_stream::iter;
+use tonic::{Request, Status};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest,
+};
 use tonic_types::StatusExt;
 
 use super::{Answers, door::unreadable};
 use crate::world::{
-    Api, InProcess, World, api_key, issue_request, policy, revoke_request, seconds, until, validate_request,
+    Api, InProcess, World, api_key, channel, issue_request, policy, revoke_request, seconds, until,
+    validate_request,
 };
 
 const FORGED: &str = "eyJhbGciOiJub25lIn0.e30.";
@@ -30,7 +40,8 @@ pub async fn of_requests(world: &World, answers: &mut Answers) {
     answers.add(reason, "Issue", api.issue(issue_request("user:7", &[])).await);
     answers.add(reason, "Refresh", api.refresh("").await);
     answers.add(reason, "Validate", api.validate("", &["api"]).await);
-    answers.add(reason, "Validate", api.validate("x", &[]).await);
+    let good = api.token("user:7", "api").await.access_token;
+    answers.add(reason, "Validate", api.validate(&good, &[]).await);
     answers.add(
         reason,
         "BatchValidate",
@@ -53,8 +64,21 @@ pub async fn of_requests(world: &World, answers: &mut Answers) {
     answers.add(reason, "UpdatePolicy", admin.set_policy(odd).await);
     let odd = pb::ListAuditEventsRequest { jti: "x".to_owned(), ..Default::default() };
     answers.add(reason, "ListAuditEvents", admin.admin.list_audit_events(odd).await);
-    let long = pb::GetPolicyRequest { audience: "x".repeat(300_000), client_id: String::new() };
-    answers.add(reason, "GetPolicy, too long a message", admin.admin.get_policy(long).await);
+    let long = || pb::GetPolicyRequest { audience: "x".repeat(300_000), client_id: String::new() };
+    let reason = ErrorReason::MessageTooLarge;
+    answers.add(reason, "GetPolicy, too long a message", admin.admin.get_policy(long()).await);
+    let stream = iter([pb::StreamValidateRequest {
+        request: Some(validate_request(&"x".repeat(10 << 20), &["api"])),
+    }]);
+    let mut verdicts = api.tokens.stream_validate(stream).await.unwrap().into_inner();
+    answers.add(reason, "StreamValidate, too long a message", verdicts.message().await);
+    let reason = ErrorReason::NotServedHere;
+    let mut elsewhere = AdminServiceClient::new(channel(&world.server.ready.public));
+    let mut request = Request::new(long());
+    request.metadata_mut().insert("authorization", format!("Bearer {}", api_key("admin")).parse().unwrap());
+    answers.add(reason, "GetPolicy on the public listener", elsewhere.get_policy(request).await);
+    answers.add(reason, "ListWatchers", admin.admin.list_watchers(pb::ListWatchersRequest::default()).await);
+    let reason = ErrorReason::FieldInvalid;
     let bearer = format!("Bearer {}", api_key("service"));
     let ready = &world.server.ready;
     answers.add(
@@ -182,6 +206,16 @@ pub async fn of_admin(world: &World, answers: &mut Answers) {
         etag: etag.to_owned(),
     };
     answers.add(ErrorReason::NotFound, "DeletePolicy", admin.admin.delete_policy(delete("")).await);
+    let mut health = HealthClient::new(channel(&world.server.ready.public));
+    let unknown = health.check(HealthCheckRequest { service: "nothing.Here".to_owned() }).await;
+    answers.add(ErrorReason::NotFound, "Health.Check", unknown);
+    let mut reflection = ServerReflectionClient::new(channel(&world.server.ready.admin));
+    let ask = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::FileContainingSymbol("nothing.Here".to_owned())),
+    };
+    let mut told = reflection.server_reflection_info(iter([ask])).await.unwrap().into_inner();
+    answers.add(ErrorReason::NotFound, "ServerReflectionInfo", told.message().await);
     admin.set_policy(policy("etag")).await.unwrap();
     let stale = pb::Policy { etag: "1.0".to_owned(), ..policy("etag") };
     answers.add(ErrorReason::EtagMismatch, "UpdatePolicy", admin.set_policy(stale).await);

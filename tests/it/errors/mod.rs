@@ -33,8 +33,10 @@ impl Answers {
 fn not_here(reason: ErrorReason) -> Option<&'static str> {
     match reason {
         ErrorReason::Unspecified => Some("no reason at all"),
-        ErrorReason::RateLimited => {
-            Some("no rates in this version; only a queue of writes that is full answers it")
+        ErrorReason::RateLimited => Some("no rate is set here: `door` meets them"),
+        ErrorReason::Overloaded => Some("nobody is that busy here: `listeners::crowd` is"),
+        ErrorReason::DeadlineExceeded => {
+            Some("a client says it by itself: `validate::wire` reads what the server says")
         }
         ErrorReason::ServerDraining => Some("no call is taken any more once a server drains"),
         ErrorReason::FieldRequired
@@ -66,6 +68,8 @@ fn not_here(reason: ErrorReason) -> Option<&'static str> {
         | ErrorReason::RevocationStateStale
         | ErrorReason::SigningKeyUnavailable
         | ErrorReason::ClockSkew
+        | ErrorReason::NotServedHere
+        | ErrorReason::MessageTooLarge
         | ErrorReason::Internal => None,
     }
 }

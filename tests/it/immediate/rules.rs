@@ -66,8 +66,7 @@ impl Leaseholder {
     /// Registered, and holding its lease.
     async fn join(world: &World) -> Self {
         let (clock, Following { feed, handle, roots, .. }, registered) = follower(world).await;
-        let identity =
-            ReplicaIdentity { name: "guest".to_owned(), version: String::new(), address: String::new() };
+        let identity = ReplicaIdentity { name: "guest".to_owned(), ..ReplicaIdentity::default() };
         let connection = world.store().connection_of(Task::Lease);
         let (lease, renewals) =
             Lease::new(Arc::clone(&roots), Arc::clone(&clock), connection, handle, identity, registered);
@@ -202,7 +201,7 @@ async fn k9_an_epoch_is_begun_once() {
 const CARRYING: &str = "alter table replica rename to replicas;
     create view replica as select id, name, version, address, epoch,
         case when name = 'carrying' then (extract(epoch from clock_timestamp()) * 1000000)::bigint else beat end as beat,
-        beat_time, start_time from replicas;
+        beat_time, start_time, issuer, master_key, rotate_every_s, publish_ahead_s from replicas;
     insert into replicas (id, name, version, address, epoch, beat, beat_time, start_time)
         values ('00000000-0000-7000-8000-000000000001', 'carrying', '', '', 1, 0, now(), now())";
 /// It has brought what it held, and left.

@@ -1,13 +1,16 @@
 //! E5: more calls than a thread has time for. What is cheap is answered, and who asks for little; what costs a signature
 //! is refused at once rather than answered too late.
 
+use http::{HeaderName, HeaderValue};
 use jeton::proto::v1::{self as pb, TokenStatus, revocation_target::Kind};
+use loona_hpack::Decoder;
 use prost::Message;
 use tokio::task::JoinSet;
+use tonic::{Code, Status};
 
 use crate::world::{
-    Api, World, api_key, framed,
-    frames::{DATA, END_STREAM, Frames, WINDOW_UPDATE, frame, headers},
+    Api, Refused, World, api_key, framed,
+    frames::{DATA, END_STREAM, Frames, HEADERS, WINDOW_UPDATE, frame, headers},
     issue_request, revoke_request, validate_request,
 };
 
@@ -38,11 +41,27 @@ async fn all_at_once(address: String, count: usize, calls: Vec<u8>) {
     frames.until_pong().await;
     frames.write(&calls).await;
     let mut answered = 0;
+    let mut decoder = Decoder::new();
     while answered < count {
         let next = frames.next().await.expect("every call is answered");
         assert!(next.error().is_none(), "{next:?}");
+        if next.kind == HEADERS {
+            let status = status_of(decoder.decode(&next.payload).unwrap());
+            if status.as_ref().is_some_and(|status| status.code() == Code::ResourceExhausted) {
+                // Nobody is over a rate (E8).
+                assert_eq!(Err::<(), _>(status.unwrap()).refused().reason, "OVERLOADED");
+            }
+        }
         answered += usize::from(next.stream > 0 && next.kind <= 1 && next.flags & END_STREAM != 0);
     }
+}
+
+/// What these fields say of a call, if they do.
+fn status_of(fields: Vec<(Vec<u8>, Vec<u8>)>) -> Option<Status> {
+    let named = fields.into_iter().filter_map(|(name, value)| {
+        Some((HeaderName::from_bytes(&name).ok()?, HeaderValue::from_bytes(&value).ok()?))
+    });
+    Status::from_header_map(&named.collect())
 }
 
 async fn status(api: &mut Api, token: &str) -> TokenStatus {

@@ -125,7 +125,10 @@ async fn sessions_and_the_audit_trail_are_listed() {
     let events = audit["auditEvents"].as_array().unwrap();
     let revoke = events.iter().find(|event| event["note"] == note).unwrap();
     assert_eq!((&revoke["actor"], &revoke["action"]), (&"admin".into(), &"Revoke".into()), "{revoke}");
-    assert_eq!((&revoke["outcome"], &revoke["reason"]), (&"OK".into(), &"REVOCATION_REASON_LEAKED".into()));
+    assert_eq!(
+        (&revoke["outcome"], &revoke["reason"]),
+        (&"REVOKED".into(), &"REVOCATION_REASON_LEAKED".into())
+    );
     let by_actor = shell.run(&["audit", "list", "--actor", "admin", "--since", "2h", "--limit", "5"]).await;
     assert!(by_actor.data().contains(note), "{by_actor:?}");
     let of_nobody = shell.run(&["audit", "list", "--actor", "nobody-at-all", "--output", "json"]).await;

@@ -106,7 +106,7 @@ async fn a_revocation_that_is_not_everywhere_within_the_wait_is_exit_7_and_safe_
         // Who is not to be waited for is not.
         let local = shell.run(&["revoke", "--token-file", "token", "--wait-for", "local"]).await;
         assert!(local.data().starts_with("already revoked "), "{local:?}");
-        let again = shell.run(&["revoke", "--token-file", "token", "--wait-for", "watchers"]).await;
+        let again = shell.run(&["revoke", "--token-file", "token", "--wait-for", "replicas"]).await;
         assert!(again.data().starts_with("already revoked "), "{again:?}");
     })
     .await;
@@ -140,9 +140,10 @@ async fn doctor_looks_at_leases_and_at_the_prober() {
     let leases = line(well.data(), "leases");
     assert!(leases.starts_with("ok ") && leases.contains("3 replicas hold one each"), "{well:?}");
     until("the canary was dead on the others", async || {
-        let prober = line(shell.run(&["doctor"]).await.data(), "prober");
-        assert!(prober.starts_with("ok "), "{prober}");
-        prober.contains("dead on the others")
+        let said = shell.run(&["doctor"]).await;
+        let (promise, prober) = (line(said.data(), "promise"), line(said.data(), "prober"));
+        assert!(promise.starts_with("ok ") && prober.starts_with("ok "), "{said:?}");
+        promise.contains("dead on the others") && prober.contains("answered")
     })
     .await;
     let _frozen = Frozen::new(&json, 1);

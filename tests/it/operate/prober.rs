@@ -7,7 +7,11 @@ use tonic_health::pb::{
 use crate::world::{Ready, Server, ServerOptions, World, api_key, channel, until};
 
 async fn probed(ready: &Ready) -> Option<ServingStatus> {
-    let request = HealthCheckRequest { service: "jeton.probe".to_owned() };
+    health(ready, "jeton.promise").await
+}
+
+async fn health(ready: &Ready, service: &str) -> Option<ServingStatus> {
+    let request = HealthCheckRequest { service: service.to_owned() };
     let answer = HealthClient::new(channel(&ready.public)).check(request).await;
     answer.ok().map(|answer| answer.into_inner().status())
 }
@@ -46,6 +50,16 @@ async fn k1_a_canary_that_is_revoked_on_one_replica_is_seen_dead_on_the_others()
     until("nobody is left to ask", async || world.number("select count(*) from replica").await == 1).await;
     assert!(world.metric(&series("alive")).await < 1.0);
     until("the latest probe was good", well).await;
+    // One that cannot be reached says nothing of the promise, and that is said apart.
+    let unreached = "insert into replica (id, name, version, address, epoch, beat, beat_time, start_time) \
+                     select gen_random_uuid(), 'mute', '', 'http://127.0.0.1:1', epoch, 0, now(), now() from log_head \
+                     where not exists (select from replica where name = 'mute')";
+    until("the probe is not answered", async || {
+        world.sql(unreached).await;
+        health(&world.server.ready, "jeton.probe").await == Some(ServingStatus::NotServing)
+    })
+    .await;
+    assert_eq!(probed(&world.server.ready).await, Some(ServingStatus::Serving));
 }
 
 #[tokio::test]
@@ -63,7 +77,7 @@ async fn k1_a_replica_that_does_not_know_of_a_revocation_is_found() {
     until("the canary was seen alive", async || {
         world
             .sql(&format!(
-                "insert into replica select gen_random_uuid(), 'deaf', '', 'http://{}', epoch, 0, now(), now() from log_head where not exists (select from replica where name = 'deaf')",
+                "insert into replica (id, name, version, address, epoch, beat, beat_time, start_time) select gen_random_uuid(), 'deaf', '', 'http://{}', epoch, 0, now(), now() from log_head where not exists (select from replica where name = 'deaf')",
                 deaf.ready.public
             ))
             .await;
@@ -72,4 +86,8 @@ async fn k1_a_replica_that_does_not_know_of_a_revocation_is_found() {
     .await;
     until("it is logged", async || world.server.logged().contains("immediate revocation does not hold"))
         .await;
+    // As long as it is so: a broken promise has a name of its own, and so has a probe that was not answered.
+    until("health tells", async || probed(&world.server.ready).await == Some(ServingStatus::NotServing))
+        .await;
+    assert_eq!(health(&world.server.ready, "jeton.probe").await, Some(ServingStatus::Serving));
 }

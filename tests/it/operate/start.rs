@@ -253,6 +253,8 @@ async fn a_flag_goes_before_the_environment_before_the_file_before_the_default()
         std::fs::read_to_string(shell.path("jeton.toml")).unwrap().replace("replica_name = 'file'\n", ""),
     )
     .unwrap();
+    // One that was killed a moment ago still counts for one that runs.
+    database.execute("delete from replica").await;
     let second = ready(&shell, &["serve"]).await;
     assert_eq!(second["issuer"], "http://file");
     let by_default = format!("-{}", second["pid"]);

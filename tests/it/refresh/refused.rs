@@ -2,7 +2,7 @@
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jeton::{
-    proto::v1::{self as pb, TokenStatus},
+    proto::v1::{self as pb, TokenStatus, revocation_target::Kind},
     state::Permission,
 };
 
@@ -30,7 +30,14 @@ async fn r4_another_clients_refresh_token_is_invalid_and_the_session_lives_on() 
     assert_eq!(api.status(&second.access_token, "api").await, TokenStatus::Active);
     // A spent one in the wrong hands: still no reason to end what is not theirs.
     assert_eq!(thief.refresh(refresh_token(&first)).await.refused().reason, "REFRESH_TOKEN_INVALID");
-    api.refresh(refresh_token(&second)).await.unwrap();
+    let third = api.refresh(refresh_token(&second)).await.unwrap();
+    // Nor is another client told that a session was revoked, or why.
+    api.revoke(Kind::SessionId(first.session_id.clone())).await.unwrap();
+    let before = world.audited(&act).await;
+    let refused = thief.refresh(refresh_token(&third)).await.refused();
+    assert_eq!((refused.reason.as_str(), refused.metadata.len()), ("REFRESH_TOKEN_INVALID", 0));
+    assert_eq!(world.audited(&act).await, before + 1);
+    assert_eq!(api.refresh(refresh_token(&third)).await.refused().reason, "SESSION_REVOKED");
 }
 
 #[tokio::test]

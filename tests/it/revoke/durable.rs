@@ -149,7 +149,7 @@ async fn k10_no_audit_row_no_revocation_and_the_neighbours_of_a_batch_survive() 
         assert_eq!(is_active(&mut api, &tokens[place].access_token).await, place == 20);
     }
     assert_eq!(world.number(REVOCATIONS).await, 63);
-    assert_eq!(world.audited("action = 'Revoke' and outcome = 'OK' and note = 'lucky'").await, 63);
+    assert_eq!(world.audited("action = 'Revoke' and outcome = 'REVOKED' and note = 'lucky'").await, 63);
     // Reuse of a refresh token, too, is refused as such only when it is durable.
     world
         .sql(
@@ -336,7 +336,7 @@ async fn k1_a_revocation_of_a_subject_holds_while_others_move_its_mark() {
 async fn k1_the_answer_names_the_place_where_it_can_be_seen() {
     let world = World::start().await;
     let mut api = world.api("service").await;
-    for reach in [pb::Reach::Unspecified, pb::Reach::Local, pb::Reach::Replicas, pb::Reach::Watchers] {
+    for reach in [pb::Reach::Unspecified, pb::Reach::Local, pb::Reach::Replicas] {
         let token = api.token("user:7", "api").await;
         let head = world.number(HEAD).await;
         let request = pb::RevokeRequest { wait_for: reach.into(), ..revoke_request(text(&token)) };
@@ -350,6 +350,23 @@ async fn k1_the_answer_names_the_place_where_it_can_be_seen() {
         let verdict = api.tokens.validate(seen).await.unwrap().into_inner().verdict.unwrap();
         assert_eq!(verdict.status(), TokenStatus::Revoked);
     }
+}
+
+#[tokio::test]
+async fn k1_what_nobody_can_wait_for_is_refused_and_nothing_is_revoked() {
+    let world = World::start().await;
+    let mut api = world.api("service").await;
+    let token = api.token("user:7", "api").await;
+    for validate_only in [true, false] {
+        let wait_for = pb::Reach::Watchers.into();
+        let request = pb::RevokeRequest { wait_for, validate_only, ..revoke_request(text(&token)) };
+        let refused = api.tokens.revoke(request).await.refused();
+        assert_eq!(
+            (refused.code, refused.reason.as_str(), refused.get("service"), refused.get("listener")),
+            (tonic::Code::Unimplemented, "NOT_SERVED_HERE", "jeton.v1.RevocationService", "public")
+        );
+    }
+    assert_eq!(api.status(&token.access_token, "api").await, TokenStatus::Active);
 }
 
 #[tokio::test]

@@ -121,7 +121,7 @@ async fn audit_events_are_found_by_each_filter_and_all_that_are_set_must_hold() 
     let event = &by_jti[0];
     assert_eq!((event.actor.as_str(), event.action.as_str()), ("service", "Revoke"));
     assert_eq!((event.subject.as_str(), event.client_id.as_str()), ("user:8", "service"));
-    assert_eq!((event.outcome.as_str(), event.note.as_str()), ("OK", "ticket 4711"));
+    assert_eq!((event.outcome.as_str(), event.note.as_str()), ("REVOKED", "ticket 4711"));
     assert_eq!(event.reason(), pb::RevocationReason::Logout);
     assert!(event.sequence > 0);
     let by_subject = pb::ListAuditEventsRequest { subject: "user:8".to_owned(), ..none() };
@@ -134,6 +134,21 @@ async fn audit_events_are_found_by_each_filter_and_all_that_are_set_must_hold() 
     assert_eq!(events(&mut reader, by_actor).await, by_jti);
     let neither = pb::ListAuditEventsRequest { actor: "admin".to_owned(), ..by_subject };
     assert!(events(&mut reader, neither).await.is_empty());
+    let action = "Revoke".to_owned();
+    let by_client = pb::ListAuditEventsRequest { client_id: "service".to_owned(), action, ..none() };
+    assert_eq!(events(&mut reader, by_client).await.len(), 2, "whose tokens they were");
+    for (note, found) in [("4711", 1), ("ticket", 1), ("INC", 0), ("%", 0)] {
+        let request = pb::ListAuditEventsRequest { note: note.to_owned(), ..none() };
+        assert_eq!(events(&mut reader, request).await.len(), found, "{note}");
+    }
+    let of = |action: &str| pb::ListAuditEventsRequest { action: action.to_owned(), ..none() };
+    assert_eq!(events(&mut reader, of("Revoke")).await.len(), 2);
+    assert!(events(&mut reader, of("Rev")).await.is_empty(), "by its whole name");
+    admin.admin.rotate_key(pb::RotateKeyRequest { emergency: true, ..Default::default() }).await.unwrap();
+    let signs = world.forge().await.key.key_id().to_owned();
+    let by_key = pb::ListAuditEventsRequest { key_id: signs.clone(), ..none() };
+    let acts: Vec<_> = events(&mut reader, by_key).await.into_iter().map(|event| event.action).collect();
+    assert!(acts.contains(&"RotateKey".to_owned()), "{acts:?}");
     // From inclusive, to exclusive.
     let time = event.event_time;
     let later = time.map(|time| prost_types::Timestamp { nanos: time.nanos + 1_000, ..time });
@@ -154,6 +169,28 @@ async fn audit_events_are_found_by_each_filter_and_all_that_are_set_must_hold() 
         (denied.reason.as_str(), denied.get("permission")),
         ("CALLER_FORBIDDEN", "PERMISSION_ADMIN_READ")
     );
+}
+
+#[tokio::test]
+async fn the_probers_canaries_are_left_out_of_the_audit_unless_they_are_asked_for() {
+    let world = World::start().await;
+    let (mut api, mut reader) = (world.api("service").await, world.api("reader").await);
+    let canary = api.token("jeton-canary", "jeton-canary").await;
+    let token = api.token("user:7", "api").await;
+    for token in [&canary, &token] {
+        api.revoke(text(token)).await.unwrap();
+    }
+    let revokes = || pb::ListAuditEventsRequest { action: "Revoke".to_owned(), ..Default::default() };
+    for (request, found) in [
+        (revokes(), 1),
+        (pb::ListAuditEventsRequest { show_canaries: true, ..revokes() }, 2),
+        (pb::ListAuditEventsRequest { subject: "jeton-canary".to_owned(), ..revokes() }, 1),
+        (pb::ListAuditEventsRequest { jti: canary.jti.clone(), ..revokes() }, 1),
+    ] {
+        assert_eq!(events(&mut reader, request.clone()).await.len(), found, "{request:?}");
+    }
+    let lines = world.server.logged();
+    assert!(lines.contains(&token.jti) && !lines.contains(&canary.jti), "nor has each a line of the log");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Revoke: `behaviour.md` K1 to K7, K9, K10; the log behind it, and what people list of it.
 
+mod answers;
 mod durable;
 mod lists;
 mod outcomes;

@@ -43,8 +43,7 @@ impl House {
             Feed::start(store.clone(), loader, Arc::clone(&clock), Arc::clone(&metrics), registered.clone())
                 .await
                 .unwrap();
-        let identity =
-            ReplicaIdentity { name: "house".to_owned(), version: String::new(), address: String::new() };
+        let identity = ReplicaIdentity { name: "house".to_owned(), ..ReplicaIdentity::default() };
         let (renewing, lease) = Lease::new(
             Arc::clone(&roots),
             Arc::clone(&clock),

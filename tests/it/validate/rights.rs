@@ -3,7 +3,7 @@
 use jeton::{
     proto::v1::{
         self as pb,
-        TokenStatus::{self, Active, Expired, MissingScope, Revoked, WrongAudience, WrongBinding},
+        TokenStatus::{self, Active, Expired, Malformed, MissingScope, Revoked, WrongAudience, WrongBinding},
         revocation_target::Kind,
     },
     state::Permission,
@@ -22,7 +22,6 @@ fn says_nothing(verdict: &pb::Verdict) -> bool {
         jti: verdict.jti.clone(),
         revision: verdict.revision.clone(),
         server_time: verdict.server_time,
-        revocation_reason: verdict.revocation_reason,
         ..Default::default()
     };
     *verdict == bare
@@ -45,7 +44,11 @@ async fn v6_what_a_token_says_is_told_in_full_to_its_audience_and_to_others_its_
     };
     let issued = api.issue(request.clone()).await.unwrap();
     let doomed = api.issue(request).await.unwrap();
-    admin.revoke(Kind::Token(doomed.access_token.clone())).await.unwrap();
+    let leaked = pb::RevokeRequest {
+        reason: pb::RevocationReason::Leaked.into(),
+        ..revoke_request(Kind::Token(doomed.access_token.clone()))
+    };
+    admin.tokens.revoke(leaked).await.unwrap();
     let now = now_s();
     let mut old = with(&forge.claims(), "iat", Some(json!(now - 1_000)));
     old["exp"] = json!(now - 100);
@@ -61,6 +64,9 @@ async fn v6_what_a_token_says_is_told_in_full_to_its_audience_and_to_others_its_
         assert_eq!((full.status(), full.jti.as_str()), (status, jti));
         assert_eq!((full.subject.as_str(), full.client_id.as_str()), ("user:7", "service"));
         assert!(full.issue_time.is_some() && full.expire_time.is_some());
+        let why =
+            if status == Revoked { pb::RevocationReason::Leaked } else { pb::RevocationReason::Unspecified };
+        assert_eq!(full.revocation_reason(), why);
         let narrow = web.validate(token, &[]).await.unwrap();
         // The token is not for it, but expired and revoked come first.
         let told = if status == Active { WrongAudience } else { status };
@@ -79,6 +85,14 @@ async fn v6_what_a_token_says_is_told_in_full_to_its_audience_and_to_others_its_
     // A batch and a stream tell no more.
     let batch = super::support::batch(&mut web, vec![validate_request(&issued.access_token, &[])]).await;
     assert!(says_nothing(&batch[0]) && !batch[0].jti.is_empty(), "{batch:?}");
+}
+
+/// A token that was revoked.
+async fn revoked_token(world: &World) -> String {
+    let mut service = world.api("service").await;
+    let token = service.token("user:7", "api").await.access_token;
+    service.revoke(Kind::Token(token.clone())).await.unwrap();
+    token
 }
 
 #[tokio::test]
@@ -124,6 +138,10 @@ async fn v8_the_accepted_audiences_come_from_the_request_within_the_registration
         let refused = api.validate(&api_token, &[]).await.refused();
         assert_eq!((refused.code, refused.reason.as_str()), (Code::InvalidArgument, "FIELD_REQUIRED"));
         assert_eq!(refused.get("field"), "audiences");
+        // What is wrong with a token whatever it is for is answered all the same.
+        assert_eq!(status(api, "garbage", &[]).await, Malformed);
+        let revoked = revoked_token(&world).await;
+        assert_eq!(status(api, &revoked, &[]).await, Revoked);
     }
     for asked in [&["*"][..], &[""], &["api", ""], &["a\nb"]] {
         let refused = service.validate(&api_token, asked).await.refused();

@@ -1,12 +1,13 @@
 //! What no stub would send. It is the caller's own fault: `INVALID_ARGUMENT` in the words of the
 //! catalogue, and the connection lives on.
 
+use http::{HeaderName, HeaderValue};
 use jeton::proto::v1::{self as pb, TokenStatus};
 use prost::Message;
-use tonic::Code;
+use tonic::{Code, Status};
 
 use crate::world::{
-    Raw, Refused, World, api_key, frame, framed,
+    Raw, RawAnswer, Refused, World, api_key, frame, framed,
     frames::{self, Frames, headers},
     issue_request, validate_request,
 };
@@ -129,7 +130,9 @@ async fn v1_a_frame_that_cannot_be_read_is_refused_and_the_connection_lives_on()
     assert_eq!((empty.reason.as_str(), empty.get("field")), ("FIELD_REQUIRED", "token"));
     // Compressed as nobody here can read it.
     let answer = raw.call_with(VALIDATE, framed(1, len, &good), &[("grpc-encoding", "gzip")]).await;
-    assert_eq!(answer.status().code(), Code::Unimplemented);
+    let refused = answer.result().refused();
+    assert_eq!((refused.code, refused.get("encoding")), (Code::Unimplemented, "gzip"));
+    assert_eq!(answer.headers["grpc-accept-encoding"], "identity", "what to send instead");
     assert_lives(&raw, &token).await;
 }
 
@@ -223,16 +226,27 @@ async fn v1_nothing_is_done_for_a_call_whose_deadline_has_passed() {
     let bearer = format!("Bearer {}", api_key("service"));
     // A client would not wait for the answer itself.
     let mut frames = Frames::open(&world.server.ready.public).await;
+    let (mut decoder, mut told) = (loona_hpack::Decoder::new(), Vec::new());
     for (stream, more) in [(1, &[("grpc-timeout", "1n")][..]), (3, &[])] {
         let more = [&[("authorization", bearer.as_str())], more].concat();
         frames.write(&headers(stream, VALIDATE, &more, 0)).await;
         frames.write(&frames::frame(frames::DATA, frames::END_STREAM, stream, &message)).await;
         while let Some(came) = frames.next().await {
+            if came.kind == frames::HEADERS {
+                told.push(decoder.decode(&came.payload).unwrap());
+            }
             if (came.stream, came.flags & frames::END_STREAM) == (stream, frames::END_STREAM) {
                 break;
             }
         }
     }
+    // It says so as every refusal does (E8).
+    let refused = told.remove(0).into_iter().filter_map(|(name, value)| {
+        Some((HeaderName::from_bytes(&name).ok()?, HeaderValue::from_bytes(&value).ok()?))
+    });
+    let refused = refused.collect();
+    let refused = Err::<(), _>(Status::from_header_map(&refused).unwrap()).refused();
+    assert_eq!((refused.code, refused.reason.as_str()), (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"));
     let counted = async |code: &str| {
         let labels = format!("rpc_method=\"{}\",rpc_response_status_code=\"{code}\"", &VALIDATE[1..]);
         world
@@ -252,7 +266,9 @@ async fn v1_a_message_above_the_limit_is_refused_and_the_connection_lives_on() {
     for mib in [13, 20, 13] {
         let answer = raw.call(VALIDATE, frame(&vec![b'a'; mib << 20])).await;
         let refused = answer.result().refused();
-        assert!(matches!(refused.code, Code::InvalidArgument | Code::ResourceExhausted), "{answer:?}");
+        assert_eq!((refused.code, refused.reason.as_str()), (Code::InvalidArgument, "MESSAGE_TOO_LARGE"));
+        assert_eq!(refused.get("size"), (mib << 20).to_string());
+        assert!(refused.get("maxSize").parse::<usize>().unwrap() < mib << 20, "{refused:?}");
         assert_lives(&raw, &token).await;
     }
     // Large, but allowed: a bad token, not a fault.
@@ -264,8 +280,19 @@ async fn v1_a_message_above_the_limit_is_refused_and_the_connection_lives_on() {
     assert_lives(&raw, &token).await;
 }
 
+/// A call that is not served is refused in the words of the catalogue.
+fn assert_not_served(answer: &RawAnswer, path: &str, listener: &str) {
+    let refused = answer.result().refused();
+    let service = path.trim_start_matches('/').split('/').next().unwrap();
+    assert_eq!(
+        (refused.code, refused.reason.as_str(), refused.get("service"), refused.get("listener")),
+        (Code::Unimplemented, "NOT_SERVED_HERE", service, listener),
+        "{path}: {answer:?}"
+    );
+}
+
 #[tokio::test]
-async fn v1_what_is_not_served_is_unimplemented() {
+async fn e8_what_is_not_served_is_unimplemented_and_says_where_it_is() {
     let world = World::start().await;
     let token = world.api("service").await.token("user:7", "api").await.access_token;
     let public = Raw::open(&world.server.ready.public, &api_key("admin")).await;
@@ -280,15 +307,28 @@ async fn v1_what_is_not_served_is_unimplemented() {
         "/",
         "/healthz",
     ] {
-        for raw in [&public, &admin] {
+        for (raw, listener) in [(&public, "public"), (&admin, "admin")] {
             let answer = raw.call(path, frame(&[])).await;
-            assert_eq!(answer.status().code(), Code::Unimplemented, "{path}: {answer:?}");
+            assert_not_served(&answer, path, listener);
         }
+    }
+    // Nor what needs no credential, on a listener that is not for it.
+    let open = [
+        (&world.server.ready.admin, "admin", "/jeton.v1.DiscoveryService/GetJwks"),
+        (&world.server.ready.ops, "ops", "/jeton.v1.DiscoveryService/GetJwks"),
+        (&world.server.ready.public, "public", "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"),
+        (&world.server.ready.ops, "ops", "/grpc.health.v1.Health/Nothing"),
+    ];
+    for (address, listener, path) in open {
+        let answer = Raw::open(address, "").await.call(path, frame(&[])).await;
+        assert_not_served(&answer, path, listener);
     }
     // What people administer with is not on the listener of every service.
     for method in ["GetPolicy", "UpdatePolicy", "ListSessions", "ListAuditEvents", "ListPolicies"] {
-        let answer = public.call(&format!("/jeton.v1.AdminService/{method}"), frame(&[])).await;
-        assert_eq!(answer.status().code(), Code::Unimplemented, "{method}: {answer:?}");
+        let path = format!("/jeton.v1.AdminService/{method}");
+        let answer = public.call(&path, frame(&[])).await;
+        assert_not_served(&answer, &path, "public");
+        assert!(answer.status().message().contains("admin listener"), "where it is: {answer:?}");
     }
     // Named in the API, not served yet: said so by every one of them.
     let served = jeton::rpc::METHODS;
@@ -299,6 +339,9 @@ async fn v1_what_is_not_served_is_unimplemented() {
         let answer = admin.call(&format!("/{path}"), frame(&[])).await;
         let unimplemented = answer.status().code() == Code::Unimplemented;
         assert_eq!(unimplemented, !served.contains(&path.as_str()), "{path}: {answer:?}");
+        if unimplemented {
+            assert_not_served(&answer, &path, "admin");
+        }
     }
     assert_lives(&public, &token).await;
 }

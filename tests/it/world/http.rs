@@ -101,7 +101,7 @@ impl Http {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
         let mut answer = HttpAnswer { status, headers, body: String::new() };
-        if !to_head && status != 304 && status != 100 {
+        if !to_head && ![100, 204, 304].contains(&status) {
             let length = answer.header("content-length").expect("no length").parse().unwrap();
             let mut body = vec![0; length];
             self.0.read_exact(&mut body).await?;

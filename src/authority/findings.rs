@@ -1,0 +1,161 @@
+//! What is found out about the target of a revocation beside its outcome: where it may not be what the caller meant.
+//! Found beside the revocation, which never waits for long for it.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::{Authority, Caller, target::Resolved};
+use crate::{
+    state::{Pass, Permission},
+    store::{SessionFilter, Target},
+    token::{
+        UnixSeconds,
+        pasted::{named_api_key, named_jti},
+        uuid_unix_ms,
+    },
+};
+
+/// Looks at once: where there are more, a replica has other things to do.
+pub const LOOKS_MAX: usize = 4;
+/// A revocation waits for a look no longer.
+const LOOK: Duration = Duration::from_millis(250);
+/// Sessions whose subjects are held against a name: some milliseconds of the database's time.
+const SESSIONS_LOOKED_AT: i64 = 5_000;
+/// Names that are offered.
+const SIMILAR_MAX: usize = 5;
+/// Characters that are wrong, missing or too many in a name that is nearly right.
+const DISTANCE_MAX: usize = 2;
+
+/// What was found. What is not set was not found, or not looked for.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Findings {
+    /// Of a bare jti that was not known here: the time that it names.
+    pub unverified_jti_time: Option<UnixSeconds>,
+    /// The bare jti is the id of a live session.
+    pub is_live_session: bool,
+    /// Of a subject or client: no live session was hit.
+    pub no_live_sessions: bool,
+    /// Subjects of live sessions that are spelled nearly so.
+    pub similar_subjects: Vec<String>,
+    /// The jti that can be read in a foreign text.
+    pub readable_jti: Option<Uuid>,
+    /// The id of the API key that a foreign text holds.
+    pub api_key_id: Option<String>,
+    /// The client of that API key.
+    pub api_key_client_id: Option<String>,
+}
+
+/// What a text says that cannot be verified as a token of ours.
+pub(super) fn read_foreign(pass: &Pass, caller: &Caller, text: &str) -> Findings {
+    let api_key_id = named_api_key(text).map(str::to_owned);
+    let clients = pass.root.clients.load();
+    let told = caller.client.may(Permission::AdminRead);
+    let owner = api_key_id.as_deref().filter(|_| told).and_then(|id| clients.api_key(id));
+    Findings {
+        readable_jti: named_jti(text),
+        api_key_client_id: owner.map(|(_, client)| client.client_id.clone()),
+        api_key_id,
+        ..Findings::default()
+    }
+}
+
+impl Authority {
+    /// What can be found out in time. `live`: as far as is known here, nothing has revoked it before.
+    pub(super) async fn look(&self, resolved: &Resolved, live: bool) -> Findings {
+        let mut findings = Findings::default();
+        if let (Target::Token(jti), true, true) = (&resolved.target, resolved.is_bare(), live) {
+            findings.unverified_jti_time = Some(UnixSeconds::new(uuid_unix_ms(*jti).div_euclid(1000)));
+        }
+        let Ok(_turn) = self.looks.try_acquire() else { return findings };
+        match timeout(LOOK, self.look_at_sessions(resolved)).await {
+            Ok(found) => Findings { unverified_jti_time: findings.unverified_jti_time, ..found },
+            Err(_late) => findings,
+        }
+    }
+
+    /// A database that does not answer has nothing to say here: the revocation tells of it.
+    async fn look_at_sessions(&self, resolved: &Resolved) -> Findings {
+        let filter = match &resolved.target {
+            Target::Token(jti) if resolved.is_bare() => {
+                SessionFilter { id: Some(*jti), ..Default::default() }
+            }
+            Target::Wide { .. } => match &resolved.sessions {
+                Some(filter) => filter.clone(),
+                None => return Findings::default(),
+            },
+            Target::Token(_) | Target::Session(_) | Target::Nothing => return Findings::default(),
+        };
+        let Ok(sessions) = self.store.sessions(&filter, 1).await else { return Findings::default() };
+        if matches!(resolved.target, Target::Token(_)) {
+            return Findings { is_live_session: !sessions.is_empty(), ..Findings::default() };
+        }
+        if !sessions.is_empty() {
+            return Findings::default();
+        }
+        let similar_subjects = match &resolved.subject {
+            Some(subject) => self.similar_subjects(subject).await,
+            None => Vec::new(),
+        };
+        Findings { no_live_sessions: true, similar_subjects, ..Findings::default() }
+    }
+
+    async fn similar_subjects(&self, subject: &str) -> Vec<String> {
+        let mut subjects = self.store.recent_subjects(SESSIONS_LOOKED_AT).await.unwrap_or_default();
+        subjects.retain(|other| other != subject && is_near(subject, other));
+        subjects.sort_unstable();
+        subjects.truncate(SIMILAR_MAX);
+        subjects
+    }
+}
+
+/// Whether one name may be meant by the other: by its letters and digits alone, or but for a slip or two.
+fn is_near(name: &str, other: &str) -> bool {
+    let folded = |text: &str| text.to_lowercase().chars().collect::<Vec<_>>();
+    let plain = |text: &[char]| text.iter().copied().filter(|c| c.is_alphanumeric()).collect::<Vec<_>>();
+    let (name, other) = (folded(name), folded(other));
+    let (short, long) = (name.len().min(other.len()), name.len().max(other.len()));
+    plain(&name) == plain(&other)
+        || (short > 2 * DISTANCE_MAX
+            && long.saturating_sub(short) <= DISTANCE_MAX
+            && distance(&name, &other) <= DISTANCE_MAX)
+}
+
+/// How many characters are to be changed, added or left out (Levenshtein).
+fn distance(from: &[char], to: &[char]) -> usize {
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (index, a) in from.iter().enumerate() {
+        let mut diagonal = index;
+        let mut left = index.saturating_add(1);
+        let mut next = vec![left];
+        for (b, above) in to.iter().zip(row.iter().skip(1)) {
+            let changed = diagonal.saturating_add(usize::from(a != b));
+            left = changed.min(left.saturating_add(1)).min(above.saturating_add(1));
+            diagonal = *above;
+            next.push(left);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_differ_by_case_marks_or_a_slip_are_near() {
+        for near in
+            ["User:500", "user:50", "usr:500", "user-500", "user:5000", "user:501", "USER 500", "uesr:500"]
+        {
+            assert!(is_near(near, "user:500"), "{near}");
+        }
+        for far in ["user:7", "svc:billing", "u", "", "user:12345", "500"] {
+            assert!(!is_near(far, "user:500"), "{far}");
+        }
+        assert!(!is_near("a:1", "a:2"), "short names are all near each other");
+        let (long, other) = ("x".repeat(255), "y".repeat(255));
+        assert!(!is_near(&long, &other));
+    }
+}

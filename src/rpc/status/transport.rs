@@ -1,0 +1,169 @@
+//! The refusals of the transport in the words of the catalogue: what was never a call of ours, what could not be
+//! read, and what came too late.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use tonic::{Code, Status};
+
+use super::{Invalid, Refusal, quoted};
+use crate::rpc::{Listener, reflection::PATHS};
+
+static GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+
+/// Where each service is served. A service that is not listed is served nowhere.
+const SERVED: [(&str, &[Listener]); 7] = [
+    ("jeton.v1.TokenService", &[Listener::Public, Listener::Admin]),
+    ("jeton.v1.DiscoveryService", &[Listener::Public]),
+    ("envoy.service.auth.v3.Authorization", &[Listener::Public]),
+    ("jeton.v1.AdminService", &[Listener::Admin]),
+    ("grpc.reflection.v1.ServerReflection", &[Listener::Admin]),
+    ("grpc.reflection.v1alpha.ServerReflection", &[Listener::Admin]),
+    ("grpc.health.v1.Health", &[Listener::Public, Listener::Admin, Listener::Ops]),
+];
+
+/// What a call asked for, as far as its refusal names it.
+pub(in crate::rpc) struct Called {
+    uri: Uri,
+    encoding: Option<HeaderValue>,
+    listener: Listener,
+}
+
+impl Called {
+    /// Of a request with this target and these headers.
+    pub(in crate::rpc) fn of(uri: &Uri, headers: &HeaderMap, listener: Listener) -> Self {
+        Self { uri: uri.clone(), encoding: headers.get(&GRPC_ENCODING).cloned(), listener }
+    }
+
+    /// The refusal of a call that is not served here.
+    fn not_served(&self) -> Status {
+        let path = self.uri.path().trim_start_matches('/');
+        let (service, method) = path.split_once('/').unwrap_or((path, ""));
+        let here = self.listener.name();
+        let served = SERVED.iter().find(|(name, _)| *name == service).map(|(_, listeners)| *listeners);
+        let encoding = self.encoding.as_ref().map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let encoding = encoding.filter(|encoding| encoding != "identity");
+        let message = match (served, &encoding) {
+            (Some(listeners), Some(encoding)) if listeners.contains(&self.listener) => {
+                format!(
+                    "Messages in the encoding {} are not served here. Send them uncompressed.",
+                    quoted(encoding)
+                )
+            }
+            (Some(listeners), _) if listeners.contains(&self.listener) => format!(
+                "The service {service} has no method {} here. Check its name, and whether the server is older than the caller.",
+                quoted(method)
+            ),
+            (Some([elsewhere, ..]), _) => format!(
+                "The service {service} is not served on the {here} listener. Call it on the {} listener.",
+                elsewhere.name()
+            ),
+            (Some([]) | None, _) => format!(
+                "The service {} is not served. Check its name, and whether the server is older than the caller.",
+                quoted(service)
+            ),
+        };
+        let refusal = Refusal::new(Code::Unimplemented, "NOT_SERVED_HERE", message)
+            .with("service", service)
+            .with("listener", here);
+        match encoding {
+            Some(encoding) => refusal.with("encoding", encoding),
+            None => refusal,
+        }
+        .into_status()
+    }
+
+    /// Whether it asks what is served.
+    pub(in crate::rpc) fn reflects(&self) -> bool {
+        self.uri.path().starts_with(PATHS)
+    }
+
+    /// What tonic says of a call that it could not serve, in the words of the catalogue; `None`: as it is.
+    pub(in crate::rpc) fn refused(&self, code: Code, message: &str) -> Option<Status> {
+        if code == Code::Unimplemented { Some(self.not_served()) } else { of_transport(code, message) }
+    }
+}
+
+/// The reach that only watchers could tell of.
+pub(in crate::rpc) fn watchers_not_served(listener: Listener) -> Status {
+    Refusal::new(
+        Code::Unimplemented,
+        "NOT_SERVED_HERE",
+        "Watchers are not served by this version, so nothing can wait for them. Wait for REACH_REPLICAS.",
+    )
+    .with("service", "jeton.v1.RevocationService")
+    .with("listener", listener.name())
+    .into_status()
+}
+
+/// What tonic says of a message that it could not read, in the words of the catalogue; `None`: as it is.
+#[must_use]
+pub(in crate::rpc) fn of_transport(code: Code, message: &str) -> Option<Status> {
+    match code {
+        Code::Internal | Code::Unknown => Some(unreadable()),
+        Code::OutOfRange => Some(too_large(message)),
+        Code::Ok
+        | Code::Cancelled
+        | Code::InvalidArgument
+        | Code::DeadlineExceeded
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::ResourceExhausted
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::Unimplemented
+        | Code::Unavailable
+        | Code::DataLoss
+        | Code::Unauthenticated => None,
+    }
+}
+
+/// What cannot be decoded.
+pub(in crate::rpc) fn unreadable() -> Status {
+    Invalid::field("message", "a well-formed protobuf message of this method").into()
+}
+
+/// A message that is longer than tonic was told to read. tonic says in words how long it is, and what is allowed.
+fn too_large(message: &str) -> Status {
+    let mut numbers = message.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok());
+    let (size, max_size) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
+    Invalid::MessageTooLarge { size, max_size }.into()
+}
+
+/// Nobody waits for the answer any more.
+pub(in crate::rpc) fn deadline_passed() -> Status {
+    Refusal::new(
+        Code::DeadlineExceeded,
+        "DEADLINE_EXCEEDED",
+        "The deadline passed before the answer. What was asked may have been done: to repeat a revocation is safe.",
+    )
+    .into_status()
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use tonic_types::StatusExt;
+
+    use super::*;
+
+    #[test]
+    fn e1_a_message_that_is_too_long_says_how_long_it_may_be() {
+        let status =
+            too_large("Error, decoded message length too large: found 300 bytes, the limit is: 200 bytes");
+        let info = status.get_details_error_info().unwrap();
+        let of = |key: &str| info.metadata.get(key).map(String::as_str);
+        assert_eq!((of("size"), of("maxSize")), (Some("300"), Some("200")));
+    }
+
+    #[test]
+    fn e1_a_path_of_any_form_is_refused_in_one_line() {
+        for path in ["/", "/x", "//", "/a/b/c", "/eyJ/x", "/%0A/x", "/jeton.v1.AdminService/"] {
+            let uri: Uri = path.parse().unwrap();
+            let status = Called::of(&uri, &HeaderMap::new(), Listener::Public).not_served();
+            assert_eq!(status.code(), Code::Unimplemented);
+            assert!(!status.message().contains("eyJ") && !status.message().contains('\n'), "{status:?}");
+            assert_eq!(status.get_details_error_info().unwrap().reason, "NOT_SERVED_HERE");
+        }
+    }
+}

@@ -4,16 +4,11 @@ mod client;
 mod database;
 mod issuer;
 mod key;
+mod read;
 mod tls;
 mod value;
 
-use std::{
-    fs,
-    net::SocketAddr,
-    num::NonZero,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{net::SocketAddr, num::NonZero, path::PathBuf, time::Duration};
 
 use anyhow::{Context, ensure};
 use clap::{Args, Parser, Subcommand, builder::TypedValueParser, value_parser};
@@ -21,19 +16,23 @@ use jiff::SignedDuration;
 use serde::Deserialize;
 
 pub use key::{ImportArgs, ImportState, KeyCommand, ResealArgs};
+pub use read::read_master_key;
 
 use crate::{
     cli::{ClientCommand, GlobalArgs, parse_duration},
+    listen::Network,
     prober::ProberSettings,
+    process,
     replica::Schedule,
     serve::Bounds,
     tls::TlsFiles,
-    token::{ApiKey, MasterKey, limits, pasted::without_blanks},
+    token::{MasterKey, limits},
 };
 
 pub use client::{BootstrapArgs, ClientVerb};
 pub use database::{BumpArgs, DatabaseArgs, EpochCommand, MigrateCommand};
 use issuer::check_issuer;
+use read::{host_name, prober, read_file};
 use value::address;
 pub use value::{command, secret_in_environment, variable_of};
 
@@ -42,6 +41,8 @@ const DEV_REPLICAS_MAX: i64 = 20;
 
 /// Who waits longer for a server to end has forgotten it.
 const DRAIN_TIMEOUT_MAX: Duration = Duration::from_hours(1);
+/// Balancers look every few seconds.
+const DRAIN_DELAY: SignedDuration = SignedDuration::from_secs(5);
 
 const DEFAULT_LOG: &str = "info,sqlx=warn";
 
@@ -174,16 +175,30 @@ pub struct ServeArgs {
     /// Live revocations by bare jti that each client may have [default: 1000000]
     #[arg(long, env = "JETON_BARE_JTI_QUOTA", value_name = "N")]
     bare_jti_quota: Option<NonZero<u32>>,
+    /// Live sessions that each client may have [default: 1000000]
+    #[arg(long, env = "JETON_SESSIONS_PER_CLIENT", value_name = "N")]
+    sessions_per_client: Option<NonZero<u32>>,
     /// Warn when memory holds more revocations than this [default: 5000000]
     #[arg(long, env = "JETON_REVOCATIONS_HIGH_WATER", value_name = "N")]
     revocations_high_water: Option<NonZero<u32>>,
     /// Memory for tokens that were found good before, MiB: about 1400 tokens each [default: 768]
     #[arg(long, env = "JETON_TOKEN_CACHE_MIB", value_name = "MIB")]
     token_cache_mib: Option<NonZero<u32>>,
-    /// Longest time from SIGTERM to the end, whatever is in flight and however the database is [default: 13s]
+    /// Longest time from SIGTERM to the end, whatever is in flight and however the database is [default: 18s]
     #[arg(long, env = "JETON_DRAIN_TIMEOUT", value_name = "DURATION", value_parser = parse_duration)]
     #[serde(deserialize_with = "key::duration_in_file")]
     drain_timeout: Option<SignedDuration>,
+    /// Connections of one address that have not authenticated [default: 256]
+    #[arg(long, env = "JETON_CONNECTIONS_PER_ADDRESS", value_name = "N")]
+    connections_per_address: Option<NonZero<u16>>,
+    /// A balancer or a network of them, for whose addresses that limit does not hold: <10.0.0.0/8>; several by commas
+    #[arg(long, env = "JETON_TRUSTED_PROXY", value_name = "CIDR", value_delimiter = ',')]
+    #[serde(deserialize_with = "read::networks")]
+    trusted_proxy: Vec<Network>,
+    /// How long balancers have to see that this server is ending, before it takes no more connections [default: 5s]
+    #[arg(long, env = "JETON_DRAIN_DELAY", value_name = "DURATION", value_parser = parse_duration)]
+    #[serde(deserialize_with = "key::duration_in_file")]
+    drain_delay: Option<SignedDuration>,
     /// Serve without TLS: behind a mesh, or on loopback
     #[arg(long, env = "JETON_PLAINTEXT", num_args = 0..=1, default_missing_value = "true")]
     plaintext: Option<bool>,
@@ -238,8 +253,16 @@ pub struct ServeConfig {
     pub tls: Option<[TlsFiles; 2]>,
     /// Calls that each client may make per second; none: any number.
     pub client_rate: Option<NonZero<u32>>,
+    /// Connections of one address that have not authenticated; none: as many as usual.
+    pub connections_per_address: Option<NonZero<u16>>,
+    /// Balancers, for whose addresses that does not hold.
+    pub trusted_proxies: Vec<Network>,
+    /// Between the end of readiness and the end of the listeners.
+    pub drain_delay: Duration,
     /// How much may be revoked.
     pub bounds: Bounds,
+    /// Worth a line in the log.
+    pub warnings: Vec<String>,
     /// Shown to operators.
     pub replica: String,
     /// URL under which other replicas reach the public listener; by default where it is bound.
@@ -293,15 +316,23 @@ impl ServeArgs {
         let address = |flag: Option<SocketAddr>, file: Option<SocketAddr>, port: u16| {
             flag.or(file).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], port)))
         };
+        let previous_master_key_file = self.previous_master_key_file.or(file.previous_master_key_file);
+        let open = [Some(&master_key_file), previous_master_key_file.as_ref()].into_iter().flatten();
+        let warnings = open.filter(|path| process::is_open_to_others(path)).map(|path| {
+            format!("every user of this machine can read the master key {}: chmod o= it", path.display())
+        });
+        let delay = self.drain_delay.or(file.drain_delay).unwrap_or(DRAIN_DELAY);
+        let trusted_proxies =
+            if self.trusted_proxy.is_empty() { file.trusted_proxy } else { self.trusted_proxy };
         Ok(ServeConfig {
+            warnings: warnings.collect(),
+            connections_per_address: self.connections_per_address.or(file.connections_per_address),
+            trusted_proxies,
+            drain_delay: Duration::try_from(delay).context("--drain-delay is not negative")?,
             database_url,
             allow_fsync_off: self.allow_fsync_off.or(file.allow_fsync_off) == Some(true),
             master_key: read_master_key(&master_key_file)?,
-            previous_master_key: self
-                .previous_master_key_file
-                .or(file.previous_master_key_file)
-                .map(|path| read_master_key(&path))
-                .transpose()?,
+            previous_master_key: previous_master_key_file.map(|path| read_master_key(&path)).transpose()?,
             schedule: key::schedule(
                 self.rotate_keys_every.or(file.rotate_keys_every),
                 self.publish_keys_ahead.or(file.publish_keys_ahead),
@@ -316,6 +347,7 @@ impl ServeArgs {
             client_rate: self.client_rate.or(file.client_rate),
             bounds: Bounds::of(
                 self.bare_jti_quota.or(file.bare_jti_quota),
+                self.sessions_per_client.or(file.sessions_per_client),
                 self.revocations_high_water.or(file.revocations_high_water),
                 self.token_cache_mib.or(file.token_cache_mib),
                 drain_timeout(self.drain_timeout.or(file.drain_timeout))?,
@@ -338,15 +370,6 @@ impl ServeArgs {
     }
 }
 
-fn read_file(path: &Path) -> anyhow::Result<ServeArgs> {
-    let text = fs::read_to_string(path)
-        .with_context(|| format!("the configuration {} cannot be read", path.display()))?;
-    toml::from_str(&text).map_err(|error| {
-        let place = error.span().map(|span| place(&text, span.start)).unwrap_or_default();
-        anyhow::anyhow!("the configuration {} is not valid{place}: {}", path.display(), error.message())
-    })
-}
-
 /// How long the end may take, where it is said.
 fn drain_timeout(asked: Option<SignedDuration>) -> anyhow::Result<Option<Duration>> {
     let Some(asked) = asked else { return Ok(None) };
@@ -355,58 +378,10 @@ fn drain_timeout(asked: Option<SignedDuration>) -> anyhow::Result<Option<Duratio
     Ok(Some(asked.context("--drain-timeout is at least 1 ms and at most 1 h")?))
 }
 
-/// ` at line 3, listen`: of the file, nothing but the name of a key.
-fn place(text: &str, at: usize) -> String {
-    let before = text.get(..at).unwrap_or_default();
-    let (number, start) = (
-        before.matches('\n').count().saturating_add(1),
-        before.rfind('\n').map_or(0, |end| end.saturating_add(1)),
-    );
-    let line = text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
-    let is_key = |key: &&str| !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    let key = line.split_once('=').map(|(key, _)| key.trim()).filter(is_key);
-    key.map_or_else(|| format!(" at line {number}"), |key| format!(" at line {number}, {key}"))
-}
-
-/// The prober, where it is asked for.
-fn prober(
-    every: Option<NonZero<u32>>,
-    key_file: Option<&Path>,
-    ca: Option<&Path>,
-) -> anyhow::Result<Option<ProberSettings>> {
-    let Some(every) = every else { return Ok(None) };
-    let key_file = key_file.context("--probe-every needs --probe-key-file")?;
-    let text = fs::read_to_string(key_file)
-        .with_context(|| format!("the prober's API key {} cannot be read", key_file.display()))?;
-    let api_key = without_blanks(&text);
-    ensure!(ApiKey::parse(api_key).is_some(), "{} holds no API key", key_file.display());
-    let authorities = |ca: &Path| {
-        fs::read(ca).with_context(|| format!("the authorities in {} cannot be read", ca.display()))
-    };
-    Ok(Some(ProberSettings {
-        every: Duration::from_secs(every.get().into()),
-        api_key: api_key.to_owned().into(),
-        authorities: ca.map(authorities).transpose()?,
-    }))
-}
-
-/// The master key in a file.
-pub fn read_master_key(path: &Path) -> anyhow::Result<MasterKey> {
-    let text = fs::read_to_string(path)
-        .with_context(|| format!("the master key {} cannot be read", path.display()))?;
-    MasterKey::parse(&text).map_err(|malformed| {
-        anyhow::anyhow!("the master key in {} is not valid: {}", path.display(), malformed.rule)
-    })
-}
-
 fn replicas() -> impl TypedValueParser<Value = NonZero<u8>> {
     value_parser!(u8)
         .range(1..=DEV_REPLICAS_MAX)
         .map(|number| NonZero::new(number).unwrap_or(NonZero::<u8>::MIN))
-}
-
-fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub mod listen;
 pub mod observe;
 pub mod operate;
 pub mod prober;
+pub mod process;
 pub mod proto;
 pub mod replica;
 pub mod rpc;

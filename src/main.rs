@@ -17,7 +17,8 @@ use jeton::{
     dev::{self, DevOptions, Listen, die_with_parent},
     observe,
     operate::{self, Done},
-    serve::{Access, Listeners, Settings, serve},
+    process,
+    serve::{Access, Leave, Listeners, Settings, serve},
     token::ApiKey,
 };
 use tokio::{
@@ -35,6 +36,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const BACKGROUND_THREADS: usize = 2;
 
 fn main() -> ExitCode {
+    process::settle();
     let Cli { globals, command } = match parse() {
         Ok(cli) => cli,
         Err(code) => return code,
@@ -133,7 +135,12 @@ async fn run_serve(args: ServeArgs) -> anyhow::Result<Done> {
         die_with_parent(pid)?;
     }
     observe::log_to_stderr(&config.log, &config.replica).context("--log is not valid")?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
     let stop = CancellationToken::new();
+    let leave = Leave { delay: config.drain_delay, ..Leave::default() };
+    end_by_signals(&stop, &leave.hurry)?;
     let [public, admin, ops] = config.listen;
     let listeners =
         Listeners { public: bind(public).await?, admin: bind(admin).await?, ops: bind(ops).await? };
@@ -148,23 +155,45 @@ async fn run_serve(args: ServeArgs) -> anyhow::Result<Done> {
         ready_file: config.ready_file,
         advertise: config.advertise,
         prober: config.prober,
-        access: Access { tls: config.tls, client_rate: config.client_rate },
+        access: Access {
+            tls: config.tls,
+            client_rate: config.client_rate,
+            connections_per_address: config.connections_per_address,
+            trusted_proxies: config.trusted_proxies,
+        },
+        leave,
         bounds: config.bounds,
         clock: Arc::new(Clock::system()),
         threads: available_parallelism().unwrap_or(NonZero::<usize>::MIN),
         beside: |routes| routes,
     };
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let asked = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        asked.cancel();
-    });
     serve(listeners, settings, stop).await?;
     Ok(Done::Whole)
+}
+
+/// Asks the server to end at a first signal, and to hurry at a second. One that asks others to read their configuration
+/// anew asks nothing: what may change while a server runs is read when it does.
+fn end_by_signals(stop: &CancellationToken, hurry: &CancellationToken) -> anyhow::Result<()> {
+    let [mut terminate, mut interrupt, mut quit] =
+        [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::quit())?];
+    let mut hangup = signal(SignalKind::hangup())?;
+    let tokens = [stop.clone(), hurry.clone()];
+    tokio::spawn(async move {
+        for token in tokens {
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => break,
+                    _ = interrupt.recv() => break,
+                    _ = quit.recv() => break,
+                    _ = hangup.recv() => {
+                        tracing::info!("SIGHUP: certificates are read when their files change; nothing is to be done");
+                    }
+                }
+            }
+            token.cancel();
+        }
+    });
+    Ok(())
 }
 
 async fn bind(address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {

@@ -10,6 +10,7 @@ use crate::{
     clock::Clock,
     config::{BootstrapArgs, BumpArgs, ImportArgs, ImportState, MigrateCommand, ResealArgs, read_master_key},
     dev::{DevClient, PrepareRequest},
+    process,
     replica::{Keys, VERIFY_AFTER_RETIREMENT_S},
     state::{Client, Clients, LEASE_OVER_MS, Permission},
     store::{NewAudit, NewClient, Store, Task},
@@ -53,7 +54,7 @@ pub async fn migrate(command: MigrateCommand, mut say: impl FnMut(String)) -> an
 
 /// `jeton key import`. `say` takes lines for stdout.
 pub async fn import_key(args: ImportArgs, mut say: impl FnMut(String)) -> anyhow::Result<Done> {
-    let pem = std::fs::read_to_string(&args.file)
+    let pem = process::read_text(&args.file)
         .with_context(|| format!("the key {} cannot be read", args.file.display()))?;
     let key = SigningKey::import_pem(&pem)
         .map_err(|error| anyhow::anyhow!("the key in {} cannot be used: {error}", args.file.display()))?;

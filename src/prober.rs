@@ -133,7 +133,7 @@ impl Prober {
                 () = stop.cancelled() => return,
                 probed = self.probe() => self.report(probed),
             };
-            self.health.set_probed(held, answered).await;
+            self.health.set_probed(held, answered);
         }
     }
 

@@ -1,40 +1,46 @@
 //! The server: a function of listeners and a shutdown.
 
-use std::{num::NonZero, path::PathBuf, sync::Arc, time::Duration};
+mod opening;
+
+use std::{io::Write as _, num::NonZero, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use serde::Serialize;
 use tokio::{
     net::TcpListener,
-    runtime::Handle,
     sync::Semaphore,
     task::JoinSet,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    authority::{Authority, BareQuota, KnownKeys, LOOKS_MAX, Rates},
+    authority::{Authority, KnownKeys, LOOKS_MAX, Quota, Rates},
     clock::Clock,
-    http::{self, DoorsState, OpsState},
-    listen::{self, Serving},
-    observe::{self, Exporter, Metrics, Sampled},
+    http,
+    listen::{self, Network},
+    observe::{self, Metrics, Sampled},
     prober::{Prober, ProberSettings},
+    process::raise_descriptors,
     replica::{
         Barrier, Feed, Fleet, Flusher, Following, Housekeeping, Keys, Lease, Loader, Refresher, Registered,
         Rotation, Schedule, agree, await_log,
     },
-    rpc::{self, Door, Front, Health, Listener, METHODS, Services, watch_readiness},
+    rpc::{self, Health, METHODS},
     state::{Status, VerifiedCache},
     store::{OwnConnection, ReplicaIdentity, SharedSettings, Store, StoreError, Task},
     tls::{ServerTls, TlsFiles},
     token::MasterKey,
 };
 
+use opening::{Ends, Open, Opening, limits, open};
+
 /// What ends after the calls in flight have, or were cut off; less, where less than twice as much is left for all.
 const END: Duration = Duration::from_secs(3);
+/// What balancers have to see that a server is ending, unless something else is said.
+const DELAY: Duration = Duration::from_secs(5);
 /// From the signal to the end, unless something else is said: calls in flight have until [`END`] before.
-const DRAIN_TIMEOUT: Duration = listen::DRAIN.saturating_add(END);
+const DRAIN_TIMEOUT: Duration = DELAY.saturating_add(listen::DRAIN).saturating_add(END);
 
 /// The sockets to serve on.
 pub struct Listeners {
@@ -72,6 +78,8 @@ pub struct Settings {
     pub clock: Arc<Clock>,
     /// How one may come in.
     pub access: Access,
+    /// How it ends.
+    pub leave: Leave,
     /// How much may be revoked.
     pub bounds: Bounds,
     /// Threads behind the public listener.
@@ -87,6 +95,19 @@ pub struct Access {
     pub tls: Option<[TlsFiles; 2]>,
     /// Calls that each client may make per second; none: any number.
     pub client_rate: Option<NonZero<u32>>,
+    /// Connections of one address that have not authenticated; none: as many as usual.
+    pub connections_per_address: Option<NonZero<u16>>,
+    /// Balancers, for whose addresses that does not hold.
+    pub trusted_proxies: Vec<Network>,
+}
+
+/// How a server ends. By default at once: for tests.
+#[derive(Clone, Debug, Default)]
+pub struct Leave {
+    /// From when it says that it is not ready until its listeners take no more connections.
+    pub delay: Duration,
+    /// Cancelled when nobody wants to wait for that.
+    pub hurry: CancellationToken,
 }
 
 /// How much may be revoked before somebody is told (K11), what memory may hold, and how long the end may take.
@@ -94,6 +115,8 @@ pub struct Access {
 pub struct Bounds {
     /// Live revocations by bare jti that a client may have: then it is refused.
     pub bare_jti_quota: NonZero<u32>,
+    /// Live sessions that a client may have: then it may open no more.
+    pub sessions_per_client: NonZero<u32>,
     /// Revocations that memory may hold: then it is an alert.
     pub high_water: NonZero<u32>,
     /// Memory for tokens that were found good before, MiB.
@@ -105,6 +128,11 @@ pub struct Bounds {
 impl Bounds {
     /// A million: a day of twelve per second, and a tenth of what memory is made for.
     const BARE_JTI_QUOTA: NonZero<u32> = match NonZero::new(1_000_000) {
+        Some(quota) => quota,
+        None => NonZero::<u32>::MIN,
+    };
+    /// A million: 1.3 GB of rows.
+    const SESSIONS_PER_CLIENT: NonZero<u32> = match NonZero::new(1_000_000) {
         Some(quota) => quota,
         None => NonZero::<u32>::MIN,
     };
@@ -123,12 +151,14 @@ impl Bounds {
     #[must_use]
     pub fn of(
         bare_jti_quota: Option<NonZero<u32>>,
+        sessions_per_client: Option<NonZero<u32>>,
         high_water: Option<NonZero<u32>>,
         token_cache_mib: Option<NonZero<u32>>,
         drain_timeout: Option<Duration>,
     ) -> Self {
         Self {
             bare_jti_quota: bare_jti_quota.unwrap_or(Self::BARE_JTI_QUOTA),
+            sessions_per_client: sessions_per_client.unwrap_or(Self::SESSIONS_PER_CLIENT),
             high_water: high_water.unwrap_or(Self::HIGH_WATER),
             token_cache_mib: token_cache_mib.unwrap_or(Self::TOKEN_CACHE_MIB),
             drain_timeout: drain_timeout.unwrap_or(DRAIN_TIMEOUT),
@@ -138,7 +168,7 @@ impl Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self::of(None, None, None, None)
+        Self::of(None, None, None, None, None)
     }
 }
 
@@ -179,7 +209,9 @@ pub async fn serve(
         tls: load_tls(&settings)?,
         exporter,
         health: health.clone(),
+        limits: limits(raise_descriptors(), &settings.access),
     };
+    let leave = settings.leave.clone();
     let prober = settings.prober.take();
     let drain_timeout = settings.bounds.drain_timeout;
     let tasks = CancellationToken::new();
@@ -190,7 +222,8 @@ pub async fn serve(
         started = Box::pin(start(settings, ready.issuer.clone(), address.clone(), &tasks)) => Some(started?),
     };
     let Some((authority, mut behind)) = started else { return Ok(()) };
-    let serving = open(listeners, &authority, opening, &stop).await?;
+    let ends = Ends { asked: stop.clone(), ..Ends::default() };
+    let serving = open(listeners, &authority, opening, &ends).await?;
     if let Some(settings) = prober {
         let (store, metrics) = (authority.store.clone(), Arc::clone(&authority.metrics));
         behind.spawn(Prober::new(settings, address, store, metrics, health).run(stop.child_token()));
@@ -211,35 +244,81 @@ pub async fn serve(
         () = stop.cancelled() => false,
         // A task that ends by itself has panicked: what it kept true is true no more.
         _ended = behind.join_next() => true,
+        // A serving thread is gone.
+        () = ends.listeners.cancelled() => true,
     };
     if failed {
         tracing::error!("a task behind the server has ended");
         stop.cancel();
     }
     tracing::info!("draining");
-    let end = Instant::now().checked_add(drain_timeout).unwrap_or_else(Instant::now);
-    let after = END.min(drain_timeout.checked_div(2).unwrap_or_default());
-    if timeout(drain_timeout.saturating_sub(after), serving.ended()).await.is_err() {
-        tracing::warn!("calls were still in flight when the time to end was over: they are cut off");
-    }
+    let end_by = Instant::now().checked_add(drain_timeout).unwrap_or_else(Instant::now);
     if let Some(file) = &ready_file {
         // Gone already, or not ours to remove: either way nobody is told that we are ready.
         let _ = std::fs::remove_file(file);
     }
-    let store = authority.store.clone();
+    let delay = if failed { None } else { Some(&leave) };
+    let time = TimeToEnd { by: end_by, of: drain_timeout };
+    end(serving, &ends, (delay, time), &authority.store, (&tasks, behind)).await;
+    tracing::info!("ended");
+    anyhow::ensure!(!failed, "a task behind the server ended: see the log");
+    Ok(())
+}
+
+/// When the end is over at last, and how long it may take from the signal.
+#[derive(Clone, Copy)]
+struct TimeToEnd {
+    by: Instant,
+    of: Duration,
+}
+
+impl TimeToEnd {
+    /// So long before the end.
+    fn before(self, rest: Duration) -> Instant {
+        self.by.checked_sub(rest).unwrap_or(self.by)
+    }
+}
+
+/// Ends the listeners, what goes on behind them, the tasks, and the ops listener, in this order and within the time.
+async fn end(
+    mut serving: Open,
+    ends: &Ends,
+    (leave, time): (Option<&Leave>, TimeToEnd),
+    store: &Store,
+    (tasks, mut behind): (&CancellationToken, JoinSet<()>),
+) {
+    if let Some(leave) = leave {
+        // Whoever balances sees that this server is not ready, and sends no more; what is sent until then is served.
+        let delay = leave.delay.min(time.of.checked_div(2).unwrap_or_default());
+        tokio::select! {
+            () = sleep(delay) => {}
+            () = leave.hurry.cancelled() => {}
+        }
+    }
+    ends.listeners.cancel();
+    let after = END.min(time.of.checked_div(2).unwrap_or_default());
+    let calls = async {
+        serving.drained().await;
+        serving.background.done().await;
+    };
+    if timeout_at(time.before(after), calls).await.is_err() {
+        tracing::warn!("calls were still in flight when the time to end was over: they are cut off");
+    }
     tasks.cancel();
     let ended = async {
         // Ended by the token; a panic was logged where it happened.
         while behind.join_next().await.is_some() {}
         store.close().await;
     };
-    if timeout_at(end, ended).await.is_err() {
+    if timeout_at(time.before(after.checked_div(4).unwrap_or_default()), ended).await.is_err() {
         // A database that hangs must not keep us: it notices that we are gone.
         tracing::warn!("the database did not let go in time");
     }
-    tracing::info!("ended");
-    anyhow::ensure!(!failed, "a task behind the server ended: see the log");
-    Ok(())
+    // Probes are answered until there is nothing left to end.
+    ends.probes.cancel();
+    if timeout_at(time.by, serving.ended()).await.is_err() {
+        tracing::warn!("the ops listener did not end in time");
+    }
 }
 
 /// The certificates of the public and of the admin listener.
@@ -343,7 +422,8 @@ async fn start(
         cache: VerifiedCache::of_mib(settings.bounds.token_cache_mib).rendering(rpc::RENDER),
         known_keys: KnownKeys::default(),
         rates: Rates::new(settings.access.client_rate),
-        bare_quota: BareQuota::new(settings.bounds.bare_jti_quota),
+        bare_quota: Quota::of_bare_revocations(settings.bounds.bare_jti_quota),
+        session_quota: Quota::of_sessions(settings.bounds.sessions_per_client),
         looks: Semaphore::new(LOOKS_MAX),
         // An incident is told line by line; a flood by its beginning, and by how much was left out.
         revocation_lines: Sampled::new(50, 1),
@@ -377,73 +457,14 @@ fn shared(issuer: &str, master_key: &MasterKey, schedule: Schedule) -> SharedSet
     }
 }
 
-/// Everything that serves.
-struct Open {
-    listeners: [Serving; 3],
-    behind: JoinSet<()>,
-}
-
-impl Open {
-    async fn ended(mut self) {
-        for listener in self.listeners {
-            listener.ended().await;
-        }
-        // Ended by the same token.
-        while self.behind.join_next().await.is_some() {}
-    }
-}
-
-/// What the listeners are opened with.
-struct Opening {
-    threads: NonZero<usize>,
-    beside: fn(rpc::Routes) -> rpc::Routes,
-    tls: [Option<Arc<ServerTls>>; 2],
-    exporter: Exporter,
-    health: Health,
-}
-
-async fn open(
-    listeners: Listeners,
-    authority: &Arc<Authority>,
-    opening: Opening,
-    stop: &CancellationToken,
-) -> anyhow::Result<Open> {
-    let Opening { threads, beside, tls: [public_tls, admin_tls], exporter, health } = opening;
-    let background = Handle::current();
-    let services = |listener| Services::of(listener, authority, &background, &health, stop);
-    let door = |services| Door::new(Arc::clone(authority), services);
-    let mut behind = JoinSet::new();
-    for tls in [&public_tls, &admin_tls].into_iter().flatten() {
-        behind.spawn(Arc::clone(tls).watch(Arc::clone(&authority.metrics), stop.clone()));
-    }
-    // Before anybody is told that we are ready: they ask at once.
-    let ready = health.tell(authority).await;
-    behind.spawn(watch_readiness(health.clone(), ready, Arc::clone(authority), stop.clone()));
-    behind.spawn(http::keep_up(exporter.clone(), stop.clone()));
-    let state = OpsState { authority: Arc::clone(authority), exporter, draining: stop.clone() };
-    // People and probes do not need every core.
-    let one = NonZero::<usize>::MIN;
-    let doors = http::doors(DoorsState {
-        authority: Arc::clone(authority),
-        background: background.clone(),
-        certificates: public_tls.as_ref().is_some_and(|tls| tls.knows_clients()),
-    });
-    let public = Front::new(door(services(Listener::Public).beside(beside)), doors);
-    let admin = Front::new(door(services(Listener::Admin)), http::none());
-    let ops = Front::new(door(services(Listener::Ops)), http::ops(state));
-    let listeners = [
-        listen::serve("public", listeners.public, public_tls.as_ref(), threads, &public, stop)?,
-        listen::serve("admin", listeners.admin, admin_tls.as_ref(), one, &admin, stop)?,
-        listen::serve("ops", listeners.ops, None, one, &ops, stop)?,
-    ];
-    Ok(Open { listeners, behind })
-}
-
-/// Written beside and renamed: whoever sees the file sees all of it.
+/// Written beside and renamed: whoever sees the file sees all of it. What is there under the name beside is not followed.
 fn write_ready(file: &std::path::Path, ready: &Ready) -> anyhow::Result<()> {
     let mut beside = file.as_os_str().to_owned();
-    beside.push(".new");
-    std::fs::write(&beside, serde_json::to_vec_pretty(ready)?)?;
+    beside.push(format!(".{}.new", ready.pid));
+    // Left by another process that had this number, or by somebody who waits for us to write there.
+    let _absent = std::fs::remove_file(&beside);
+    let mut new = std::fs::File::create_new(&beside)?;
+    new.write_all(&serde_json::to_vec_pretty(ready)?)?;
     std::fs::rename(&beside, file)?;
     Ok(())
 }

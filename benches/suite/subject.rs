@@ -14,7 +14,7 @@ use jeton::{
     clock::Clock,
     observe,
     replica::Schedule,
-    serve::{Access, Bounds, Listeners, Settings, serve},
+    serve::{Access, Bounds, Leave, Listeners, Settings, serve},
     token::MasterKey,
 };
 use serde::{Deserialize, Serialize};
@@ -109,6 +109,7 @@ pub fn main() {
             prober: None,
             clock: Clock::system().into(),
             access: Access::default(),
+            leave: Leave::default(),
             bounds: Bounds::default(),
             threads: order.threads,
             beside: |routes| routes.add_service(Empty),

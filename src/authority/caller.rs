@@ -47,6 +47,19 @@ pub struct Known {
     client: Arc<Client>,
 }
 
+impl Known {
+    /// Who it is.
+    #[must_use]
+    pub fn client_id(&self) -> &str {
+        &self.client.client_id
+    }
+
+    /// Refuses a caller without the permission: before anything of its request is read.
+    pub fn must(&self, permission: Permission) -> Result<(), Denied> {
+        if self.client.may(permission) { Ok(()) } else { Err(Denied::Permission(permission)) }
+    }
+}
+
 /// An authenticated caller.
 #[derive(Clone, Debug)]
 pub struct Caller {

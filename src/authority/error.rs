@@ -55,9 +55,11 @@ pub enum Error {
         /// Which.
         name: String,
     },
-    /// The client has as many live revocations by bare jti as it may have: come back when some have ended.
-    #[error("{quota} live revocations by bare jti")]
+    /// The client has as much as it may have: come back when some of it has ended.
+    #[error("{quota} {of:?}")]
     QuotaExceeded {
+        /// Of what.
+        of: Quantity,
         /// How many it may have.
         quota: u32,
         /// When to come back.
@@ -101,6 +103,15 @@ pub enum Error {
     /// A defect on our side.
     #[error("a defect: {0}")]
     Internal(String),
+}
+
+/// What a client may have so much of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Quantity {
+    /// Live revocations by bare jti.
+    BareRevocations,
+    /// Live sessions.
+    Sessions,
 }
 
 impl Error {

@@ -135,6 +135,7 @@ impl Authority {
             idle_expire_time: create_time.saturating_add(terms.refresh_idle_s()),
             expire_time: create_time.saturating_add(terms.refresh_absolute_s()),
         };
+        self.check_session_quota(client_id).await?;
         // Signed first: a token that cannot be made must not leave a session behind.
         let minted = self.mint(
             pass,

@@ -2,7 +2,7 @@
 //! the wire nor SQL.
 
 mod admin;
-mod bare_quota;
+mod background;
 mod caller;
 mod client;
 mod client_form;
@@ -17,6 +17,7 @@ mod known_keys;
 mod mint;
 mod policy;
 mod presence;
+mod quota;
 mod rates;
 mod readiness;
 mod refresh;
@@ -40,11 +41,11 @@ use crate::{
 };
 
 pub use admin::{AuditQuery, Page, SessionQuery};
-pub use bare_quota::BareQuota;
+pub use background::Background;
 pub use caller::{Caller, Credential, Known, Shown};
 pub use client::{ClientField, ClientUpdate, NewApiKey};
 pub use discovery::{JWKS_MAX_AGE_S, Jwks, LIMITS, ServerInfo};
-pub use error::{Denied, Error, Invalid, RefreshRefused};
+pub use error::{Denied, Error, Invalid, Quantity, RefreshRefused};
 pub use findings::{Findings, LOOKS_MAX};
 pub use gate::by_the_clock;
 pub use introspect::BearerRequest;
@@ -53,6 +54,7 @@ pub use key::{RotateRequest, Rotated};
 pub use known_keys::KnownKeys;
 pub use policy::{PolicyField, PolicyUpdate};
 pub use presence::Presence;
+pub use quota::Quota;
 pub use rates::Rates;
 pub use readiness::Readiness;
 pub use refresh::RefreshRequest;
@@ -91,7 +93,9 @@ pub struct Authority {
     /// How often one may call.
     pub rates: Rates,
     /// Live revocations by bare jti that a client may have (K11).
-    pub bare_quota: BareQuota,
+    pub bare_quota: Quota,
+    /// Live sessions that a client may have.
+    pub session_quota: Quota,
     /// Looks for findings that are under way.
     pub looks: Semaphore,
     /// Lines of the log for revocations.

@@ -53,7 +53,9 @@ impl Authority {
         }
         let one = std::slice::from_ref(request);
         let mut judged = self.judge_at(pass, caller, one, |invalid, _| invalid).await?;
-        judged.pop().ok_or_else(|| Error::Internal("a request without a verdict".to_owned()))
+        let judged = judged.pop().ok_or_else(|| Error::Internal("a request without a verdict".to_owned()))?;
+        self.metrics.validated(judged.verdict.status.place());
+        Ok(judged)
     }
 
     /// Judges one token at this gate; `None`: a revision is named that lies ahead of it.
@@ -80,16 +82,33 @@ impl Authority {
         self.cache.get(self.cache.place(&request.token)).map(drop).ok_or(Error::Overloaded)
     }
 
-    /// Judges a batch, whose size [`check_batch_size`] has let pass, at one gate, in request order. A
-    /// fault of a request refuses the whole batch.
-    pub async fn batch_validate(
+    /// Judges a part of a batch at one gate, in request order; its first request has this place in the batch, whose
+    /// size [`check_batch_size`] has let pass. A fault of a request refuses the whole batch.
+    pub async fn validate_part(
         &self,
         pass: Pass,
         caller: &Caller,
+        first: usize,
         requests: &[ValidateRequest],
     ) -> Result<Vec<Judged>, Error> {
-        self.judge_at(pass, caller, requests, |invalid, index| invalid.within(&format!("requests[{index}]")))
-            .await
+        let place = |invalid: Invalid, index: usize| {
+            invalid.within(&format!("requests[{}]", first.saturating_add(index)))
+        };
+        self.judge_at(pass, caller, requests, place).await
+    }
+
+    /// Counts the verdicts of a batch.
+    pub fn validated(&self, statuses: &[Status]) {
+        for status in statuses {
+            self.metrics.validated(status.place());
+        }
+    }
+
+    /// Passes the gate anew in the middle of a call, with the caller as it stands there.
+    pub async fn enter_again(&self, caller: &Caller) -> Result<(Pass, Caller), Error> {
+        let pass = self.enter_by_the_clock().await?;
+        let caller = caller.again(&pass)?;
+        Ok((pass, caller))
     }
 
     /// Judges at this gate; after a wait, at a new one, the caller included.
@@ -125,9 +144,6 @@ impl Authority {
         } else {
             judged
         };
-        for judged in &judged {
-            self.metrics.validated(judged.verdict.status.place());
-        }
         Ok(judged)
     }
 

@@ -49,6 +49,8 @@ impl ServeOptions<'_> {
         add("--ops-listen", self.listen.ops.to_string().into());
         add("--replica-name", self.name.clone().into());
         add("--ready-file", self.ready_file.clone().into());
+        // No balancer looks at it.
+        add("--drain-delay", "0s".into());
         add("--parent-pid", std::process::id().to_string().into());
         if let Some(file) = self.probe_key_file {
             add("--probe-every", PROBE_EVERY_S.to_string().into());

@@ -4,18 +4,18 @@
 use std::sync::Arc;
 
 use axum::{
-    body::Body,
     extract::Request,
-    http::{Extensions, HeaderMap, header::AUTHORIZATION},
+    http::{HeaderMap, header::AUTHORIZATION},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use super::{DoorsState, answer::Refusal, form::let_arrive};
+use super::{DoorsState, answer::Refusal, form::Form};
 use crate::{
     authority::{Caller, Credential, Error, Shown},
+    listen::Connection,
     rpc::trace_id,
-    state::Pass,
-    tls::Peer,
+    state::{Pass, Permission},
+    token::text,
 };
 
 /// An authenticated caller of a door, its gate yet to be passed anew.
@@ -25,27 +25,34 @@ pub(super) struct Who {
 }
 
 impl Who {
-    /// Asks before anything of the body is read. What is left of the request, where it may go on.
-    pub(super) async fn of(state: &DoorsState, request: Request) -> Result<(Self, HeaderMap, Body), Refusal> {
+    /// Who calls, and the form that was sent. Whoever is not known or lacks the permission is refused before anything
+    /// of the form is read.
+    pub(super) async fn and_form(
+        state: &DoorsState,
+        request: Request,
+        permission: Option<Permission>,
+    ) -> Result<(Self, Form), Refusal> {
         let (parts, body) = request.into_parts();
-        match Self::authenticate(state, &parts.headers, &parts.extensions).await {
-            Ok(who) => Ok((who, parts.headers, body)),
-            Err(error) => {
-                let_arrive(body);
-                Err(error.into())
-            }
-        }
+        let connection = parts.extensions.get::<Arc<Connection>>().ok_or(Error::Unauthenticated)?;
+        let who = Self::authenticate(state, &parts.headers, connection, permission).await?;
+        let form = Form::read(&parts.headers, body, connection).await?;
+        Ok((who, form))
     }
 
     async fn authenticate(
         state: &DoorsState,
         headers: &HeaderMap,
-        extensions: &Extensions,
+        connection: &Arc<Connection>,
+        permission: Option<Permission>,
     ) -> Result<Self, Error> {
         let pass = state.authority.enter().await?;
-        let peer = extensions.get::<Arc<Peer>>().ok_or(Error::Unauthenticated)?;
         let sent = Sent::of(headers);
-        let credential = state.authority.authenticate(&pass, sent.shown(), peer)?.credential;
+        let known = state.authority.authenticate(&pass, sent.shown(), connection.peer())?;
+        connection.authenticated(known.client_id());
+        if let Some(permission) = permission {
+            known.must(permission)?;
+        }
+        let credential = known.credential;
         let traceparent = headers.get("traceparent").and_then(|value| value.to_str().ok());
         Ok(Self { credential, trace_id: trace_id(traceparent) })
     }
@@ -89,14 +96,11 @@ impl Sent {
     }
 
     fn parse(value: &str) -> Option<Self> {
-        let (scheme, rest) = value.split_once(' ')?;
-        if scheme.eq_ignore_ascii_case("bearer") {
-            return Some(Self::Bearer(rest.to_owned()));
+        if let Some(key) = text::credentials(value, "bearer") {
+            return Some(Self::Bearer(key.to_owned()));
         }
-        if !scheme.eq_ignore_ascii_case("basic") {
-            return None;
-        }
-        let text = String::from_utf8(STANDARD.decode(rest).ok()?).ok()?;
+        let encoded = text::credentials(value, "basic")?;
+        let text = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
         // A client's name may have a colon in it, an API key has none.
         let (user, password) = text.rsplit_once(':')?;
         Some(Self::Basic {

@@ -1,29 +1,47 @@
 //! The form of a request: `application/x-www-form-urlencoded`, each parameter once (RFC 6749
 //! section 3.2).
 
-use std::time::Duration;
+use std::{collections::HashSet, future::poll_fn, pin::Pin, sync::Arc, time::Duration};
 
 use axum::{
-    body::{Body, to_bytes},
+    body::{Body, HttpBody as _},
     http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
 };
 
 use tokio::time::timeout;
 
 use super::answer::Refusal;
-use crate::authority::Error;
+use crate::{
+    authority::Error,
+    listen::{ARRIVING_BYTES_MAX, Connection, Held},
+};
 
 /// A token is at most 8 KiB, a refresh token a fraction of it. Bytes.
 const BODY_BYTES_MAX: usize = 16 * 1024;
+/// Parameters of a form: there is no endpoint that knows of more than a few.
+const PARAMETERS_MAX: usize = 32;
 const FORM: &str = "application/x-www-form-urlencoded";
+/// For a body to arrive.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(10);
 
-/// How long the body of a request that was refused may go on arriving.
-const REST: Duration = Duration::from_secs(1);
+/// Reads a body, in memory of its own: what has arrived of it is counted for its connection.
+async fn read(mut body: Body, connection: &Arc<Connection>) -> Result<(Vec<u8>, Held), Refusal> {
+    let (mut bytes, mut held) = (Vec::new(), connection.arriving());
+    while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+        let frame = frame.map_err(|_| Refusal::invalid("The body broke off."))?;
+        let Ok(data) = frame.into_data() else { continue };
+        let length = data.len().saturating_add(bytes.len());
+        if length > BODY_BYTES_MAX {
+            return Err(too_large());
+        }
+        held.resize(length, ARRIVING_BYTES_MAX).map_err(|_full| Refusal::from(Error::Overloaded))?;
+        bytes.extend_from_slice(&data);
+    }
+    Ok((bytes, held))
+}
 
-/// Lets the body of a request that was refused arrive, unread: over HTTP/2 a client that is cut off while it
-/// sends may never see the refusal.
-pub(super) fn let_arrive(body: Body) {
-    tokio::spawn(timeout(REST, to_bytes(body, BODY_BYTES_MAX)));
+fn too_large() -> Refusal {
+    Refusal::of(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", "The body is longer than 16 KiB.")
 }
 
 /// The parameters of a request.
@@ -31,30 +49,37 @@ pub(super) struct Form(Vec<(String, String)>);
 
 impl Form {
     /// Reads the body.
-    pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Self, Refusal> {
+    pub(super) async fn read(
+        headers: &HeaderMap,
+        body: Body,
+        connection: &Arc<Connection>,
+    ) -> Result<Self, Refusal> {
         let label = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let label = label.split(';').next().unwrap_or_default().trim();
         if !label.eq_ignore_ascii_case(FORM) {
-            let_arrive(body);
             return Err(Refusal::of(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "invalid_request",
                 "The body must be application/x-www-form-urlencoded.",
             ));
         }
-        let bytes = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| {
-            Refusal::of(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "invalid_request",
-                "The body is longer than 16 KiB, or broke off.",
-            )
-        })?;
+        if body.size_hint().lower() > u64::try_from(BODY_BYTES_MAX).unwrap_or(u64::MAX) {
+            return Err(too_large());
+        }
+        let late = Refusal::of(
+            StatusCode::REQUEST_TIMEOUT,
+            "invalid_request",
+            "The body did not arrive within 10 s. Send it at once.",
+        );
+        let (bytes, _held) =
+            timeout(ARRIVES_WITHIN, read(body, connection)).await.map_err(|_late| late)??;
+        if bytes.split(|byte| *byte == b'&').nth(PARAMETERS_MAX).is_some() {
+            return Err(Refusal::invalid("The form has more than 32 parameters."));
+        }
         let pairs: Vec<(String, String)> = serde_urlencoded::from_bytes(&bytes)
             .map_err(|_| Refusal::invalid("The body is not a form in UTF-8."))?;
-        let repeated = |(index, (name, _)): (usize, &(String, String))| {
-            pairs.iter().take(index).any(|(earlier, _)| earlier == name)
-        };
-        if pairs.iter().enumerate().any(repeated) {
+        let names: HashSet<&str> = pairs.iter().map(|(name, _)| name.as_str()).collect();
+        if names.len() < pairs.len() {
             return Err(Refusal::invalid("A parameter is there twice."));
         }
         let form = Self(pairs);

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     authority::BearerRequest,
-    state::{Status, Verdict},
+    state::{Permission, Status, Verdict},
     token::{Thumbprint, Verified},
 };
 
@@ -22,8 +22,7 @@ pub(super) async fn introspect(
     State(state): State<DoorsState>,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let (who, headers, body) = Who::of(&state, request).await?;
-    let form = Form::read(&headers, body).await?;
+    let (who, form) = Who::and_form(&state, request, Some(Permission::Validate)).await?;
     let request = BearerRequest {
         token: form.token()?,
         certificate_thumbprint: thumbprint(&form)?,

@@ -20,10 +20,10 @@ use axum::{
     response::Response,
     routing::{get, post},
 };
-use tokio::{runtime::Handle, time::Instant};
+use tokio::time::Instant;
 use tower::Service as _;
 
-use crate::authority::Authority;
+use crate::authority::{Authority, Background};
 use answer::{Refusal, preflight};
 
 pub use ops::{OpsState, keep_up, ops};
@@ -46,7 +46,7 @@ pub struct DoorsState {
     /// The authority.
     pub authority: Arc<Authority>,
     /// Where work that waits for the database goes on, even when the caller has gone away.
-    pub background: Handle,
+    pub background: Background,
     /// Whether callers can show certificates.
     pub certificates: bool,
 }

@@ -10,7 +10,6 @@ use super::{
     DoorsState,
     answer::{NO_STORE, Refusal},
     caller::Who,
-    form::Form,
 };
 use crate::{
     authority::{Denied, Error, RevokeRequest, RevokeTarget},
@@ -19,9 +18,8 @@ use crate::{
 };
 
 pub(super) async fn revoke(State(state): State<DoorsState>, request: Request) -> Result<Response, Refusal> {
-    let (who, headers, body) = Who::of(&state, request).await?;
     // `token_type_hint` is a hint: the text says what it is (RFC 7009 section 2.1).
-    let form = Form::read(&headers, body).await?;
+    let (who, form) = Who::and_form(&state, request, None).await?;
     let token = form.token()?;
     let background = state.background.clone();
     // Runs to its end whatever becomes of the caller: what was sent to the database is not cancelled.

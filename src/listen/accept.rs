@@ -1,67 +1,58 @@
-//! How connections arrive: dealt out to the workers in turn, and no more of them than a listener may have.
+//! How connections arrive: dealt out to the workers in turn, each with a place of its own.
 
 use std::{
     io,
     net::{IpAddr, SocketAddr},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::mpsc,
-    time::sleep,
+    time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
 
-/// Connections of one listener: each costs some ten kB, and a descriptor.
-pub(super) const CONNECTIONS_MAX: usize = 20_000;
+use super::places::{Place, Places};
+
 /// Between two tries when the process is out of file descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
+/// Between two lines in the log about the same.
+const SAY_AGAIN: Duration = Duration::from_secs(10);
 
 /// A connection on its way to a worker: off the accepting runtime, so that the worker's can take it up.
 pub(super) struct Arrived {
     pub(super) connection: std::net::TcpStream,
     pub(super) address: IpAddr,
-    pub(super) counted: Counted,
+    pub(super) place: Place,
 }
 
-/// One of the connections of a listener, as long as it is.
-pub(super) struct Counted(Arc<AtomicUsize>);
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Deals out connections in turn; what comes while `most` are open is closed.
+/// Deals out connections in turn; those for which there is no place are closed.
 pub(super) async fn accept(
     name: &'static str,
     listener: TcpListener,
-    most: usize,
+    places: Arc<Places>,
     workers: Vec<mpsc::UnboundedSender<Arrived>>,
     stop: CancellationToken,
 ) {
-    let open = Arc::new(AtomicUsize::new(0));
     let mut turn = workers.iter().cycle();
+    let mut said: Option<Instant> = None;
+    // Whoever opens many must not fill the log, too.
+    let mut may_say = move || {
+        let may = said.is_none_or(|said| said.elapsed() >= SAY_AGAIN);
+        if may {
+            said = Some(Instant::now());
+        }
+        may
+    };
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
-        let arrived = accepted.and_then(|(connection, from)| {
-            open.fetch_add(1, Ordering::Relaxed);
-            arrive(connection, from, Counted(Arc::clone(&open)))
-        });
-        match arrived {
-            Ok(_) if open.load(Ordering::Relaxed) > most => {
-                tracing::warn!(jeton.listener = name, "a connection too many was closed");
-            }
-            Ok(arrived) => {
+        match accepted.and_then(|(connection, from)| arrive(connection, from, &places)) {
+            Ok(Some(arrived)) => {
                 if turn.next().is_none_or(|worker| worker.send(arrived).is_err()) {
                     // Half a server that takes every other connection is worse than none.
                     tracing::error!("a serving thread is gone: the server ends");
@@ -69,24 +60,34 @@ pub(super) async fn accept(
                     return;
                 }
             }
+            Ok(None) if may_say() => {
+                tracing::warn!(jeton.listener = name, "a connection too many was closed");
+            }
+            Ok(None) => {}
             Err(error) => {
-                tracing::warn!(error = %error, "a connection could not be accepted");
+                if may_say() {
+                    tracing::warn!(jeton.listener = name, error = %error, "a connection could not be accepted");
+                }
+                // Out of descriptors, perhaps.
+                places.make_room();
                 sleep(ACCEPT_AGAIN).await;
             }
         }
     }
 }
 
-fn arrive(connection: TcpStream, from: SocketAddr, counted: Counted) -> io::Result<Arrived> {
+fn arrive(connection: TcpStream, from: SocketAddr, places: &Arc<Places>) -> io::Result<Option<Arrived>> {
+    let address = from.ip().to_canonical();
+    let Some(place) = places.take(address) else { return Ok(None) };
     connection.set_nodelay(true)?;
-    Ok(Arrived { connection: connection.into_std()?, address: from.ip().to_canonical(), counted })
+    Ok(Some(Arrived { connection: connection.into_std()?, address, place }))
 }
 
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncReadExt;
 
-    use super::*;
+    use super::{super::places::Limits, *};
 
     /// Whether the other end closed it.
     async fn is_closed(mut connection: TcpStream) -> io::Result<bool> {
@@ -99,16 +100,21 @@ mod tests {
         let address = listener.local_addr()?;
         let (worker, mut arriving) = mpsc::unbounded_channel();
         let stop = CancellationToken::new();
-        let accepting = tokio::spawn(accept("test", listener, 2, vec![worker], stop.clone()));
+        let limits = Limits { strangers: 2, ..Limits::of(100, 2, Arc::default()) };
+        let accepting =
+            tokio::spawn(accept("test", listener, Places::new(limits), vec![worker], stop.clone()));
         let _first = TcpStream::connect(address).await?;
         let first = arriving.recv().await;
         let _second = TcpStream::connect(address).await?;
-        let _second = arriving.recv().await;
+        let second = arriving.recv().await;
+        // With a request each, neither makes room.
+        let _busy = [&first, &second].map(|arrived| arrived.as_ref().map(|it| it.place.standing().busy()));
         assert!(is_closed(TcpStream::connect(address).await?).await?);
         drop(first);
         let _third = TcpStream::connect(address).await?;
         let third = arriving.recv().await;
         assert!(third.is_some(), "there is room again");
+        let _busy = third.as_ref().map(|it| it.place.standing().busy());
         assert!(is_closed(TcpStream::connect(address).await?).await?);
         stop.cancel();
         assert!(accepting.await.is_ok());

@@ -3,10 +3,23 @@
 //! each is held to its limits. Knows HTTP/2, HTTP/1.1 and TLS, and nothing of what is served.
 
 mod accept;
+mod connection;
+mod head;
+mod memory;
+mod network;
+mod outgoing;
+mod places;
 mod queue;
 mod watch;
 
-pub use queue::{Call, Turn};
+pub use connection::Connection;
+pub use memory::{
+    ARRIVING_BYTES_MAX, Full, HELD_BYTES_MAX, Held, Memory, STRANGER_ARRIVING_BYTES_MAX, STRANGER_CALLS_MAX,
+    STRANGER_CALLS_PER_CONNECTION_MAX, STRANGERS_HELD_BYTES_MAX, StrangerCall, WAITING_BYTES_MAX,
+};
+pub use network::{Network, NoNetwork};
+pub use places::{CONNECTIONS_MAX, Limits, STRANGERS_MAX, STRANGERS_PER_ADDRESS_MAX};
+pub use queue::{Call, Turn, Weight};
 
 use std::{
     convert::Infallible,
@@ -14,18 +27,18 @@ use std::{
     net::IpAddr,
     num::NonZero,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     thread,
     time::Duration,
 };
 
 use http::{Request, Response};
 use hyper::{
-    body::{Body, Incoming},
+    body::{Body, Bytes, Incoming},
     server::conn::{http1, http2},
     service::service_fn,
 };
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -37,20 +50,28 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
-    accept::{Arrived, CONNECTIONS_MAX, accept},
+    accept::{Arrived, accept},
+    outgoing::{Outgoing, Streams},
+    places::{Places, Standing},
     queue::{Calls, Queue},
     watch::{Open, TICK},
 };
-use crate::tls::{Peer, PeerCertificate, ServerTls};
+use crate::tls::{Peer, PeerCertificate, ServerTls, ShownChain};
 
-/// Calls in flight on one connection: a client that needs more opens another. hyper's default is 200.
-const STREAMS_PER_CONNECTION_MAX: u32 = 1_024;
+/// Calls in flight on one connection: a client that needs more opens another. The heads of so many requests, each as
+/// large as it may be, take some ten MB for a moment.
+const STREAMS_PER_CONNECTION_MAX: u32 = 256;
 /// Where connections are many. Clients keep what is more until there is room.
 const STREAMS_PER_CONNECTION_MIN: u32 = 64;
 /// Calls in flight on one thread, about: tens of MB of memory, and what is answered from memory within a tenth of a second.
 const STREAMS_PER_THREAD: u32 = 16_384;
 /// Headers of one request, bytes: a credential and a trace are a fraction of it.
 const HEADER_LIST_BYTES_MAX: u32 = 16 * 1024;
+/// What a peer may send on one stream, and on one connection, before it was read. Bytes.
+const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 256 * 1024;
+/// What of an answer HTTP/2 takes before the peer has room for it, of one stream. Bytes.
+const SEND_BYTES_MAX: usize = 64 * 1024;
 /// What of a request's head is kept while it arrives over HTTP/1.1, bytes.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// Streams that a peer opens and resets before we have looked at them (CVE-2023-44487).
@@ -71,10 +92,13 @@ const PEEK_AGAIN: Duration = Duration::from_millis(2);
 /// How HTTP/2 begins (RFC 9113 section 3.4), as far as no HTTP/1.1 request does.
 const PREFACE: &[u8; 3] = b"PRI";
 
-/// What answers every request of a listener. Each request has its [`Peer`] in its extensions, as an `Arc`.
+/// What answers every request of a listener. Each request has its [`Connection`] in its extensions, as an `Arc`.
 pub trait Handler: Clone + Send + Sync + 'static {
     /// Of the answers.
-    type Body: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static;
+    type Body: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+        + Unpin
+        + Send
+        + 'static;
 
     /// The answer. The call ends with it.
     fn handle(
@@ -102,23 +126,37 @@ impl Serving {
     }
 }
 
-/// Serves on the listener until told to stop, with as many threads as `threads` says; without `tls`,
-/// in plaintext. The future that accepts runs on the runtime that calls.
+/// How a listener serves.
+pub struct Options {
+    /// What it is called in logs.
+    pub name: &'static str,
+    /// Without it, in plaintext.
+    pub tls: Option<Arc<ServerTls>>,
+    /// On so many threads.
+    pub threads: NonZero<usize>,
+    /// What its connections may hold.
+    pub memory: Arc<Memory>,
+    /// How many of them there may be.
+    pub limits: Limits,
+}
+
+/// Serves on the listener until told to stop. The future that accepts runs on the runtime that calls.
 pub fn serve<H: Handler>(
-    name: &'static str,
     listener: TcpListener,
-    tls: Option<&Arc<ServerTls>>,
-    threads: NonZero<usize>,
+    options: &Options,
     handler: &H,
     stop: &CancellationToken,
 ) -> io::Result<Serving> {
+    let Options { name, tls, threads, memory, limits } = options;
+    let name: &'static str = name;
     let mut senders = Vec::new();
     let mut workers = Vec::new();
     for index in 0..threads.get() {
         let (sender, arriving) = mpsc::unbounded_channel();
         let worker = Worker {
             listener: name,
-            tls: tls.cloned(),
+            tls: tls.clone(),
+            memory: Arc::clone(memory),
             handler: handler.clone(),
             queue: Arc::new(Queue::of(name)),
             // Of this thread alone: those of others do not queue for it.
@@ -129,7 +167,7 @@ pub fn serve<H: Handler>(
         senders.push(sender);
         workers.push(thread);
     }
-    tokio::spawn(accept(name, listener, CONNECTIONS_MAX, senders, stop.clone()));
+    tokio::spawn(accept(name, listener, Places::new(limits.clone()), senders, stop.clone()));
     Ok(Serving { workers })
 }
 
@@ -137,6 +175,7 @@ pub fn serve<H: Handler>(
 struct Worker<H> {
     listener: &'static str,
     tls: Option<Arc<ServerTls>>,
+    memory: Arc<Memory>,
     handler: H,
     queue: Arc<Queue>,
     stop: CancellationToken,
@@ -171,6 +210,11 @@ impl<H: Handler> Worker<H> {
                 },
             }
         }
+        // What has arrived is served: whoever opened it may have sent a request already.
+        while let Ok(arrived) = arriving.try_recv() {
+            let (one, connection) = Arc::clone(&worker).begin(arrived, open.len());
+            open.push(one.of(&connections.spawn(connection)));
+        }
         open.iter_mut().for_each(Open::let_go);
         connections.close();
         if timeout(DRAIN, connections.wait()).await.is_err() {
@@ -182,11 +226,17 @@ impl<H: Handler> Worker<H> {
     fn begin(self: Arc<Self>, arrived: Arrived, others: usize) -> (Open, impl Future<Output = ()> + Send) {
         let calls = Calls::on(Arc::clone(&self.queue));
         let (go, told) = oneshot::channel();
-        let open = Open::new(Arc::clone(&calls), go);
+        let seen = Arc::new(OnceLock::new());
+        let open = Open::new(Arc::clone(&calls), Arc::clone(&seen), go);
         let connection = async move {
-            let Arrived { connection, address, counted: _counted } = arrived;
-            let bound = Bound { streams: streams_beside(others), calls, told };
-            if let Err(error) = self.connection(connection, address, bound).await {
+            let Arrived { connection, address, place } = arrived;
+            let standing = place.standing();
+            let bound = Bound { streams: streams_beside(others), calls, seen, standing, told };
+            let ended = tokio::select! {
+                ended = self.connection(connection, address, bound) => ended,
+                () = place.has_to_leave() => Err("it made room for another".into()),
+            };
+            if let Err(error) = ended {
                 // The peer's doing, and as often as it likes.
                 tracing::debug!(jeton.listener = self.listener, error = %error, "a connection ended");
             }
@@ -204,11 +254,14 @@ impl<H: Handler> Worker<H> {
         let Some(tls) = &self.tls else {
             let http2 = timeout(OPENING, begins_as_http2(&stream)).await??;
             let peer = Peer { address, certificate: None };
-            return Ok(self.http(stream, http2, peer, bound).await?);
+            return Ok(self.http(stream, http2, peer, None, bound).await?);
         };
-        let stream = timeout(OPENING, TlsAcceptor::from(tls.config()).accept(stream)).await??;
+        let (config, generation) = tls.config();
+        let stream = timeout(OPENING, TlsAcceptor::from(config).accept(stream)).await??;
         let (_, session) = stream.get_ref();
         let http2 = session.alpn_protocol() == Some(b"h2");
+        let chain =
+            session.peer_certificates().map(|shown| (ShownChain::of(shown, generation), Arc::clone(tls)));
         let shown = session.peer_certificates().map(PeerCertificate::read);
         let certificate = shown.transpose().unwrap_or_else(|unusable| {
             tracing::warn!(
@@ -219,7 +272,7 @@ impl<H: Handler> Worker<H> {
             );
             None
         });
-        Ok(self.http(stream, http2, Peer { address, certificate }, bound).await?)
+        Ok(self.http(stream, http2, Peer { address, certificate }, chain, bound).await?)
     }
 
     async fn http(
@@ -227,16 +280,23 @@ impl<H: Handler> Worker<H> {
         stream: impl AsyncRead + AsyncWrite + Unpin + Send,
         http2: bool,
         peer: Peer,
+        chain: Option<(ShownChain, Arc<ServerTls>)>,
         bound: Bound,
     ) -> hyper::Result<()> {
-        let Bound { streams, calls, told } = bound;
-        let (handler, peer) = (self.handler.clone(), Arc::new(peer));
+        let Bound { streams, calls, seen, standing, told } = bound;
+        let connection =
+            Arc::new(Connection::new(peer, chain, Arc::clone(&self.memory), standing, Arc::clone(&calls)));
+        // It is set here alone.
+        let _set = seen.set(Arc::clone(&connection));
+        let handler = self.handler.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
             let call = calls.begin();
-            request.extensions_mut().insert(Arc::clone(&peer));
+            head::slim(request.headers_mut());
+            request.extensions_mut().insert(Arc::clone(&connection));
             // What is not on the heap, hyper and the runtime move from hand to hand, all of it each time.
             let answer = Box::pin(handler.clone().handle(request, call));
-            async move { Ok::<_, Infallible>(answer.await) }
+            let (connection, busy) = (Arc::clone(&connection), connection.busy());
+            async move { Ok::<_, Infallible>(answer.await.map(|body| Outgoing::new(body, connection, busy))) }
         });
         let stream = TokioIo::new(stream);
         if http2 {
@@ -258,6 +318,9 @@ struct Bound {
     /// Calls in flight.
     streams: u32,
     calls: Arc<Calls>,
+    /// Set once it is known who is at its other end.
+    seen: Arc<OnceLock<Arc<Connection>>>,
+    standing: Arc<Standing>,
     told: oneshot::Receiver<()>,
 }
 
@@ -268,11 +331,14 @@ fn streams_beside(others: usize) -> u32 {
     share.clamp(STREAMS_PER_CONNECTION_MIN, STREAMS_PER_CONNECTION_MAX)
 }
 
-fn over_http2(streams: u32) -> http2::Builder<TokioExecutor> {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+fn over_http2(streams: u32) -> http2::Builder<Streams> {
+    let mut builder = http2::Builder::new(Streams);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(streams)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_send_buf_size(SEND_BYTES_MAX)
         .max_header_list_size(HEADER_LIST_BYTES_MAX)
         .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
         .max_local_error_reset_streams(LOCAL_RESETS_MAX)
@@ -327,6 +393,6 @@ mod tests {
     #[test]
     fn e5_connections_share_the_calls_in_flight_of_a_thread() {
         let streams = [0, 15, 16, 31, 255, 256, 100_000].map(streams_beside);
-        assert_eq!(streams, [1_024, 1_024, 963, 512, 64, 64, 64]);
+        assert_eq!(streams, [256, 256, 256, 256, 64, 64, 64]);
     }
 }

@@ -6,8 +6,9 @@
 //! and to refuse them would help nobody.
 
 use std::{
+    collections::HashMap,
     sync::{
-        Arc,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
@@ -22,8 +23,11 @@ const WAIT_FINE: Duration = Duration::from_millis(50);
 /// CPU time that a thread spends on a backlog before it counts as overloaded. A burst that takes less is answered, if
 /// late.
 const BACKLOG_CPU_MS: i64 = 500;
-/// Calls in flight on a connection that asks for little: it is served whatever others ask for.
+/// Calls, and signatures of batches, that a client who asks for little has in flight on one thread: it is served whatever
+/// others ask for. Before somebody has authenticated on a connection, it counts by itself.
 const FEW: u64 = 8;
+/// More clients than ever call one thread at once: then those that have no connection any more are forgotten.
+const CLIENTS_MAX: usize = 1_024;
 /// Between two lines in the log about the same.
 const SAY_AGAIN: Duration = Duration::from_secs(10);
 /// No rest has this number.
@@ -41,6 +45,8 @@ pub(super) struct Queue {
     backlog_cpu_ms: AtomicI64,
     /// When the log last said that the thread is overloaded, milliseconds from `began`; 0: never.
     said: AtomicU64,
+    /// What each client has in flight, on all its connections together.
+    clients: Mutex<HashMap<String, Arc<AtomicU64>>>,
 }
 
 impl Queue {
@@ -52,7 +58,17 @@ impl Queue {
             backlog_after: AtomicU64::new(NONE),
             backlog_cpu_ms: AtomicI64::new(0),
             said: AtomicU64::new(0),
+            clients: Mutex::default(),
         }
+    }
+
+    /// What this client has in flight.
+    fn of_client(&self, client_id: &str) -> Arc<AtomicU64> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if clients.len() >= CLIENTS_MAX {
+            clients.retain(|_, count| Arc::strong_count(count) > 1);
+        }
+        Arc::clone(clients.entry(client_id.to_owned()).or_default())
     }
 
     /// Notes that the thread had nothing to do.
@@ -99,12 +115,25 @@ pub(super) struct Calls {
     queue: Arc<Queue>,
     begun: AtomicU64,
     ended: AtomicU64,
+    /// What its client has in flight on this thread, once somebody has authenticated.
+    client: OnceLock<Arc<AtomicU64>>,
 }
 
 impl Calls {
     pub(super) fn on(queue: Arc<Queue>) -> Arc<Self> {
         let [begun, ended] = Default::default();
-        Arc::new(Self { queue, begun, ended })
+        Arc::new(Self { queue, begun, ended, client: OnceLock::new() })
+    }
+
+    /// This client has authenticated: what is in flight is its, from here on.
+    pub(super) fn authenticated(&self, client_id: &str) {
+        if self.client.get().is_some() {
+            return;
+        }
+        let client = self.queue.of_client(client_id);
+        client.fetch_add(self.own_in_flight(), Ordering::Relaxed);
+        // On its own thread alone: nobody else has set it meanwhile.
+        let _set = self.client.set(client);
     }
 
     /// How many there were.
@@ -114,12 +143,58 @@ impl Calls {
 
     /// One more.
     pub(super) fn begin(self: &Arc<Self>) -> Call {
-        self.begun.fetch_add(1, Ordering::Relaxed);
+        self.add(1);
         Call { arrived: Instant::now(), of: Arc::clone(self) }
     }
 
-    fn in_flight(&self) -> u64 {
+    /// So many signatures are to be verified for one call: they count as calls until they have been.
+    pub(super) fn weigh(self: &Arc<Self>, signatures: usize) -> Weight {
+        let signatures = u64::try_from(signatures).unwrap_or(u64::MAX);
+        self.add(signatures);
+        Weight { of: Arc::clone(self), signatures }
+    }
+
+    fn add(&self, calls: u64) {
+        self.begun.fetch_add(calls, Ordering::Relaxed);
+        if let Some(client) = self.client.get() {
+            client.fetch_add(calls, Ordering::Relaxed);
+        }
+    }
+
+    fn remove(&self, calls: u64) {
+        self.ended.fetch_add(calls, Ordering::Relaxed);
+        if let Some(client) = self.client.get() {
+            client.fetch_sub(calls, Ordering::Relaxed);
+        }
+    }
+
+    fn own_in_flight(&self) -> u64 {
         self.begun().saturating_sub(self.ended.load(Ordering::Relaxed))
+    }
+
+    /// Of its client, or of its own where nobody has authenticated.
+    fn in_flight(&self) -> u64 {
+        self.client.get().map_or_else(|| self.own_in_flight(), |client| client.load(Ordering::Relaxed))
+    }
+}
+
+/// Signatures that are to be verified for one call.
+pub struct Weight {
+    of: Arc<Calls>,
+    signatures: u64,
+}
+
+impl Weight {
+    /// Whether its client has more than a few in flight, these among them.
+    #[must_use]
+    pub fn is_much(&self) -> bool {
+        self.of.in_flight() > FEW
+    }
+}
+
+impl Drop for Weight {
+    fn drop(&mut self) {
+        self.of.remove(self.signatures);
     }
 }
 
@@ -134,8 +209,10 @@ pub struct Call {
 pub struct Turn {
     /// How long it has waited for that.
     pub waited: Duration,
-    /// Whether the thread is overloaded, the call had to wait, and its connection has more than a few in flight: what
-    /// costs much is then refused, so that the rest is answered in time.
+    /// Whether the thread is overloaded, and the call had to wait.
+    pub overloaded: bool,
+    /// Whether, besides, its client has more than a few in flight: what costs much is then refused, so that the rest is
+    /// answered in time.
     pub crowded: bool,
 }
 
@@ -151,18 +228,19 @@ impl Call {
     pub fn turn(&self) -> Turn {
         let now = Instant::now();
         let waited = now.saturating_duration_since(self.arrived);
-        // This comes first, since it also notes the beginning of a backlog: with the first call that waited, on any connection.
-        let crowded = self.of.queue.is_overloaded(waited, clock::thread_cpu_ms) && self.of.in_flight() > FEW;
+        // First the part that counts the backlog: it starts with the first call that waited, whoever sent it.
+        let overloaded = self.of.queue.is_overloaded(waited, clock::thread_cpu_ms);
+        let crowded = overloaded && self.of.in_flight() > FEW;
         if crowded {
             self.of.queue.say_overloaded(now);
         }
-        Turn { waited, crowded }
+        Turn { waited, overloaded, crowded }
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
-        self.of.ended.fetch_add(1, Ordering::Relaxed);
+        self.of.remove(1);
     }
 }
 
@@ -227,5 +305,44 @@ mod tests {
         assert_eq!(calls.in_flight(), FEW + 1);
         few.truncate(1);
         assert_eq!((calls.in_flight(), calls.begun()), (1, FEW + 1));
+    }
+
+    #[test]
+    fn e5_what_a_client_asks_for_counts_on_all_its_connections_and_by_the_signature() {
+        let busy = Queue::of("test");
+        busy.backlog_after.store(0, Ordering::Relaxed);
+        busy.backlog_cpu_ms.store(i64::MIN, Ordering::Relaxed);
+        let queue = Arc::new(busy);
+        let connection = |client_id: &str| {
+            let calls = Calls::on(Arc::clone(&queue));
+            calls.authenticated(client_id);
+            calls
+        };
+        let one = |calls: &Arc<Calls>| {
+            let mut call = calls.begin();
+            call.arrived = long_ago(LONG);
+            call
+        };
+        let (much, little) = ([0; 9].map(|_| connection("much")), connection("little"));
+        let calls: Vec<Call> = much.iter().map(one).collect();
+        assert!(calls.iter().all(|call| call.turn().crowded), "one on each of nine connections");
+        assert!(!one(&little).turn().crowded);
+        drop(calls);
+        let [first, ..] = &much;
+        assert!(!one(first).turn().crowded);
+        // A batch is as many as it has signatures.
+        let batch = little.weigh(8);
+        assert!(!batch.is_much());
+        let call = one(&little);
+        assert!(batch.is_much() && call.turn().crowded && call.turn().overloaded);
+        drop(batch);
+        assert!(!call.turn().crowded);
+        // What was in flight when it authenticated is its client's, too.
+        let late = Calls::on(Arc::clone(&queue));
+        let early: Vec<Call> = (0..9).map(|_| one(&late)).collect();
+        late.authenticated("late");
+        assert_eq!(late.in_flight(), 9);
+        drop(early);
+        assert_eq!(late.in_flight(), 0);
     }
 }

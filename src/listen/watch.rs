@@ -1,10 +1,13 @@
 //! What a worker sees of a connection from outside, and when it lets go of it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use tokio::{sync::oneshot, task::AbortHandle};
 
-use super::queue::Calls;
+use super::{connection::Connection, queue::Calls};
 
 /// Between two looks at what the connections do.
 pub(super) const TICK: Duration = Duration::from_secs(1);
@@ -15,9 +18,14 @@ const IDLE_TICKS: u32 = 300;
 /// One that was let go and never had a request is cut off after so many: nothing is in flight on it.
 const CUT_OFF_TICKS: u32 = 10;
 
+/// Of what waits to be taken from a connection, it takes as much within so many ticks, or is cut off.
+const STALLED_TICKS: u32 = 20;
+
 /// A connection, as its worker watches it.
 pub(super) struct Open {
     calls: Arc<Calls>,
+    connection: Arc<OnceLock<Arc<Connection>>>,
+    stall: Stall,
     /// How many there were at the last look.
     seen: u64,
     /// Ticks since there was a new one.
@@ -29,8 +37,12 @@ pub(super) struct Open {
 
 impl Open {
     /// A connection whose calls these are, and lets go once it is told so.
-    pub(super) fn new(calls: Arc<Calls>, go: oneshot::Sender<()>) -> Self {
-        Self { calls, seen: 0, quiet: 0, go: Some(go), abort: None }
+    pub(super) fn new(
+        calls: Arc<Calls>,
+        connection: Arc<OnceLock<Arc<Connection>>>,
+        go: oneshot::Sender<()>,
+    ) -> Self {
+        Self { calls, connection, stall: Stall::default(), seen: 0, quiet: 0, go: Some(go), abort: None }
     }
 
     /// The task that serves it.
@@ -43,6 +55,10 @@ impl Open {
         if self.abort.as_ref().is_some_and(AbortHandle::is_finished) {
             return false;
         }
+        let connection = self.connection.get();
+        if connection.is_some_and(|it| self.stall.look(it.answers()) || !it.is_trusted()) {
+            self.cut_off();
+        }
         let requests = self.calls.begun();
         self.quiet = if requests == self.seen { self.quiet.saturating_add(1) } else { 0 };
         self.seen = requests;
@@ -50,9 +66,13 @@ impl Open {
         if self.go.is_some() && self.quiet >= patience {
             self.let_go();
         } else if self.go.is_none() && requests == 0 && self.quiet >= CUT_OFF_TICKS {
-            self.abort.iter().for_each(AbortHandle::abort);
+            self.cut_off();
         }
         true
+    }
+
+    fn cut_off(&self) {
+        self.abort.iter().for_each(AbortHandle::abort);
     }
 
     /// What is in flight on it goes on to its end.
@@ -61,6 +81,27 @@ impl Open {
             // It has ended by itself where nobody hears.
             let _unheard = go.send(());
         }
+    }
+}
+
+/// How much of its answers a connection has taken lately.
+#[derive(Default)]
+struct Stall {
+    ticks: u32,
+    waited: usize,
+    taken: usize,
+}
+
+impl Stall {
+    /// One look at what waits and at what was taken: whether less was taken since a while ago than waited then.
+    fn look(&mut self, (waiting, taken): (usize, usize)) -> bool {
+        let took = taken.wrapping_sub(self.taken);
+        if took >= self.waited {
+            *self = Self { ticks: 0, waited: waiting, taken };
+            return false;
+        }
+        self.ticks = self.ticks.saturating_add(1);
+        self.ticks >= STALLED_TICKS
     }
 }
 
@@ -73,7 +114,7 @@ mod tests {
     fn open() -> (Open, Arc<Calls>, oneshot::Receiver<()>) {
         let calls = Calls::on(Arc::new(Queue::of("test")));
         let (go, told) = oneshot::channel();
-        (Open::new(Arc::clone(&calls), go), calls, told)
+        (Open::new(Arc::clone(&calls), Arc::default(), go), calls, told)
     }
 
     /// After how many looks it is told to go.
@@ -110,6 +151,18 @@ mod tests {
     fn e5_a_connection_without_a_first_request_is_let_go_after_5_seconds() {
         let (mut open, _calls, mut told) = open();
         assert_eq!(seconds(looks(&mut open, &mut told)), 5);
+    }
+
+    #[test]
+    fn e5_a_connection_that_takes_less_than_waits_for_it_is_cut_off() {
+        let looks = |answers: &dyn Fn(usize) -> (usize, usize)| {
+            let mut stall = Stall::default();
+            (0..1_000).find(|tick| stall.look(answers(*tick)))
+        };
+        assert_eq!(looks(&|_| (0, 5)), None, "nothing waits");
+        assert_eq!(looks(&|_| (100, 0)), Some(20), "nothing is taken");
+        assert_eq!(looks(&|tick| (100, 4 * tick)), Some(20), "too little is taken");
+        assert_eq!(looks(&|tick| (100, 6 * tick)), None, "it is slow, but goes on");
     }
 
     /// A request that comes in the moment of the goodbye is answered.

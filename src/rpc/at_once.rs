@@ -4,35 +4,59 @@
 
 use std::{pin::Pin, sync::Arc};
 
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderName, Request, Response};
 use hyper::body::Incoming;
 use prost::Message as _;
 use tonic::{Status, body::Body};
 
 use super::{
-    Context,
+    Context, Who,
+    arriving::Arriving,
+    batch::{BATCH_VALIDATE, Batch},
     convert::issued,
     door::Admitted,
     judging::{VALIDATE, VERDICTS, validate_request},
+    methods::Method,
     status::unreadable,
     token_service::issue_request,
     trace_id_of,
-    unary::{self, Message},
+    unary::{self, Again, Message},
     verdict::Told,
 };
 use crate::{
     authority::{Caller, Error, Judged, by_the_clock},
+    listen::Connection,
     proto::v1 as pb,
 };
 
 const ISSUE: &str = "/jeton.v1.TokenService/Issue";
+/// A message that may be compressed is left to tonic, which says that it cannot be read.
+static GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 
 /// What became of a request.
 pub(super) enum Answered {
     Now(Response<Body>),
-    /// It names a revision that has not been reached here.
+    /// It names a revision that has not been reached here, or its message is to be read out by and by.
     Later(Pin<Box<dyn Future<Output = Response<Body>> + Send>>),
-    Not(Request<Body>),
+    Not(Request<Unread>),
+}
+
+/// A body that is tonic's to read.
+pub(super) enum Unread {
+    /// As it comes.
+    Coming(Box<Again>),
+    /// It has come already.
+    Come(Message),
+}
+
+impl Unread {
+    /// The body, its messages held to their limits.
+    pub(super) fn into_body(self, connection: &Arc<Connection>, method: Method) -> Body {
+        match self {
+            Self::Coming(body) => Body::new(Arriving::new(body, connection, method)),
+            Self::Come(message) => message.into_body(),
+        }
+    }
 }
 
 /// What goes before tonic's services.
@@ -48,16 +72,26 @@ impl AtOnce {
 
     /// The answer; every other request is given back: it is tonic's. What is to be waited for after all is on the heap:
     /// each call that is in flight has the room for what is here.
-    pub(super) fn answer(&self, request: Request<Incoming>, admitted: &Admitted) -> Answered {
+    pub(super) fn answer(
+        &self,
+        request: Request<Incoming>,
+        admitted: &Admitted,
+        connection: &Arc<Connection>,
+        method: Method,
+    ) -> Answered {
         let path = request.uri().path();
         let validates = path == VALIDATE;
+        let encoding = request.headers().get(&GRPC_ENCODING);
+        if path == BATCH_VALIDATE && encoding.is_none_or(|encoding| encoding == "identity") {
+            return self.batch(request, admitted, connection, method);
+        }
         if !validates && path != ISSUE {
-            return Answered::Not(request.map(Body::new));
+            return Answered::Not(request.map(|body| Unread::Coming(Box::new(Again::of(body)))));
         }
         let (parts, body) = request.into_parts();
         let message = match Message::arrived(body) {
             Ok(message) => message,
-            Err(body) => return Answered::Not(Request::from_parts(parts, body)),
+            Err(body) => return Answered::Not(Request::from_parts(parts, Unread::Coming(body))),
         };
         let answer = if validates {
             self.validate(admitted, &parts.headers, &message)
@@ -65,13 +99,33 @@ impl AtOnce {
             match pb::IssueRequest::decode(message.bytes()) {
                 // A row is to be written.
                 Ok(request) if request.refreshable => {
-                    return Answered::Not(Request::from_parts(parts, message.into_body()));
+                    return Answered::Not(Request::from_parts(parts, Unread::Come(message)));
                 }
                 Ok(request) => self.issue(admitted, &parts.headers, request),
                 Err(_) => Err(unreadable()),
             }
         };
         answer.unwrap_or_else(|status| Answered::Now(status.into_http()))
+    }
+
+    fn batch(
+        &self,
+        request: Request<Incoming>,
+        admitted: &Admitted,
+        connection: &Arc<Connection>,
+        method: Method,
+    ) -> Answered {
+        let batch = Batch {
+            context: Arc::clone(&self.context),
+            connection: Arc::clone(connection),
+            who: Who {
+                credential: Arc::clone(&admitted.known.credential),
+                trace_id: trace_id_of(request.headers()),
+            },
+            overloaded: admitted.overloaded,
+        };
+        let arriving = Arriving::new(Box::new(Again::of(request.into_body())), connection, method);
+        Answered::Later(Box::pin(batch.answer(arriving)))
     }
 
     fn validate(

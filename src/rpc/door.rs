@@ -11,16 +11,19 @@ use tower::Service as _;
 
 use super::{
     Listener, Services,
-    at_once::{Answered, AtOnce},
+    at_once::{Answered, AtOnce, Unread},
+    methods::Method,
+    open_call::OpenAnswer,
     reflection::refusing,
     status::{Called, deadline_passed},
+    unary::Again,
 };
 use crate::{
     authority::{Authority, Error, Known, Shown},
     clock::Clock,
-    listen::{Call, Turn as First},
+    listen::{Call, Connection, Turn as First},
     state::Pass,
-    tls::Peer,
+    token::text,
 };
 
 /// Services that need no credential: public facts, and probes.
@@ -58,6 +61,8 @@ pub(super) struct Admitted {
     pub(super) known: Known,
     /// Whether what costs much had better be refused.
     pub(super) crowded: bool,
+    /// Whether what costs very much had better be, whoever asks.
+    pub(super) overloaded: bool,
 }
 
 /// Marks a request that, if it costs much, had better be refused: once its message has been read, since a peer whose
@@ -125,13 +130,25 @@ impl Door {
             // Nobody hears the answer any more.
             return Turn::Over(deadline_passed().into_http());
         }
+        let Some(connection) = request.extensions().get::<Arc<Connection>>().cloned() else {
+            return Turn::refused(Error::Unauthenticated);
+        };
+        if connection.has_room().is_err() {
+            return Turn::refused(Error::Overloaded);
+        }
         let path = request.uri().path();
+        let method = Method::of(path, self.listener);
         if OPEN.iter().any(|open| path.starts_with(open)) {
-            return self.route(request.map(Body::new));
+            let Ok(counted) = connection.stranger() else { return Turn::refused(Error::Overloaded) };
+            let body = |body| Unread::Coming(Box::new(Again::of(body))).into_body(&connection, method);
+            let response = self.route(request.map(body));
+            return Turn::Later(Box::pin(async move {
+                response.await.map(|body| Body::new(OpenAnswer::new(body, counted)))
+            }));
         }
         // The gate comes first: who the caller is must be judged by a fresh state, too.
         if let Some(pass) = self.authority.try_enter() {
-            return self.at_gate(request, pass, first.crowded, arrived);
+            return self.at_gate(request, pass, first, &connection, method, arrived);
         }
         let mut door = self.clone();
         Turn::Later(Box::pin(async move {
@@ -139,31 +156,42 @@ impl Door {
                 Ok(pass) => pass,
                 Err(error) => return Status::from(error).into_http(),
             };
-            match door.at_gate(request, pass, first.crowded, arrived) {
+            match door.at_gate(request, pass, first, &connection, method, arrived) {
                 Turn::Over(response) => response,
                 Turn::Later(response) => response.await,
             }
         }))
     }
 
-    /// Lets in whoever shows a good credential.
-    fn at_gate(&mut self, request: Request<Incoming>, pass: Pass, crowded: bool, arrived: Instant) -> Turn {
-        let Some(peer) = request.extensions().get::<Arc<Peer>>() else {
-            return Turn::refused(Error::Unauthenticated);
-        };
-        let known = match self.authority.authenticate(&pass, shown(request.headers()), peer) {
+    /// Lets in whoever shows a good credential and may call the method at all: before anything of the message is read.
+    fn at_gate(
+        &mut self,
+        request: Request<Incoming>,
+        pass: Pass,
+        first: First,
+        connection: &Arc<Connection>,
+        method: Method,
+        arrived: Instant,
+    ) -> Turn {
+        let known = match self.authority.authenticate(&pass, shown(request.headers()), connection.peer()) {
             Ok(known) => known,
             Err(error) => return Turn::refused(error),
         };
-        let admitted = Admitted { pass, known, crowded };
-        let mut request = match &self.at_once {
-            Some(at_once) => match at_once.answer(request, &admitted) {
+        connection.authenticated(known.client_id());
+        if let Some(Err(denied)) = method.permission.map(|permission| known.must(permission)) {
+            return Turn::refused(denied.into());
+        }
+        let First { overloaded, crowded, .. } = first;
+        let admitted = Admitted { pass, known, crowded, overloaded };
+        let request = match &self.at_once {
+            Some(at_once) => match at_once.answer(request, &admitted, connection, method) {
                 Answered::Now(response) => return Turn::Over(response),
                 Answered::Later(response) => return Turn::Later(response),
                 Answered::Not(request) => request,
             },
-            None => request.map(Body::new),
+            None => request.map(|body| Unread::Coming(Box::new(Again::of(body)))),
         };
+        let mut request = request.map(|body| body.into_body(connection, method));
         request.extensions_mut().insert(admitted.known.credential);
         let waited_us = i64::try_from(arrived.elapsed().as_micros()).unwrap_or(i64::MAX);
         let arrived = Arrived(self.authority.clock.boot_us().saturating_sub(waited_us));
@@ -171,19 +199,19 @@ impl Door {
         if crowded {
             request.extensions_mut().insert(Crowded);
         }
-        self.route(request)
+        Turn::Later(self.route(request))
     }
 
-    fn route(&mut self, request: Request<Body>) -> Turn {
+    fn route(&mut self, request: Request<Body>) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
         let called = Called::of(request.uri(), request.headers(), self.listener);
         // They are always ready.
         let response = self.routes.call(request);
-        Turn::Later(Box::pin(async move {
+        Box::pin(async move {
             match response.await {
                 Ok(response) => readable(response, &called),
                 Err(never) => match never {},
             }
-        }))
+        })
     }
 }
 
@@ -224,10 +252,8 @@ fn deadline(headers: &HeaderMap) -> Option<Duration> {
 fn shown(headers: &HeaderMap) -> Shown<'_> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Shown::Certificate };
-    let key = value.to_str().ok().filter(|_| values.next().is_none()).and_then(|text| {
-        let (scheme, key) = text.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then_some(key)
-    });
+    let one = value.to_str().ok().filter(|_| values.next().is_none());
+    let key = one.and_then(|value| text::credentials(value, "bearer"));
     Shown::ApiKey(key.unwrap_or_default())
 }
 

@@ -16,7 +16,7 @@ use crate::{
         check_response::HttpResponse, header_value_option::HeaderAppendAction,
     },
     state::{self, Permission, Verdict},
-    token::{Thumbprint, UnixSeconds, Verified},
+    token::{Thumbprint, UnixSeconds, Verified, text},
 };
 
 /// What a request is told to bear when it passes; what is not set is removed, whoever sent it.
@@ -69,9 +69,7 @@ fn bearer(attributes: &AttributeContext) -> Option<String> {
     let mut values = texts.chain(raw);
     // Two are none.
     let one = values.next().filter(|_| values.next().is_none())?;
-    let (scheme, token) = str::from_utf8(one).ok()?.split_once(' ')?;
-    let token = Some(token.trim_start()).filter(|token| !token.is_empty())?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.to_owned())
+    text::credentials(str::from_utf8(one).ok()?, "bearer").map(str::to_owned)
 }
 
 fn names(extensions: &HashMap<String, String>, key: &str) -> Vec<String> {

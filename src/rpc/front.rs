@@ -1,15 +1,25 @@
 //! The front of a listener: gRPC goes through the door to the services, everything else to plain HTTP.
 
-use std::{convert::Infallible, time::Duration};
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use http::{Request, Response, StatusCode, Version, header::CONTENT_TYPE};
-use hyper::body::{Body as HttpBody, Bytes, Incoming};
-use tokio::time::timeout;
+use http::{
+    HeaderValue, Request, Response, StatusCode, Version,
+    header::{CONTENT_TYPE, RETRY_AFTER},
+};
+use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
+use tokio::{runtime::Handle, time::timeout};
 use tonic::body::Body;
 use tower::Service;
 
-use super::Door;
-use crate::listen::{Call, Handler};
+use super::{Door, unary};
+use crate::listen::{Call, Connection, Handler, StrangerCall};
 
 /// What every gRPC request is labelled with (gRPC over HTTP/2, "Requests").
 const GRPC: &[u8] = b"application/grpc";
@@ -17,6 +27,11 @@ const GRPC: &[u8] = b"application/grpc";
 /// Until the answer to a plain HTTP request begins, its body read: a revocation waits a few seconds at
 /// most, and a body that does not arrive holds nothing for longer.
 const HTTP_MAX: Duration = Duration::from_secs(30);
+
+/// How long the body of a request that was answered may go on arriving, and how much of it. Bytes.
+const REST: (Duration, usize) = (Duration::from_secs(10), 4 * 1024 * 1024);
+/// Over HTTP/1.1 the connection ends behind such an answer where more is left.
+const REST_HTTP_1: (Duration, usize) = (Duration::from_secs(1), 16 * 1024);
 
 /// What a listener serves.
 #[derive(Clone)]
@@ -35,7 +50,7 @@ impl<H> Front<H> {
 
 impl<H, B> Handler for Front<H>
 where
-    H: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send>
+    H: Service<Request<Unread>, Response = Response<B>, Error = Infallible, Future: Send>
         + Clone
         + Send
         + Sync
@@ -48,25 +63,132 @@ where
         if is_grpc(&request) {
             return self.door.call(request, call).await;
         }
+        let rest = if request.version() == Version::HTTP_2 { REST } else { REST_HTTP_1 };
+        let request = request.map(|body| Unread { body: Some(body), rest });
+        if label(&request).is_some() {
+            return not_served();
+        }
+        let Some(connection) = request.extensions().get::<Arc<Connection>>() else {
+            return refused(StatusCode::INTERNAL_SERVER_ERROR);
+        };
+        let counted = match connection.has_room().and_then(|()| connection.stranger()) {
+            Ok(counted) => counted,
+            Err(_full) => return refused(StatusCode::SERVICE_UNAVAILABLE),
+        };
         // On the heap: each gRPC call in flight would have the room for it.
         Box::pin(timeout(HTTP_MAX, self.http.call(request))).await.map_or_else(
-            |_late| {
-                let mut late = Response::new(Body::empty());
-                *late.status_mut() = StatusCode::REQUEST_TIMEOUT;
-                late
-            },
+            |_late| refused(StatusCode::REQUEST_TIMEOUT),
             |answered| match answered {
-                Ok(response) => response.map(Body::new),
+                Ok(response) => {
+                    response.map(|body| Body::new(Counted { body: Box::pin(body), _counted: counted }))
+                }
                 Err(never) => match never {},
             },
         )
     }
 }
 
+fn refused(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+/// The body of an answer that counts for a connection that has not authenticated.
+struct Counted<B> {
+    body: Pin<Box<B>>,
+    _counted: Option<StrangerCall>,
+}
+
+impl<B: HttpBody> HttpBody for Counted<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        self.body.as_mut().poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The body of a plain HTTP request. What is left of it when it has been answered is let arrive for a while, unread:
+/// over HTTP/2 a client whose stream is reset while it sends may never see the answer.
+pub struct Unread {
+    body: Option<Incoming>,
+    rest: (Duration, usize),
+}
+
+impl HttpBody for Unread {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut self.body {
+            Some(body) => Pin::new(body).poll_frame(context),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Incoming::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map(Incoming::size_hint).unwrap_or_default()
+    }
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        let Some(body) = self.body.take().filter(|body| !body.is_end_stream()) else { return };
+        // Without a runtime the connection has ended.
+        if let Ok(runtime) = Handle::try_current() {
+            let (within, bytes_max) = self.rest;
+            runtime.spawn(timeout(within, read_rest(body, bytes_max)));
+        }
+    }
+}
+
+async fn read_rest(mut body: Incoming, bytes_max: usize) {
+    let mut left = bytes_max;
+    while let Some(Ok(frame)) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+        let Some(rest) = left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) else { return };
+        left = rest;
+    }
+}
+
 fn is_grpc<T>(request: &Request<T>) -> bool {
-    let label = request.headers().get(CONTENT_TYPE).map(http::HeaderValue::as_bytes);
-    let rest = label.and_then(|label| label.strip_prefix(GRPC));
     // Not `application/grpc-web`.
     request.version() == Version::HTTP_2
-        && rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+        && label(request).is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+}
+
+/// What its content type has behind that of gRPC.
+fn label<T>(request: &Request<T>) -> Option<&[u8]> {
+    let label = request.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    label.and_then(|label| label.strip_prefix(GRPC))
+}
+
+/// What speaks gRPC in another way than it is served here: `application/grpc-web`, or over HTTP/1.1.
+fn not_served() -> Response<Body> {
+    let reason: &'static str = "gRPC is served over HTTP/2 alone, and gRPC-Web not at all: call through a proxy that translates it.\n";
+    let mut response = Response::new(unary::body(Bytes::from_static(reason.as_bytes())));
+    *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
 }

@@ -1,147 +1,190 @@
 //! `grpc.health.v1`: serving while this replica can answer.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
-use tokio::time::sleep;
+use futures_util::{Stream, stream::unfold};
+use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Request, Response, Status};
-use tonic_health::{
-    ServingStatus,
-    pb::{
-        HealthCheckRequest, HealthCheckResponse,
-        health_server::{Health as HealthRpc, HealthServer},
-    },
-    server::{HealthReporter, HealthService},
+use tonic::{Request, Response, Status};
+use tonic_health::pb::{
+    HealthCheckRequest, HealthCheckResponse,
+    health_check_response::ServingStatus,
+    health_server::{Health as HealthService, HealthServer},
 };
 
-use crate::authority::{Authority, Error, Readiness};
+use super::Listener;
+use crate::authority::{Authority, Error};
 
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(250);
-/// The services that clients ask after; the empty name is the server as a whole.
-const SERVICES: [&str; 4] =
-    ["", "jeton.v1.TokenService", "jeton.v1.DiscoveryService", "jeton.v1.AdminService"];
+/// The services that clients ask after, and where each is served. The empty name is the server as a whole. The ops
+/// listener, which serves none of them, tells of all.
+const SERVICES: [(&str, &[Listener]); 5] = [
+    ("", &[Listener::Public, Listener::Admin, Listener::Ops]),
+    ("jeton.v1.TokenService", &[Listener::Public, Listener::Admin, Listener::Ops]),
+    ("jeton.v1.DiscoveryService", &[Listener::Public, Listener::Ops]),
+    ("envoy.service.auth.v3.Authorization", &[Listener::Public, Listener::Ops]),
+    ("jeton.v1.AdminService", &[Listener::Admin, Listener::Ops]),
+];
 
 /// Whether a canary that was revoked here was dead on the other replicas that answered, at the latest probe that said so;
 /// unknown where nobody probes.
 const PROMISE: &str = "jeton.promise";
 /// Whether all of them answered the latest probe.
 const PROBE: &str = "jeton.probe";
-
 /// Whether this replica follows the epoch of the log: not while it has failed to carry over what it holds.
 const EPOCH: &str = "jeton.epoch";
 
-/// The health service, of one state on every listener.
+/// What the health service tells on every listener.
 #[derive(Clone)]
 pub struct Health {
-    reporter: HealthReporter,
+    told: watch::Sender<Told>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Told {
+    ready: bool,
+    /// Whether this replica follows the epoch of the log.
+    follows: bool,
+    /// Whether the promise held at the latest probe that said so.
+    held: Option<bool>,
+    /// Whether all of the other replicas answered the latest probe.
+    answered: Option<bool>,
+    /// Nothing more is told.
+    over: bool,
 }
 
 impl Default for Health {
     fn default() -> Self {
-        Self { reporter: HealthReporter::new() }
+        Self { told: watch::Sender::new(Told::default()) }
     }
 }
 
 impl Health {
-    pub(super) fn service(&self) -> HealthServer<Refusing> {
-        HealthServer::new(Refusing(HealthService::from_health_reporter(self.reporter.clone())))
+    pub(super) fn service(&self, listener: Listener) -> HealthServer<HealthRpc> {
+        HealthServer::new(HealthRpc { told: self.told.subscribe(), listener })
     }
 
     /// What came of a probe of the other replicas: whether the promise held, as far as it could be seen, and whether all
     /// answered.
-    pub async fn set_probed(&self, held: Option<bool>, answered: bool) {
-        if let Some(held) = held {
-            self.reporter.set_service_status(PROMISE, serving(held)).await;
-        }
-        self.reporter.set_service_status(PROBE, serving(answered)).await;
-    }
-
-    /// Ends the streams of those who watch, after what they were told last.
-    async fn forget(&self) {
-        for service in SERVICES.into_iter().chain([PROMISE, PROBE, EPOCH]) {
-            let mut reporter = self.reporter.clone();
-            reporter.clear_service_status(service).await;
-        }
+    pub fn set_probed(&self, held: Option<bool>, answered: bool) {
+        self.set(|told| {
+            told.held = held.or(told.held);
+            told.answered = Some(answered);
+        });
     }
 
     /// Says whether this replica can answer now.
-    pub async fn tell(&self, authority: &Authority) -> Readiness {
+    pub fn tell(&self, authority: &Authority) {
         let readiness = authority.readiness();
-        self.set(readiness.is_ready()).await;
-        self.set_epoch(readiness.epoch).await;
-        readiness
+        self.set(|told| {
+            told.ready = readiness.is_ready();
+            told.follows = readiness.epoch;
+        });
     }
 
-    async fn set(&self, ready: bool) {
-        for service in SERVICES {
-            self.reporter.set_service_status(service, serving(ready)).await;
-        }
-    }
-
-    async fn set_epoch(&self, followed: bool) {
-        self.reporter.set_service_status(EPOCH, serving(followed)).await;
+    fn set(&self, change: impl FnOnce(&mut Told)) {
+        self.told.send_if_modified(|told| {
+            let before = *told;
+            change(told);
+            *told != before
+        });
     }
 }
 
-/// The health service, whose refusals are those of the catalogue.
-pub(super) struct Refusing(HealthService);
+impl Told {
+    /// Of the service with this name; `None`: there is none on this listener.
+    fn of(self, name: &str, listener: Listener) -> Option<ServingStatus> {
+        let good = if name == PROMISE {
+            self.held?
+        } else if name == PROBE {
+            self.answered?
+        } else if name == EPOCH {
+            self.follows
+        } else {
+            let (_, listeners) = SERVICES.iter().find(|(service, _)| *service == name)?;
+            listeners.contains(&listener).then_some(self.ready)?
+        };
+        Some(if good { ServingStatus::Serving } else { ServingStatus::NotServing })
+    }
+}
+
+/// The service of one listener.
+pub(super) struct HealthRpc {
+    told: watch::Receiver<Told>,
+    listener: Listener,
+}
 
 #[tonic::async_trait]
-impl HealthRpc for Refusing {
-    type WatchStream = <HealthService as HealthRpc>::WatchStream;
+impl HealthService for HealthRpc {
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
 
     async fn check(
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
-        let name = request.get_ref().service.clone();
-        self.0.check(request).await.map_err(|status| unknown(status, name))
+        let name = request.into_inner().service;
+        let told = *self.told.borrow();
+        let status = told.of(&name, self.listener);
+        let status = status.ok_or(Error::NotFound { resource_type: "service", name })?;
+        Ok(Response::new(HealthCheckResponse { status: status.into() }))
     }
 
+    /// A name that is not known now may be later: it is watched like any other.
     async fn watch(
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let name = request.get_ref().service.clone();
-        self.0.watch(request).await.map_err(|status| unknown(status, name))
+        let watch = Watch {
+            told: self.told.clone(),
+            listener: self.listener,
+            name: request.into_inner().service,
+            last: None,
+        };
+        Ok(Response::new(Box::pin(unfold(watch, Watch::next))))
     }
 }
 
-fn unknown(status: Status, name: String) -> Status {
-    if status.code() == Code::NotFound {
-        Error::NotFound { resource_type: "service", name }.into()
-    } else {
-        status
+struct Watch {
+    told: watch::Receiver<Told>,
+    listener: Listener,
+    name: String,
+    last: Option<ServingStatus>,
+}
+
+impl Watch {
+    /// The next change.
+    async fn next(mut self) -> Option<(Result<HealthCheckResponse, Status>, Self)> {
+        loop {
+            let told = *self.told.borrow_and_update();
+            let status = told.of(&self.name, self.listener).unwrap_or(ServingStatus::ServiceUnknown);
+            if self.last != Some(status) {
+                self.last = Some(status);
+                return Some((Ok(HealthCheckResponse { status: status.into() }), self));
+            }
+            if told.over || self.told.changed().await.is_err() {
+                return None;
+            }
+        }
     }
 }
 
-fn serving(good: bool) -> ServingStatus {
-    if good { ServingStatus::Serving } else { ServingStatus::NotServing }
-}
-
-/// Keeps the health service true, which has said so much, until told to stop; then says that nothing is served.
+/// Keeps the health service true until told to stop; from `leaving` on, it says that nothing is served.
 pub async fn watch_readiness(
     health: Health,
-    mut said: Readiness,
     authority: Arc<Authority>,
+    leaving: CancellationToken,
     stop: CancellationToken,
 ) {
     loop {
         tokio::select! {
-            () = stop.cancelled() => break,
+            () = leaving.cancelled() => break,
             () = sleep(LOOK) => {}
         }
-        let now = authority.readiness();
-        // Whoever watches hears of changes alone.
-        if said.is_ready() != now.is_ready() {
-            health.set(now.is_ready()).await;
-        }
-        if said.epoch != now.epoch {
-            health.set_epoch(now.epoch).await;
-        }
-        said = now;
+        health.tell(&authority);
     }
-    health.set(false).await;
-    health.forget().await;
+    health.set(|told| told.ready = false);
+    stop.cancelled().await;
+    // Those who watch hear the last of it, and their streams end.
+    health.set(|told| told.over = true);
 }

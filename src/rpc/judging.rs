@@ -16,19 +16,19 @@ use tonic_prost::ProstDecoder;
 use tower::{Service, service_fn};
 
 use super::{
-    Context, TOKEN_MESSAGE_BYTES_MAX, Who,
+    Context, Who,
     convert::{revision_of, thumbprint_of},
     door::Crowded,
+    methods::MESSAGE_BYTES_MAX,
     streaming::Answers,
     verdict::Told,
 };
 use crate::{
-    authority::{Error, Invalid, ValidateRequest, check_batch_size},
+    authority::{Error, Invalid, ValidateRequest},
     proto::v1 as pb,
 };
 
 pub(super) const VALIDATE: &str = "/jeton.v1.TokenService/Validate";
-const BATCH_VALIDATE: &str = "/jeton.v1.TokenService/BatchValidate";
 const STREAM_VALIDATE: &str = "/jeton.v1.TokenService/StreamValidate";
 
 /// What is set aside for a message before its length is known, bytes: room for the token and the answer of nearly all
@@ -78,10 +78,6 @@ where
                 let call = service_fn(|request| validate(&context, request));
                 Ok(grpc().unary(call, request).await)
             }),
-            BATCH_VALIDATE => Box::pin(async move {
-                let call = service_fn(|request| batch_validate(&context, request));
-                Ok(grpc().unary(call, request).await)
-            }),
             STREAM_VALIDATE => Box::pin(async move {
                 let call = service_fn(|request| ready(Answers::of(Arc::clone(&context), request)));
                 Ok(grpc().streaming(call, request).await)
@@ -95,7 +91,7 @@ fn grpc<U, A>() -> Grpc<JudgingCodec<U, A>>
 where
     JudgingCodec<U, A>: Codec,
 {
-    Grpc::new(JudgingCodec(PhantomData)).max_decoding_message_size(TOKEN_MESSAGE_BYTES_MAX)
+    Grpc::new(JudgingCodec(PhantomData)).max_decoding_message_size(MESSAGE_BYTES_MAX)
 }
 
 async fn validate(
@@ -108,25 +104,6 @@ async fn validate(
         context.authority.must_have_verified(&request)?;
     }
     Ok(Response::new([judge(context, &who, &request).await?]))
-}
-
-async fn batch_validate(
-    context: &Context,
-    request: Request<pb::BatchValidateRequest>,
-) -> Result<Response<Vec<Told>>, Status> {
-    let who = Who::of(&request)?;
-    if Crowded::is_in(request.extensions()) {
-        return Err(Error::Overloaded.into());
-    }
-    let requests = request.into_inner().requests;
-    check_batch_size(requests.len())?;
-    let parse = |(index, request)| {
-        validate_request(request).map_err(|invalid| invalid.within(&format!("requests[{index}]")))
-    };
-    let requests: Vec<_> = requests.into_iter().enumerate().map(parse).collect::<Result<_, _>>()?;
-    let (pass, caller) = context.enter_by_the_clock(&who).await?;
-    let judged = context.authority.batch_validate(pass, &caller, &requests).await?;
-    Ok(Response::new(judged.iter().map(Told::of).collect()))
 }
 
 pub(super) async fn judge(context: &Context, who: &Who, request: &ValidateRequest) -> Result<Told, Error> {

@@ -2,7 +2,9 @@
 //! parses, calls and converts; it decides nothing.
 
 mod admin_service;
+mod arriving;
 mod at_once;
+mod batch;
 mod clients;
 mod convert;
 mod discovery_service;
@@ -12,6 +14,8 @@ mod front;
 mod health;
 mod judging;
 mod keys;
+mod methods;
+mod open_call;
 mod policies;
 mod reflection;
 mod status;
@@ -23,12 +27,11 @@ mod verdict;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName};
-use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tonic::{Extensions, Request, Status};
 
 use crate::{
-    authority::{Authority, Caller, Credential, Error},
+    authority::{Authority, Background, Caller, Credential, Error},
     proto::{
         envoy::authorization_server::AuthorizationServer,
         v1::{
@@ -42,6 +45,7 @@ use crate::{
 
 use at_once::AtOnce;
 use judging::Judging;
+use methods::LONG_MESSAGE_BYTES_MAX;
 use reflection::with_reflection;
 
 pub use door::Door;
@@ -79,12 +83,6 @@ pub const METHODS: [&str; 26] = [
     "grpc.health.v1.Health/Check",
 ];
 
-/// A batch of a thousand tokens, each as long as a text may be that is looked at, and room for the
-/// rest of the request. Bytes.
-const TOKEN_MESSAGE_BYTES_MAX: usize = 9 * 1024 * 1024;
-/// No other request has reason to be longer. Bytes.
-const MESSAGE_BYTES_MAX: usize = 256 * 1024;
-
 /// W3C Trace Context section 3.2.
 static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
@@ -119,7 +117,7 @@ impl Listener {
 struct Context {
     authority: Arc<Authority>,
     /// Where work that waits for the database goes on, even when the caller has gone away.
-    background: Handle,
+    background: Background,
     listener: Listener,
     /// Cancelled when this process is to end: streams end with it.
     stop: CancellationToken,
@@ -197,7 +195,7 @@ impl Services {
     pub fn of(
         listener: Listener,
         authority: &Arc<Authority>,
-        background: &Handle,
+        background: &Background,
         health: &Health,
         stop: &CancellationToken,
     ) -> Self {
@@ -208,10 +206,10 @@ impl Services {
             stop: stop.clone(),
         };
         let tokens = TokenServiceServer::new(token_service::TokenRpc(context.clone()))
-            .max_decoding_message_size(TOKEN_MESSAGE_BYTES_MAX);
+            .max_decoding_message_size(LONG_MESSAGE_BYTES_MAX);
         let tokens = Judging::before(tokens, context.clone());
         let at_once = Some(AtOnce::of(context.clone()));
-        let routes = Routes::new(health.service());
+        let routes = Routes::new(health.service(listener));
         match listener {
             Listener::Ops => Self { listener, routes, at_once: None },
             Listener::Public => {
@@ -219,17 +217,17 @@ impl Services {
                     .add_service(tokens)
                     .add_service(
                         AuthorizationServer::new(ext_authz::ExtAuthzRpc(context.clone()))
-                            .max_decoding_message_size(MESSAGE_BYTES_MAX),
+                            .max_decoding_message_size(LONG_MESSAGE_BYTES_MAX),
                     )
                     .add_service(
                         DiscoveryServiceServer::new(discovery_service::DiscoveryRpc(context))
-                            .max_decoding_message_size(MESSAGE_BYTES_MAX),
+                            .max_decoding_message_size(LONG_MESSAGE_BYTES_MAX),
                     );
                 Self { listener, routes, at_once }
             }
             Listener::Admin => {
                 let admin = AdminServiceServer::new(admin_service::AdminRpc(context))
-                    .max_decoding_message_size(MESSAGE_BYTES_MAX);
+                    .max_decoding_message_size(LONG_MESSAGE_BYTES_MAX);
                 let routes = with_reflection(routes.add_service(tokens).add_service(admin));
                 Self { listener, routes, at_once }
             }

@@ -10,7 +10,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::{
-    authority::{Denied, Error, Invalid, RefreshRefused},
+    authority::{Denied, Error, Invalid, Quantity, RefreshRefused},
     token::{Algorithm, LIFETIME_CAP_S, UnixSeconds},
 };
 
@@ -123,10 +123,13 @@ impl From<Error> for Status {
             )
             .with("resourceType", resource_type)
             .with("resourceName", name),
-            Error::QuotaExceeded { quota, retry } => Refusal::new(
+            Error::QuotaExceeded { of, quota, retry } => Refusal::new(
                 Code::ResourceExhausted,
                 "RATE_LIMITED",
-                format!("The caller has {quota} live revocations by bare jti, and may have no more. Revoke by token text, session, subject or client, or come back."),
+                match of {
+                    Quantity::BareRevocations => format!("The caller has {quota} live revocations by bare jti, and may have no more. Revoke by token text, session, subject or client, or come back."),
+                    Quantity::Sessions => format!("The caller has {quota} live sessions, and may have no more. Revoke those that nobody needs, or come back when some have ended."),
+                },
             )
             .with("quota", quota)
             .after(retry),

@@ -8,25 +8,25 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderValue, Response, header::CONTENT_TYPE};
-use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming};
+use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
 use tonic::{Status, body::Body};
 
 use super::door::GRPC_STATUS;
 
 /// Before each message: whether it is compressed, and its length in bytes (gRPC over HTTP/2, "Length-Prefixed-Message").
-const PREFIX_BYTES: usize = 5;
+pub(super) const PREFIX_BYTES: usize = 5;
 
 /// A request's one message, uncompressed.
 pub(super) struct Message(Bytes);
 
 impl Message {
     /// Where it has arrived, and nothing else can come. Else the body, as it was.
-    pub(super) fn arrived(body: Incoming) -> Result<Self, Body> {
-        let mut again = Again { taken: [None, None], rest: body };
+    pub(super) fn arrived(body: Incoming) -> Result<Self, Box<Again>> {
+        let mut again = Again::of(body);
         let data = again.take().and_then(|frame| frame.data_ref()).filter(|data| is_message(data)).cloned();
         match data {
             Some(data) if again.has_ended() => Ok(Self(data)),
-            _ => Err(Body::new(again)),
+            _ => Err(Box::new(again)),
         }
     }
 
@@ -51,13 +51,18 @@ fn is_message(data: &Bytes) -> bool {
 
 type Taken = Result<Frame<Bytes>, hyper::Error>;
 
-/// A body of which something was taken already.
-struct Again {
+/// A body of which something may have been taken already.
+pub(super) struct Again {
     taken: [Option<Taken>; 2],
     rest: Incoming,
 }
 
 impl Again {
+    /// One of which nothing was taken.
+    pub(super) fn of(body: Incoming) -> Self {
+        Self { taken: [None, None], rest: body }
+    }
+
     /// What has arrived next, if something has. It stays to be taken again.
     fn take(&mut self) -> Option<&Frame<Bytes>> {
         // Nothing is waited for: whoever waits asks anew, and says then who is to be woken.
@@ -94,11 +99,38 @@ impl HttpBody for Again {
 pub(super) fn answer(len: usize, write: impl FnOnce(&mut Vec<u8>)) -> Response<Body> {
     let mut message = Vec::with_capacity(PREFIX_BYTES.saturating_add(len));
     message.push(0);
-    message.extend(u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes());
+    message.extend(length(len));
     write(&mut message);
+    answered(message)
+}
+
+/// Room for what is before a message whose length is not known yet.
+pub(super) fn prefix() -> Vec<u8> {
+    vec![0; PREFIX_BYTES]
+}
+
+/// The answer OK with the message behind this prefix, whose length is known now.
+pub(super) fn framed(mut message: Vec<u8>) -> Response<Body> {
+    let len = length(message.len().saturating_sub(PREFIX_BYTES));
+    if let Some(place) = message.get_mut(1..PREFIX_BYTES) {
+        place.copy_from_slice(&len);
+    }
+    answered(message)
+}
+
+fn length(len: usize) -> [u8; 4] {
+    u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes()
+}
+
+fn answered(message: Vec<u8>) -> Response<Body> {
     let mut response = Response::new(Body::new(Rest::Message(message.into())));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     response
+}
+
+/// A body of these bytes.
+pub(super) fn body(data: Bytes) -> Body {
+    Body::new(Rest::Last(data))
 }
 
 /// What is still to come of a body.
@@ -138,6 +170,15 @@ impl HttpBody for Rest {
 
     fn is_end_stream(&self) -> bool {
         matches!(self, Self::Nothing)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Last(data) => SizeHint::with_exact(u64::try_from(data.len()).unwrap_or(u64::MAX)),
+            Self::Nothing => SizeHint::with_exact(0),
+            // Trailers follow: no length is said.
+            Self::Message(_) | Self::Ok => SizeHint::default(),
+        }
     }
 }
 

@@ -7,4 +7,4 @@ mod server;
 
 pub use client::{LookError, Shown, Validity, look, validity};
 pub use peer::{Peer, PeerCertificate, Unusable};
-pub use server::{ServerTls, TlsError, TlsFiles};
+pub use server::{ServerTls, ShownChain, TlsError, TlsFiles};

@@ -1,14 +1,22 @@
 //! The TLS of one listener: its files, and the configuration that they came to. When the files
 //! change, they are read anew; what cannot be used leaves the old in use.
 
-use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
-    server::{VerifierBuilderError, WebPkiClientVerifier},
+    pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject as _},
+    server::{VerifierBuilderError, WebPkiClientVerifier, danger::ClientCertVerifier},
     version::{TLS12, TLS13},
 };
 use tokio::time::sleep;
@@ -19,6 +27,7 @@ use super::peer::{is_authority, not_after, not_before};
 use crate::{
     clock::Clock,
     observe::Metrics,
+    process,
     token::{UnixSeconds, sha256},
 };
 
@@ -94,6 +103,31 @@ pub enum TlsError {
     },
 }
 
+/// What the files came to.
+struct Loaded {
+    config: Arc<ServerConfig>,
+    /// Of clients' certificates.
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
+    /// How often files were read before.
+    generation: u64,
+}
+
+/// The certificate that a client showed, with those that lead to its authority, and by which files it was good last.
+#[derive(Debug)]
+pub struct ShownChain {
+    chain: Vec<CertificateDer<'static>>,
+    generation: AtomicU64,
+}
+
+impl ShownChain {
+    /// As it was shown in a handshake that was begun in this generation of the files.
+    #[must_use]
+    pub fn of(shown: &[CertificateDer<'_>], generation: u64) -> Self {
+        let chain = shown.iter().map(|certificate| certificate.clone().into_owned()).collect();
+        Self { chain, generation: AtomicU64::new(generation) }
+    }
+}
+
 /// The TLS of one listener.
 pub struct ServerTls {
     listener: &'static str,
@@ -101,7 +135,7 @@ pub struct ServerTls {
     clock: Arc<Clock>,
     /// Of the content that was read at first.
     loaded: [u8; 32],
-    current: ArcSwap<ServerConfig>,
+    current: ArcSwap<Loaded>,
     /// Of the certificate in use.
     not_after: ArcSwap<UnixSeconds>,
 }
@@ -110,13 +144,13 @@ impl ServerTls {
     /// Reads the files for the listener of this name.
     pub fn load(listener: &'static str, files: TlsFiles, clock: Arc<Clock>) -> Result<Self, TlsError> {
         let loaded = digest(&files);
-        let (config, not_after) = read(&files)?.configure(&files, clock.now_s())?;
+        let (loaded_now, not_after) = read(&files)?.configure(&files, clock.now_s(), 0)?;
         Ok(Self {
             loaded,
             listener,
             files,
             clock,
-            current: ArcSwap::from_pointee(config),
+            current: ArcSwap::from_pointee(loaded_now),
             not_after: ArcSwap::from_pointee(not_after),
         })
     }
@@ -127,10 +161,30 @@ impl ServerTls {
         self.files.client_ca.is_some()
     }
 
-    /// What a new connection is accepted with.
+    /// What a new connection is accepted with, and in which generation of the files.
     #[must_use]
-    pub fn config(&self) -> Arc<ServerConfig> {
-        self.current.load_full()
+    pub fn config(&self) -> (Arc<ServerConfig>, u64) {
+        let current = self.current.load();
+        (Arc::clone(&current.config), current.generation)
+    }
+
+    /// Whether a client's certificate would be taken now: looked at anew when other files are in use.
+    #[must_use]
+    pub fn still_takes(&self, shown: &ShownChain) -> bool {
+        let current = self.current.load();
+        if shown.generation.load(Ordering::Relaxed) == current.generation {
+            return true;
+        }
+        let now = Duration::from_secs(u64::try_from(self.clock.now_s()).unwrap_or_default());
+        let takes = shown.chain.split_first().zip(current.verifier.as_ref()).is_some_and(
+            |((own, above), verifier)| {
+                verifier.verify_client_cert(own, above, UnixTime::since_unix_epoch(now)).is_ok()
+            },
+        );
+        if takes {
+            shown.generation.store(current.generation, Ordering::Relaxed);
+        }
+        takes
     }
 
     /// Reads the files again when they change, until told to stop.
@@ -159,10 +213,12 @@ impl ServerTls {
 
     /// Whether what the files hold is in use now. Says why not, if that is to be said.
     fn reload(&self, complain: bool) -> bool {
-        let configured = read(&self.files).and_then(|read| read.configure(&self.files, self.clock.now_s()));
+        let next = self.current.load().generation.saturating_add(1);
+        let configured =
+            read(&self.files).and_then(|read| read.configure(&self.files, self.clock.now_s(), next));
         match configured {
-            Ok((config, not_after)) => {
-                self.current.store(Arc::new(config));
+            Ok((loaded, not_after)) => {
+                self.current.store(Arc::new(loaded));
                 self.not_after.store(Arc::new(not_after));
                 tracing::info!(
                     jeton.listener = self.listener,
@@ -196,52 +252,62 @@ fn read(files: &TlsFiles) -> Result<Material, TlsError> {
     Ok(Material {
         chain: certificates(&files.certificate)?,
         key: private_key(&files.key)?,
-        authorities: files.client_ca.as_ref().map(certificates).transpose()?,
+        authorities: files.client_ca.as_deref().map(certificates).transpose()?,
     })
 }
 
-fn private_key(file: &PathBuf) -> Result<PrivateKeyDer<'static>, TlsError> {
+fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     let pem = bytes(file)?;
     PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
         // PKCS#8 says so in the first line, older forms in the second.
         let is_encrypted = pem.windows(ENCRYPTED.len()).any(|window| window == ENCRYPTED);
         if is_encrypted {
-            TlsError::Encrypted(file.clone())
+            TlsError::Encrypted(file.to_path_buf())
         } else {
-            TlsError::Content { file: file.clone(), what: "private key" }
+            TlsError::Content { file: file.to_path_buf(), what: "private key" }
         }
     })
 }
 
 /// What is in the file, without a byte order mark.
-fn bytes(file: &PathBuf) -> Result<zeroize::Zeroizing<Vec<u8>>, TlsError> {
-    let mut read = fs::read(file).map_err(|error| TlsError::File { file: file.clone(), error })?;
+fn bytes(file: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, TlsError> {
+    let mut read =
+        process::read_file(file).map_err(|error| TlsError::File { file: file.to_path_buf(), error })?;
     if read.starts_with(BYTE_ORDER_MARK) {
         read.drain(..BYTE_ORDER_MARK.len());
     }
     Ok(zeroize::Zeroizing::new(read))
 }
 
-fn certificates(file: &PathBuf) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let all = CertificateDer::pem_slice_iter(&bytes(file)?).collect::<Result<Vec<_>, _>>();
     all.ok()
         .filter(|all| !all.is_empty())
-        .ok_or_else(|| TlsError::Content { file: file.clone(), what: "certificate" })
+        .ok_or_else(|| TlsError::Content { file: file.to_path_buf(), what: "certificate" })
 }
 
 impl Material {
-    fn configure(self, files: &TlsFiles, now_s: i64) -> Result<(ServerConfig, UnixSeconds), TlsError> {
+    fn configure(
+        self,
+        files: &TlsFiles,
+        now_s: i64,
+        generation: u64,
+    ) -> Result<(Loaded, UnixSeconds), TlsError> {
         let not_after = self.check_time(files, UnixSeconds::new(now_s))?;
         let provider = Arc::new(aws_lc_rs::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&TLS13, &TLS12])
             .map_err(|error| TlsError::Pair(error.to_string()))?;
-        let builder = match (self.authorities, &files.client_ca) {
-            (Some(authorities), Some(file)) => builder.with_client_cert_verifier(
+        let verifier = match (self.authorities, &files.client_ca) {
+            (Some(authorities), Some(file)) => Some(
                 verifier(authorities, provider)
                     .map_err(|error| TlsError::Authorities { file: file.clone(), error })?,
             ),
-            _ => builder.with_no_client_auth(),
+            _ => None,
+        };
+        let builder = match &verifier {
+            Some(verifier) => builder.with_client_cert_verifier(Arc::clone(verifier)),
+            None => builder.with_no_client_auth(),
         };
         let mut config = builder.with_single_cert(self.chain, self.key).map_err(|error| {
             if matches!(error, rustls::Error::InconsistentKeys(_)) {
@@ -252,7 +318,7 @@ impl Material {
         })?;
         // gRPC is HTTP/2; plain HTTP clients get what they speak on the same port (RFC 7301).
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok((config, not_after))
+        Ok((Loaded { config: Arc::new(config), verifier, generation }, not_after))
     }
 
     /// A certificate that no client would take is refused here, where somebody reads it.
@@ -284,7 +350,7 @@ impl Material {
 fn verifier(
     authorities: Vec<CertificateDer<'static>>,
     provider: Arc<CryptoProvider>,
-) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, VerifierBuilderError> {
+) -> Result<Arc<dyn ClientCertVerifier>, VerifierBuilderError> {
     let mut roots = RootCertStore::empty();
     // What is no authority's certificate is left out; none at all is refused below.
     let _counts = roots.add_parsable_certificates(authorities);
@@ -293,7 +359,7 @@ fn verifier(
 
 /// Of everything in the files; of one that cannot be read, nothing.
 fn digest(files: &TlsFiles) -> [u8; 32] {
-    let read = |file: &PathBuf| zeroize::Zeroizing::new(fs::read(file).unwrap_or_default());
+    let read = |file: &PathBuf| zeroize::Zeroizing::new(process::read_file(file).unwrap_or_default());
     let ca = files.client_ca.as_ref().map(read).unwrap_or_default();
     let (certificate, key) = (read(&files.certificate), read(&files.key));
     // Each by itself first: what moves from one file to another is a change.

@@ -69,6 +69,14 @@ pub fn uuid_unix_ms(id: Uuid) -> i64 {
     i64::try_from(id.as_u128() >> 80).unwrap_or(i64::MAX)
 }
 
+/// What stands behind a scheme in an `authorization` header: one space or more between them, and spaces around both do
+/// not count (RFC 9110 section 11.4, RFC 6750 section 2.1).
+#[must_use]
+pub fn credentials<'a>(value: &'a str, scheme: &str) -> Option<&'a str> {
+    let (given, rest) = value.trim_matches(' ').split_once(' ')?;
+    given.eq_ignore_ascii_case(scheme).then(|| rest.trim_start_matches(' '))
+}
+
 fn is_plain(text: &str, bytes_max: usize) -> bool {
     // Nearly all are ASCII, which needs no decoding.
     let plain = |text: &str| {

@@ -7,8 +7,9 @@ use jeton::proto::v1 as pb;
 /// THE list: a module uses only what stands before it. DESIGN.md section 7, with what has come to be: `observe`
 /// shows revisions, `tls` and `listen` know nothing of what is
 /// served, `config` holds the client verbs' flags, `operate` works for `config`'s verbs and for `dev`.
-const LAYERS: [&str; 19] = [
+const LAYERS: [&str; 20] = [
     "clock",     // the only calls of the system clock
+    "process",   // what this process may; files of the configuration
     "token",     // pure: claims, JWS, keys, lifetimes
     "observe",   // logs and metrics
     "tls",       // certificates of listeners and of who connects

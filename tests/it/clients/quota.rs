@@ -112,3 +112,32 @@ async fn k11_a_high_water_mark_of_memory_raises_an_alert_once_per_crossing() {
     let warnings = world.server.logged().matches("more revocations than the high-water mark").count();
     assert_eq!(warnings, 1, "said once");
 }
+
+#[tokio::test]
+async fn k11_live_sessions_have_a_quota_per_client() {
+    let world = world(&["--sessions-per-client", "3"]).await;
+    let (mut service, mut other) = (world.api("service").await, world.api("other").await);
+    let mut sessions = Vec::new();
+    for _ in 0..3 {
+        sessions.push(service.session("user:7", "api").await);
+    }
+    let request = || jeton::proto::v1::IssueRequest {
+        refreshable: true,
+        ..crate::world::issue_request("user:8", &["api"])
+    };
+    for _ in 0..3 {
+        let refused = service.issue(request()).await.refused();
+        assert_eq!((refused.code, refused.reason.as_str()), (tonic::Code::ResourceExhausted, "RATE_LIMITED"));
+        assert_eq!(refused.get("quota"), "3");
+    }
+    // Tokens without a session go on, and so do sessions that there are, and other clients.
+    service.token("user:7", "api").await;
+    let refresh_token = sessions.pop().unwrap().refresh.unwrap().refresh_token;
+    service.refresh(&refresh_token).await.unwrap();
+    other.session("user:7", "api").await;
+    // One that ends makes room.
+    let ended = sessions.pop().unwrap().session_id;
+    assert_eq!(outcome(&mut service, Kind::SessionId(ended)).await, RevocationOutcome::Revoked);
+    crate::world::until("there is room", async || service.issue(request()).await.is_ok()).await;
+    assert!(service.issue(request()).await.is_err());
+}

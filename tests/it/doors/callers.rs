@@ -31,7 +31,7 @@ async fn c4_every_bad_credential_gets_one_answer_at_a_door() {
         vec![basic("service", &flipped)],
         vec![basic("service", &format!("{good} "))],
         vec![basic("nothing", &api_key("nobody"))],
-        vec![basic("service", &good).trim_end_matches('=').replacen("Basic ", "Basic  ", 1)],
+        vec![basic("service", &good).replacen("Basic ", "Basic\t", 1)],
         vec![format!("Digest {good}")],
         vec!["Bearer".to_owned()],
         vec![format!("Bearer {flipped}")],
@@ -69,6 +69,9 @@ async fn c3_an_api_key_is_good_as_basic_with_its_clients_name_and_as_bearer() {
     let good = [
         format!("Bearer {key}"),
         format!("bearer {key}"),
+        // RFC 6750 section 2.1: one space or more.
+        format!("Bearer   {key}"),
+        format!("Bearer {key}  "),
         // As it is, and form-encoded (RFC 6749 section 2.3.1).
         basic(name, &key),
         basic("svc%3Aorders%2B100%25", &key),

@@ -116,7 +116,7 @@ async fn c3_a_good_token_passes_with_headers_that_no_client_can_have_set() {
     // What the token does not say is taken away; a subject is any text, a header is not.
     let plain = service.token(" Zoë 100% ", "api").await;
     let response =
-        check(&world, "narrow", attributes(&format!("Bearer {}", plain.access_token))).await.unwrap();
+        check(&world, "narrow", attributes(&format!("Bearer   {} ", plain.access_token))).await.unwrap();
     let set = passed(&response);
     assert_eq!(set["x-jeton-subject"], "%20Zo%C3%AB 100%25%20");
     assert!(!set.contains_key("x-jeton-scope") && !set.contains_key("x-jeton-session-id"));
@@ -133,9 +133,18 @@ async fn what_is_not_a_good_token_is_denied_in_the_words_of_rfc_6750() {
     let elsewhere = admin.token("user:7", "edge").await.access_token;
     let session = admin.session("user:7", "api").await;
     let refresh = session.refresh.unwrap().refresh_token;
-    for token in
-        [revoked, elsewhere, refresh, format!("{good}x"), format!("{good},Bearer {good}"), "x".to_owned()]
-    {
+    for token in [
+        revoked,
+        elsewhere,
+        refresh,
+        format!("{good}x"),
+        format!("{good},Bearer {good}"),
+        "x".to_owned(),
+        // Spaces alone do not count (RFC 6750 section 2.1).
+        format!("\u{3000}{good}"),
+        format!("\t{good}"),
+        format!("{good}\u{a0}"),
+    ] {
         let told = denied(&check(&world, "narrow", attributes(&format!("Bearer {token}"))).await.unwrap());
         assert_eq!(told, (401, "Bearer realm=\"jeton\", error=\"invalid_token\"".to_owned()));
     }

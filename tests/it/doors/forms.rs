@@ -1,7 +1,11 @@
 //! What is sent to a door, and what of it may be told to others.
 
 use super::{INTROSPECT, REVOKE, introspect, revoke};
-use crate::world::{Http, HttpAnswer, World, api_key, basic, http, http_request, post_form};
+use crate::world::{
+    Http, HttpAnswer, World, api_key, basic,
+    frames::{self, Frames},
+    http, http_request, post_form,
+};
 
 async fn send(world: &World, path: &str, content_type: &str, body: &str) -> HttpAnswer {
     let key = basic("service", &api_key("service"));
@@ -14,6 +18,8 @@ async fn a_form_without_exactly_one_token_is_refused() {
     let world = World::start().await;
     let form = "application/x-www-form-urlencoded";
     let long = format!("token={}", "a".repeat(17 * 1024));
+    let names = |count: usize| (0..count).map(|name| format!("&n{name}=")).collect::<String>();
+    let (few, many) = (format!("token=x{}", names(31)), format!("token=x{}", names(32)));
     let cases = [
         (form, "", 400),
         (form, "token=", 400),
@@ -25,6 +31,8 @@ async fn a_form_without_exactly_one_token_is_refused() {
         (form, "token=x&token_type_hint=a&token_type_hint=a", 400),
         (form, "token=x&client_id=service&client_secret=jtk_x", 400),
         (form, long.as_str(), 413),
+        (form, many.as_str(), 400),
+        (form, few.as_str(), 200),
         ("application/json", "{\"token\":\"x\"}", 415),
         ("multipart/form-data; boundary=x", "--x--", 415),
         ("text/plain", "token=x", 415),
@@ -75,6 +83,55 @@ async fn a_long_body_is_not_taken_in_and_requests_behind_one_another_are_answere
     assert_eq!(answers.iter().map(|answer| answer.status).collect::<Vec<_>>(), [200, 200, 401, 200]);
     assert_eq!(answers[0].body, answers[3].body);
     assert_eq!(answers[1].body, "{\"active\":false}");
+}
+
+/// Over HTTP/2 a client whose stream is reset while it sends may never see the answer.
+#[tokio::test]
+async fn e15_over_http_2_an_answer_that_comes_before_the_body_does_not_cut_it_off() {
+    let world = World::start().await;
+    let key = basic("service", &api_key("service"));
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    for (method, path, headers, bytes) in [
+        ("POST", "/nothing", &[form][..], 300_000),
+        ("POST", "/.well-known/jwks.json", &[form], 300_000),
+        ("DELETE", INTROSPECT, &[form], 300_000),
+        ("POST", INTROSPECT, &[form], 300_000),
+        ("POST", INTROSPECT, &[form, ("authorization", &key)], 2_000_000),
+        ("POST", REVOKE, &[("content-type", "text/plain"), ("authorization", &key)], 300_000),
+        ("POST", "/", &[("content-type", "application/grpc-web")], 300_000),
+    ] {
+        let mut peer = Frames::open(&world.server.ready.public).await;
+        peer.write(&frames::head(1, method, path, headers, 0)).await;
+        let (mut sent, mut status) = (0, None);
+        while sent < bytes {
+            let part = vec![b'a'; 10_000];
+            peer.write(&frames::frame(frames::DATA, 0, 1, &part)).await;
+            sent += part.len();
+            for came in peer.until_pong().await {
+                assert_eq!(came.error(), None, "{method} {path} after {sent}");
+                if (came.kind, came.stream) == (frames::HEADERS, 1) {
+                    status = Some(came);
+                }
+            }
+        }
+        assert!(status.is_some(), "{method} {path} is answered");
+        peer.write(&frames::frame(frames::DATA, frames::END_STREAM, 1, b"")).await;
+        assert!(peer.until_pong().await.iter().all(|came| came.error().is_none()), "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn e15_what_speaks_grpc_in_another_way_is_told_so() {
+    let world = World::start().await;
+    for label in
+        ["application/grpc", "application/grpc+proto", "application/grpc-web", "application/grpc-web-text"]
+    {
+        let headers = [("content-type", label)];
+        let path = "/jeton.v1.TokenService/Validate";
+        let answer = http(&world.server.ready.public, "POST", path, &headers, "").await;
+        assert_eq!(answer.status, 415, "{label}");
+        assert!(answer.body.contains("HTTP/2"), "{answer:?}");
+    }
 }
 
 #[tokio::test]

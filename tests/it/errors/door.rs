@@ -56,7 +56,7 @@ async fn c4_a_bad_credential_is_refused_before_the_body_is_looked_at() {
         vec![good.clone()],
         vec![format!("Basic {good}")],
         vec![format!("Token {good}")],
-        vec![format!("Bearer  {good}")],
+        vec![format!("Bearer\t{good}")],
         vec![format!("Bearer {good}x")],
         vec![format!("Bearer {id}_{flipped}")],
         vec![format!("Bearer {}", good.to_uppercase())],

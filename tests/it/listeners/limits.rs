@@ -14,10 +14,10 @@ use crate::world::{
     http_request, issue_request,
 };
 
-const STREAMS_MAX: u32 = 1_024;
+const STREAMS_MAX: u32 = 256;
 const ISSUE: &str = "/jeton.v1.TokenService/Issue";
-/// A method that waits for its message: no credential is asked for.
-const WAITS: &str = "/jeton.v1.DiscoveryService/GetServerInfo";
+/// A method that needs no credential.
+const INFO: &str = "/jeton.v1.DiscoveryService/GetServerInfo";
 
 #[tokio::test]
 async fn e5_streams_of_a_connection_are_limited_and_the_limit_is_said() {
@@ -28,8 +28,9 @@ async fn e5_streams_of_a_connection_are_limited_and_the_limit_is_said() {
     let said = first.payload.chunks(6).find(|setting| setting[..2] == [0, 3]).expect("it is said");
     assert_eq!(u32::from_be_bytes(said[2..].try_into().unwrap()), STREAMS_MAX);
 
+    let bearer = format!("Bearer {}", api_key("service"));
     let open = |places: std::ops::Range<u32>| -> Vec<u8> {
-        places.flat_map(|place| headers(2 * place + 1, WAITS, &[], 0)).collect()
+        places.flat_map(|place| headers(2 * place + 1, ISSUE, &[("authorization", &bearer)], 0)).collect()
     };
     let mut refused = BTreeSet::new();
     frames.write(&open(0..STREAMS_MAX)).await;
@@ -112,23 +113,39 @@ async fn e5_headers_that_do_not_end_end_the_connection() {
 async fn e5_a_message_above_the_limit_of_its_service_is_refused_by_what_it_says_of_itself() {
     let world = World::start().await;
     let ready = &world.server.ready;
+    let kib = |kib: u32| kib << 10;
     for (address, path, bytes_max) in [
-        (&ready.public, ISSUE, 9 << 20),
-        (&ready.public, WAITS, 256 << 10),
-        (&ready.admin, ISSUE, 9 << 20),
-        (&ready.admin, "/jeton.v1.AdminService/ListPolicies", 256 << 10),
+        (&ready.public, "/jeton.v1.TokenService/Validate", kib(16)),
+        (&ready.public, "/jeton.v1.TokenService/StreamValidate", kib(16)),
+        (&ready.public, "/jeton.v1.TokenService/Refresh", kib(16)),
+        (&ready.public, "/jeton.v1.TokenService/Revoke", kib(16)),
+        (&ready.public, ISSUE, kib(64)),
+        (&ready.public, "/jeton.v1.TokenService/BatchValidate", 9 * kib(1_024)),
+        (&ready.public, "/envoy.service.auth.v3.Authorization/Check", kib(64)),
+        (&ready.public, INFO, kib(16)),
+        (&ready.public, "/grpc.health.v1.Health/Check", kib(16)),
+        (&ready.admin, ISSUE, kib(64)),
+        (&ready.admin, "/jeton.v1.AdminService/ListPolicies", kib(16)),
+        (&ready.admin, "/jeton.v1.AdminService/UpdatePolicy", kib(64)),
+        (&ready.ops, "/grpc.health.v1.Health/Check", kib(16)),
     ] {
         let raw = Raw::open(address, &api_key("admin")).await;
         // Its first bytes say how long it is: no more of it is waited for.
-        let answer = raw.call(path, framed(0, bytes_max + 1, b"x")).await;
-        let refused = answer.result().unwrap_err();
-        assert_eq!(refused.code(), Code::InvalidArgument, "{path}: {refused:?}");
-        assert!(refused.message().contains("limit"), "{path}: {refused:?}");
-        assert_eq!(Err::<(), _>(refused).refused().reason, "FIELD_INVALID", "{path}");
+        let answer = raw.call_unfinished(path, framed(0, bytes_max + 1, b"x")).await.unwrap();
+        let refused = answer.result().refused();
+        assert_eq!(
+            (refused.code, refused.reason.as_str()),
+            (Code::InvalidArgument, "MESSAGE_TOO_LARGE"),
+            "{path}"
+        );
+        assert_eq!(
+            [refused.get("size"), refused.get("maxSize")],
+            [(bytes_max + 1).to_string(), bytes_max.to_string()],
+            "{path}"
+        );
         // One that is as long as it may be is read: what is wrong with this one is that it is cut.
-        let cut = raw.call(path, framed(0, bytes_max, b"x")).await.status();
-        assert_ne!(cut.code(), Code::Ok, "{path}");
-        assert!(!cut.message().contains("limit"), "{path}: {cut:?}");
+        let answer = raw.call(path, framed(0, bytes_max, b"x")).await;
+        assert_eq!(answer.result().refused().reason, "FIELD_INVALID", "{path}");
         assert_eq!(raw.opened(), 1, "{path}");
     }
 }

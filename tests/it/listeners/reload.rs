@@ -138,14 +138,19 @@ async fn c3_a_client_of_a_removed_authority_is_refused_and_one_of_a_new_authorit
     open.write(&super::introspection(&token, &[])).await;
     assert_eq!(open.read(false).await.status, 200);
 
+    let mut kept = of_new.http(secure.public()).await;
+    kept.write(&super::introspection(&token, &[])).await;
+    assert_eq!(kept.read(false).await.status, 200);
+
     fs::write(&ca, successor.pem()).unwrap();
     until("the old one is refused", async || !asked(&of_old).await).await;
     assert!(asked(&of_new).await);
     assert!(secure.api_of(&old).validate(&token, &["api"]).await.is_err());
     assert_eq!(secure.api_of(&new).status(&token, "api").await, TokenStatus::Active);
-    // What was open goes on: whoever wants it ended disables the client.
-    open.write(&super::introspection(&token, &[])).await;
-    assert_eq!(open.read(false).await.status, 200);
+    // What was open with it ends, and what the new one opened stays.
+    assert!(open.is_closed().await);
+    kept.write(&super::introspection(&token, &[])).await;
+    assert_eq!(kept.read(false).await.status, 200);
 
     // Without any authority in the file, the last ones stay.
     fs::write(&ca, "").unwrap();

@@ -11,7 +11,7 @@ use tonic_reflection::pb::{
     v1alpha,
 };
 
-use crate::world::{World, channel};
+use crate::world::{Refused, World, channel};
 
 #[tokio::test]
 async fn the_published_keys_verify_a_token_by_any_library() {
@@ -80,19 +80,33 @@ async fn e6_the_server_says_its_time_how_far_the_database_is_and_its_limits() {
 }
 
 #[tokio::test]
-async fn health_is_answered_on_both_listeners_to_anybody() {
+async fn health_is_answered_to_anybody_of_what_a_listener_serves() {
     let world = World::start().await;
-    for address in [&world.server.ready.public, &world.server.ready.admin] {
+    let ready = &world.server.ready;
+    let (tokens, admin) = ("jeton.v1.TokenService", "jeton.v1.AdminService");
+    let (discovery, envoy) = ("jeton.v1.DiscoveryService", "envoy.service.auth.v3.Authorization");
+    for (address, served, not_served) in [
+        (&ready.public, &["", tokens, discovery, envoy][..], &[admin, "no.such.Service"][..]),
+        (&ready.admin, &["", tokens, admin], &[discovery, envoy, "x"]),
+        (&ready.ops, &["", tokens, admin, discovery, envoy], &["x"]),
+    ] {
         let mut client = HealthClient::new(channel(address));
-        for service in ["", "jeton.v1.TokenService", "jeton.v1.DiscoveryService", "jeton.v1.AdminService"] {
-            let request = || HealthCheckRequest { service: service.to_owned() };
-            let checked = client.check(request()).await.unwrap().into_inner();
+        let request = |service: &str| HealthCheckRequest { service: service.to_owned() };
+        for service in served {
+            let checked = client.check(request(service)).await.unwrap().into_inner();
             assert_eq!(checked.status, 1, "SERVING: {service} at {address}");
-            let mut watched = client.watch(request()).await.unwrap().into_inner();
+            let mut watched = client.watch(request(service)).await.unwrap().into_inner();
             assert_eq!(watched.message().await.unwrap().unwrap().status, 1, "{service} at {address}");
         }
-        let unknown = client.check(HealthCheckRequest { service: "no.such.Service".to_owned() }).await;
-        assert_eq!(unknown.unwrap_err().code(), tonic::Code::NotFound);
+        for service in not_served {
+            let refused = client.check(request(service)).await.refused();
+            assert_eq!((refused.code, refused.reason.as_str()), (tonic::Code::NotFound, "NOT_FOUND"));
+            // It may be served later: the stream stays open, as the health protocol has it.
+            let mut watched = client.watch(request(service)).await.unwrap().into_inner();
+            assert_eq!(watched.message().await.unwrap().unwrap().status, 3, "SERVICE_UNKNOWN: {service}");
+            let more = tokio::time::timeout(std::time::Duration::from_millis(500), watched.message()).await;
+            assert!(more.is_err(), "{service}: {more:?}");
+        }
     }
 }
 

@@ -13,8 +13,8 @@ use tonic::{Code, Status};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use crate::world::{
-    Database, PATIENCE, Refused, Shell, World, channel, is_for_now, issue_request, master_key_text, steady,
-    until, validate_request,
+    Database, PATIENCE, Refused, ServerOptions, Shell, World, channel, is_for_now, issue_request,
+    master_key_text, steady, until, validate_request,
 };
 
 /// Callers at once.
@@ -168,4 +168,67 @@ async fn e4_a_second_signal_and_an_early_one_end_it_too() {
     let ended = tokio::time::timeout(PATIENCE, child.wait()).await.expect("it does not end");
     assert_eq!(ended.unwrap().code(), Some(0));
     assert!(!shell.path("ready.json").exists(), "it did not serve");
+}
+
+fn with_delay(delay: &str) -> ServerOptions {
+    let arguments = ["--drain-delay", delay].map(str::to_owned).to_vec();
+    ServerOptions { arguments, ..ServerOptions::default() }
+}
+
+#[tokio::test]
+async fn e4_balancers_see_it_before_a_listener_takes_no_more_and_probes_are_answered_last() {
+    // Longer than any machine stalls: a second signal ends it.
+    let mut world = World::start_with(with_delay("10m")).await;
+    let ready = world.server.ready.clone();
+    let token = world.api("service").await.token("user:7", "api").await.access_token;
+    let mut watcher = HealthClient::new(channel(&ready.public));
+    let mut health = watcher.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    assert_eq!(health.message().await.unwrap().unwrap().status, 1, "SERVING");
+    world.server.terminate();
+    assert_eq!(health.message().await.unwrap().unwrap().status, 2, "NOT_SERVING");
+    until("it is not ready", async || {
+        let (status, body) = world.server.ops("/readyz").await;
+        status == 503 && body.contains("[-]draining")
+    })
+    .await;
+    assert!(!world.directory.path().join("ready.json").exists(), "the ready file is gone");
+    // Whoever has not seen it yet is served, on connections of before and on new ones, with every method.
+    for _ in 0..3 {
+        let mut api = world.api("service").await;
+        assert_eq!(api.status(&token, "api").await, pb::TokenStatus::Active);
+        let session = api.session("user:7", "api").await.refresh.unwrap().refresh_token;
+        api.refresh(&session).await.unwrap();
+        let mut stream = crate::world::Stream::open(&api).await;
+        assert_eq!(stream.ask(&token).await.unwrap(), pb::TokenStatus::Active);
+    }
+    assert_eq!(world.server.ops("/livez").await.0, 200);
+    assert!(world.server.is_running());
+    world.server.terminate();
+    assert!(health.message().await.unwrap().is_none(), "and then it ends");
+    assert_eq!(world.server.ended().await.code(), Some(0));
+    let log = world.server.logged();
+    assert!(!log.contains("STORE_UNAVAILABLE") && !log.contains("in time"), "{log}");
+}
+
+#[tokio::test]
+async fn e4_without_a_second_signal_it_ends_after_the_delay() {
+    let mut world = World::start_with(with_delay("2s")).await;
+    let begun = std::time::Instant::now();
+    world.server.terminate();
+    assert_eq!(world.server.ended().await.code(), Some(0));
+    assert!(begun.elapsed().as_secs() >= 2, "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn e4_sigquit_drains_and_sighup_ends_nothing() {
+    let mut world = World::start().await;
+    for _ in 0..3 {
+        world.server.signal(Signal::HUP);
+    }
+    until("it says so", async || world.server.logged().contains("SIGHUP")).await;
+    let token = world.api("service").await.token("user:7", "api").await.access_token;
+    assert_eq!(world.api("service").await.status(&token, "api").await, pb::TokenStatus::Active);
+    world.server.signal(Signal::QUIT);
+    assert_eq!(world.server.ended().await.code(), Some(0));
+    assert!(world.server.logged().contains("\"draining\""));
 }

@@ -379,3 +379,37 @@ async fn e14_a_server_with_another_issuer_does_not_start_beside_those_that_run()
     let doctor = shell.run(&["doctor"]).await;
     assert!(doctor.out.contains("2 of 3: so many there were within the last day"), "{doctor:?}");
 }
+
+#[tokio::test]
+async fn e15_what_the_configuration_names_is_read_up_to_a_length() {
+    let shell = Shell::new();
+    for arguments in [["--config", "/dev/zero"], ["--master-key-file", "/dev/zero"]] {
+        let given = ["--database-url", "postgres://x", "--issuer", "http://x", "--plaintext"];
+        let said = shell.run(&[&["serve"], &arguments[..], &given].concat()).await;
+        let error = said.with_code(1);
+        assert!(error.contains("/dev/zero cannot be read") && error.contains("longer than 4 MiB"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn e15_a_server_keeps_its_memory_and_its_files_to_itself() {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    let world = World::start().await;
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", world.server.ready.pid)).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().filter(|word| *word == "0").count(), 2, "{core}");
+    // Others may read the key: it says so.
+    assert!(world.server.logged().contains("every user of this machine can read the master key"));
+
+    // What waits beside the ready file is not written to, and it takes its place all the same.
+    let directory = tempfile::tempdir().unwrap();
+    let (precious, key) = (directory.path().join("precious"), directory.path().join("master.key"));
+    std::fs::write(&precious, "precious").unwrap();
+    symlink(&precious, directory.path().join("ready.json.new")).unwrap();
+    std::fs::write(&key, master_key_text()).unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let server = Server::start(&world.database.url, directory.path(), &ServerOptions::default()).await;
+    assert_eq!(std::fs::read_to_string(&precious).unwrap(), "precious");
+    assert!(!server.logged().contains("every user of this machine"), "the key is its own");
+}

@@ -5,7 +5,9 @@ use serde_json::json;
 use tonic::Code;
 
 use super::support::{batch, with, with_signature};
-use crate::world::{Refused, World, validate_request};
+use crate::world::{Raw, Refused, World, api_key, frame, validate_request};
+
+const BATCH: &str = "/jeton.v1.TokenService/BatchValidate";
 
 fn of(requests: Vec<pb::ValidateRequest>) -> pb::BatchValidateRequest {
     pb::BatchValidateRequest { requests }
@@ -67,8 +69,20 @@ async fn v11_a_batch_has_1_to_1000_requests() {
         let requests = vec![validate_request("x", &["api"]); size];
         let refused = api.tokens.batch_validate(of(requests)).await.refused();
         assert_eq!((refused.code, refused.reason.as_str()), (Code::InvalidArgument, "BATCH_TOO_LARGE"));
-        assert_eq!((refused.get("size"), refused.get("maxSize")), (size.to_string().as_str(), "1000"));
+        // However many follow: no more are counted.
+        assert_eq!((refused.get("size"), refused.get("maxSize")), ("1001", "1000"));
     }
+    // Empty ones take no room on the wire, and much where each is made something of.
+    let raw = Raw::open(&world.server.ready.public, &api_key("service")).await;
+    let before = world.server.resident();
+    let answer = raw.call(BATCH, frame(&[0x0a, 0].repeat(4 << 20))).await;
+    assert_eq!(answer.result().refused().reason, "BATCH_TOO_LARGE");
+    let more = world.server.resident().saturating_sub(before);
+    assert!(more < 32 << 20, "{} MiB more", more >> 20);
+    // Nor does one request have more in it than one of Validate.
+    let long = pb::ValidateRequest { audiences: vec![String::new(); 20_000], ..validate_request("x", &[]) };
+    let refused = api.tokens.batch_validate(of(vec![long])).await.refused();
+    assert_eq!((refused.code, refused.reason.as_str()), (Code::InvalidArgument, "FIELD_INVALID"));
     // A thousand of the longest texts that are looked at fit.
     let longest = format!("{}.{}.{}", "a".repeat(100), "b".repeat(8_000), "c".repeat(90));
     let verdicts = batch(&mut api, vec![validate_request(&longest, &["api"]); 1_000]).await;

@@ -142,13 +142,15 @@ async fn v11_a_faulty_message_ends_the_stream_with_its_error() {
     stream.requests.send(pb::StreamValidateRequest { request }).unwrap();
     assert_eq!(stream.next().await.refused().reason, "AUDIENCE_NOT_ALLOWED");
     stream.assert_ended().await;
-    // Who has no credential does not get a stream; who lacks the permission, no verdict.
+    // Who has no credential does not get a stream, nor who lacks the permission.
     let (_requests, incoming) = mpsc::unbounded_channel();
     let mut nobody = world.api_with_key("").await;
     let opened = nobody.tokens.stream_validate(UnboundedReceiverStream::new(incoming)).await;
     assert_eq!(opened.refused().code, Code::Unauthenticated);
-    let mut stream = Stream::open(&world.api("reader").await).await;
-    assert_eq!(stream.ask(&token).await.refused().reason, "CALLER_FORBIDDEN");
+    let (_requests, incoming) = mpsc::unbounded_channel();
+    let mut reader = world.api("reader").await;
+    let opened = reader.tokens.stream_validate(UnboundedReceiverStream::new(incoming)).await;
+    assert_eq!(opened.refused().reason, "CALLER_FORBIDDEN");
 }
 
 #[tokio::test]

@@ -272,7 +272,7 @@ async fn v1_a_message_above_the_limit_is_refused_and_the_connection_lives_on() {
         assert_lives(&raw, &token).await;
     }
     // Large, but allowed: a bad token, not a fault.
-    let large = validate_request(&"a".repeat(8 << 20), &["api"]);
+    let large = validate_request(&"a".repeat(15 << 10), &["api"]);
     let answer = raw.send(VALIDATE, &large).await;
     answer.result().unwrap();
     let verdict = pb::ValidateResponse::decode(&answer.body[5..]).unwrap().verdict.unwrap();

@@ -26,6 +26,9 @@ pub const CANCEL: u32 = 8;
 pub const COMPRESSION_ERROR: u32 = 9;
 pub const ENHANCE_YOUR_CALM: u32 = 11;
 
+/// Of SETTINGS: what the peer may send of an answer before it is given more room.
+pub const INITIAL_WINDOW_SIZE: u16 = 4;
+
 /// What came.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Frame {
@@ -57,8 +60,15 @@ impl Frames {
     }
 
     pub async fn over(wire: impl Wire + 'static) -> Self {
+        Self::with_settings(wire, &[]).await
+    }
+
+    /// With these settings: each a number and a value.
+    pub async fn with_settings(wire: impl Wire + 'static, settings: &[(u16, u32)]) -> Self {
+        let said = |(number, value): &(u16, u32)| [&number.to_be_bytes()[..], &value.to_be_bytes()].concat();
+        let said: Vec<u8> = settings.iter().flat_map(said).collect();
         let mut frames = Self(Box::new(wire));
-        frames.write(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()).await;
+        frames.write(&[PREFACE, &frame(SETTINGS, 0, 0, &said)].concat()).await;
         frames
     }
 
@@ -107,14 +117,13 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 
 /// The head of a gRPC request to this method.
 pub fn headers(stream: u32, path: &str, more: &[(&str, &str)], flags: u8) -> Vec<u8> {
-    let usual = [
-        (":method", "POST"),
-        (":scheme", "http"),
-        (":path", path),
-        (":authority", "jeton.test"),
-        ("content-type", "application/grpc"),
-        ("te", "trailers"),
-    ];
+    let grpc = [("content-type", "application/grpc"), ("te", "trailers")];
+    head(stream, "POST", path, &[&grpc[..], more].concat(), flags)
+}
+
+/// The head of a request.
+pub fn head(stream: u32, method: &str, path: &str, more: &[(&str, &str)], flags: u8) -> Vec<u8> {
+    let usual = [(":method", method), (":scheme", "http"), (":path", path), (":authority", "jeton.test")];
     let mut block = Vec::new();
     for (name, value) in usual.iter().chain(more) {
         // A literal that is not indexed, with its name (RFC 7541 section 6.2.2).

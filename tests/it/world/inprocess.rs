@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jeton::{
     clock::Clock,
-    serve::{Access, Bounds, Listeners, Settings, serve},
+    serve::{Access, Bounds, Leave, Listeners, Settings, serve},
     token::MasterKey,
 };
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -38,6 +38,7 @@ impl InProcess {
         let clock = Arc::new(Clock::shifted(shift_ms));
         let settings = Settings {
             access: Access::default(),
+            leave: Leave::default(),
             bounds: Bounds::default(),
             threads: std::num::NonZero::<usize>::MIN,
             database_url: database_url.to_owned(),

@@ -111,6 +111,17 @@ impl Raw {
         self.try_call(path, body, &[]).await.unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
+    /// Calls with a body that begins so, and does not end.
+    pub async fn call_unfinished(
+        &self,
+        path: &str,
+        begin: Vec<u8>,
+    ) -> Result<RawAnswer, Box<dyn std::error::Error + Send + Sync>> {
+        let begin = stream::iter([Ok::<_, std::convert::Infallible>(begin)]);
+        let body = axum::body::Body::from_stream(begin.chain(stream::pending()));
+        self.try_call(path, body, &[]).await
+    }
+
     async fn try_call(
         &self,
         path: &str,

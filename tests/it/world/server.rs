@@ -110,6 +110,10 @@ impl Server {
             .arg(&ports[2]);
         // On Linux a run of tests that is killed leaves none behind.
         command.arg("--parent-pid").arg(std::process::id().to_string());
+        // No balancer looks at it.
+        if !options.arguments.iter().any(|argument| argument == "--drain-delay") {
+            command.args(["--drain-delay", "0s"]);
+        }
         command.args(&options.arguments);
         let file = File::options().create(true).append(true).open(&log).unwrap();
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn().unwrap();
@@ -138,6 +142,13 @@ impl Server {
         fs::read_to_string(&self.log).unwrap()
     }
 
+    /// Memory that it uses, bytes.
+    pub fn resident(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line of its memory");
+        line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() * 1024
+    }
+
     /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
@@ -164,7 +175,8 @@ impl Server {
         self.signal(Signal::CONT);
     }
 
-    fn signal(&self, signal: Signal) {
+    /// Asks it what is asked of servers by this signal.
+    pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 

@@ -1,0 +1,193 @@
+//! `BatchValidate`: its message is the longest that is taken, so its requests are read out of it one after another, and
+//! its thread is given to others in between.
+
+use std::{mem, sync::Arc, time::Duration};
+
+use http::Response;
+use hyper::body::{Buf as _, Bytes};
+use prost::{
+    Message as _,
+    encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field},
+};
+use tokio::{task::yield_now, time::Instant};
+use tonic::{Status, body::Body};
+
+use super::{
+    Context, Who,
+    arriving::Arriving,
+    judging::{VERDICTS, validate_request},
+    methods::MESSAGE_BYTES_MAX,
+    status::unreadable,
+    unary,
+    verdict::Told,
+};
+use crate::{
+    authority::{BATCH_MAX, Error, Invalid, Judged, check_batch_size},
+    listen::{Connection, WAITING_BYTES_MAX},
+    proto::v1 as pb,
+};
+
+pub(super) const BATCH_VALIDATE: &str = "/jeton.v1.TokenService/BatchValidate";
+
+/// The field of the requests in `BatchValidateRequest`.
+const REQUESTS: u32 = 1;
+/// Requests that are read out of the message and judged together.
+const PART: usize = 16;
+/// After so long others have their turn: a signature takes some ten microseconds to verify.
+const TURN: Duration = Duration::from_millis(1);
+
+/// An answer grows by so much at most, and is twice as long while it is shorter. Bytes.
+const ANSWER_STEP_BYTES: usize = 256 * 1024;
+
+/// A call, whose caller is authenticated.
+pub(super) struct Batch {
+    pub(super) context: Arc<Context>,
+    pub(super) connection: Arc<Connection>,
+    pub(super) who: Who,
+    /// Whether the thread has more to do than time.
+    pub(super) overloaded: bool,
+}
+
+impl Batch {
+    /// The answer.
+    pub(super) async fn answer(self, arriving: Arriving) -> Response<Body> {
+        self.judge(arriving).await.unwrap_or_else(Status::into_http)
+    }
+
+    async fn judge(self, arriving: Arriving) -> Result<Response<Body>, Status> {
+        let (message, _held) = arriving.message().await?;
+        let requests = split(message)?;
+        check_batch_size(requests.len())?;
+        // Its message was read: a peer whose messages are not read is one whose streams are reset.
+        let weight = self.connection.weigh(requests.len());
+        if self.overloaded && weight.is_much() {
+            return Err(Error::Overloaded.into());
+        }
+        let authority = &self.context.authority;
+        let mut answer = Answer::new(&self.connection);
+        let mut statuses = Vec::with_capacity(requests.len());
+        let (mut pass, mut caller) = self.context.enter_by_the_clock(&self.who).await?;
+        let mut begun = Instant::now();
+        for (place, part) in requests.chunks(PART).enumerate() {
+            if begun.elapsed() >= TURN {
+                yield_now().await;
+                // Whatever came meanwhile holds for the rest.
+                (pass, caller) = authority.enter_again(&caller).await?;
+                begun = Instant::now();
+            }
+            let first = place.saturating_mul(PART);
+            let read = part.iter().enumerate().map(|(index, request)| {
+                let index = first.saturating_add(index);
+                read(request).map_err(|invalid| invalid.within(&format!("requests[{index}]")))
+            });
+            let read = read.collect::<Result<Vec<_>, _>>()?;
+            for judged in authority.validate_part(pass.clone(), &caller, first, &read).await? {
+                statuses.push(judged.verdict.status);
+                answer.put(&judged)?;
+            }
+        }
+        authority.validated(&statuses);
+        Ok(unary::framed(answer.into_message()))
+    }
+}
+
+/// The requests of a message, each still encoded. No more of them than may be.
+fn split(mut message: Bytes) -> Result<Vec<Bytes>, Status> {
+    let mut requests = Vec::new();
+    while message.has_remaining() {
+        let (tag, wire_type) = decode_key(&mut message).map_err(|_| unreadable())?;
+        if tag != REQUESTS {
+            // Newer than this server.
+            skip_field(wire_type, tag, &mut message, DecodeContext::default()).map_err(|_| unreadable())?;
+            continue;
+        }
+        if wire_type != WireType::LengthDelimited {
+            return Err(unreadable());
+        }
+        let length = decode_varint(&mut message).ok().and_then(|length| usize::try_from(length).ok());
+        let length = length.filter(|length| *length <= message.len()).ok_or_else(unreadable)?;
+        requests.push(message.split_to(length));
+        if requests.len() > BATCH_MAX {
+            // However many follow.
+            check_batch_size(requests.len())?;
+        }
+    }
+    Ok(requests)
+}
+
+/// One request. It is as long as one of Validate may be.
+fn read(request: &Bytes) -> Result<crate::authority::ValidateRequest, Invalid> {
+    if request.len() > MESSAGE_BYTES_MAX {
+        return Err(Invalid::field(
+            "token",
+            format!("with the rest of its request {MESSAGE_BYTES_MAX} bytes at most"),
+        ));
+    }
+    let malformed = |_| Invalid::field("token", "in a well-formed protobuf message of its request");
+    validate_request(pb::ValidateRequest::decode(request.clone()).map_err(malformed)?)
+}
+
+/// The answer as far as it is written, counted for its connection.
+struct Answer {
+    message: Vec<u8>,
+    held: crate::listen::Held,
+}
+
+impl Answer {
+    fn new(connection: &Arc<Connection>) -> Self {
+        Self { message: unary::prefix(), held: connection.answering() }
+    }
+
+    fn put(&mut self, judged: &Judged) -> Result<(), Error> {
+        let told = Told::of(judged);
+        let needed = self.message.len().saturating_add(told.len());
+        if needed > self.message.capacity() {
+            let capacity = needed.saturating_add(needed.min(ANSWER_STEP_BYTES));
+            self.held.resize(capacity, WAITING_BYTES_MAX).map_err(|_full| Error::Overloaded)?;
+            self.message.reserve_exact(capacity.saturating_sub(self.message.len()));
+        }
+        told.put(VERDICTS, &mut self.message);
+        Ok(())
+    }
+
+    /// From here on it is counted as what is sent.
+    fn into_message(mut self) -> Vec<u8> {
+        mem::take(&mut self.message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    fn message(requests: usize) -> Bytes {
+        let one = pb::ValidateRequest { token: "x".to_owned(), ..Default::default() };
+        pb::BatchValidateRequest { requests: vec![one; requests] }.encode_to_vec().into()
+    }
+
+    #[test]
+    fn v11_requests_are_read_out_of_the_message_as_protobuf_has_them() {
+        let split_of = |bytes: Bytes| {
+            split(bytes).map(|all| all.iter().map(|one| read(one).unwrap().token).collect::<Vec<_>>())
+        };
+        assert_eq!(split_of(message(3)).unwrap(), ["x", "x", "x"]);
+        assert_eq!(split_of(Bytes::new()).unwrap(), [""; 0]);
+        // Fields that nobody knows are no fault: newer clients send them.
+        let newer = [&message(1)[..], &[0x12, 1, b'n', 0x18, 5], &message(1)[..]].concat();
+        assert_eq!(split_of(newer.into()).unwrap(), ["x", "x"]);
+        for bad in [&[0x0a, 0x80][..], &[0x0a, 5, b'x'], &[0x08, 1], &[0x0b], &[0xff; 20]] {
+            assert!(split(Bytes::copy_from_slice(bad)).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn v11_no_more_requests_are_counted_than_may_be() {
+        assert_eq!(split(message(1_000)).unwrap().len(), 1_000);
+        assert!(split(message(1_001)).is_err());
+        // Empty ones take no room on the wire.
+        let empty: Vec<u8> = [0x0a, 0].repeat(4 << 20);
+        assert!(split(empty.into()).is_err());
+    }
+}

@@ -1,0 +1,98 @@
+//! The answer to a call that needs no credential: it ends after a while, and while it lasts it counts for its connection.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use http::{HeaderMap, HeaderValue};
+use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
+use tokio::time::{Sleep, sleep};
+
+use super::door::GRPC_STATUS;
+use crate::listen::StrangerCall;
+
+/// Of Watch, and of reflection: those who want to know more ask again. As long as a connection may be idle.
+const LASTS_AT_MOST: Duration = Duration::from_mins(5);
+
+/// The body of such an answer.
+pub(super) struct OpenAnswer<B> {
+    body: B,
+    lasts: Duration,
+    /// Of a stream, once something is waited for.
+    until: Option<Pin<Box<Sleep>>>,
+    over: bool,
+    _counted: Option<StrangerCall>,
+}
+
+impl<B> OpenAnswer<B> {
+    /// Counted as this as long as it lasts.
+    pub(super) fn new(body: B, counted: Option<StrangerCall>) -> Self {
+        Self { body, lasts: LASTS_AT_MOST, until: None, over: false, _counted: counted }
+    }
+}
+
+impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for OpenAnswer<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        if self.over {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
+            return Poll::Ready(frame);
+        }
+        let lasts = self.lasts;
+        let until = self.until.get_or_insert_with(|| Box::pin(sleep(lasts)));
+        ready!(until.as_mut().poll(context));
+        self.over = true;
+        let mut trailers = HeaderMap::with_capacity(1);
+        trailers.insert(GRPC_STATUS.clone(), HeaderValue::from_static("0"));
+        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.over || self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, future::poll_fn};
+
+    use super::*;
+
+    /// A stream on which nothing happens.
+    struct Silent;
+
+    impl HttpBody for Silent {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test]
+    async fn e15_a_stream_that_needs_no_credential_ends_after_a_while() {
+        assert_eq!(OpenAnswer::new(Silent, None).lasts.as_secs(), 5 * 60);
+        let mut answer = OpenAnswer { lasts: Duration::from_millis(20), ..OpenAnswer::new(Silent, None) };
+        let mut next = async || poll_fn(|context| Pin::new(&mut answer).poll_frame(context)).await;
+        let last = next().await.and_then(Result::ok).and_then(|frame| frame.into_trailers().ok());
+        assert!(last.is_some_and(|trailers| trailers.get(&GRPC_STATUS).is_some_and(|code| code == "0")));
+        assert!(next().await.is_none());
+    }
+}

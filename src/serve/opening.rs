@@ -1,0 +1,152 @@
+//! The listeners of a server: what each serves, and what ends when.
+
+use std::{num::NonZero, sync::Arc};
+
+use tokio::{runtime::Handle, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::{Access, Listeners};
+use crate::{
+    authority::{Authority, Background},
+    http::{self, DoorsState, OpsState},
+    listen::{self, CONNECTIONS_MAX, Limits, Memory, Network, STRANGERS_PER_ADDRESS_MAX, Serving},
+    observe::Exporter,
+    rpc::{self, Door, Front, Health, Listener, Services, watch_readiness},
+    tls::ServerTls,
+};
+
+/// Descriptors for everything but connections of the listeners: Postgres, which takes up to 25, files, the log.
+const KEPT_DESCRIPTORS: usize = 128;
+/// Places of the ops listener: probes and scrapes are few.
+const OPS_CONNECTIONS_MAX: usize = 64;
+/// Places of the admin listener: people are few, too.
+const ADMIN_CONNECTIONS_MAX: usize = 2_000;
+/// Messages that have not arrived and answers that have not been taken, on the ops listener. Bytes.
+const OPS_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// What ends, in this order.
+#[derive(Default)]
+pub(super) struct Ends {
+    /// Readiness.
+    pub(super) asked: CancellationToken,
+    /// The public and the admin listener.
+    pub(super) listeners: CancellationToken,
+    /// The ops listener.
+    pub(super) probes: CancellationToken,
+}
+
+/// Everything that serves.
+pub(super) struct Open {
+    listeners: Vec<Serving>,
+    ops: Serving,
+    pub(super) background: Background,
+    behind: JoinSet<()>,
+}
+
+impl Open {
+    /// Waits for the end of the listeners that are not for probes.
+    pub(super) async fn drained(&mut self) {
+        for listener in self.listeners.drain(..) {
+            listener.ended().await;
+        }
+    }
+
+    pub(super) async fn ended(mut self) {
+        self.ops.ended().await;
+        // Ended by the tokens of the listeners.
+        while self.behind.join_next().await.is_some() {}
+    }
+}
+
+/// What the listeners are opened with.
+pub(super) struct Opening {
+    pub(super) threads: NonZero<usize>,
+    pub(super) beside: fn(rpc::Routes) -> rpc::Routes,
+    pub(super) tls: [Option<Arc<ServerTls>>; 2],
+    pub(super) exporter: Exporter,
+    pub(super) health: Health,
+    /// Of the public, the admin and the ops listener.
+    pub(super) limits: [Limits; 3],
+}
+
+/// Opens them.
+pub(super) async fn open(
+    listeners: Listeners,
+    authority: &Arc<Authority>,
+    opening: Opening,
+    ends: &Ends,
+) -> anyhow::Result<Open> {
+    let Opening { threads, beside, tls: [public_tls, admin_tls], exporter, health, limits } = opening;
+    let Ends { asked, listeners: stop, probes } = ends;
+    let background = Background::on(Handle::current());
+    let services = |listener| Services::of(listener, authority, &background, &health, stop);
+    let door = |services| Door::new(Arc::clone(authority), services);
+    let mut behind = JoinSet::new();
+    for tls in [&public_tls, &admin_tls].into_iter().flatten() {
+        behind.spawn(Arc::clone(tls).watch(Arc::clone(&authority.metrics), stop.clone()));
+    }
+    // Before anybody is told that we are ready: they ask at once.
+    health.tell(authority);
+    behind.spawn(watch_readiness(health.clone(), Arc::clone(authority), asked.clone(), stop.clone()));
+    behind.spawn(http::keep_up(exporter.clone(), stop.clone()));
+    let state = OpsState { authority: Arc::clone(authority), exporter, draining: asked.clone() };
+    // People and probes do not need every core.
+    let one = NonZero::<usize>::MIN;
+    let doors = http::doors(DoorsState {
+        authority: Arc::clone(authority),
+        background: background.clone(),
+        certificates: public_tls.as_ref().is_some_and(|tls| tls.knows_clients()),
+    });
+    let public = Front::new(door(services(Listener::Public).beside(beside)), doors);
+    let admin = Front::new(door(services(Listener::Admin)), http::none());
+    let ops = Front::new(door(services(Listener::Ops)), http::ops(state));
+    // Probes have their own, whatever others hold.
+    let (memory, probes_memory) = (Arc::default(), Arc::new(Memory::of(OPS_BYTES_MAX, OPS_BYTES_MAX)));
+    let options = |name, tls, threads, memory: &Arc<Memory>, limits| listen::Options {
+        name,
+        tls,
+        threads,
+        memory: Arc::clone(memory),
+        limits,
+    };
+    let [public_limits, admin_limits, ops_limits] = limits;
+    let public_options = options("public", public_tls, threads, &memory, public_limits);
+    let admin_options = options("admin", admin_tls, one, &memory, admin_limits);
+    let ops_options = options("ops", None, one, &probes_memory, ops_limits);
+    let serving = vec![
+        listen::serve(listeners.public, &public_options, &public, stop)?,
+        listen::serve(listeners.admin, &admin_options, &admin, stop)?,
+    ];
+    let ops = listen::serve(listeners.ops, &ops_options, &ops, probes)?;
+    Ok(Open { listeners: serving, ops, background, behind })
+}
+
+/// How many connections the public, the admin and the ops listener may have, of so many descriptors.
+pub(super) fn limits(descriptors: usize, access: &Access) -> [Limits; 3] {
+    let left = descriptors.saturating_sub(KEPT_DESCRIPTORS).saturating_sub(OPS_CONNECTIONS_MAX);
+    let admin = left.div_euclid(8).min(ADMIN_CONNECTIONS_MAX);
+    let public = left.saturating_sub(admin).min(CONNECTIONS_MAX);
+    let per_address =
+        access.connections_per_address.map_or(STRANGERS_PER_ADDRESS_MAX, |limit| limit.get().into());
+    let trusted: Arc<[Network]> = access.trusted_proxies.as_slice().into();
+    [public, admin, OPS_CONNECTIONS_MAX]
+        .map(|places| Limits::of(places.max(2), per_address, Arc::clone(&trusted)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn e16_places_are_kept_for_probes_and_for_postgres_however_few_descriptors_there_are() {
+        for descriptors in [256, 1_024, 4_096, 65_536, usize::MAX] {
+            let limits = limits(descriptors, &Access::default());
+            let places: usize = limits.iter().map(|limit| limit.connections).sum();
+            assert!(places.saturating_add(KEPT_DESCRIPTORS) <= descriptors, "{descriptors}: {limits:?}");
+            assert!(limits.iter().all(|limit| limit.connections >= 8), "{descriptors}: {limits:?}");
+            // One address does not get all places of strangers, nor do strangers get all places.
+            assert!(limits.iter().all(|limit| limit.strangers_per_address < limit.strangers), "{limits:?}");
+            assert!(limits.iter().all(|limit| limit.strangers < limit.connections), "{limits:?}");
+        }
+    }
+}

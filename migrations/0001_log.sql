@@ -87,7 +87,12 @@ create table audit_event (
     -- before this second since the epoch.
     key_id     text,
     audience   text,
-    cutoff_s   bigint
+    cutoff_s   bigint,
+    -- Whose tag it continues: each task that writes has a chain of its own, whose numbers begin with 1 and have no gaps.
+    -- The tag is a MAC over the chain, the number, the tag before, and every column but revision and event_time.
+    chain_id     uuid,
+    chain_number bigint,
+    chain_tag    bytea
 ) partition by range (id);
 create index audit_event_subject on audit_event (subject, id) where subject is not null;
 create index audit_event_jti on audit_event (jti, id) where jti is not null;

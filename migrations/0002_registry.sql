@@ -1,5 +1,8 @@
 -- What an operator writes: policies, clients and their keys; and what jeton signs with.
 -- `revision` is the log's revision of the latest change; it is the etag, too.
+-- `row_mac` is a MAC under a key derived from the master key, over what the row grants and `version`, which each change
+-- of that raises. jeton makes and checks it: a row whose MAC does not fit counts as absent. What only takes away
+-- (disabled, retired, revoked, expired) is not covered: statements may set it.
 
 -- Rules for tokens of one audience obtained by one client. Null: taken from the next wider policy.
 create table policy (
@@ -42,7 +45,9 @@ create table client (
     audiences        text[]      not null,
     subjects         text[]      not null,
     disabled         boolean     not null default false,
-    create_time      timestamptz not null
+    create_time      timestamptz not null,
+    version          bigint      not null default 0,
+    row_mac          bytea       not null default ''
 );
 
 -- Secrets of clients, as the SHA-256 of the whole text.
@@ -51,7 +56,8 @@ create table api_key (
     client_id     text        not null references client on delete cascade,
     secret_hash   bytea       not null check (length(secret_hash) = 32),
     create_time   timestamptz not null,
-    expire_time   timestamptz
+    expire_time   timestamptz,
+    row_mac       bytea       not null default ''
 );
 create index api_key_client on api_key (client_id);
 
@@ -66,7 +72,9 @@ create table signing_key (
     retire_time   timestamptz,
     revoke_time   timestamptz,
     -- Leaves the key set: no token that it signed can be alive.
-    expire_time   timestamptz
+    expire_time   timestamptz,
+    version       bigint      not null default 0,
+    row_mac       bytea       not null default ''
 );
 -- Two replicas that both find no key end with one.
 create unique index signing_key_one_active on signing_key (algorithm)
@@ -77,6 +85,8 @@ create table mac_key (
     mac_key_id  bytea       primary key check (length(mac_key_id) = 4),
     sealed      bytea       not null,
     create_time timestamptz not null,
-    retire_time timestamptz
+    retire_time timestamptz,
+    version     bigint      not null default 0,
+    row_mac     bytea       not null default ''
 );
 create unique index mac_key_one_active on mac_key ((true)) where retire_time is null;

@@ -3,8 +3,7 @@
 
 -- Begins the epoch `next`, here and now, unless another has begun since `expected`: then null.
 -- Answers the new head's revision.
-create function begin_epoch(
-    expected bigint, next bigint, audit_id uuid, audit_actor text, audit_action text, audit_note text) returns bigint
+create function begin_epoch(expected bigint, next bigint, act jsonb) returns bigint
 language plpgsql as $$
 declare head bigint;
 begin
@@ -18,8 +17,7 @@ begin
     if head is null then
         return null;
     end if;
-    insert into audit_event (id, revision, event_time, actor, action, outcome, note)
-    values (audit_id, head, clock_timestamp(), audit_actor, audit_action, 'OK', audit_note);
+    perform audit(act, head);
     perform pg_notify('jeton_log', '');
     return head;
 end $$;
@@ -30,7 +28,7 @@ end $$;
 -- kind: 1 jti, 2 session, 3 subject, 4 client, 5 key. Answers the head's revision.
 create function reappend_revocations(
     kinds smallint[], ids uuid[], targets text[], mark_audiences text[], positions bigint[], cutoffs_s bigint[],
-    reasons smallint[], expires_s bigint[], audit_id uuid, audit_actor text) returns bigint
+    reasons smallint[], expires_s bigint[], act jsonb) returns bigint
 language plpgsql as $$
 declare
     head bigint;
@@ -45,8 +43,7 @@ begin
     head := log_advance(cardinality(kinds));
     base := head - cardinality(kinds);
 
-    insert into audit_event (id, revision, event_time, actor, action, outcome, note)
-    values (audit_id, head, clock_timestamp(), audit_actor, 'ReappendRevocations', 'OK', cardinality(kinds)::text);
+    perform audit(act, head);
 
     with item as (
         select * from unnest(kinds, ids, targets, mark_audiences, positions, cutoffs_s, reasons, expires_s)
@@ -85,8 +82,8 @@ $$;
 -- becomes this, of `as_of`; these API keys go, and these end sooner. Null: somebody else was first.
 create function restrict_client(
     expected bigint, as_of bigint, p_client_id text, p_certificate_uris text[], p_permissions smallint[],
-    p_audiences text[], p_subjects text[], p_disabled boolean, gone_key_ids text[], ending_key_ids text[],
-    key_ends_s bigint[], audit_id uuid, audit_actor text) returns bigint
+    p_audiences text[], p_subjects text[], p_disabled boolean, p_version bigint, p_row_mac bytea, gone_key_ids text[],
+    ending_key_ids text[], key_ends_s bigint[], key_row_macs bytea[], act jsonb) returns bigint
 language plpgsql as $$
 declare head bigint;
 begin
@@ -95,46 +92,16 @@ begin
     if not exists (select from client where client_id = p_client_id and revision = expected) then
         return null;
     end if;
-    head := append_change(2::smallint, p_client_id, audit_id, audit_actor, 'RestrictClient', p_client_id,
-                          array_to_string(gone_key_ids || ending_key_ids, ' '), '');
+    head := append_change(2::smallint, p_client_id, act);
     update client set revision = as_of, certificate_uris = p_certificate_uris, permissions = p_permissions,
-                      audiences = p_audiences, subjects = p_subjects, disabled = p_disabled
+                      audiences = p_audiences, subjects = p_subjects, disabled = p_disabled, version = p_version,
+                      row_mac = p_row_mac
      where client_id = p_client_id;
     -- In the order in which uses of keys are noted.
     perform 1 from api_key where client_id = p_client_id order by api_key_id for update;
     delete from api_key where client_id = p_client_id and api_key_id = any(gone_key_ids);
-    update api_key k set expire_time = to_timestamp(i.end_s)
-      from unnest(ending_key_ids, key_ends_s) i(api_key_id, end_s)
+    update api_key k set expire_time = to_timestamp(i.end_s), row_mac = i.row_mac
+      from unnest(ending_key_ids, key_ends_s, key_row_macs) i(api_key_id, end_s, row_mac)
      where k.client_id = p_client_id and k.api_key_id = i.api_key_id;
-    return head;
-end $$;
-
--- Begins the next epoch because an operator says so. `revoke_keys`: every signing key and every MAC key
--- is revoked and every session ended, since what was revoked after the backup is unknown; marks on the
--- keys are kept until `mark_end`. Answers the new head's revision.
-create function bump_epoch(revoke_keys boolean, mark_end timestamptz, audit_id uuid, audit_actor text) returns bigint
-language plpgsql as $$
-declare
-    compromised constant smallint := 3;
-    current_epoch bigint;
-    head bigint;
-begin
-    lock table only audit_event, only mark, only signing_key, only mac_key, only session, only change in row exclusive mode;
-    select epoch into current_epoch from log_head for update;
-    head := begin_epoch(current_epoch, current_epoch + 1, audit_id, audit_actor, 'BumpEpoch',
-                        case when revoke_keys then 'revoke keys' else 'keep keys' end);
-    if not revoke_keys then
-        return head;
-    end if;
-    head := log_advance(1);
-    insert into mark (kind, target, audience, revision, position, cutoff_s, reason, expire_time)
-    select 5, key_id, '', head, head, 0, compromised, mark_end from signing_key where revoke_time is null
-    on conflict (kind, target, audience) do update
-       set revision = excluded.revision, position = greatest(mark.position, excluded.position),
-           expire_time = greatest(mark.expire_time, excluded.expire_time);
-    update signing_key set revoke_time = clock_timestamp(), expire_time = mark_end where revoke_time is null;
-    delete from mac_key;
-    update session set revoke_time = clock_timestamp(), revoke_reason = compromised where revoke_time is null;
-    insert into change (revision, kind, name) values (head, 3, '');
     return head;
 end $$;

@@ -49,7 +49,7 @@ $$;
 -- Registers a client. outcome: WRITTEN; or, and nothing written, CLIENT_TAKEN, CERTIFICATE_TAKEN (`taken_uri`).
 create function create_client(
     p_client_id text, p_display_name text, p_certificate_uris text[], p_permissions smallint[], p_audiences text[],
-    p_subjects text[], p_disabled boolean, audit_id uuid, audit_actor text, audit_trace text,
+    p_subjects text[], p_disabled boolean, p_version bigint, p_row_mac bytea, act jsonb,
     out outcome text, out taken_uri text, out new_revision bigint, out new_create_time timestamptz)
 language plpgsql as $$
 begin
@@ -64,12 +64,12 @@ begin
         outcome := 'CERTIFICATE_TAKEN';
         return;
     end if;
-    new_revision := append_change(2::smallint, p_client_id, audit_id, audit_actor, 'CreateClient', p_client_id, '', audit_trace);
+    new_revision := append_change(2::smallint, p_client_id, act);
     new_create_time := clock_timestamp();
     insert into client (client_id, revision, display_name, certificate_uris, permissions, audiences, subjects, disabled,
-                        create_time)
+                        create_time, version, row_mac)
     values (p_client_id, new_revision, p_display_name, p_certificate_uris, p_permissions, p_audiences, p_subjects, p_disabled,
-            new_create_time);
+            new_create_time, p_version, p_row_mac);
     outcome := 'WRITTEN';
 end $$;
 
@@ -77,8 +77,8 @@ end $$;
 -- (`taken_uri`), LAST_ADMINISTRATOR: nobody could administer after it.
 create function update_client(
     expected bigint, p_client_id text, p_display_name text, p_certificate_uris text[], p_permissions smallint[],
-    p_audiences text[], p_subjects text[], p_disabled boolean, audit_id uuid, audit_actor text, audit_note text,
-    audit_trace text, out outcome text, out taken_uri text, out new_revision bigint)
+    p_audiences text[], p_subjects text[], p_disabled boolean, p_version bigint, p_row_mac bytea, act jsonb,
+    out outcome text, out taken_uri text, out new_revision bigint)
 language plpgsql as $$
 declare can_administer boolean;
 begin
@@ -101,10 +101,10 @@ begin
         outcome := 'LAST_ADMINISTRATOR';
         return;
     end if;
-    new_revision := append_change(2::smallint, p_client_id, audit_id, audit_actor, 'UpdateClient', p_client_id, audit_note,
-                                  audit_trace);
+    new_revision := append_change(2::smallint, p_client_id, act);
     update client set revision = new_revision, display_name = p_display_name, certificate_uris = p_certificate_uris,
-                      permissions = p_permissions, audiences = p_audiences, subjects = p_subjects, disabled = p_disabled
+                      permissions = p_permissions, audiences = p_audiences, subjects = p_subjects, disabled = p_disabled,
+                      version = p_version, row_mac = p_row_mac
      where client_id = p_client_id;
     outcome := 'WRITTEN';
 end $$;
@@ -112,8 +112,8 @@ end $$;
 -- Removes a client with its keys if it still is at `expected`, and marks all that it obtained as revoked, at the head
 -- and until `mark_expire_s`. outcome: WRITTEN; or, and nothing written, STALE, LAST_ADMINISTRATOR.
 create function delete_client(
-    expected bigint, p_client_id text, mark_reason smallint, mark_expire_s bigint, audit_id uuid, audit_actor text,
-    audit_trace text, out outcome text, out new_revision bigint)
+    expected bigint, p_client_id text, mark_reason smallint, mark_expire_s bigint, act jsonb,
+    out outcome text, out new_revision bigint)
 language plpgsql as $$
 begin
     lock table only client, only client_certificate, only api_key, only mark, only change, only audit_event
@@ -128,7 +128,7 @@ begin
         outcome := 'LAST_ADMINISTRATOR';
         return;
     end if;
-    new_revision := append_change(2::smallint, p_client_id, audit_id, audit_actor, 'DeleteClient', p_client_id, '', audit_trace);
+    new_revision := append_change(2::smallint, p_client_id, act);
     insert into mark (kind, target, audience, revision, position, cutoff_s, reason, expire_time)
     values (4, p_client_id, '', new_revision, new_revision, 0, mark_reason, to_timestamp(mark_expire_s))
     on conflict (kind, target, audience) do update
@@ -143,8 +143,8 @@ end $$;
 -- Adds an API key to a client that has fewer than `most`. outcome: WRITTEN; or, and nothing written, CLIENT_ABSENT,
 -- TOO_MANY.
 create function create_api_key(
-    p_client_id text, p_api_key_id text, p_secret_hash bytea, p_expire_s bigint, most bigint, audit_id uuid,
-    audit_actor text, audit_trace text, out outcome text, out new_revision bigint, out new_create_time timestamptz)
+    p_client_id text, p_api_key_id text, p_secret_hash bytea, p_expire_s bigint, p_row_mac bytea, most bigint,
+    act jsonb, out outcome text, out new_revision bigint, out new_create_time timestamptz)
 language plpgsql as $$
 begin
     lock table only client, only api_key, only change, only audit_event in row exclusive mode;
@@ -157,11 +157,10 @@ begin
         outcome := 'TOO_MANY';
         return;
     end if;
-    new_revision := append_change(2::smallint, p_client_id, audit_id, audit_actor, 'CreateApiKey', p_client_id, p_api_key_id,
-                                  audit_trace);
+    new_revision := append_change(2::smallint, p_client_id, act);
     new_create_time := clock_timestamp();
-    insert into api_key (api_key_id, client_id, secret_hash, create_time, expire_time)
-    values (p_api_key_id, p_client_id, p_secret_hash, new_create_time, to_timestamp(p_expire_s));
+    insert into api_key (api_key_id, client_id, secret_hash, create_time, expire_time, row_mac)
+    values (p_api_key_id, p_client_id, p_secret_hash, new_create_time, to_timestamp(p_expire_s), p_row_mac);
     -- What a client can be known by is part of it: whoever compares two states of it must see that one is newer.
     update client set revision = new_revision where client_id = p_client_id;
     outcome := 'WRITTEN';
@@ -170,7 +169,7 @@ end $$;
 -- Removes an API key. outcome: WRITTEN; or, and nothing written, KEY_ABSENT, LAST_ADMINISTRATOR: nobody could
 -- administer after it.
 create function delete_api_key(
-    p_client_id text, p_api_key_id text, audit_id uuid, audit_actor text, audit_trace text,
+    p_client_id text, p_api_key_id text, act jsonb,
     out outcome text, out new_revision bigint)
 language plpgsql as $$
 begin
@@ -187,8 +186,7 @@ begin
         outcome := 'LAST_ADMINISTRATOR';
         return;
     end if;
-    new_revision := append_change(2::smallint, p_client_id, audit_id, audit_actor, 'DeleteApiKey', p_client_id, p_api_key_id,
-                                  audit_trace);
+    new_revision := append_change(2::smallint, p_client_id, act);
     update client set revision = new_revision where client_id = p_client_id;
     delete from api_key where api_key_id = p_api_key_id;
     outcome := 'WRITTEN';
@@ -205,30 +203,35 @@ begin
      where k.api_key_id = u.id and (k.last_use_time is null or k.last_use_time < to_timestamp(u.minute * 60));
 end $$;
 
--- As before, but whoever cannot administer any more (disabled, or without a credential that is good) is no obstacle
--- to a first administrator; a name that is taken always is.
-create or replace function put_client(
+-- Registers a client, or brings its registration to this state, and adds an API key. `only_first`: null and nothing
+-- written when some client can administer already, or there is one of this name: keys that it has must not gain what
+-- this one is given. Clients in `refused` carry no MAC that is good: none of them is an administrator.
+create function put_client(
     p_client_id text, p_display_name text, p_permissions smallint[], p_audiences text[], p_subjects text[],
-    p_api_key_id text, p_secret_hash bytea, only_first boolean, audit_id uuid, audit_actor text,
-    audit_action text) returns bigint
+    p_version bigint, p_row_mac bytea, p_api_key_id text, p_secret_hash bytea, p_key_mac bytea, only_first boolean,
+    refused text[], act jsonb) returns bigint
 language plpgsql as $$
 declare head bigint;
 begin
     lock table only client, only api_key, only change, only audit_event in row exclusive mode;
     perform 1 from log_head for update;
     if only_first and (exists (select from client where client_id = p_client_id)
-                       or exists (select from administrators())) then
+                       or exists (select from administrators() a where a <> all(refused))) then
         return null;
     end if;
-    head := append_change(2::smallint, p_client_id, audit_id, audit_actor, audit_action, p_client_id, '', '');
-    insert into client (client_id, revision, display_name, permissions, audiences, subjects, create_time)
-    values (p_client_id, head, p_display_name, p_permissions, p_audiences, p_subjects, clock_timestamp())
+    head := append_change(2::smallint, p_client_id, act);
+    insert into client (client_id, revision, display_name, permissions, audiences, subjects, create_time, version, row_mac)
+    values (p_client_id, head, p_display_name, p_permissions, p_audiences, p_subjects, clock_timestamp(), p_version,
+            p_row_mac)
     on conflict (client_id) do update set
-        revision = excluded.revision, display_name = excluded.display_name, permissions = excluded.permissions,
-        audiences = excluded.audiences, subjects = excluded.subjects, disabled = false;
-    insert into api_key (api_key_id, client_id, secret_hash, create_time)
-    values (p_api_key_id, p_client_id, p_secret_hash, clock_timestamp())
-    on conflict do nothing;
+        revision = excluded.revision, display_name = excluded.display_name, certificate_uris = '{}',
+        permissions = excluded.permissions, audiences = excluded.audiences, subjects = excluded.subjects,
+        disabled = false, version = excluded.version, row_mac = excluded.row_mac;
+    insert into api_key (api_key_id, client_id, secret_hash, create_time, row_mac)
+    values (p_api_key_id, p_client_id, p_secret_hash, clock_timestamp(), p_key_mac)
+    on conflict (api_key_id) do update set
+        client_id = excluded.client_id, secret_hash = excluded.secret_hash, expire_time = null,
+        row_mac = excluded.row_mac;
     return head;
 end $$;
 
@@ -240,67 +243,3 @@ create table bare_revocations (
     held        bigint not null,
     primary key (client_id, expire_hour)
 ) with (fillfactor = 50);
-
--- As before, and counts what is revoked by a bare jti: by a token's id alone, so that its audit row knows no client.
--- Only rows that are new count: a repeated revocation adds nothing.
-create or replace function append_revocations(
-    audit_ids uuid[], kinds smallint[], ids uuid[], targets text[], mark_audiences text[], cutoffs_s bigint[],
-    reasons smallint[], expires_s bigint[], actors text[], actions text[], subjects text[], jtis uuid[],
-    session_ids uuid[], client_ids text[], notes text[], trace_ids text[],
-    out head bigint, out commit_time timestamptz)
-language plpgsql as $$
-declare base bigint;
-begin
-    lock table only audit_event, only revocation, only mark, only signing_key, only change, only bare_revocations
-        in row exclusive mode;
-    perform 1 from mark m
-       join unnest(kinds, targets, mark_audiences) i(kind, target, audience)
-         on (m.kind, m.target, m.audience) = (i.kind, i.target, i.audience)
-      where i.kind >= 3
-      order by m.kind, m.target, m.audience for update of m;
-    head := log_advance(cardinality(kinds));
-    base := head - cardinality(kinds);
-    commit_time := clock_timestamp();
-
-    with item as (
-        select * from unnest(audit_ids, kinds, ids, targets, mark_audiences, cutoffs_s, reasons, expires_s, actors,
-                             actions, subjects, jtis, session_ids, client_ids, notes, trace_ids) with ordinality
-          i(audit_id, kind, id, target, audience, cutoff_s, reason, expire_s, actor,
-            action, subject, jti, session_id, client_id, note, trace_id, ordinal)
-    ), audited as (
-        insert into audit_event (id, revision, event_time, actor, action, subject, jti, session_id, client_id,
-                                 outcome, reason, note, trace_id)
-        select audit_id, base + ordinal, commit_time, actor, action, subject, jti, session_id, client_id,
-               'OK', reason, note, trace_id from item
-        on conflict do nothing returning id
-    ), fresh as (
-        select item.* from item join audited on audited.id = item.audit_id
-    ), narrow as (
-        insert into revocation (id, kind, expire_time, revision, reason)
-        select id, kind, to_timestamp(expire_s), base + ordinal, reason from fresh where kind in (1, 2)
-        on conflict do nothing returning revision
-    ), counted as (
-        insert into bare_revocations (client_id, expire_hour, held)
-        select f.actor, f.expire_s / 3600 + 1, count(*)
-          from fresh f join narrow n on n.revision = base + f.ordinal
-         where f.kind = 1 and f.client_id is null
-         group by 1, 2
-        on conflict (client_id, expire_hour) do update set held = bare_revocations.held + excluded.held
-    ), wide as (
-        insert into mark (kind, target, audience, revision, position, cutoff_s, reason, expire_time)
-        select kind, target, audience, base + max(ordinal),
-               coalesce(max(base + ordinal) filter (where cutoff_s = 0), 0), max(cutoff_s),
-               (array_agg(reason order by ordinal desc))[1], to_timestamp(max(expire_s))
-          from fresh where kind >= 3 group by kind, target, audience
-        on conflict (kind, target, audience) do update
-           set revision = excluded.revision, position = greatest(mark.position, excluded.position),
-               cutoff_s = greatest(mark.cutoff_s, excluded.cutoff_s), reason = excluded.reason,
-               expire_time = greatest(mark.expire_time, excluded.expire_time)
-    ), revoked as (
-        update signing_key k
-           set revoke_time = commit_time, expire_time = to_timestamp(fresh.expire_s)
-          from fresh where fresh.kind = 5 and k.key_id = fresh.target and k.revoke_time is null
-    )
-    insert into change (revision, kind, name)
-    select base + ordinal, 3, target from fresh where kind = 5;
-end $$;

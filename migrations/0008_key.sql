@@ -26,14 +26,11 @@ drop index mac_key_one_active;
 create unique index mac_key_one_active on mac_key ((true)) where signing_time is not null and retire_time is null;
 create unique index mac_key_one_pending on mac_key ((true)) where signing_time is null;
 
-drop function put_signing_key;
-drop function put_mac_key;
-
 -- Publishes a signing key that is due after `lead`. Null, and nothing written: one of its algorithm is pending
 -- already; or, where `older_than` is given, the active one has signed for less.
 create function publish_signing_key(
-    p_key_id text, p_algorithm text, p_public_jwk text, p_sealed bytea, lead interval, older_than interval,
-    audit_id uuid, audit_actor text, audit_action text, audit_trace text) returns bigint
+    p_key_id text, p_algorithm text, p_public_jwk text, p_sealed bytea, p_version bigint, p_row_mac bytea,
+    lead interval, older_than interval, act jsonb) returns bigint
 language plpgsql as $$
 declare
     head bigint;
@@ -49,17 +46,25 @@ begin
                      and signing_time > moment - older_than) then
         return null;
     end if;
-    head := append_change(3::smallint, p_key_id, audit_id, audit_actor, audit_action, null, p_key_id, audit_trace);
-    insert into signing_key (key_id, algorithm, public_jwk, sealed, create_time, activate_time, publish_revision)
-    values (p_key_id, p_algorithm, p_public_jwk, p_sealed, moment, moment + lead, head);
+    head := append_change(3::smallint, p_key_id, act);
+    insert into signing_key (key_id, algorithm, public_jwk, sealed, create_time, activate_time, publish_revision, version,
+                             row_mac)
+    values (p_key_id, p_algorithm, p_public_jwk, p_sealed, moment, moment + lead, head, p_version, p_row_mac);
     return head;
 end $$;
 
+-- The key that a pending one is to replace: the active one of its algorithm.
+create function replaced_by_signing_key(p_key_id text) returns text
+language sql stable as $$
+    select a.key_id from signing_key a join signing_key p on p.algorithm = a.algorithm and p.key_id = p_key_id
+     where a.signing_time is not null and a.retire_time is null and a.revoke_time is null and a.key_id <> p_key_id
+$$;
+
 -- From here on a pending key signs, and the one before it only verifies, for `verify_for`. Null, and nothing
--- written: it is not pending; or, where `only_due`, its time has not come while another one signs.
+-- written: it is not pending; or, where `only_due`, its time has not come while another one signs. 0, and nothing
+-- written: the one before it is not `expected`, as `act` says.
 create function activate_signing_key(
-    p_key_id text, only_due boolean, verify_for interval, audit_id uuid, audit_actor text, audit_action text,
-    audit_trace text) returns bigint
+    p_key_id text, only_due boolean, verify_for interval, expected text, act jsonb) returns bigint
 language plpgsql as $$
 declare
     head bigint;
@@ -75,13 +80,14 @@ begin
     if not found then
         return null;
     end if;
-    select key_id into replaced from signing_key
-     where algorithm = pending.algorithm and signing_time is not null and retire_time is null and revoke_time is null;
+    replaced := replaced_by_signing_key(p_key_id);
     if only_due and replaced is not null and pending.activate_time > moment then
         return null;
     end if;
-    head := append_change(3::smallint, p_key_id, audit_id, audit_actor, audit_action, null,
-                          p_key_id || coalesce(' replaces ' || replaced, ''), audit_trace);
+    if replaced is distinct from expected then
+        return 0;
+    end if;
+    head := append_change(3::smallint, p_key_id, act);
     update signing_key set retire_time = moment, expire_time = moment + verify_for where key_id = replaced;
     update signing_key set signing_time = moment where key_id = p_key_id;
     return head;
@@ -89,26 +95,27 @@ end $$;
 
 -- Adds a key that only verifies, for `verify_for`.
 create function put_retired_signing_key(
-    p_key_id text, p_algorithm text, p_public_jwk text, p_sealed bytea, verify_for interval,
-    audit_id uuid, audit_actor text, audit_action text) returns bigint
+    p_key_id text, p_algorithm text, p_public_jwk text, p_sealed bytea, p_version bigint, p_row_mac bytea,
+    verify_for interval, act jsonb) returns bigint
 language plpgsql as $$
 declare
     head bigint;
     moment timestamptz;
 begin
     lock table only signing_key, only change, only audit_event in row exclusive mode;
-    head := append_change(3::smallint, p_key_id, audit_id, audit_actor, audit_action, null, p_key_id, '');
+    head := append_change(3::smallint, p_key_id, act);
     moment := clock_timestamp();
     insert into signing_key (key_id, algorithm, public_jwk, sealed, create_time, activate_time, signing_time,
-                             retire_time, expire_time, publish_revision)
-    values (p_key_id, p_algorithm, p_public_jwk, p_sealed, moment, moment, moment, moment, moment + verify_for, head);
+                             retire_time, expire_time, publish_revision, version, row_mac)
+    values (p_key_id, p_algorithm, p_public_jwk, p_sealed, moment, moment, moment, moment, moment + verify_for, head,
+            p_version, p_row_mac);
     return head;
 end $$;
 
 -- Publishes a MAC key that is due after `lead`; null as for signing keys.
 create function publish_mac_key(
-    p_mac_key_id bytea, p_sealed bytea, lead interval, older_than interval,
-    audit_id uuid, audit_actor text, audit_action text) returns bigint
+    p_mac_key_id bytea, p_sealed bytea, p_version bigint, p_row_mac bytea, lead interval, older_than interval,
+    act jsonb) returns bigint
 language plpgsql as $$
 declare
     head bigint;
@@ -122,16 +129,21 @@ begin
        or exists (select from mac_key where retire_time is null and signing_time > moment - older_than) then
         return null;
     end if;
-    head := append_change(3::smallint, name, audit_id, audit_actor, audit_action, null, name, '');
-    insert into mac_key (mac_key_id, sealed, create_time, activate_time, publish_revision)
-    values (p_mac_key_id, p_sealed, moment, moment + lead, head);
+    head := append_change(3::smallint, name, act);
+    insert into mac_key (mac_key_id, sealed, create_time, activate_time, publish_revision, version, row_mac)
+    values (p_mac_key_id, p_sealed, moment, moment + lead, head, p_version, p_row_mac);
     return head;
 end $$;
 
+-- The MAC key that opens sessions.
+create function active_mac_key() returns bytea
+language sql stable as $$
+    select mac_key_id from mac_key where signing_time is not null and retire_time is null
+$$;
+
 -- From here on a pending MAC key opens sessions, once it is due; the one before it keeps its own for
--- `verify_for`. Null as for signing keys.
-create function activate_mac_key(
-    p_mac_key_id bytea, verify_for interval, audit_id uuid, audit_actor text, audit_action text) returns bigint
+-- `verify_for`. Null and 0 as for signing keys.
+create function activate_mac_key(p_mac_key_id bytea, verify_for interval, expected bytea, act jsonb) returns bigint
 language plpgsql as $$
 declare
     head bigint;
@@ -147,39 +159,43 @@ begin
     if not found then
         return null;
     end if;
-    select mac_key_id into replaced from mac_key where signing_time is not null and retire_time is null;
+    replaced := active_mac_key();
     if replaced is not null and due > moment then
         return null;
     end if;
-    head := append_change(3::smallint, name, audit_id, audit_actor, audit_action, null,
-                          name || coalesce(' replaces ' || encode(replaced, 'hex'), ''), '');
+    if replaced is distinct from expected then
+        return 0;
+    end if;
+    head := append_change(3::smallint, name, act);
     update mac_key set retire_time = moment, expire_time = moment + verify_for where mac_key_id = replaced;
     update mac_key set signing_time = moment where mac_key_id = p_mac_key_id;
     return head;
 end $$;
 
--- Removes MAC keys whose last session has ended. Null: there is none.
-create function remove_mac_keys(audit_id uuid, audit_actor text, audit_action text) returns bigint
+-- The MAC keys whose last session has ended.
+create function ended_mac_keys() returns bytea[]
+language sql stable as $$
+    select coalesce(array_agg(mac_key_id order by mac_key_id), '{}') from mac_key where expire_time < clock_timestamp()
+$$;
+
+-- Removes these MAC keys. Null, and nothing written: they are not those whose last session has ended.
+create function remove_mac_keys(expected bytea[], act jsonb) returns bigint
 language plpgsql as $$
-declare names text;
 begin
     lock table only mac_key, only change, only audit_event in row exclusive mode;
     perform 1 from log_head for update;
-    with gone as (
-        delete from mac_key where expire_time < clock_timestamp() returning mac_key_id
-    )
-    select string_agg(encode(mac_key_id, 'hex'), ' ') into names from gone;
-    if names is null then
+    if not ended_mac_keys() @> expected then
         return null;
     end if;
-    return append_change(3::smallint, '', audit_id, audit_actor, audit_action, null, names, '');
+    delete from mac_key where mac_key_id = any(expected);
+    return append_change(3::smallint, '', act);
 end $$;
 
--- Seals keys anew: all of them, or none. `opened` is what each was sealed as when it was opened. Null, and
--- nothing written: there are others by now.
+-- Seals keys anew, with the MACs of their rows: all of them, or none. `opened` is what each was sealed as when it was
+-- opened. Null, and nothing written: there are others by now.
 create function reseal_keys(
-    key_ids text[], key_opened bytea[], key_sealed bytea[], mac_ids bytea[], mac_opened bytea[], mac_sealed bytea[],
-    audit_id uuid, audit_actor text, audit_action text, audit_note text) returns bigint
+    key_ids text[], key_opened bytea[], key_sealed bytea[], key_row_macs bytea[], mac_ids bytea[], mac_opened bytea[],
+    mac_sealed bytea[], mac_row_macs bytea[], act jsonb) returns bigint
 language plpgsql as $$
 begin
     lock table only signing_key, only mac_key, only change, only audit_event in row exclusive mode;
@@ -192,9 +208,10 @@ begin
                    where k.sealed is distinct from i.opened) then
         return null;
     end if;
-    update signing_key k set sealed = i.sealed
-      from unnest(key_ids, key_sealed) i(key_id, sealed) where k.key_id = i.key_id;
-    update mac_key k set sealed = i.sealed
-      from unnest(mac_ids, mac_sealed) i(mac_key_id, sealed) where k.mac_key_id = i.mac_key_id;
-    return append_change(3::smallint, '', audit_id, audit_actor, audit_action, null, audit_note, '');
+    update signing_key k set sealed = i.sealed, row_mac = i.row_mac
+      from unnest(key_ids, key_sealed, key_row_macs) i(key_id, sealed, row_mac) where k.key_id = i.key_id;
+    update mac_key k set sealed = i.sealed, row_mac = i.row_mac
+      from unnest(mac_ids, mac_sealed, mac_row_macs) i(mac_key_id, sealed, row_mac)
+     where k.mac_key_id = i.mac_key_id;
+    return append_change(3::smallint, '', act);
 end $$;

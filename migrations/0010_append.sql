@@ -1,14 +1,16 @@
--- As before, in statements of which a batch of ids needs three, each with a plan that fits every batch: most batches are
+-- One batch of revocations. Item i acts only if this call inserts its audit row, so a batch may be sent again. kind: 0
+-- nothing new (the head moves all the same), 1 jti, 2 session, 3 subject, 4 client, 5 key. The audit rows continue a chain
+-- from `first_number` on. Counts what is revoked by a bare jti: by a token's id alone, so that its audit row knows no
+-- client; only rows that are new count. Answers the head's revision and the time of the commit.
+--
+-- In statements of which a batch of ids needs three, each with a plan that fits every batch: most batches are
 -- nothing but that, and planning was most of what they cost. What was appended before counts as nothing new.
 -- The audit row of each item says what became of it, and the whole target, also where nothing new was to be written.
-drop function append_revocations(
-    uuid[], smallint[], uuid[], text[], text[], bigint[], smallint[], bigint[], text[], text[], text[], uuid[], uuid[],
-    text[], text[], text[]);
 create function append_revocations(
     audit_ids uuid[], kinds smallint[], ids uuid[], targets text[], mark_audiences text[], cutoffs_s bigint[],
     reasons smallint[], expires_s bigint[], actors text[], actions text[], subjects text[], jtis uuid[],
     session_ids uuid[], client_ids text[], notes text[], trace_ids text[], outcomes text[], key_ids text[],
-    audiences text[], audit_cutoffs_s bigint[],
+    audiences text[], audit_cutoffs_s bigint[], p_chain_id uuid, first_number bigint, chain_tags bytea[],
     out head bigint, out commit_time timestamptz)
 language plpgsql as $$
 declare
@@ -30,13 +32,13 @@ begin
     commit_time := clock_timestamp();
 
     insert into audit_event (id, revision, event_time, actor, action, subject, jti, session_id, client_id,
-                             outcome, reason, note, trace_id, key_id, audience, cutoff_s)
+                             outcome, reason, note, trace_id, key_id, audience, cutoff_s, chain_id, chain_number, chain_tag)
     select audit_id, base + ordinal, commit_time, actor, action, subject, jti, session_id, client_id,
-           outcome, reason, note, trace_id, key_id, audience, cutoff_s
+           outcome, reason, note, trace_id, key_id, audience, cutoff_s, p_chain_id, first_number + ordinal - 1, chain_tag
       from unnest(audit_ids, reasons, actors, actions, subjects, jtis, session_ids, client_ids, outcomes, notes,
-                  trace_ids, key_ids, audiences, audit_cutoffs_s) with ordinality
+                  trace_ids, key_ids, audiences, audit_cutoffs_s, chain_tags) with ordinality
         i(audit_id, reason, actor, action, subject, jti, session_id, client_id, outcome, note,
-          trace_id, key_id, audience, cutoff_s, ordinal)
+          trace_id, key_id, audience, cutoff_s, chain_tag, ordinal)
     on conflict do nothing;
     get diagnostics written = row_count;
     if written < size then

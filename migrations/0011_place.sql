@@ -9,6 +9,7 @@ begin
     return concat_ws(' ', (select oid from pg_database where datname = current_database()),
                      'log_head'::regclass::oid, 'revocation'::regclass::oid, 'mark'::regclass::oid,
                      'change'::regclass::oid, 'session'::regclass::oid, 'policy'::regclass::oid,
+                     'removed_policy'::regclass::oid,
                      'client'::regclass::oid, 'api_key'::regclass::oid, 'client_certificate'::regclass::oid,
                      'signing_key'::regclass::oid, 'mac_key'::regclass::oid);
 end $$;
@@ -40,6 +41,8 @@ create trigger log_leaves_place after truncate on mark for each statement execut
 create trigger log_leaves_place after truncate on change for each statement execute function log_leaves_place();
 create trigger log_leaves_place after truncate on session for each statement execute function log_leaves_place();
 create trigger log_leaves_place after truncate on policy for each statement execute function log_leaves_place();
+create trigger log_leaves_place after truncate on removed_policy
+    for each statement execute function log_leaves_place();
 create trigger log_leaves_place after truncate on client for each statement execute function log_leaves_place();
 create trigger log_leaves_place after truncate on api_key for each statement execute function log_leaves_place();
 create trigger log_leaves_place after truncate on client_certificate

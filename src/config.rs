@@ -1,7 +1,9 @@
 //! Flags, environment and file → typed values. Refuses nonsense at start, in one sentence.
 
+mod audit;
 mod client;
 mod database;
+mod epoch;
 mod issuer;
 mod key;
 mod read;
@@ -29,8 +31,10 @@ use crate::{
     token::{MasterKey, limits},
 };
 
+pub use audit::{AuditVerb, VerifyArgs};
 pub use client::{BootstrapArgs, ClientVerb};
-pub use database::{BumpArgs, DatabaseArgs, EpochCommand, MigrateCommand};
+pub use database::{DatabaseArgs, MigrateCommand};
+pub use epoch::{BumpArgs, EpochCommand};
 use issuer::check_issuer;
 use read::{host_name, prober, read_file};
 use value::address;
@@ -77,6 +81,9 @@ pub enum Command {
     /// Clients: who may call, and as what
     #[command(subcommand)]
     Client(Box<ClientVerb>),
+    /// The audit trail
+    #[command(subcommand)]
+    Audit(Box<AuditVerb>),
     /// What speaks to a server.
     #[command(flatten)]
     Remote(ClientCommand),

@@ -11,7 +11,7 @@ use jeton::{
     cli::{self, ClientCommand, Environment, GlobalArgs},
     clock::Clock,
     config::{
-        Cli, ClientVerb, Command, DevArgs, EpochCommand, KeyCommand, ServeArgs, command,
+        AuditVerb, Cli, ClientVerb, Command, DevArgs, EpochCommand, KeyCommand, ServeArgs, command,
         secret_in_environment, variable_of,
     },
     dev::{self, DevOptions, Listen, die_with_parent},
@@ -56,6 +56,12 @@ fn main() -> ExitCode {
                 one_thread().and_then(|runtime| runtime.block_on(operate::bootstrap_client(args, say)))
             }
             ClientVerb::Remote(verb) => return run_remote(ClientCommand::Client(verb), &globals),
+        },
+        Command::Audit(verb) => match *verb {
+            AuditVerb::Verify(args) => {
+                one_thread().and_then(|runtime| runtime.block_on(operate::verify_audit(args, say)))
+            }
+            AuditVerb::Remote(verb) => return run_remote(ClientCommand::Audit(verb), &globals),
         },
         Command::Epoch(EpochCommand::Bump(args)) => {
             one_thread().and_then(|runtime| runtime.block_on(operate::bump_epoch(args, say)))

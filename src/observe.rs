@@ -37,6 +37,7 @@ const KEY_AGE: &str = "jeton_key_age_seconds";
 const KEY_ROTATION: &str = "jeton_key_rotation_seconds";
 const HIGH_WATER: &str = "jeton_revocations_high_water";
 const ABOVE: &str = "jeton_revocations_above_high_water";
+const CHAIN_NUMBER: &str = "jeton_audit_chain_number";
 const STRAY: &str = "jeton_default_partition_rows";
 const POOL: &str = "db_client_connection_count";
 const CERTIFICATE_END: &str = "jeton_tls_certificate_not_after_seconds";
@@ -81,6 +82,9 @@ pub const REVOKE_OUTCOMES: [&str; 4] = ["REVOKED", "ALREADY_REVOKED", "ALREADY_E
 /// Listeners that may have a certificate.
 const TLS_LISTENERS: [&str; 2] = ["public", "admin"];
 
+/// Tasks that write chains of audit rows.
+pub const CHAIN_WRITERS: [&str; 4] = ["acts", "audit", "feed", "flusher"];
+
 /// What one replica says of a canary that another has revoked; `failed`: the probe itself came to nothing.
 pub const PROBE_OUTCOMES: [&str; 4] = ["dead", "alive", "unanswered", "failed"];
 
@@ -100,6 +104,7 @@ pub struct Metrics {
     held: [Gauge; 3],
     high_water: HighWater,
     stray: Gauge,
+    chains: HashMap<&'static str, Gauge>,
     keys: HashMap<&'static str, [Gauge; 2]>,
     pool: [Gauge; 2],
     certificate_ends: HashMap<&'static str, Gauge>,
@@ -231,6 +236,10 @@ impl Metrics {
         describe_gauge!(HELD, "Revocations held in memory, by kind.");
         describe_gauge!(HIGH_WATER, "Revocations that memory may hold before it is an alert.");
         describe_gauge!(ABOVE, "1 while memory holds more revocations than the high-water mark, else 0.");
+        describe_gauge!(
+            CHAIN_NUMBER,
+            "Rows of the chain of audit rows that a task writes, as of the last minute."
+        );
         describe_gauge!(STRAY, "Rows in default partitions: above 0 partitions are not made in time.");
         describe_gauge!(
             KEY_AGE,
@@ -265,6 +274,7 @@ impl Metrics {
             held: ["token", "session", "mark"].map(|kind| gauge!(HELD, "kind" => kind)),
             high_water: HighWater::default(),
             stray: gauge!(STRAY),
+            chains: CHAIN_WRITERS.map(|writer| (writer, gauge!(CHAIN_NUMBER, "writer" => writer))).into(),
             keys: KEY_ALGORITHMS
                 .into_iter()
                 .map(|name| (name, [KEY_AGE, KEY_ROTATION].map(|gauge| gauge!(gauge, "algorithm" => name))))
@@ -355,6 +365,13 @@ impl Metrics {
             gauge.set(f64::from(held));
         }
         self.high_water.saw(all.into_iter().fold(0, u32::saturating_add));
+    }
+
+    /// How far the chain of audit rows has come that this task writes.
+    pub fn audit_head(&self, writer: &str, number: i64) {
+        if let Some(gauge) = self.chains.get(writer) {
+            gauge.set(f64::from(u32::try_from(number).unwrap_or(u32::MAX)));
+        }
     }
 
     /// Rows that found no partition of their own.

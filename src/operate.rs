@@ -8,13 +8,16 @@ use tokio::time::sleep;
 
 use crate::{
     clock::Clock,
-    config::{BootstrapArgs, BumpArgs, ImportArgs, ImportState, MigrateCommand, ResealArgs, read_master_key},
+    config::{
+        BootstrapArgs, BumpArgs, ImportArgs, ImportState, MigrateCommand, ResealArgs, VerifyArgs,
+        read_master_key,
+    },
     dev::{DevClient, PrepareRequest},
     process,
     replica::{Keys, VERIFY_AFTER_RETIREMENT_S},
     state::{Client, Clients, LEASE_OVER_MS, Permission},
-    store::{NewAudit, NewClient, Store, Task},
-    token::{ApiKey, Revision, SigningKey, UnixSeconds, new_uuid_v7, text},
+    store::{KnownHead, NewAudit, NewClient, Seal, Store, Task, TrailChecked},
+    token::{ApiKey, ChainKeys, Revision, SigningKey, UnixSeconds, new_uuid_v7, text},
 };
 
 /// The actor of what `jeton dev` writes.
@@ -58,9 +61,9 @@ pub async fn import_key(args: ImportArgs, mut say: impl FnMut(String)) -> anyhow
         .with_context(|| format!("the key {} cannot be read", args.file.display()))?;
     let key = SigningKey::import_pem(&pem)
         .map_err(|error| anyhow::anyhow!("the key in {} cannot be used: {error}", args.file.display()))?;
-    let store = Store::patient(&args.database.database_url)?;
-    store.check_schema().await?;
     let keys = Keys::new(read_master_key(&args.master_key_file)?, Arc::new(Clock::system()));
+    let store = Store::patient(&args.database.database_url)?.sealed(keys.row_seal());
+    store.check_schema().await?;
     let active = args.state == ImportState::Active;
     keys.import(&store, &key, active).await?;
     store.close().await;
@@ -78,16 +81,27 @@ pub async fn import_key(args: ImportArgs, mut say: impl FnMut(String)) -> anyhow
 /// `jeton key reseal`. `say` takes lines for stdout.
 pub async fn reseal_keys(args: ResealArgs, mut say: impl FnMut(String)) -> anyhow::Result<Done> {
     let clock = Arc::new(Clock::system());
-    let old = Keys::new(read_master_key(&args.master_key_file)?, Arc::clone(&clock));
-    let new = Keys::new(read_master_key(&args.new_master_key_file)?, clock);
-    let store = Store::patient(&args.database.database_url)?;
+    let (old_key, new_key) =
+        (read_master_key(&args.master_key_file)?, read_master_key(&args.new_master_key_file)?);
+    let seal = Seal::new(&new_key, [&old_key]);
+    let (old, new) = (Keys::new(old_key, Arc::clone(&clock)), Keys::new(new_key, clock));
+    let store = Store::patient(&args.database.database_url)?.sealed(seal);
     store.check_schema().await?;
     let resealed = old.reseal(&store, &new).await.context("nothing was sealed anew")?;
+    let clients =
+        store.reseal_clients().await.context("the clients and API keys were not sealed anew: try again")?;
+    let refused = store.refused_clients().await?;
     store.close().await;
     say(match resealed.before {
         0 => format!("sealed {} keys anew", resealed.sealed),
         before => format!("sealed {} keys anew; the new master key opens {before} already", resealed.sealed),
     });
+    say(format!("sealed {clients} clients and API keys anew"));
+    for client_id in refused {
+        say(format!(
+            "client {client_id} is left as it was: neither master key is the one that it was registered under"
+        ));
+    }
     Ok(Done::Whole)
 }
 
@@ -97,10 +111,14 @@ pub async fn bootstrap_client(args: BootstrapArgs, mut say: impl FnMut(String)) 
     if let Err(rule) = text::check_client_id(&args.client_id) {
         bail!("--client-id is not valid: it is {rule}");
     }
-    let store = Store::patient(&args.database.database_url)?;
+    let clock = Arc::new(Clock::system());
+    let keys = Keys::new(read_master_key(&args.master_key_file)?, Arc::clone(&clock));
+    let store = Store::patient(&args.database.database_url)?.sealed(keys.row_seal());
     store.check_schema().await?;
+    // A wrong one would register a client that every server refuses.
+    keys.ring(&store).await?;
+    keys.check_clients(&store).await?;
     let key = ApiKey::generate();
-    let clock = Clock::system();
     let audit = NewAudit::new(new_uuid_v7(clock.now_ms()), "jeton client bootstrap", "BootstrapClient");
     let first = store.put_first_admin(&new_client(&args.client_id, true, &key), &audit).await?;
     store.close().await;
@@ -114,12 +132,22 @@ pub async fn bootstrap_client(args: BootstrapArgs, mut say: impl FnMut(String)) 
 /// `jeton epoch bump`. Returns when no replica can answer from a lease of the epoch before any more. `say`
 /// takes lines for stdout.
 pub async fn bump_epoch(args: BumpArgs, mut say: impl FnMut(String)) -> anyhow::Result<Done> {
-    let store = Store::patient(&args.database.database_url)?;
+    let clock = Arc::new(Clock::system());
+    let keys = Keys::new(read_master_key(&args.master_key_file)?, Arc::clone(&clock));
+    let store = Store::patient(&args.database.database_url)?.sealed(keys.row_seal());
     store.check_schema().await?;
-    let clock = Clock::system();
+    if !args.vouch_for_clients {
+        keys.ring(&store).await?;
+        keys.check_clients(&store).await?;
+    }
     let audit = NewAudit::new(new_uuid_v7(clock.now_ms()), "jeton epoch bump", "BumpEpoch");
     let mark_end = UnixSeconds::new(clock.now_s()).saturating_add(VERIFY_AFTER_RETIREMENT_S);
     let head = store.bump_epoch(args.revoke_keys, mark_end, &audit).await?;
+    if args.vouch_for_clients {
+        // Their keys are revoked by now: it lets none of them sign.
+        store.adopt_keys().await?;
+        store.adopt_clients().await?;
+    }
     sleep(Duration::from_millis(LEASE_OVER_MS.unsigned_abs())).await;
     store.connection_of(Task::Feed).settle_epoch(head.epoch()).await?;
     say(format!("epoch {} has begun", head.epoch()));
@@ -136,12 +164,54 @@ pub async fn bump_epoch(args: BumpArgs, mut say: impl FnMut(String)) -> anyhow::
     Ok(Done::Whole)
 }
 
+/// `jeton audit verify`. `say` takes lines for stdout.
+pub async fn verify_audit(args: VerifyArgs, mut say: impl FnMut(String)) -> anyhow::Result<Done> {
+    let mut heads = Vec::new();
+    for file in &args.heads {
+        let text = std::fs::read_to_string(file)
+            .with_context(|| format!("the heads in {} cannot be read", file.display()))?;
+        let before = heads.len();
+        heads.extend(text.lines().filter_map(head));
+        anyhow::ensure!(heads.len() > before, "{} tells no head of an audit chain", file.display());
+    }
+    let master = read_master_key(&args.master_key_file)?;
+    let previous: Vec<_> =
+        args.previous_master_key_file.iter().map(|file| read_master_key(file)).collect::<Result<_, _>>()?;
+    let keys = ChainKeys::new(&master, &previous);
+    let store = Store::patient(&args.database.database_url)?;
+    store.check_schema().await?;
+    let checked = store.check_trail(&keys, &heads, &mut say).await?;
+    store.close().await;
+    let TrailChecked { rows, chains, unjudged, findings } = checked;
+    let after = match unjudged {
+        0 => String::new(),
+        unjudged => format!("; {unjudged} follow missing ones and cannot be judged"),
+    };
+    if findings == 0 {
+        say(format!("{rows} rows in {chains} chains are as jeton wrote them{after}"));
+        return Ok(Done::Whole);
+    }
+    say(format!("{rows} rows in {chains} chains: {findings} findings{after}"));
+    Ok(Done::Negative)
+}
+
+/// A head, as a server's log tells it: a line of JSON.
+fn head(line: &str) -> Option<KnownHead> {
+    let line: serde_json::Value = serde_json::from_str(line).ok()?;
+    Some(KnownHead {
+        chain: line.get("jeton.chain")?.as_str()?.parse().ok()?,
+        number: line.get("jeton.number")?.as_i64()?,
+        tag: line.get("jeton.tag")?.as_str()?.to_owned(),
+    })
+}
+
 /// The work on the database before `jeton dev` starts its server. Writes nothing to a database that is somebody else's.
 pub async fn prepare_dev(request: PrepareRequest) -> anyhow::Result<()> {
-    let store = Store::patient(&request.database_url)?;
     let clock = Arc::new(Clock::system());
+    let keys = Keys::new(read_master_key(&request.master_key_file)?, Arc::clone(&clock));
+    let store = Store::patient(&request.database_url)?.sealed(keys.row_seal());
     let clients = request.clients.iter().map(dev_client).collect::<anyhow::Result<Vec<_>>>()?;
-    check_is_ours(&store, &clients, &request, &clock).await?;
+    check_is_ours(&store, &clients, &keys).await?;
     store.check_before_migrating().await?;
     store.migrate(clock.now()).await?;
     let registered = store.clients().await?;
@@ -159,12 +229,7 @@ pub async fn prepare_dev(request: PrepareRequest) -> anyhow::Result<()> {
 
 /// Refuses a database with clients of which none was made by this data directory, and one whose keys this data
 /// directory's master key does not open.
-async fn check_is_ours(
-    store: &Store,
-    clients: &[NewClient],
-    request: &PrepareRequest,
-    clock: &Arc<Clock>,
-) -> anyhow::Result<()> {
+async fn check_is_ours(store: &Store, clients: &[NewClient], keys: &Keys) -> anyhow::Result<()> {
     let migrations = store.migrations().await?;
     let residents = store.residents(clients).await?;
     if residents.known == 0 {
@@ -175,7 +240,7 @@ async fn check_is_ours(
         );
     }
     if migrations.iter().all(|migration| migration.applied) {
-        Keys::new(read_master_key(&request.master_key_file)?, Arc::clone(clock)).ring(store).await?;
+        keys.ring(store).await?;
     } else {
         ensure!(
             residents.known > 0 || residents.keys == 0,

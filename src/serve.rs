@@ -23,8 +23,8 @@ use crate::{
     prober::{Prober, ProberSettings},
     process::raise_descriptors,
     replica::{
-        Barrier, Feed, Fleet, Flusher, Following, Housekeeping, Keys, Lease, Loader, Refresher, Registered,
-        Rotation, Schedule, agree, await_log,
+        Auditor, Barrier, Feed, Fleet, Flusher, Following, Housekeeping, Keys, Lease, Loader, Refresher,
+        Refusals, Registered, Rotation, Schedule, agree, await_log,
     },
     rpc::{self, Health, METHODS},
     state::{Status, VerifiedCache},
@@ -339,7 +339,10 @@ async fn start(
     tasks: &CancellationToken,
 ) -> anyhow::Result<(Arc<Authority>, JoinSet<()>)> {
     let clock = settings.clock;
-    let store = Store::new(&settings.database_url)?;
+    // Before the master key goes to those who keep it.
+    let shared = shared(&issuer, &settings.master_key, settings.schedule);
+    let keys = Keys::new(settings.master_key, Arc::clone(&clock)).or_previous(settings.previous_master_key);
+    let store = Store::new(&settings.database_url)?.sealed(keys.row_seal());
     let store = if settings.allow_fsync_off { store } else { store.requiring_fsync() };
     store.check_schema().await?;
     store.check_rights().await?;
@@ -348,12 +351,12 @@ async fn start(
         name: settings.replica.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         address,
-        settings: shared(&issuer, &settings.master_key, settings.schedule),
+        settings: shared,
     };
-    let keys = Keys::new(settings.master_key, Arc::clone(&clock)).or_previous(settings.previous_master_key);
     // Opens every key: a wrong master key ends here, with nothing written.
     keys.ring(&store).await?;
     agree(&store, &identity).await?;
+    keys.check_clients(&store).await?;
     store.make_partitions(clock.now()).await?;
     keys.ensure(&store).await?;
     let metrics = Metrics::register(&METHODS, &http::ROUTES, &Status::ALL.map(Status::name));
@@ -363,9 +366,11 @@ async fn start(
         Feed::start(store.clone(), loader, Arc::clone(&clock), Arc::clone(&metrics), registered.clone())
             .await?;
     // Every task's connection is had before it is needed: later there may be no room for it.
-    let [appends, renews, looks] = connections(&store, [Task::Flusher, Task::Lease, Task::Fleet]).await?;
+    let tasks_with_one = [Task::Flusher, Task::Lease, Task::Fleet, Task::Audit];
+    let [appends, renews, looks, audits] = connections(&store, tasks_with_one).await?;
     let (flusher, flushing) = Flusher::start(appends, handle.clone(), Arc::clone(&roots));
     let (refresher, refreshing) = Refresher::start(&store).await?;
+    let (auditor, auditing) = Auditor::start(audits);
     let (lease, renewals) = Lease::new(
         Arc::clone(&roots),
         Arc::clone(&clock),
@@ -398,6 +403,13 @@ async fn start(
     behind.spawn(fleet.run(tasks.clone()));
     behind.spawn(housekeeping.run(tasks.clone()));
     behind.spawn(rotation.run(tasks.clone()));
+    let refusals = Refusals::default();
+    behind.spawn(refusals.clone().run(
+        auditor.clone(),
+        Arc::clone(&roots),
+        Arc::clone(&clock),
+        tasks.clone(),
+    ));
     let ending = tasks.clone();
     behind.spawn(async move {
         // Their queues end with the last handle to them, which calls that were given up may still hold.
@@ -405,6 +417,7 @@ async fn start(
             () = ending.cancelled() => {}
             _ended = flushing => {}
             _ended = refreshing => {}
+            _ended = auditing => {}
         }
     });
     let authority = Authority {
@@ -417,6 +430,8 @@ async fn start(
         lease: renewals,
         flusher,
         refresher,
+        auditor,
+        refusals,
         store,
         keys,
         cache: VerifiedCache::of_mib(settings.bounds.token_cache_mib).rendering(rpc::RENDER),

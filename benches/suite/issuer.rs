@@ -35,12 +35,12 @@ impl Issuer {
         let mut connection = PgConnection::connect(&cluster.url("postgres")).await.unwrap();
         connection.execute(AssertSqlSafe(format!("create database {name}"))).await.unwrap();
         let database_url = cluster.url(name);
-        let store = Store::new(&database_url).unwrap();
+        let master_key = MasterKey::generate().unwrap().to_text().as_str().to_owned();
+        let keys = Keys::new(MasterKey::parse(&master_key).unwrap(), Arc::new(Clock::system()));
+        let store = Store::new(&database_url).unwrap().sealed(keys.row_seal());
         store.migrate(Clock::system().now()).await.unwrap();
         store.make_partitions(Clock::system().now()).await.unwrap();
         let api_key = register(&store).await;
-        let master_key = MasterKey::generate().unwrap().to_text().as_str().to_owned();
-        let keys = Keys::new(MasterKey::parse(&master_key).unwrap(), Arc::new(Clock::system()));
         keys.ensure(&store).await.unwrap();
         let key = Arc::clone(keys.ring(&store).await.unwrap().signer(Algorithm::Es256).unwrap());
         store.close().await;

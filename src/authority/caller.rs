@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{Authority, Denied, Error};
 use crate::{
+    replica::Refusals,
     state::{Client, Pass, Permission, Root},
     tls::{Peer, PeerCertificate},
     token::{UnixSeconds, hash_eq, is_api_key_id, named_id, sha256},
@@ -30,8 +31,12 @@ pub enum Shown<'a> {
 
 /// A credential that was found good: it names a client. Whether that still stands is asked of each
 /// root anew.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Credential(Kind);
+#[derive(Clone, Debug)]
+pub struct Credential {
+    kind: Kind,
+    /// Where what is refused to its client is counted.
+    refusals: Refusals,
+}
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Kind {
@@ -56,7 +61,13 @@ impl Known {
 
     /// Refuses a caller without the permission: before anything of its request is read.
     pub fn must(&self, permission: Permission) -> Result<(), Denied> {
-        if self.client.may(permission) { Ok(()) } else { Err(Denied::Permission(permission)) }
+        if self.client.may(permission) {
+            return Ok(());
+        }
+        let denied = Denied::Permission(permission);
+        let (reason, what) = denied.kind();
+        self.credential.refusals.count(&self.client.client_id, reason, what);
+        Err(denied)
     }
 }
 
@@ -74,16 +85,16 @@ pub struct Caller {
 impl Credential {
     /// Of an API key's text. One that cannot be a key is hashed all the same: what is wrong with a
     /// credential does not show in the time that it takes.
-    fn of_api_key(text: &str) -> Self {
+    fn of_api_key(text: &str, refusals: Refusals) -> Self {
         let hashed = text.as_bytes().get(..API_KEY_BYTES_MAX).unwrap_or(text.as_bytes());
         let id = named_id(text).unwrap_or_default().to_owned();
-        Self(Kind::ApiKey { id, hash: sha256(&[hashed]) })
+        Self { kind: Kind::ApiKey { id, hash: sha256(&[hashed]) }, refusals }
     }
 
     /// The client that it names in this root.
     fn client(&self, root: &Root, now: UnixSeconds) -> Option<Arc<Client>> {
         let clients = root.clients.load();
-        let client = match &self.0 {
+        let client = match &self.kind {
             Kind::ApiKey { id, hash } => {
                 let found = clients.api_key(id);
                 let stored = found.map_or(&[0; 32], |(record, _)| &record.secret_hash);
@@ -116,8 +127,11 @@ impl Authority {
             Shown::Certificate => (None, None),
         };
         let found = || match text {
-            Some(api_key) => Some(Credential::of_api_key(api_key)),
-            None => peer.certificate.clone().map(|it| Credential(Kind::Certificate(it))),
+            Some(api_key) => Some(Credential::of_api_key(api_key, self.refusals.clone())),
+            None => peer
+                .certificate
+                .clone()
+                .map(|it| Credential { kind: Kind::Certificate(it), refusals: self.refusals.clone() }),
         };
         let fits = |client: &Arc<Client>| match shown {
             Shown::Named { client_id, .. } => client_id.contains(&client.client_id.as_str()),
@@ -131,6 +145,9 @@ impl Authority {
         });
         let known = known.ok_or_else(|| {
             self.log_refused(text, peer);
+            // Whose it may have been is not known: who shows it is known by the address alone.
+            let address = peer.address.to_string();
+            self.refusals.count(&address, "CALLER_UNAUTHENTICATED", "a credential that is not good");
             self.rates.failed(peer.address)
         })?;
         if let Some(api_key) = text.filter(|_| !is_known) {
@@ -172,21 +189,33 @@ impl Caller {
         Ok(Self { client, ..self.clone() })
     }
 
+    /// Counts that the caller was denied something.
+    #[must_use]
+    pub fn denied(&self, denied: Denied) -> Denied {
+        let (reason, what) = denied.kind();
+        self.credential.refusals.count(&self.client.client_id, reason, what);
+        denied
+    }
+
     /// Refuses a caller without the permission.
     pub fn must(&self, permission: Permission) -> Result<(), Denied> {
-        if self.client.may(permission) { Ok(()) } else { Err(Denied::Permission(permission)) }
+        if self.client.may(permission) { Ok(()) } else { Err(self.denied(Denied::Permission(permission))) }
     }
 
     /// Refuses the first audience that the caller is not registered for.
     pub fn must_cover_audiences(&self, audiences: &[String]) -> Result<(), Denied> {
         match audiences.iter().find(|audience| !self.client.covers_audience(audience)) {
-            Some(audience) => Err(Denied::Audience(audience.clone())),
+            Some(audience) => Err(self.denied(Denied::Audience(audience.clone()))),
             None => Ok(()),
         }
     }
 
     /// Refuses a subject that the caller is not registered for.
     pub fn must_cover_subject(&self, subject: &str) -> Result<(), Denied> {
-        if self.client.covers_subject(subject) { Ok(()) } else { Err(Denied::Subject(subject.to_owned())) }
+        if self.client.covers_subject(subject) {
+            Ok(())
+        } else {
+            Err(self.denied(Denied::Subject(subject.to_owned())))
+        }
     }
 }

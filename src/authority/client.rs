@@ -133,7 +133,9 @@ impl Authority {
         check_registration(&update.client)?;
         let note = note_of(update);
         for _ in 0..TRIES_MAX {
-            let stored = self.store.client(client_id).await?.ok_or_else(|| missing(client_id))?;
+            let stored = self.store.client(client_id).await?;
+            // A row that is refused is no base of another: what jeton did not write would be as if it had.
+            let stored = stored.filter(|row| row.refused.is_none()).ok_or_else(|| missing(client_id))?;
             check_etag(&stored, update.etag)?;
             let expected = stored.client.revision;
             let mut merged = merge(stored, update);
@@ -197,6 +199,7 @@ impl Authority {
             create_time: create_time.unwrap_or_else(|| self.clock.now()),
             expire_time,
             last_use_time: None,
+            refused: None,
         };
         Ok(NewApiKey { key, facts })
     }

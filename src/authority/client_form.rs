@@ -6,7 +6,10 @@ use super::Invalid;
 use crate::{
     state::FAMILY_ANY,
     store::ClientRow,
-    token::{SpiffeId, text},
+    token::{
+        SpiffeId,
+        text::{self, Rule},
+    },
 };
 
 /// Characters of a name for people: a line of a list.
@@ -40,7 +43,7 @@ pub(super) fn check_registration(row: &ClientRow) -> Result<(), Invalid> {
         ));
     }
     check_list("client.certificate_uris", &client.certificate_uris, CERTIFICATE_URIS_MAX, |uri| {
-        SpiffeId::parse(uri).map(|_| ()).map_err(|malformed| malformed.rule)
+        SpiffeId::parse(uri).map(|_| ()).map_err(|malformed| malformed.rule.into())
     })?;
     check_list("client.audiences", &client.audiences, AUDIENCES_MAX, check_audiences)?;
     check_list("client.subjects", &client.subjects, SUBJECTS_MAX, check_subjects)?;
@@ -63,19 +66,21 @@ pub(super) fn check_api_key_ttl(ttl_s: Option<i64>) -> Result<(), Invalid> {
 }
 
 /// An audience, or `*`. There are no prefixes: a `*` that stands with more would be taken by its letter.
-fn check_audiences(audience: &str) -> Result<(), &'static str> {
-    let is_any = audience == FAMILY_ANY;
-    if is_any || (!audience.contains('*') && text::check_audience(audience).is_ok()) {
+fn check_audiences(audience: &str) -> Result<(), Rule> {
+    if audience == FAMILY_ANY {
         return Ok(());
     }
-    Err("an audience, 1 to 255 bytes without control characters and without `*`; or `*` alone, for any")
+    if audience.contains('*') {
+        return Err("an audience, without `*`; or `*` alone, for any".into());
+    }
+    text::check_audience(audience)
 }
 
 /// A subject, or a prefix and `*`. A `*` elsewhere would be taken by its letter, which nobody means.
-fn check_subjects(subjects: &str) -> Result<(), &'static str> {
+fn check_subjects(subjects: &str) -> Result<(), Rule> {
     let prefix = subjects.strip_suffix('*').unwrap_or(subjects);
     if prefix.contains('*') {
-        return Err("a subject, or a prefix followed by `*`: no `*` but at the end");
+        return Err("a subject, or a prefix followed by `*`: no `*` but at the end".into());
     }
     // All but its `*`, which alone stands for any.
     if prefix.is_empty() && !subjects.is_empty() { Ok(()) } else { text::check_subject(prefix) }
@@ -85,7 +90,7 @@ fn check_list(
     field: &str,
     values: &[String],
     most: usize,
-    check: impl Fn(&str) -> Result<(), &'static str>,
+    check: impl Fn(&str) -> Result<(), Rule>,
 ) -> Result<(), Invalid> {
     if values.len() > most {
         return Err(Invalid::field(field, format!("at most {most} of them")));

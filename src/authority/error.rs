@@ -266,6 +266,20 @@ pub enum Denied {
     },
 }
 
+impl Denied {
+    /// The reason that is answered, and what was asked for.
+    #[must_use]
+    pub fn kind(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Permission(permission) => ("CALLER_FORBIDDEN", permission.name()),
+            Self::Audience(_) => ("AUDIENCE_NOT_ALLOWED", "an audience"),
+            Self::Subject(_) => ("SUBJECT_NOT_ALLOWED", "a subject"),
+            Self::Scope { .. } => ("SCOPE_NOT_ALLOWED", "a scope"),
+            Self::WideRevocation { target_kind } => ("WIDE_REVOCATION_FORBIDDEN", *target_kind),
+        }
+    }
+}
+
 /// Why a refresh token is of no use.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum RefreshRefused {
@@ -333,6 +347,7 @@ impl From<StoreError> for Error {
             | StoreError::ForeignSchema { .. }
             | StoreError::Url(_)
             | StoreError::Statement(_)
+            | StoreError::NoMasterKey
             | StoreError::Corrupt { .. } => Self::Internal(error.to_string()),
         }
     }
@@ -343,6 +358,7 @@ impl From<KeyError> for Error {
         match error {
             KeyError::Store(error) => error.into(),
             other @ (KeyError::WrongMasterKey { .. }
+            | KeyError::ForeignClients { .. }
             | KeyError::Damaged { .. }
             | KeyError::NotMade
             | KeyError::Duplicate { .. }

@@ -163,7 +163,7 @@ fn terms(pass: &Pass, caller: &Caller, request: &IssueRequest) -> Result<Terms, 
     let terms = pass.root.policies.load().terms(&request.audiences, &caller.client.client_id);
     terms
         .check_scopes(&request.scopes)
-        .map_err(|(scope, audience)| super::Denied::Scope { scope, audience })?;
+        .map_err(|(scope, audience)| caller.denied(super::Denied::Scope { scope, audience }))?;
     Ok(terms)
 }
 
@@ -236,10 +236,10 @@ pub(super) fn check_scopes_of(field: &str, scopes: &[String]) -> Result<(), Inva
 }
 
 /// The form of each element of a list, and that none stands twice.
-pub(super) fn check_each(
+pub(super) fn check_each<R: Into<String>>(
     field: &str,
     list: &[String],
-    check: impl Fn(&str) -> Result<(), &'static str>,
+    check: impl Fn(&str) -> Result<(), R>,
 ) -> Result<(), Invalid> {
     for (index, element) in list.iter().enumerate() {
         check(element).map_err(|rule| Invalid::field(format!("{field}[{index}]"), rule))?;

@@ -167,9 +167,12 @@ impl Authority {
 
 /// The key of an algorithm that is in this state: pending or active, of which there is one at most.
 fn in_state(rows: &KeyRows, algorithm: Algorithm, state: KeyState) -> Option<&SigningKeyRow> {
-    rows.signing
-        .iter()
-        .find(|row| row.algorithm == algorithm && life(&row.times, row.revoke_time.is_some()).state == state)
+    let is_it = |row: &&SigningKeyRow| {
+        row.refused.is_none()
+            && row.algorithm == algorithm
+            && life(&row.times, row.revoke_time.is_some()).state == state
+    };
+    rows.signing.iter().find(is_it)
 }
 
 impl RotateRequest {

@@ -34,7 +34,7 @@ use uuid::Uuid;
 use crate::{
     clock::Clock,
     observe::{Metrics, Sampled},
-    replica::{Barrier, EpochKnown, Flusher, Keys, LeaseHandle, Reach, Refresher},
+    replica::{Auditor, Barrier, EpochKnown, Flusher, Keys, LeaseHandle, Reach, Refresher, Refusals},
     state::{Judge, Root, Roots, VerifiedCache},
     store::{NewAudit, Store},
     token::{Revision, UnixSeconds, new_uuid_v7},
@@ -80,6 +80,10 @@ pub struct Authority {
     pub refresher: Refresher,
     /// What is known of the log's epoch.
     pub epoch: EpochKnown,
+    /// Writes acts that are no appends to the log.
+    pub auditor: Auditor,
+    /// Counts what is refused.
+    pub refusals: Refusals,
     /// Waits for everybody.
     pub barrier: Barrier,
     /// The database.

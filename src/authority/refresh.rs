@@ -15,7 +15,7 @@ use crate::{
     state::{
         Effective, FAMILY_ANY, KeyRing, Pass, Permission, Policies, REFRESH_ABSOLUTE_MAX_S, Reason, Terms,
     },
-    store::{NewRevocation, Presented, Presenter, SessionRow, Target},
+    store::{AuditedAct, NewRevocation, Presented, Presenter, SessionRow, Target},
     token::{Ask, Excess, ParsedRefresh, RefreshToken, UnixSeconds, uuid_unix_ms},
 };
 
@@ -347,7 +347,8 @@ impl Authority {
         audit.subject = Some(row.subject.clone());
         audit.session_id = Some(row.id);
         audit.client_id = Some(row.client_id.clone());
-        self.store.audit(&audit, call.pass.revision, outcome).await?;
+        let act = AuditedAct { audit, known: call.pass.revision, outcome: outcome.to_owned() };
+        self.auditor.audit(act).await??;
         Ok(())
     }
 }
@@ -407,9 +408,11 @@ fn refuse_by_rules(call: &Call<'_>, terms: &Terms, row: &SessionRow) -> Result<(
     caller.must_cover_audiences(&row.audiences)?;
     caller.must_cover_subject(&row.subject)?;
     if let Some(scope) = request.scopes.iter().find(|scope| !row.scopes.contains(scope)) {
-        return Err(Denied::Scope { scope: scope.clone(), audience: String::new() }.into());
+        return Err(caller.denied(Denied::Scope { scope: scope.clone(), audience: String::new() }).into());
     }
-    terms.check_scopes(&request.scopes).map_err(|(scope, audience)| Denied::Scope { scope, audience })?;
+    terms
+        .check_scopes(&request.scopes)
+        .map_err(|(scope, audience)| caller.denied(Denied::Scope { scope, audience }))?;
     let keys = pass.root.keys.load();
     for policy in terms.each() {
         policy

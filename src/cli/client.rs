@@ -63,9 +63,8 @@ pub async fn run(cli: &Cli<'_>, command: ClientAdminCommand) -> Result<Exit, Fai
     }
 }
 
-async fn list(cli: &Cli<'_>) -> Result<Exit, Failure> {
-    let as_json = cli.output.wants_json()?;
-    let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
+/// All of them.
+pub async fn all(connection: &Connection) -> Result<ListClientsResponse, Failure> {
     let mut client = AdminServiceClient::new(connection.channel());
     let mut all = ListClientsResponse::default();
     loop {
@@ -74,9 +73,15 @@ async fn list(cli: &Cli<'_>) -> Result<Exit, Failure> {
         all.clients.extend(page.clients);
         all.next_page_token = page.next_page_token;
         if all.next_page_token.is_empty() {
-            break;
+            return Ok(all);
         }
     }
+}
+
+async fn list(cli: &Cli<'_>) -> Result<Exit, Failure> {
+    let as_json = cli.output.wants_json()?;
+    let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
+    let all = all(&connection).await?;
     if as_json {
         cli.output.json(&all, false)?;
     } else {
@@ -112,7 +117,11 @@ fn row(client: &Client) -> Vec<String> {
 }
 
 fn state(client: &Client) -> &'static str {
-    if client.disabled { "disabled" } else { "enabled" }
+    match (client.refused.is_empty(), client.disabled) {
+        (false, _) => "refused",
+        (true, true) => "disabled",
+        (true, false) => "enabled",
+    }
 }
 
 /// As they are typed.
@@ -151,6 +160,7 @@ pub fn print(cli: &Cli<'_>, client: &Client) -> Result<(), Failure> {
         ("client", client.client_id.clone()),
         ("name", client.display_name.clone()),
         ("state", state(client).to_owned()),
+        ("refused", client.refused.clone()),
         ("permissions", permissions(client)),
         ("audiences", client.audiences.join(" ")),
         ("subjects", client.subjects.join(" ")),

@@ -8,7 +8,7 @@ use tonic::Code;
 use super::{
     Cli,
     connect::{self, Connection, Identity, Listener},
-    doctor_certificates, doctor_fleet, doctor_keys,
+    doctor_certificates, doctor_fleet, doctor_keys, doctor_rows,
     exit::{Exit, Failure},
     json, key,
     output::{self, Tone},
@@ -102,8 +102,9 @@ pub async fn run(cli: &Cli<'_>) -> Result<Exit, Failure> {
             let now = store_now.unwrap_or_else(cli.env.now);
             rotation(&connection, &mut checks, now).await;
             fleet(&connection, &mut checks, now).await;
+            checks.push(doctor_rows::rows(&connection).await);
         }
-        Err(failure) => checks.extend(["database", "leases"].map(|name| no_admin(name, &failure))),
+        Err(failure) => checks.extend(["database", "leases", "rows"].map(|name| no_admin(name, &failure))),
     }
     if as_json {
         output::data(&json::of_own(&Report { checks: &checks })?)?;
@@ -281,7 +282,7 @@ async fn fleet(connection: &Connection, checks: &mut Vec<Check>, store_now: Time
 }
 
 /// What the admin listener did not answer, though it is there.
-fn refused(name: &'static str, failure: &Failure) -> Check {
+pub fn refused(name: &'static str, failure: &Failure) -> Check {
     if matches!(failure, Failure::Refused(status) if status.code() == Code::Unimplemented) {
         return Check::warn(name, format!("not checked: {}", said(failure)), "Update the server.");
     }

@@ -100,6 +100,9 @@ fn row(key: &Key) -> Vec<String> {
 }
 
 fn state(key: &Key) -> &'static str {
+    if !key.refused.is_empty() {
+        return "refused";
+    }
     match key.state() {
         State::Unspecified => "",
         State::Pending => "pending",

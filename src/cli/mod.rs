@@ -13,6 +13,7 @@ mod doctor;
 mod doctor_certificates;
 mod doctor_fleet;
 mod doctor_keys;
+mod doctor_rows;
 mod exit;
 mod inspect;
 mod issue;
@@ -39,6 +40,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use self::output::Output;
 pub use self::{
+    audit::AuditCommand,
     client::ClientAdminCommand,
     exit::{Exit, Failure},
     key::KeyClientCommand,
@@ -131,8 +133,8 @@ pub enum ClientCommand {
     /// Clients. Named where the verb on the database is, too.
     #[command(skip)]
     Client(ClientAdminCommand),
-    /// The audit trail
-    #[command(subcommand)]
+    /// The audit trail. Named where the verb on the database is, too.
+    #[command(skip)]
     Audit(audit::AuditCommand),
     /// The servers on one database
     #[command(subcommand)]

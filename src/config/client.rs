@@ -1,5 +1,7 @@
 //! `jeton client`: one verb works on the database, the others speak to a server.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 use super::DatabaseArgs;
@@ -24,4 +26,7 @@ pub struct BootstrapArgs {
     /// Where to.
     #[command(flatten)]
     pub database: DatabaseArgs,
+    /// The master key of the servers: without it, nobody could register a client
+    #[arg(long, env = "JETON_MASTER_KEY_FILE")]
+    pub master_key_file: PathBuf,
 }

@@ -241,6 +241,8 @@ impl Epochs {
         loader: &Loader,
         old: &Root,
     ) -> Result<Arc<Root>, LoadError> {
+        // What the tables have lost was seen here: that they say less now is no forgery.
+        self.store.forget_seen();
         let new = loader.root(connection).await?;
         tracing::warn!(
             jeton.from_epoch = old.applied().epoch(),

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -14,6 +14,8 @@ use crate::{
     token::UnixSeconds,
 };
 
+/// Between two times that the heads of the audit trail's chains are told: what is cut off behind them is noticed.
+const HEADS_EVERY: Duration = Duration::from_mins(1);
 /// Between two rounds.
 const ROUND: Duration = Duration::from_secs(30);
 /// Longer than any mint takes that is not abandoned.
@@ -38,10 +40,19 @@ pub struct Housekeeping {
 impl Housekeeping {
     /// Keeps house until told to stop.
     pub async fn run(self, stop: CancellationToken) {
+        let mut heads = interval(HEADS_EVERY);
+        let mut rounds = interval(ROUND);
+        // The first is due at once.
+        rounds.tick().await;
+        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
-                () = sleep(ROUND) => {}
+                _ = heads.tick() => {
+                    self.tell_heads();
+                    continue;
+                }
+                _ = rounds.tick() => {}
             }
             // What is cut short by the stop is done again after the next start.
             tokio::select! {
@@ -49,8 +60,24 @@ impl Housekeeping {
                 () = self.round() => {}
             }
         }
+        self.tell_heads();
         // But for this: memory goes with the process.
         let _late = timeout(LAST_NOTE, self.note_uses()).await;
+    }
+
+    /// Tells how far each chain of audit rows has come: kept where who writes to the database cannot reach it, this shows
+    /// that nothing was cut off.
+    fn tell_heads(&self) {
+        for head in self.store.audit_heads() {
+            tracing::info!(
+                jeton.writer = head.writer,
+                jeton.chain = %head.chain,
+                jeton.number = head.number,
+                jeton.tag = head.tag,
+                "head of an audit chain"
+            );
+            self.metrics.audit_head(head.writer, head.number);
+        }
     }
 
     /// One round. A step that fails keeps no other from its work, and is tried again with the next.

@@ -199,10 +199,15 @@ impl Keys {
 
     fn sealed_anew(&self, rows: &KeyRows, new: &Self) -> Result<SealedAnew, KeyError> {
         let now = self.clock.now();
+        // Where neither opens any of them, it is the master key that is wrong, rather than the rows.
+        let is_ours = self.fits(rows) || new.fits(rows);
         let mut anew = SealedAnew::default();
         for row in &rows.signing {
             let is_new = new.is_current(Purpose::SigningKey, &row.key_id, &row.sealed);
-            let is_over = row.revoke_time.is_some() || row.times.expire_time.is_some_and(|end| end <= now);
+            // A row that is refused stays as it is: it signs nothing either.
+            let is_over = (row.refused.is_some() && is_ours)
+                || row.revoke_time.is_some()
+                || row.times.expire_time.is_some_and(|end| end <= now);
             let sealed = match self.open_signing(row) {
                 _ if is_new => None,
                 Ok(key) => Some(new.seal(Purpose::SigningKey, &row.key_id, key.pkcs8())),
@@ -216,7 +221,7 @@ impl Keys {
         for row in &rows.mac {
             let id = hex(row.id);
             let is_new = new.is_current(Purpose::MacKey, &id, &row.sealed);
-            let sealed = if is_new {
+            let sealed = if is_new || (row.refused.is_some() && is_ours) {
                 None
             } else {
                 Some(new.seal(Purpose::MacKey, &id, self.open_mac(row)?.secret()))

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::{
     clock::Clock,
     state::{KeyLife, KeyRecord, KeyRing, KeyState, LEEWAY_MAX_S, MacRecord, REFRESH_ABSOLUTE_MAX_S},
-    store::{KeyRows, KeyTimes, MacKeyRow, NewAudit, SigningKeyRow, Store, StoreError},
+    store::{KeyRows, KeyTimes, MacKeyRow, NewAudit, Seal, SigningKeyRow, Store, StoreError},
     token::{
         Algorithm, LIFETIME_CAP_S, MacKey, MasterKey, Purpose, SigningKey, UnixSeconds, VerifyingKey,
         WrongMasterKey, new_uuid_v7,
@@ -35,6 +35,15 @@ pub enum KeyError {
     WrongMasterKey {
         /// Which.
         key_id: String,
+    },
+    /// The clients were registered under another master key.
+    #[error(
+        "client {client_id} in the database was registered under another master key, and so was every other: give that one. \
+         If it is lost: `jeton epoch bump --revoke-keys --vouch-for-clients`"
+    )]
+    ForeignClients {
+        /// One of them.
+        client_id: String,
     },
     /// What is stored is not a key.
     #[error("key {key_id} in the database is damaged: {what}")]
@@ -112,13 +121,28 @@ impl Keys {
         Self { previous: previous.map(Arc::new), ..self }
     }
 
+    /// What makes and checks the MACs of rows, under the same master keys.
+    #[must_use]
+    pub fn row_seal(&self) -> Arc<Seal> {
+        Seal::new(&self.master, self.previous.as_deref())
+    }
+
     /// Every key in the database, each opened now. Fails where one that signs, is yet to sign or
-    /// authenticates refresh tokens cannot be.
+    /// authenticates refresh tokens cannot be. One whose row is refused counts as absent; unless none can be opened:
+    /// then it is the master key that is wrong.
     pub async fn ring(&self, store: &Store) -> Result<KeyRing, KeyError> {
         let rows = store.keys().await?;
+        let is_ours = self.fits(&rows);
         let mut records = Vec::new();
         let mut signing = Vec::new();
         for row in &rows.signing {
+            if row.refused.is_some() {
+                let state = life(&row.times, row.revoke_time.is_some()).state;
+                if !is_ours && matches!(state, KeyState::Active | KeyState::Pending) {
+                    self.open_signing(row)?;
+                }
+                continue;
+            }
             let record = record(row)?;
             if matches!(record.life.state, KeyState::Active | KeyState::Pending) {
                 let key = self.open_signing(row)?;
@@ -128,17 +152,37 @@ impl Keys {
             }
             records.push(record);
         }
-        let mac = rows.mac.iter().map(|row| Ok(mac_record(row, Some(Arc::new(self.open_mac(row)?)))));
+        let mac = rows.mac.iter().map(|row| {
+            let key =
+                if row.refused.is_some() && is_ours { None } else { Some(Arc::new(self.open_mac(row)?)) };
+            Ok(mac_record(row, key.filter(|_| row.refused.is_none())))
+        });
         let mac = mac.collect::<Result<_, KeyError>>()?;
         Ok(KeyRing::new(records, signing, mac))
     }
 
-    /// Opens keys, or goes on with what was opened before. One that cannot be used is left out, and said once.
+    /// Refuses to go on where no key shows whether the master key is the right one, and it is not that of any client.
+    pub async fn check_clients(&self, store: &Store) -> Result<(), KeyError> {
+        let rows = store.keys_ever().await?;
+        if self.fits(&rows) && !(rows.signing.is_empty() && rows.mac.is_empty()) {
+            return Ok(());
+        }
+        let refused = store.refused_clients().await?;
+        match refused.first() {
+            Some(client_id) if store.clients().await?.by_name().is_empty() => {
+                Err(KeyError::ForeignClients { client_id: client_id.clone() })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Opens keys, or goes on with what was opened before. One that cannot be used is left out, and said once; likewise
+    /// one whose row is refused. Of a MAC key it is known that it is there, which grants nothing.
     pub(super) fn open(&self, rows: &KeyRows) -> KeyRing {
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         let mut records = Vec::new();
         let mut signing = Vec::new();
-        for row in &rows.signing {
+        for row in rows.signing.iter().filter(|row| row.refused.is_none()) {
             let Some(record) = opened.unless_unusable("public half", &row.key_id, record(row)) else {
                 continue;
             };
@@ -150,7 +194,11 @@ impl Keys {
             records.push(record);
         }
         let mac = rows.mac.iter();
-        let mac = mac.map(|row| mac_record(row, opened.mac(row, || self.open_mac(row)))).collect();
+        let mac = mac.map(|row| {
+            let key = if row.refused.is_some() { None } else { opened.mac(row, || self.open_mac(row)) };
+            mac_record(row, key)
+        });
+        let mac = mac.collect();
         opened.forget_others(rows);
         KeyRing::new(records, signing, mac)
     }

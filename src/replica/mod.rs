@@ -4,6 +4,7 @@
 
 mod agreement;
 mod alarm;
+mod auditor;
 mod barrier;
 mod epoch;
 mod everywhere;
@@ -18,9 +19,11 @@ mod load;
 mod own_batch;
 mod read_size;
 mod refresher;
+mod refusals;
 mod rotation;
 
 pub use agreement::{Disagreement, agree};
+pub use auditor::Auditor;
 pub use barrier::{Barrier, EpochOver, Propagation, Reach};
 pub use epoch::{EpochKnown, await_log};
 pub use everywhere::await_everywhere;
@@ -33,4 +36,5 @@ pub use keys::{KeyError, Keys, MAC_AFTER_RETIREMENT_S, VERIFY_AFTER_RETIREMENT_S
 pub use lease::{Lease, LeaseHandle, Registered};
 pub use load::{LoadError, Loader};
 pub use refresher::Refresher;
+pub use refusals::Refusals;
 pub use rotation::{Rotation, Schedule};

@@ -83,11 +83,13 @@ fn client_of(given: pb::Client) -> Result<ClientRow, Invalid> {
         display_name: given.display_name,
         create_time: jiff::Timestamp::UNIX_EPOCH,
         api_keys: Vec::new(),
+        version: 0,
+        refused: None,
     })
 }
 
 pub(super) fn client(row: ClientRow) -> pb::Client {
-    let ClientRow { client, display_name, create_time, api_keys } = row;
+    let ClientRow { client, display_name, create_time, api_keys, refused, version: _ } = row;
     pb::Client {
         etag: client.revision.to_string(),
         permissions: client.permissions.iter().map(|permission| permission.number().into()).collect(),
@@ -99,6 +101,7 @@ pub(super) fn client(row: ClientRow) -> pb::Client {
         api_keys: api_keys.into_iter().map(api_key).collect(),
         disabled: client.disabled,
         create_time: Some(timestamp(create_time)),
+        refused: refused.map_or_else(String::new, |why| why.to_string()),
     }
 }
 
@@ -108,5 +111,6 @@ pub(super) fn api_key(row: ApiKeyRow) -> pb::ApiKey {
         create_time: Some(timestamp(row.create_time)),
         expire_time: row.expire_time.map(seconds),
         last_use_time: row.last_use_time.map(seconds),
+        refused: row.refused.map_or_else(String::new, |why| why.to_string()),
     }
 }

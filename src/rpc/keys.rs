@@ -39,5 +39,6 @@ pub(super) fn key(row: SigningKeyRow) -> pb::Key {
         activate_time: Some(timestamp(times.signing_time.unwrap_or(times.activate_time))),
         expire_time: times.expire_time.map(timestamp),
         public_jwk: row.public_jwk,
+        refused: row.refused.map_or_else(String::new, |why| why.to_string()),
     }
 }

@@ -13,7 +13,18 @@ pub struct Restriction {
     /// API keys that had been removed.
     pub gone_keys: Vec<String>,
     /// API keys that end sooner.
-    pub ending_keys: Vec<(String, UnixSeconds)>,
+    pub ending_keys: Vec<EndingKey>,
+}
+
+/// An API key that ends sooner than the tables say.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EndingKey {
+    /// The part of it that is no secret.
+    pub api_key_id: String,
+    /// SHA-256 of the whole text.
+    pub secret_hash: [u8; 32],
+    /// When it ends.
+    pub end: UnixSeconds,
 }
 
 impl Clients {
@@ -41,7 +52,11 @@ impl Clients {
                 None => gone_keys.push(key.api_key_id.clone()),
                 Some((held, _)) => {
                     let sooner = held.expire_time.filter(|end| key.expire_time.is_none_or(|now| *end < now));
-                    ending_keys.extend(sooner.map(|end| (key.api_key_id.clone(), end)));
+                    ending_keys.extend(sooner.map(|end| EndingKey {
+                        api_key_id: key.api_key_id.clone(),
+                        secret_hash: key.secret_hash,
+                        end,
+                    }));
                 }
             }
         }
@@ -173,7 +188,11 @@ mod tests {
                     client("fine", 2, false),
                     2,
                     &["removed"],
-                    vec![("ends".to_owned(), UnixSeconds::new(100))]
+                    vec![EndingKey {
+                        api_key_id: "ends".to_owned(),
+                        secret_hash: [0; 32],
+                        end: UnixSeconds::new(100),
+                    }]
                 ),
             ]
         );

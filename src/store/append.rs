@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff_sqlx::Timestamp as SqlTimestamp;
 use uuid::Uuid;
 
-use super::{NewAudit, OwnConnection, StoreError, log::revision};
+use super::{NewAudit, OwnConnection, StoreError, chain::Act, log::revision};
 use crate::{
     state::{MarkKind, Reason},
     token::{Revision, UnixSeconds},
@@ -129,11 +129,16 @@ impl OwnConnection {
         for item in items {
             c.push(item);
         }
-        self.run(APPEND_TIMEOUT, async |connection| {
+        let acts: Vec<_> = items
+            .iter()
+            .map(|item| Act::of(&item.audit, item.audit.outcome.unwrap_or("OK"), item.reason.number()))
+            .collect();
+        let links = self.chain()?.link(&acts);
+        let done = self.run(APPEND_TIMEOUT, async |connection| {
             let appended = sqlx::query!(
             r#"select head as "head!", commit_time as "commit_time!: SqlTimestamp", pg_backend_pid() as "backend!"
-                 from append_revocations($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
-                                         $17, $18, $19, $20)"#,
+                 from append_revocations($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
+                                         $19, $20, $21, $22, $23)"#,
             &c.audit_ids,
             &c.kinds,
             &c.ids as &[Option<Uuid>],
@@ -154,6 +159,9 @@ impl OwnConnection {
             &c.key_ids as &[Option<&str>],
             &c.audit_audiences as &[Option<&str>],
             &c.audit_cutoffs_s as &[Option<i64>],
+            links.chain,
+            links.first,
+            &links.tags
         );
             let row = appended.fetch_one(connection).await?;
             Ok(Appended {
@@ -162,6 +170,8 @@ impl OwnConnection {
                 backend: u32::try_from(row.backend).unwrap_or_default(),
             })
         })
-        .await
+        .await;
+        self.chain()?.settle(&done, |_| true);
+        done
     }
 }

@@ -1,10 +1,12 @@
 //! `audit_event`: append-only.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx};
 use uuid::Uuid;
 
-use super::{Store, StoreError, log::revision};
+use super::{OwnConnection, Store, StoreError, chain::Act, log::revision};
 use crate::{
     state::Reason,
     token::{Revision, UnixSeconds, least_uuid_v7},
@@ -12,6 +14,9 @@ use crate::{
 
 /// Subject and audience of the prober's tokens: what its client must be registered for.
 pub const CANARY: &str = "jeton-canary";
+
+/// One statement of a few hundred rows.
+const AUDIT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// An act, as it will be audited. The id makes a repeated write harmless.
 #[derive(Clone, Debug, Default)]
@@ -154,32 +159,108 @@ fn id_of(time: Timestamp, after_s: i64) -> Uuid {
     least_uuid_v7(millis)
 }
 
-impl Store {
-    /// Audits an act that is not an append to the log, at the revision known to it.
-    pub async fn audit(&self, audit: &NewAudit, known: Revision, outcome: &str) -> Result<(), StoreError> {
-        self.run(async |connection| Ok(sqlx::query!(
-            "insert into audit_event (id, revision, event_time, actor, action, subject, jti, session_id, client_id,
-                                      outcome, note, trace_id, key_id, audience, cutoff_s)
-             values ($1, $2, clock_timestamp(), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
-             on conflict do nothing",
-            audit.id,
-            known.as_i64(),
-            audit.actor,
-            audit.action,
-            audit.subject,
-            audit.jti,
-            audit.session_id,
-            audit.client_id,
-            outcome,
-            audit.note,
-            audit.trace_id,
-            audit.key_id,
-            audit.audience,
-            audit.cutoff.map(UnixSeconds::get)
-        ).execute(connection).await?)).await?;
-        Ok(())
-    }
+/// An act that is not an append to the log.
+#[derive(Clone, Debug)]
+pub struct AuditedAct {
+    /// The act.
+    pub audit: NewAudit,
+    /// The revision known to it.
+    pub known: Revision,
+    /// `OK`, or the name of an `ErrorReason`.
+    pub outcome: String,
+}
 
+/// Acts, column by column.
+#[derive(Default)]
+struct Columns<'a> {
+    ids: Vec<Uuid>,
+    revisions: Vec<i64>,
+    actors: Vec<&'a str>,
+    actions: Vec<&'a str>,
+    subjects: Vec<Option<&'a str>>,
+    jtis: Vec<Option<Uuid>>,
+    session_ids: Vec<Option<Uuid>>,
+    client_ids: Vec<Option<&'a str>>,
+    outcomes: Vec<&'a str>,
+    notes: Vec<&'a str>,
+    trace_ids: Vec<&'a str>,
+    key_ids: Vec<Option<&'a str>>,
+    audiences: Vec<Option<&'a str>>,
+    cutoffs_s: Vec<Option<i64>>,
+}
+
+impl<'a> Columns<'a> {
+    fn push(&mut self, act: &'a AuditedAct) {
+        let AuditedAct { audit, known, outcome } = act;
+        self.ids.push(audit.id);
+        self.revisions.push(known.as_i64());
+        self.actors.push(&audit.actor);
+        self.actions.push(audit.action);
+        self.subjects.push(audit.subject.as_deref());
+        self.jtis.push(audit.jti);
+        self.session_ids.push(audit.session_id);
+        self.client_ids.push(audit.client_id.as_deref());
+        self.outcomes.push(outcome);
+        self.notes.push(&audit.note);
+        self.trace_ids.push(&audit.trace_id);
+        self.key_ids.push(audit.key_id.as_deref());
+        self.audiences.push(audit.audience.as_deref());
+        self.cutoffs_s.push(audit.cutoff.map(UnixSeconds::get));
+    }
+}
+
+impl OwnConnection {
+    /// Audits acts that are no appends to the log: one round trip, all of them or none.
+    #[expect(clippy::as_conversions, reason = "how sqlx is told an argument's type")]
+    pub async fn audit(&mut self, acts: &[AuditedAct]) -> Result<(), StoreError> {
+        let mut c = Columns::default();
+        for act in acts {
+            c.push(act);
+        }
+        let rows: Vec<_> = acts.iter().map(|act| Act::of(&act.audit, &act.outcome, 0)).collect();
+        let links = self.chain()?.link(&rows);
+        let done = self.run(AUDIT_TIMEOUT, async |connection| {
+            sqlx::query!(
+                "insert into audit_event (id, revision, event_time, actor, action, subject, jti, session_id, client_id,
+                                          outcome, note, trace_id, key_id, audience, cutoff_s, chain_id, chain_number,
+                                          chain_tag)
+                 select id, revision, clock_timestamp(), actor, action, subject, jti, session_id, client_id, outcome, note,
+                        trace_id, key_id, audience, cutoff_s, $12, $13 + ordinal - 1, tag
+                   from unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::uuid[],
+                               $8::text[], $9::text[], $10::text[], $11::text[], $14::bytea[], $15::text[], $16::text[],
+                               $17::bigint[]) with ordinality
+                     i(id, revision, actor, action, subject, jti, session_id, client_id, outcome, note, trace_id, tag,
+                       key_id, audience, cutoff_s, ordinal)
+                 on conflict do nothing",
+                &c.ids,
+                &c.revisions,
+                &c.actors as &[&str],
+                &c.actions as &[&str],
+                &c.subjects as &[Option<&str>],
+                &c.jtis as &[Option<Uuid>],
+                &c.session_ids as &[Option<Uuid>],
+                &c.client_ids as &[Option<&str>],
+                &c.outcomes as &[&str],
+                &c.notes as &[&str],
+                &c.trace_ids as &[&str],
+                links.chain,
+                links.first,
+                &links.tags,
+                &c.key_ids as &[Option<&str>],
+                &c.audiences as &[Option<&str>],
+                &c.cutoffs_s as &[Option<i64>]
+            )
+            .execute(connection)
+            .await?;
+            Ok(())
+        })
+        .await;
+        self.chain()?.settle(&done, |()| true);
+        done
+    }
+}
+
+impl Store {
     /// At most `limit` acts, newest first.
     pub async fn audit_events(&self, filter: &AuditFilter, limit: i64) -> Result<Vec<AuditRow>, StoreError> {
         let rows = self.run(async |connection| Ok(sqlx::query!(

@@ -3,12 +3,17 @@
 use std::sync::Arc;
 
 use jiff_sqlx::Timestamp as SqlTimestamp;
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 
-use super::{NewAudit, OwnConnection, Store, StoreError, connection::TABLE_TIMEOUT, log::revision};
+use super::{
+    NewAudit, OwnConnection, Store, StoreError,
+    connection::TABLE_TIMEOUT,
+    log::revision,
+    seal::{Sealed, Seen, Table},
+};
 use crate::{
     state::{ApiKeyRecord, Client, Clients, Permission, Restriction},
-    token::{ApiKey, UnixSeconds},
+    token::{ApiKey, RowFields, UnixSeconds, uuid_unix_ms},
 };
 
 /// A client to register, with one API key.
@@ -38,9 +43,41 @@ impl NewClient {
 }
 
 impl Store {
-    /// Every client, with its keys.
+    /// Every client, with its keys, as far as their rows are good.
     pub async fn clients(&self) -> Result<Clients, StoreError> {
-        self.run(read).await
+        let seal = self.seal()?;
+        let rows = self.run(read).await?;
+        Ok(rows.good(|table, rows| {
+            let seen = seal.seen();
+            rows.iter().map(|row| seal.judge(&seen, table, row).is_none()).collect()
+        }))
+    }
+
+    /// The clients whose rows are not good, by name.
+    pub async fn refused_clients(&self) -> Result<Vec<String>, StoreError> {
+        let seal = self.seal()?;
+        let rows = self.run(read).await?;
+        let seen = Seen::default();
+        let refused =
+            rows.clients.iter().filter(|row| seal.judge(&seen, Table::Client, &row.sealed()).is_some());
+        Ok(refused.map(|row| row.client.client_id.clone()).collect())
+    }
+
+    /// Gives each client and API key whose MAC is under another master key one under that in force. Answers how many rows.
+    pub async fn reseal_clients(&self) -> Result<u64, StoreError> {
+        let seal = self.seal()?;
+        let mut pooled = self.pool.acquire().await?;
+        pooled.wait_for_locks().await?;
+        reseal(pooled.connection(), |fields, mac| seal.remade(fields, mac)).await
+    }
+
+    /// Vouches for every client and API key as it stands: each gets a MAC under the master key in force. Answers how
+    /// many rows.
+    pub async fn adopt_clients(&self) -> Result<u64, StoreError> {
+        let seal = self.seal()?;
+        let mut pooled = self.pool.acquire().await?;
+        pooled.wait_for_locks().await?;
+        reseal(pooled.connection(), |fields, _| Some(seal.mac(fields))).await
     }
 
     /// Registers a client through the log, or brings its registration to this state; adds the key.
@@ -60,36 +97,52 @@ impl Store {
         only_first: bool,
         audit: &NewAudit,
     ) -> Result<bool, StoreError> {
-        let permissions: Vec<i16> =
-            new.client.permissions.iter().map(|permission| permission.number()).collect();
+        let seal = self.seal()?;
+        let client = &new.client;
+        let permissions = numbers(&client.permissions);
+        // Later than what was there before, if the clock of whoever wrote that was right.
+        let version =
+            uuid_unix_ms(audit.id).max(seal.version(Table::Client, &client.client_id).saturating_add(1));
+        let row_mac = seal.mac(&client_fields(client, &permissions, version));
+        let key_mac = seal.mac(&api_key_fields(&new.api_key_id, &client.client_id, &new.secret_hash, None));
+        let refused = if only_first { self.refused_clients().await? } else { Vec::new() };
+        let audit = &NewAudit { client_id: Some(client.client_id.clone()), ..audit.clone() };
         let head = self
-            .run(async |connection| {
-                Ok(sqlx::query_scalar!(
-                    "select put_client($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-                    new.client.client_id,
-                    new.display_name,
-                    &permissions,
-                    &new.client.audiences,
-                    &new.client.subjects,
-                    new.api_key_id,
-                    new.secret_hash.as_slice(),
-                    only_first,
-                    audit.id,
-                    audit.actor,
-                    audit.action
-                )
-                .fetch_one(connection)
-                .await?)
-            })
+            .act(
+                audit,
+                async |connection, act| {
+                    Ok(sqlx::query_scalar!(
+                        "select put_client($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+                        client.client_id,
+                        new.display_name,
+                        &permissions,
+                        &client.audiences,
+                        &client.subjects,
+                        version,
+                        row_mac,
+                        new.api_key_id,
+                        new.secret_hash.as_slice(),
+                        key_mac,
+                        only_first,
+                        &refused,
+                        act
+                    )
+                    .fetch_one(connection)
+                    .await?)
+                },
+                Option::is_some,
+            )
             .await?;
         Ok(head.is_some())
     }
 }
 
 impl OwnConnection {
-    /// Every client, with its keys.
+    /// Every client, with its keys, as far as their rows are good. Remembers what it has seen: on one connection alone.
     pub async fn clients(&mut self) -> Result<Clients, StoreError> {
-        self.run(TABLE_TIMEOUT, read).await
+        let seal = self.seal()?;
+        let rows = self.run(TABLE_TIMEOUT, read).await?;
+        Ok(rows.good(|table, rows| seal.judge_all(table, rows).iter().map(Option::is_none).collect()))
     }
 
     /// Takes away from a client what it may no longer have, through the log. False: somebody else was first.
@@ -98,64 +151,170 @@ impl OwnConnection {
         restriction: &Restriction,
         audit: &NewAudit,
     ) -> Result<bool, StoreError> {
+        let seal = self.seal()?;
         let client = &restriction.client;
-        let permissions: Vec<i16> = client.permissions.iter().map(|permission| permission.number()).collect();
-        let (ending, ends): (Vec<String>, Vec<i64>) =
-            restriction.ending_keys.iter().map(|(id, end)| (id.clone(), end.get())).unzip();
-        self.run(TABLE_TIMEOUT, async |connection| {
-            let head = sqlx::query_scalar!(
-                "select restrict_client($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
-                restriction.expected.as_i64(),
-                client.revision.as_i64(),
-                client.client_id,
-                &client.certificate_uris,
-                &permissions,
-                &client.audiences,
-                &client.subjects,
-                client.disabled,
-                &restriction.gone_keys,
-                &ending,
-                &ends,
-                audit.id,
-                audit.actor
-            )
-            .fetch_one(connection)
-            .await?;
-            Ok(head.is_some())
-        })
+        let permissions = numbers(&client.permissions);
+        // As if somebody had written it now: what it was before grants nothing any more.
+        let latest = seal.version(Table::Client, &client.client_id);
+        let version = uuid_unix_ms(audit.id).max(latest.saturating_add(1));
+        let row_mac = seal.mac(&client_fields(client, &permissions, version));
+        let ending: Vec<String> = restriction.ending_keys.iter().map(|key| key.api_key_id.clone()).collect();
+        let ends: Vec<i64> = restriction.ending_keys.iter().map(|key| key.end.get()).collect();
+        let macs: Vec<Vec<u8>> = restriction
+            .ending_keys
+            .iter()
+            .map(|key| {
+                let (id, end) = (&key.api_key_id, Some(key.end.get()));
+                seal.mac(&api_key_fields(id, &client.client_id, &key.secret_hash, end))
+            })
+            .collect();
+        let named: Vec<&str> = restriction.gone_keys.iter().chain(&ending).map(String::as_str).collect();
+        let audit =
+            NewAudit { client_id: Some(client.client_id.clone()), note: named.join(" "), ..audit.clone() };
+        self.act(
+            TABLE_TIMEOUT,
+            &audit,
+            async |connection, act| {
+                let head = sqlx::query_scalar!(
+                    "select restrict_client($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+                    restriction.expected.as_i64(),
+                    client.revision.as_i64(),
+                    client.client_id,
+                    &client.certificate_uris,
+                    &permissions,
+                    &client.audiences,
+                    &client.subjects,
+                    client.disabled,
+                    version,
+                    row_mac,
+                    &restriction.gone_keys,
+                    &ending,
+                    &ends,
+                    &macs,
+                    act
+                )
+                .fetch_one(connection)
+                .await?;
+                Ok(head.is_some())
+            },
+            |written| *written,
+        )
         .await
     }
 }
 
-async fn read(connection: &mut PgConnection) -> Result<Clients, StoreError> {
+pub(super) fn numbers(permissions: &[Permission]) -> Vec<i16> {
+    permissions.iter().map(|permission| permission.number()).collect()
+}
+
+/// What the MAC of a client is over. Permissions by their numbers: those that this version does not know, too.
+pub(super) fn client_fields(client: &Client, permissions: &[i16], version: i64) -> RowFields {
+    RowFields::of("client")
+        .text(&client.client_id)
+        .number(version)
+        .numbers(permissions)
+        .list(&client.audiences)
+        .list(&client.subjects)
+        .list(&client.certificate_uris)
+}
+
+/// What the MAC of an API key is over. Of that, only its end can change: where a replica carries over an earlier one.
+pub(super) fn api_key_fields(
+    api_key_id: &str,
+    client_id: &str,
+    secret_hash: &[u8],
+    expire_s: Option<i64>,
+) -> RowFields {
+    RowFields::of("api_key").text(api_key_id).text(client_id).bytes(secret_hash).optional_number(expire_s)
+}
+
+struct StoredClient {
+    client: Client,
+    /// As stored: those that this version does not know, too.
+    permissions: Vec<i16>,
+    version: i64,
+    row_mac: Vec<u8>,
+}
+
+impl StoredClient {
+    fn sealed(&self) -> Sealed<'_> {
+        Sealed {
+            id: &self.client.client_id,
+            fields: client_fields(&self.client, &self.permissions, self.version),
+            mac: &self.row_mac,
+            version: self.version,
+            taken: u8::from(self.client.disabled),
+        }
+    }
+}
+
+struct StoredApiKey {
+    record: ApiKeyRecord,
+    row_mac: Vec<u8>,
+}
+
+impl StoredApiKey {
+    fn sealed(&self) -> Sealed<'_> {
+        let ApiKeyRecord { api_key_id, client_id, secret_hash, expire_time, .. } = &self.record;
+        let fields = api_key_fields(api_key_id, client_id, secret_hash, expire_time.map(UnixSeconds::get));
+        Sealed { id: api_key_id, fields, mac: &self.row_mac, version: 0, taken: 0 }
+    }
+}
+
+/// All rows, good or not.
+struct Rows {
+    clients: Vec<StoredClient>,
+    api_keys: Vec<StoredApiKey>,
+}
+
+impl Rows {
+    /// Those that are good, by a judge of a table's rows.
+    fn good(self, judge: impl Fn(Table, &[Sealed<'_>]) -> Vec<bool>) -> Clients {
+        let good = judge(Table::Client, &self.clients.iter().map(StoredClient::sealed).collect::<Vec<_>>());
+        let clients = self.clients.into_iter().zip(good).filter(|(_, good)| *good);
+        let good = judge(Table::ApiKey, &self.api_keys.iter().map(StoredApiKey::sealed).collect::<Vec<_>>());
+        let api_keys = self.api_keys.into_iter().zip(good).filter(|(_, good)| *good);
+        Clients::new(
+            clients.map(|(row, _)| row.client).collect(),
+            api_keys.map(|(row, _)| row.record).collect(),
+        )
+    }
+}
+
+async fn read(connection: &mut PgConnection) -> Result<Rows, StoreError> {
     let clients = sqlx::query!(
-        "select client_id, revision, certificate_uris, permissions, audiences, subjects, disabled
+        "select client_id, revision, certificate_uris, permissions, audiences, subjects, disabled, version, row_mac
            from client order by client_id"
     )
     .fetch_all(&mut *connection)
     .await?
     .into_iter()
     .map(|row| {
-        Ok(Client {
-            client_id: row.client_id,
-            revision: revision("client", row.revision)?,
-            // A number that this version does not know grants nothing.
-            permissions: row.permissions.into_iter().filter_map(Permission::from_number).collect(),
-            certificate_uris: row.certificate_uris,
-            audiences: row.audiences,
-            subjects: row.subjects,
-            disabled: row.disabled,
+        Ok(StoredClient {
+            client: Client {
+                client_id: row.client_id,
+                revision: revision("client", row.revision)?,
+                // A number that this version does not know grants nothing.
+                permissions: row.permissions.iter().filter_map(|it| Permission::from_number(*it)).collect(),
+                certificate_uris: row.certificate_uris,
+                audiences: row.audiences,
+                subjects: row.subjects,
+                disabled: row.disabled,
+            },
+            permissions: row.permissions,
+            version: row.version,
+            row_mac: row.row_mac,
         })
     })
     .collect::<Result<_, StoreError>>()?;
     let api_keys = sqlx::query!(
-        r#"select api_key_id, client_id, secret_hash, expire_time as "expire_time: SqlTimestamp" from api_key"#
+        r#"select api_key_id, client_id, secret_hash, expire_time as "expire_time: SqlTimestamp", row_mac from api_key"#
     )
     .fetch_all(connection)
     .await?
     .into_iter()
     .map(|row| {
-        Ok(ApiKeyRecord {
+        let record = ApiKeyRecord {
             secret_hash: row
                 .secret_hash
                 .try_into()
@@ -164,8 +323,40 @@ async fn read(connection: &mut PgConnection) -> Result<Clients, StoreError> {
             api_key_id: row.api_key_id,
             client_id: row.client_id,
             last_use: Arc::default(),
-        })
+        };
+        Ok(StoredApiKey { record, row_mac: row.row_mac })
     })
     .collect::<Result<_, StoreError>>()?;
-    Ok(Clients::new(clients, api_keys))
+    Ok(Rows { clients, api_keys })
+}
+
+/// Writes the MAC of each client and API key anew, as `remake` makes it of the fields and of the MAC that stands; none:
+/// it stays. In one transaction. Answers how many rows were written.
+async fn reseal(
+    connection: &mut PgConnection,
+    remake: impl Fn(&RowFields, &[u8]) -> Option<Vec<u8>>,
+) -> Result<u64, StoreError> {
+    let mut transaction = connection.begin().await?;
+    // Nobody writes any of them meanwhile.
+    sqlx::query!("lock table client, api_key in share row exclusive mode").execute(&mut *transaction).await?;
+    let rows = read(&mut transaction).await?;
+    let anew = |sealed: Sealed<'_>| Some((sealed.id.to_owned(), remake(&sealed.fields, sealed.mac)?));
+    let clients: Vec<_> = rows.clients.iter().filter_map(|row| anew(row.sealed())).collect();
+    let api_keys: Vec<_> = rows.api_keys.iter().filter_map(|row| anew(row.sealed())).collect();
+    let (ids, macs): (Vec<String>, Vec<Vec<u8>>) = clients.into_iter().unzip();
+    let written = sqlx::query!(
+        "update client c set row_mac = i.mac from unnest($1::text[], $2::bytea[]) i(id, mac) where c.client_id = i.id",
+        &ids,
+        &macs
+    );
+    let clients = written.execute(&mut *transaction).await?.rows_affected();
+    let (ids, macs): (Vec<String>, Vec<Vec<u8>>) = api_keys.into_iter().unzip();
+    let written = sqlx::query!(
+        "update api_key k set row_mac = i.mac from unnest($1::text[], $2::bytea[]) i(id, mac) where k.api_key_id = i.id",
+        &ids,
+        &macs
+    );
+    let api_keys = written.execute(&mut *transaction).await?.rows_affected();
+    transaction.commit().await?;
+    Ok(clients.saturating_add(api_keys))
 }

@@ -1,13 +1,20 @@
 //! `client` and `api_key`, as people manage them: read page by page, written through the log.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use jiff_sqlx::Timestamp as SqlTimestamp;
 use sqlx::PgConnection;
 
-use super::{NewAudit, Store, StoreError, log::revision};
+use super::{
+    Forged, NewAudit, Seal, Store, StoreError,
+    client::{api_key_fields, client_fields, numbers},
+    log::revision,
+    seal::{Sealed, Seen, Table},
+};
 use crate::{
     state::{Client, Permission, Reason},
-    token::{ApiKey, Revision, UnixSeconds},
+    token::{ApiKey, Revision, UnixSeconds, uuid_unix_ms},
 };
 
 /// A client, as people see it.
@@ -21,6 +28,10 @@ pub struct ClientRow {
     pub create_time: Timestamp,
     /// Its API keys, the oldest first.
     pub api_keys: Vec<ApiKeyRow>,
+    /// Raised by each change of what it may do.
+    pub version: i64,
+    /// Why it counts as absent.
+    pub refused: Option<Forged>,
 }
 
 /// An API key, as people see it.
@@ -34,6 +45,8 @@ pub struct ApiKeyRow {
     pub expire_time: Option<UnixSeconds>,
     /// Last use that has been written, to the minute.
     pub last_use_time: Option<UnixSeconds>,
+    /// Why it counts as absent.
+    pub refused: Option<Forged>,
 }
 
 /// What became of a write.
@@ -70,12 +83,16 @@ impl ClientWrite {
 impl Store {
     /// One client.
     pub async fn client(&self, client_id: &str) -> Result<Option<ClientRow>, StoreError> {
-        self.run(async |connection| Ok(read(connection, Some(client_id), "", 1).await?.pop())).await
+        let (seal, seen) = self.seal_and_seen()?;
+        let judge = Judge { seal: &seal, seen: &seen };
+        self.run(async |connection| Ok(read(connection, &judge, Some(client_id), "", 1).await?.pop())).await
     }
 
     /// Clients by their names, from behind `after` on, at most `limit`.
     pub async fn clients_after(&self, after: &str, limit: i64) -> Result<Vec<ClientRow>, StoreError> {
-        self.run(async |connection| read(connection, None, after, limit).await).await
+        let (seal, seen) = self.seal_and_seen()?;
+        let judge = Judge { seal: &seal, seen: &seen };
+        self.run(async |connection| read(connection, &judge, None, after, limit).await).await
     }
 
     /// Registers a client through the log. Its creation's time is the one that it was written at.
@@ -85,26 +102,31 @@ impl Store {
         audit: &NewAudit,
     ) -> Result<(ClientWrite, Option<Timestamp>), StoreError> {
         let client = &new.client;
+        let (version, row_mac) = self.sealed_anew(new, audit)?;
         let row = self
-            .run(async |connection| {
-                Ok(sqlx::query!(
-                    r#"select outcome as "outcome!", taken_uri, new_revision,
+            .act(
+                audit,
+                async |connection, act| {
+                    Ok(sqlx::query!(
+                        r#"select outcome as "outcome!", taken_uri, new_revision,
                               new_create_time as "new_create_time?: SqlTimestamp"
                          from create_client($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"#,
-                    client.client_id,
-                    new.display_name,
-                    &client.certificate_uris,
-                    &numbers(&client.permissions),
-                    &client.audiences,
-                    &client.subjects,
-                    client.disabled,
-                    audit.id,
-                    audit.actor,
-                    audit.trace_id
-                )
-                .fetch_one(connection)
-                .await?)
-            })
+                        client.client_id,
+                        new.display_name,
+                        &client.certificate_uris,
+                        &numbers(&client.permissions),
+                        &client.audiences,
+                        &client.subjects,
+                        client.disabled,
+                        version,
+                        row_mac,
+                        act
+                    )
+                    .fetch_one(connection)
+                    .await?)
+                },
+                |row| row.new_revision.is_some(),
+            )
             .await?;
         let written = ClientWrite::of(&row.outcome, row.taken_uri, row.new_revision)?;
         Ok((written, row.new_create_time.map(SqlTimestamp::to_jiff)))
@@ -118,27 +140,31 @@ impl Store {
         audit: &NewAudit,
     ) -> Result<ClientWrite, StoreError> {
         let client = &new.client;
+        let (version, row_mac) = self.sealed_anew(new, audit)?;
         let row = self
-            .run(async |connection| {
-                Ok(sqlx::query!(
-                    r#"select outcome as "outcome!", taken_uri, new_revision
-                         from update_client($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"#,
-                    expected.as_i64(),
-                    client.client_id,
-                    new.display_name,
-                    &client.certificate_uris,
-                    &numbers(&client.permissions),
-                    &client.audiences,
-                    &client.subjects,
-                    client.disabled,
-                    audit.id,
-                    audit.actor,
-                    audit.note,
-                    audit.trace_id
-                )
-                .fetch_one(connection)
-                .await?)
-            })
+            .act(
+                audit,
+                async |connection, act| {
+                    Ok(sqlx::query!(
+                        r#"select outcome as "outcome!", taken_uri, new_revision
+                         from update_client($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"#,
+                        expected.as_i64(),
+                        client.client_id,
+                        new.display_name,
+                        &client.certificate_uris,
+                        &numbers(&client.permissions),
+                        &client.audiences,
+                        &client.subjects,
+                        client.disabled,
+                        version,
+                        row_mac,
+                        act
+                    )
+                    .fetch_one(connection)
+                    .await?)
+                },
+                |row| row.new_revision.is_some(),
+            )
             .await?;
         ClientWrite::of(&row.outcome, row.taken_uri, row.new_revision)
     }
@@ -153,20 +179,22 @@ impl Store {
         audit: &NewAudit,
     ) -> Result<ClientWrite, StoreError> {
         let row = self
-            .run(async |connection| {
-                Ok(sqlx::query!(
-                    r#"select outcome as "outcome!", new_revision from delete_client($1, $2, $3, $4, $5, $6, $7)"#,
+            .act(
+                audit,
+                async |connection, act| {
+                    Ok(sqlx::query!(
+                    r#"select outcome as "outcome!", new_revision from delete_client($1, $2, $3, $4, $5)"#,
                     expected.as_i64(),
                     client_id,
                     Reason::Deprovisioned.number(),
                     mark_end.get(),
-                    audit.id,
-                    audit.actor,
-                    audit.trace_id
+                    act
                 )
                 .fetch_one(connection)
                 .await?)
-            })
+                },
+                |row| row.new_revision.is_some(),
+            )
             .await?;
         ClientWrite::of(&row.outcome, None, row.new_revision)
     }
@@ -181,23 +209,24 @@ impl Store {
         audit: &NewAudit,
     ) -> Result<(ClientWrite, Option<Timestamp>), StoreError> {
         let hash = key.hash();
+        let expire_s = expire_time.map(UnixSeconds::get);
+        let row_mac = self.seal()?.mac(&api_key_fields(key.id(), client_id, &hash, expire_s));
         let row = self
-            .run(async |connection| {
+            .act(audit, async |connection, act| {
                 Ok(sqlx::query!(
                     r#"select outcome as "outcome!", new_revision, new_create_time as "new_create_time?: SqlTimestamp"
-                         from create_api_key($1, $2, $3, $4, $5, $6, $7, $8)"#,
+                         from create_api_key($1, $2, $3, $4, $5, $6, $7)"#,
                     client_id,
                     key.id(),
                     hash.as_slice(),
-                    expire_time.map(UnixSeconds::get),
+                    expire_s,
+                    row_mac,
                     most,
-                    audit.id,
-                    audit.actor,
-                    audit.trace_id
+                    act
                 )
                 .fetch_one(connection)
                 .await?)
-            })
+            }, |row| row.new_revision.is_some())
             .await?;
         let written = ClientWrite::of(&row.outcome, None, row.new_revision)?;
         Ok((written, row.new_create_time.map(SqlTimestamp::to_jiff)))
@@ -211,18 +240,20 @@ impl Store {
         audit: &NewAudit,
     ) -> Result<ClientWrite, StoreError> {
         let row = self
-            .run(async |connection| {
-                Ok(sqlx::query!(
-                    r#"select outcome as "outcome!", new_revision from delete_api_key($1, $2, $3, $4, $5)"#,
-                    client_id,
-                    api_key_id,
-                    audit.id,
-                    audit.actor,
-                    audit.trace_id
-                )
-                .fetch_one(connection)
-                .await?)
-            })
+            .act(
+                audit,
+                async |connection, act| {
+                    Ok(sqlx::query!(
+                        r#"select outcome as "outcome!", new_revision from delete_api_key($1, $2, $3)"#,
+                        client_id,
+                        api_key_id,
+                        act
+                    )
+                    .fetch_one(connection)
+                    .await?)
+                },
+                |row| row.new_revision.is_some(),
+            )
             .await?;
         ClientWrite::of(&row.outcome, None, row.new_revision)
     }
@@ -238,20 +269,39 @@ impl Store {
     }
 }
 
-fn numbers(permissions: &[Permission]) -> Vec<i16> {
-    permissions.iter().map(|permission| permission.number()).collect()
+impl Store {
+    /// The next version of a client, and the MAC of what it is to be.
+    fn sealed_anew(&self, new: &ClientRow, audit: &NewAudit) -> Result<(i64, Vec<u8>), StoreError> {
+        let seal = self.seal()?;
+        let client = &new.client;
+        let latest = new.version.max(seal.version(Table::Client, &client.client_id));
+        let version = uuid_unix_ms(audit.id).max(latest.saturating_add(1));
+        Ok((version, seal.mac(&client_fields(client, &numbers(&client.permissions), version))))
+    }
+
+    fn seal_and_seen(&self) -> Result<(Arc<Seal>, Arc<Seen>), StoreError> {
+        let seal = self.seal()?;
+        let seen = seal.seen();
+        Ok((seal, seen))
+    }
+}
+
+struct Judge<'a> {
+    seal: &'a Seal,
+    seen: &'a Seen,
 }
 
 async fn read(
     connection: &mut PgConnection,
+    judge: &Judge<'_>,
     client_id: Option<&str>,
     after: &str,
     limit: i64,
 ) -> Result<Vec<ClientRow>, StoreError> {
     let clients = sqlx::query_as!(
-        Row,
+        Stored,
         r#"select client_id, revision, display_name, certificate_uris, permissions, audiences, subjects, disabled,
-                  create_time as "create_time: SqlTimestamp"
+                  create_time as "create_time: SqlTimestamp", version, row_mac
              from client
             where ($1::text is null or client_id = $1) and client_id collate "C" > $2
             order by client_id collate "C" limit $3"#,
@@ -263,7 +313,7 @@ async fn read(
     .await?;
     let names: Vec<String> = clients.iter().map(|row| row.client_id.clone()).collect();
     let mut api_keys = sqlx::query!(
-        r#"select api_key_id, client_id, create_time as "create_time: SqlTimestamp",
+        r#"select api_key_id, client_id, secret_hash, row_mac, create_time as "create_time: SqlTimestamp",
                   expire_time as "expire_time: SqlTimestamp", last_use_time as "last_use_time: SqlTimestamp"
              from api_key where client_id = any($1) order by create_time, api_key_id"#,
         &names
@@ -271,21 +321,28 @@ async fn read(
     .fetch_all(connection)
     .await?;
     let seconds = |time: Option<SqlTimestamp>| time.map(|time| UnixSeconds::from_timestamp(time.to_jiff()));
-    let with_keys = |row: Row| {
+    let with_keys = |row: Stored| {
         let of_client = api_keys.extract_if(.., |key| key.client_id == row.client_id);
-        let api_keys = of_client.map(|key| ApiKeyRow {
-            api_key_id: key.api_key_id,
-            create_time: key.create_time.to_jiff(),
-            expire_time: seconds(key.expire_time),
-            last_use_time: seconds(key.last_use_time),
+        let api_keys = of_client.map(|key| {
+            let expire_time = seconds(key.expire_time);
+            let expire_s = expire_time.map(UnixSeconds::get);
+            let fields = api_key_fields(&key.api_key_id, &key.client_id, &key.secret_hash, expire_s);
+            let sealed = Sealed { id: &key.api_key_id, fields, mac: &key.row_mac, version: 0, taken: 0 };
+            ApiKeyRow {
+                refused: judge.seal.judge(judge.seen, Table::ApiKey, &sealed),
+                api_key_id: key.api_key_id,
+                create_time: key.create_time.to_jiff(),
+                expire_time,
+                last_use_time: seconds(key.last_use_time),
+            }
         });
         let api_keys = api_keys.collect();
-        row.into_client(api_keys)
+        row.into_client(api_keys, judge)
     };
     clients.into_iter().map(with_keys).collect()
 }
 
-struct Row {
+struct Stored {
     client_id: String,
     revision: i64,
     display_name: String,
@@ -295,24 +352,36 @@ struct Row {
     subjects: Vec<String>,
     disabled: bool,
     create_time: SqlTimestamp,
+    version: i64,
+    row_mac: Vec<u8>,
 }
 
-impl Row {
-    fn into_client(self, api_keys: Vec<ApiKeyRow>) -> Result<ClientRow, StoreError> {
+impl Stored {
+    fn into_client(self, api_keys: Vec<ApiKeyRow>, judge: &Judge<'_>) -> Result<ClientRow, StoreError> {
+        let client = Client {
+            revision: revision("client", self.revision)?,
+            client_id: self.client_id,
+            certificate_uris: self.certificate_uris,
+            // A number that this version does not know grants nothing.
+            permissions: self.permissions.iter().filter_map(|it| Permission::from_number(*it)).collect(),
+            audiences: self.audiences,
+            subjects: self.subjects,
+            disabled: self.disabled,
+        };
+        let sealed = Sealed {
+            id: &client.client_id,
+            fields: client_fields(&client, &self.permissions, self.version),
+            mac: &self.row_mac,
+            version: self.version,
+            taken: u8::from(client.disabled),
+        };
         Ok(ClientRow {
-            client: Client {
-                revision: revision("client", self.revision)?,
-                client_id: self.client_id,
-                certificate_uris: self.certificate_uris,
-                // A number that this version does not know grants nothing.
-                permissions: self.permissions.into_iter().filter_map(Permission::from_number).collect(),
-                audiences: self.audiences,
-                subjects: self.subjects,
-                disabled: self.disabled,
-            },
+            refused: judge.seal.judge(judge.seen, Table::Client, &sealed),
+            client,
             display_name: self.display_name,
             create_time: self.create_time.to_jiff(),
             api_keys,
+            version: self.version,
         })
     }
 }

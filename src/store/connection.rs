@@ -1,12 +1,14 @@
 //! Connections of one task each, beside the pool: nobody else's statements are in its way.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use serde_json::Value;
 use sqlx::{Connection, PgConnection};
 use tokio::time::{Instant, timeout};
 
 use super::{
-    ACQUIRE_TIMEOUT, IDLE_TRUSTED, Store, StoreError,
+    ACQUIRE_TIMEOUT, IDLE_TRUSTED, NewAudit, Seal, Store, StoreError,
+    chain::{Act, Chain},
     connect::{Connector, Setting},
 };
 
@@ -50,6 +52,8 @@ pub enum Task {
     Fleet,
     /// Spends refresh tokens.
     Refresh,
+    /// Writes acts that are no appends to the log.
+    Audit,
 }
 
 impl Task {
@@ -58,8 +62,12 @@ impl Task {
             Self::Feed => &BY_INDEX,
             Self::Flusher => &PLANNED_ONCE,
             Self::Refresh => &BY_KEY,
-            Self::Lease | Self::Fleet => &LITTLE,
+            Self::Lease | Self::Fleet | Self::Audit => &LITTLE,
         }
+    }
+
+    fn name(self) -> &'static str {
+        self.application_name().trim_start_matches("jeton ")
     }
 
     fn application_name(self) -> &'static str {
@@ -69,6 +77,7 @@ impl Task {
             Self::Lease => "jeton lease",
             Self::Fleet => "jeton fleet",
             Self::Refresh => "jeton refresh",
+            Self::Audit => "jeton audit",
         }
     }
 }
@@ -80,6 +89,9 @@ pub struct OwnConnection {
     used: Instant,
     /// Of it in the outage.
     id: u32,
+    seal: Option<Arc<Seal>>,
+    /// Of the audit rows that this task writes.
+    chain: Option<Chain>,
 }
 
 impl Store {
@@ -88,7 +100,9 @@ impl Store {
     pub fn connection_of(&self, task: Task) -> OwnConnection {
         let connector = self.connector.of(task.application_name(), task.settings());
         let id = connector.outage.id();
-        OwnConnection { connector, connection: None, used: Instant::now(), id }
+        let seal = self.seal.clone();
+        let chain = seal.as_ref().map(|seal| Chain::new(Arc::clone(&seal.chains), task.name()));
+        OwnConnection { connector, connection: None, used: Instant::now(), id, seal, chain }
     }
 }
 
@@ -119,6 +133,31 @@ impl OwnConnection {
         self.connection = opened.ok();
         self.used = Instant::now();
         self.connection.is_some()
+    }
+
+    /// The chain of this task's audit rows.
+    pub(super) fn chain(&mut self) -> Result<&mut Chain, StoreError> {
+        self.chain.as_mut().ok_or(StoreError::NoMasterKey)
+    }
+
+    /// Does an act with its audit row, in one statement that writes it if it does not fail. `statement` is given the row's
+    /// columns.
+    pub(super) async fn act<T>(
+        &mut self,
+        limit: Duration,
+        audit: &NewAudit,
+        statement: impl AsyncFnOnce(&mut PgConnection, Value) -> Result<T, StoreError>,
+        written: impl FnOnce(&T) -> bool,
+    ) -> Result<T, StoreError> {
+        let act = Act::of(audit, "OK", 0);
+        let columns = act.json(&self.chain()?.link(std::slice::from_ref(&act)));
+        let done = self.run(limit, async |connection| statement(connection, columns).await).await;
+        self.chain()?.settle(&done, written);
+        done
+    }
+
+    pub(super) fn seal(&self) -> Result<Arc<Seal>, StoreError> {
+        self.seal.clone().ok_or(StoreError::NoMasterKey)
     }
 
     /// Does some work within a time.

@@ -1,12 +1,16 @@
 //! How a new epoch of the log begins, and how what it lacks is brought back.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use uuid::Uuid;
 
-use super::{NewAudit, OwnConnection, Store, StoreError, log::revision};
+use super::{
+    NewAudit, OwnConnection, Store, StoreError,
+    chain::{Act, Chain},
+    log::revision,
+};
 use crate::{
     state::{Entry, Mark},
     token::{Revision, UnixSeconds},
@@ -58,20 +62,15 @@ impl OwnConnection {
         next: i64,
         audit: &NewAudit,
     ) -> Result<bool, StoreError> {
-        self.run(TIMEOUT, async |connection| {
-            let head = sqlx::query_scalar!(
-                "select begin_epoch($1, $2, $3, $4, $5, $6)",
-                expected,
-                next,
-                audit.id,
-                audit.actor,
-                audit.action,
-                audit.note
-            )
-            .fetch_one(connection)
-            .await?;
-            Ok(head.is_some())
-        })
+        self.act(
+            TIMEOUT,
+            audit,
+            async |connection, act| {
+                let head = sqlx::query_scalar!("select begin_epoch($1, $2, $3)", expected, next, act);
+                Ok(head.fetch_one(connection).await?.is_some())
+            },
+            |begun| *begun,
+        )
         .await
     }
 
@@ -105,24 +104,29 @@ impl OwnConnection {
         for entry in entries {
             c.push(entry);
         }
-        self.run(REAPPEND_TIMEOUT, async |connection| {
-            sqlx::query!(
-                "select reappend_revocations($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-                &c.kinds,
-                &c.ids as &[Option<Uuid>],
-                &c.targets as &[Option<&str>],
-                &c.audiences as &[Option<&str>],
-                &c.positions,
-                &c.cutoffs_s,
-                &c.reasons,
-                &c.expires_s,
-                audit.id,
-                audit.actor
-            )
-            .fetch_one(connection)
-            .await?;
-            Ok(())
-        })
+        let audit = NewAudit { note: c.kinds.len().to_string(), ..audit.clone() };
+        self.act(
+            REAPPEND_TIMEOUT,
+            &audit,
+            async |connection, act| {
+                sqlx::query!(
+                    "select reappend_revocations($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+                    &c.kinds,
+                    &c.ids as &[Option<Uuid>],
+                    &c.targets as &[Option<&str>],
+                    &c.audiences as &[Option<&str>],
+                    &c.positions,
+                    &c.cutoffs_s,
+                    &c.reasons,
+                    &c.expires_s,
+                    act
+                )
+                .fetch_one(connection)
+                .await?;
+                Ok(())
+            },
+            |()| true,
+        )
         .await
     }
 }
@@ -137,18 +141,25 @@ impl Store {
         mark_end: UnixSeconds,
         audit: &NewAudit,
     ) -> Result<Revision, StoreError> {
+        let seal = self.seal()?;
+        let mut chain = Chain::new(Arc::clone(&seal.chains), "epoch bump");
+        let note = if revoke_keys { "revoke keys" } else { "keep keys" };
+        let audit = NewAudit { note: note.to_owned(), ..audit.clone() };
+        let act = Act::of(&audit, "OK", 0);
+        let columns = act.json(&chain.link(std::slice::from_ref(&act)));
         let mut pooled = self.pool.acquire().await?;
         pooled.wait_for_locks().await?;
         let mark_end = Timestamp::from(mark_end).to_sqlx();
         let head = sqlx::query_scalar!(
-            r#"select bump_epoch($1, $2, $3, $4) as "head!""#,
+            r#"select bump_epoch($1, $2, $3) as "head!""#,
             revoke_keys,
             mark_end as _,
-            audit.id,
-            audit.actor
+            columns
         )
         .fetch_one(pooled.connection())
-        .await?;
-        revision("log_head", head)
+        .await
+        .map_err(StoreError::from);
+        chain.settle(&head, |_| true);
+        revision("log_head", head?)
     }
 }

@@ -54,6 +54,9 @@ pub enum StoreError {
     /// A statement that failed, or a row that cannot be: a defect of ours.
     #[error("a statement failed: {0}")]
     Statement(sqlx::Error),
+    /// Rows that grant something are of no use without the master key: a defect of ours.
+    #[error("the rows of clients and keys need the master key")]
+    NoMasterKey,
     /// A row holds what no version of jeton writes.
     #[error("table {table} holds what cannot be: {what}")]
     Corrupt {
@@ -113,6 +116,7 @@ impl StoreError {
             | Self::ForeignSchema { .. }
             | Self::Url(_)
             | Self::Statement(_)
+            | Self::NoMasterKey
             | Self::Corrupt { .. } => Self::Statement(sqlx::Error::Protocol(self.to_string())),
         }
     }
@@ -140,6 +144,7 @@ impl StoreError {
             | Self::ForeignSchema { .. }
             | Self::Url(_)
             | Self::Statement(_)
+            | Self::NoMasterKey
             | Self::Corrupt { .. }) => other,
         }
     }

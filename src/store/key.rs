@@ -5,10 +5,16 @@ use jiff_sqlx::Timestamp as SqlTimestamp;
 use sqlx::PgConnection;
 
 use super::{
-    MacKeyRow, NewAudit, OwnConnection, Store, StoreError, connection::TABLE_TIMEOUT, log::revision,
+    Forged, MacKeyRow, NewAudit, OwnConnection, Seal, Store, StoreError,
+    connection::TABLE_TIMEOUT,
+    log::revision,
     mac_key::read_mac_keys,
+    seal::{Sealed, Seen, Table},
 };
-use crate::token::{Algorithm, Revision};
+use crate::token::{Algorithm, Revision, RowFields, uuid_unix_ms};
+
+/// An activation whose predecessor is another by now is tried again, so many times.
+pub(super) const ACTIVATE_TRIES: u32 = 5;
 
 /// A signing key as it is stored.
 #[derive(Clone, Debug)]
@@ -25,6 +31,10 @@ pub struct SigningKeyRow {
     pub times: KeyTimes,
     /// Since when it neither signs nor verifies.
     pub revoke_time: Option<Timestamp>,
+    /// Why it counts as absent.
+    pub refused: Option<Forged>,
+    pub(super) version: i64,
+    pub(super) row_mac: Vec<u8>,
 }
 
 /// What any key has gone through, by the database's clock.
@@ -69,12 +79,36 @@ pub struct NewSigningKey {
 impl Store {
     /// All keys that are not gone.
     pub async fn keys(&self) -> Result<KeyRows, StoreError> {
-        self.run(async |connection| read(connection, false).await).await
+        let seal = self.seal()?;
+        let seen = seal.seen();
+        let rows = self.run(async |connection| read(connection, false).await).await?;
+        Ok(rows.judged_by(&seal, &seen))
     }
 
     /// All keys that were ever stored.
     pub async fn keys_ever(&self) -> Result<KeyRows, StoreError> {
-        self.run(async |connection| read(connection, true).await).await
+        let seal = self.seal()?;
+        let rows = self.run(async |connection| read(connection, true).await).await?;
+        Ok(rows.judged_by(&seal, &Seen::default()))
+    }
+
+    /// Vouches for every key as it stands: each gets a MAC under the master key in force.
+    pub async fn adopt_keys(&self) -> Result<(), StoreError> {
+        let rows = self.keys_ever().await?;
+        let seal = self.seal()?;
+        let (ids, macs): (Vec<_>, Vec<_>) =
+            rows.signing.iter().map(|row| (row.key_id.clone(), seal.mac(&row.fields()))).unzip();
+        self.run(async |connection| {
+            let adopt = sqlx::query!(
+                "update signing_key k set row_mac = i.mac
+                   from unnest($1::text[], $2::bytea[]) i(id, mac) where k.key_id = i.id",
+                &ids,
+                &macs
+            );
+            adopt.execute(connection).await?;
+            Ok(())
+        })
+        .await
     }
 
     /// Publishes a signing key through the log, due after `lead_s` seconds. None, and nothing written: one of
@@ -86,25 +120,30 @@ impl Store {
         older_than_s: Option<i64>,
         audit: &NewAudit,
     ) -> Result<Option<Revision>, StoreError> {
+        let (version, row_mac) = self.sealed_key(key, audit)?;
+        let audit = about(audit, &key.key_id, key.key_id.clone());
         let published = self
-            .run(async |connection| {
-                Ok(sqlx::query_scalar!(
-                    "select publish_signing_key($1, $2, $3, $4, make_interval(secs => $5::bigint),
-                                                make_interval(secs => $6::bigint), $7, $8, $9, $10)",
+            .act(
+                &audit,
+                async |connection, act| {
+                    Ok(sqlx::query_scalar!(
+                    "select publish_signing_key($1, $2, $3, $4, $5, $6, make_interval(secs => $7::bigint),
+                                                make_interval(secs => $8::bigint), $9)",
                     key.key_id,
                     key.algorithm.as_str(),
                     key.public_jwk,
                     key.sealed,
+                    version,
+                    row_mac,
                     lead_s,
                     older_than_s,
-                    audit.id,
-                    audit.actor,
-                    audit.action,
-                    audit.trace_id
+                    act
                 )
-                .fetch_one(connection)
-                .await?)
-            })
+                    .fetch_one(connection)
+                    .await?)
+                },
+                Option::is_some,
+            )
             .await?;
         published.map(|head| revision("log_head", head)).transpose()
     }
@@ -119,23 +158,39 @@ impl Store {
         verify_for_s: i64,
         audit: &NewAudit,
     ) -> Result<Option<Revision>, StoreError> {
-        let activated = self
-            .run(async |connection| {
-                Ok(sqlx::query_scalar!(
-                    "select activate_signing_key($1, $2, make_interval(secs => $3::bigint), $4, $5, $6, $7)",
-                    key_id,
-                    only_due,
-                    verify_for_s,
-                    audit.id,
-                    audit.actor,
-                    audit.action,
-                    audit.trace_id
+        for _ in 0..ACTIVATE_TRIES {
+            let replaced = self
+                .run(async |connection| {
+                    let replaced = sqlx::query_scalar!("select replaced_by_signing_key($1)", key_id);
+                    Ok(replaced.fetch_one(connection).await?)
+                })
+                .await?;
+            let audit = about(audit, key_id, noted(key_id, replaced.as_deref()));
+            let activated = self
+                .act(
+                    &audit,
+                    async |connection, act| {
+                        Ok(sqlx::query_scalar!(
+                            "select activate_signing_key($1, $2, make_interval(secs => $3::bigint), $4, $5)",
+                            key_id,
+                            only_due,
+                            verify_for_s,
+                            replaced,
+                            act
+                        )
+                        .fetch_one(connection)
+                        .await?)
+                    },
+                    |activated| activated.is_some_and(|head| head != 0),
                 )
-                .fetch_one(connection)
-                .await?)
-            })
-            .await?;
-        activated.map(|head| revision("log_head", head)).transpose()
+                .await?;
+            match activated {
+                // Another one signs by now.
+                Some(0) => {}
+                activated => return activated.map(|head| revision("log_head", head)).transpose(),
+            }
+        }
+        Ok(None)
     }
 
     /// Adds a signing key that only verifies, for `verify_for_s` seconds, through the log.
@@ -145,23 +200,25 @@ impl Store {
         verify_for_s: i64,
         audit: &NewAudit,
     ) -> Result<Revision, StoreError> {
+        let (version, row_mac) = self.sealed_key(key, audit)?;
+        let audit = about(audit, &key.key_id, key.key_id.clone());
         let head = self
-            .run(async |connection| {
+            .act(&audit, async |connection, act| {
                 Ok(sqlx::query_scalar!(
-                    r#"select put_retired_signing_key($1, $2, $3, $4, make_interval(secs => $5::bigint),
-                                                      $6, $7, $8) as "head!""#,
+                    r#"select put_retired_signing_key($1, $2, $3, $4, $5, $6, make_interval(secs => $7::bigint),
+                                                      $8) as "head!""#,
                     key.key_id,
                     key.algorithm.as_str(),
                     key.public_jwk,
                     key.sealed,
+                    version,
+                    row_mac,
                     verify_for_s,
-                    audit.id,
-                    audit.actor,
-                    audit.action
+                    act
                 )
                 .fetch_one(connection)
                 .await?)
-            })
+            }, |_| true)
             .await?;
         revision("log_head", head)
     }
@@ -181,8 +238,8 @@ impl Store {
         Ok(exists)
     }
 
-    /// Stores all keys sealed anew, through the log, if `opened` still are all that there are, as they are.
-    /// False: they are not, and nothing was written.
+    /// Stores all keys sealed anew, through the log, if `opened` still are all that there are, as they are; with MACs
+    /// under the master key in force, where they had good ones. False: they are not, and nothing was written.
     pub async fn reseal_keys(
         &self,
         opened: &KeyRows,
@@ -194,33 +251,99 @@ impl Store {
         let key_opened: Vec<_> = opened.signing.iter().map(|row| row.sealed.clone()).collect();
         let mac_ids: Vec<_> = opened.mac.iter().map(|row| row.id.to_vec()).collect();
         let mac_opened: Vec<_> = opened.mac.iter().map(|row| row.sealed.clone()).collect();
+        let seal = self.seal()?;
+        let remade =
+            |fields: RowFields, mac: &Vec<u8>| seal.remade(&fields, mac).unwrap_or_else(|| mac.clone());
+        let key_macs: Vec<_> = opened.signing.iter().map(|row| remade(row.fields(), &row.row_mac)).collect();
+        let mac_macs: Vec<_> = opened.mac.iter().map(|row| remade(row.fields(), &row.row_mac)).collect();
         let resealed = self
-            .run(async |connection| {
-                Ok(sqlx::query_scalar!(
-                    "select reseal_keys($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-                    &key_ids,
-                    &key_opened,
-                    signing,
-                    &mac_ids,
-                    &mac_opened,
-                    mac,
-                    audit.id,
-                    audit.actor,
-                    audit.action,
-                    audit.note
-                )
-                .fetch_one(connection)
-                .await?)
-            })
+            .act(
+                audit,
+                async |connection, act| {
+                    Ok(sqlx::query_scalar!(
+                        "select reseal_keys($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+                        &key_ids,
+                        &key_opened,
+                        signing,
+                        &key_macs,
+                        &mac_ids,
+                        &mac_opened,
+                        mac,
+                        &mac_macs,
+                        act
+                    )
+                    .fetch_one(connection)
+                    .await?)
+                },
+                Option::is_some,
+            )
             .await?;
         Ok(resealed.is_some())
     }
 }
 
+/// An act on this key.
+pub(super) fn about(audit: &NewAudit, key_id: &str, note: String) -> NewAudit {
+    NewAudit { key_id: Some(key_id.to_owned()), note, ..audit.clone() }
+}
+
+/// What the audit says of an activation.
+pub(super) fn noted(key: &str, replaced: Option<&str>) -> String {
+    replaced.map_or_else(|| key.to_owned(), |replaced| format!("{key} replaces {replaced}"))
+}
+
+impl Store {
+    /// The version of a new key, and its MAC.
+    fn sealed_key(&self, key: &NewSigningKey, audit: &NewAudit) -> Result<(i64, Vec<u8>), StoreError> {
+        let version = uuid_unix_ms(audit.id);
+        let fields = signing_key_fields(&key.key_id, version, key.algorithm, &key.public_jwk);
+        Ok((version, self.seal()?.mac(&fields)))
+    }
+}
+
 impl OwnConnection {
-    /// All keys that are not gone.
+    /// All keys that are not gone. Remembers what it has seen: on one connection alone.
     pub async fn keys(&mut self) -> Result<KeyRows, StoreError> {
-        self.run(TABLE_TIMEOUT, async |connection| read(connection, false).await).await
+        let seal = self.seal()?;
+        let rows = self.run(TABLE_TIMEOUT, async |connection| read(connection, false).await).await?;
+        Ok(rows.judged(|table, rows| seal.judge_all(table, rows)))
+    }
+}
+
+/// What the MAC of a signing key is over.
+fn signing_key_fields(key_id: &str, version: i64, algorithm: Algorithm, public_jwk: &str) -> RowFields {
+    RowFields::of("signing_key").text(key_id).number(version).text(algorithm.as_str()).text(public_jwk)
+}
+
+impl SigningKeyRow {
+    fn fields(&self) -> RowFields {
+        signing_key_fields(&self.key_id, self.version, self.algorithm, &self.public_jwk)
+    }
+
+    fn sealed(&self) -> Sealed<'_> {
+        let taken = if self.revoke_time.is_some() { 2 } else { u8::from(self.times.retire_time.is_some()) };
+        Sealed { id: &self.key_id, fields: self.fields(), mac: &self.row_mac, version: self.version, taken }
+    }
+}
+
+impl KeyRows {
+    fn judged_by(self, seal: &Seal, seen: &Seen) -> Self {
+        self.judged(|table, rows| rows.iter().map(|row| seal.judge(seen, table, row)).collect())
+    }
+
+    fn judged(mut self, judge: impl Fn(Table, &[Sealed<'_>]) -> Vec<Option<Forged>>) -> Self {
+        let refused =
+            judge(Table::SigningKey, &self.signing.iter().map(SigningKeyRow::sealed).collect::<Vec<_>>());
+        for (row, refused) in self.signing.iter_mut().zip(refused) {
+            row.refused = refused;
+        }
+        let names: Vec<_> = self.mac.iter().map(MacKeyRow::name).collect();
+        let sealed = self.mac.iter().zip(&names).map(|(row, name)| row.sealed(name));
+        let refused = judge(Table::MacKey, &sealed.collect::<Vec<_>>());
+        for (row, refused) in self.mac.iter_mut().zip(refused) {
+            row.refused = refused;
+        }
+        self
     }
 }
 
@@ -229,7 +352,7 @@ async fn read(connection: &mut PgConnection, gone_too: bool) -> Result<KeyRows, 
         r#"select key_id, algorithm, public_jwk, sealed, create_time as "create_time: SqlTimestamp",
                   activate_time as "activate_time: SqlTimestamp", signing_time as "signing_time: SqlTimestamp",
                   retire_time as "retire_time: SqlTimestamp", revoke_time as "revoke_time: SqlTimestamp",
-                  expire_time as "expire_time: SqlTimestamp", publish_revision
+                  expire_time as "expire_time: SqlTimestamp", publish_revision, version, row_mac
              from signing_key where $1 or expire_time is null or expire_time > now()
             order by create_time desc, key_id"#,
         gone_too
@@ -253,6 +376,9 @@ async fn read(connection: &mut PgConnection, gone_too: bool) -> Result<KeyRows, 
                 published: revision("signing_key", row.publish_revision)?,
             },
             revoke_time: row.revoke_time.map(SqlTimestamp::to_jiff),
+            refused: None,
+            version: row.version,
+            row_mac: row.row_mac,
         })
     })
     .collect::<Result<_, StoreError>>()?;

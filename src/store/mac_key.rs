@@ -3,8 +3,14 @@
 use jiff_sqlx::Timestamp as SqlTimestamp;
 use sqlx::PgConnection;
 
-use super::{KeyTimes, NewAudit, Store, StoreError, log::revision};
-use crate::token::Revision;
+use super::{
+    Forged, KeyTimes, NewAudit, Store, StoreError,
+    chain::hex,
+    key::{ACTIVATE_TRIES, about, noted},
+    log::revision,
+    seal::Sealed,
+};
+use crate::token::{Revision, RowFields, uuid_unix_ms};
 
 /// A MAC key as it is stored.
 #[derive(Clone, Debug)]
@@ -15,6 +21,36 @@ pub struct MacKeyRow {
     pub sealed: Vec<u8>,
     /// Its times: it signs where it opens sessions.
     pub times: KeyTimes,
+    /// Why it counts as absent.
+    pub refused: Option<Forged>,
+    pub(super) version: i64,
+    pub(super) row_mac: Vec<u8>,
+}
+
+/// What the MAC of a MAC key's row is over.
+fn mac_key_fields(id: [u8; 4], version: i64) -> RowFields {
+    RowFields::of("mac_key").bytes(&id).number(version)
+}
+
+impl MacKeyRow {
+    pub(super) fn fields(&self) -> RowFields {
+        mac_key_fields(self.id, self.version)
+    }
+
+    /// Its id, as text.
+    pub(super) fn name(&self) -> String {
+        name_of(self.id)
+    }
+
+    pub(super) fn sealed<'a>(&'a self, name: &'a str) -> Sealed<'a> {
+        Sealed {
+            id: name,
+            fields: self.fields(),
+            mac: &self.row_mac,
+            version: self.version,
+            taken: u8::from(self.times.retire_time.is_some()),
+        }
+    }
 }
 
 impl Store {
@@ -28,22 +64,29 @@ impl Store {
         older_than_s: i64,
         audit: &NewAudit,
     ) -> Result<Option<Revision>, StoreError> {
+        let version = uuid_unix_ms(audit.id);
+        let row_mac = self.seal()?.mac(&mac_key_fields(id, version));
+        let audit = about(audit, &name_of(id), name_of(id));
         let published = self
-            .run(async |connection| {
-                Ok(sqlx::query_scalar!(
-                    "select publish_mac_key($1, $2, make_interval(secs => $3::bigint),
-                                            make_interval(secs => $4::bigint), $5, $6, $7)",
-                    id.as_slice(),
-                    sealed,
-                    lead_s,
-                    older_than_s,
-                    audit.id,
-                    audit.actor,
-                    audit.action
-                )
-                .fetch_one(connection)
-                .await?)
-            })
+            .act(
+                &audit,
+                async |connection, act| {
+                    Ok(sqlx::query_scalar!(
+                        "select publish_mac_key($1, $2, $3, $4, make_interval(secs => $5::bigint),
+                                            make_interval(secs => $6::bigint), $7)",
+                        id.as_slice(),
+                        sealed,
+                        version,
+                        row_mac,
+                        lead_s,
+                        older_than_s,
+                        act
+                    )
+                    .fetch_one(connection)
+                    .await?)
+                },
+                Option::is_some,
+            )
             .await?;
         published.map(|head| revision("log_head", head)).transpose()
     }
@@ -56,39 +99,70 @@ impl Store {
         verify_for_s: i64,
         audit: &NewAudit,
     ) -> Result<Option<Revision>, StoreError> {
-        let activated = self
-            .run(async |connection| {
-                Ok(sqlx::query_scalar!(
-                    "select activate_mac_key($1, make_interval(secs => $2::bigint), $3, $4, $5)",
-                    id.as_slice(),
-                    verify_for_s,
-                    audit.id,
-                    audit.actor,
-                    audit.action
+        for _ in 0..ACTIVATE_TRIES {
+            let replaced = self
+                .run(async |connection| {
+                    Ok(sqlx::query_scalar!("select active_mac_key()").fetch_one(connection).await?)
+                })
+                .await?;
+            let note = noted(&name_of(id), replaced.as_deref().map(hex).as_deref());
+            let audit = about(audit, &name_of(id), note);
+            let activated = self
+                .act(
+                    &audit,
+                    async |connection, act| {
+                        Ok(sqlx::query_scalar!(
+                            "select activate_mac_key($1, make_interval(secs => $2::bigint), $3, $4)",
+                            id.as_slice(),
+                            verify_for_s,
+                            replaced,
+                            act
+                        )
+                        .fetch_one(connection)
+                        .await?)
+                    },
+                    |activated| activated.is_some_and(|head| head != 0),
                 )
-                .fetch_one(connection)
-                .await?)
-            })
-            .await?;
-        activated.map(|head| revision("log_head", head)).transpose()
+                .await?;
+            match activated {
+                // Another one opens sessions by now.
+                Some(0) => {}
+                activated => return activated.map(|head| revision("log_head", head)).transpose(),
+            }
+        }
+        Ok(None)
     }
 
     /// Removes MAC keys whose last session has ended, through the log. False: there is none.
     pub async fn remove_mac_keys(&self, audit: &NewAudit) -> Result<bool, StoreError> {
-        let removed = self
+        let ended = self
             .run(async |connection| {
-                Ok(sqlx::query_scalar!(
-                    "select remove_mac_keys($1, $2, $3)",
-                    audit.id,
-                    audit.actor,
-                    audit.action
-                )
-                .fetch_one(connection)
-                .await?)
+                let ended = sqlx::query_scalar!(r#"select ended_mac_keys() as "ended!""#);
+                Ok(ended.fetch_one(connection).await?)
             })
+            .await?;
+        if ended.is_empty() {
+            return Ok(false);
+        }
+        let note = ended.iter().map(|id| hex(id)).collect::<Vec<_>>().join(" ");
+        let audit = NewAudit { note, ..audit.clone() };
+        let removed = self
+            .act(
+                &audit,
+                async |connection, act| {
+                    Ok(sqlx::query_scalar!("select remove_mac_keys($1, $2)", &ended, act)
+                        .fetch_one(connection)
+                        .await?)
+                },
+                Option::is_some,
+            )
             .await?;
         Ok(removed.is_some())
     }
+}
+
+fn name_of(id: [u8; 4]) -> String {
+    hex(&id)
 }
 
 pub(super) async fn read_mac_keys(connection: &mut PgConnection) -> Result<Vec<MacKeyRow>, StoreError> {
@@ -96,7 +170,7 @@ pub(super) async fn read_mac_keys(connection: &mut PgConnection) -> Result<Vec<M
         r#"select mac_key_id, sealed, create_time as "create_time: SqlTimestamp",
                   activate_time as "activate_time: SqlTimestamp", signing_time as "signing_time: SqlTimestamp",
                   retire_time as "retire_time: SqlTimestamp", expire_time as "expire_time: SqlTimestamp",
-                  publish_revision
+                  publish_revision, version, row_mac
              from mac_key order by create_time desc"#
     )
     .fetch_all(connection)
@@ -115,6 +189,9 @@ pub(super) async fn read_mac_keys(connection: &mut PgConnection) -> Result<Vec<M
                     expire_time: row.expire_time.map(SqlTimestamp::to_jiff),
                     published: revision("mac_key", row.publish_revision)?,
                 },
+                refused: None,
+                version: row.version,
+                row_mac: row.row_mac,
             })
         })
         .collect()

@@ -4,6 +4,7 @@ mod address;
 mod append;
 mod audit;
 mod bare;
+mod chain;
 mod change;
 mod client;
 mod client_admin;
@@ -25,24 +26,28 @@ mod refresh;
 mod replica;
 mod resident;
 mod rights;
+mod seal;
 mod session;
+mod trail;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use serde_json::Value;
 use sqlx::{
     PgConnection,
     migrate::{Migrate, Migrator},
 };
-use tokio::time::timeout;
+use tokio::{sync::Mutex as AsyncMutex, time::timeout};
 
 use address::Address;
 use connect::Connector;
 use pool::Pool;
 
 pub use append::{Appended, NewRevocation, Target};
-pub use audit::{AuditFilter, AuditRow, CANARY, NewAudit};
+pub use audit::{AuditFilter, AuditRow, AuditedAct, CANARY, NewAudit};
 pub use bare::BareRevocations;
+pub use chain::ChainHead;
 pub use client::NewClient;
 pub use client_admin::{ApiKeyRow, ClientRow, ClientWrite};
 pub use connection::{OwnConnection, Task};
@@ -56,7 +61,11 @@ pub use policy::PolicyWrite;
 pub use refresh::{Advance, Presented, Presenter};
 pub use replica::{FleetRows, Renewal, ReplicaIdentity, ReplicaRow, SharedSettings};
 pub use resident::Residents;
+pub use seal::{Forged, Seal};
 pub use session::{NewSession, SessionFilter, SessionRow};
+pub use trail::{KnownHead, TrailChecked};
+
+use chain::{Act, Chain};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -86,6 +95,9 @@ pub struct MigrationStatus {
 pub struct Store {
     pool: Pool,
     connector: Connector,
+    seal: Option<Arc<Seal>>,
+    /// Of the acts that go over the pool, one after the other.
+    acts: Option<Arc<AsyncMutex<Chain>>>,
 }
 
 impl Store {
@@ -101,15 +113,56 @@ impl Store {
 
     fn waiting(url: &str, patience: Duration) -> Result<Self, StoreError> {
         let connector = Connector::new(Address::parse(url)?, "jeton", patience);
-        Ok(Self { pool: Pool::new(connector.clone()), connector })
+        Ok(Self { pool: Pool::new(connector.clone()), connector, seal: None, acts: None })
     }
 
     /// Refuses a database that does not write through to its disk.
     #[must_use]
     pub fn requiring_fsync(self) -> Self {
-        let mut connector = self.connector;
+        let mut connector = self.connector.clone();
         connector.needs_fsync = true;
-        Self { pool: Pool::new(connector.clone()), connector }
+        Self { pool: Pool::new(connector.clone()), connector, ..self }
+    }
+
+    /// This store, which makes and checks the MACs of rows. Without, there are no clients and no keys to be had.
+    #[must_use]
+    pub fn sealed(self, seal: Arc<Seal>) -> Self {
+        let acts = Arc::new(AsyncMutex::new(Chain::new(Arc::clone(&seal.chains), "acts")));
+        Self { seal: Some(seal), acts: Some(acts), ..self }
+    }
+
+    /// The heads of this process's chains of audit rows that were not told yet.
+    #[must_use]
+    pub fn audit_heads(&self) -> Vec<ChainHead> {
+        self.seal.as_ref().map_or_else(Vec::new, |seal| seal.chains.news())
+    }
+
+    /// Does an act with its audit row, in one statement. `statement` is given the row's columns, and says whether it wrote
+    /// them.
+    async fn act<T>(
+        &self,
+        audit: &NewAudit,
+        statement: impl AsyncFnOnce(&mut PgConnection, Value) -> Result<T, StoreError>,
+        written: impl FnOnce(&T) -> bool,
+    ) -> Result<T, StoreError> {
+        let acts = self.acts.as_ref().ok_or(StoreError::NoMasterKey)?;
+        let mut chain = acts.lock().await;
+        let act = Act::of(audit, "OK", 0);
+        let columns = act.json(&chain.link(std::slice::from_ref(&act)));
+        let done = self.run(async |connection| statement(connection, columns).await).await;
+        chain.settle(&done, written);
+        done
+    }
+
+    /// Forgets which states of rows were seen: in a new epoch the tables may have lost what came last.
+    pub fn forget_seen(&self) {
+        if let Some(seal) = &self.seal {
+            seal.forget();
+        }
+    }
+
+    fn seal(&self) -> Result<Arc<Seal>, StoreError> {
+        self.seal.clone().ok_or(StoreError::NoMasterKey)
     }
 
     /// Does some work on a connection of the pool, within a time. Where that passes, the connection goes

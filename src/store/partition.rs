@@ -2,9 +2,15 @@
 //! that it never queues before an append.
 
 use jiff::Timestamp;
+use uuid::Uuid;
 
-use super::{Store, StoreError};
-use crate::token::least_uuid_v7;
+use super::{NewAudit, Store, StoreError, chain::hex};
+use crate::token::{least_uuid_v7, new_uuid_v7};
+
+/// The action of an audit row that says how far chains had come in a partition that was dropped.
+pub(super) const CHECKPOINT: &str = "AuditCheckpoint";
+/// Chains of one such row.
+const CHECKPOINT_CHAINS: usize = 50;
 
 /// SQLSTATE of a lock that was not to be had in time.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
@@ -27,6 +33,9 @@ const AUDIT_PARTITION_S: i64 = 30 * 86_400;
 const AUDIT_KEPT_S: i64 = 400 * 86_400;
 /// A task that was kept from its work for a fortnight still finds its partitions.
 const ID_AHEAD_S: i64 = 15 * 86_400;
+
+/// The table whose chains are told before a part of it goes.
+const AUDIT: &str = "audit_event";
 
 /// How a table is cut.
 #[derive(Clone, Copy)]
@@ -59,7 +68,7 @@ const CUTS: [Cut; 3] = [
         options: "with (fillfactor = 80)",
     },
     Cut {
-        table: "audit_event",
+        table: AUDIT,
         seconds: AUDIT_PARTITION_S,
         ahead_s: ID_AHEAD_S,
         kept_s: AUDIT_KEPT_S,
@@ -115,6 +124,9 @@ impl Store {
                 if end.saturating_add(cut.kept_s) >= now.as_second() {
                     continue;
                 }
+                if cut.table == AUDIT {
+                    self.checkpoint(start, end, now).await?;
+                }
                 let done = self.run(async |connection| {
                     let dropped = sqlx::query_scalar!("select drop_partition($1)", partition);
                     in_time(dropped.fetch_one(connection).await)
@@ -123,6 +135,43 @@ impl Store {
             }
         }
         Ok(dropped)
+    }
+
+    /// Writes into the trail how far each chain has come in a partition that is to be dropped.
+    async fn checkpoint(&self, start: i64, end: i64, now: Timestamp) -> Result<(), StoreError> {
+        let [from, to]: [Uuid; 2] = [start, end].map(|time| least_uuid_v7(time.saturating_mul(1000)));
+        let mut pooled = self.pool.acquire().await?;
+        // However many rows those are: without a limit of time.
+        let ends = sqlx::query!(
+            r#"select distinct on (chain_id) chain_id as "chain!", chain_number as "number!", chain_tag as "tag!"
+                 from audit_event where id >= $1 and id < $2 and chain_id is not null
+                order by chain_id, chain_number desc"#,
+            from,
+            to
+        )
+        .fetch_all(pooled.connection())
+        .await?;
+        pooled.give_back();
+        for chains in ends.chunks(CHECKPOINT_CHAINS) {
+            let each = chains.iter().map(|end| format!("{} {} {}", end.chain, end.number, hex(&end.tag)));
+            let note = each.collect::<Vec<_>>().join(";");
+            let id = new_uuid_v7(now.as_millisecond());
+            let audit = NewAudit { note, ..NewAudit::new(id, "system", CHECKPOINT) };
+            self.act(
+                &audit,
+                async |connection, act| {
+                    let write = sqlx::query!(
+                        "select audit($1, (select epoch * 1099511627776 + seq from log_head))",
+                        act
+                    );
+                    write.fetch_one(connection).await?;
+                    Ok(())
+                },
+                |()| true,
+            )
+            .await?;
+        }
+        Ok(())
     }
 
     /// Rows that found no partition of their own: an alert watches that there are none.

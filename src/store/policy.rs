@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 use jiff_sqlx::Timestamp as SqlTimestamp;
+use serde_json::Value;
 use sqlx::PgConnection;
 
 use super::{NewAudit, OwnConnection, Store, StoreError, connection::TABLE_TIMEOUT, log::revision};
@@ -34,7 +35,10 @@ impl Store {
         expected: Revision,
         audit: &NewAudit,
     ) -> Result<PolicyWrite, StoreError> {
-        self.run(async |connection| put(connection, policy, expected, None, audit).await).await
+        let audit = about(audit, &policy.audience, &policy.client_id);
+        let written =
+            async |connection: &mut PgConnection, act| put(connection, policy, expected, None, act).await;
+        self.act(&audit, written, |written| matches!(written, PolicyWrite::Written(..))).await
     }
 
     /// Removes a policy through the log, if it still is at `expected`. `None`: somebody else was first.
@@ -45,9 +49,17 @@ impl Store {
         expected: Revision,
         audit: &NewAudit,
     ) -> Result<Option<Revision>, StoreError> {
-        self.run(async |connection| delete(connection, (audience, client_id), expected, None, audit).await)
-            .await
+        let audit = about(audit, audience, client_id);
+        let name = (audience, client_id);
+        let written =
+            async |connection: &mut PgConnection, act| delete(connection, name, expected, None, act).await;
+        self.act(&audit, written, Option::is_some).await
     }
+}
+
+/// An act on the policy of an audience and a client.
+fn about(audit: &NewAudit, audience: &str, client_id: &str) -> NewAudit {
+    NewAudit { client_id: Some(client_id.to_owned()), note: audience.to_owned(), ..audit.clone() }
 }
 
 impl OwnConnection {
@@ -72,16 +84,23 @@ impl OwnConnection {
         lost: &LostPolicy,
         audit: &NewAudit,
     ) -> Result<bool, StoreError> {
-        self.run(TABLE_TIMEOUT, async |connection| match lost {
-            LostPolicy::Write { policy, expected } => {
-                let written = put(connection, policy, *expected, Some(policy.revision), audit).await?;
-                Ok(matches!(written, PolicyWrite::Written(..)))
-            }
-            LostPolicy::Remove { policy, as_of } => {
-                let name = (policy.audience.as_str(), policy.client_id.as_str());
-                Ok(delete(connection, name, policy.revision, Some(*as_of), audit).await?.is_some())
-            }
-        })
+        let (LostPolicy::Write { policy, .. } | LostPolicy::Remove { policy, .. }) = lost;
+        let audit = about(audit, &policy.audience, &policy.client_id);
+        self.act(
+            TABLE_TIMEOUT,
+            &audit,
+            async |connection, act| match lost {
+                LostPolicy::Write { policy, expected } => {
+                    let written = put(connection, policy, *expected, Some(policy.revision), act).await?;
+                    Ok(matches!(written, PolicyWrite::Written(..)))
+                }
+                LostPolicy::Remove { policy, as_of } => {
+                    let name = (policy.audience.as_str(), policy.client_id.as_str());
+                    Ok(delete(connection, name, policy.revision, Some(*as_of), act).await?.is_some())
+                }
+            },
+            |written| *written,
+        )
         .await
     }
 }
@@ -91,12 +110,12 @@ async fn put(
     policy: &Policy,
     expected: Revision,
     as_of: Option<Revision>,
-    audit: &NewAudit,
+    act: Value,
 ) -> Result<PolicyWrite, StoreError> {
     let boundary = policy.daily_boundary.as_ref();
     let row = sqlx::query!(
         r#"select new_revision, new_update_time as "new_update_time?: SqlTimestamp"
-             from put_policy($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)"#,
+             from put_policy($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)"#,
         expected.as_i64(),
         policy.audience,
         policy.client_id,
@@ -113,9 +132,7 @@ async fn put(
         &policy.allowed_scopes,
         policy.algorithm.map(Algorithm::as_str),
         as_of.map(Revision::as_i64),
-        audit.id,
-        audit.actor,
-        audit.trace_id
+        act
     )
     .fetch_one(connection)
     .await?;
@@ -130,17 +147,15 @@ async fn delete(
     (audience, client_id): (&str, &str),
     expected: Revision,
     as_of: Option<Revision>,
-    audit: &NewAudit,
+    act: Value,
 ) -> Result<Option<Revision>, StoreError> {
     sqlx::query_scalar!(
-        "select delete_policy($1, $2, $3, $4, $5, $6, $7)",
+        "select delete_policy($1, $2, $3, $4, $5)",
         expected.as_i64(),
         audience,
         client_id,
         as_of.map(Revision::as_i64),
-        audit.id,
-        audit.actor,
-        audit.trace_id
+        act
     )
     .fetch_one(connection)
     .await?

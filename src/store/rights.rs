@@ -3,7 +3,7 @@
 use super::{Store, StoreError};
 
 /// The tables, and what a server does with the rows of each. Its partitions go by their parent.
-const TABLES: [(&str, &str); 20] = [
+const TABLES: [(&str, &str); 21] = [
     ("_sqlx_migrations", "SELECT"),
     ("api_key", ROWS),
     ("audit_event", "SELECT,INSERT"),
@@ -17,6 +17,7 @@ const TABLES: [(&str, &str); 20] = [
     ("mac_key", ROWS),
     ("mark", ROWS),
     ("policy", ROWS),
+    ("removed_policy", ROWS),
     ("replica", ROWS),
     ("replica_ack", ROWS),
     ("revocation", "SELECT,INSERT"),

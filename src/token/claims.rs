@@ -242,7 +242,7 @@ impl<'de> Visitor<'de> for Payload<'_> {
 fn text_of<'t>(
     value: Option<Text<'t>>,
     rule: &'static str,
-    check: fn(&str) -> Result<(), &'static str>,
+    check: fn(&str) -> Result<(), text::Rule>,
 ) -> Result<Cow<'t, str>, Malformed> {
     match value {
         Some(Text(text)) if check(&text).is_ok() => Ok(text),

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::{
+    aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey},
+    hmac,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
@@ -78,6 +81,13 @@ impl MasterKey {
     #[must_use]
     pub fn to_text(&self) -> Zeroizing<String> {
         Zeroizing::new(base64url::encode(self.secret.as_slice()))
+    }
+
+    /// Derives the key of a MAC: HMAC-SHA256 of a label, as a pseudorandom function (NIST SP 800-108r1). Each use has a
+    /// label of its own.
+    pub(super) fn derive(&self, label: &[u8]) -> hmac::Key {
+        let root = hmac::Key::new(hmac::HMAC_SHA256, self.secret.as_slice());
+        hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&root, label).as_ref())
     }
 
     /// Seals `plaintext` for `purpose` and `id` by AES-256-GCM under a random nonce. Keys are few: far below the 2^32

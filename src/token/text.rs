@@ -2,24 +2,54 @@
 //!
 //! An `Err` is the rule that was broken, in words that finish the sentence "must be …".
 
+use std::{borrow::Cow, fmt};
+
+use unicode_normalization::is_nfc;
+use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 use uuid::{Uuid, Variant};
 
-use super::limits::{
-    AUDIENCE_BYTES_MAX, CLIENT_ID_BYTES_MAX, ISSUER_BYTES_MAX, SCOPE_BYTES_MAX, SUBJECT_BYTES_MAX,
+use super::{
+    api_key,
+    limits::{AUDIENCE_BYTES_MAX, CLIENT_ID_BYTES_MAX, ISSUER_BYTES_MAX, SCOPE_BYTES_MAX, SUBJECT_BYTES_MAX},
 };
 
-/// A subject (`sub`): 1 to 255 bytes, no control characters. `*` stands for any where subjects are matched, and whoever
-/// revokes `user:*` means all of them: so no subject has one.
-pub fn check_subject(subject: &str) -> Result<(), &'static str> {
-    let good = is_plain(subject, SUBJECT_BYTES_MAX) && !subject.contains('*');
-    check(good, "1 to 255 bytes without control characters and without `*`, which is no wildcard here")
+/// The rule that a text has broken.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rule(Cow<'static, str>);
+
+impl From<&'static str> for Rule {
+    fn from(rule: &'static str) -> Self {
+        Self(Cow::Borrowed(rule))
+    }
 }
 
-/// An audience of a token (one value of `aud`): 1 to 255 bytes, no control characters. "*" means any audience where
-/// audiences are matched, so it is none.
-pub fn check_audience(audience: &str) -> Result<(), &'static str> {
-    let good = is_plain(audience, AUDIENCE_BYTES_MAX) && audience != "*";
-    check(good, "1 to 255 bytes without control characters, and not `*`")
+impl From<Rule> for String {
+    fn from(rule: Rule) -> Self {
+        rule.0.into_owned()
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A subject (`sub`): 1 to 255 bytes that are seen as they are. `*` stands for any where subjects are matched, and whoever
+/// revokes `user:*` means all of them: so no subject has one.
+pub fn check_subject(subject: &str) -> Result<(), Rule> {
+    const RULE: &str =
+        "1 to 255 bytes without control or format characters and without `*`, which is no wildcard here";
+    check(!subject.contains('*'), RULE)?;
+    check_plain(subject, SUBJECT_BYTES_MAX, RULE)
+}
+
+/// An audience of a token (one value of `aud`): as a subject. "*" means any audience where audiences are matched, so it
+/// is none.
+pub fn check_audience(audience: &str) -> Result<(), Rule> {
+    const RULE: &str = "1 to 255 bytes without control or format characters, and not `*`";
+    check(audience != "*", RULE)?;
+    check_plain(audience, AUDIENCE_BYTES_MAX, RULE)
 }
 
 /// A scope token (RFC 6749 section 3.3: %x21 / %x23-5B / %x5D-7E), at most 128 bytes.
@@ -27,22 +57,28 @@ pub fn check_scope(scope: &str) -> Result<(), &'static str> {
     let good = !scope.is_empty()
         && scope.len() <= SCOPE_BYTES_MAX
         && scope.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5B | 0x5D..=0x7E));
-    check(good, "1 to 128 printable ASCII characters other than space, quote and backslash")
+    if good {
+        Ok(())
+    } else {
+        Err("1 to 128 printable ASCII characters other than space, quote and backslash")
+    }
 }
 
 /// A client's id: 1 to 255 printable ASCII characters (RFC 6749 appendix A.1) without spaces, since it is typed on
-/// command lines and read in logs. "*" means any client in policies, so it is none.
-pub fn check_client_id(client_id: &str) -> Result<(), &'static str> {
+/// command lines and read in logs. "*" means any client in policies, so it is none; nor is what could be taken for an API
+/// key, or would put one where names are shown.
+pub fn check_client_id(client_id: &str) -> Result<(), Rule> {
     let good = !client_id.is_empty()
         && client_id.len() <= CLIENT_ID_BYTES_MAX
         && client_id.bytes().all(|b| b.is_ascii_graphic())
         && client_id != "*";
-    check(good, "1 to 255 printable ASCII characters without spaces, and not `*`")
+    check(good, "1 to 255 printable ASCII characters without spaces, and not `*`")?;
+    check(!client_id.starts_with(api_key::PREFIX), "a name: what begins with `jtk_` is taken for an API key")
 }
 
-/// An issuer (`iss`): 1 to 512 bytes, no control characters.
-pub fn check_issuer(issuer: &str) -> Result<(), &'static str> {
-    check(is_plain(issuer, ISSUER_BYTES_MAX), "1 to 512 bytes without control characters")
+/// An issuer (`iss`): 1 to 512 bytes that are seen as they are.
+pub fn check_issuer(issuer: &str) -> Result<(), Rule> {
+    check_plain(issuer, ISSUER_BYTES_MAX, "1 to 512 bytes without control or format characters")
 }
 
 /// Reads a canonical `UUIDv7`: lower case, hyphenated, version 7, the variant of RFC 9562. One id has one text.
@@ -77,14 +113,33 @@ pub fn credentials<'a>(value: &'a str, scheme: &str) -> Option<&'a str> {
     given.eq_ignore_ascii_case(scheme).then(|| rest.trim_start_matches(' '))
 }
 
-fn is_plain(text: &str, bytes_max: usize) -> bool {
+/// Whether a text is seen as it is: two that look alike are the same. Refused are control and format characters, line and
+/// paragraph separators (the general categories Cc, Cf, Zl and Zp), and what is not in the normal form NFC.
+fn check_plain(text: &str, bytes_max: usize, rule: &'static str) -> Result<(), Rule> {
+    check(!text.is_empty() && text.len() <= bytes_max, rule)?;
     // Nearly all are ASCII, which needs no decoding.
-    let plain = |text: &str| {
-        text.bytes().all(|byte| matches!(byte, b' '..=b'~')) || !text.chars().any(char::is_control)
-    };
-    !text.is_empty() && text.len() <= bytes_max && plain(text)
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) { Ok(()) } else { check_unicode(text, rule) }
 }
 
-fn check(good: bool, rule: &'static str) -> Result<(), &'static str> {
-    if good { Ok(()) } else { Err(rule) }
+#[cold]
+fn check_unicode(text: &str, rule: &'static str) -> Result<(), Rule> {
+    if let Some((at, hidden)) = text.char_indices().find(|(_, c)| is_hidden(*c)) {
+        let code = u32::from(hidden);
+        return Err(Rule(format!("{rule}: U+{code:04X} at byte {at} is one").into()));
+    }
+    check(is_nfc(text), "in the Unicode normal form NFC, so that two that look alike are the same")
+}
+
+fn is_hidden(c: char) -> bool {
+    matches!(
+        c.general_category(),
+        GeneralCategory::Control
+            | GeneralCategory::Format
+            | GeneralCategory::LineSeparator
+            | GeneralCategory::ParagraphSeparator
+    )
+}
+
+fn check(good: bool, rule: &'static str) -> Result<(), Rule> {
+    if good { Ok(()) } else { Err(rule.into()) }
 }

@@ -17,6 +17,7 @@ fn names_are_held_to_their_rules() {
     let fits = "x".repeat(255);
     for check in [check_subject, check_audience, check_client_id] {
         check("a").unwrap();
+        check("jtk").unwrap();
         check(&fits).unwrap();
         for bad in ["", "a\n", "\0", "\u{7f}", &long] {
             check(bad).unwrap_err();
@@ -34,6 +35,48 @@ fn names_are_held_to_their_rules() {
     // 85 characters of three bytes.
     check_subject(&"語".repeat(85)).unwrap();
     check_subject(&"語".repeat(86)).unwrap_err();
+}
+
+#[test]
+fn v14_what_is_not_seen_as_it_is_has_no_place_in_a_name() {
+    for check in [check_subject, check_audience, check_issuer] {
+        // Cc, Cf, Zl, Zp: zero width, directions, tags, separators, soft hyphen, byte order mark.
+        for hidden in [
+            '\u{85}',
+            '\u{ad}',
+            '\u{600}',
+            '\u{61c}',
+            '\u{180e}',
+            '\u{200b}',
+            '\u{200d}',
+            '\u{200f}',
+            '\u{2028}',
+            '\u{2029}',
+            '\u{202e}',
+            '\u{2060}',
+            '\u{2066}',
+            '\u{feff}',
+            '\u{fff9}',
+            '\u{1d173}',
+            '\u{e0041}',
+        ] {
+            let rule = check(&format!("us{hidden}er")).unwrap_err().to_string();
+            let code = format!("U+{:04X} at byte 2", u32::from(hidden));
+            assert!(rule.contains(&code), "{rule}");
+        }
+        // The same letters, composed and not; what only has a composed form; what has an older twin.
+        check("caf\u{e9}").unwrap();
+        for other in ["cafe\u{301}", "\u{1100}\u{1161}", "\u{212b}"] {
+            assert!(check(other).unwrap_err().to_string().contains("NFC"), "{other}");
+        }
+        for good in ["語", "한", "Å", "ß", "a\u{a0}b", "مرحبا", "हिन्दी"] {
+            check(good).unwrap();
+        }
+    }
+    let key = crate::token::ApiKey::generate();
+    for taken in [key.expose(), "jtk_", "jtk_x"] {
+        assert!(check_client_id(taken).unwrap_err().to_string().contains("API key"));
+    }
 }
 
 #[test]

@@ -42,6 +42,11 @@ fn bad() -> Vec<(&'static str, pb::Client)> {
         ("client.audiences[0]", audiences(texts(&[""]))),
         ("client.audiences[1]", audiences(texts(&["a", "a\u{7}"]))),
         ("client.audiences[1]", audiences(texts(&["a", "a"]))),
+        ("client.audiences[0]", audiences(texts(&["or\u{200b}ders"]))),
+        ("client.subjects[1]", subjects(texts(&["a", "user\u{202e}:*"]))),
+        ("client.subjects[0]", subjects(texts(&["cafe\u{301}"]))),
+        ("client.client_id", pb::Client { client_id: "c\u{200b}".into(), ..base() }),
+        ("client.client_id", pb::Client { client_id: ApiKey::generate().expose().to_owned(), ..base() }),
         ("client.audiences[0]", audiences(vec!["a".repeat(256)])),
         ("client.audiences", audiences(names("a", 101))),
         // A prefix is what subjects have: taken by its letter, it would cover nothing that anybody meant.

@@ -4,6 +4,7 @@ mod administrators;
 mod command_line;
 mod dump;
 mod everywhere;
+mod forged;
 mod forms;
 mod keys;
 mod matrix;

@@ -92,11 +92,7 @@ async fn c3_an_api_key_is_good_as_basic_with_its_clients_name_and_as_bearer() {
 async fn c3_a_key_that_has_expired_or_whose_client_is_disabled_opens_no_door() {
     let world = World::start().await;
     let public = &world.server.ready.public;
-    let changed = |client_id: &str| {
-        format!(
-            "select append_change(2::smallint, '{client_id}', gen_random_uuid(), 'test', 'PutClient', '{client_id}', '', '')"
-        )
-    };
+    let changed = |client_id: &str| format!("select log_change(2::smallint, '{client_id}')");
     for (client_id, statement) in [
         ("other", "update api_key set expire_time = now() - interval '1 second' where client_id = 'other'"),
         ("narrow", "update client set disabled = true where client_id = 'narrow'"),

@@ -86,11 +86,7 @@ async fn k1_a_replica_that_has_read_the_log_but_not_what_changed_with_it_is_wait
     steady(async || {
         let hindered = Hindered::by(|link| link.stall(FEED)).await;
         // One read finds both: the revocation, and a change whose table is read next.
-        hindered
-            .fleet
-            .database
-            .execute("select append_change(3::smallint, '', gen_random_uuid(), 'test', 'Test', null, '', '')")
-            .await;
+        hindered.fleet.database.execute("select log_change(3::smallint, '')").await;
         let (mut revoker, link) = (hindered.revoker.clone(), hindered.fleet.link_of(1));
         let (revoked, ()) = tokio::join!(timed(&mut revoker, &hindered.token), async {
             let entries = format!("select count(*) from revocation where id = '{}'", hindered.token.jti);

@@ -11,7 +11,7 @@ use jeton::{
     proto::v1 as pb,
     replica::{Feed, Fleet as Others, Flusher, Following, Keys, Lease, LeaseHandle, Loader, Registered},
     state::{Reason, Roots},
-    store::{NewAudit, NewRevocation, ReplicaIdentity, Store, StoreError, Target, Task},
+    store::{NewAudit, NewRevocation, ReplicaIdentity, StoreError, Target, Task},
     token::{MasterKey, Revision, UnixSeconds, new_uuid_v7},
 };
 use sqlx::Executor;
@@ -107,7 +107,7 @@ async fn k1_only_the_log_that_a_revocation_stands_in_says_who_has_applied_it() {
         drop(world.server);
         world.database.execute("delete from replica").await;
         let ask = async |revision: Revision| {
-            let (clock, store) = (Arc::new(Clock::system()), Store::new(&world.database.url).unwrap());
+            let (clock, store) = (Arc::new(Clock::system()), crate::world::store(&world.database.url));
             let connection = store.connection_of(Task::Fleet);
             let (fleet, others) =
                 Others::new(Arc::clone(&clock), connection, Registered::default(), epoch.clone());
@@ -139,7 +139,7 @@ async fn k9_an_append_below_what_was_read_waits_for_another_epoch() {
         let (_clock, following, _registered) = follower(&world).await;
         drop(world.server);
         world.database.execute("update log_head set seq = seq - 2").await;
-        let connection = Store::new(&world.database.url).unwrap().connection_of(Task::Flusher);
+        let connection = crate::world::store(&world.database.url).connection_of(Task::Flusher);
         let (flusher, _task) = Flusher::start(connection, following.handle.clone(), following.roots);
         let id = new_uuid_v7(Clock::system().now_ms());
         let item = NewRevocation {

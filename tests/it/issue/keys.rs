@@ -18,6 +18,8 @@ pub async fn spoil_key(world: &mut World) -> (String, Status) {
     let stranger = SigningKey::generate(Algorithm::Es256).unwrap().public_jwk();
     let sql = format!("update signing_key set public_jwk = '{stranger}' where key_id = '{kid}'");
     world.database.execute(&sql).await;
+    // As if jeton had written it so.
+    world.store().adopt_keys().await.unwrap();
     world.crash_and_restart().await;
     let mut api = world.api("service").await;
     // One mint in 256 is judged: that 5 000 escape it has a chance of 1 in 300 millions.

@@ -1,6 +1,7 @@
 //! The life of keys: published, signing, retired, gone; rotated, revoked, sealed anew, imported.
 
 mod by_hand;
+mod forged;
 mod import;
 mod mac;
 mod master;

@@ -92,7 +92,7 @@ async fn k9_what_the_tables_have_lost_a_replica_that_held_it_brings_back() {
     api.revoke(Kind::SessionId(session.session_id.clone())).await.unwrap();
     let mark = admin.revoke_wide(Kind::Subject("user:3".to_owned())).await.unwrap();
     // Disabled through the log, as an administrator would.
-    world.sql("begin; select append_change(2::smallint, 'removed', gen_random_uuid(), 'test', 'test', '', '', ''); update client set disabled = true where client_id = 'removed'; commit").await;
+    world.sql("begin; select log_change(2::smallint, 'removed'); update client set disabled = true where client_id = 'removed'; commit").await;
     let mut gone = world.api_with_key(&removed).await;
     until("it is refused", async || {
         gone.validate("x", &["api"]).await.err().map(|status| status.code()) == Some(Code::Unauthenticated)

@@ -1,5 +1,6 @@
 //! Operating jeton: start, outage, drain, logs, probes, `jeton dev`, the command line.
 
+mod audit;
 mod bootstrap;
 mod cli;
 mod cli_admin;

@@ -117,6 +117,8 @@ fn wrong_audiences(bad: Bad<'_>) {
         json!(["*"]),
         json!(["api", "*"]),
         json!(["api\n"]),
+        json!(["ap\u{200b}i"]),
+        json!(["cafe\u{301}"]),
         json!(["api", "a".repeat(256)]),
         json!({"0": "api"}),
         json!(["api", {"a": 1}]),
@@ -131,6 +133,12 @@ fn wrong_texts(bad: Bad<'_>) {
     {
         bad("sub", value);
     }
+    for hidden in
+        ["user\u{200b}:7", "user:7\u{202e}", "\u{feff}user:7", "user\u{2028}7", "us\u{ad}er", "cafe\u{301}"]
+    {
+        bad("sub", json!(hidden));
+    }
+    bad("client_id", json!("jtk_service"));
     for value in [json!("c".repeat(256)), json!("two words"), json!("*"), json!("caf\u{e9}"), json!("a\tb")] {
         bad("client_id", value);
     }

@@ -166,8 +166,6 @@ async fn v11_the_caller_of_a_stream_is_judged_at_each_message() {
             Code::Unauthenticated,
             "CALLER_UNAUTHENTICATED",
         ),
-        ("demoted", "update client set permissions = '{}'", Code::PermissionDenied, "CALLER_FORBIDDEN"),
-        ("moved", "update client set audiences = '{web}'", Code::PermissionDenied, "AUDIENCE_NOT_ALLOWED"),
     ] {
         let key = world.register(client_id, &[Permission::Validate], &["api"], &[]).await;
         let api = world.api_with_key(&key).await;
@@ -179,6 +177,29 @@ async fn v11_the_caller_of_a_stream_is_judged_at_each_message() {
         until("the change is known", async || api.clone().validate(&token, &["api"]).await.is_err()).await;
         let refused = stream.ask(&token).await.refused();
         assert_eq!((refused.code, refused.reason.as_str()), (code, reason), "{client_id}");
+        stream.assert_ended().await;
+    }
+    let mut admin = world.api("admin").await;
+    for (client_id, permissions, audience, reason) in
+        [("demoted", vec![], "api", "CALLER_FORBIDDEN"), ("moved", vec![2], "web", "AUDIENCE_NOT_ALLOWED")]
+    {
+        let key = world.register(client_id, &[Permission::Validate], &["api"], &[]).await;
+        let mut stream = Stream::open(&world.api_with_key(&key).await).await;
+        assert_eq!(stream.ask(&token).await.unwrap().status(), Active);
+        let client = pb::Client {
+            client_id: client_id.to_owned(),
+            permissions,
+            audiences: vec![audience.to_owned()],
+            ..Default::default()
+        };
+        let paths = ["permissions", "audiences"].map(str::to_owned).into();
+        let request = pb::UpdateClientRequest {
+            client: Some(client),
+            update_mask: Some(prost_types::FieldMask { paths }),
+        };
+        admin.admin.update_client(request).await.unwrap();
+        let refused = stream.ask(&token).await.refused();
+        assert_eq!((refused.code, refused.reason.as_str()), (Code::PermissionDenied, reason), "{client_id}");
         stream.assert_ended().await;
     }
     let mut other = Stream::open(&world.api("service").await).await;

@@ -7,7 +7,7 @@ use jeton::{
     clock::Clock,
     proto::v1 as pb,
     replica::Keys,
-    token::{Algorithm, MasterKey, new_uuid_v7},
+    token::{Algorithm, MasterKey},
 };
 use serde_json::Value;
 
@@ -107,11 +107,7 @@ pub fn now_ms() -> i64 {
 
 /// Changes a client behind the server's back and says so in the log.
 pub async fn change_client(database: &Database, client_id: &str, statement: &str) {
-    let id = new_uuid_v7(now_ms());
-    let sql = format!(
-        "begin; {statement}; select append_change(2::smallint, '{client_id}', '{id}', 'test', 'PutClient', \
-         '{client_id}', '', ''); commit"
-    );
+    let sql = format!("begin; {statement}; select log_change(2::smallint, '{client_id}'); commit");
     database.execute(&sql).await;
 }
 

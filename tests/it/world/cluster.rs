@@ -136,7 +136,7 @@ fn guard(cluster: &ScratchCluster) {
 
 async fn make_template(cluster: &ScratchCluster) {
     execute(&cluster.url("postgres"), &format!("create database {TEMPLATE}")).await;
-    let store = Store::patient(&cluster.url(TEMPLATE)).unwrap();
+    let store = super::store(&cluster.url(TEMPLATE));
     store.migrate(Clock::system().now()).await.unwrap();
     register_clients(&store).await;
     store.close().await;

@@ -30,7 +30,7 @@ use std::sync::OnceLock;
 use jeton::{
     clock::Clock,
     state::{Client, Permission},
-    store::{NewAudit, NewClient, Store},
+    store::{NewAudit, NewClient, Seal, Store},
     token::{ApiKey, MasterKey, Revision, new_uuid_v7},
 };
 use tempfile::TempDir;
@@ -131,7 +131,7 @@ impl World {
 
     /// The database, as the server sees it.
     pub fn store(&self) -> Store {
-        Store::patient(&self.database.url).unwrap()
+        store(&self.database.url)
     }
 
     /// The means to make tokens that this issuer would not.
@@ -169,6 +169,12 @@ impl World {
         self.server =
             Server::start(&self.database.url, self.directory.path(), &self.server.same_ports()).await;
     }
+}
+
+/// A database, with the master key of every world.
+pub fn store(url: &str) -> Store {
+    let master = MasterKey::parse(&master_key_text()).unwrap();
+    Store::patient(url).unwrap().sealed(Seal::new(&master, []))
 }
 
 pub async fn register(

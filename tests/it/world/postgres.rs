@@ -6,7 +6,6 @@ use std::{fs, process::Command};
 use jeton::{
     clock::Clock,
     dev::{Cluster, ClusterOptions, ScratchCluster},
-    store::Store,
 };
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -26,7 +25,7 @@ impl Postgres {
     pub async fn start() -> Self {
         let binaries = std::env::var_os("JETON_POSTGRES_BIN");
         let scratch = ScratchCluster::start(binaries.as_ref().map(AsRef::as_ref)).unwrap();
-        let store = Store::patient(&scratch.url("postgres")).unwrap();
+        let store = super::store(&scratch.url("postgres"));
         store.migrate(Clock::system().now()).await.unwrap();
         cluster::register_clients(&store).await;
         store.close().await;

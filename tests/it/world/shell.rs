@@ -37,7 +37,12 @@ pub struct Shell {
 impl Shell {
     /// One that knows no server.
     pub fn new() -> Self {
-        Self { directory: tempfile::tempdir().unwrap(), environment: Vec::new(), arguments: Vec::new() }
+        let directory = tempfile::tempdir().unwrap();
+        // The verbs on the database need it.
+        let master_key = directory.path().join("master.key");
+        fs::write(&master_key, super::master_key_text()).unwrap();
+        let environment = vec![("JETON_MASTER_KEY_FILE".to_owned(), master_key.display().to_string())];
+        Self { directory, environment, arguments: Vec::new() }
     }
 
     /// One that speaks to a world's server as one of its clients.

@@ -1,0 +1,35 @@
+//! `jeton audit`: one verb works on the database, the other speaks to a server.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::DatabaseArgs;
+use crate::cli::AuditCommand;
+
+/// Of `jeton audit`.
+#[derive(Subcommand, Debug)]
+pub enum AuditVerb {
+    /// On the database: name each row of the trail that was changed, left out or added; exit 3 where there is one
+    Verify(VerifyArgs),
+    /// What speaks to a server.
+    #[command(flatten)]
+    Remote(AuditCommand),
+}
+
+/// Of `jeton audit verify`.
+#[derive(Args, Debug)]
+pub struct VerifyArgs {
+    /// Logs of servers: a chain that ends before a head that they tell was cut off
+    #[arg(long, value_name = "FILE")]
+    pub heads: Vec<PathBuf>,
+    /// Where.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    /// The master key of that database
+    #[arg(long, env = "JETON_MASTER_KEY_FILE")]
+    pub master_key_file: PathBuf,
+    /// Master keys from before: what was written under them is good, too
+    #[arg(long, value_name = "FILE", env = "JETON_PREVIOUS_MASTER_KEY_FILE")]
+    pub previous_master_key_file: Vec<PathBuf>,
+}

@@ -1,0 +1,295 @@
+//! The audit trail's chains. Each task that writes has one of its own, so that nothing is locked for it: a number
+//! without gaps, and a tag over the tag before and over all columns that jeton sets.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{NewAudit, StoreError};
+use crate::token::{ChainKeys, RowFields, UnixSeconds, new_uuid_v7, uuid_unix_ms};
+
+/// What an audit row says, as far as jeton sets it: `revision` and `event_time` are Postgres'.
+pub(super) struct Act<'a> {
+    pub(super) id: Uuid,
+    pub(super) actor: &'a str,
+    pub(super) action: &'a str,
+    pub(super) subject: Option<&'a str>,
+    pub(super) jti: Option<Uuid>,
+    pub(super) session_id: Option<Uuid>,
+    pub(super) client_id: Option<&'a str>,
+    pub(super) outcome: &'a str,
+    pub(super) reason: i16,
+    pub(super) note: &'a str,
+    pub(super) trace_id: &'a str,
+    pub(super) key_id: Option<&'a str>,
+    pub(super) audience: Option<&'a str>,
+    pub(super) cutoff_s: Option<i64>,
+}
+
+impl<'a> Act<'a> {
+    /// An act that was done, or refused with this outcome.
+    pub(super) fn of(audit: &'a NewAudit, outcome: &'a str, reason: i16) -> Self {
+        Self {
+            id: audit.id,
+            actor: &audit.actor,
+            action: audit.action,
+            subject: audit.subject.as_deref(),
+            jti: audit.jti,
+            session_id: audit.session_id,
+            client_id: audit.client_id.as_deref(),
+            outcome,
+            reason,
+            note: &audit.note,
+            trace_id: &audit.trace_id,
+            key_id: audit.key_id.as_deref(),
+            audience: audit.audience.as_deref(),
+            cutoff_s: audit.cutoff.map(UnixSeconds::get),
+        }
+    }
+
+    /// What its tag is over.
+    pub(super) fn fields(&self) -> RowFields {
+        let id = |id: &Option<Uuid>| id.map(Uuid::into_bytes);
+        RowFields::of("audit")
+            .bytes(self.id.as_bytes())
+            .text(self.actor)
+            .text(self.action)
+            .optional(self.subject.map(str::as_bytes))
+            .optional(id(&self.jti).as_ref().map(<[u8; 16]>::as_slice))
+            .optional(id(&self.session_id).as_ref().map(<[u8; 16]>::as_slice))
+            .optional(self.client_id.map(str::as_bytes))
+            .text(self.outcome)
+            .number(self.reason.into())
+            .text(self.note)
+            .text(self.trace_id)
+            .optional(self.key_id.map(str::as_bytes))
+            .optional(self.audience.map(str::as_bytes))
+            .optional_number(self.cutoff_s)
+    }
+
+    /// Its columns, as the function `audit` takes them.
+    pub(super) fn json(&self, links: &Links) -> Value {
+        let tag = links.tags.first().map(|tag| format!("\\x{}", hex(tag)));
+        json!({
+            "id": self.id.to_string(), "actor": self.actor, "action": self.action, "subject": self.subject,
+            "jti": self.jti.map(|id| id.to_string()), "session_id": self.session_id.map(|id| id.to_string()),
+            "client_id": self.client_id, "outcome": self.outcome, "reason": self.reason, "note": self.note,
+            "trace_id": self.trace_id, "key_id": self.key_id, "audience": self.audience, "cutoff_s": self.cutoff_s,
+            "chain_id": links.chain.to_string(), "chain_number": links.first, "chain_tag": tag,
+        })
+    }
+}
+
+/// Places in a chain, for rows that are written together.
+#[derive(Clone, Debug)]
+pub(super) struct Links {
+    pub(super) chain: Uuid,
+    /// The number of the first of them.
+    pub(super) first: i64,
+    pub(super) tags: Vec<Vec<u8>>,
+}
+
+/// The end of a chain, as far as it is known to be committed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ChainHead {
+    /// Which task writes it.
+    pub writer: &'static str,
+    /// The chain.
+    pub chain: Uuid,
+    /// The number of its last row.
+    pub number: i64,
+    /// The tag of its last row, hexadecimal.
+    pub tag: String,
+}
+
+/// What the chains of a process share.
+pub(super) struct Chains {
+    pub(super) keys: ChainKeys,
+    /// Heads that were not told yet.
+    heads: Mutex<HashMap<Uuid, ChainHead>>,
+}
+
+impl Chains {
+    pub(super) fn new(keys: ChainKeys) -> Arc<Self> {
+        Arc::new(Self { keys, heads: Mutex::default() })
+    }
+
+    fn reached(&self, head: ChainHead) {
+        self.heads.lock().unwrap_or_else(PoisonError::into_inner).insert(head.chain, head);
+    }
+
+    /// The heads that were not told yet.
+    pub(super) fn news(&self) -> Vec<ChainHead> {
+        let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *heads).into_values().collect()
+    }
+}
+
+/// One task's chain.
+pub(super) struct Chain {
+    shared: Arc<Chains>,
+    writer: &'static str,
+    /// Its last row that is known to be committed: chain, number, tag.
+    last: Option<(Uuid, i64, Vec<u8>)>,
+    sent: Option<Sent>,
+}
+
+/// What was sent last.
+struct Sent {
+    ids: Vec<Uuid>,
+    links: Links,
+    /// Whether it is known to be committed. Else nobody knows.
+    settled: bool,
+}
+
+impl Chain {
+    pub(super) fn new(shared: Arc<Chains>, writer: &'static str) -> Self {
+        Self { shared, writer, last: None, sent: None }
+    }
+
+    /// The places of these acts. What is sent again keeps its places: it may be committed. Where it is not known whether
+    /// what was sent before is committed, another chain begins: neither has a gap.
+    pub(super) fn link(&mut self, acts: &[Act<'_>]) -> Links {
+        let ids: Vec<Uuid> = acts.iter().map(|act| act.id).collect();
+        if let Some(sent) = &self.sent {
+            if sent.ids == ids {
+                return sent.links.clone();
+            }
+            if !sent.settled {
+                self.break_off();
+            }
+        }
+        let first_ms = ids.first().map_or(0, |id| uuid_unix_ms(*id));
+        let (chain, number, mut before) =
+            self.last.clone().unwrap_or_else(|| (new_uuid_v7(first_ms), 0, Vec::new()));
+        let first = number.saturating_add(1);
+        let tags = acts.iter().zip(first..).map(|(act, number)| {
+            before = self.shared.keys.tag(chain, number, &before, &act.fields());
+            before.clone()
+        });
+        let links = Links { chain, first, tags: tags.collect() };
+        self.sent = Some(Sent { ids, links: links.clone(), settled: false });
+        links
+    }
+
+    /// What became of what was sent. `written`: whether the statement says that the rows are there.
+    pub(super) fn settle<T>(&mut self, done: &Result<T, StoreError>, written: impl FnOnce(&T) -> bool) {
+        match (done.as_ref().ok().map(written), done) {
+            (Some(true), _) => self.committed(),
+            // Nothing was written: the next row has these places.
+            (Some(false), _) | (None, Err(StoreError::Statement(_) | StoreError::ForeignLog)) => {
+                self.sent = None;
+            }
+            (None, _) => {}
+        }
+    }
+
+    fn committed(&mut self) {
+        let Some(sent) = &mut self.sent else { return };
+        sent.settled = true;
+        let Some(tag) = sent.links.tags.last() else { return };
+        let more = i64::try_from(sent.links.tags.len()).unwrap_or_default().saturating_sub(1);
+        let number = sent.links.first.saturating_add(more);
+        // What was sent again may be committed anew behind what came after it.
+        if self.last.as_ref().is_some_and(|(chain, last, _)| *chain == sent.links.chain && *last >= number) {
+            return;
+        }
+        self.last = Some((sent.links.chain, number, tag.clone()));
+        self.shared.reached(ChainHead {
+            writer: self.writer,
+            chain: sent.links.chain,
+            number,
+            tag: hex(tag),
+        });
+    }
+
+    fn break_off(&mut self) {
+        if let Some((chain, number, _)) = self.last.take() {
+            tracing::info!(
+                jeton.writer = self.writer,
+                jeton.chain = %chain,
+                jeton.number = number,
+                "whether the last audit rows of this chain were written is not known: another chain goes on"
+            );
+        }
+        self.sent = None;
+    }
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    let digit = |half: u8| DIGITS.get(usize::from(half)).copied().unwrap_or_default();
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xF)]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::MasterKey;
+
+    fn chain() -> Option<Chain> {
+        let master = MasterKey::parse(&"07".repeat(32)).ok()?;
+        Some(Chain::new(Chains::new(ChainKeys::new(&master, [])), "test"))
+    }
+
+    fn audit(id: u128) -> NewAudit {
+        NewAudit::new(Uuid::from_u128(id), "actor", "Act")
+    }
+
+    fn link(chain: &mut Chain, ids: &[u128]) -> Links {
+        let audits: Vec<_> = ids.iter().map(|id| audit(*id)).collect();
+        let acts: Vec<_> = audits.iter().map(|audit| Act::of(audit, "OK", 0)).collect();
+        chain.link(&acts)
+    }
+
+    fn away() -> StoreError {
+        StoreError::Late
+    }
+
+    #[test]
+    fn numbers_have_no_gaps_whatever_becomes_of_what_is_sent() {
+        let Some(mut chain) = chain() else { unreachable!("a chain") };
+        let first = link(&mut chain, &[1, 2]);
+        assert_eq!((first.first, first.tags.len()), (1, 2));
+        chain.settle(&Ok(()), |()| true);
+        // Refused by a condition: nothing was written.
+        assert_eq!(link(&mut chain, &[3]).first, 3);
+        chain.settle(&Ok(()), |()| false);
+        let third = link(&mut chain, &[4]);
+        assert_eq!((third.chain, third.first), (first.chain, 3));
+        // Unknown, and sent again: the same places.
+        chain.settle(&Err::<(), _>(away()), |()| true);
+        let again = link(&mut chain, &[4]);
+        assert_eq!((again.first, &again.tags), (3, &third.tags));
+        chain.settle(&Ok(()), |()| true);
+        // Sent once more though it is committed.
+        assert_eq!(link(&mut chain, &[4]).first, 3);
+        chain.settle(&Ok(()), |()| true);
+        assert_eq!(link(&mut chain, &[5]).first, 4);
+        // Unknown, and given up: the next one is in another chain.
+        chain.settle(&Err::<(), _>(away()), |()| true);
+        let other = link(&mut chain, &[6]);
+        assert_ne!(other.chain, first.chain);
+        assert_eq!(other.first, 1);
+        chain.settle(&Ok(()), |()| true);
+        let heads = chain.shared.news();
+        assert_eq!(
+            heads.iter().map(|head| head.number).collect::<std::collections::BTreeSet<_>>(),
+            [1, 3].into()
+        );
+        assert_eq!(chain.shared.news(), [], "told once");
+    }
+
+    #[test]
+    fn a_call_that_was_given_up_leaves_its_places_open() {
+        let Some(mut chain) = chain() else { unreachable!("a chain") };
+        let first = link(&mut chain, &[1]);
+        // Nobody settles it.
+        assert_ne!(link(&mut chain, &[2]).chain, first.chain);
+    }
+}

@@ -1,0 +1,229 @@
+//! Rows that grant something carry a MAC. It is made and checked here, so that a row that was written past jeton
+//! grants nothing; and so that an older row is not put back unnoticed while this process has seen a later one.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use super::chain::Chains;
+use crate::token::{ChainKeys, MasterKey, RowFields, RowKeys, sha256};
+
+/// The place of a row that is not there any more, behind all states that one can be in.
+const GONE: u8 = u8::MAX;
+
+/// A table whose rows grant something.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Table {
+    Client,
+    ApiKey,
+    SigningKey,
+    MacKey,
+}
+
+impl Table {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::ApiKey => "api_key",
+            Self::SigningKey => "signing_key",
+            Self::MacKey => "mac_key",
+        }
+    }
+}
+
+/// Why a row counts as absent.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Forged {
+    /// Its MAC does not fit.
+    Changed,
+    /// It is older than what was seen before.
+    PutBack,
+}
+
+impl fmt::Display for Forged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Changed => {
+                "its MAC does not fit: it was not written by jeton, or under another master key than this server's"
+            }
+            Self::PutBack => "it was put back: this server has seen a later state of it",
+        })
+    }
+}
+
+/// A row, as far as its MAC is concerned.
+pub(super) struct Sealed<'a> {
+    /// Which.
+    pub(super) id: &'a str,
+    /// What the MAC is over.
+    pub(super) fields: RowFields,
+    /// The MAC that it carries.
+    pub(super) mac: &'a [u8],
+    /// Raised by each change that jeton makes of what the MAC is over.
+    pub(super) version: i64,
+    /// How much has been taken from it since, which needs no MAC: 0 nothing; more is later.
+    pub(super) taken: u8,
+}
+
+/// The latest state of a row that was seen.
+#[derive(Clone, Copy)]
+struct Latest {
+    /// Version and what was taken: it only grows.
+    state: (i64, u8),
+    /// SHA-256 of its fields.
+    digest: [u8; 32],
+}
+
+/// The latest states of rows, by table and id.
+#[derive(Clone, Default)]
+pub(super) struct Seen(HashMap<(Table, String), Latest>);
+
+/// Makes the MACs of rows and checks them, and remembers the latest states that it has seen.
+pub struct Seal {
+    keys: RowKeys,
+    /// Of the audit rows that this process writes.
+    pub(super) chains: Arc<Chains>,
+    seen: Mutex<Arc<Seen>>,
+    said: Mutex<HashSet<(Table, String, Forged)>>,
+}
+
+impl Seal {
+    /// Under this master key; rows under the others are good, too.
+    #[must_use]
+    pub fn new<'a>(master: &MasterKey, others: impl IntoIterator<Item = &'a MasterKey> + Clone) -> Arc<Self> {
+        Arc::new(Self {
+            keys: RowKeys::new(master, others.clone()),
+            chains: Chains::new(ChainKeys::new(master, others)),
+            seen: Mutex::default(),
+            said: Mutex::default(),
+        })
+    }
+
+    /// The MAC of a row.
+    pub(super) fn mac(&self, fields: &RowFields) -> Vec<u8> {
+        self.keys.mac(fields)
+    }
+
+    /// The MAC of a row in place of one under another master key; none: that one stays.
+    pub(super) fn remade(&self, fields: &RowFields, mac: &[u8]) -> Option<Vec<u8>> {
+        self.keys.remade(fields, mac)
+    }
+
+    /// What has been seen so far. Taken before a statement is sent: its rows cannot be older than this.
+    pub(super) fn seen(&self) -> Arc<Seen> {
+        Arc::clone(&self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The latest version of a row that was seen; 0: none.
+    pub(super) fn version(&self, table: Table, id: &str) -> i64 {
+        self.seen().0.get(&(table, id.to_owned())).map_or(0, |latest| latest.state.0)
+    }
+
+    /// Forgets what was seen: in a new epoch the tables may have lost what came last.
+    pub(super) fn forget(&self) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
+    }
+
+    /// Why a row counts as absent; none: it is good. `seen`: from before it was read.
+    pub(super) fn judge(&self, seen: &Seen, table: Table, row: &Sealed<'_>) -> Option<Forged> {
+        let latest = seen.0.get(&(table, row.id.to_owned()));
+        // What was good once is good while it says the same: it may have been written anew under a master key that is
+        // not here.
+        let good = self.keys.fits(&row.fields, row.mac)
+            || latest.is_some_and(|latest| latest.digest == sha256(&[row.fields.as_bytes()]));
+        let forged = match latest {
+            _ if !good => Some(Forged::Changed),
+            Some(latest) if (row.version, row.taken) < latest.state => Some(Forged::PutBack),
+            Some(_) | None => None,
+        };
+        self.say(table, row.id, forged);
+        forged
+    }
+
+    /// Judges all rows of a table and remembers them, those that are missing too. Answers in their order. Only for one
+    /// reader, whose reads come one after the other.
+    pub(super) fn judge_all(&self, table: Table, rows: &[Sealed<'_>]) -> Vec<Option<Forged>> {
+        let before = self.seen();
+        let judged: Vec<_> = rows.iter().map(|row| self.judge(&before, table, row)).collect();
+        let mut seen = Seen::clone(&before);
+        let there: HashSet<&str> = rows.iter().map(|row| row.id).collect();
+        for ((known, id), latest) in &mut seen.0 {
+            if *known == table && !there.contains(id.as_str()) {
+                latest.state.1 = GONE;
+            }
+        }
+        for (row, _) in rows.iter().zip(&judged).filter(|(_, forged)| forged.is_none()) {
+            let latest = Latest { state: (row.version, row.taken), digest: sha256(&[row.fields.as_bytes()]) };
+            seen.0.insert((table, row.id.to_owned()), latest);
+        }
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(seen);
+        judged
+    }
+
+    /// Says that a row is refused, once until it is good again.
+    fn say(&self, table: Table, id: &str, forged: Option<Forged>) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(forged) = forged else {
+            said.retain(|(of, known, _)| (*of, known.as_str()) != (table, id));
+            return;
+        };
+        if said.insert((table, id.to_owned(), forged)) {
+            tracing::error!(
+                jeton.table = table.name(),
+                jeton.id = id,
+                jeton.why = %forged,
+                "a row of the database is refused: it counts as absent"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seal(byte: &str, others: &[&MasterKey]) -> Option<Arc<Seal>> {
+        let master = MasterKey::parse(&byte.repeat(32)).ok()?;
+        Some(Seal::new(&master, others.iter().copied()))
+    }
+
+    fn row<'a>(id: &'a str, says: &str, mac: &'a [u8], version: i64, taken: u8) -> Sealed<'a> {
+        Sealed { id, fields: RowFields::of("t").text(id).text(says).number(version), mac, version, taken }
+    }
+
+    fn mac(seal: &Seal, id: &str, says: &str, version: i64) -> Vec<u8> {
+        seal.mac(&row(id, says, &[], version, 0).fields)
+    }
+
+    #[test]
+    fn an_older_row_is_noticed_until_it_is_changed_once_more() {
+        let Some(seal) = seal("01", &[]) else { unreachable!("a seal") };
+        let (first, second, third) =
+            (mac(&seal, "a", "x", 1), mac(&seal, "a", "y", 2), mac(&seal, "a", "z", 3));
+        let judge = |row| seal.judge_all(Table::Client, &[row]);
+        assert_eq!(judge(row("a", "x", &first, 1, 0)), [None]);
+        assert_eq!(judge(row("a", "y", &second, 2, 0)), [None]);
+        assert_eq!(judge(row("a", "x", &first, 1, 0)), [Some(Forged::PutBack)]);
+        assert_eq!(judge(row("a", "x", &second, 2, 0)), [Some(Forged::Changed)]);
+        // What only takes away needs no MAC, but is not given back without one.
+        assert_eq!(judge(row("a", "y", &second, 2, 1)), [None]);
+        assert_eq!(judge(row("a", "y", &second, 2, 0)), [Some(Forged::PutBack)]);
+        assert_eq!(seal.judge_all(Table::Client, &[]), []);
+        assert_eq!(judge(row("a", "y", &second, 2, 1)), [Some(Forged::PutBack)], "it was gone");
+        assert_eq!(judge(row("a", "z", &third, 3, 0)), [None]);
+        assert_eq!(seal.version(Table::Client, "a"), 3);
+        seal.forget();
+        assert_eq!(judge(row("a", "x", &first, 1, 0)), [None], "in another epoch");
+    }
+
+    #[test]
+    fn what_was_good_under_one_master_key_stays_so_under_another() {
+        let (Some(old), Some(new)) = (seal("01", &[]), seal("02", &[])) else { unreachable!("seals") };
+        let (before, after) = (mac(&old, "a", "x", 1), mac(&new, "a", "x", 1));
+        assert_eq!(old.judge_all(Table::Client, &[row("a", "x", &before, 1, 0)]), [None]);
+        assert_eq!(old.judge_all(Table::Client, &[row("a", "x", &after, 1, 0)]), [None], "it says the same");
+        assert_eq!(new.judge_all(Table::Client, &[row("a", "x", &before, 1, 0)]), [Some(Forged::Changed)]);
+    }
+}

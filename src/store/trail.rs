@@ -1,0 +1,278 @@
+//! The whole audit trail, held to its chains: what was changed, left out, added or cut off.
+
+use std::collections::{HashMap, HashSet};
+
+use futures_util::TryStreamExt;
+use jiff::Timestamp;
+use jiff_sqlx::Timestamp as SqlTimestamp;
+use sqlx::Connection;
+use uuid::Uuid;
+
+use super::{
+    Store, StoreError,
+    chain::{Act, hex},
+    partition::CHECKPOINT,
+};
+use crate::token::{ChainKeys, uuid_unix_ms};
+
+/// An act's id bears the time of who wrote it, its row the database's: further apart, one of them was changed. Milliseconds.
+const TIME_SPREAD_MS: i64 = 3_600_000;
+
+/// The end of a chain, as it was told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KnownHead {
+    /// The chain.
+    pub chain: Uuid,
+    /// The number of a row of it.
+    pub number: i64,
+    /// That row's tag, hexadecimal.
+    pub tag: String,
+}
+
+/// What a check of the trail came to.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct TrailChecked {
+    /// Rows that were read.
+    pub rows: u64,
+    /// Chains that they are in.
+    pub chains: u64,
+    /// Rows that follow missing ones, so that their own tags say nothing.
+    pub unjudged: u64,
+    /// What is wrong.
+    pub findings: u64,
+}
+
+/// A row, as far as the check looks at it.
+struct StoredAct {
+    id: Uuid,
+    event_time: Timestamp,
+    action: String,
+    actor: String,
+    number: i64,
+    tag: Vec<u8>,
+    fields: crate::token::RowFields,
+}
+
+impl StoredAct {
+    fn name(&self) -> String {
+        format!("row {}, {} by {:?} at {}", self.id, self.action, self.actor, self.event_time)
+    }
+}
+
+/// Where a chain has come to.
+#[derive(Default)]
+struct Place {
+    chain: Uuid,
+    number: i64,
+    /// The tag of that number; none: not known.
+    tag: Option<Vec<u8>>,
+}
+
+/// The check, row by row: chain by chain, by number.
+struct Check<'a, S> {
+    keys: &'a ChainKeys,
+    /// Up to where each chain may have been dropped with its partition, and the tag there.
+    dropped: HashMap<Uuid, (i64, Vec<u8>)>,
+    heads: HashMap<Uuid, Vec<&'a KnownHead>>,
+    place: Option<Place>,
+    /// Rows of one number: one at most is right.
+    group: Vec<StoredAct>,
+    seen: HashSet<Uuid>,
+    done: TrailChecked,
+    say: S,
+}
+
+impl<S: FnMut(String)> Check<'_, S> {
+    fn found(&mut self, what: String) {
+        self.done.findings = self.done.findings.saturating_add(1);
+        (self.say)(what);
+    }
+
+    fn row(&mut self, chain: Option<Uuid>, row: StoredAct) {
+        self.done.rows = self.done.rows.saturating_add(1);
+        if uuid_unix_ms(row.id).abs_diff(row.event_time.as_millisecond()) > TIME_SPREAD_MS.unsigned_abs() {
+            self.found(format!("changed: {} is not from the time of its id", row.name()));
+        }
+        let Some(chain) = chain else {
+            self.found(format!("added: {} is in no chain", row.name()));
+            return;
+        };
+        if self.place.as_ref().is_none_or(|place| place.chain != chain) {
+            self.end_chain();
+            self.seen.insert(chain);
+            self.done.chains = self.done.chains.saturating_add(1);
+            self.place = Some(Place { chain, number: 0, tag: Some(Vec::new()) });
+        }
+        if self.group.first().is_some_and(|first| first.number != row.number) {
+            self.end_group();
+        }
+        self.group.push(row);
+    }
+
+    /// Judges the rows of one number, and goes on behind them.
+    fn end_group(&mut self) {
+        let mut group = std::mem::take(&mut self.group);
+        let (Some(number), Some(place)) = (group.first().map(|row| row.number), self.place.take()) else {
+            return;
+        };
+        let chain = place.chain;
+        let before = self.tag_before(&place, number);
+        let fits = |row: &StoredAct| {
+            before.as_ref().is_some_and(|tag| self.keys.fits(chain, number, tag, &row.fields, &row.tag))
+        };
+        let right = group.iter().position(fits).unwrap_or_default();
+        let row = group.remove(right);
+        if number < 1 {
+            self.found(format!("added: {} has number {number} of chain {chain}", row.name()));
+        } else if before.is_none() {
+            self.done.unjudged = self.done.unjudged.saturating_add(1);
+        } else if !fits(&row) {
+            self.found(format!(
+                "changed, or added: {} is not what number {number} of chain {chain} was",
+                row.name()
+            ));
+        }
+        for other in &group {
+            self.found(format!(
+                "added: {} has number {number} of chain {chain}, which another row has",
+                other.name()
+            ));
+        }
+        let told = self.heads.get(&chain).into_iter().flatten().find(|head| head.number == number);
+        if told.is_some_and(|head| head.tag != hex(&row.tag)) {
+            self.found(format!(
+                "changed: {} is not the one whose tag was told for number {number}",
+                row.name()
+            ));
+        }
+        self.place = Some(Place { chain, number: number.max(0), tag: Some(row.tag) });
+    }
+
+    /// The tag that the row of this number is over, where it is known; says what is missing before it.
+    fn tag_before(&mut self, place: &Place, number: i64) -> Option<Vec<u8>> {
+        let before = number.saturating_sub(1);
+        if before <= place.number {
+            return place.tag.clone();
+        }
+        let (dropped, tag) = self.dropped.get(&place.chain).cloned().unwrap_or_default();
+        if before <= dropped {
+            return (before == dropped).then_some(tag);
+        }
+        let first = place.number.max(dropped).saturating_add(1);
+        self.found(format!("missing: numbers {first} to {before} of chain {}", place.chain));
+        None
+    }
+
+    fn end_chain(&mut self) {
+        self.end_group();
+        let Some(place) = self.place.take() else { return };
+        self.cut(place.chain, place.number);
+    }
+
+    /// Compares the end of a chain with what was told of it.
+    fn cut(&mut self, chain: Uuid, end: i64) {
+        let dropped = self.dropped.get(&chain).map_or(0, |(number, _)| *number);
+        let told =
+            self.heads.get(&chain).into_iter().flatten().map(|head| head.number).max().unwrap_or_default();
+        let end = end.max(dropped);
+        if told > end {
+            self.found(format!("cut: chain {chain} ends with number {end}, and once had {told}"));
+        }
+    }
+
+    fn end(mut self) -> TrailChecked {
+        self.end_chain();
+        let gone: Vec<Uuid> =
+            self.heads.keys().filter(|chain| !self.seen.contains(*chain)).copied().collect();
+        for chain in gone {
+            self.cut(chain, 0);
+        }
+        self.done
+    }
+}
+
+impl Store {
+    /// Holds the whole trail to its chains, as of one moment. `heads`: what was told of them. `say` is given each finding.
+    pub async fn check_trail(
+        &self,
+        keys: &ChainKeys,
+        heads: &[KnownHead],
+        say: impl FnMut(String),
+    ) -> Result<TrailChecked, StoreError> {
+        let mut pooled = self.pool.acquire().await?;
+        let mut transaction = pooled.connection().begin().await?;
+        sqlx::query!("set transaction isolation level repeatable read read only")
+            .execute(&mut *transaction)
+            .await?;
+        let mut dropped = HashMap::new();
+        let mut notes = sqlx::query_scalar!("select note from audit_event where action = $1", CHECKPOINT)
+            .fetch(&mut *transaction);
+        while let Some(note) = notes.try_next().await? {
+            for (chain, number, tag) in note.split(';').filter_map(checkpoint) {
+                let known = dropped.entry(chain).or_insert((number, Vec::new()));
+                if number >= known.0 {
+                    *known = (number, tag);
+                }
+            }
+        }
+        drop(notes);
+        let mut told: HashMap<Uuid, Vec<&KnownHead>> = HashMap::new();
+        for head in heads {
+            told.entry(head.chain).or_default().push(head);
+        }
+        let mut check = Check {
+            keys,
+            dropped,
+            heads: told,
+            place: None,
+            group: Vec::new(),
+            seen: HashSet::new(),
+            done: TrailChecked::default(),
+            say,
+        };
+        let mut rows = sqlx::query!(
+            r#"select id, event_time as "event_time: SqlTimestamp", actor, action, subject, jti, session_id, client_id,
+                      outcome, reason, note, trace_id, key_id, audience, cutoff_s, chain_id, chain_number, chain_tag
+                 from audit_event order by chain_id, chain_number, id"#
+        )
+        .fetch(&mut *transaction);
+        while let Some(row) = rows.try_next().await? {
+            let act = Act {
+                id: row.id,
+                actor: &row.actor,
+                action: &row.action,
+                subject: row.subject.as_deref(),
+                jti: row.jti,
+                session_id: row.session_id,
+                client_id: row.client_id.as_deref(),
+                outcome: &row.outcome,
+                reason: row.reason,
+                note: &row.note,
+                trace_id: &row.trace_id,
+                key_id: row.key_id.as_deref(),
+                audience: row.audience.as_deref(),
+                cutoff_s: row.cutoff_s,
+            };
+            let stored = StoredAct {
+                fields: act.fields(),
+                id: row.id,
+                event_time: row.event_time.to_jiff(),
+                number: row.chain_number.unwrap_or_default(),
+                tag: row.chain_tag.unwrap_or_default(),
+                action: row.action,
+                actor: row.actor,
+            };
+            check.row(row.chain_id, stored);
+        }
+        drop(rows);
+        Ok(check.end())
+    }
+}
+
+/// One chain of a checkpoint's note: `chain number tag`.
+fn checkpoint(text: &str) -> Option<(Uuid, i64, Vec<u8>)> {
+    let mut words = text.split(' ');
+    let (chain, number, tag) = (words.next()?, words.next()?, words.next()?);
+    let bytes = tag.as_bytes().chunks(2).map(|pair| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok());
+    Some((chain.parse().ok()?, number.parse().ok()?, bytes.collect::<Option<_>>()?))
+}

@@ -1,0 +1,199 @@
+//! Rows of clients and API keys that were written past jeton: they grant nothing, and are named.
+
+use jeton::{
+    proto::v1::{self as pb, Permission},
+    state,
+    store::Seal,
+    token::{ApiKey, MasterKey},
+};
+use tonic::Code;
+
+use super::{add_key, client, create, delete, delete_key, get, set_disabled, update};
+use crate::world::{Refused, Shell, World, api_key, until};
+
+/// What whoever writes a row notes for the servers to see it.
+const CHANGED: &str = "select log_change(2::smallint, 'x')";
+
+async fn by_sql(world: &World, statement: &str) {
+    world.sql(&format!("begin; {statement}; {CHANGED}; commit")).await;
+}
+
+/// Whether a key opens the door.
+async fn is_known(world: &World, key: &str) -> bool {
+    let refused = world.api_with_key(key).await.validate("x", &["api"]).await.err();
+    refused.map(|status| status.code()) != Some(Code::Unauthenticated)
+}
+
+async fn until_refused(world: &World, key: &str) {
+    until("the row is refused", async || !is_known(world, key).await).await;
+}
+
+#[tokio::test]
+async fn c7_what_a_client_may_do_cannot_be_changed_past_jeton() {
+    let world = World::start().await;
+    let mut admin = world.api("admin").await;
+    for (place, change) in [
+        "permissions = '{1,2,3,4,5,6,7}'",
+        "audiences = '{*}'",
+        "subjects = '{*}'",
+        "certificate_uris = '{spiffe://example.org/thief}'",
+        "version = version + 1",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("victim-{place}");
+        let key = world.register(&name, &[state::Permission::Validate], &["api"], &[]).await;
+        by_sql(&world, &format!("update client set {change} where client_id = '{name}'")).await;
+        until_refused(&world, &key).await;
+        // It is shown for what it is, and is no base of another.
+        let shown = get(&mut admin, &name).await.unwrap();
+        assert!(shown.refused.contains("was not written by jeton"), "{change}: {shown:?}");
+        let display = pb::Client { display_name: "x".into(), ..client(&name) };
+        let refused = update(&mut admin, display, &["display_name"]).await.refused();
+        assert_eq!(refused.reason, "NOT_FOUND", "{change}");
+        let logged = world.server.logged();
+        let lines: Vec<_> =
+            logged.lines().filter(|line| line.contains("is refused") && line.contains(&name)).collect();
+        assert_eq!(lines.len(), 1, "said once: {lines:?}");
+        delete(&mut admin, &name).await.unwrap();
+    }
+    // The rest goes on.
+    world.api("service").await.token("user:7", "api").await;
+}
+
+#[tokio::test]
+async fn c7_a_client_or_a_key_that_was_added_past_jeton_is_nobody() {
+    let world = World::start().await;
+    let mut admin = world.api("admin").await;
+    let thief = ApiKey::generate();
+    let hash: String = thief.hash().iter().map(|byte| format!("{byte:02x}")).collect();
+    let client = "insert into client (client_id, revision, permissions, audiences, subjects, create_time)
+                  values ('thief', 1, '{1,2,3,4,5,6,7}', '{*}', '{*}', now())";
+    let key = |client_id: &str| {
+        format!(
+            "insert into api_key (api_key_id, client_id, secret_hash, create_time)
+             values ('{}', '{client_id}', '\\x{hash}', now())",
+            thief.id()
+        )
+    };
+    by_sql(&world, &format!("{client}; {}", key("thief"))).await;
+    until("it is named", async || world.server.logged().contains("thief")).await;
+    assert!(!is_known(&world, thief.expose()).await);
+    // A key of its own for a client that may do everything; or another's key, moved to it.
+    world.sql("delete from client where client_id = 'thief'").await;
+    by_sql(&world, &key("admin")).await;
+    until("it is named", async || world.server.logged().contains(thief.id())).await;
+    assert!(!is_known(&world, thief.expose()).await);
+    assert!(is_known(&world, &api_key("nobody")).await);
+    by_sql(&world, "update api_key set client_id = 'admin' where client_id = 'nobody'").await;
+    until_refused(&world, &api_key("nobody")).await;
+    by_sql(&world, "update api_key set expire_time = now() + interval '1 year' where client_id = 'other'")
+        .await;
+    until_refused(&world, &api_key("other")).await;
+    let keys = get(&mut admin, "admin").await.unwrap().api_keys;
+    assert_eq!(keys.iter().filter(|key| !key.refused.is_empty()).count(), 2, "{keys:?}");
+
+    let said = Shell::of(&world, "admin").run(&["doctor"]).await;
+    let named = said.out.lines().find(|line| line.contains("rows")).unwrap();
+    assert!(
+        named.starts_with("fail") && named.contains(thief.id()) && named.contains("of other"),
+        "{said:?}"
+    );
+    // Who administers may take them away.
+    for key in keys.iter().filter(|key| !key.refused.is_empty()) {
+        delete_key(&mut admin, "admin", &key.api_key_id).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn c7_what_only_takes_away_needs_no_mac() {
+    let world = World::start().await;
+    by_sql(&world, "update client set disabled = true where client_id = 'narrow'").await;
+    until_refused(&world, &api_key("narrow")).await;
+    by_sql(&world, "delete from api_key where client_id = 'other'").await;
+    until_refused(&world, &api_key("other")).await;
+    assert!(!world.server.logged().contains("is refused"), "neither is a forgery");
+}
+
+#[tokio::test]
+async fn c8_an_older_row_that_is_put_back_is_noticed_by_whoever_has_seen_a_later_one() {
+    let mut world = World::start().await;
+    let mut admin = world.api("admin").await;
+    let copy = "create table kept as select * from client; create table kept_keys as select * from api_key";
+    let put_back = |client_id: &str, what: &str| {
+        format!(
+            "update client c set {what} from kept k where k.client_id = c.client_id and c.client_id = '{client_id}'"
+        )
+    };
+    let row =
+        "permissions = k.permissions, audiences = k.audiences, version = k.version, row_mac = k.row_mac";
+    world.sql(copy).await;
+
+    // What was taken from it by an update.
+    let less = pb::Client { permissions: vec![Permission::Validate.into()], ..client("service") };
+    update(&mut admin, less, &["permissions"]).await.unwrap();
+    by_sql(&world, &put_back("service", row)).await;
+    until_refused(&world, &api_key("service")).await;
+    assert!(get(&mut admin, "service").await.unwrap().refused.contains("put back"));
+    // That it was disabled.
+    set_disabled(&mut admin, "other", true).await.unwrap();
+    by_sql(&world, &put_back("other", &format!("disabled = false, {row}"))).await;
+    until("it is noticed", async || get(&mut admin, "other").await.unwrap().refused.contains("put back"))
+        .await;
+    assert!(!is_known(&world, &api_key("other")).await);
+    // A key that was removed; a client that was.
+    let added = add_key(&mut admin, "reader", None).await.unwrap();
+    let added_id = added.api_key.clone().unwrap().api_key_id;
+    world
+        .sql("insert into kept_keys select * from api_key where client_id = 'reader' on conflict do nothing")
+        .await;
+    delete_key(&mut admin, "reader", &added_id).await.unwrap();
+    by_sql(
+        &world,
+        "insert into api_key select * from kept_keys k where k.client_id = 'reader' on conflict do nothing",
+    )
+    .await;
+    delete(&mut admin, "narrow").await.unwrap();
+    by_sql(
+        &world,
+        "insert into client select * from kept where client_id = 'narrow';
+         insert into api_key select * from kept_keys where client_id = 'narrow'",
+    )
+    .await;
+    until("both are noticed", async || {
+        let logged = world.server.logged();
+        let named = |id: &str| logged.lines().any(|line| line.contains("put back") && line.contains(id));
+        named("\"narrow\"") && named(&added_id)
+    })
+    .await;
+    assert!(!is_known(&world, &api_key("narrow")).await && !is_known(&world, &added.secret).await);
+    // One of that name can be made again.
+    delete(&mut admin, "narrow").await.unwrap();
+    create(&mut admin, client("narrow")).await.unwrap();
+    assert_eq!(get(&mut admin, "narrow").await.unwrap().refused, "");
+    // Whoever has seen nothing later cannot tell.
+    world.crash_and_restart().await;
+    assert!(is_known(&world, &api_key("service")).await);
+}
+
+#[tokio::test]
+async fn c7_a_server_and_a_verb_with_another_master_key_than_the_clients_are_refused() {
+    let world = World::start().await;
+    let other = MasterKey::generate().unwrap();
+    let shell = Shell::new();
+    let file = shell.write("other.key", &other.to_text()).display().to_string();
+    let database = ["--database-url", &world.database.url, "--master-key-file", &file];
+    for verb in [&["client", "bootstrap", "--client-id", "second"][..], &["epoch", "bump", "--keep-keys"]] {
+        let said = shell.run(&[verb, &database].concat()).await;
+        assert!(said.with_code(1).contains("master key does not open key"), "{said:?}");
+    }
+    // Where there are clients and no keys yet, the clients show it.
+    world.sql("delete from signing_key; delete from mac_key").await;
+    let said = shell.run(&[&["client", "bootstrap", "--client-id", "second"][..], &database].concat()).await;
+    assert!(said.with_code(1).contains("registered under another master key"), "{said:?}");
+    let clients = world.store().clients().await.unwrap();
+    assert!(clients.get("second").is_none() && clients.get("admin").is_some());
+    let blind = world.store().sealed(Seal::new(&other, [])).clients().await.unwrap();
+    assert!(blind.by_name().is_empty());
+}

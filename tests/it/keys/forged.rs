@@ -1,0 +1,92 @@
+//! Rows of keys that were written past jeton: nothing is verified by them, nothing signed.
+
+use jeton::{
+    proto::v1::{TokenStatus, key::State, revocation_target::Kind},
+    token::{Algorithm, SigningKey},
+};
+
+use super::{emergency, jwks};
+use crate::world::{Forge, Shell, World, until};
+
+const CHANGED: &str = "select log_change(3::smallint, 'x')";
+
+#[tokio::test]
+async fn c7_a_key_that_was_added_past_jeton_verifies_nothing() {
+    let mut world = World::start().await;
+    let forge = world.forge().await;
+    let stranger = SigningKey::generate(Algorithm::Es256).unwrap();
+    let (kid, jwk) = (stranger.key_id().to_owned(), stranger.public_jwk());
+    let columns =
+        "key_id, algorithm, public_jwk, sealed, create_time, activate_time, signing_time, retire_time,
+                   expire_time, version, row_mac";
+    world
+        .sql(&format!(
+            "begin; insert into signing_key ({columns})
+             select '{kid}', algorithm, '{jwk}', sealed, now(), now(), now(), now(), now() + interval '1 day', version, row_mac
+               from signing_key where algorithm = 'ES256'; {CHANGED}; commit"
+        ))
+        .await;
+    until("it is named", async || {
+        world.server.logged().lines().any(|line| line.contains("is refused") && line.contains(&kid))
+    })
+    .await;
+    let thief = Forge { key: stranger.into(), issuer: forge.issuer.clone() };
+    let token = thief.sign(&thief.claims());
+    for _ in 0..2 {
+        let (mut api, mut admin) = (world.api("service").await, world.api("admin").await);
+        assert_eq!(api.status(&token, "api").await, TokenStatus::UnknownKey);
+        assert!(!jwks(&mut admin).await.contains(&kid), "nobody else is told of it");
+        let good = api.token("user:7", "api").await.access_token;
+        assert_eq!(api.status(&good, "api").await, TokenStatus::Active, "the rest goes on");
+        let said = Shell::of(&world, "admin").run(&["doctor"]).await;
+        let named = said.out.lines().find(|line| line.contains("rows")).unwrap();
+        assert!(named.starts_with("fail") && named.contains(&kid), "{said:?}");
+        // A server that starts names it, and starts.
+        world.crash_and_restart().await;
+    }
+}
+
+#[tokio::test]
+async fn c7_the_public_half_of_a_key_cannot_be_exchanged_past_jeton() {
+    let world = World::start().await;
+    let forge = world.forge().await;
+    let stranger = SigningKey::generate(Algorithm::Es256).unwrap();
+    let (mut api, mut admin) = (world.api("service").await, world.api("admin").await);
+    let good = api.token("user:7", "api").await.access_token;
+    world
+        .sql(&format!(
+            "begin; update signing_key set public_jwk = '{}' where key_id = '{}'; {CHANGED}; commit",
+            stranger.public_jwk(),
+            forge.key.key_id()
+        ))
+        .await;
+    until("the key counts as absent", async || api.status(&good, "api").await == TokenStatus::UnknownKey)
+        .await;
+    let header = forge.header().to_string();
+    let thief = Forge { key: stranger.into(), issuer: forge.issuer.clone() };
+    assert_eq!(
+        api.status(&thief.sign_text(&header, &thief.claims().to_string()), "api").await,
+        TokenStatus::UnknownKey
+    );
+    // An administrator gets over it.
+    emergency(&mut admin, "ES256").await;
+    let token = api.token("user:7", "api").await.access_token;
+    assert_eq!(api.status(&token, "api").await, TokenStatus::Active);
+}
+
+#[tokio::test]
+async fn c8_a_key_that_was_revoked_is_not_given_back_while_somebody_knows() {
+    let world = World::start().await;
+    let (mut api, mut admin) = (world.api("service").await, world.api("admin").await);
+    let token = api.token("user:7", "api").await.access_token;
+    let kid = super::kid_of(&token);
+    admin.revoke_wide(Kind::KeyId(kid.clone())).await.unwrap();
+    assert_eq!(super::in_state(&mut admin, "ES256", State::Revoked).await.len(), 1);
+    let back = "update signing_key set revoke_time = null, retire_time = now(), expire_time = now() + interval '1 day'";
+    world.sql(&format!("begin; delete from mark; {back} where key_id = '{kid}'; {CHANGED}; commit")).await;
+    until("it is noticed", async || {
+        world.server.logged().lines().any(|line| line.contains("put back") && line.contains(&kid))
+    })
+    .await;
+    assert_ne!(api.status(&token, "api").await, TokenStatus::Active);
+}

@@ -1,0 +1,277 @@
+//! The audit trail's chains: what was changed, left out, added or cut off is named.
+
+use jeton::{
+    clock::Clock,
+    proto::v1::{self as pb, revocation_target::Kind},
+    state::Permission,
+    token::{ApiKey, MasterKey, new_uuid_v7},
+};
+use tokio::task::JoinSet;
+
+use crate::world::{Database, FLUSHER, POOL, Said, Shell, World, issue_request, policy, seconds, store};
+
+async fn verify(database: &Database, arguments: &[&str]) -> Said {
+    Shell::new().run(&[&["audit", "verify", "--database-url", &database.url][..], arguments].concat()).await
+}
+
+/// Holds the trail to be as jeton wrote it.
+async fn assert_whole(database: &Database) -> Said {
+    let said = verify(database, &[]).await;
+    assert!(said.data().contains("are as jeton wrote them"), "{said:?}");
+    said
+}
+
+/// The one finding.
+async fn finding(database: &Database, arguments: &[&str]) -> String {
+    let said = verify(database, arguments).await;
+    assert_eq!(said.code, 3, "{said:?}");
+    let lines: Vec<_> = said.out.lines().collect();
+    assert_eq!(lines.len(), 2, "one finding, and the sum: {said:?}");
+    assert!(lines[1].contains(": 1 findings"), "{said:?}");
+    lines[0].to_owned()
+}
+
+fn refresh_token(issued: &pb::IssuedToken) -> &str {
+    &issued.refresh.as_ref().unwrap().refresh_token
+}
+
+/// Acts of every task that writes.
+async fn work(world: &World) {
+    let (mut api, mut admin) = (world.api("service").await, world.api("admin").await);
+    let session = api.session("user:1", "api").await;
+    let next = api.refresh(refresh_token(&session)).await.unwrap();
+    // Replayed.
+    api.refresh(refresh_token(&session)).await.unwrap();
+    admin.set_policy(pb::Policy { max_ttl: Some(seconds(900)), ..policy("api") }).await.unwrap();
+    for _ in 0..3 {
+        let token = api.token("user:1", "api").await.access_token;
+        api.revoke(Kind::Token(token)).await.unwrap();
+    }
+    admin.revoke_wide(Kind::Subject("user:9".to_owned())).await.unwrap();
+    world.register("late", &[Permission::Validate], &["api"], &[]).await;
+    admin.set_policy(pb::Policy { max_ttl: Some(seconds(800)), ..policy("api") }).await.unwrap();
+    api.refresh(refresh_token(&next)).await.unwrap();
+}
+
+#[tokio::test]
+async fn e17_a_trail_that_nobody_touched_is_whole_across_restarts_and_verbs() {
+    let mut world = World::start().await;
+    work(&world).await;
+    world.crash_and_restart().await;
+    work(&world).await;
+    let bump = ["epoch", "bump", "--keep-keys", "--database-url", &world.database.url];
+    Shell::new().run(&bump).await.data();
+    work(&world).await;
+    let rows = world.number("select count(*) from audit_event").await;
+    let said = assert_whole(&world.database).await;
+    assert!(said.out.starts_with(&format!("{rows} rows in ")), "{said:?}");
+    let writers = "select count(distinct chain_id) from audit_event";
+    assert!(world.number(writers).await >= 6, "each task that writes has one of its own");
+    assert_eq!(world.audited("chain_tag is null").await, 0);
+    // Under another master key nothing fits; with the one from before, all.
+    let shell = Shell::new();
+    let other = shell.write("other.key", &MasterKey::generate().unwrap().to_text()).display().to_string();
+    let old = shell.path("master.key").display().to_string();
+    let with = ["--master-key-file", &other];
+    assert_eq!(verify(&world.database, &with).await.code, 3);
+    let said = verify(&world.database, &[&with[..], &["--previous-master-key-file", &old]].concat()).await;
+    assert_eq!(said.code, 0, "{said:?}");
+}
+
+#[tokio::test]
+async fn e17_a_row_that_was_changed_left_out_or_added_is_named() {
+    let world = World::start().await;
+    work(&world).await;
+    assert_whole(&world.database).await;
+    world.sql("create table kept as select * from audit_event").await;
+    // One in the middle of a chain.
+    let middle = "(select id from audit_event where action = 'Revoke' order by id offset 1 limit 1)";
+    world.sql(&format!("create table victim as select * from audit_event where id = {middle}")).await;
+    let restore = "truncate audit_event; insert into audit_event select * from kept";
+    let mut connection = world.database.connect().await;
+    let id: String =
+        sqlx::query_scalar("select id::text from victim").fetch_one(&mut connection).await.unwrap();
+    for column in [
+        "actor = 'somebody'",
+        "action = 'Issue'",
+        "subject = 'user:2'",
+        "jti = gen_random_uuid()",
+        "session_id = gen_random_uuid()",
+        "client_id = null",
+        "outcome = 'CALLER_FORBIDDEN'",
+        "reason = reason + 1",
+        "note = 'nothing happened'",
+        "trace_id = 'x'",
+        "chain_tag = sha256('x')",
+    ] {
+        world.sql(&format!("update audit_event set {column} where id = '{id}'")).await;
+        let said = verify(&world.database, &[]).await;
+        assert_eq!(said.code, 3, "{column}");
+        assert!(
+            said.out.lines().any(|line| line.starts_with("changed") && line.contains(&id)),
+            "{column}: {said:?}"
+        );
+        world.sql(restore).await;
+    }
+    world
+        .sql(&format!("update audit_event set event_time = event_time - interval '1 day' where id = '{id}'"))
+        .await;
+    assert!(finding(&world.database, &[]).await.contains(&id));
+    world.sql(restore).await;
+
+    world.sql(&format!("delete from audit_event where id = '{id}'")).await;
+    let number: i64 = world.number("select chain_number from victim").await;
+    let missing = finding(&world.database, &[]).await;
+    assert!(missing.starts_with(&format!("missing: numbers {number} to {number} of chain ")), "{missing}");
+    world.sql(restore).await;
+
+    let copy = |columns: &str| {
+        format!(
+            "create table copy as select * from victim; update copy set {columns}; insert into audit_event select * from copy;
+             drop table copy"
+        )
+    };
+    let fresh = new_uuid_v7(Clock::system().now_ms());
+    world.sql(&copy(&format!("id = '{fresh}', chain_id = null"))).await;
+    let added = finding(&world.database, &[]).await;
+    assert!(added.starts_with("added: ") && added.contains(&fresh.to_string()), "{added}");
+    world.sql(restore).await;
+    world.sql(&copy(&format!("id = '{fresh}'"))).await;
+    let added = finding(&world.database, &[]).await;
+    assert!(added.starts_with("added: ") && added.contains(&fresh.to_string()), "{added}");
+    world.sql(restore).await;
+    assert_whole(&world.database).await;
+}
+
+#[tokio::test]
+async fn e17_an_end_that_was_cut_off_is_noticed_by_the_heads_that_servers_tell() {
+    let mut world = World::start().await;
+    work(&world).await;
+    // At the latest when it ends, a server tells its heads.
+    world.server.terminate();
+    assert!(world.server.ended().await.success());
+    let log = world.server.log.display().to_string();
+    let told = world.server.logged().lines().filter(|line| line.contains("head of an audit chain")).count();
+    assert!(told >= 3, "flusher, acts and audit: {told}");
+    assert_eq!(verify(&world.database, &["--heads", &log]).await.code, 0);
+    world
+        .sql("delete from audit_event where id = (select id from audit_event where action = 'Revoke' order by id desc limit 1)")
+        .await;
+    assert_whole(&world.database).await;
+    let cut = finding(&world.database, &["--heads", &log]).await;
+    assert!(cut.starts_with("cut: chain "), "{cut}");
+    // A whole chain.
+    world.sql("delete from audit_event where action = 'Revoke'").await;
+    let cut = finding(&world.database, &["--heads", &log]).await;
+    assert!(cut.contains("ends with number 0"), "{cut}");
+    let empty = Shell::new().write("empty", "{}\n").display().to_string();
+    let said = verify(&world.database, &["--heads", &empty]).await;
+    assert_ne!(said.code, 0, "a file that tells nothing proves nothing");
+}
+
+#[tokio::test]
+async fn e17_whatever_becomes_of_a_batch_no_number_is_missing() {
+    let (world, link) = World::behind_link().await;
+    let (api, admin) = (world.api("service").await, world.api("admin").await);
+    for round in 0..4 {
+        // What is sent from here on is committed, and nobody hears of it.
+        link.hold_replies(FLUSHER);
+        link.hold_replies_to(POOL, "put_policy");
+        let mut tasks = JoinSet::new();
+        for user in 0..20 {
+            let mut api = api.clone();
+            tasks.spawn(async move {
+                let token = api.token(&format!("user:{round}-{user}"), "api").await.access_token;
+                // It may fail, and be committed all the same.
+                let _unknown = api.revoke(Kind::Token(token)).await;
+            });
+        }
+        for leeway in 0..5 {
+            let mut admin = admin.clone();
+            tasks.spawn(async move {
+                let written = pb::Policy { leeway: Some(seconds(leeway)), ..policy(&format!("a{leeway}")) };
+                let _unknown = admin.set_policy(written).await;
+            });
+        }
+        link.has_held(FLUSHER).await;
+        link.has_held(POOL).await;
+        for name in [FLUSHER, POOL] {
+            link.cut(name);
+            link.resume(name);
+        }
+        tasks.join_all().await;
+    }
+    let mut api = world.api("service").await;
+    let token = api.token("user:7", "api").await.access_token;
+    api.revoke(Kind::Token(token)).await.unwrap();
+    assert_whole(&world.database).await;
+}
+
+#[tokio::test]
+async fn e17_a_partition_that_was_dropped_in_its_time_is_no_gap() {
+    let database = Database::create().await;
+    let now = Clock::system().now();
+    let old_s = now.as_second() - 500 * 86_400;
+    let store = store(&database.url);
+    store.make_partitions(jiff::Timestamp::from_second(old_s).unwrap()).await.unwrap();
+    // One chain, from the old partition into the new one.
+    for (place, second) in [old_s, old_s + 1, now.as_second(), now.as_second()].into_iter().enumerate() {
+        let key = ApiKey::generate();
+        let client = jeton::state::Client {
+            client_id: format!("c{place}"),
+            revision: jeton::token::Revision::ZERO,
+            certificate_uris: vec![],
+            permissions: vec![],
+            audiences: vec![],
+            subjects: vec![],
+            disabled: false,
+        };
+        let audit = jeton::store::NewAudit::new(new_uuid_v7(second * 1_000), "test", "PutClient");
+        store.put_client(&jeton::store::NewClient::new(client, &key), &audit).await.unwrap();
+    }
+    assert!(store.drop_partitions(now).await.unwrap() > 0);
+    assert_eq!(
+        database
+            .number("select count(*) from audit_event where actor = 'test' and client_id like 'c_'")
+            .await,
+        2
+    );
+    assert_whole(&database).await;
+    // What is missing without having been told is missing.
+    database.execute("delete from audit_event where action = 'AuditCheckpoint'").await;
+    let said = verify(&database, &[]).await;
+    assert!(said.code == 3 && said.out.contains("missing: numbers 1 to 2 of chain "), "{said:?}");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn e18_refused_calls_and_credentials_are_told_by_who_it_was_and_why() {
+    let mut world = World::start().await;
+    let (mut nobody, mut narrow) = (world.api("nobody").await, world.api("narrow").await);
+    let mut stranger = world.api_with_key(ApiKey::generate().expose()).await;
+    for _ in 0..3 {
+        nobody.issue(issue_request("user:7", &["api"])).await.unwrap_err();
+        narrow.issue(issue_request("user:7", &["other"])).await.unwrap_err();
+        narrow.issue(issue_request("svc:other", &["api"])).await.unwrap_err();
+        stranger.issue(issue_request("user:7", &["api"])).await.unwrap_err();
+    }
+    nobody.admin.list_clients(pb::ListClientsRequest::default()).await.unwrap_err();
+    // Once a minute, and when the server ends.
+    world.server.terminate();
+    assert!(world.server.ended().await.success());
+    for (actor, outcome, what, count) in [
+        ("nobody", "CALLER_FORBIDDEN", "PERMISSION_ISSUE", 3),
+        ("nobody", "CALLER_FORBIDDEN", "PERMISSION_ADMIN_READ", 1),
+        ("narrow", "AUDIENCE_NOT_ALLOWED", "an audience", 3),
+        ("narrow", "SUBJECT_NOT_ALLOWED", "a subject", 3),
+    ] {
+        let row = format!(
+            "action = 'Refused' and actor = '{actor}' and outcome = '{outcome}' and note = '{count} times within a minute: {what}'"
+        );
+        assert_eq!(world.audited(&row).await, 1, "{row}");
+    }
+    let credential = "outcome = 'CALLER_UNAUTHENTICATED' and note like '% times within a minute: a credential that is not good'";
+    assert_eq!(world.audited(&format!("action = 'Refused' and {credential}")).await, 1);
+    assert!(world.server.logged().contains("refused within a minute"));
+    assert_whole(&world.database).await;
+}

@@ -36,9 +36,12 @@ impl Store {
         audit: &NewAudit,
     ) -> Result<PolicyWrite, StoreError> {
         let audit = about(audit, &policy.audience, &policy.client_id);
-        let written =
-            async |connection: &mut PgConnection, act| put(connection, policy, expected, None, act).await;
-        self.act(&audit, written, |written| matches!(written, PolicyWrite::Written(..))).await
+        self.act(
+            &audit,
+            async |connection, act| put(connection, policy, expected, None, act).await,
+            |written| matches!(written, PolicyWrite::Written(..)),
+        )
+        .await
     }
 
     /// Removes a policy through the log, if it still is at `expected`. `None`: somebody else was first.
@@ -51,9 +54,12 @@ impl Store {
     ) -> Result<Option<Revision>, StoreError> {
         let audit = about(audit, audience, client_id);
         let name = (audience, client_id);
-        let written =
-            async |connection: &mut PgConnection, act| delete(connection, name, expected, None, act).await;
-        self.act(&audit, written, Option::is_some).await
+        self.act(
+            &audit,
+            async |connection, act| delete(connection, name, expected, None, act).await,
+            Option::is_some,
+        )
+        .await
     }
 }
 

@@ -209,7 +209,7 @@ async fn k1_a_revocation_that_commits_late_is_missed_by_nobody() {
             array[null]::text[], array[null]::text[], array[0]::bigint[], array[0]::smallint[],
             array[extract(epoch from now())::bigint + 86400], array['test'], array['Revoke'], array[null]::text[],
             array[null]::uuid[], array[null]::uuid[], array[null]::text[], array[''], array[''], array['OK'],
-            array[null]::text[], array[null]::text[], array[null]::bigint[])",
+            array[null]::text[], array[null]::text[], array[null]::bigint[], null, null, array[null]::bytea[])",
         late.jti
     );
     let mut pending = fleet.database.connect().await;

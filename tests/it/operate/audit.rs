@@ -102,6 +102,9 @@ async fn e17_a_row_that_was_changed_left_out_or_added_is_named() {
         "reason = reason + 1",
         "note = 'nothing happened'",
         "trace_id = 'x'",
+        "key_id = 'x'",
+        "audience = 'x'",
+        "cutoff_s = 1",
         "chain_tag = sha256('x')",
     ] {
         world.sql(&format!("update audit_event set {column} where id = '{id}'")).await;

@@ -191,6 +191,20 @@ begin
     return append_change(3::smallint, '', act);
 end $$;
 
+-- Removes MAC keys that had been removed before, as a replica carries that over: no session that they opened goes on.
+-- Null, and nothing written: there is none of them.
+create function remove_mac_keys_again(p_mac_key_ids bytea[], act jsonb) returns bigint
+language plpgsql as $$
+begin
+    lock table only mac_key, only change, only audit_event in row exclusive mode;
+    perform 1 from log_head for update;
+    delete from mac_key where mac_key_id = any(p_mac_key_ids);
+    if not found then
+        return null;
+    end if;
+    return append_change(3::smallint, '', act);
+end $$;
+
 -- Seals keys anew, with the MACs of their rows: all of them, or none. `opened` is what each was sealed as when it was
 -- opened. Null, and nothing written: there are others by now.
 create function reseal_keys(

@@ -260,6 +260,14 @@ impl Epochs {
                 "the tables had lost revocations: they are there again"
             );
         }
+        let gone: Vec<_> = old.keys.load().macs_removed_from(&new.keys.load(), old.applied()).collect();
+        if !gone.is_empty() {
+            connection.remove_mac_keys_again(&gone, &self.audit("RemoveMacKeys")).await?;
+            tracing::warn!(
+                jeton.keys = gone.len(),
+                "the tables had MAC keys that had been removed: the sessions that they opened end again"
+            );
+        }
         self.restrict(connection, old, &new).await?;
         connection.end_carry_over(new.applied().epoch()).await?;
         // The log says so, too. But should that lose its end once more before it was read, this is what is left.

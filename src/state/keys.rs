@@ -103,6 +103,16 @@ impl KeyRing {
         })
     }
 
+    /// MAC keys of `stored` that are not here, though they had been published by `applied`: they were removed.
+    pub fn macs_removed_from<'a>(
+        &'a self,
+        stored: &'a Self,
+        applied: Revision,
+    ) -> impl Iterator<Item = [u8; 4]> + 'a {
+        let known = stored.mac.iter().filter(move |record| record.life.published <= applied);
+        known.map(|record| record.id).filter(|id| self.mac.iter().all(|held| held.id != *id))
+    }
+
     /// The key that signs with this algorithm.
     #[must_use]
     pub fn signer(&self, algorithm: Algorithm) -> Option<&Arc<SigningKey>> {

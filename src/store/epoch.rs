@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     NewAudit, OwnConnection, Store, StoreError,
-    chain::{Act, Chain},
+    chain::{Act, Chain, hex},
     log::revision,
 };
 use crate::{
@@ -95,6 +95,29 @@ impl OwnConnection {
             Ok(())
         })
         .await
+    }
+
+    /// Removes MAC keys that the tables have again though they had been removed.
+    pub async fn remove_mac_keys_again(
+        &mut self,
+        ids: &[[u8; 4]],
+        audit: &NewAudit,
+    ) -> Result<(), StoreError> {
+        let note = ids.iter().map(|id| hex(id)).collect::<Vec<_>>().join(" ");
+        let audit = NewAudit { note, ..audit.clone() };
+        let ids: Vec<Vec<u8>> = ids.iter().map(|id| id.to_vec()).collect();
+        let removed = self.act(
+            TIMEOUT,
+            &audit,
+            async |connection, act| {
+                Ok(sqlx::query_scalar!("select remove_mac_keys_again($1, $2)", &ids, act)
+                    .fetch_one(connection)
+                    .await?)
+            },
+            Option::is_some,
+        );
+        removed.await?;
+        Ok(())
     }
 
     /// Appends entries that the tables lack; a mark keeps its position. What is there already stays.

@@ -33,22 +33,23 @@ impl Fleet {
 const TABLES: [&str; 8] =
     ["policy", "removed_policy", "client", "api_key", "mark", "revocation", "change", "signing_key"];
 
-async fn back_up(database: &Database) {
-    for table in TABLES.iter().chain(&["log_head"]) {
+async fn back_up(database: &Database, also: &[&str]) {
+    for table in TABLES.iter().chain(also).chain(&["log_head"]) {
         database.execute(&format!("create table backup_{table} as select * from {table}")).await;
     }
 }
 
 /// Brings the tables back to the copy, under servers that go on: as a restore does, whose timeline is the same.
-async fn lose_all_since(database: &Database) {
+async fn lose_all_since(database: &Database, also: &[&str]) {
     let mut sql = String::from("begin; select from log_head for update;");
-    for table in TABLES.iter().rev() {
+    for table in also.iter().chain(TABLES.iter().rev()) {
         sql += &format!("delete from {table};");
     }
-    for table in TABLES {
+    for table in TABLES.iter().chain(also) {
         sql += &format!("insert into {table} select * from backup_{table};");
     }
-    sql += "update log_head set seq = backup_log_head.seq from backup_log_head; commit";
+    sql += "update log_head h set epoch = b.epoch, seq = b.seq, settled_epoch = b.settled_epoch,
+                   carried_epoch = b.carried_epoch from backup_log_head b; commit";
     database.execute(&sql).await;
 }
 
@@ -167,7 +168,7 @@ async fn k12_removals_and_reductions_that_the_tables_have_lost_are_made_again() 
                    update api_key set expire_time = null";
     fleet.database.execute(set_end).await;
     vouch().await;
-    back_up(&fleet.database).await;
+    back_up(&fleet.database, &[]).await;
     let put_back =
         "update api_key k set expire_time = e.expire_time from ends e where e.api_key_id = k.api_key_id";
     fleet.database.execute(put_back).await;
@@ -195,7 +196,7 @@ async fn k12_removals_and_reductions_that_the_tables_have_lost_are_made_again() 
     let request = pb::DeleteClientRequest { client_id: "gone".to_owned(), ..Default::default() };
     admin.admin.delete_client(request).await.unwrap();
 
-    lose_all_since(&fleet.database).await;
+    lose_all_since(&fleet.database, &[]).await;
     fleet.has_come_to(2).await;
     // On those that held it, and on one that starts from the tables.
     fleet.join().await;
@@ -285,11 +286,11 @@ async fn k13_a_replica_that_cannot_carry_over_what_it_holds_says_so_and_no_start
     let mut api = world.api("service").await;
     assert!(doctor(&world).await.starts_with("ok "));
     let token = api.token("user:7", "api").await;
-    back_up(&world.database).await;
+    back_up(&world.database, &[]).await;
     api.revoke(Kind::Token(token.access_token.clone())).await.unwrap();
     // Whatever is in its way.
     world.sql(CAUSE).await;
-    lose_all_since(&world.database).await;
+    lose_all_since(&world.database, &[]).await;
     until("it is not ready, and says why", async || {
         let (status, body) = world.server.ops("/readyz").await;
         status == 503 && body.contains("[-]epoch failed")
@@ -330,14 +331,39 @@ async fn k13_a_replica_that_can_carry_over_at_last_goes_on_with_all_that_it_held
     let world = World::start().await;
     let mut api = world.api("service").await;
     let token = api.token("user:7", "api").await;
-    back_up(&world.database).await;
+    back_up(&world.database, &[]).await;
     api.revoke(Kind::Token(token.access_token.clone())).await.unwrap();
     world.sql("alter table log_head add constraint stop check (epoch < 2 or seq = 0)").await;
-    lose_all_since(&world.database).await;
+    lose_all_since(&world.database, &[]).await;
     until("it is not ready", async || world.server.ops("/readyz").await.1.contains("[-]epoch failed")).await;
     world.sql("alter table log_head drop constraint stop").await;
     until("it is ready", async || world.server.ops("/readyz").await.0 == 200).await;
     assert_eq!(api.status(&token.access_token, "api").await, TokenStatus::Revoked);
     assert!(doctor(&world).await.starts_with("ok "));
     assert_eq!(world.number("select carried_epoch from log_head").await, 2);
+}
+
+// What ended every session is no row of the log: the keys of their refresh tokens are gone.
+#[tokio::test]
+async fn k12_sessions_that_an_operator_has_ended_stay_ended_when_an_older_state_is_put_back() {
+    const ALSO: [&str; 2] = ["mac_key", "session"];
+    let world = World::start().await;
+    let mut api = world.api("service").await;
+    let session = api.session("user:7", "api").await;
+    let refresh_token = session.refresh.clone().unwrap().refresh_token;
+    back_up(&world.database, &ALSO).await;
+    let bump = ["epoch", "bump", "--revoke-keys", "--database-url", &world.database.url];
+    assert_eq!(Shell::new().run(&bump).await.code, 0);
+    until("the server is in the next epoch", async || {
+        world.number("select count(*) from replica where epoch = 2").await == 1
+    })
+    .await;
+    lose_all_since(&world.database, &ALSO).await;
+    until("what was ended is ended again", async || {
+        world.number("select count(*) from replica where epoch = 3").await == 1
+    })
+    .await;
+    assert_eq!(api.status(&session.access_token, "api").await, TokenStatus::Revoked);
+    assert_eq!(api.refresh(&refresh_token).await.refused().reason, "REFRESH_TOKEN_INVALID");
+    assert_eq!(world.audited("action = 'RemoveMacKeys'").await, 1);
 }

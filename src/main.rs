@@ -47,7 +47,12 @@ fn main() -> ExitCode {
             return run_remote(ClientCommand::Key(command), &globals);
         }
         Command::Dev(args) => many_threads().and_then(|runtime| runtime.block_on(run_dev(args))),
-        Command::Serve(args) => many_threads().and_then(|runtime| runtime.block_on(run_serve(*args))),
+        Command::Serve(args) => many_threads().and_then(|runtime| {
+            let done = runtime.block_on(run_serve(*args));
+            // What did not end in time is not waited for.
+            runtime.shutdown_background();
+            done
+        }),
         Command::Migrate(command) => {
             one_thread().and_then(|runtime| runtime.block_on(operate::migrate(command, say)))
         }

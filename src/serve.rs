@@ -1,24 +1,20 @@
 //! The server: a function of listeners and a shutdown.
 
+mod ending;
 mod opening;
 
 use std::{io::Write as _, num::NonZero, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use serde::Serialize;
-use tokio::{
-    net::TcpListener,
-    sync::Semaphore,
-    task::JoinSet,
-    time::{Instant, sleep, timeout_at},
-};
+use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     authority::{Authority, KnownKeys, LOOKS_MAX, Quota, Rates},
     clock::Clock,
     http,
-    listen::{self, Network},
+    listen::Network,
     observe::{self, Metrics, Sampled},
     prober::{Prober, ProberSettings},
     process::raise_descriptors,
@@ -33,14 +29,8 @@ use crate::{
     token::MasterKey,
 };
 
-use opening::{Ends, Open, Opening, limits, open};
-
-/// What ends after the calls in flight have, or were cut off; less, where less than twice as much is left for all.
-const END: Duration = Duration::from_secs(3);
-/// What balancers have to see that a server is ending, unless something else is said.
-const DELAY: Duration = Duration::from_secs(5);
-/// From the signal to the end, unless something else is said: calls in flight have until [`END`] before.
-const DRAIN_TIMEOUT: Duration = DELAY.saturating_add(listen::DRAIN).saturating_add(END);
+use ending::{DRAIN_TIMEOUT, TimeToEnd, end};
+use opening::{Ends, Opening, limits, open};
 
 /// The sockets to serve on.
 pub struct Listeners {
@@ -252,73 +242,16 @@ pub async fn serve(
         stop.cancel();
     }
     tracing::info!("draining");
-    let end_by = Instant::now().checked_add(drain_timeout).unwrap_or_else(Instant::now);
+    let time = TimeToEnd::from_now(drain_timeout);
     if let Some(file) = &ready_file {
         // Gone already, or not ours to remove: either way nobody is told that we are ready.
         let _ = std::fs::remove_file(file);
     }
     let delay = if failed { None } else { Some(&leave) };
-    let time = TimeToEnd { by: end_by, of: drain_timeout };
     end(serving, &ends, (delay, time), &authority.store, (&tasks, behind)).await;
     tracing::info!("ended");
     anyhow::ensure!(!failed, "a task behind the server ended: see the log");
     Ok(())
-}
-
-/// When the end is over at last, and how long it may take from the signal.
-#[derive(Clone, Copy)]
-struct TimeToEnd {
-    by: Instant,
-    of: Duration,
-}
-
-impl TimeToEnd {
-    /// So long before the end.
-    fn before(self, rest: Duration) -> Instant {
-        self.by.checked_sub(rest).unwrap_or(self.by)
-    }
-}
-
-/// Ends the listeners, what goes on behind them, the tasks, and the ops listener, in this order and within the time.
-async fn end(
-    mut serving: Open,
-    ends: &Ends,
-    (leave, time): (Option<&Leave>, TimeToEnd),
-    store: &Store,
-    (tasks, mut behind): (&CancellationToken, JoinSet<()>),
-) {
-    if let Some(leave) = leave {
-        // Whoever balances sees that this server is not ready, and sends no more; what is sent until then is served.
-        let delay = leave.delay.min(time.of.checked_div(2).unwrap_or_default());
-        tokio::select! {
-            () = sleep(delay) => {}
-            () = leave.hurry.cancelled() => {}
-        }
-    }
-    ends.listeners.cancel();
-    let after = END.min(time.of.checked_div(2).unwrap_or_default());
-    let calls = async {
-        serving.drained().await;
-        serving.background.done().await;
-    };
-    if timeout_at(time.before(after), calls).await.is_err() {
-        tracing::warn!("calls were still in flight when the time to end was over: they are cut off");
-    }
-    tasks.cancel();
-    let ended = async {
-        // Ended by the token; a panic was logged where it happened.
-        while behind.join_next().await.is_some() {}
-        store.close().await;
-    };
-    if timeout_at(time.before(after.checked_div(4).unwrap_or_default()), ended).await.is_err() {
-        // A database that hangs must not keep us: it notices that we are gone.
-        tracing::warn!("the database did not let go in time");
-    }
-    // Probes are answered until there is nothing left to end.
-    ends.probes.cancel();
-    if timeout_at(time.by, serving.ended()).await.is_err() {
-        tracing::warn!("the ops listener did not end in time");
-    }
 }
 
 /// The certificates of the public and of the admin listener.

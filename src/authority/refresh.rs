@@ -21,7 +21,6 @@ use crate::{
 
 /// A row that moves while it is being looked at is looked at again, so many times.
 const TRIES_MAX: u32 = 3;
-
 /// A row is looked at so often to find out whether a token was presented before it moved on or after.
 const LOOKS_MAX: u32 = 8;
 
@@ -348,8 +347,7 @@ impl Authority {
         audit.session_id = Some(row.id);
         audit.client_id = Some(row.client_id.clone());
         let act = AuditedAct { audit, known: call.pass.revision, outcome: outcome.to_owned() };
-        self.auditor.audit(act).await??;
-        Ok(())
+        Ok(self.auditor.audit(act).await??)
     }
 }
 

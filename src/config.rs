@@ -191,7 +191,7 @@ pub struct ServeArgs {
     /// Memory for tokens that were found good before, MiB: about 1400 tokens each [default: 768]
     #[arg(long, env = "JETON_TOKEN_CACHE_MIB", value_name = "MIB")]
     token_cache_mib: Option<NonZero<u32>>,
-    /// Longest time from SIGTERM to the end, whatever is in flight and however the database is [default: 18s]
+    /// Longest time from SIGTERM to the end, whatever is in flight and however the database is [default: 13s after --drain-delay]
     #[arg(long, env = "JETON_DRAIN_TIMEOUT", value_name = "DURATION", value_parser = parse_duration)]
     #[serde(deserialize_with = "key::duration_in_file")]
     drain_timeout: Option<SignedDuration>,
@@ -329,13 +329,14 @@ impl ServeArgs {
             format!("every user of this machine can read the master key {}: chmod o= it", path.display())
         });
         let delay = self.drain_delay.or(file.drain_delay).unwrap_or(DRAIN_DELAY);
+        let delay = Duration::try_from(delay).context("--drain-delay is not negative")?;
         let trusted_proxies =
             if self.trusted_proxy.is_empty() { file.trusted_proxy } else { self.trusted_proxy };
         Ok(ServeConfig {
             warnings: warnings.collect(),
             connections_per_address: self.connections_per_address.or(file.connections_per_address),
             trusted_proxies,
-            drain_delay: Duration::try_from(delay).context("--drain-delay is not negative")?,
+            drain_delay: delay,
             database_url,
             allow_fsync_off: self.allow_fsync_off.or(file.allow_fsync_off) == Some(true),
             master_key: read_master_key(&master_key_file)?,
@@ -357,7 +358,7 @@ impl ServeArgs {
                 self.sessions_per_client.or(file.sessions_per_client),
                 self.revocations_high_water.or(file.revocations_high_water),
                 self.token_cache_mib.or(file.token_cache_mib),
-                drain_timeout(self.drain_timeout.or(file.drain_timeout))?,
+                Some(drain_timeout(self.drain_timeout.or(file.drain_timeout), delay)?),
             ),
             replica,
             advertise: self.advertise.or(file.advertise),
@@ -377,12 +378,12 @@ impl ServeArgs {
     }
 }
 
-/// How long the end may take, where it is said.
-fn drain_timeout(asked: Option<SignedDuration>) -> anyhow::Result<Option<Duration>> {
-    let Some(asked) = asked else { return Ok(None) };
+/// How long the end may take that begins with this delay.
+fn drain_timeout(asked: Option<SignedDuration>, delay: Duration) -> anyhow::Result<Duration> {
+    let Some(asked) = asked else { return Ok(Bounds::drain_timeout_after(delay)) };
     let asked =
         Duration::try_from(asked).ok().filter(|asked| !asked.is_zero() && *asked <= DRAIN_TIMEOUT_MAX);
-    Ok(Some(asked.context("--drain-timeout is at least 1 ms and at most 1 h")?))
+    asked.context("--drain-timeout is at least 1 ms and at most 1 h")
 }
 
 fn replicas() -> impl TypedValueParser<Value = NonZero<u8>> {

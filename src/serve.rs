@@ -137,6 +137,12 @@ impl Bounds {
         None => NonZero::<u32>::MIN,
     };
 
+    /// How long the end may take that begins with this delay, unless something else is said.
+    #[must_use]
+    pub fn drain_timeout_after(delay: Duration) -> Duration {
+        delay.saturating_add(DRAIN_TIMEOUT)
+    }
+
     /// As asked for, or by default.
     #[must_use]
     pub fn of(
@@ -272,26 +278,16 @@ async fn start(
     tasks: &CancellationToken,
 ) -> anyhow::Result<(Arc<Authority>, JoinSet<()>)> {
     let clock = settings.clock;
-    // Before the master key goes to those who keep it.
-    let shared = shared(&issuer, &settings.master_key, settings.schedule);
-    let keys = Keys::new(settings.master_key, Arc::clone(&clock)).or_previous(settings.previous_master_key);
-    let store = Store::new(&settings.database_url)?.sealed(keys.row_seal());
-    let store = if settings.allow_fsync_off { store } else { store.requiring_fsync() };
-    store.check_schema().await?;
-    store.check_rights().await?;
-    await_log(&store, &clock).await?;
     let identity = ReplicaIdentity {
         name: settings.replica.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         address,
-        settings: shared,
+        settings: shared(&issuer, &settings.master_key, settings.schedule),
     };
-    // Opens every key: a wrong master key ends here, with nothing written.
-    keys.ring(&store).await?;
-    agree(&store, &identity).await?;
-    keys.check_clients(&store).await?;
-    store.make_partitions(clock.now()).await?;
-    keys.ensure(&store).await?;
+    let keys = Keys::new(settings.master_key, Arc::clone(&clock)).or_previous(settings.previous_master_key);
+    let store = Store::new(&settings.database_url)?.sealed(keys.row_seal());
+    let store = if settings.allow_fsync_off { store } else { store.requiring_fsync() };
+    make_fit(&store, &keys, &identity, &clock).await?;
     let metrics = Metrics::register(&METHODS, &http::ROUTES, &Status::ALL.map(Status::name));
     let loader = Loader::new(keys.clone(), Arc::clone(&clock));
     let registered = Registered::default();
@@ -381,6 +377,25 @@ async fn start(
     // The first renewal: whoever is called is ready to answer. Where it fails, the first call tries again.
     authority.lease.join().await;
     Ok((Arc::new(authority), behind))
+}
+
+/// Refuses a database that cannot be served from, then makes what is missing in it.
+async fn make_fit(
+    store: &Store,
+    keys: &Keys,
+    identity: &ReplicaIdentity,
+    clock: &Clock,
+) -> anyhow::Result<()> {
+    store.check_schema().await?;
+    store.check_rights().await?;
+    await_log(store, clock).await?;
+    // Opens every key: a wrong master key ends here, with nothing written.
+    keys.ring(store).await?;
+    keys.check_clients(store).await?;
+    agree(store, identity).await?;
+    store.make_partitions(clock.now()).await?;
+    keys.ensure(store).await?;
+    Ok(())
 }
 
 /// Connections of tasks, open.

@@ -85,6 +85,19 @@ impl Refusal {
     }
 }
 
+fn over_quota(of: Quantity, quota: u32) -> String {
+    match of {
+        Quantity::BareRevocations => format!(
+            "The caller has {quota} live revocations by bare jti, and may have no more. Revoke by token text, session, \
+             subject or client, or come back."
+        ),
+        Quantity::Sessions => format!(
+            "The caller has {quota} live sessions, and may have no more. Revoke those that nobody needs, or come back when \
+             some have ended."
+        ),
+    }
+}
+
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         let refusal = match error {
@@ -126,10 +139,7 @@ impl From<Error> for Status {
             Error::QuotaExceeded { of, quota, retry } => Refusal::new(
                 Code::ResourceExhausted,
                 "RATE_LIMITED",
-                match of {
-                    Quantity::BareRevocations => format!("The caller has {quota} live revocations by bare jti, and may have no more. Revoke by token text, session, subject or client, or come back."),
-                    Quantity::Sessions => format!("The caller has {quota} live sessions, and may have no more. Revoke those that nobody needs, or come back when some have ended."),
-                },
+                over_quota(of, quota),
             )
             .with("quota", quota)
             .after(retry),

@@ -16,10 +16,9 @@ use crate::{listen, store::Store};
 
 /// What ends after the calls in flight have, or were cut off; less, where less than twice as much is left for all.
 const END: Duration = Duration::from_secs(3);
-/// What balancers have to see that a server is ending, unless something else is said.
-const DELAY: Duration = Duration::from_secs(5);
-/// From the signal to the end, unless something else is said: calls in flight have until [`END`] before.
-pub(super) const DRAIN_TIMEOUT: Duration = DELAY.saturating_add(listen::DRAIN).saturating_add(END);
+/// From when the listeners take no more connections to the end, unless something else is said: calls in flight have
+/// until [`END`] before.
+pub(super) const DRAIN_TIMEOUT: Duration = listen::DRAIN.saturating_add(END);
 
 /// When the end is over at last, and how long it may take from the signal.
 #[derive(Clone, Copy)]
@@ -51,7 +50,8 @@ pub(super) async fn end(
 ) {
     if let Some(leave) = leave {
         // Whoever balances sees that this server is not ready, and sends no more; what is sent until then is served.
-        let delay = leave.delay.min(time.of.checked_div(2).unwrap_or_default());
+        let rest = DRAIN_TIMEOUT.min(time.of.checked_div(2).unwrap_or_default());
+        let delay = leave.delay.min(time.of.saturating_sub(rest));
         tokio::select! {
             () = sleep(delay) => {}
             () = leave.hurry.cancelled() => {}

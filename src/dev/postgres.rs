@@ -25,7 +25,7 @@ const READY_SECONDS: u32 = 60;
 const FAST_SHUTDOWN_SECONDS: u32 = 30;
 /// Neither an immediate shutdown nor a kill waits for anything but the kernel.
 const IMMEDIATE_SHUTDOWN_SECONDS: u32 = 5;
-/// Twenty servers, as many as one run may have, hold some 25 connections each.
+/// Twenty servers, as many as one run may have, hold some 26 connections each.
 const MAX_CONNECTIONS: u32 = 600;
 /// A cluster for tests serves up to two dozen tests at once, some of them with ten servers.
 const MAX_CONNECTIONS_OF_TESTS: u32 = 2_000;

@@ -15,7 +15,7 @@ use crate::{
     tls::ServerTls,
 };
 
-/// Descriptors for everything but connections of the listeners: Postgres, which takes up to 25, files, the log.
+/// Descriptors for everything but connections of the listeners: Postgres, which takes up to 26, files, the log.
 const KEPT_DESCRIPTORS: usize = 128;
 /// Places of the ops listener: probes and scrapes are few.
 const OPS_CONNECTIONS_MAX: usize = 64;

@@ -30,7 +30,7 @@ pub const BATCH_STATEMENTS: f64 = 4.0;
 /// Of each batch on each other replica: reading it, and the acknowledgement.
 pub const FOLLOW_STATEMENTS: f64 = 2.0;
 /// Connections of a replica to Postgres under load: five of its own, four for refreshes, and sixteen.
-pub const POSTGRES_CONNECTIONS: f64 = 25.0;
+pub const POSTGRES_CONNECTIONS: f64 = 26.0;
 /// Rows and entries of indexes that a revocation writes: two and five.
 pub const REVOCATION_WRITES: f64 = 7.0;
 

@@ -8,7 +8,7 @@ use super::refused;
 use crate::world::{Api, Database, Server, ServerOptions, api_key, issue_request, until};
 
 /// What a server holds while nobody asks it for anything.
-const OF_A_SERVER: i64 = 9;
+const OF_A_SERVER: i64 = 10;
 
 async fn limit(database: &Database, role: &str, connections: i64) {
     database.execute(&format!("alter role {role} connection limit {connections}")).await;

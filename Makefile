@@ -13,7 +13,7 @@ PROFILE ?= dev
 RUNS ?= 10
 LOOPS ?= 2
 
-.PHONY: help run test test-busy test-python test-node model bench bench-growth bench-docs capacity-docs instructions fmt lint sqlx clean
+.PHONY: help run test test-busy faults test-python test-node model bench bench-growth bench-docs capacity-docs instructions fmt lint sqlx clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,15 @@ test-busy: ## the Rust suite ten times beside two busy loops (RUNS=, LOOPS=)
 	@scripts/need-rust
 	@scripts/need-postgres
 	@scripts/test-busy $(RUNS) $(LOOPS)
+
+# SEED=… has it again as it was.
+faults: export JETON_FAULTS_SEED := $(or $(SEED),$(shell date +%s))
+faults: ## break the database under servers in every way the tests know, by a seed (SEED=): minutes, as root
+	@scripts/need-cc
+	@scripts/need-postgres
+	@scripts/need-pgbouncer
+	@echo "to have it again: make faults SEED=$$JETON_FAULTS_SEED"
+	cargo test --locked --package jeton --test it database:: -- --include-ignored --nocapture
 
 test-python: ## run the Python example, PyJWT, Authlib and FastAPI against servers of their own
 	@scripts/need-cc

@@ -1,15 +1,42 @@
 //! What a database must be, how it is reached, and what becomes of a server whose database misbehaves: with real parts.
 
+mod backends;
 mod connections;
+mod disk;
+mod locks;
+mod mixture;
 mod outage;
 mod pooler;
 mod rights;
 mod settings;
+mod standby;
 mod url;
 
-use std::process::ExitStatus;
+use std::{
+    process::ExitStatus,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use crate::world::{Database, Server, ServerOptions};
+use tokio::time::sleep;
+
+use crate::world::{Caller, Database, Server, ServerOptions, Target, Token};
+
+/// What a revocation is asked again for, at most: longer than any fault lasts.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Revokes until it is answered as complete.
+async fn revoke(caller: &mut Caller, token: &Arc<Token>) {
+    let begun = Instant::now();
+    loop {
+        let answer = caller.revoke(Target::Token(Arc::clone(token))).await;
+        if answer.is_ok_and(|revoked| revoked.propagation.is_some_and(|it| it.complete)) {
+            return;
+        }
+        assert!(begun.elapsed() < PATIENCE, "no revocation is answered as complete");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
 
 /// A start that must fail: what it said to people, which is one sentence.
 async fn refused(url: &str, options: &ServerOptions) -> String {

@@ -4,6 +4,7 @@
 mod bouncer;
 mod caller;
 mod certificates;
+mod chance;
 mod client;
 mod cluster;
 mod fleet;
@@ -39,10 +40,11 @@ use tonic::Code;
 pub use bouncer::Bouncer;
 pub use caller::{Asking, Caller};
 pub use certificates::{Authority, Leaf, authority, parameters, server, workload};
+pub use chance::Chance;
 pub use client::{
     Api, ErrorFacts, Refused, channel, issue_request, policy, revoke_request, seconds, validate_request,
 };
-pub use cluster::Database;
+pub use cluster::{Database, register_clients};
 pub use fleet::{Fleet, Replica};
 pub use forge::Forge;
 pub use history::{Act, Answer, Call, History, Target, Token};

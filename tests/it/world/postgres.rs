@@ -43,28 +43,36 @@ impl Postgres {
         let _gone = kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), signal);
     }
 
-    /// The postmaster and its children.
-    fn processes(&self) -> Vec<u32> {
+    /// A postmaster and its children.
+    fn processes(postmaster: u32) -> Vec<u32> {
         let parent = |pid: u32| -> Option<u32> {
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
             stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()
         };
         let all = fs::read_dir("/proc").unwrap().flatten();
         let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-        let children = pids.filter(|pid| parent(*pid) == Some(self.pid));
-        std::iter::once(self.pid).chain(children).collect()
+        let children = pids.filter(|pid| parent(*pid) == Some(postmaster));
+        std::iter::once(postmaster).chain(children).collect()
     }
 
     /// Nothing answers any more, and no connection breaks.
     pub fn freeze(&mut self) {
+        self.stop_all(self.pid);
+    }
+
+    /// The standby hears and says nothing any more, and its connection to the primary does not break.
+    pub fn freeze_standby(&mut self) {
+        let pid = self.standby.as_ref().expect("a standby").pid();
+        self.stop_all(pid);
+    }
+
+    fn stop_all(&mut self, postmaster: u32) {
         // The postmaster first: it starts no more.
-        for pid in self.processes() {
-            Self::signal(pid, Signal::STOP);
-            self.frozen.push(pid);
-        }
-        for pid in self.processes() {
-            Self::signal(pid, Signal::STOP);
-            self.frozen.push(pid);
+        for _ in 0..2 {
+            for pid in Self::processes(postmaster) {
+                Self::signal(pid, Signal::STOP);
+                self.frozen.push(pid);
+            }
         }
     }
 

@@ -1,0 +1,92 @@
+//! E9, K1: somebody else's locks. Calls wait or are refused, nothing stale is answered, and nothing is left behind.
+
+use std::time::Duration;
+
+use sqlx::{AssertSqlSafe, Connection, Executor};
+use tokio::time::timeout;
+
+use super::revoke;
+use crate::world::{Answer, Asking, Fleet, until};
+
+const WAITING: &str = "select count(*) from pg_stat_activity where datname = current_database()
+    and application_name like 'jeton%' and wait_event_type = 'Lock'";
+
+/// Holds a table for as long as it takes those who wait for it to give up twice, or for a second where nobody waits.
+async fn hold(fleet: &Fleet, table: &str) {
+    let mut holder = fleet.database.connect().await;
+    let mut transaction = holder.begin().await.unwrap();
+    let lock = format!("lock table {table} in access exclusive mode");
+    transaction.execute(AssertSqlSafe(lock)).await.unwrap();
+    for _ in 0..2 {
+        let waits = until("somebody waits", async || fleet.database.number(WAITING).await > 0);
+        if timeout(Duration::from_secs(1), waits).await.is_err() {
+            break;
+        }
+        let long = "select count(*) from pg_stat_activity where datname = current_database()
+            and application_name like 'jeton%' and wait_event_type = 'Lock'
+            and query_start < clock_timestamp() - interval '1 second'";
+        until("it has waited for long", async || fleet.database.number(long).await > 0).await;
+        until("it gives up", async || fleet.database.number(long).await == 0).await;
+    }
+    transaction.rollback().await.unwrap();
+    holder.close().await.unwrap();
+}
+
+async fn under_locks(tables: &[&str]) {
+    let fleet = Fleet::start(2).await;
+    let good = fleet.caller(0).token("user:good").await;
+    let tokens = fleet.caller(0).tokens("user:7", 10 * tables.len()).await;
+    let asking: Vec<_> = (0..2).map(|place| Asking::start([fleet.caller(place)], &tokens)).collect();
+    for (table, tokens) in tables.iter().zip(tokens.chunks(10)) {
+        let revoking = async {
+            for (token, place) in tokens.iter().zip([0, 1].into_iter().cycle()) {
+                let mut caller = fleet.caller(place);
+                revoke(&mut caller, token).await;
+            }
+        };
+        tokio::join!(hold(&fleet, table), revoking);
+        for place in 0..2 {
+            let mut caller = fleet.caller(place);
+            until("it answers", async || caller.validate(&good).await == Answer::ACTIVE).await;
+        }
+        until("nobody waits any more", async || fleet.database.number(WAITING).await == 0).await;
+    }
+    for each in asking {
+        each.end().await;
+    }
+    fleet.history.assert_no_stale_answer();
+    for place in 0..2 {
+        let mut caller = fleet.caller(place);
+        for token in &tokens {
+            until("it is revoked", async || caller.validate(token).await == Answer::REVOKED).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn k1_locks_of_others_on_what_a_revocation_needs_make_no_answer_stale() {
+    under_locks(&["log_head", "revocation", "replica"]).await;
+}
+
+#[tokio::test]
+#[ignore = "a minute: make faults"]
+async fn k1_locks_of_others_on_any_table_make_no_answer_stale() {
+    under_locks(&[
+        "log_head",
+        "revocation",
+        "mark",
+        "change",
+        "audit_event",
+        "policy",
+        "client",
+        "api_key",
+        "client_certificate",
+        "signing_key",
+        "mac_key",
+        "session",
+        "replica",
+        "replica_ack",
+        "bare_revocations",
+    ])
+    .await;
+}

@@ -173,6 +173,7 @@ impl Waiting {
 
 /// The means to change from one epoch to the next.
 pub(super) struct Epochs {
+    pub(super) store: Store,
     pub(super) clock: Arc<Clock>,
     pub(super) known: EpochKnown,
 }

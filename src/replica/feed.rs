@@ -195,7 +195,7 @@ impl Feed {
             read: latest,
         };
         let epoch = EpochKnown::default();
-        let epochs = Epochs { clock: Arc::clone(&clock), known: epoch.clone() };
+        let epochs = Epochs { store: store.clone(), clock: Arc::clone(&clock), known: epoch.clone() };
         let mut feed = Self {
             roots: Arc::clone(&roots),
             loader,

@@ -17,7 +17,7 @@ pub struct Restriction {
 }
 
 /// An API key that ends sooner than the tables say.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct EndingKey {
     /// The part of it that is no secret.
     pub api_key_id: String,

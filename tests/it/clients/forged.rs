@@ -1,5 +1,6 @@
 //! Rows of clients and API keys that were written past jeton: they grant nothing, and are named.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use jeton::{
     proto::v1::{self as pb, Permission},
     state,
@@ -67,14 +68,14 @@ async fn c7_a_client_or_a_key_that_was_added_past_jeton_is_nobody() {
     let world = World::start().await;
     let mut admin = world.api("admin").await;
     let thief = ApiKey::generate();
-    let hash: String = thief.hash().iter().map(|byte| format!("{byte:02x}")).collect();
     let client = "insert into client (client_id, revision, permissions, audiences, subjects, create_time)
                   values ('thief', 1, '{1,2,3,4,5,6,7}', '{*}', '{*}', now())";
     let key = |client_id: &str| {
         format!(
             "insert into api_key (api_key_id, client_id, secret_hash, create_time)
-             values ('{}', '{client_id}', '\\x{hash}', now())",
-            thief.id()
+             values ('{}', '{client_id}', decode('{}', 'base64'), now())",
+            thief.id(),
+            STANDARD.encode(thief.hash())
         )
     };
     by_sql(&world, &format!("{client}; {}", key("thief"))).await;

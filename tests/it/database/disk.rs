@@ -103,7 +103,7 @@ async fn k10_on_a_full_disk_nothing_is_acknowledged_that_is_not_on_it() {
         drop(cluster);
         cluster = start(&disk);
     }
-    let patience = std::time::Duration::from_secs(60);
+    let patience = std::time::Duration::from_mins(1);
     for place in 0..2 {
         let mut caller = fleet.caller(place);
         until_within(patience, "it answers", async || caller.validate(&good).await == Answer::ACTIVE).await;

@@ -16,7 +16,7 @@ use crate::world::{
 const REPLICAS: usize = 3;
 const TOKENS: usize = 60;
 /// After it everything answers again, however much went wrong.
-const HEALED: Duration = Duration::from_secs(60);
+const HEALED: Duration = Duration::from_mins(1);
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug)]

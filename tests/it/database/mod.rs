@@ -23,7 +23,7 @@ use tokio::time::sleep;
 use crate::world::{Caller, Database, Server, ServerOptions, Target, Token};
 
 /// What a revocation is asked again for, at most: longer than any fault lasts.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Revokes until it is answered as complete.
 async fn revoke(caller: &mut Caller, token: &Arc<Token>) {

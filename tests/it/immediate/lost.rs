@@ -41,16 +41,17 @@ async fn back_up(database: &Database, also: &[&str]) {
 
 /// Brings the tables back to the copy, under servers that go on: as a restore does, whose timeline is the same.
 async fn lose_all_since(database: &Database, also: &[&str]) {
-    let mut sql = String::from("begin; select from log_head for update;");
-    for table in also.iter().chain(TABLES.iter().rev()) {
-        sql += &format!("delete from {table};");
-    }
-    for table in TABLES.iter().chain(also) {
-        sql += &format!("insert into {table} select * from backup_{table};");
-    }
-    sql += "update log_head h set epoch = b.epoch, seq = b.seq, settled_epoch = b.settled_epoch,
-                   carried_epoch = b.carried_epoch from backup_log_head b; commit";
-    database.execute(&sql).await;
+    let mut statements = vec!["begin".to_owned(), "select from log_head for update".to_owned()];
+    statements.extend(also.iter().chain(TABLES.iter().rev()).map(|table| format!("delete from {table}")));
+    statements.extend(
+        TABLES.iter().chain(also).map(|table| format!("insert into {table} select * from backup_{table}")),
+    );
+    statements.push(
+        "update log_head h set epoch = b.epoch, seq = b.seq, settled_epoch = b.settled_epoch,
+                   carried_epoch = b.carried_epoch from backup_log_head b; commit"
+            .to_owned(),
+    );
+    database.execute(&statements.join("; ")).await;
 }
 
 async fn create_client(api: &mut Api, client: pb::Client) {

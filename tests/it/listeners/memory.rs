@@ -255,7 +255,7 @@ async fn e15_heads_that_refer_to_what_was_sent_before_hold_little() {
                 // One to be remembered (RFC 7541 section 6.2.1): its place is 62.
                 block.extend([0x40, 1, b'x', 1, b'y']);
             }
-            block.extend(std::iter::repeat_n(0x80 | 62, 400));
+            block.extend(std::iter::repeat_n(0x80 | 0x3e, 400));
             peer.write(&frames::frame(HEADERS, 4, call * 2 + 1, &block)).await;
         }
         peer.until_pong().await;

@@ -238,7 +238,7 @@ impl Metrics {
         describe_gauge!(ABOVE, "1 while memory holds more revocations than the high-water mark, else 0.");
         describe_gauge!(
             CHAIN_NUMBER,
-            "Rows of the chain of audit rows that a task writes, as of the last minute."
+            "Rows of the longest chain of audit rows that a task wrote in the last minute."
         );
         describe_gauge!(STRAY, "Rows in default partitions: above 0 partitions are not made in time.");
         describe_gauge!(

@@ -1,5 +1,6 @@
 //! What is known of a method before anything of its message is read: how long that may be, and whom it is for.
 
+use super::METHODS;
 use crate::{rpc::Listener, state::Permission};
 
 /// Bytes of one message. A token is looked at up to 8 KiB, and the rest of a request is short.
@@ -42,7 +43,10 @@ impl Method {
                 _ => plain,
             };
         }
-        if let Some(name) = path.strip_prefix(ADMIN).filter(|_| listener == Listener::Admin) {
+        let is_served = || {
+            listener == Listener::Admin && METHODS.iter().any(|served| path.strip_prefix('/') == Some(served))
+        };
+        if let Some(name) = path.strip_prefix(ADMIN).filter(|_| is_served()) {
             let reads = ["Get", "List"].iter().any(|verb| name.starts_with(verb));
             let permission = Some(if reads { Permission::AdminRead } else { Permission::AdminWrite });
             return if reads { Self { permission, ..plain } } else { Self { permission, ..long } };

@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use serde_json::{Value, json};
@@ -122,10 +122,12 @@ impl Chains {
         self.heads.lock().unwrap_or_else(PoisonError::into_inner).insert(head.chain, head);
     }
 
-    /// The heads that were not told yet.
+    /// The heads that were not told yet, of the longest chain last.
     pub(super) fn news(&self) -> Vec<ChainHead> {
-        let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *heads).into_values().collect()
+        let heads = std::mem::take(&mut *self.heads.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut heads: Vec<_> = heads.into_values().collect();
+        heads.sort_by_key(|head| head.number);
+        heads
     }
 }
 
@@ -217,6 +219,32 @@ impl Chain {
             );
         }
         self.sent = None;
+    }
+}
+
+/// Chains that no act writes at the moment. Each act takes one, so that none waits for another.
+pub(super) struct SpareChains {
+    shared: Arc<Chains>,
+    writer: &'static str,
+    spare: Mutex<Vec<Chain>>,
+}
+
+impl SpareChains {
+    pub(super) fn new(shared: Arc<Chains>, writer: &'static str) -> Self {
+        Self { shared, writer, spare: Mutex::default() }
+    }
+
+    /// A chain of the caller's own. It is given back when it is known what has become of the act: else it ends there.
+    pub(super) fn take(&self) -> Chain {
+        self.spare().pop().unwrap_or_else(|| Chain::new(Arc::clone(&self.shared), self.writer))
+    }
+
+    pub(super) fn give_back(&self, chain: Chain) {
+        self.spare().push(chain);
+    }
+
+    fn spare(&self) -> MutexGuard<'_, Vec<Chain>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -38,7 +38,7 @@ use sqlx::{
     PgConnection,
     migrate::{Migrate, Migrator},
 };
-use tokio::{sync::Mutex as AsyncMutex, time::timeout};
+use tokio::time::timeout;
 
 use address::Address;
 use connect::Connector;
@@ -65,7 +65,7 @@ pub use seal::{Forged, Seal};
 pub use session::{NewSession, SessionFilter, SessionRow};
 pub use trail::{KnownHead, TrailChecked};
 
-use chain::{Act, Chain};
+use chain::{Act, SpareChains};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -96,8 +96,8 @@ pub struct Store {
     pool: Pool,
     connector: Connector,
     seal: Option<Arc<Seal>>,
-    /// Of the acts that go over the pool, one after the other.
-    acts: Option<Arc<AsyncMutex<Chain>>>,
+    /// Of the acts that go over the pool.
+    acts: Option<Arc<SpareChains>>,
 }
 
 impl Store {
@@ -127,7 +127,7 @@ impl Store {
     /// This store, which makes and checks the MACs of rows. Without, there are no clients and no keys to be had.
     #[must_use]
     pub fn sealed(self, seal: Arc<Seal>) -> Self {
-        let acts = Arc::new(AsyncMutex::new(Chain::new(Arc::clone(&seal.chains), "acts")));
+        let acts = Arc::new(SpareChains::new(Arc::clone(&seal.chains), "acts"));
         Self { seal: Some(seal), acts: Some(acts), ..self }
     }
 
@@ -146,11 +146,12 @@ impl Store {
         written: impl FnOnce(&T) -> bool,
     ) -> Result<T, StoreError> {
         let acts = self.acts.as_ref().ok_or(StoreError::NoMasterKey)?;
-        let mut chain = acts.lock().await;
+        let mut chain = acts.take();
         let act = Act::of(audit, "OK", 0);
         let columns = act.json(&chain.link(std::slice::from_ref(&act)));
         let done = self.run(async |connection| statement(connection, columns).await).await;
         chain.settle(&done, written);
+        acts.give_back(chain);
         done
     }
 

@@ -51,7 +51,7 @@ async fn c6_a_certificate_is_a_credential_too_and_the_last_one_stays() {
     assert_eq!(world.number(ADMINISTRATORS).await, 1);
     // By the database, as a caller with that certificate would.
     let clear = "select count(*) from update_client((select revision from client where client_id = 'admin'), 'admin', '', \
-                 '{}', '{7}', '{}', '{}', false, gen_random_uuid(), 'test', '', '') where outcome = 'LAST_ADMINISTRATOR'";
+                 '{}', '{7}', '{}', '{}', false, 1, '', '{}') where outcome = 'LAST_ADMINISTRATOR'";
     assert_eq!(world.number(clear).await, 1);
 }
 

@@ -71,7 +71,7 @@ async fn e4_a_server_whose_database_stalls_ends_within_the_time_that_it_was_give
     let options = ServerOptions { arguments, ..ServerOptions::default() };
     let mut server = Server::start(&database.url, directory.path(), &options).await;
     let api = Api::connect(&server.ready, &api_key("service"));
-    let token = api.clone().token("user:7", "api").await.access_token;
+    let token = api.clone().session("user:7", "api").await.access_token;
     postgres.freeze();
     let mut calls = Vec::new();
     for _ in 0..20 {
@@ -88,7 +88,7 @@ async fn e4_a_server_whose_database_stalls_ends_within_the_time_that_it_was_give
         let (_, metrics) = server.ops("/metrics").await;
         let used =
             metrics.lines().find_map(|line| line.strip_prefix("db_client_connection_count{state=\"used\"} "));
-        used.is_some_and(|used| used.parse::<f64>().unwrap() > 10.0)
+        used.is_some_and(|used| used.parse::<f64>().unwrap() > 0.0)
     })
     .await;
     let asked = Instant::now();

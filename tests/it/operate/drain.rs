@@ -157,7 +157,14 @@ async fn e4_a_second_signal_and_an_early_one_end_it_too() {
     let shell = Shell::new();
     shell.write("master.key", &master_key_text());
     let local = ["--listen", "--admin-listen", "--ops-listen"].map(|flag| [flag, "127.0.0.1:0"]).concat();
-    let more = ["--master-key-file", "master.key", "--issuer", "http://jeton.test", "--plaintext"];
+    let more = [
+        "--master-key-file",
+        "master.key",
+        "--issuer",
+        "http://jeton.test",
+        "--plaintext",
+        "--allow-fsync-off",
+    ];
     let named = ["serve", "--ready-file", "ready.json", "--database-url", &database.url];
     let mut command = shell.command(&[&named[..], &more, &local].concat());
     let mut child = command.stderr(std::fs::File::create(shell.path("log")).unwrap()).spawn().unwrap();

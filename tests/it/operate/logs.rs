@@ -253,10 +253,18 @@ async fn e19_on_a_terminal_lines_are_text() {
     let database = crate::world::Database::create().await;
     let mut shell = Shell::new();
     shell.write("master.key", &master_key_text());
-    shell.arguments =
-        ["--master-key-file", "master.key", "--plaintext", "--issuer", "http://a", "--replica-name", "r-1"]
-            .map(str::to_owned)
-            .to_vec();
+    shell.arguments = [
+        "--master-key-file",
+        "master.key",
+        "--plaintext",
+        "--issuer",
+        "http://a",
+        "--replica-name",
+        "r-1",
+        "--allow-fsync-off",
+    ]
+    .map(str::to_owned)
+    .to_vec();
     let ports = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"];
     let serve = [&["serve", "--database-url", &database.url][..], &ports].concat();
     let said = shell.interrupting(&serve, "serving").await;

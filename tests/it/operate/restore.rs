@@ -112,7 +112,7 @@ async fn k9_after_the_rows_of_one_table_are_restored_a_server_waits_for_an_opera
 
 #[tokio::test]
 async fn k9_after_the_rows_of_all_tables_are_restored_a_server_waits_for_an_operator() {
-    let backup = Backup::of(&["--data-only"]).await;
+    let backup = Backup::of(&["--data-only", "--disable-triggers"]).await;
     // Not by a truncation, which would be noticed by itself.
     let tables = "do $$ declare t text; begin
         for t in select relname from pg_class where relkind in ('r', 'p') and not relispartition

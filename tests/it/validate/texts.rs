@@ -82,8 +82,9 @@ async fn v3_a_text_is_three_segments_of_canonical_base64url_or_malformed() {
     }
     cases.push(case("8192 bytes", of_length(&forge, 8_192), Active));
     cases.push(case("8193 bytes", of_length(&forge, 8_193), Malformed));
-    cases.push(case("100 000 bytes", "a".repeat(100_000), Malformed));
-    cases.push(case("1 MiB of dots", ".".repeat(1 << 20), Malformed));
+    // About as long as a message may be.
+    cases.push(case("16 000 bytes", "a".repeat(16_000), Malformed));
+    cases.push(case("16 000 dots", ".".repeat(16_000), Malformed));
     assert!(cases.iter().filter(|case| case.name.contains("trailing bits")).count() >= 7);
     judge(&mut api, &cases).await;
 }

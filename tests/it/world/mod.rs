@@ -26,7 +26,7 @@ mod stream;
 mod terminal;
 mod tls;
 
-use std::sync::OnceLock;
+use std::{fs, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path, sync::OnceLock};
 
 use jeton::{
     clock::Clock,
@@ -80,6 +80,13 @@ pub fn api_key(client_id: &str) -> String {
     let keys = KEYS.get_or_init(|| CLIENTS.iter().map(|_| ApiKey::generate().expose().to_owned()).collect());
     let place = CLIENTS.iter().position(|(id, ..)| *id == client_id).expect("a client of every world");
     keys[place].clone()
+}
+
+/// Writes a file that nobody else may read.
+pub fn write_private(path: &Path, text: &str) {
+    let mut file =
+        fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(path).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
 }
 
 /// The text of the master key of every world.

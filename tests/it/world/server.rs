@@ -84,7 +84,7 @@ impl Server {
     ) -> Result<Self, (ExitStatus, String)> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_jeton"));
         let master_key = directory.join("master.key");
-        fs::write(&master_key, options.master_key.clone().unwrap_or_else(super::master_key_text)).unwrap();
+        super::write_private(&master_key, &options.master_key.clone().unwrap_or_else(super::master_key_text));
         let ready_file = directory.join("ready.json");
         let _absent = fs::remove_file(&ready_file);
         let log = directory.join("log");

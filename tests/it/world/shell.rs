@@ -40,7 +40,7 @@ impl Shell {
         let directory = tempfile::tempdir().unwrap();
         // The verbs on the database need it.
         let master_key = directory.path().join("master.key");
-        fs::write(&master_key, super::master_key_text()).unwrap();
+        super::write_private(&master_key, &super::master_key_text());
         let environment = vec![("JETON_MASTER_KEY_FILE".to_owned(), master_key.display().to_string())];
         Self { directory, environment, arguments: Vec::new() }
     }
@@ -67,7 +67,7 @@ impl Shell {
     pub fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, text).unwrap();
+        super::write_private(&path, text);
         path
     }
 

@@ -290,7 +290,7 @@ async fn e3_a_replica_that_is_far_behind_catches_up_however_slowly_the_database_
             "begin;
              alter table revocation rename to revocation_rows;
              create view revocation as select * from revocation_rows where pg_sleep(0.001)::text is not null;
-             with grown as (update log_head set seq = seq + 2501 returning epoch * 1099511627776 + seq - 2500 as first)
+             with grown as (update log_head set seq = seq + 2501, place = log_place() returning epoch * 1099511627776 + seq - 2500 as first)
              insert into revocation_rows (id, kind, expire_time, revision, reason)
              select case n when 0 then '{}' when 2500 then '{}' else gen_random_uuid() end::uuid, 1,
                     now() + interval '1 hour', first + n, 2

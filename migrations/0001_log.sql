@@ -15,14 +15,19 @@ create table log_head (
     system_identifier bigint      not null,
     -- In which database and tables of it: a restored dump or a copied database differs (`log_place`).
     place             text        not null default '',
+    -- Which partitions there are (`log_parts`).
+    parts             bigint      not null default 0,
+    -- The transaction that wrote this row, as jeton says. Postgres says so, too: a row that something else wrote, a COPY
+    -- or an UPDATE by hand, says another.
+    written_by        xid8        not null,
     epoch_time        timestamptz not null,
     settled_epoch     bigint      not null,
     -- The latest epoch into which a replica has carried over what it held, or that an operator has vouched for.
     carried_epoch     bigint      not null default 1
 ) with (fillfactor = 10);
 
-insert into log_head (epoch, seq, timeline, system_identifier, epoch_time, settled_epoch)
-select 1, 0, left(pg_walfile_name(pg_current_wal_insert_lsn()), 8), system_identifier, now(), 1
+insert into log_head (epoch, seq, timeline, system_identifier, epoch_time, settled_epoch, written_by)
+select 1, 0, left(pg_walfile_name(pg_current_wal_insert_lsn()), 8), system_identifier, now(), 1, pg_current_xact_id()
   from pg_control_system();
 
 -- Revocations by id. kind: 1 jti, 2 session. Purged by dropping partitions.

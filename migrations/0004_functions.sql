@@ -7,7 +7,7 @@ create function log_advance(n bigint) returns bigint
 language plpgsql as $$
 declare head bigint;
 begin
-    update log_head set seq = seq + n where log_is_here(log_head)
+    update log_head set seq = seq + n, written_by = pg_current_xact_id() where log_is_here(log_head, xmin)
     returning epoch * 1099511627776 + seq into head;
     if head is null then
         raise exception 'the database is not the one that the log was written in' using errcode = 'JT001';
@@ -97,30 +97,23 @@ begin
     return head;
 end $$;
 
--- Makes one partition unless it is there. Waits at most 50 ms for its lock, so that it never
--- queues before an append; the caller tries again later.
-create function make_partition(parent text, child text, lower_bound text, upper_bound text, options text) returns boolean
-language plpgsql set lock_timeout = '50ms' as $$
-begin
-    if to_regclass(child) is not null then
-        return false;
-    end if;
-    execute format('create table %I partition of %I for values from (%L) to (%L) %s',
-                   child, parent, lower_bound, upper_bound, options);
-    return true;
-end $$;
-
--- Drops one partition, if it is there; likewise. As its owner: the server's own role need not own the tables.
+-- Drops one partition, if it is there. Waits at most 50 ms for its lock, so that it never queues before an append. As its
+-- owner: the server's own role need not own the tables.
 create function drop_partition(child text) returns boolean
 language plpgsql security definer set lock_timeout = '50ms' as $$
+declare gone oid;
 begin
     if child !~ '^(revocation|session|audit_event)_[0-9]+$' then
         raise exception '% is no partition', child using errcode = 'invalid_parameter_value';
     end if;
-    if to_regclass(child) is null then
+    gone := to_regclass(child);
+    if gone is null then
         return false;
     end if;
     execute format('drop table %I', child);
+    if child !~ '^audit_event' then
+        perform log_changes_parts(gone, null);
+    end if;
     return true;
 end $$;
 
@@ -162,9 +155,9 @@ language plpgsql as $$
 declare purged bigint;
 begin
     lock table only removed_policy, only change in row exclusive mode;
-    update log_head set floor = old.revision
+    update log_head set floor = old.revision, written_by = pg_current_xact_id()
       from (select max(revision) as revision from change where change_time < now() - age) old
-     where floor < old.revision;
+     where floor < old.revision and log_is_here(log_head, log_head.xmin);
     delete from removed_policy where remove_time < now() - age;
     delete from change where change_time < now() - age;
     get diagnostics purged = row_count;

@@ -49,7 +49,7 @@ end $$;
 -- Makes one partition unless it is there. Waits at most 50 ms for its lock, so that it never queues before
 -- an append; the caller tries again later. Another replica may make it at the same time. As its owner: the server's own
 -- role need not own the tables.
-create or replace function make_partition(
+create function make_partition(
     parent text, child text, lower_bound text, upper_bound text, options text) returns boolean
 language plpgsql security definer set lock_timeout = '50ms' as $$
 begin
@@ -60,11 +60,18 @@ begin
     if to_regclass(child) is not null then
         return false;
     end if;
-    execute format('create table %I partition of %I for values from (%L) to (%L) %s',
-                   child, parent, lower_bound, upper_bound, options);
+    begin
+        execute format('create table %I partition of %I for values from (%L) to (%L) %s',
+                       child, parent, lower_bound, upper_bound, options);
+    exception when duplicate_table then
+        return false;
+    end;
+    -- Not in that block: what it writes bears the id of a transaction of its own.
+    if parent <> 'audit_event' then
+        perform watch_rows(child);
+        perform log_changes_parts(null, to_regclass(child));
+    end if;
     return true;
-exception when duplicate_table then
-    return false;
 end $$;
 
 -- What runs as the owner looks names up where the tables are and nowhere else, and is not for everybody.

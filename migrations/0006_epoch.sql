@@ -8,10 +8,12 @@ language plpgsql as $$
 declare head bigint;
 begin
     lock table only audit_event in row exclusive mode;
-    update log_head set epoch = next, seq = 0, epoch_time = clock_timestamp(),
+    -- What is looked up below is what is there once the head is locked.
+    perform 1 from log_head for update;
+    update log_head set epoch = next, seq = 0, epoch_time = clock_timestamp(), written_by = pg_current_xact_id(),
                         timeline = left(pg_walfile_name(pg_current_wal_insert_lsn()), 8),
                         system_identifier = (select system_identifier from pg_control_system()),
-                        place = log_place()
+                        place = log_place(), parts = log_parts(null, null)
      where epoch = expected
     returning epoch * 1099511627776 + seq into head;
     if head is null then
@@ -74,9 +76,11 @@ end $$;
 
 -- Says that a replica has carried over what it held into this epoch.
 create function end_carry_over(p_epoch bigint) returns void
-language sql as $$
-    update log_head set carried_epoch = p_epoch where epoch = p_epoch and carried_epoch <> p_epoch
-$$;
+language plpgsql as $$
+begin
+    update log_head set carried_epoch = p_epoch, written_by = pg_current_xact_id()
+     where epoch = p_epoch and carried_epoch <> p_epoch and log_is_here(log_head, xmin);
+end $$;
 
 -- Leaves a client no more than it may have, as a replica carries it over, if it still is at `expected`: the registration
 -- becomes this, of `as_of`; these API keys go, and these end sooner. Null: somebody else was first.

@@ -20,6 +20,28 @@ begin
 end $$;
 create trigger keep_client_certificates after insert or update of certificate_uris on client
     for each row execute function keep_client_certificates();
+
+-- Rows that are restored bring again what restored clients have brought.
+create function skip_kept_certificate() returns trigger
+language plpgsql as $$
+begin
+    if exists (select from client_certificate c where c.uri = new.uri and c.client_id = new.client_id) then
+        return null;
+    end if;
+    return new;
+end $$;
+create trigger skip_kept_certificate before insert on client_certificate
+    for each row execute function skip_kept_certificate();
+
+-- A restore looks names up nowhere.
+do $$
+declare
+    trigger_function text;
+begin
+    foreach trigger_function in array array['keep_client_certificates()', 'skip_kept_certificate()'] loop
+        execute format('alter function %s set search_path = %I, pg_temp', trigger_function, current_schema());
+    end loop;
+end $$;
 insert into client_certificate (uri, client_id) select unnest(certificate_uris), client_id from client;
 
 -- Clients that can administer: not disabled, with PERMISSION_ADMIN_WRITE (7), and with something to show who they are.

@@ -97,6 +97,7 @@ impl Known {
 /// left that may hold more: each that was registered before has come into the epoch, or has stood still for as long as a
 /// lease can last.
 pub async fn await_log(store: &Store, clock: &Clock) -> Result<(), StoreError> {
+    store.notice_parts().await?;
     let mut connection = store.connection_of(Task::Feed);
     let mut before = HashMap::new();
     let mut still_since = clock.boot();

@@ -83,6 +83,7 @@ impl Housekeeping {
     /// One round. A step that fails keeps no other from its work, and is tried again with the next.
     pub async fn round(&self) {
         let now = self.clock.now();
+        log("look at the partitions", self.store.notice_parts().await);
         log("make partitions", self.store.make_partitions(now).await);
         log("sweep sessions", self.sweep(false).await);
         log("purge", self.purge().await);

@@ -78,7 +78,8 @@ impl OwnConnection {
     pub async fn settle_epoch(&mut self, epoch: i64) -> Result<(), StoreError> {
         self.run(TIMEOUT, async |connection| {
             sqlx::query!(
-                "update log_head set settled_epoch = $1 where epoch = $1 and settled_epoch <> $1",
+                "update log_head set settled_epoch = $1, written_by = pg_current_xact_id()
+                  where epoch = $1 and settled_epoch <> $1 and log_is_here(log_head, xmin)",
                 epoch
             )
             .execute(connection)
@@ -155,6 +156,15 @@ impl OwnConnection {
 }
 
 impl Store {
+    /// Has it noticed where partitions are not those that were made here: somebody has restored one, or dropped it.
+    pub async fn notice_parts(&self) -> Result<(), StoreError> {
+        self.run(async |connection| {
+            sqlx::query!("select notice_parts()").fetch_one(connection).await?;
+            Ok(())
+        })
+        .await
+    }
+
     /// Begins the next epoch because an operator says so. `revoke_keys`: revokes every signing key,
     /// whose marks are kept until `mark_end`, removes every MAC key and ends every session. However many
     /// those are: without a limit of time.

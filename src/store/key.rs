@@ -81,14 +81,14 @@ impl Store {
     pub async fn keys(&self) -> Result<KeyRows, StoreError> {
         let seal = self.seal()?;
         let seen = seal.seen();
-        let rows = self.run(async |connection| read(connection, false).await).await?;
+        let rows = self.run(async |connection| read(connection, Which::InForce).await).await?;
         Ok(rows.judged_by(&seal, &seen))
     }
 
     /// All keys that were ever stored.
     pub async fn keys_ever(&self) -> Result<KeyRows, StoreError> {
         let seal = self.seal()?;
-        let rows = self.run(async |connection| read(connection, true).await).await?;
+        let rows = self.run(async |connection| read(connection, Which::Ever).await).await?;
         Ok(rows.judged_by(&seal, &Seen::default()))
     }
 
@@ -302,10 +302,12 @@ impl Store {
 }
 
 impl OwnConnection {
-    /// All keys that are not gone. Remembers what it has seen: on one connection alone.
+    /// All keys that are not gone, and those that were revoked, however long ago: where the tables lose that, it is known
+    /// here. Remembers what it has seen: on one connection alone.
     pub async fn keys(&mut self) -> Result<KeyRows, StoreError> {
         let seal = self.seal()?;
-        let rows = self.run(TABLE_TIMEOUT, async |connection| read(connection, false).await).await?;
+        let rows =
+            self.run(TABLE_TIMEOUT, async |connection| read(connection, Which::RevokedToo).await).await?;
         Ok(rows.judged(|table, rows| seal.judge_all(table, rows)))
     }
 }
@@ -347,15 +349,28 @@ impl KeyRows {
     }
 }
 
-async fn read(connection: &mut PgConnection, gone_too: bool) -> Result<KeyRows, StoreError> {
+/// Which keys are read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which {
+    /// Those that are not gone.
+    InForce,
+    /// Likewise, and all that were revoked.
+    RevokedToo,
+    /// All that were ever stored.
+    Ever,
+}
+
+async fn read(connection: &mut PgConnection, which: Which) -> Result<KeyRows, StoreError> {
     let signing = sqlx::query!(
         r#"select key_id, algorithm, public_jwk, sealed, create_time as "create_time: SqlTimestamp",
                   activate_time as "activate_time: SqlTimestamp", signing_time as "signing_time: SqlTimestamp",
                   retire_time as "retire_time: SqlTimestamp", revoke_time as "revoke_time: SqlTimestamp",
                   expire_time as "expire_time: SqlTimestamp", publish_revision, version, row_mac
-             from signing_key where $1 or expire_time is null or expire_time > now()
+             from signing_key
+            where $1 or expire_time is null or expire_time > now() or ($2 and revoke_time is not null)
             order by create_time desc, key_id"#,
-        gone_too
+        which == Which::Ever,
+        which == Which::RevokedToo
     )
     .fetch_all(&mut *connection)
     .await?

@@ -113,7 +113,7 @@ impl OwnConnection {
                 ReadRow,
                 r#"with now as materialized (
                        select epoch * 1099511627776 + seq as head, floor, settled_epoch, carried_epoch,
-                              log_is_here(log_head) as same_log,
+                              log_is_here(log_head, log_head.xmin) as same_log,
                               (extract(epoch from clock_timestamp()) * 1000)::bigint as database_time_ms
                          from log_head
                    ), log as materialized (

@@ -138,7 +138,7 @@ impl OwnConnection {
                 r#"update replica r set beat = $1, beat_time = now() from log_head h
                     where r.id = $2 and r.epoch = $3 and r.beat < $1
                    returning h.epoch * 1099511627776 + h.seq as "head!",
-                             log_is_here(h) as "same_log!""#,
+                             log_is_here(h, h.xmin) as "same_log!""#,
                 beat,
                 id,
                 epoch
@@ -246,7 +246,7 @@ async fn read(connection: &mut PgConnection) -> Result<FleetRows, StoreError> {
     let rows = sqlx::query_as!(
         Row,
         r#"select h.epoch * 1099511627776 + h.seq as "head!",
-                  log_is_here(h) as "same_log!", r.id as "id?", r.name as "name?", r.version as "version?", r.address as "address?",
+                  log_is_here(h, h.xmin) as "same_log!", r.id as "id?", r.name as "name?", r.version as "version?", r.address as "address?",
                   r.epoch as "epoch?", r.beat as "beat?", r.beat_time as "beat_time?: SqlTimestamp",
                   r.start_time as "start_time?: SqlTimestamp", a.revision as "applied?", r.issuer as "issuer?",
                   r.master_key as "master_key?", r.rotate_every_s as "rotate_every_s?",

@@ -31,7 +31,7 @@ pub async fn revoke_many(issuer: &Issuer, count: usize) {
     let mut connection = PgConnection::connect(&issuer.database_url).await.unwrap();
     let statements = [
         "set synchronous_commit = off".to_owned(),
-        "update log_head set seq = seq + 1".to_owned(),
+        "update log_head set seq = seq + 1, written_by = pg_current_xact_id()".to_owned(),
         // UUIDv7s of the past hours, as those of tokens are: they come in order.
         format!(
             "insert into revocation (id, kind, expire_time, revision, reason)

@@ -16,6 +16,7 @@ async fn e9_a_role_with_the_documented_rights_serves_and_makes_its_partitions() 
         and relname ~ '_[0-9]+$' loop execute format('drop table %I', t); end loop; end $$";
     database.execute(drop_all).await;
     assert_eq!(database.number(partitions).await, 0);
+    database.claim_log().await;
     let directory = tempfile::tempdir().unwrap();
     let server = Server::start(&url, directory.path(), &ServerOptions::default()).await;
     assert!(database.number(partitions).await > 5);

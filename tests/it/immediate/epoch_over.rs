@@ -4,7 +4,7 @@ use jeton::proto::v1 as pb;
 use tonic::Code;
 
 use super::{revoke_somewhere, target};
-use crate::world::{ALL, Api, FEED, Fleet, Refused, until};
+use crate::world::{ALL, AS_JETON, Api, FEED, Fleet, Refused, until};
 
 /// Two replicas, of which the second reads nothing: whoever waits for it waits as long as a lease can last.
 async fn hindered() -> Fleet {
@@ -45,11 +45,11 @@ async fn k14_a_change_that_the_log_loses_while_it_is_waited_for_is_not_answered_
     // As a standby does that has not heard of it.
     fleet
         .database
-        .execute(
-            "begin; update log_head set seq = backup.seq from backup;
+        .execute(&format!(
+            "begin; update log_head set seq = backup.seq, {AS_JETON} from backup;
              delete from change where revision > (select epoch * 1099511627776 + seq from log_head);
-             insert into api_key select * from keys on conflict do nothing; commit",
-        )
+             insert into api_key select * from keys on conflict do nothing; commit"
+        ))
         .await;
     let refused = deleting.await.unwrap().refused();
     assert_eq!(refused.reason, "STORE_UNAVAILABLE", "{refused:?}");

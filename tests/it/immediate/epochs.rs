@@ -2,7 +2,7 @@
 //! missing, without one answer from less than it knew.
 
 use super::{revoke_all, revoke_somewhere};
-use crate::world::{Answer, FEED, Fleet, Shell, until};
+use crate::world::{AS_HERE, AS_JETON, Answer, FEED, Fleet, Shell, until};
 
 // N3: what is answered from is replaced, never cleared.
 #[tokio::test]
@@ -28,7 +28,10 @@ async fn k9_a_replica_that_fell_below_the_floor_loads_anew_while_it_is_asked() {
             let target = super::target(token);
             revoker.clone().revoked_without_waiting(target).await;
         }
-        fleet.database.execute("update log_head set floor = epoch * 1099511627776 + seq").await;
+        fleet
+            .database
+            .execute(&format!("update log_head set floor = epoch * 1099511627776 + seq, {AS_JETON}"))
+            .await;
         link.resume(FEED);
         revoke_all(&revoker, &late[round * 10..round * 10 + 10]).await;
     }
@@ -59,6 +62,7 @@ async fn k9_what_a_database_has_lost_stays_revoked_on_old_and_on_new_replicas() 
          update log_head set seq = {kept};
          delete from revocation where revision > (select epoch * 1099511627776 + seq from log_head);
          delete from mark where revision > (select epoch * 1099511627776 + seq from log_head);
+         update log_head set {AS_HERE};
          commit"
     );
     fleet.database.execute(&lose).await;

@@ -10,8 +10,8 @@ use tonic::{Code, Status};
 use crate::{
     keys::kid_of,
     world::{
-        Answer, Api, Database, Fleet, Postgres, Refused, Server, ServerOptions, Shell, World, issue_request,
-        policy, seconds, store, until,
+        AS_HERE, Answer, Api, Database, Fleet, Postgres, Refused, Server, ServerOptions, Shell, World,
+        issue_request, policy, seconds, store, until,
     },
 };
 
@@ -46,11 +46,10 @@ async fn lose_all_since(database: &Database, also: &[&str]) {
     statements.extend(
         TABLES.iter().chain(also).map(|table| format!("insert into {table} select * from backup_{table}")),
     );
-    statements.push(
+    statements.push(format!(
         "update log_head h set epoch = b.epoch, seq = b.seq, settled_epoch = b.settled_epoch,
-                   carried_epoch = b.carried_epoch from backup_log_head b; commit"
-            .to_owned(),
-    );
+                   carried_epoch = b.carried_epoch, {AS_HERE} from backup_log_head b; commit"
+    ));
     database.execute(&statements.join("; ")).await;
 }
 
@@ -272,6 +271,36 @@ async fn k12_a_key_that_was_revoked_after_a_backup_stays_revoked_when_that_is_pu
     signs_anew(&mut fleet.caller(place).api).await;
     let marks = format!("select count(*) from mark where kind = 5 and target = '{kid}'");
     assert_eq!(fleet.database.number(&marks).await, 1);
+}
+
+#[tokio::test]
+async fn k12_a_key_that_was_revoked_long_ago_stays_revoked_when_an_older_state_is_put_back() {
+    let mut fleet = Fleet::start(1).await;
+    let mut caller = fleet.caller(0);
+    let kid = kid_of(&caller.token("user:7").await.text);
+    back_up(&fleet.database, &[]).await;
+    caller.api.revoke_wide(Kind::KeyId(kid.clone())).await.unwrap();
+    // Days later its tokens are dead, and nothing but its row says so.
+    let days_later = format!(
+        "begin; delete from mark; update signing_key set expire_time = now() - interval '2 days' where key_id = '{kid}';
+         select log_change(3::smallint, '{kid}'); commit"
+    );
+    fleet.database.execute(&days_later).await;
+    // Who holds it has never seen it otherwise.
+    let place = fleet.join().await;
+    fleet.server(0).kill();
+    lose_all_since(&fleet.database, &[]).await;
+    let revoked =
+        format!("select count(*) from signing_key where key_id = '{kid}' and revoke_time is not null");
+    until("it is revoked again", async || fleet.database.number(&revoked).await == 1).await;
+    let mut caller = fleet.caller(place);
+    until("another key signs", async || {
+        let issued = caller.api.issue(issue_request("user:8", &["api"])).await;
+        let Ok(issued) = issued else { return false };
+        assert_ne!(kid_of(&issued.access_token), kid, "it signs no more");
+        true
+    })
+    .await;
 }
 
 /// What doctor says of the epoch.

@@ -19,8 +19,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::world::{
-    Database, FEED, Link, POOL, Refused, Server, ServerOptions, Stopwatch, World, master_key_text, steady,
-    until,
+    AS_JETON, Database, FEED, Link, POOL, Refused, Server, ServerOptions, Stopwatch, World, master_key_text,
+    steady, until,
 };
 
 /// What a lease can last, by a revoker's clock.
@@ -87,7 +87,7 @@ async fn k9_a_lease_is_not_renewed_where_the_log_was_not_written() {
             let guest = Leaseholder::join(&world).await;
             // Nobody begins an epoch meanwhile.
             drop(world.server);
-            world.database.execute(&format!("update log_head set {change}")).await;
+            world.database.execute(&format!("update log_head set {change}, {AS_JETON}")).await;
             assert!(!guest.renewals.join().await, "{change}");
             drop(guest.feed);
         }
@@ -124,7 +124,7 @@ async fn k1_only_the_log_that_a_revocation_stands_in_says_who_has_applied_it() {
         until("nobody waits for who is not there", async || ask(head).await < LEASE_OVER).await;
         let later = ask(Revision::new(1, head.seq() + 1).unwrap()).await;
         assert!(later >= LEASE_OVER, "{later:?}");
-        world.database.execute("update log_head set timeline = 'FFFFFFFF'").await;
+        world.database.execute(&format!("update log_head set timeline = 'FFFFFFFF', {AS_JETON}")).await;
         let foreign = ask(head).await;
         assert!(foreign >= LEASE_OVER, "{foreign:?}");
     })
@@ -138,7 +138,7 @@ async fn k9_an_append_below_what_was_read_waits_for_another_epoch() {
         let world = World::start().await;
         let (_clock, following, _registered) = follower(&world).await;
         drop(world.server);
-        world.database.execute("update log_head set seq = seq - 2").await;
+        world.database.execute(&format!("update log_head set seq = seq - 2, {AS_JETON}")).await;
         let connection = crate::world::store(&world.database.url).connection_of(Task::Flusher);
         let (flusher, _task) = Flusher::start(connection, following.handle.clone(), following.roots);
         let id = new_uuid_v7(Clock::system().now_ms());
@@ -203,10 +203,12 @@ const CARRYING: &str = "alter table replica rename to replicas;
         case when name = 'carrying' then (extract(epoch from clock_timestamp()) * 1000000)::bigint else beat end as beat,
         beat_time, start_time, issuer, master_key, rotate_every_s, publish_ahead_s from replicas;
     insert into replicas (id, name, version, address, epoch, beat, beat_time, start_time)
-        values ('00000000-0000-7000-8000-000000000001', 'carrying', '', '', 1, 0, now(), now())";
+        values ('00000000-0000-7000-8000-000000000001', 'carrying', '', '', 1, 0, now(), now());
+    update log_head set place = log_place(), written_by = pg_current_xact_id()";
 /// It has brought what it held, and left.
 const CARRIED: &str = "begin; drop view replica; alter table replicas rename to replica;
-    delete from replica; update log_head set settled_epoch = 2; commit";
+    delete from replica; update log_head set settled_epoch = 2, place = log_place(), written_by = pg_current_xact_id();
+    commit";
 /// Round trips of looks, two each five times a second, in about the time that a lease can last.
 const LOOKS: i64 = 30;
 
@@ -214,7 +216,7 @@ const LOOKS: i64 = 30;
 #[tokio::test]
 async fn k9_a_server_does_not_start_in_an_epoch_that_others_are_still_bringing_their_state_to() {
     let database = Database::create().await;
-    database.execute("update log_head set epoch = 2, seq = 0, carried_epoch = 2").await;
+    database.execute(&format!("update log_head set epoch = 2, seq = 0, carried_epoch = 2, {AS_JETON}")).await;
     // Somebody renews its registration, for whoever looks: however long it is not looked, it does not stand still.
     database.execute(CARRYING).await;
     let (link, directory) = (Link::start(&database.url).await, tempfile::tempdir().unwrap());

@@ -13,7 +13,7 @@ use tonic::{Code, Status};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use crate::world::{
-    Database, PATIENCE, Refused, ServerOptions, Shell, World, channel, is_for_now, issue_request,
+    AS_JETON, Database, PATIENCE, Refused, ServerOptions, Shell, World, channel, is_for_now, issue_request,
     master_key_text, steady, until, validate_request,
 };
 
@@ -153,7 +153,9 @@ async fn e4_a_second_signal_and_an_early_one_end_it_too() {
     assert_eq!(world.server.ended().await.code(), Some(0));
     // Before it serves: it waits for the state of a log that was written elsewhere.
     let database = Database::create().await;
-    database.execute("update log_head set system_identifier = system_identifier + 1").await;
+    database
+        .execute(&format!("update log_head set system_identifier = system_identifier + 1, {AS_JETON}"))
+        .await;
     let shell = Shell::new();
     shell.write("master.key", &master_key_text());
     let local = ["--listen", "--admin-listen", "--ops-listen"].map(|flag| [flag, "127.0.0.1:0"]).concat();

@@ -3,7 +3,7 @@
 use jeton::proto::v1::{self as pb, TokenStatus, revocation_target::Kind};
 use tonic::Code;
 
-use crate::world::{Refused, Said, Shell, World, until};
+use crate::world::{AS_HERE, Refused, Said, Shell, World, until};
 
 async fn bump(world: &World, how: &str) -> Said {
     Shell::new().run(&["epoch", "bump", how, "--database-url", &world.database.url]).await
@@ -101,7 +101,7 @@ async fn k9_what_the_tables_have_lost_a_replica_that_held_it_brings_back() {
 
     // The database goes back to the backup, under a server that goes on.
     world
-        .sql("begin; delete from revocation; delete from mark; update client set disabled = false where client_id = 'removed'; update log_head set seq = backup.seq from backup; commit")
+        .sql(&format!("begin; delete from revocation; delete from mark; update client set disabled = false where client_id = 'removed'; update log_head set seq = backup.seq, {AS_HERE} from backup; commit"))
         .await;
     follows(&world, 2).await;
     for (token, what) in [(&token, "by text"), (&session, "by session"), (&marked, "by subject")] {

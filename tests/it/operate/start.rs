@@ -3,7 +3,7 @@
 use sqlx::{AssertSqlSafe, Connection, Row};
 
 use crate::world::{
-    Api, Database, Said, Server, ServerOptions, Shell, World, api_key, master_key_text, until,
+    AS_JETON, Api, Database, Said, Server, ServerOptions, Shell, World, api_key, master_key_text, until,
 };
 use jeton::proto::v1::TokenStatus;
 
@@ -87,7 +87,9 @@ async fn missing_migrations_are_refused_with_the_verb_that_applies_them() {
 #[tokio::test]
 async fn k9_in_another_database_than_the_log_was_written_in_it_waits_and_writes_nothing() {
     let database = Database::create().await;
-    database.execute("update log_head set system_identifier = system_identifier + 1").await;
+    database
+        .execute(&format!("update log_head set system_identifier = system_identifier + 1, {AS_JETON}"))
+        .await;
     // What a backup of last month lacks, too: partitions must not be made in a log of somebody else's.
     database
         .execute("do $$ declare p text; begin for p in select inhrelid::regclass::text from pg_inherits where inhparent = 'revocation'::regclass and inhrelid::regclass::text <> 'revocation_default' loop execute 'drop table ' || p; end loop; end $$")

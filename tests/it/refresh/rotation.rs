@@ -7,7 +7,7 @@ use sqlx::AssertSqlSafe;
 use tokio::task::JoinSet;
 
 use super::{LONGEST_S, grace, refresh_token};
-use crate::world::{Database, Refused, Server, ServerOptions, World, until, until_within};
+use crate::world::{AS_JETON, Database, Refused, Server, ServerOptions, World, until, until_within};
 
 #[tokio::test]
 async fn r1_of_64_concurrent_refreshes_one_advances_and_all_get_one_successor_byte_for_byte() {
@@ -84,10 +84,10 @@ async fn r1_the_grace_ends_and_counts_from_the_latest_of_rotation_and_epoch() {
     })
     .await;
     // As if a new epoch had begun since: an outage is no reuse.
-    world.sql("update log_head set epoch_time = now() + interval '1 hour'").await;
+    world.sql(&format!("update log_head set epoch_time = now() + interval '1 hour', {AS_JETON}")).await;
     let again = api.refresh(refresh_token(&first)).await.unwrap();
     assert_eq!(refresh_token(&again), refresh_token(&second));
-    world.sql("update log_head set epoch_time = now() - interval '1 hour'").await;
+    world.sql(&format!("update log_head set epoch_time = now() - interval '1 hour', {AS_JETON}")).await;
     assert_eq!(api.refresh(refresh_token(&first)).await.refused().reason, "REFRESH_TOKEN_REUSED");
 }
 

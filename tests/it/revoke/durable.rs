@@ -18,7 +18,7 @@ use jeton::{
 use tokio::{sync::Notify, task::JoinSet};
 
 use super::{HEAD, REVOCATIONS, is_active, place, refresh_token, text};
-use crate::world::{Api, Refused, World, now_s, revoke_request, until_within};
+use crate::world::{AS_HERE, AS_JETON, Api, Refused, World, now_s, revoke_request, until_within};
 
 /// What a busy machine may need to read a log of so many entries.
 const LONG: Duration = Duration::from_mins(2);
@@ -233,7 +233,7 @@ async fn k1_a_mark_that_moves_on_while_the_log_is_read_is_not_missed() {
     // Moved past the end of what one read takes, before it is read.
     store.connection_of(Task::Flusher).append(&[item(mark_of("user:7"))]).await.unwrap();
     world.sql("update mark set revision = revision + 60000").await;
-    world.sql("update log_head set seq = seq + 60000").await;
+    world.sql(&format!("update log_head set seq = seq + 60000, {AS_JETON}")).await;
     let before = Revision::from_i64(first.as_i64() - 1).unwrap();
     let read = store.connection_of(Task::Flusher).read(before, 50_000).await.unwrap();
     assert!(read.upto < read.head.revision, "not all in one read");
@@ -255,7 +255,7 @@ async fn k1_a_log_that_has_grown_by_much_is_read_in_pieces_to_its_end() {
     let (first, last) = (api.token("user:7", "api").await, api.token("user:8", "api").await);
     world
         .sql(&format!(
-            "with grown as (update log_head set seq = seq + 120001 returning epoch * 1099511627776 + seq - 120000 as first)
+            "with grown as (update log_head set seq = seq + 120001, {AS_JETON} returning epoch * 1099511627776 + seq - 120000 as first)
              insert into revocation (id, kind, expire_time, revision, reason)
              select case n when 0 then '{}' when 120000 then '{}' else gen_random_uuid() end, 1,
                     now() + interval '1 hour', first + n, 2
@@ -290,7 +290,7 @@ async fn e3_a_replica_that_is_far_behind_catches_up_however_slowly_the_database_
             "begin;
              alter table revocation rename to revocation_rows;
              create view revocation as select * from revocation_rows where pg_sleep(0.001)::text is not null;
-             with grown as (update log_head set seq = seq + 2501, place = log_place() returning epoch * 1099511627776 + seq - 2500 as first)
+             with grown as (update log_head set seq = seq + 2501, {AS_HERE} returning epoch * 1099511627776 + seq - 2500 as first)
              insert into revocation_rows (id, kind, expire_time, revision, reason)
              select case n when 0 then '{}' when 2500 then '{}' else gen_random_uuid() end::uuid, 1,
                     now() + interval '1 hour', first + n, 2

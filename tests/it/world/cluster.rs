@@ -13,6 +13,13 @@ use tokio::sync::OnceCell;
 
 const TEMPLATE: &str = "jeton_template";
 
+/// What a test that changes the head's row by hand adds to it, as jeton does: else the log was written by somebody else.
+pub const AS_JETON: &str = "written_by = pg_current_xact_id()";
+
+/// Likewise where it deletes revocations, drops partitions, or copies the database.
+pub const AS_HERE: &str =
+    "place = log_place(), parts = log_parts(null, null), written_by = pg_current_xact_id()";
+
 /// A database of one test.
 pub struct Database {
     pub name: String,
@@ -33,7 +40,7 @@ impl Database {
 
     /// Has the log belong to this database, where it is a copy on purpose: else a server waits for an operator.
     pub async fn claim_log(&self) {
-        self.execute("update log_head set place = log_place()").await;
+        self.execute(&format!("update log_head set {AS_HERE}")).await;
     }
 
     /// A copy of this one, while nobody is connected. Its log belongs to the original: `claim_log` changes that.

@@ -44,7 +44,7 @@ pub use chance::Chance;
 pub use client::{
     Api, ErrorFacts, Refused, channel, issue_request, policy, revoke_request, seconds, validate_request,
 };
-pub use cluster::{Database, register_clients};
+pub use cluster::{AS_HERE, AS_JETON, Database, register_clients};
 pub use fleet::{Fleet, Replica};
 pub use forge::Forge;
 pub use history::{Act, Answer, Call, History, Target, Token};

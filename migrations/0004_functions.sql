@@ -97,8 +97,8 @@ begin
     return head;
 end $$;
 
--- Drops one partition, if it is there. Waits at most 50 ms for its lock, so that it never queues before an append. As its
--- owner: the server's own role need not own the tables.
+-- Drops one partition, if it is there. Waits at most 50 ms for its lock, so that it never queues before an append; the
+-- caller tries again later. As its owner: the server's own role need not own the tables.
 create function drop_partition(child text) returns boolean
 language plpgsql security definer set lock_timeout = '50ms' as $$
 declare gone oid;

@@ -49,20 +49,41 @@ end $$;
 -- Makes one partition unless it is there. Waits at most 50 ms for its lock, so that it never queues before
 -- an append; the caller tries again later. Another replica may make it at the same time. As its owner: the server's own
 -- role need not own the tables.
-create function make_partition(
-    parent text, child text, lower_bound text, upper_bound text, options text) returns boolean
+-- What it holds is told by its name alone: it begins at `start_s`, seconds since the epoch, and is as long as every
+-- partition of its table.
+create function make_partition(parent text, start_s bigint) returns boolean
 language plpgsql security definer set lock_timeout = '50ms' as $$
+declare
+    child text := parent || '_' || start_s;
+    -- Seconds.
+    length bigint := case parent when 'revocation' then 43200 when 'session' then 604800 when 'audit_event' then 2592000 end;
+    options text := '';
+    bounds text[];
+    bound_s bigint;
+    digits text;
 begin
-    if parent not in ('revocation', 'session', 'audit_event') or child !~ ('^' || parent || '_[0-9]+$')
-       or options not in ('', 'with (fillfactor = 80)') then
-        raise exception '% is no partition of %', child, parent using errcode = 'invalid_parameter_value';
+    if length is null or start_s < 0 or start_s % length <> 0 then
+        raise exception 'no partition of % begins at %', parent, start_s using errcode = 'invalid_parameter_value';
     end if;
     if to_regclass(child) is not null then
         return false;
     end if;
+    foreach bound_s in array array[start_s, start_s + length] loop
+        if parent = 'revocation' then
+            bounds := bounds || (to_char(to_timestamp(bound_s) at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS') || '+00');
+        else
+            -- The least UUIDv7 of that time.
+            digits := lpad(to_hex(bound_s * 1000), 12, '0');
+            bounds := bounds || (substr(digits, 1, 8) || '-' || substr(digits, 9) || '-0000-0000-000000000000');
+        end if;
+    end loop;
+    if parent = 'session' then
+        -- Room on each page, so that a refresh finds place beside the row's old version.
+        options := 'with (fillfactor = 80)';
+    end if;
     begin
         execute format('create table %I partition of %I for values from (%L) to (%L) %s',
-                       child, parent, lower_bound, upper_bound, options);
+                       child, parent, bounds[1], bounds[2], options);
     exception when duplicate_table then
         return false;
     end;
@@ -79,7 +100,7 @@ do $$
 declare
     as_owner text;
 begin
-    foreach as_owner in array array['make_partition(text, text, text, text, text)', 'drop_partition(text)'] loop
+    foreach as_owner in array array['make_partition(text, bigint)', 'drop_partition(text)'] loop
         execute format('alter function %s set search_path = %I, pg_temp', as_owner, current_schema());
         execute format('revoke execute on function %s from public', as_owner);
     end loop;

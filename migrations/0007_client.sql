@@ -219,6 +219,8 @@ end $$;
 create function note_api_key_uses(api_key_ids text[], minutes bigint[]) returns void
 language plpgsql as $$
 begin
+    -- Before any row of it: who holds the whole table wants those next.
+    lock table only api_key in row exclusive mode;
     perform 1 from api_key where api_key_id = any(api_key_ids) order by api_key_id for no key update;
     update api_key k set last_use_time = to_timestamp(u.minute * 60)
       from unnest(api_key_ids, minutes) u(id, minute)

@@ -386,8 +386,9 @@ async fn make_fit(
     identity: &ReplicaIdentity,
     clock: &Clock,
 ) -> anyhow::Result<()> {
-    store.check_schema().await?;
+    // A role that may not see the schema would be told that there is none.
     store.check_rights().await?;
+    store.check_schema().await?;
     await_log(store, clock).await?;
     // Opens every key: a wrong master key ends here, with nothing written.
     keys.ring(store).await?;

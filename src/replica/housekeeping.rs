@@ -10,7 +10,7 @@ use crate::{
     clock::Clock,
     observe::Metrics,
     state::{LEASE_OVER_MS, Roots},
-    store::{Store, StoreError},
+    store::{ChainHead, Store, StoreError},
     token::UnixSeconds,
 };
 
@@ -24,6 +24,22 @@ const MINTS_END: Duration = Duration::from_millis(LEASE_OVER_MS.unsigned_abs());
 const MARKS_MAX: i64 = 500;
 /// A process that ends waits so long for the database to take the last uses of API keys.
 const LAST_NOTE: Duration = Duration::from_secs(1);
+
+/// Tells in the log how far each chain of audit rows has come: kept where who writes to the database cannot reach it, this
+/// shows that nothing was cut off. Answers what was told.
+pub fn tell_heads(store: &Store) -> Vec<ChainHead> {
+    let heads = store.audit_heads();
+    for head in &heads {
+        tracing::info!(
+            jeton.writer = head.writer,
+            jeton.chain = %head.chain,
+            jeton.number = head.number,
+            jeton.tag = head.tag,
+            "head of an audit chain"
+        );
+    }
+    heads
+}
 
 /// The task.
 pub struct Housekeeping {
@@ -60,22 +76,13 @@ impl Housekeeping {
                 () = self.round() => {}
             }
         }
-        self.tell_heads();
         // But for this: memory goes with the process.
         let _late = timeout(LAST_NOTE, self.note_uses()).await;
     }
 
-    /// Tells how far each chain of audit rows has come: kept where who writes to the database cannot reach it, this shows
-    /// that nothing was cut off.
+    /// Tells the heads of the audit chains in the log and in metrics.
     fn tell_heads(&self) {
-        for head in self.store.audit_heads() {
-            tracing::info!(
-                jeton.writer = head.writer,
-                jeton.chain = %head.chain,
-                jeton.number = head.number,
-                jeton.tag = head.tag,
-                "head of an audit chain"
-            );
+        for head in tell_heads(&self.store) {
             self.metrics.audit_head(head.writer, head.number);
         }
     }

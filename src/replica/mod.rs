@@ -30,7 +30,7 @@ pub use everywhere::await_everywhere;
 pub use feed::{Feed, FeedHandle, Following};
 pub use fleet::{Fleet, FleetHandle};
 pub use flusher::{Flusher, QueueFull};
-pub use housekeeping::Housekeeping;
+pub use housekeeping::{Housekeeping, tell_heads};
 pub use key_change::Resealed;
 pub use keys::{KeyError, Keys, MAC_AFTER_RETIREMENT_S, VERIFY_AFTER_RETIREMENT_S, life};
 pub use lease::{Lease, LeaseHandle, Registered};

@@ -12,7 +12,7 @@ use super::{
     Leave,
     opening::{Ends, Open},
 };
-use crate::{listen, store::Store};
+use crate::{listen, replica::tell_heads, store::Store};
 
 /// What ends after the calls in flight have, or were cut off; less, where less than twice as much is left for all.
 const END: Duration = Duration::from_secs(3);
@@ -76,6 +76,8 @@ pub(super) async fn end(
         // A database that hangs must not keep us: it notices that we are gone.
         tracing::warn!("the database did not let go in time");
     }
+    // Each task has written its last audit row.
+    tell_heads(store);
     // Probes are answered until there is nothing left to end.
     ends.probes.cancel();
     if timeout_at(time.by, serving.ended()).await.is_err() {

@@ -144,8 +144,10 @@ pub(super) struct Chain {
 struct Sent {
     ids: Vec<Uuid>,
     links: Links,
-    /// Whether it is known to be committed. Else nobody knows.
+    /// Whether it is known to be committed.
     settled: bool,
+    /// Whether it was sent before, and nobody knows what became of that.
+    unknown: bool,
 }
 
 impl Chain {
@@ -174,7 +176,7 @@ impl Chain {
             before.clone()
         });
         let links = Links { chain, first, tags: tags.collect() };
-        self.sent = Some(Sent { ids, links: links.clone(), settled: false });
+        self.sent = Some(Sent { ids, links: links.clone(), settled: false, unknown: false });
         links
     }
 
@@ -182,11 +184,15 @@ impl Chain {
     pub(super) fn settle<T>(&mut self, done: &Result<T, StoreError>, written: impl FnOnce(&T) -> bool) {
         match (done.as_ref().ok().map(written), done) {
             (Some(true), _) => self.committed(),
-            // Nothing was written: the next row has these places.
+            // Nothing was written by it: the next row has these places, unless it was sent before.
             (Some(false), _) | (None, Err(StoreError::Statement(_) | StoreError::ForeignLog)) => {
-                self.sent = None;
+                self.sent.take_if(|sent| !sent.unknown);
             }
-            (None, _) => {}
+            (None, _) => {
+                if let Some(sent) = &mut self.sent {
+                    sent.unknown = true;
+                }
+            }
         }
     }
 
@@ -234,7 +240,7 @@ impl SpareChains {
         Self { shared, writer, spare: Mutex::default() }
     }
 
-    /// A chain of the caller's own. It is given back when it is known what has become of the act: else it ends there.
+    /// A chain of the caller's own, until it gives it back. That of a call that is given up meanwhile ends there.
     pub(super) fn take(&self) -> Chain {
         self.spare().pop().unwrap_or_else(|| Chain::new(Arc::clone(&self.shared), self.writer))
     }
@@ -253,6 +259,15 @@ pub(super) fn hex(bytes: &[u8]) -> String {
         ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
     let digit = |half: u8| DIGITS.get(usize::from(half)).copied().unwrap_or_default();
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xF)]).collect()
+}
+
+/// The bytes of an even number of hexadecimal digits; none: something else.
+pub(super) fn bytes_of_hex(text: &str) -> Option<Vec<u8>> {
+    if !text.len().is_multiple_of(2) || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let pair = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok();
+    text.as_bytes().chunks(2).map(pair).collect()
 }
 
 #[cfg(test)]
@@ -311,6 +326,23 @@ mod tests {
             [1, 3].into()
         );
         assert_eq!(chain.shared.news(), [], "told once");
+    }
+
+    #[test]
+    fn places_that_may_be_taken_are_not_given_to_others_whatever_a_second_attempt_says() {
+        let statement = || StoreError::ForeignLog;
+        let Some(mut chain) = chain() else { unreachable!("a chain") };
+        let first = link(&mut chain, &[1]);
+        chain.settle(&Err::<(), _>(away()), |()| true);
+        assert_eq!(link(&mut chain, &[1]).tags, first.tags, "sent again");
+        chain.settle(&Err::<(), _>(statement()), |()| true);
+        assert_ne!(link(&mut chain, &[2]).chain, first.chain);
+        // Where the first attempt alone was refused, nothing is taken.
+        chain.settle(&Ok(()), |()| true);
+        let third = link(&mut chain, &[3]);
+        chain.settle(&Err::<(), _>(statement()), |()| true);
+        let fourth = link(&mut chain, &[4]);
+        assert_eq!((fourth.chain, fourth.first), (third.chain, third.first));
     }
 
     #[test]

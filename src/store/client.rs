@@ -1,6 +1,6 @@
 //! `client` and `api_key`, as replicas hold them; and as jeton's own verbs write them.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use jiff_sqlx::Timestamp as SqlTimestamp;
 use sqlx::{Connection, PgConnection};
@@ -46,11 +46,9 @@ impl Store {
     /// Every client, with its keys, as far as their rows are good.
     pub async fn clients(&self) -> Result<Clients, StoreError> {
         let seal = self.seal()?;
+        let seen = seal.seen();
         let rows = self.run(read).await?;
-        Ok(rows.good(|table, rows| {
-            let seen = seal.seen();
-            rows.iter().map(|row| seal.judge(&seen, table, row).is_none()).collect()
-        }))
+        Ok(rows.good(|table, rows| rows.iter().map(|row| seal.judge(&seen, table, row).is_none()).collect()))
     }
 
     /// The clients whose rows are not good, by name.
@@ -61,6 +59,25 @@ impl Store {
         let refused =
             rows.clients.iter().filter(|row| seal.judge(&seen, Table::Client, &row.sealed()).is_some());
         Ok(refused.map(|row| row.client.client_id.clone()).collect())
+    }
+
+    /// The clients whose rows are not good, or that have neither a certificate nor an API key whose row is, by name.
+    async fn clients_without_a_good_credential(&self) -> Result<Vec<String>, StoreError> {
+        let seal = self.seal()?;
+        let rows = self.run(read).await?;
+        let seen = Seen::default();
+        let with_a_key: HashSet<&str> = rows
+            .api_keys
+            .iter()
+            .filter(|row| seal.judge(&seen, Table::ApiKey, &row.sealed()).is_none())
+            .map(|row| row.record.client_id.as_str())
+            .collect();
+        let is_without = |row: &&StoredClient| {
+            seal.judge(&seen, Table::Client, &row.sealed()).is_some()
+                || row.client.certificate_uris.is_empty()
+                    && !with_a_key.contains(row.client.client_id.as_str())
+        };
+        Ok(rows.clients.iter().filter(is_without).map(|row| row.client.client_id.clone()).collect())
     }
 
     /// Gives each client and API key whose MAC is under another master key one under that in force. Answers how many rows.
@@ -105,7 +122,7 @@ impl Store {
             uuid_unix_ms(audit.id).max(seal.version(Table::Client, &client.client_id).saturating_add(1));
         let row_mac = seal.mac(&client_fields(client, &permissions, version));
         let key_mac = seal.mac(&api_key_fields(&new.api_key_id, &client.client_id, &new.secret_hash, None));
-        let refused = if only_first { self.refused_clients().await? } else { Vec::new() };
+        let refused = if only_first { self.clients_without_a_good_credential().await? } else { Vec::new() };
         let audit = &NewAudit { client_id: Some(client.client_id.clone()), ..audit.clone() };
         let head = self
             .act(

@@ -6,6 +6,7 @@ mod audit;
 mod bare;
 mod chain;
 mod change;
+mod checkpoint;
 mod client;
 mod client_admin;
 mod connect;

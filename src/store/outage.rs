@@ -1,11 +1,20 @@
 //! Says once when the database goes out of reach, and once when it is back, however many connections find out.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, AtomicU32, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering},
+    },
+    time::Duration,
 };
 
+use tokio::time::Instant;
+
 use super::StoreError;
+
+/// Where another statement was answered so shortly before, one that was late was late by itself. A server reads the log
+/// several times in it.
+const LATE_ALONE: Duration = Duration::from_secs(1);
 
 /// The connections whose latest attempt failed.
 pub(super) struct Outage {
@@ -15,11 +24,21 @@ pub(super) struct Outage {
     /// Whether there is one: what every success looks at.
     any: AtomicBool,
     ids: AtomicU32,
+    begun: Instant,
+    /// When a statement was answered last, milliseconds since `begun`; below 0: none was.
+    answered_ms: AtomicI64,
 }
 
 impl Outage {
     pub(super) fn new(at: Arc<str>) -> Self {
-        Self { at, failing: Mutex::default(), any: AtomicBool::default(), ids: AtomicU32::default() }
+        Self {
+            at,
+            failing: Mutex::default(),
+            any: AtomicBool::default(),
+            ids: AtomicU32::default(),
+            begun: Instant::now(),
+            answered_ms: AtomicI64::new(-1),
+        }
     }
 
     /// An id for one who reports here.
@@ -30,15 +49,36 @@ impl Outage {
     /// Takes note of what came of an attempt of the connection `id`, which is called `name`.
     pub(super) fn note<T>(&self, id: u32, name: &str, done: &Result<T, StoreError>) {
         match done {
+            Err(error @ StoreError::Late) if self.answers() => {
+                tracing::debug!(error = %error, jeton.connection = name, "a statement was given up");
+            }
             Err(error @ (StoreError::Unreachable(_) | StoreError::Unfit(_) | StoreError::Late)) => {
                 self.failed(id, name, error);
             }
             // Whatever else it says, it answers.
-            Ok(_) | Err(_) => self.forget(id),
+            Ok(_) | Err(_) => {
+                self.answered_ms.store(self.now_ms(), Ordering::Relaxed);
+                self.forget(id);
+            }
         }
     }
 
+    fn now_ms(&self) -> i64 {
+        i64::try_from(self.begun.elapsed().as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// Whether a statement was answered a moment ago.
+    fn answers(&self) -> bool {
+        let answered_ms = self.answered_ms.load(Ordering::Relaxed);
+        let since = Duration::from_millis(self.now_ms().saturating_sub(answered_ms).unsigned_abs());
+        answered_ms >= 0 && since < LATE_ALONE
+    }
+
     fn failed(&self, id: u32, name: &str, error: &StoreError) {
+        if self.answered_ms.load(Ordering::Relaxed) < 0 {
+            // It was never there: whoever starts says why it does not.
+            return;
+        }
         let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
         if failing.is_empty() {
             tracing::error!(

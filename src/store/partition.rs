@@ -2,15 +2,8 @@
 //! that it never queues before an append.
 
 use jiff::Timestamp;
-use uuid::Uuid;
 
-use super::{NewAudit, Store, StoreError, chain::hex};
-use crate::token::{least_uuid_v7, new_uuid_v7};
-
-/// The action of an audit row that says how far chains had come in a partition that was dropped.
-pub(super) const CHECKPOINT: &str = "AuditCheckpoint";
-/// Chains of one such row.
-const CHECKPOINT_CHAINS: usize = 50;
+use super::{Store, StoreError};
 
 /// SQLSTATE of a lock that was not to be had in time.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
@@ -18,6 +11,7 @@ const LOCK_NOT_AVAILABLE: &str = "55P03";
 /// watches that.
 const CHECK_VIOLATION: &str = "23514";
 
+// How long a partition is, the function `make_partition` knows, too: it takes nothing else.
 /// Twelve hours: a revocation lives about a day, and each read of the log looks into every partition.
 const REVOCATION_PARTITION_S: i64 = 12 * 3_600;
 /// Entries leave the table this long after they left memory.
@@ -44,9 +38,6 @@ struct Cut {
     seconds: i64,
     ahead_s: i64,
     kept_s: i64,
-    /// Cut by a UUIDv7, whose time counts; else by a time.
-    by_id: bool,
-    options: &'static str,
 }
 
 const CUTS: [Cut; 3] = [
@@ -55,26 +46,9 @@ const CUTS: [Cut; 3] = [
         seconds: REVOCATION_PARTITION_S,
         ahead_s: REVOCATION_AHEAD_S,
         kept_s: REVOCATION_KEPT_S,
-        by_id: false,
-        options: "",
     },
-    Cut {
-        table: "session",
-        seconds: SESSION_PARTITION_S,
-        ahead_s: ID_AHEAD_S,
-        kept_s: SESSION_KEPT_S,
-        by_id: true,
-        // Room on each page, so that a refresh finds place beside the row's old version.
-        options: "with (fillfactor = 80)",
-    },
-    Cut {
-        table: AUDIT,
-        seconds: AUDIT_PARTITION_S,
-        ahead_s: ID_AHEAD_S,
-        kept_s: AUDIT_KEPT_S,
-        by_id: true,
-        options: "",
-    },
+    Cut { table: "session", seconds: SESSION_PARTITION_S, ahead_s: ID_AHEAD_S, kept_s: SESSION_KEPT_S },
+    Cut { table: AUDIT, seconds: AUDIT_PARTITION_S, ahead_s: ID_AHEAD_S, kept_s: AUDIT_KEPT_S },
 ];
 
 impl Store {
@@ -87,14 +61,7 @@ impl Store {
             while start < end {
                 let next = start.saturating_add(cut.seconds);
                 let done = self.run(async |connection| {
-                    let made = sqlx::query_scalar!(
-                        "select make_partition($1, $2, $3, $4, $5)",
-                        cut.table,
-                        name(cut, start),
-                        bound(cut, start),
-                        bound(cut, next),
-                        cut.options
-                    );
+                    let made = sqlx::query_scalar!("select make_partition($1, $2)", cut.table, start);
                     in_time(made.fetch_one(connection).await)
                 });
                 made = made.saturating_add(u32::from(done.await?));
@@ -118,8 +85,11 @@ impl Store {
             ).fetch_all(connection).await?)
                 })
                 .await?;
-            for partition in names {
-                let Some(start) = start_of(cut, &partition) else { continue };
+            let mut partitions: Vec<_> =
+                names.into_iter().filter_map(|name| Some((start_of(cut, &name)?, name))).collect();
+            // The oldest first: chains are told from their beginning on.
+            partitions.sort();
+            for (start, partition) in partitions {
                 let end = start.saturating_add(cut.seconds);
                 if end.saturating_add(cut.kept_s) >= now.as_second() {
                     continue;
@@ -135,43 +105,6 @@ impl Store {
             }
         }
         Ok(dropped)
-    }
-
-    /// Writes into the trail how far each chain has come in a partition that is to be dropped.
-    async fn checkpoint(&self, start: i64, end: i64, now: Timestamp) -> Result<(), StoreError> {
-        let [from, to]: [Uuid; 2] = [start, end].map(|time| least_uuid_v7(time.saturating_mul(1000)));
-        let mut pooled = self.pool.acquire().await?;
-        // However many rows those are: without a limit of time.
-        let ends = sqlx::query!(
-            r#"select distinct on (chain_id) chain_id as "chain!", chain_number as "number!", chain_tag as "tag!"
-                 from audit_event where id >= $1 and id < $2 and chain_id is not null
-                order by chain_id, chain_number desc"#,
-            from,
-            to
-        )
-        .fetch_all(pooled.connection())
-        .await?;
-        pooled.give_back();
-        for chains in ends.chunks(CHECKPOINT_CHAINS) {
-            let each = chains.iter().map(|end| format!("{} {} {}", end.chain, end.number, hex(&end.tag)));
-            let note = each.collect::<Vec<_>>().join(";");
-            let id = new_uuid_v7(now.as_millisecond());
-            let audit = NewAudit { note, ..NewAudit::new(id, "system", CHECKPOINT) };
-            self.act(
-                &audit,
-                async |connection, act| {
-                    let write = sqlx::query!(
-                        "select audit($1, (select epoch * 1099511627776 + seq from log_head))",
-                        act
-                    );
-                    write.fetch_one(connection).await?;
-                    Ok(())
-                },
-                |()| true,
-            )
-            .await?;
-        }
-        Ok(())
     }
 
     /// Rows that found no partition of their own: an alert watches that there are none.
@@ -202,18 +135,6 @@ fn in_time(row: Result<Option<bool>, sqlx::Error>) -> Result<bool, StoreError> {
     }
 }
 
-fn name(cut: Cut, start: i64) -> String {
-    format!("{}_{start}", cut.table)
-}
-
 fn start_of(cut: Cut, name: &str) -> Option<i64> {
     name.strip_prefix(cut.table)?.strip_prefix('_')?.parse().ok()
-}
-
-fn bound(cut: Cut, start: i64) -> String {
-    if cut.by_id {
-        least_uuid_v7(start.saturating_mul(1000)).to_string()
-    } else {
-        Timestamp::from_second(start).unwrap_or(Timestamp::MAX).to_string()
-    }
 }

@@ -28,6 +28,9 @@ const TABLES: [(&str, &str); 21] = [
 ];
 const ROWS: &str = "SELECT,INSERT,UPDATE,DELETE";
 
+/// Functions that run as the owner of the tables, and are not for everybody.
+const AS_OWNER: [&str; 2] = ["make_partition(text,bigint)", "drop_partition(text)"];
+
 /// What the migrations and the log rest on: a service that only speaks Postgres' protocol may lack it.
 const FUNCTIONS: [&str; 5] = [
     "pg_walfile_name(pg_lsn)",
@@ -42,6 +45,7 @@ impl Store {
     pub async fn check_rights(&self) -> Result<(), StoreError> {
         let (tables, rights): (Vec<_>, Vec<_>) =
             TABLES.into_iter().map(|(table, it)| (table.to_owned(), it.to_owned())).unzip();
+        let as_owner = AS_OWNER.map(str::to_owned);
         let (role, lacking) = self
             .run(async |connection| {
                 let row = sqlx::query!(
@@ -50,12 +54,18 @@ impl Store {
                                       from unnest($1::text[], $2::text[]) wanted(t, ps), unnest(string_to_array(ps, ',')) p
                                      where to_regclass(t) is not null and not has_table_privilege(to_regclass(t), p)
                                     union all
-                                    select 'EXECUTE on ' || proname from pg_proc
-                                     where proname in ('make_partition', 'drop_partition')
-                                       and not has_function_privilege(oid, 'EXECUTE')
+                                    select 'EXECUTE on ' || f from unnest($3::text[]) f
+                                     where to_regprocedure(f) is not null
+                                       and not has_function_privilege(to_regprocedure(f), 'EXECUTE')
+                                    union all
+                                    select 'USAGE on schema ' || n.nspname
+                                      from unnest(string_to_array(current_setting('search_path'), ',')) named(it)
+                                      join pg_namespace n on n.nspname = trim('" ' from it)
+                                     where not has_schema_privilege(n.oid, 'USAGE')
                                     order by 1) as "lacking!""#,
                     &tables,
-                    &rights
+                    &rights,
+                    &as_owner
                 )
                 .fetch_one(connection)
                 .await?;

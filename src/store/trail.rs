@@ -11,12 +11,12 @@ use uuid::Uuid;
 use super::{
     Store, StoreError,
     chain::{Act, hex},
-    partition::CHECKPOINT,
+    checkpoint::Dropped,
 };
 use crate::token::{ChainKeys, uuid_unix_ms};
 
 /// An act's id bears the time of who wrote it, its row the database's: further apart, one of them was changed. Milliseconds.
-const TIME_SPREAD_MS: i64 = 3_600_000;
+pub(super) const TIME_SPREAD_MS: i64 = 3_600_000;
 
 /// The end of a chain, as it was told.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,6 +40,50 @@ pub struct TrailChecked {
     pub unjudged: u64,
     /// What is wrong.
     pub findings: u64,
+}
+
+/// A row of the trail, as it is stored.
+pub(super) struct TrailRow {
+    pub(super) id: Uuid,
+    pub(super) event_time: SqlTimestamp,
+    pub(super) actor: String,
+    pub(super) action: String,
+    pub(super) subject: Option<String>,
+    pub(super) jti: Option<Uuid>,
+    pub(super) session_id: Option<Uuid>,
+    pub(super) client_id: Option<String>,
+    pub(super) outcome: String,
+    pub(super) reason: i16,
+    pub(super) note: String,
+    pub(super) trace_id: String,
+    pub(super) key_id: Option<String>,
+    pub(super) audience: Option<String>,
+    pub(super) cutoff_s: Option<i64>,
+    pub(super) chain_id: Option<Uuid>,
+    pub(super) chain_number: Option<i64>,
+    pub(super) chain_tag: Option<Vec<u8>>,
+}
+
+impl TrailRow {
+    /// What its tag is over.
+    pub(super) fn act(&self) -> Act<'_> {
+        Act {
+            id: self.id,
+            actor: &self.actor,
+            action: &self.action,
+            subject: self.subject.as_deref(),
+            jti: self.jti,
+            session_id: self.session_id,
+            client_id: self.client_id.as_deref(),
+            outcome: &self.outcome,
+            reason: self.reason,
+            note: &self.note,
+            trace_id: &self.trace_id,
+            key_id: self.key_id.as_deref(),
+            audience: self.audience.as_deref(),
+            cutoff_s: self.cutoff_s,
+        }
+    }
 }
 
 /// A row, as far as the check looks at it.
@@ -71,8 +115,7 @@ struct Place {
 /// The check, row by row: chain by chain, by number.
 struct Check<'a, S> {
     keys: &'a ChainKeys,
-    /// Up to where each chain may have been dropped with its partition, and the tag there.
-    dropped: HashMap<Uuid, (i64, Vec<u8>)>,
+    dropped: Dropped,
     heads: HashMap<Uuid, Vec<&'a KnownHead>>,
     place: Option<Place>,
     /// Rows of one number: one at most is right.
@@ -124,6 +167,12 @@ impl<S: FnMut(String)> Check<'_, S> {
         let row = group.remove(right);
         if number < 1 {
             self.found(format!("added: {} has number {number} of chain {chain}", row.name()));
+        } else if before.is_none() && number <= self.dropped.upto(chain) {
+            // Of what was dropped, the tags that the rows left behind are judged by were told.
+            self.found(format!(
+                "added: {} has number {number} of chain {chain}, whose rows were dropped up to there",
+                row.name()
+            ));
         } else if before.is_none() {
             self.done.unjudged = self.done.unjudged.saturating_add(1);
         } else if !fits(&row) {
@@ -154,9 +203,9 @@ impl<S: FnMut(String)> Check<'_, S> {
         if before <= place.number {
             return place.tag.clone();
         }
-        let (dropped, tag) = self.dropped.get(&place.chain).cloned().unwrap_or_default();
+        let dropped = self.dropped.upto(place.chain);
         if before <= dropped {
-            return (before == dropped).then_some(tag);
+            return self.dropped.tag(place.chain, before).map(<[u8]>::to_vec);
         }
         let first = place.number.max(dropped).saturating_add(1);
         self.found(format!("missing: numbers {first} to {before} of chain {}", place.chain));
@@ -171,7 +220,7 @@ impl<S: FnMut(String)> Check<'_, S> {
 
     /// Compares the end of a chain with what was told of it.
     fn cut(&mut self, chain: Uuid, end: i64) {
-        let dropped = self.dropped.get(&chain).map_or(0, |(number, _)| *number);
+        let dropped = self.dropped.upto(chain);
         let told =
             self.heads.get(&chain).into_iter().flatten().map(|head| head.number).max().unwrap_or_default();
         let end = end.max(dropped);
@@ -204,18 +253,7 @@ impl Store {
         sqlx::query!("set transaction isolation level repeatable read read only")
             .execute(&mut *transaction)
             .await?;
-        let mut dropped = HashMap::new();
-        let mut notes = sqlx::query_scalar!("select note from audit_event where action = $1", CHECKPOINT)
-            .fetch(&mut *transaction);
-        while let Some(note) = notes.try_next().await? {
-            for (chain, number, tag) in note.split(';').filter_map(checkpoint) {
-                let known = dropped.entry(chain).or_insert((number, Vec::new()));
-                if number >= known.0 {
-                    *known = (number, tag);
-                }
-            }
-        }
-        drop(notes);
+        let dropped = Self::dropped(&mut transaction, keys).await?;
         let mut told: HashMap<Uuid, Vec<&KnownHead>> = HashMap::new();
         for head in heads {
             told.entry(head.chain).or_default().push(head);
@@ -230,31 +268,16 @@ impl Store {
             done: TrailChecked::default(),
             say,
         };
-        let mut rows = sqlx::query!(
+        let mut rows = sqlx::query_as!(
+            TrailRow,
             r#"select id, event_time as "event_time: SqlTimestamp", actor, action, subject, jti, session_id, client_id,
                       outcome, reason, note, trace_id, key_id, audience, cutoff_s, chain_id, chain_number, chain_tag
                  from audit_event order by chain_id, chain_number, id"#
         )
         .fetch(&mut *transaction);
         while let Some(row) = rows.try_next().await? {
-            let act = Act {
-                id: row.id,
-                actor: &row.actor,
-                action: &row.action,
-                subject: row.subject.as_deref(),
-                jti: row.jti,
-                session_id: row.session_id,
-                client_id: row.client_id.as_deref(),
-                outcome: &row.outcome,
-                reason: row.reason,
-                note: &row.note,
-                trace_id: &row.trace_id,
-                key_id: row.key_id.as_deref(),
-                audience: row.audience.as_deref(),
-                cutoff_s: row.cutoff_s,
-            };
             let stored = StoredAct {
-                fields: act.fields(),
+                fields: row.act().fields(),
                 id: row.id,
                 event_time: row.event_time.to_jiff(),
                 number: row.chain_number.unwrap_or_default(),
@@ -267,12 +290,4 @@ impl Store {
         drop(rows);
         Ok(check.end())
     }
-}
-
-/// One chain of a checkpoint's note: `chain number tag`.
-fn checkpoint(text: &str) -> Option<(Uuid, i64, Vec<u8>)> {
-    let mut words = text.split(' ');
-    let (chain, number, tag) = (words.next()?, words.next()?, words.next()?);
-    let bytes = tag.as_bytes().chunks(2).map(|pair| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok());
-    Some((chain.parse().ok()?, number.parse().ok()?, bytes.collect::<Option<_>>()?))
 }

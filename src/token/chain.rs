@@ -33,6 +33,18 @@ impl ChainKeys {
     pub fn fits(&self, chain: Uuid, number: i64, before: &[u8], row: &RowFields, tag: &[u8]) -> bool {
         self.0.fits(&fields(chain, number, before, row), tag)
     }
+
+    /// The MAC of a text that says something of chains.
+    #[must_use]
+    pub fn note_mac(&self, text: &str) -> Vec<u8> {
+        self.0.mac(&RowFields::of("note").text(text))
+    }
+
+    /// Whether a text bears its MAC, under any of the keys.
+    #[must_use]
+    pub fn fits_note(&self, text: &str, mac: &[u8]) -> bool {
+        self.0.fits(&RowFields::of("note").text(text), mac)
+    }
 }
 
 fn fields(chain: Uuid, number: i64, before: &[u8], row: &RowFields) -> RowFields {

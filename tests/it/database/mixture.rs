@@ -177,7 +177,20 @@ async fn rounds(rounds: usize) {
         let count = 1 + chance.below(3);
         let mut faults: Vec<Fault> = (0..count).map(|_| Fault::by(&mut chance)).collect();
         // What needs a Postgres that answers comes before what takes it away, of which one is enough.
-        faults.sort_by_key(|fault| (matches!(fault, Fault::Crash), matches!(fault, Fault::Freeze)));
+        // An operator who begins an epoch waits for locks, however long.
+        faults.sort_by_key(|fault| match fault {
+            Fault::Crash => 3,
+            Fault::Freeze => 2,
+            Fault::Lock(_) => 1,
+            Fault::Stall(..)
+            | Fault::HoldReplies(..)
+            | Fault::Cut(..)
+            | Fault::Pause(_)
+            | Fault::Strike
+            | Fault::ReadOnly
+            | Fault::Defaults
+            | Fault::Bump => 0,
+        });
         let ends = faults.iter().position(|fault| matches!(fault, Fault::Freeze | Fault::Crash));
         faults.truncate(ends.map_or(faults.len(), |place| place + 1));
         let lasting = Duration::from_millis(200 + chance.below(4_000) as u64);

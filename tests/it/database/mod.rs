@@ -51,9 +51,10 @@ async fn refused(url: &str, options: &ServerOptions) -> String {
 }
 
 impl Database {
-    /// Sets a default of the database, for connections that are made from here on.
+    /// Sets a default of the database, read-only though it be, for connections that are made from here on.
     async fn set(&self, setting: &str, value: &str) {
-        self.execute(&format!("alter database {} set {setting} = '{value}'", self.name)).await;
+        let set = format!("begin read write; alter database {} set {setting} = '{value}'; commit", self.name);
+        self.execute(&set).await;
     }
 
     /// Takes back all that was set, read-only though it be.

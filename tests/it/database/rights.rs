@@ -43,14 +43,30 @@ async fn e9_a_role_that_lacks_a_right_is_told_which() {
         (
             "execute on function drop_partition",
             "execute on function drop_partition",
-            "EXECUTE on drop_partition",
+            "EXECUTE on drop_partition(text)",
         ),
+        ("select on _sqlx_migrations", "select on _sqlx_migrations", "SELECT on _sqlx_migrations"),
     ] {
         database.execute(&format!("revoke {take} from {role}")).await;
         let said = refused(&url, &ServerOptions::default()).await;
         assert!(said.contains(&format!("the role {role} lacks {lacks}")), "{said}");
         database.execute(&format!("grant {give} to {role}")).await;
     }
+    // A schema that it may not look into.
+    database.execute(&format!("revoke usage on schema public from public, {role}")).await;
+    let said = refused(&url, &ServerOptions::default()).await;
+    assert!(said.contains(&format!("the role {role} lacks USAGE on schema public")), "{said}");
+    database.execute(&format!("grant usage on schema public to {role}")).await;
+    // Another one of the same database, with tables of another owner.
+    database
+        .execute(
+            "create schema other; create function other.make_partition(text, bigint) returns boolean
+             language sql as 'select true'; revoke execute on function other.make_partition from public",
+        )
+        .await;
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start(&url, directory.path(), &ServerOptions::default()).await;
+    assert_eq!(server.ops("/readyz").await.0, 200);
     // What runs as the owner is not for everybody.
     let anybody = "select count(*) from pg_proc where prosecdef and has_function_privilege('pg_monitor', oid, 'execute')";
     assert_eq!(database.number(anybody).await, 0);

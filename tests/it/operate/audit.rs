@@ -248,6 +248,48 @@ async fn e17_a_partition_that_was_dropped_in_its_time_is_no_gap() {
 }
 
 #[tokio::test]
+async fn e17_a_checkpoint_says_nothing_that_the_rows_do_not() {
+    let world = World::start().await;
+    work(&world).await;
+    let store = store(&world.database.url);
+    // What the server's role can do: a partition that has long been due, and a row in it that claims a place far ahead.
+    world.sql("select make_partition('audit_event', 0)").await;
+    world
+        .sql(
+            "insert into audit_event (id, revision, event_time, actor, action, outcome, chain_id, chain_number, chain_tag)
+             select '00000000-0001-7000-8000-000000000000', 0, to_timestamp(0), 'x', 'Revoke', 'OK', chain_id, 1000000,
+                    sha256('x')
+               from audit_event where action = 'Revoke' limit 1",
+        )
+        .await;
+    // And a note that jeton never wrote.
+    world
+        .sql(
+            "insert into audit_event (id, revision, event_time, actor, action, outcome, note)
+             select gen_random_uuid(), 0, now(), 'system', 'AuditCheckpoint', 'OK', chain_id || ' 1000000 00'
+               from audit_event where action = 'Revoke' limit 1",
+        )
+        .await;
+    assert_eq!(store.drop_partitions(Clock::system().now()).await.unwrap(), 1);
+    world.sql("delete from audit_event where actor = 'system' and action = 'AuditCheckpoint' and note like '% 00'").await;
+    assert_whole(&world.database).await;
+    world
+        .sql("delete from audit_event where id = (select id from audit_event where action = 'Revoke' order by id offset 1 limit 1)")
+        .await;
+    assert!(finding(&world.database, &[]).await.starts_with("missing: numbers "));
+    store.close().await;
+    for (table, start) in [("audit_event", 1), ("audit_event", -2_592_000), ("log_head", 0)] {
+        let mut connection = world.database.connect().await;
+        let made: Result<bool, _> = sqlx::query_scalar("select make_partition($1, $2)")
+            .bind(table)
+            .bind(i64::from(start))
+            .fetch_one(&mut connection)
+            .await;
+        assert!(made.unwrap_err().to_string().contains("no partition of"), "{table} {start}");
+    }
+}
+
+#[tokio::test]
 async fn e18_refused_calls_and_credentials_are_told_by_who_it_was_and_why() {
     let mut world = World::start().await;
     let (mut nobody, mut narrow) = (world.api("nobody").await, world.api("narrow").await);

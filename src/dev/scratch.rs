@@ -101,8 +101,11 @@ fn claim(base: &Path) -> anyhow::Result<(PathBuf, File)> {
         match DirBuilder::new().mode(mode).create(&directory) {
             Ok(()) => {
                 place::own_directory(&directory, None, mode)?; // the umask may have taken bits
-                let lock = File::create(directory.join("lock"))?;
+                // It gets its name once it is held: who finds it free sweeps the directory.
+                let unnamed = directory.join("lock.new");
+                let lock = File::create(&unnamed)?;
                 lock.try_lock().context("cannot lock a directory that was just made")?;
+                fs::rename(unnamed, directory.join("lock"))?;
                 return Ok((directory, lock));
             }
             Err(e) if e.kind() == ErrorKind::AlreadyExists => {}

@@ -323,7 +323,7 @@ async fn v7_a_round_forgets_what_has_ended_and_keeps_the_rest() {
 #[tokio::test]
 async fn v7_partitions_are_made_ahead_and_dropped_after_their_time() {
     let database = Database::create_empty().await;
-    let store = Store::new(&database.url).unwrap();
+    let store = crate::world::store(&database.url);
     // One moment for both: a partition's bound may pass between the making of a schema and now.
     let now = Timestamp::now();
     store.migrate(now).await.unwrap();

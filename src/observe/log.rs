@@ -59,6 +59,9 @@ pub fn log_to_stderr(filter: &str, replica: &str) -> Result<(), FilterError> {
     Ok(())
 }
 
+/// What Postgres says as it ends a connection, each connection would log: that it has gone is said once, by the store.
+const NO_NOTICES: &str = "sqlx::postgres::notice=error";
+
 /// A filter whose every directive says a level.
 fn read(filter: &str) -> Result<EnvFilter, FilterError> {
     let is_level = |word: &str| {
@@ -66,11 +69,14 @@ fn read(filter: &str) -> Result<EnvFilter, FilterError> {
             || matches!(word.as_bytes(), [b'0'..=b'5'])
     };
     let directives = filter.split(',').map(str::trim).filter(|directive| !directive.is_empty());
-    let directives: Vec<_> = directives.collect();
+    let mut directives: Vec<_> = directives.collect();
     for directive in &directives {
         if !directive.contains(['=', '[']) && !is_level(directive) {
             return Err(FilterError::Level(directive.escape_debug().to_string()));
         }
+    }
+    if !directives.iter().any(|directive| directive.starts_with("sqlx")) {
+        directives.push(NO_NOTICES);
     }
     Ok(EnvFilter::builder().parse(directives.join(","))?)
 }

@@ -1,10 +1,9 @@
 //! The server verbs that work on the database: what an operator does before, or beside, serving.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
 use secrecy::ExposeSecret;
-use tokio::time::sleep;
 
 use crate::{
     clock::Clock,
@@ -14,8 +13,8 @@ use crate::{
     },
     dev::{DevClient, PrepareRequest},
     process,
-    replica::{Keys, VERIFY_AFTER_RETIREMENT_S},
-    state::{Client, Clients, LEASE_OVER_MS, Permission},
+    replica::{Keys, VERIFY_AFTER_RETIREMENT_S, await_everywhere, await_no_lease},
+    state::{Client, Clients, Permission},
     store::{KnownHead, NewAudit, NewClient, Seal, Store, Task, TrailChecked},
     token::{ApiKey, ChainKeys, Revision, SigningKey, UnixSeconds, new_uuid_v7, text},
 };
@@ -121,11 +120,14 @@ pub async fn bootstrap_client(args: BootstrapArgs, mut say: impl FnMut(String)) 
     let key = ApiKey::generate();
     let audit = NewAudit::new(new_uuid_v7(clock.now_ms()), "jeton client bootstrap", "BootstrapClient");
     let first = store.put_first_admin(&new_client(&args.client_id, true, &key), &audit).await?;
-    store.close().await;
-    if !first {
+    let Some(registered) = first else {
         bail!("there is a client of this name, or one that administers, already: nothing was written");
-    }
+    };
+    let everywhere = await_everywhere(&store, &clock, registered).await;
+    store.close().await;
+    // It is nowhere else: if the client was registered, this is its key.
     say(key.expose().to_owned());
+    everywhere?;
     Ok(Done::Whole)
 }
 
@@ -148,7 +150,7 @@ pub async fn bump_epoch(args: BumpArgs, mut say: impl FnMut(String)) -> anyhow::
         store.adopt_keys().await?;
         store.adopt_clients().await?;
     }
-    sleep(Duration::from_millis(LEASE_OVER_MS.unsigned_abs())).await;
+    await_no_lease(&store, &clock, head).await?;
     store.connection_of(Task::Feed).settle_epoch(head.epoch()).await?;
     say(format!("epoch {} has begun", head.epoch()));
     if args.revoke_keys {

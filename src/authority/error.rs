@@ -338,7 +338,7 @@ impl From<StoreError> for Error {
                 tracing::debug!(error = %error, "a call was refused: the database is away");
                 Self::StoreUnavailable
             }
-            StoreError::ForeignLog => {
+            StoreError::ForeignLog | StoreError::MayBeLost => {
                 tracing::warn!(error = %error, "a call was refused");
                 Self::StoreUnavailable
             }

@@ -87,7 +87,7 @@ impl Authority {
         };
         // It was pending, and is not any more: whoever asks again gets another.
         let key = key.ok_or(Error::Overloaded)?;
-        self.in_effect(key.times.published).await?;
+        self.known_everywhere(key.times.published).await?;
         let active = in_state(&rows, algorithm, KeyState::Active);
         let replaced = active.filter(|row| row.key_id != key.key_id).cloned();
         Ok(Rotated { key: key.clone(), replaced })
@@ -138,7 +138,7 @@ impl Authority {
                 None => self.keys.publish(&self.store, algorithm, 0, None, &audit("RotateKey")).await?,
             };
             let Some((key_id, revision)) = published else { continue };
-            self.in_effect(revision).await?;
+            self.known_everywhere(revision).await?;
             self.keys.activate(&self.store, &key_id, false, &audit(act)).await?;
         }
         Err(Error::Overloaded)
@@ -149,6 +149,13 @@ impl Authority {
         let Some(row) = row else { return Ok(None) };
         let now = self.store.keys().await?.signing;
         Ok(Some(now.into_iter().find(|it| it.key_id == row.key_id).unwrap_or(row)))
+    }
+
+    /// Waits until a key that stands in the tables is known on every replica. One that was published in an earlier epoch is
+    /// known to whoever has come to this one: its place in the log is the head.
+    async fn known_everywhere(&self, published: Revision) -> Result<(), Error> {
+        let head = self.head().await?;
+        self.in_effect(if head.epoch() > published.epoch() { head } else { published }).await
     }
 
     async fn head(&self) -> Result<Revision, Error> {

@@ -108,10 +108,10 @@ impl Barrier {
         Ok(self.all(done.is_ok(), self.feed.has_applied(revision), seen))
     }
 
-    /// Waits for a read of the log, sent from here on, that shows it in the epoch of `revision`.
+    /// Waits for a read of the log, sent from here on, that shows `revision` there still.
     async fn confirm(&self, revision: Revision) -> Result<(), EpochOver> {
-        let read = timeout(CONFIRM_WITHIN, self.feed.read_epoch(self.clock.boot())).await;
-        if read == Ok(revision.epoch()) { Ok(()) } else { Err(EpochOver) }
+        let read = timeout(CONFIRM_WITHIN, self.feed.holds(revision, self.clock.boot())).await;
+        if read == Ok(true) { Ok(()) } else { Err(EpochOver) }
     }
 
     fn has_passed(&self, committed: BootMillis) -> bool {

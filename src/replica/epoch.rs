@@ -13,7 +13,7 @@ use super::{LoadError, Loader, keys::SYSTEM};
 use crate::{
     clock::{BootMillis, Clock},
     state::{LEASE_OVER_MS, LostPolicy, Restriction, Root},
-    store::{Head, NewAudit, OwnConnection, ReplicaRow, Store, StoreError, Task},
+    store::{Head, NewAudit, OwnConnection, ReplicaRow, SeenBefore, Store, StoreError, Task},
     token::{EPOCH_END, UnixSeconds, new_uuid_v7},
 };
 
@@ -95,8 +95,8 @@ impl Known {
 /// Waits, without state, until the log may be read: until the database is the one, on the timeline, that it
 /// was written in, a replica has carried over what it held into the epoch (or an operator has begun it), and no replica is
 /// left that may hold more: each that was registered before has come into the epoch, or has stood still for as long as a
-/// lease can last.
-pub async fn await_log(store: &Store, clock: &Clock) -> Result<(), StoreError> {
+/// lease can last. Answers the epoch.
+pub async fn await_log(store: &Store, clock: &Clock) -> Result<i64, StoreError> {
     store.notice_parts().await?;
     let mut connection = store.connection_of(Task::Feed);
     let mut before = HashMap::new();
@@ -111,7 +111,9 @@ pub async fn await_log(store: &Store, clock: &Clock) -> Result<(), StoreError> {
             still_since = now;
         }
         before = beats;
-        let Some(waiting) = Waiting::of(&head, &replicas, now.since_ms(still_since)) else { return Ok(()) };
+        let Some(waiting) = Waiting::of(&head, &replicas, now.since_ms(still_since)) else {
+            return Ok(head.revision.epoch());
+        };
         let waiting = Some(waiting);
         if waits.0 != waiting {
             waits = (waiting, now);
@@ -181,13 +183,13 @@ pub(super) struct Epochs {
 
 impl Epochs {
     /// Passes into the epoch of the log, where the one of `old` is over: begins a new one first, where the log has lost
-    /// its end. Answers a root of it, with whatever `old` holds that the tables lacked, which is in the log again. Where
+    /// its end: as the head says, or as is known beside it. Answers a root of it, with whatever `old` holds that the tables lacked, which is in the log again. Where
     /// this fails, readiness says so until it has succeeded: another start would lose what this replica alone may hold.
     pub(super) async fn pass(
         &self,
         connection: &mut OwnConnection,
         loader: &Loader,
-        head: &Head,
+        head: (&Head, bool),
         old: &Root,
     ) -> Result<Arc<Root>, LoadError> {
         let passed = self.try_to_pass(connection, loader, head, old).await;
@@ -207,16 +209,26 @@ impl Epochs {
         passed
     }
 
+    /// Takes note that the log can be followed in the epoch that this replica is in.
+    pub(super) fn follows(&self) {
+        self.store.give_up_pass();
+        if self.known.set_blocked(false) {
+            tracing::info!("the log is followed again");
+        }
+    }
+
     async fn try_to_pass(
         &self,
         connection: &mut OwnConnection,
         loader: &Loader,
-        head: &Head,
+        (head, has_lost): (&Head, bool),
         old: &Root,
     ) -> Result<Arc<Root>, LoadError> {
         if !head.same_log {
             self.begin(connection, head, "another timeline, system, database or tables").await?;
-        } else if head.revision < old.applied() {
+        } else if head.revision < old.applied()
+            || (has_lost && head.revision.epoch() == old.applied().epoch())
+        {
             self.begin(connection, head, "the log has lost its end").await?;
         }
         self.carry_over(connection, loader, old).await
@@ -244,7 +256,7 @@ impl Epochs {
         old: &Root,
     ) -> Result<Arc<Root>, LoadError> {
         // What the tables have lost was seen here: that they say less now is no forgery.
-        self.store.forget_seen();
+        let before = self.store.begin_pass();
         let new = loader.root(connection).await?;
         tracing::warn!(
             jeton.from_epoch = old.applied().epoch(),
@@ -262,7 +274,8 @@ impl Epochs {
                 "the tables had lost revocations: they are there again"
             );
         }
-        let gone: Vec<_> = old.keys.load().macs_removed_from(&new.keys.load(), old.applied()).collect();
+        let had_seen = |id| before.has_mac_key(id);
+        let gone = old.keys.load().macs_removed_from(&new.keys.load(), old.applied(), had_seen);
         if !gone.is_empty() {
             connection.remove_mac_keys_again(&gone, &self.audit("RemoveMacKeys")).await?;
             tracing::warn!(
@@ -270,9 +283,13 @@ impl Epochs {
                 "the tables had MAC keys that had been removed: the sessions that they opened end again"
             );
         }
-        self.restrict(connection, old, &new).await?;
+        self.restrict(connection, old, &new, &before).await?;
         connection.end_carry_over(new.applied().epoch()).await?;
+        self.store.end_pass();
         // The log says so, too. But should that lose its end once more before it was read, this is what is left.
+        if !lost.is_empty() || !gone.is_empty() {
+            new.keys.store(Arc::new(loader.keys(connection).await?));
+        }
         new.apply_all(lost);
         Ok(new)
     }
@@ -283,12 +300,14 @@ impl Epochs {
         connection: &mut OwnConnection,
         old: &Root,
         new: &Root,
+        before: &SeenBefore,
     ) -> Result<(), LoadError> {
         let applied = old.applied();
         // Other replicas do the same at the same time. What was not written is looked at again.
         for _ in 0..RESTRICT_TRIES_MAX {
-            let (clients, stored) = (connection.clients().await?, connection.stored_policies().await?);
-            let restrictions = old.clients.load().restrictions(&clients, applied);
+            let (clients, seen) = connection.clients_and_seen(before).await?;
+            let stored = connection.stored_policies().await?;
+            let restrictions = old.clients.load().restrictions(&clients, applied, &seen);
             let lost = old.policies.load().lost_in(&stored, applied);
             if restrictions.is_empty() && lost.is_empty() {
                 new.clients.store(Arc::new(clients));

@@ -15,21 +15,38 @@ use crate::{
 const LOOK_SOON: Duration = Duration::from_millis(2);
 /// The longest pause between two.
 const LOOK_EVERY: Duration = Duration::from_millis(64);
+/// A database that does not answer for so long says nothing of the log any more.
+const CONFIRM_WITHIN_MS: i64 = 5_000;
 
 /// Waits until every registered replica has applied `revision`, which is committed, or can hold no lease from
-/// before it.
-pub async fn await_everywhere(store: &Store, clock: &Clock, revision: Revision) {
+/// before it. Fails where the log may have lost it since: it is in another epoch, or cannot be read.
+pub async fn await_everywhere(store: &Store, clock: &Clock, revision: Revision) -> Result<(), StoreError> {
     let committed = clock.boot();
     let mut connection = store.connection_of(Task::Fleet);
     let mut pause = LOOK_SOON;
     while clock.boot().since_ms(committed) < LEASE_OVER_MS {
-        // A database that is away says nothing: then the time alone does.
+        // A database that is away says nothing.
         if have_applied(&mut connection, revision).await.unwrap_or(false) {
-            return;
+            return Ok(());
         }
         sleep(pause).await;
         pause = pause.saturating_mul(2).min(LOOK_EVERY);
     }
+    confirm(&mut connection, clock, revision).await
+}
+
+/// Likewise for the publication of what stands in the tables still. Where the log is in another epoch by now, whoever is
+/// in that has read it there: then the place in the log is its head.
+pub(super) async fn await_known(store: &Store, clock: &Clock, published: Revision) -> Result<(), StoreError> {
+    let head = store.connection_of(Task::Fleet).head().await?.revision;
+    let revision = if head.epoch() > published.epoch() { head } else { published };
+    await_everywhere(store, clock, revision).await
+}
+
+/// Waits until a replica can hold no lease from before `revision`, whoever is registered: then the log must hold it.
+pub async fn await_no_lease(store: &Store, clock: &Clock, revision: Revision) -> Result<(), StoreError> {
+    sleep(Duration::from_millis(LEASE_OVER_MS.unsigned_abs())).await;
+    confirm(&mut store.connection_of(Task::Fleet), clock, revision).await
 }
 
 /// Whether each has said so, in the same epoch. In one that has just begun, the rows may not show who still
@@ -43,4 +60,22 @@ async fn have_applied(connection: &mut OwnConnection, revision: Revision) -> Res
     let same_log = seen.same_log && seen.head.epoch() == epoch && seen.head >= revision;
     let has = |applied: Revision| applied.epoch() == epoch && applied >= revision;
     Ok(same_log && seen.replicas.iter().all(|row| row.epoch == epoch && has(row.applied)))
+}
+
+/// Time alone proves nothing of the log: reads that it holds the revision still.
+async fn confirm(
+    connection: &mut OwnConnection,
+    clock: &Clock,
+    revision: Revision,
+) -> Result<(), StoreError> {
+    let began = clock.boot();
+    loop {
+        match connection.head().await {
+            Ok(head) if head.same_log && head.holds(revision) => return Ok(()),
+            Ok(_) => return Err(StoreError::MayBeLost),
+            Err(error) if !error.is_unreachable() => return Err(error),
+            Err(_) if clock.boot().since_ms(began) >= CONFIRM_WITHIN_MS => return Err(StoreError::MayBeLost),
+            Err(_) => sleep(LOOK_EVERY).await,
+        }
+    }
 }

@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicI64, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -17,7 +17,10 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    EpochKnown, LoadError, Loader, Registered, epoch::Epochs, own_batch::OwnBatch, read_size::ReadSize,
+    EpochKnown, LoadError, Loader, Registered,
+    epoch::{Epochs, await_log},
+    own_batch::OwnBatch,
+    read_size::ReadSize,
 };
 use crate::{
     clock::{BootMillis, Clock},
@@ -47,6 +50,7 @@ pub struct FeedHandle {
     poke: Arc<Notify>,
     own: mpsc::Sender<OwnBatch>,
     own_backend: OwnBackend,
+    lost_in: LostIn,
     applied: watch::Receiver<Revision>,
     read: watch::Receiver<LatestRead>,
 }
@@ -56,9 +60,14 @@ pub struct FeedHandle {
 struct LatestRead {
     sent: BootMillis,
     good: bool,
-    /// Of the log, and of what this replica holds.
+    /// Of what this replica holds.
     epoch: i64,
+    /// Of the log, as it was read.
+    head: Revision,
 }
+
+/// The epoch in which an append has shown that the log has lost its end. 0: none has.
+type LostIn = Arc<AtomicI64>;
 
 /// The process of the database that appends for this replica: what it says was appended is known here. 0: not known.
 type OwnBackend = Arc<AtomicU32>;
@@ -71,6 +80,12 @@ impl FeedHandle {
         if !handed {
             self.poke();
         }
+    }
+
+    /// An append has shown that the log of this epoch has lost its end, also where the head has come to where it was.
+    pub(super) fn has_lost_its_end(&self, epoch: i64) {
+        self.lost_in.store(epoch, Ordering::Release);
+        self.poke();
     }
 
     /// Reads the log soon.
@@ -89,15 +104,15 @@ impl FeedHandle {
         timeout(KEEP_UP_WITHIN, read.changed()).await.is_ok() && read.borrow().good
     }
 
-    /// Waits for a read that is sent at `now` or later: the epoch that the log was in.
-    pub async fn read_epoch(&self, now: BootMillis) -> i64 {
+    /// Waits for a read that is sent at `now` or later: whether it has found `revision` in the log, in its epoch.
+    pub async fn holds(&self, revision: Revision, now: BootMillis) -> bool {
         let mut read = self.read.clone();
         // Once: where that read fails, the next one comes by itself.
         self.poke();
         loop {
             let latest = *read.borrow_and_update();
             if latest.good && latest.sent >= now {
-                return latest.epoch;
+                return latest.epoch == revision.epoch() && latest.head >= revision;
             }
             if read.changed().await.is_err() {
                 // The feed has ended, and this process ends with it.
@@ -154,6 +169,7 @@ pub struct Feed {
     poke: Arc<Notify>,
     own: mpsc::Receiver<OwnBatch>,
     own_backend: OwnBackend,
+    lost_in: LostIn,
     applied: watch::Sender<Revision>,
     read: watch::Sender<LatestRead>,
     failing: bool,
@@ -172,7 +188,8 @@ pub struct Following {
 }
 
 impl Feed {
-    /// Loads the first root, and reads what was appended meanwhile.
+    /// Loads the first root, of an epoch that may be read, and reads what was appended meanwhile. Until it is registered, a
+    /// replica comes to no other epoch with what it has read: it would pass for one who had carried over.
     pub async fn start(
         store: Store,
         loader: Loader,
@@ -181,16 +198,22 @@ impl Feed {
         registered: Registered,
     ) -> Result<Following, LoadError> {
         let mut connection = store.connection_of(Task::Feed);
-        let roots = Arc::new(Roots::new(loader.root(&mut connection).await?));
+        let roots = Arc::new(Roots::new(first_root(&store, &loader, &clock, &mut connection).await?));
         let poke = Arc::new(Notify::new());
         let (applied, follow) = watch::channel(roots.current().applied());
-        let (read, latest) = watch::channel(LatestRead { sent: BootMillis::NEVER, good: false, epoch: 0 });
+        let (read, latest) = watch::channel(LatestRead {
+            sent: BootMillis::NEVER,
+            good: false,
+            epoch: 0,
+            head: Revision::ZERO,
+        });
         let (hand_over, own) = mpsc::channel(OWN_MAX);
-        let own_backend = OwnBackend::default();
+        let (own_backend, lost_in) = (OwnBackend::default(), LostIn::default());
         let handle = FeedHandle {
             poke: Arc::clone(&poke),
             own: hand_over,
             own_backend: Arc::clone(&own_backend),
+            lost_in: Arc::clone(&lost_in),
             applied: follow,
             read: latest,
         };
@@ -210,6 +233,7 @@ impl Feed {
             poke,
             own,
             own_backend,
+            lost_in,
             applied,
             read,
             failing: false,
@@ -245,8 +269,9 @@ impl Feed {
         let sent = self.clock.boot();
         let read = self.advance().await;
         let epoch = self.roots.current().applied().epoch();
-        self.read.send_replace(LatestRead { sent, good: read.is_ok(), epoch });
-        read
+        let head = read.as_ref().copied().unwrap_or(Revision::ZERO);
+        self.read.send_replace(LatestRead { sent, good: read.is_ok(), epoch, head });
+        read.map(|_| ())
     }
 
     /// Whether all of it is in memory now: it was next, or has been read meanwhile. It is applied, then published. No
@@ -267,8 +292,8 @@ impl Feed {
         true
     }
 
-    /// Reads the log, and brings the root to its head.
-    async fn advance(&mut self) -> Result<(), LoadError> {
+    /// Reads the log, and brings the root to its head, which it answers.
+    async fn advance(&mut self) -> Result<Revision, LoadError> {
         let root = self.roots.current();
         // Before the statement is sent: a head below it was not read too early, but is behind.
         let published = root.applied();
@@ -279,9 +304,19 @@ impl Feed {
         root.set_database_time_ms(head.database_time_ms, wall_ms, self.clock.now_ms());
         self.metrics.clock_offset(root.clock_offset_ms());
         self.epochs.known.saw(&head, self.clock.boot());
-        if !head.same_log || head.revision < published || head.revision.epoch() > published.epoch() {
+        let has_lost = self.lost_in.load(Ordering::Acquire) == published.epoch();
+        if !head.same_log
+            || has_lost
+            || head.revision < published
+            || head.revision.epoch() > published.epoch()
+        {
             root.lease.drop_now();
-            self.change_epoch(&head, &root).await?;
+            if self.registered.has_been() {
+                self.change_epoch(&head, &root, has_lost).await?;
+            } else {
+                let root = first_root(&self.store, &self.loader, &self.clock, &mut self.connection).await?;
+                self.swap(root);
+            }
         } else if published < head.floor {
             tracing::warn!("the log was purged past what this replica had read: loading anew");
             let root = self.loader.root(&mut self.connection).await?;
@@ -294,6 +329,7 @@ impl Feed {
                 self.poke.notify_one();
             }
         }
+        self.epochs.follows();
         let root = self.roots.current();
         self.applied.send_replace(root.applied());
         self.acknowledge(root.applied()).await?;
@@ -301,7 +337,7 @@ impl Feed {
         if let Some(epoch) = self.epochs.known.to_settle(self.clock.boot()) {
             self.connection.settle_epoch(epoch).await?;
         }
-        Ok(())
+        Ok(head.revision)
     }
 
     /// Reads as much of the log as can be read in time.
@@ -320,8 +356,8 @@ impl Feed {
 
     /// Puts a root of the log's epoch in force, with what the tables had lost in the log again. Where
     /// that fails, the old one stays, without a lease, and it is tried again.
-    async fn change_epoch(&mut self, head: &Head, old: &Root) -> Result<(), LoadError> {
-        let new = self.epochs.pass(&mut self.connection, &self.loader, head, old).await?;
+    async fn change_epoch(&mut self, head: &Head, old: &Root, has_lost: bool) -> Result<(), LoadError> {
+        let new = self.epochs.pass(&mut self.connection, &self.loader, (head, has_lost), old).await?;
         self.swap(new);
         // What was appended just now is read next.
         self.poke.notify_one();
@@ -358,6 +394,27 @@ impl Feed {
             _ => {}
         }
         self.failing &= read.is_err();
+    }
+}
+
+/// A root of one who holds nothing yet: of an epoch that may be read, and that goes on by the time that it is there.
+async fn first_root(
+    store: &Store,
+    loader: &Loader,
+    clock: &Clock,
+    connection: &mut OwnConnection,
+) -> Result<Arc<Root>, LoadError> {
+    loop {
+        let epoch = await_log(store, clock).await?;
+        let root = match loader.root(connection).await {
+            Err(LoadError::Store(StoreError::ForeignLog)) => continue,
+            root => root?,
+        };
+        let head = connection.head().await?;
+        let goes_on = head.same_log && head.holds(root.applied());
+        if goes_on && root.applied().epoch() == epoch {
+            return Ok(root);
+        }
     }
 }
 

@@ -213,6 +213,9 @@ impl Log {
         // A log that has lost its end, or a primary that was cut off: others may count this revision
         // among those that they have applied.
         if appended.revision <= published {
+            if appended.revision.epoch() == published.epoch() {
+                self.feed.has_lost_its_end(published.epoch());
+            }
             return Err(StoreError::ForeignLog);
         }
         Ok(appended)

@@ -3,6 +3,7 @@
 
 use super::{
     KeyError, Keys, MAC_AFTER_RETIREMENT_S, VERIFY_AFTER_RETIREMENT_S, await_everywhere,
+    everywhere::await_known,
     keys::{SYSTEM, hex},
 };
 use crate::{
@@ -125,11 +126,11 @@ impl Keys {
         let pending =
             [Algorithm::Es256, Algorithm::EdDsa].into_iter().flat_map(|algorithm| ring.of(algorithm));
         for record in pending.filter(|record| record.life.state == KeyState::Pending) {
-            await_everywhere(store, &self.clock, record.life.published).await;
+            await_known(store, &self.clock, record.life.published).await?;
             self.activate(store, record.verifying.key_id(), true, &self.audit(SYSTEM, "ActivateKey")).await?;
         }
         for record in ring.macs().iter().filter(|record| record.life.state == KeyState::Pending) {
-            await_everywhere(store, &self.clock, record.life.published).await;
+            await_known(store, &self.clock, record.life.published).await?;
             self.activate_mac(store, record.id).await?;
         }
         Ok(())
@@ -148,7 +149,7 @@ impl Keys {
         if !active {
             let revision =
                 store.put_retired_signing_key(&self.sealed(key), VERIFY_AFTER_RETIREMENT_S, &audit).await?;
-            await_everywhere(store, &self.clock, revision).await;
+            await_everywhere(store, &self.clock, revision).await?;
             return Ok(());
         }
         let Some(published) = store.publish_signing_key(&self.sealed(key), 0, None, &audit).await? else {
@@ -157,15 +158,15 @@ impl Keys {
             let key_id = pending.next().map_or_else(String::new, |it| it.verifying.key_id().to_owned());
             return Err(KeyError::Pending { algorithm: key.algorithm(), key_id });
         };
-        await_everywhere(store, &self.clock, published).await;
+        await_everywhere(store, &self.clock, published).await?;
         // A server may have been faster: it is due.
         let audit = self.audit(ACTOR, "ActivateKey");
         if let Some(revision) = self.activate(store, key.key_id(), false, &audit).await? {
-            await_everywhere(store, &self.clock, revision).await;
+            await_everywhere(store, &self.clock, revision).await?;
         } else {
             // Appended before it was found: what is appended now comes after.
             let head = store.connection_of(Task::Feed).head().await?;
-            await_everywhere(store, &self.clock, head.revision).await;
+            await_everywhere(store, &self.clock, head.revision).await?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 //! renew answers from memory until its lease has ended, and not a moment longer.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -47,17 +47,35 @@ impl LeaseHandle {
 
 /// The id that this replica is registered under, if it is: whose row says what it has applied.
 #[derive(Clone, Default)]
-pub struct Registered(Arc<Mutex<Option<Uuid>>>);
+pub struct Registered(Arc<Mutex<Known>>);
+
+/// A registration, and whether there ever was one.
+#[derive(Debug, Default)]
+struct Known {
+    id: Option<Uuid>,
+    has_been: bool,
+}
 
 impl Registered {
     /// The id.
     #[must_use]
     pub fn id(&self) -> Option<Uuid> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known().id
+    }
+
+    /// Whether this replica has ever been registered: until then nobody has waited for it, and it has answered nothing.
+    pub(super) fn has_been(&self) -> bool {
+        self.known().has_been
     }
 
     fn set(&self, id: Option<Uuid>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = id;
+        let mut known = self.known();
+        known.has_been |= id.is_some();
+        known.id = id;
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

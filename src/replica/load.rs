@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Keys;
 use crate::{
     clock::Clock,
-    state::{Policies, Root},
+    state::{KeyRing, Policies, Root},
     store::{LogEntries, OwnConnection, StoreError},
     token::Revision,
 };
@@ -55,7 +55,7 @@ impl Loader {
         }
         let policies = connection.policies().await?.into_iter().collect::<Policies>();
         let clients = connection.clients().await?;
-        let keys = self.keys.open(&connection.keys().await?);
+        let keys = self.keys(connection).await?;
         let root = Arc::new(Root::new(Revision::ZERO, policies, clients, keys));
         root.tokens.reserve(connection.revocations_about().await?);
         let filled = Arc::clone(&root);
@@ -80,8 +80,13 @@ impl Loader {
             root.clients.store(Arc::new(read.with_last_uses_of(&root.clients.load())));
         }
         if read.keys {
-            root.keys.store(Arc::new(self.keys.open(&connection.keys().await?)));
+            root.keys.store(Arc::new(self.keys(connection).await?));
         }
         Ok(())
+    }
+
+    /// Every key, as the tables have it now.
+    pub(super) async fn keys(&self, connection: &mut OwnConnection) -> Result<KeyRing, LoadError> {
+        Ok(self.keys.open(&connection.keys().await?))
     }
 }

@@ -26,7 +26,7 @@ pub use agreement::{Disagreement, agree};
 pub use auditor::Auditor;
 pub use barrier::{Barrier, EpochOver, Propagation, Reach};
 pub use epoch::{EpochKnown, await_log};
-pub use everywhere::await_everywhere;
+pub use everywhere::{await_everywhere, await_no_lease};
 pub use feed::{Feed, FeedHandle, Following};
 pub use fleet::{Fleet, FleetHandle};
 pub use flusher::{Flusher, QueueFull};

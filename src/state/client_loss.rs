@@ -1,5 +1,7 @@
 //! Which changes of clients the tables have lost, as the memory of a replica shows.
 
+use std::collections::HashSet;
+
 use super::{ApiKeyRecord, Client, Clients, FAMILY_ANY};
 use crate::token::{Revision, UnixSeconds};
 
@@ -27,21 +29,39 @@ pub struct EndingKey {
     pub end: UnixSeconds,
 }
 
+/// What of the tables a replica had seen before, in the state that it is in, or in a later one. It is no news, whatever
+/// revision it bears.
+#[derive(Clone, Default, Debug)]
+pub struct SeenClients {
+    /// Clients.
+    pub clients: HashSet<String>,
+    /// API keys.
+    pub api_keys: HashSet<String>,
+}
+
 impl Clients {
     /// What is to be taken away from `stored` so that it allows no more than these do, which are as of `applied`:
-    /// disabled or absent beats enabled, fewer rights beat more. What `stored` has from later on is news.
+    /// disabled or absent beats enabled, fewer rights beat more. What `stored` has from later on, and was not `seen`, is
+    /// news; of an API key that was seen and is not here, it is known that it was removed.
     #[must_use]
-    pub fn restrictions(&self, stored: &Self, applied: Revision) -> Vec<Restriction> {
-        let known = stored.iter().filter(|client| client.revision <= applied);
+    pub fn restrictions(&self, stored: &Self, applied: Revision, seen: &SeenClients) -> Vec<Restriction> {
         let mut restrictions: Vec<Restriction> =
-            known.filter_map(|client| self.restriction(stored, client, applied)).collect();
+            stored.iter().filter_map(|client| self.restriction(stored, client, applied, seen)).collect();
         restrictions.sort_by(|a, b| a.client.client_id.cmp(&b.client.client_id));
         restrictions
     }
 
-    fn restriction(&self, stored: &Self, client: &Client, applied: Revision) -> Option<Restriction> {
+    fn restriction(
+        &self,
+        stored: &Self,
+        client: &Client,
+        applied: Revision,
+        seen: &SeenClients,
+    ) -> Option<Restriction> {
         let held = self.get(&client.client_id);
+        let is_later = client.revision > applied;
         let restricted = match held {
+            _ if is_later && !seen.clients.contains(&client.client_id) => Client::clone(client),
             Some(held) => client.no_more_than(held),
             None => Client { disabled: true, revision: applied, ..client.clone() },
         };
@@ -49,6 +69,7 @@ impl Clients {
         let mut ending_keys = Vec::new();
         for key in stored.api_keys_of(&client.client_id) {
             match self.api_key(&key.api_key_id).filter(|(held, _)| held.is_of_the_text_of(key)) {
+                None if is_later && !seen.api_keys.contains(&key.api_key_id) => {}
                 None => gone_keys.push(key.api_key_id.clone()),
                 Some((held, _)) => {
                     let sooner = held.expire_time.filter(|end| key.expire_time.is_none_or(|now| *end < now));
@@ -180,7 +201,7 @@ mod tests {
             ending_keys,
         };
         assert_eq!(
-            held.restrictions(&stored, at(8)),
+            held.restrictions(&stored, at(8), &SeenClients::default()),
             [
                 restriction(client("deleted", 8, true), 3, &["of-deleted"], vec![]),
                 restriction(client("disabled", 5, true), 3, &[], vec![]),
@@ -196,7 +217,49 @@ mod tests {
                 ),
             ]
         );
-        assert_eq!(stored.restrictions(&stored, at(8)), []);
+        assert_eq!(stored.restrictions(&stored, at(8), &SeenClients::default()), []);
+    }
+
+    #[test]
+    fn what_was_seen_is_no_news_whatever_revision_it_bears() {
+        let held = Clients::new(
+            vec![client("c", 5, false), client("later", 5, false)],
+            vec![key("c", "kept", None), key("later", "kept-too", None)],
+        );
+        let more = |client_id, revision| Client {
+            permissions: vec![Permission::Issue],
+            ..client(client_id, revision, false)
+        };
+        let stored = Clients::new(
+            vec![more("c", 90), more("later", 91), client("gone", 92, false)],
+            vec![
+                key("c", "kept", None),
+                key("c", "removed", None),
+                key("later", "kept-too", None),
+                key("later", "added", None),
+                key("later", "removed-too", None),
+            ],
+        );
+        let names = |names: &[&str]| strings(names).into_iter().collect();
+        let seen = SeenClients {
+            clients: names(&["c", "gone"]),
+            api_keys: names(&["kept", "removed", "kept-too", "removed-too"]),
+        };
+        let restrictions = held.restrictions(&stored, at(8), &seen);
+        let found: Vec<_> = restrictions
+            .iter()
+            .map(|it| (it.client.client_id.as_str(), it.client.may(Permission::Issue), it.gone_keys.clone()))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("c", false, strings(&["removed"])),
+                ("gone", false, vec![]),
+                // Somebody has written it since: what is known of it is that a key of it was removed.
+                ("later", true, strings(&["removed-too"])),
+            ]
+        );
+        assert!(restrictions.iter().any(|it| it.client.client_id == "gone" && it.client.disabled));
     }
 
     #[test]

@@ -103,14 +103,18 @@ impl KeyRing {
         })
     }
 
-    /// MAC keys of `stored` that are not here, though they had been published by `applied`: they were removed.
-    pub fn macs_removed_from<'a>(
-        &'a self,
-        stored: &'a Self,
+    /// MAC keys of `stored` that are not here, though they had been published by `applied`, or had been seen: they were
+    /// removed.
+    #[must_use]
+    pub fn macs_removed_from(
+        &self,
+        stored: &Self,
         applied: Revision,
-    ) -> impl Iterator<Item = [u8; 4]> + 'a {
-        let known = stored.mac.iter().filter(move |record| record.life.published <= applied);
-        known.map(|record| record.id).filter(|id| self.mac.iter().all(|held| held.id != *id))
+        had_seen: impl Fn([u8; 4]) -> bool,
+    ) -> Vec<[u8; 4]> {
+        let known =
+            stored.mac.iter().filter(|record| record.life.published <= applied || had_seen(record.id));
+        known.map(|record| record.id).filter(|id| self.mac.iter().all(|held| held.id != *id)).collect()
     }
 
     /// The key that signs with this algorithm.

@@ -21,7 +21,7 @@ mod text_hash;
 
 pub use cache::VerifiedCache;
 pub use client::{ApiKeyRecord, Client, Clients, Permission};
-pub use client_loss::{EndingKey, Restriction};
+pub use client_loss::{EndingKey, Restriction, SeenClients};
 pub use denylist::Denylist;
 pub use evaluator::{Accepted, Judge, Status, Verdict};
 pub use keys::{KeyLife, KeyRecord, KeyRing, KeyState, MacRecord};

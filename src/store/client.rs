@@ -6,14 +6,14 @@ use jiff_sqlx::Timestamp as SqlTimestamp;
 use sqlx::{Connection, PgConnection};
 
 use super::{
-    NewAudit, OwnConnection, Store, StoreError,
+    NewAudit, OwnConnection, SeenBefore, Store, StoreError,
     connection::TABLE_TIMEOUT,
     log::revision,
     seal::{Sealed, Seen, Table},
 };
 use crate::{
-    state::{ApiKeyRecord, Client, Clients, Permission, Restriction},
-    token::{ApiKey, RowFields, UnixSeconds, uuid_unix_ms},
+    state::{ApiKeyRecord, Client, Clients, Permission, Restriction, SeenClients},
+    token::{ApiKey, Revision, RowFields, UnixSeconds, uuid_unix_ms},
 };
 
 /// A client to register, with one API key.
@@ -103,8 +103,12 @@ impl Store {
         Ok(())
     }
 
-    /// Registers the first client that administers. False, and nothing written: there is one already.
-    pub async fn put_first_admin(&self, new: &NewClient, audit: &NewAudit) -> Result<bool, StoreError> {
+    /// Registers the first client that administers: at which revision. None, and nothing written: there is one already.
+    pub async fn put_first_admin(
+        &self,
+        new: &NewClient,
+        audit: &NewAudit,
+    ) -> Result<Option<Revision>, StoreError> {
         self.write_client(new, true, audit).await
     }
 
@@ -113,7 +117,7 @@ impl Store {
         new: &NewClient,
         only_first: bool,
         audit: &NewAudit,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<Revision>, StoreError> {
         let seal = self.seal()?;
         let client = &new.client;
         let permissions = numbers(&client.permissions);
@@ -150,7 +154,7 @@ impl Store {
                 Option::is_some,
             )
             .await?;
-        Ok(head.is_some())
+        head.map(|head| revision("log_head", head)).transpose()
     }
 }
 
@@ -160,6 +164,24 @@ impl OwnConnection {
         let seal = self.seal()?;
         let rows = self.run(TABLE_TIMEOUT, read).await?;
         Ok(rows.good(|table, rows| seal.judge_all(table, rows).iter().map(Option::is_none).collect()))
+    }
+
+    /// Likewise, with what of it had been seen before, in this state or in a later one.
+    pub async fn clients_and_seen(
+        &mut self,
+        before: &SeenBefore,
+    ) -> Result<(Clients, SeenClients), StoreError> {
+        let seal = self.seal()?;
+        let rows = self.run(TABLE_TIMEOUT, read).await?;
+        let clients = rows.clients.iter().map(|row| (&row.client.client_id, row.version));
+        let clients = clients.filter(|(id, version)| before.has(Table::Client, id, *version));
+        let api_keys = rows.api_keys.iter().map(|row| &row.record.api_key_id);
+        let seen = SeenClients {
+            clients: clients.map(|(id, _)| id.clone()).collect(),
+            // Their rows have no versions.
+            api_keys: api_keys.filter(|id| before.has(Table::ApiKey, id, 0)).cloned().collect(),
+        };
+        Ok((rows.good(|table, rows| seal.judge_all(table, rows).iter().map(Option::is_none).collect()), seen))
     }
 
     /// Takes away from a client what it may no longer have, through the log. False: somebody else was first.

@@ -28,6 +28,11 @@ pub enum StoreError {
     /// Another database, other tables or another timeline than those that the log was written in.
     #[error("the database is not the one that the log was written in: it was restored, copied or promoted")]
     ForeignLog,
+    /// The log is in another epoch than the change that was waited for, or nobody can tell.
+    #[error(
+        "the database was replaced, or went away, after this was written: it may be lost. Look whether it is there, and repeat it"
+    )]
+    MayBeLost,
     /// The schema lacks a migration of this version.
     #[error("the database lacks migration {version}: run `jeton migrate up`")]
     OlderSchema {
@@ -109,6 +114,7 @@ impl StoreError {
             Self::Closed => Self::Closed,
             Self::Late => Self::Late,
             Self::ForeignLog => Self::ForeignLog,
+            Self::MayBeLost => Self::MayBeLost,
             Self::Unreachable(away) => Self::Unreachable(away.clone()),
             Self::Unfit(unfit) => Self::Unfit(unfit.clone()),
             Self::OlderSchema { .. }
@@ -139,6 +145,7 @@ impl StoreError {
             other @ (Self::Closed
             | Self::Late
             | Self::ForeignLog
+            | Self::MayBeLost
             | Self::OlderSchema { .. }
             | Self::NewerSchema { .. }
             | Self::ForeignSchema { .. }

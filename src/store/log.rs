@@ -98,6 +98,14 @@ impl Wakeups {
     }
 }
 
+impl Head {
+    /// Whether the log has come to this revision, in the epoch that it was appended in.
+    #[must_use]
+    pub fn holds(&self, revision: Revision) -> bool {
+        self.revision.epoch() == revision.epoch() && self.revision >= revision
+    }
+}
+
 impl OwnConnection {
     /// The head, and whether the database still is the one that the log was written in.
     pub async fn head(&mut self) -> Result<Head, StoreError> {

@@ -62,7 +62,7 @@ pub use policy::PolicyWrite;
 pub use refresh::{Advance, Presented, Presenter};
 pub use replica::{FleetRows, Renewal, ReplicaIdentity, ReplicaRow, SharedSettings};
 pub use resident::Residents;
-pub use seal::{Forged, Seal};
+pub use seal::{Forged, Seal, SeenBefore};
 pub use session::{NewSession, SessionFilter, SessionRow};
 pub use trail::{KnownHead, TrailChecked};
 
@@ -156,10 +156,23 @@ impl Store {
         done
     }
 
-    /// Forgets which states of rows were seen: in a new epoch the tables may have lost what came last.
-    pub fn forget_seen(&self) {
+    /// Comes to another epoch: its tables may have lost what came last of each row. Answers what had been seen.
+    #[must_use]
+    pub fn begin_pass(&self) -> SeenBefore {
+        self.seal.as_ref().map_or_else(SeenBefore::default, |seal| seal.begin_pass())
+    }
+
+    /// Has come to it.
+    pub fn end_pass(&self) {
         if let Some(seal) = &self.seal {
-            seal.forget();
+            seal.end_pass();
+        }
+    }
+
+    /// Is in the epoch before still.
+    pub fn give_up_pass(&self) {
+        if let Some(seal) = &self.seal {
+            seal.give_up_pass();
         }
     }
 

@@ -4,14 +4,16 @@
 use std::{
     collections::{HashMap, HashSet},
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::chain::Chains;
+use super::chain::{Chains, hex};
 use crate::token::{ChainKeys, MasterKey, RowFields, RowKeys, sha256};
 
 /// The place of a row that is not there any more, behind all states that one can be in.
 const GONE: u8 = u8::MAX;
+/// The place of a row before all states.
+const FORGOTTEN: (i64, u8) = (i64::MIN, 0);
 
 /// A table whose rows grant something.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -80,12 +82,32 @@ struct Latest {
 #[derive(Clone, Default)]
 pub(super) struct Seen(HashMap<(Table, String), Latest>);
 
+/// What a process had seen of rows before it came to the epoch of the log: they are no news, whatever revision they bear.
+#[derive(Clone, Default)]
+pub struct SeenBefore(Arc<Seen>);
+
+impl SeenBefore {
+    /// Whether this row was seen, in this state or in a later one. `version`: of its state now.
+    pub(super) fn has(&self, table: Table, id: &str, version: i64) -> bool {
+        self.0.0.get(&(table, id.to_owned())).is_some_and(|latest| version <= latest.state.0)
+    }
+
+    /// Whether this MAC key was seen.
+    #[must_use]
+    pub fn has_mac_key(&self, id: [u8; 4]) -> bool {
+        // Its row is written once.
+        self.has(Table::MacKey, &hex(&id), i64::MIN)
+    }
+}
+
 /// Makes the MACs of rows and checks them, and remembers the latest states that it has seen.
 pub struct Seal {
     keys: RowKeys,
     /// Of the audit rows that this process writes.
     pub(super) chains: Arc<Chains>,
     seen: Mutex<Arc<Seen>>,
+    /// What was seen before the epoch that this process is coming to.
+    before: Mutex<Option<SeenBefore>>,
     said: Mutex<HashSet<(Table, String, Forged)>>,
 }
 
@@ -97,6 +119,7 @@ impl Seal {
             keys: RowKeys::new(master, others.clone()),
             chains: Chains::new(ChainKeys::new(master, others)),
             seen: Mutex::default(),
+            before: Mutex::default(),
             said: Mutex::default(),
         })
     }
@@ -118,12 +141,51 @@ impl Seal {
 
     /// The latest version of a row that was seen; 0: none.
     pub(super) fn version(&self, table: Table, id: &str) -> i64 {
-        self.seen().0.get(&(table, id.to_owned())).map_or(0, |latest| latest.state.0)
+        let of = |seen: &Seen| seen.0.get(&(table, id.to_owned())).map_or(0, |latest| latest.state.0);
+        let before = self.before().as_ref().map_or(0, |before| of(&before.0));
+        of(&self.seen()).max(before).max(0)
     }
 
-    /// Forgets what was seen: in a new epoch the tables may have lost what came last.
-    pub(super) fn forget(&self) {
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
+    /// Comes to another epoch, whose tables may have lost what came last: takes any state of a row for the latest once
+    /// more. What was good stays so while it says the same. Answers what had been seen, also where it is tried again.
+    pub(super) fn begin_pass(&self) -> SeenBefore {
+        let mut before = self.before();
+        let kept = before.get_or_insert_with(|| SeenBefore(self.seen())).clone();
+        let mut seen = Seen::clone(&kept.0);
+        for latest in seen.0.values_mut() {
+            latest.state = FORGOTTEN;
+        }
+        self.set_seen(seen);
+        kept
+    }
+
+    /// Has come to it: what is not there is as gone as before.
+    pub(super) fn end_pass(&self) {
+        let Some(before) = self.before().take() else { return };
+        let mut seen = Seen::clone(&self.seen());
+        for (row, latest) in &mut seen.0 {
+            if latest.state.0 == FORGOTTEN.0
+                && let Some(before) = before.0.0.get(row)
+            {
+                latest.state = (before.state.0, GONE);
+            }
+        }
+        self.set_seen(seen);
+    }
+
+    /// Is in the epoch before still.
+    pub(super) fn give_up_pass(&self) {
+        if let Some(SeenBefore(before)) = self.before().take() {
+            *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = before;
+        }
+    }
+
+    fn before(&self) -> MutexGuard<'_, Option<SeenBefore>> {
+        self.before.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_seen(&self, seen: Seen) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(seen);
     }
 
     /// Why a row counts as absent; none: it is good. `seen`: from before it was read.
@@ -158,7 +220,7 @@ impl Seal {
             let latest = Latest { state: (row.version, row.taken), digest: sha256(&[row.fields.as_bytes()]) };
             seen.0.insert((table, row.id.to_owned()), latest);
         }
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(seen);
+        self.set_seen(seen);
         judged
     }
 
@@ -214,8 +276,29 @@ mod tests {
         assert_eq!(judge(row("a", "y", &second, 2, 1)), [Some(Forged::PutBack)], "it was gone");
         assert_eq!(judge(row("a", "z", &third, 3, 0)), [None]);
         assert_eq!(seal.version(Table::Client, "a"), 3);
-        seal.forget();
+        let other = mac(&seal, "a", "w", 2);
+        let before = seal.begin_pass();
         assert_eq!(judge(row("a", "x", &first, 1, 0)), [None], "in another epoch");
+        let seen = [1, 3, 4].map(|version| before.has(Table::Client, "a", version));
+        assert_eq!(seen, [true, true, false], "it is no news there");
+        assert_eq!(seal.version(Table::Client, "a"), 3, "what is written next is");
+        assert_eq!(judge(row("a", "w", &other, 2, 0)), [None]);
+        assert!(seal.begin_pass().has(Table::Client, "a", 3), "tried again");
+        seal.give_up_pass();
+        assert_eq!(judge(row("a", "x", &first, 1, 0)), [Some(Forged::PutBack)], "it is where it was");
+    }
+
+    #[test]
+    fn what_is_not_in_another_epoch_stays_gone() {
+        let Some(seal) = seal("01", &[]) else { unreachable!("a seal") };
+        let (first, second) = (mac(&seal, "a", "x", 1), mac(&seal, "a", "y", 2));
+        let judge = |row| seal.judge_all(Table::Client, &[row]);
+        assert_eq!(judge(row("a", "x", &first, 1, 0)), [None]);
+        let _before = seal.begin_pass();
+        assert_eq!(seal.judge_all(Table::Client, &[]), []);
+        seal.end_pass();
+        assert_eq!(judge(row("a", "x", &first, 1, 0)), [Some(Forged::PutBack)]);
+        assert_eq!(judge(row("a", "y", &second, 2, 0)), [None], "it was made anew");
     }
 
     #[test]
@@ -224,6 +307,12 @@ mod tests {
         let (before, after) = (mac(&old, "a", "x", 1), mac(&new, "a", "x", 1));
         assert_eq!(old.judge_all(Table::Client, &[row("a", "x", &before, 1, 0)]), [None]);
         assert_eq!(old.judge_all(Table::Client, &[row("a", "x", &after, 1, 0)]), [None], "it says the same");
+        let _before = old.begin_pass();
+        assert_eq!(
+            old.judge_all(Table::Client, &[row("a", "x", &after, 1, 0)]),
+            [None],
+            "in another epoch, too"
+        );
         assert_eq!(new.judge_all(Table::Client, &[row("a", "x", &before, 1, 0)]), [Some(Forged::Changed)]);
     }
 }

@@ -1,10 +1,10 @@
 //! A change is waited for when the log passes into another epoch, which may lack it: nobody is told that it is in effect.
 
-use jeton::proto::v1 as pb;
+use jeton::proto::v1::{self as pb, revocation_target::Kind};
 use tonic::Code;
 
 use super::{revoke_somewhere, target};
-use crate::world::{ALL, AS_JETON, Api, FEED, Fleet, Refused, until};
+use crate::world::{ALL, AS_HERE, AS_JETON, Api, FEED, Fleet, Refused, Shell, until};
 
 /// Two replicas, of which the second reads nothing: whoever waits for it waits as long as a lease can last.
 async fn hindered() -> Fleet {
@@ -74,4 +74,76 @@ async fn k14_time_alone_proves_nothing_of_a_log_that_cannot_be_read() {
     revoke_somewhere(&mut [revoker], &token).await;
     fleet.all_revoked(&[token]).await;
     fleet.history.assert_no_stale_answer();
+}
+
+#[tokio::test]
+async fn k14_a_change_that_the_log_lacks_is_not_answered_as_done_though_the_epoch_goes_on() {
+    let fleet = hindered().await;
+    let mut admin = fleet.caller(0).api;
+    // Nor has who writes it read it yet.
+    fleet.link_of(0).stall(FEED);
+    fleet.link_of(0).has_held(FEED).await;
+    let revoking = tokio::spawn(async move { admin.revoke_wide(Kind::Subject("user:7".to_owned())).await });
+    until("it is committed", async || fleet.database.number("select count(*) from mark").await == 1).await;
+    let lose = format!("begin; delete from mark; update log_head set seq = seq - 1, {AS_JETON}; commit");
+    fleet.database.execute(&lose).await;
+    fleet.link_of(0).resume(FEED);
+    let refused = revoking.await.unwrap().refused();
+    assert_eq!(refused.reason, "STORE_UNAVAILABLE", "{refused:?}");
+}
+
+#[tokio::test]
+async fn k9_an_append_that_makes_up_for_just_what_the_log_has_lost_shows_that_it_has() {
+    let fleet = Fleet::start(1).await;
+    let mut revoker = fleet.caller(0);
+    let (lost, next) = (revoker.token("user:7").await, revoker.token("user:7").await);
+    revoker.revoked(target(&lost)).await;
+    fleet.link_of(0).stall(FEED);
+    fleet.link_of(0).has_held(FEED).await;
+    let lose = format!("begin; delete from revocation; update log_head set seq = seq - 1, {AS_HERE}; commit");
+    fleet.database.execute(&lose).await;
+    let (mut caller, kind) = (revoker.clone(), target(&next));
+    let revoking = tokio::spawn(async move { caller.revoke(kind).await });
+    let entries = "select count(*) from revocation";
+    until("it has taken the place of the other", async || fleet.database.number(entries).await == 1).await;
+    fleet.link_of(0).resume(FEED);
+    let _settled = revoking.await.unwrap();
+    until("the tables have both", async || fleet.database.number(entries).await == 2).await;
+    assert_eq!(fleet.database.number("select epoch from log_head").await, 2);
+}
+
+#[tokio::test]
+async fn k14_a_verb_says_that_what_it_has_written_may_be_lost() {
+    let fleet = hindered().await;
+    fleet.database.execute("update client set disabled = true where client_id = 'admin'").await;
+    let mut shell = Shell::new();
+    shell.environment.push(("JETON_DATABASE_URL".to_owned(), fleet.database.url.clone()));
+    let written = "select count(*) from audit_event where action = 'BootstrapClient'";
+    let another_epoch = async {
+        until("it is committed", async || fleet.database.number(written).await == 1).await;
+        // A replica that does not read keeps it waiting.
+        let begin = format!("update log_head set epoch = 2, seq = 0, carried_epoch = 2, {AS_JETON}");
+        fleet.database.execute(&begin).await;
+    };
+    let (said, ()) = tokio::join!(shell.run(&["client", "bootstrap", "--client-id", "root"]), another_epoch);
+    assert!(said.with_code(1).contains("may be lost"), "{said:?}");
+    assert!(said.out.starts_with("jtk_"), "should it be there, this is its key");
+}
+
+#[tokio::test]
+async fn c1_a_key_that_was_published_in_an_earlier_epoch_can_be_made_to_sign() {
+    let fleet = Fleet::start(2).await;
+    let mut admin = fleet.caller(0).api;
+    let pending = admin.admin.rotate_key(pb::RotateKeyRequest::default()).await.unwrap().into_inner();
+    let said =
+        Shell::new().run(&["epoch", "bump", "--keep-keys", "--database-url", &fleet.database.url]).await;
+    said.with_code(0);
+    let epoch = "select count(*) from replica where epoch = 2";
+    until("all have come to it", async || fleet.database.number(epoch).await == 2).await;
+    let again = pb::RotateKeyRequest::default();
+    let again = admin.admin.rotate_key(again).await.unwrap().into_inner();
+    assert_eq!(again.key.unwrap().key_id, pending.key.clone().unwrap().key_id);
+    let emergency = pb::RotateKeyRequest { emergency: true, ..Default::default() };
+    let signs = admin.admin.rotate_key(emergency).await.unwrap().into_inner();
+    assert_eq!(signs.key.unwrap().key_id, pending.key.unwrap().key_id);
 }

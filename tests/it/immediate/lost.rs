@@ -10,8 +10,8 @@ use tonic::{Code, Status};
 use crate::{
     keys::kid_of,
     world::{
-        AS_HERE, Answer, Api, Database, Fleet, Postgres, Refused, Server, ServerOptions, Shell, World,
-        issue_request, policy, seconds, store, until,
+        AS_HERE, AS_JETON, Answer, Api, Database, Fleet, Postgres, Refused, Server, ServerOptions, Shell,
+        World, issue_request, policy, seconds, store, until,
     },
 };
 
@@ -301,6 +301,41 @@ async fn k12_a_key_that_was_revoked_long_ago_stays_revoked_when_an_older_state_i
         true
     })
     .await;
+}
+
+#[tokio::test]
+async fn c8_an_older_row_is_no_news_in_an_epoch_that_was_begun_by_force() {
+    let fleet = Fleet::start(2).await;
+    let mut admin = fleet.caller(0).api;
+    create_client(&mut admin, client("less")).await;
+    let (kept, removed) = (add_key(&mut admin, "less", None).await, add_key(&mut admin, "less", None).await);
+    fleet.database.execute("create table olden as select * from client where client_id = 'less'; create table keys as select * from api_key").await;
+    let less = pb::Client { permissions: vec![Permission::Validate.into()], ..client("less") };
+    let update_mask = Some(FieldMask { paths: vec!["permissions".to_owned()] });
+    let request = pb::UpdateClientRequest { client: Some(less), update_mask };
+    admin.admin.update_client(request).await.unwrap();
+    delete_key(&mut admin, "less", &removed).await.unwrap();
+    // As whoever can write to the database may do it: with rows that jeton had once made good, and revisions that nothing
+    // vouches for.
+    let force = format!(
+        "begin;
+         update client c set permissions = o.permissions, version = o.version, row_mac = o.row_mac,
+                             revision = (2::bigint << 40) + 1 from olden o where c.client_id = 'less';
+         insert into api_key select * from keys on conflict do nothing;
+         update log_head set epoch = 2, seq = 1, carried_epoch = 2, {AS_JETON}; commit"
+    );
+    fleet.database.execute(&force).await;
+    fleet.has_come_to(2).await;
+    for place in 0..2 {
+        let ready = &fleet.replicas[place].server.ready;
+        let mut api = Api::connect(ready, &kept.secret);
+        until("it answers again", async || api.validate("x", &["api"]).await.is_ok()).await;
+        let refused = api.issue(issue_request("user:7", &["api"])).await;
+        assert_eq!(refused.unwrap_err().code(), Code::PermissionDenied);
+        is_refused(&mut Api::connect(ready, &removed.secret)).await;
+    }
+    let keys = "select count(*) from api_key where client_id = 'less'";
+    assert_eq!(fleet.database.number(keys).await, 1);
 }
 
 /// What doctor says of the epoch.

@@ -22,6 +22,7 @@ create table policy (
     boundary_zone      text,
     allowed_scopes     text[]      not null default '{}',
     algorithm          text,
+    audit_issue        boolean,
     primary key (audience, client_id)
 );
 

@@ -6,14 +6,15 @@ mod database;
 mod epoch;
 mod issuer;
 mod key;
+mod places;
 mod read;
 mod tls;
 mod value;
 
-use std::{net::SocketAddr, num::NonZero, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, num::NonZero, path::PathBuf, time::Duration};
 
-use anyhow::{Context, ensure};
-use clap::{Args, Parser, Subcommand, builder::TypedValueParser, value_parser};
+use anyhow::Context;
+use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand, builder::TypedValueParser, value_parser};
 use jiff::SignedDuration;
 use serde::Deserialize;
 
@@ -23,12 +24,13 @@ pub use read::read_master_key;
 use crate::{
     cli::{ClientCommand, GlobalArgs, parse_duration},
     listen::Network,
+    observe::check_filter,
     prober::ProberSettings,
     process,
     replica::Schedule,
     serve::Bounds,
     tls::TlsFiles,
-    token::{MasterKey, limits},
+    token::{MasterKey, text},
 };
 
 pub use audit::{AuditVerb, VerifyArgs};
@@ -36,9 +38,10 @@ pub use client::{BootstrapArgs, ClientVerb};
 pub use database::{DatabaseArgs, MigrateCommand};
 pub use epoch::{BumpArgs, EpochCommand};
 use issuer::check_issuer;
+use places::Places;
 use read::{host_name, prober, read_file};
 use value::address;
-pub use value::{command, secret_in_environment, variable_of};
+pub use value::{command, secret_in_environment, unknown_variables, variable_of, variables};
 
 /// Of `jeton dev`: more say nothing more on one machine.
 const DEV_REPLICAS_MAX: i64 = 20;
@@ -47,8 +50,6 @@ const DEV_REPLICAS_MAX: i64 = 20;
 const DRAIN_TIMEOUT_MAX: Duration = Duration::from_hours(1);
 /// Balancers look every few seconds.
 const DRAIN_DELAY: SignedDuration = SignedDuration::from_secs(5);
-
-const DEFAULT_LOG: &str = "info,sqlx=warn";
 
 /// A token authority for fleets of services: short-lived JWTs, revoked at once.
 #[derive(Parser, Debug)]
@@ -60,6 +61,17 @@ pub struct Cli {
     /// The verb.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// What was given, with where it came from.
+    pub fn read(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut cli = Self::from_arg_matches(matches)?;
+        if let (Command::Serve(args), Some((_, given))) = (&mut cli.command, matches.subcommand()) {
+            args.places = Places::of(given);
+        }
+        Ok(cli)
+    }
 }
 
 /// Every verb.
@@ -227,7 +239,7 @@ pub struct ServeArgs {
     /// Written once every listener answers, removed at the end
     #[arg(long, env = "JETON_READY_FILE")]
     ready_file: Option<PathBuf>,
-    /// What to log, as in `RUST_LOG` [default: info]
+    /// What to log, as in `RUST_LOG`; what it says no level for stays as it is by default [default: info,sqlx=warn]
     #[arg(long, env = "JETON_LOG")]
     log: Option<String>,
     /// A TOML file with any of these, in snake case; flags and environment go before it
@@ -238,6 +250,9 @@ pub struct ServeArgs {
     #[arg(long, hide = true)]
     #[serde(skip)]
     parent_pid: Option<u32>,
+    #[arg(skip)]
+    #[serde(skip)]
+    places: Places,
 }
 
 /// A server, ready to be started.
@@ -287,8 +302,13 @@ pub struct ServeConfig {
 impl ServeArgs {
     /// Flag, else environment, else file, else default.
     pub fn resolve(self) -> anyhow::Result<ServeConfig> {
-        let file = match &self.config {
-            Some(path) => read_file(path)?,
+        let mut places = self.places;
+        let file = match self.config {
+            Some(path) => {
+                let (file, text) = read_file(&path)?;
+                places = places.with_file(path, text);
+                file
+            }
             None => Self::default(),
         };
         let tls = tls::files(
@@ -303,37 +323,46 @@ impl ServeArgs {
                 key: self.admin_tls_key.or(file.admin_tls_key),
                 client_ca: self.admin_client_ca.or(file.admin_client_ca),
             },
+            &places,
         )?;
         let need = |value: Option<String>, flag: &str| value.with_context(|| format!("--{flag} is required"));
         let database_url = need(self.database_url.or(file.database_url), "database-url")?;
         let issuer = need(self.issuer.or(file.issuer), "issuer")?;
-        check_issuer(&issuer)?;
+        check_issuer(&issuer).map_err(|rule| places.refused("issuer", rule))?;
         let master_key_file =
             self.master_key_file.or(file.master_key_file).context("--master-key-file is required")?;
         let replica = match self.replica_name.or(file.replica_name) {
             Some(name) => name,
             None => format!("{}-{}", host_name(), std::process::id()),
         };
-        ensure!(
-            !replica.is_empty()
-                && replica.len() <= limits::CLIENT_ID_BYTES_MAX
-                && !replica.contains(char::is_control),
-            "--replica-name is 1 to 255 bytes without control characters"
-        );
+        text::check_replica_name(&replica)
+            .map_err(|rule| places.refused("replica_name", format_args!("it is {rule}")))?;
+        let log = self.log.or(file.log).unwrap_or_default();
+        check_filter(&log).map_err(|error| places.refused("log", error))?;
         let address = |flag: Option<SocketAddr>, file: Option<SocketAddr>, port: u16| {
             flag.or(file).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], port)))
         };
         let previous_master_key_file = self.previous_master_key_file.or(file.previous_master_key_file);
-        let open = [Some(&master_key_file), previous_master_key_file.as_ref()].into_iter().flatten();
-        let warnings = open.filter(|path| process::is_open_to_others(path)).map(|path| {
-            format!("every user of this machine can read the master key {}: chmod o= it", path.display())
-        });
+        let probe_key_file = self.probe_key_file.or(file.probe_key_file);
+        let master_keys = [Some(&master_key_file), previous_master_key_file.as_ref()];
+        let warnings = open_to_others(master_keys, tls.as_ref(), probe_key_file.as_ref());
         let delay = self.drain_delay.or(file.drain_delay).unwrap_or(DRAIN_DELAY);
-        let delay = Duration::try_from(delay).context("--drain-delay is not negative")?;
+        let delay =
+            Duration::try_from(delay).map_err(|_| places.refused("drain_delay", "it is not negative"))?;
+        let drain_timeout = drain_timeout(self.drain_timeout.or(file.drain_timeout), delay)
+            .map_err(|rule| places.refused("drain_timeout", rule))?;
+        let schedule = key::schedule(
+            self.rotate_keys_every.or(file.rotate_keys_every),
+            self.publish_keys_ahead.or(file.publish_keys_ahead),
+        )
+        .map_err(|rule| {
+            let [every, ahead] = ["rotate_keys_every", "publish_keys_ahead"].map(|id| places.name(id));
+            anyhow::anyhow!("{every} and {ahead} do not fit: {rule}")
+        })?;
         let trusted_proxies =
             if self.trusted_proxy.is_empty() { file.trusted_proxy } else { self.trusted_proxy };
         Ok(ServeConfig {
-            warnings: warnings.collect(),
+            warnings,
             connections_per_address: self.connections_per_address.or(file.connections_per_address),
             trusted_proxies,
             drain_delay: delay,
@@ -341,10 +370,7 @@ impl ServeArgs {
             allow_fsync_off: self.allow_fsync_off.or(file.allow_fsync_off) == Some(true),
             master_key: read_master_key(&master_key_file)?,
             previous_master_key: previous_master_key_file.map(|path| read_master_key(&path)).transpose()?,
-            schedule: key::schedule(
-                self.rotate_keys_every.or(file.rotate_keys_every),
-                self.publish_keys_ahead.or(file.publish_keys_ahead),
-            )?,
+            schedule,
             issuer,
             listen: [
                 address(self.listen, file.listen, 7070),
@@ -358,32 +384,41 @@ impl ServeArgs {
                 self.sessions_per_client.or(file.sessions_per_client),
                 self.revocations_high_water.or(file.revocations_high_water),
                 self.token_cache_mib.or(file.token_cache_mib),
-                Some(drain_timeout(self.drain_timeout.or(file.drain_timeout), delay)?),
+                Some(drain_timeout),
             ),
             replica,
             advertise: self.advertise.or(file.advertise),
             prober: prober(
                 self.probe_every.or(file.probe_every),
-                self.probe_key_file.or(file.probe_key_file).as_deref(),
+                probe_key_file.as_deref(),
                 self.probe_ca.or(file.probe_ca).as_deref(),
             )?,
             ready_file: self.ready_file.or(file.ready_file),
-            log: self
-                .log
-                .or(file.log)
-                .filter(|log| !log.is_empty())
-                .unwrap_or_else(|| DEFAULT_LOG.to_owned()),
+            log,
             parent_pid: self.parent_pid,
         })
     }
 }
 
+/// A warning for each file with a secret that every user of the machine can read.
+fn open_to_others(
+    master_keys: [Option<&PathBuf>; 2],
+    tls: Option<&[TlsFiles; 2]>,
+    probe_key: Option<&PathBuf>,
+) -> Vec<String> {
+    let tls_keys: BTreeSet<_> = tls.into_iter().flatten().map(|files| &files.key).collect();
+    let secrets = (master_keys.into_iter().flatten().map(|path| (path, "master key")))
+        .chain(tls_keys.into_iter().map(|path| (path, "private key")))
+        .chain(probe_key.map(|path| (path, "API key")));
+    secrets.filter_map(|(path, what)| process::open_to_others(path, what)).collect()
+}
+
 /// How long the end may take that begins with this delay.
-fn drain_timeout(asked: Option<SignedDuration>, delay: Duration) -> anyhow::Result<Duration> {
+fn drain_timeout(asked: Option<SignedDuration>, delay: Duration) -> Result<Duration, &'static str> {
     let Some(asked) = asked else { return Ok(Bounds::drain_timeout_after(delay)) };
     let asked =
         Duration::try_from(asked).ok().filter(|asked| !asked.is_zero() && *asked <= DRAIN_TIMEOUT_MAX);
-    asked.context("--drain-timeout is at least 1 ms and at most 1 h")
+    asked.ok_or("it is at least 1 ms and at most 1 h")
 }
 
 fn replicas() -> impl TypedValueParser<Value = NonZero<u8>> {

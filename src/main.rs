@@ -6,13 +6,12 @@ use std::{
 };
 
 use anyhow::Context;
-use clap::FromArgMatches;
 use jeton::{
     cli::{self, ClientCommand, Environment, GlobalArgs},
     clock::Clock,
     config::{
         AuditVerb, Cli, ClientVerb, Command, DevArgs, EpochCommand, KeyCommand, ServeArgs, command,
-        secret_in_environment, variable_of,
+        secret_in_environment, unknown_variables, variable_of,
     },
     dev::{self, DevOptions, Listen, die_with_parent},
     observe,
@@ -41,6 +40,12 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(code) => return code,
     };
+    let unknown = unread_variables();
+    if !matches!(command, Command::Serve(_)) {
+        for warning in &unknown {
+            let _closed = writeln!(std::io::stderr(), "warning: {warning}");
+        }
+    }
     let done = match command {
         Command::Remote(command) => return run_remote(command, &globals),
         Command::Key(KeyCommand::Remote(command)) => {
@@ -48,7 +53,7 @@ fn main() -> ExitCode {
         }
         Command::Dev(args) => many_threads().and_then(|runtime| runtime.block_on(run_dev(args))),
         Command::Serve(args) => many_threads().and_then(|runtime| {
-            let done = runtime.block_on(run_serve(*args));
+            let done = runtime.block_on(run_serve(*args, &unknown));
             // What did not end in time is not waited for.
             runtime.shutdown_background();
             done
@@ -58,7 +63,8 @@ fn main() -> ExitCode {
         }
         Command::Client(verb) => match *verb {
             ClientVerb::Bootstrap(args) => {
-                one_thread().and_then(|runtime| runtime.block_on(operate::bootstrap_client(args, say)))
+                log_acts("jeton client bootstrap");
+                one_thread().and_then(|runtime| runtime.block_on(operate::bootstrap_client(args, say_secret)))
             }
             ClientVerb::Remote(verb) => return run_remote(ClientCommand::Client(verb), &globals),
         },
@@ -69,12 +75,15 @@ fn main() -> ExitCode {
             AuditVerb::Remote(verb) => return run_remote(ClientCommand::Audit(verb), &globals),
         },
         Command::Epoch(EpochCommand::Bump(args)) => {
+            log_acts("jeton epoch bump");
             one_thread().and_then(|runtime| runtime.block_on(operate::bump_epoch(args, say)))
         }
         Command::Key(KeyCommand::Import(args)) => {
+            log_acts("jeton key import");
             one_thread().and_then(|runtime| runtime.block_on(operate::import_key(args, say)))
         }
         Command::Key(KeyCommand::Reseal(args)) => {
+            log_acts("jeton key reseal");
             one_thread().and_then(|runtime| runtime.block_on(operate::reseal_keys(args, say)))
         }
     };
@@ -91,7 +100,7 @@ fn parse() -> Result<Cli, ExitCode> {
         let _closed = writeln!(std::io::stderr(), "error: {refused}.");
         return Err(ExitCode::from(2));
     }
-    let parsed = command(is_empty).try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let parsed = command(is_empty).try_get_matches().and_then(|matches| Cli::read(&matches));
     parsed.map_err(|error| {
         let _closed = error.print();
         let given: Vec<String> = env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
@@ -100,6 +109,15 @@ fn parse() -> Result<Cli, ExitCode> {
         }
         ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
     })
+}
+
+/// A warning for each variable that was meant for jeton, perhaps, and that it does not read.
+fn unread_variables() -> Vec<String> {
+    let unknown = unknown_variables(env::vars_os().map(|(name, _)| name));
+    unknown
+        .into_iter()
+        .map(|name| format!("{name} is not read: jeton has no variable of this name"))
+        .collect()
 }
 
 /// Whether a variable says nothing.
@@ -140,13 +158,13 @@ fn warn_of_database(named: bool) {
     }
 }
 
-async fn run_serve(args: ServeArgs) -> anyhow::Result<Done> {
+async fn run_serve(args: ServeArgs, warnings: &[String]) -> anyhow::Result<Done> {
     let config = args.resolve()?;
     if let Some(pid) = config.parent_pid {
         die_with_parent(pid)?;
     }
     observe::log_to_stderr(&config.log, &config.replica).context("--log is not valid")?;
-    for warning in &config.warnings {
+    for warning in warnings.iter().chain(&config.warnings) {
         tracing::warn!("{warning}");
     }
     let stop = CancellationToken::new();
@@ -226,6 +244,12 @@ fn environment() -> anyhow::Result<Environment> {
     })
 }
 
+/// Logs what a verb on the database does, as servers log what they do, and nothing else: the rest it says itself.
+fn log_acts(verb: &str) {
+    // A filter of our own, which can be read.
+    let _read = observe::log_to_stderr("off,jeton::store::audit=info", verb);
+}
+
 fn many_threads() -> anyhow::Result<runtime::Runtime> {
     Ok(runtime::Builder::new_multi_thread().worker_threads(BACKGROUND_THREADS).enable_all().build()?)
 }
@@ -238,6 +262,12 @@ fn one_thread() -> anyhow::Result<runtime::Runtime> {
 #[expect(clippy::needless_pass_by_value, reason = "the shape that the verbs ask for")]
 fn say(line: String) {
     let _closed = writeln!(std::io::stdout(), "{line}");
+}
+
+/// The same, of what holds a secret.
+fn say_secret(line: String) {
+    cli::keep_from_others();
+    say(line);
 }
 
 fn fail(error: &anyhow::Error) -> ExitCode {

@@ -1,6 +1,7 @@
 //! What operators see: the names of all metrics, as OpenTelemetry and Prometheus have them, and
 //! handles to them, so that the hot path looks nothing up.
 
+mod heads;
 mod log;
 
 use std::{
@@ -17,7 +18,10 @@ use metrics::{
 };
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
-pub use log::{FilterError, Sampled, log_to_stderr};
+use heads::Heads;
+
+pub use heads::CHAIN_HEAD;
+pub use log::{FilterError, Sampled, check_filter, log_to_stderr};
 
 /// Server-side duration of RPCs, as OpenTelemetry's `rpc.server.call.duration` is spelled there.
 const CALL_DURATION: &str = "rpc_server_call_duration_seconds";
@@ -105,6 +109,7 @@ pub struct Metrics {
     high_water: HighWater,
     stray: Gauge,
     chains: HashMap<&'static str, Gauge>,
+    heads: Heads,
     keys: HashMap<&'static str, [Gauge; 2]>,
     pool: [Gauge; 2],
     certificate_ends: HashMap<&'static str, Gauge>,
@@ -275,6 +280,7 @@ impl Metrics {
             high_water: HighWater::default(),
             stray: gauge!(STRAY),
             chains: CHAIN_WRITERS.map(|writer| (writer, gauge!(CHAIN_NUMBER, "writer" => writer))).into(),
+            heads: Heads::default(),
             keys: KEY_ALGORITHMS
                 .into_iter()
                 .map(|name| (name, [KEY_AGE, KEY_ROTATION].map(|gauge| gauge!(gauge, "algorithm" => name))))
@@ -367,11 +373,18 @@ impl Metrics {
         self.high_water.saw(all.into_iter().fold(0, u32::saturating_add));
     }
 
-    /// How far the chain of audit rows has come that this task writes.
-    pub fn audit_head(&self, writer: &str, number: i64) {
+    /// How far a chain of audit rows has come that this task writes.
+    pub fn audit_head(&self, writer: &str, chain: &str, number: i64, tag: &str) {
+        self.heads.tell(writer, chain, number, tag);
         if let Some(gauge) = self.chains.get(writer) {
             gauge.set(f64::from(u32::try_from(number).unwrap_or(u32::MAX)));
         }
+    }
+
+    /// The heads of all chains, as text for Prometheus.
+    #[must_use]
+    pub fn audit_heads(&self) -> String {
+        self.heads.render()
     }
 
     /// Rows that found no partition of their own.

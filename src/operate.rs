@@ -1,6 +1,6 @@
 //! The server verbs that work on the database: what an operator does before, or beside, serving.
 
-use std::sync::Arc;
+use std::{io::Write as _, path::Path, sync::Arc};
 
 use anyhow::{Context, bail, ensure};
 use secrecy::ExposeSecret;
@@ -12,11 +12,12 @@ use crate::{
         read_master_key,
     },
     dev::{DevClient, PrepareRequest},
+    observe::CHAIN_HEAD,
     process,
     replica::{Keys, VERIFY_AFTER_RETIREMENT_S, await_everywhere, await_no_lease},
     state::{Client, Clients, Permission},
     store::{KnownHead, NewAudit, NewClient, Seal, Store, Task, TrailChecked},
-    token::{ApiKey, ChainKeys, Revision, SigningKey, UnixSeconds, new_uuid_v7, text},
+    token::{ApiKey, ChainKeys, MasterKey, Revision, SigningKey, UnixSeconds, new_uuid_v7, text},
 };
 
 /// The actor of what `jeton dev` writes.
@@ -54,13 +55,27 @@ pub async fn migrate(command: MigrateCommand, mut say: impl FnMut(String)) -> an
     Ok(done)
 }
 
+/// A master key of a verb's.
+fn master_key(path: &Path) -> anyhow::Result<MasterKey> {
+    warn_if_open(path, "master key");
+    read_master_key(path)
+}
+
+/// Says that others can read a file that holds a secret.
+fn warn_if_open(path: &Path, what: &str) {
+    if let Some(warning) = process::open_to_others(path, what) {
+        let _closed = writeln!(std::io::stderr(), "warning: {warning}");
+    }
+}
+
 /// `jeton key import`. `say` takes lines for stdout.
 pub async fn import_key(args: ImportArgs, mut say: impl FnMut(String)) -> anyhow::Result<Done> {
+    warn_if_open(&args.file, "private key");
     let pem = process::read_text(&args.file)
         .with_context(|| format!("the key {} cannot be read", args.file.display()))?;
     let key = SigningKey::import_pem(&pem)
         .map_err(|error| anyhow::anyhow!("the key in {} cannot be used: {error}", args.file.display()))?;
-    let keys = Keys::new(read_master_key(&args.master_key_file)?, Arc::new(Clock::system()));
+    let keys = Keys::new(master_key(&args.master_key_file)?, Arc::new(Clock::system()));
     let store = Store::patient(&args.database.database_url)?.sealed(keys.row_seal());
     store.check_schema().await?;
     let active = args.state == ImportState::Active;
@@ -80,8 +95,7 @@ pub async fn import_key(args: ImportArgs, mut say: impl FnMut(String)) -> anyhow
 /// `jeton key reseal`. `say` takes lines for stdout.
 pub async fn reseal_keys(args: ResealArgs, mut say: impl FnMut(String)) -> anyhow::Result<Done> {
     let clock = Arc::new(Clock::system());
-    let (old_key, new_key) =
-        (read_master_key(&args.master_key_file)?, read_master_key(&args.new_master_key_file)?);
+    let (old_key, new_key) = (master_key(&args.master_key_file)?, master_key(&args.new_master_key_file)?);
     let seal = Seal::new(&new_key, [&old_key]);
     let (old, new) = (Keys::new(old_key, Arc::clone(&clock)), Keys::new(new_key, clock));
     let store = Store::patient(&args.database.database_url)?.sealed(seal);
@@ -111,7 +125,7 @@ pub async fn bootstrap_client(args: BootstrapArgs, mut say: impl FnMut(String)) 
         bail!("--client-id is not valid: it is {rule}");
     }
     let clock = Arc::new(Clock::system());
-    let keys = Keys::new(read_master_key(&args.master_key_file)?, Arc::clone(&clock));
+    let keys = Keys::new(master_key(&args.master_key_file)?, Arc::clone(&clock));
     let store = Store::patient(&args.database.database_url)?.sealed(keys.row_seal());
     store.check_schema().await?;
     // A wrong one would register a client that every server refuses.
@@ -123,6 +137,7 @@ pub async fn bootstrap_client(args: BootstrapArgs, mut say: impl FnMut(String)) 
     let Some(registered) = first else {
         bail!("there is a client of this name, or one that administers, already: nothing was written");
     };
+    NewAudit { client_id: Some(args.client_id), ..audit }.log(Some(registered), 0);
     let everywhere = await_everywhere(&store, &clock, registered).await;
     store.close().await;
     // It is nowhere else: if the client was registered, this is its key.
@@ -135,7 +150,7 @@ pub async fn bootstrap_client(args: BootstrapArgs, mut say: impl FnMut(String)) 
 /// takes lines for stdout.
 pub async fn bump_epoch(args: BumpArgs, mut say: impl FnMut(String)) -> anyhow::Result<Done> {
     let clock = Arc::new(Clock::system());
-    let keys = Keys::new(read_master_key(&args.master_key_file)?, Arc::clone(&clock));
+    let keys = Keys::new(master_key(&args.master_key_file)?, Arc::clone(&clock));
     let store = Store::patient(&args.database.database_url)?.sealed(keys.row_seal());
     store.check_schema().await?;
     if !args.vouch_for_clients {
@@ -145,14 +160,31 @@ pub async fn bump_epoch(args: BumpArgs, mut say: impl FnMut(String)) -> anyhow::
     let audit = NewAudit::new(new_uuid_v7(clock.now_ms()), "jeton epoch bump", "BumpEpoch");
     let mark_end = UnixSeconds::new(clock.now_s()).saturating_add(VERIFY_AFTER_RETIREMENT_S);
     let head = store.bump_epoch(args.revoke_keys, mark_end, &audit).await?;
+    audit.log(Some(head), 0);
+    let epoch = head.epoch();
     if args.vouch_for_clients {
         // Their keys are revoked by now: it lets none of them sign.
-        store.adopt_keys().await?;
-        store.adopt_clients().await?;
+        let adopted = async {
+            store.adopt_keys().await?;
+            store.adopt_clients().await
+        };
+        adopted.await.with_context(|| {
+            format!(
+                "epoch {epoch} has begun, and every key is revoked, but the clients and keys of before are not adopted: run \
+                 the same command again"
+            )
+        })?;
     }
-    await_no_lease(&store, &clock, head).await?;
-    store.connection_of(Task::Feed).settle_epoch(head.epoch()).await?;
-    say(format!("epoch {} has begun", head.epoch()));
+    await_no_lease(&store, &clock, head).await.with_context(|| {
+        format!("epoch {epoch} has begun, but whether it goes on is not known: look, and run the same command again")
+    })?;
+    store.connection_of(Task::Feed).settle_epoch(epoch).await.with_context(|| {
+        format!(
+            "epoch {epoch} has begun, and servers pass into it; only the last step failed, which they take by themselves \
+             within seconds: nothing is to be done"
+        )
+    })?;
+    say(format!("epoch {epoch} has begun"));
     if args.revoke_keys {
         say("every signing key and MAC key is revoked, every session ended; a server makes new keys when it starts"
             .to_owned());
@@ -170,15 +202,16 @@ pub async fn bump_epoch(args: BumpArgs, mut say: impl FnMut(String)) -> anyhow::
 pub async fn verify_audit(args: VerifyArgs, mut say: impl FnMut(String)) -> anyhow::Result<Done> {
     let mut heads = Vec::new();
     for file in &args.heads {
-        let text = std::fs::read_to_string(file)
-            .with_context(|| format!("the heads in {} cannot be read", file.display()))?;
+        let cannot = || format!("the heads in {} cannot be read", file.display());
         let before = heads.len();
-        heads.extend(text.lines().filter_map(head));
+        for line in process::lines(file).with_context(cannot)? {
+            heads.extend(head(&line.with_context(cannot)?));
+        }
         anyhow::ensure!(heads.len() > before, "{} tells no head of an audit chain", file.display());
     }
-    let master = read_master_key(&args.master_key_file)?;
+    let master = master_key(&args.master_key_file)?;
     let previous: Vec<_> =
-        args.previous_master_key_file.iter().map(|file| read_master_key(file)).collect::<Result<_, _>>()?;
+        args.previous_master_key_file.iter().map(|file| master_key(file)).collect::<Result<_, _>>()?;
     let keys = ChainKeys::new(&master, &previous);
     let store = Store::patient(&args.database.database_url)?;
     store.check_schema().await?;
@@ -197,8 +230,20 @@ pub async fn verify_audit(args: VerifyArgs, mut say: impl FnMut(String)) -> anyh
     Ok(Done::Negative)
 }
 
-/// A head, as a server's log tells it: a line of JSON.
+/// A head, as a server tells it: a line of JSON in its log, or a line of its metrics.
 fn head(line: &str) -> Option<KnownHead> {
+    if let Some(series) = line.strip_prefix(CHAIN_HEAD) {
+        let (labels, number) = series.strip_prefix('{')?.split_once("} ")?;
+        let label = |name: &str| {
+            let values = labels.split(',').filter_map(|label| label.split_once('='));
+            values.into_iter().find(|(label, _)| *label == name).map(|(_, value)| value.trim_matches('"'))
+        };
+        return Some(KnownHead {
+            chain: label("chain")?.parse().ok()?,
+            number: number.split_whitespace().next()?.parse().ok()?,
+            tag: label("tag")?.to_owned(),
+        });
+    }
     let line: serde_json::Value = serde_json::from_str(line).ok()?;
     Some(KnownHead {
         chain: line.get("jeton.chain")?.as_str()?.parse().ok()?,

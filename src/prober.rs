@@ -56,21 +56,21 @@ pub struct Prober {
 }
 
 /// What one replica said of a canary whose revocation had been answered.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 enum Seen {
     Dead,
     /// The promise is broken.
     Alive,
-    /// It did not say.
-    Unanswered,
+    /// It did not say, for this reason.
+    Unanswered(String),
 }
 
 impl Seen {
-    fn name(self) -> &'static str {
+    fn name(&self) -> &'static str {
         match self {
             Self::Dead => "dead",
             Self::Alive => "alive",
-            Self::Unanswered => "unanswered",
+            Self::Unanswered(_) => "unanswered",
         }
     }
 }
@@ -159,13 +159,13 @@ impl Prober {
                     jeton.other = replica,
                     "a revoked canary was ACTIVE on another replica: immediate revocation does not hold"
                 ),
-                Seen::Unanswered => {
-                    tracing::warn!(jeton.other = replica, "a replica did not answer a probe");
+                Seen::Unanswered(cause) => {
+                    tracing::warn!(jeton.other = replica, error = cause, "a replica did not answer a probe");
                 }
             }
         }
-        let none = |what| !seen.iter().any(|(_, seen)| *seen == what);
-        (Some(none(Seen::Alive)), none(Seen::Unanswered))
+        let none = |is: fn(&Seen) -> bool| !seen.iter().any(|(_, seen)| is(seen));
+        (Some(none(|seen| matches!(seen, Seen::Alive))), none(|seen| matches!(seen, Seen::Unanswered(_))))
     }
 
     /// One canary, from its making to its end. Each other replica with what it said.
@@ -199,9 +199,11 @@ impl Prober {
         }
         // Alive before, so that "dead" says something; and each connection is warm.
         let asked = join_all(asked.into_iter().map(|(name, mut client, before, after)| async move {
-            let active =
-                matches!(client.validate(before).await, Ok(said) if says(&said, pb::TokenStatus::Active));
-            (name, client, after, active)
+            let (active, cause) = match client.validate(before).await {
+                Ok(said) => (says(&said, pb::TokenStatus::Active), String::new()),
+                Err(status) => (false, cause_of(&status)),
+            };
+            (name, client, after, active, cause)
         }))
         .await;
         let revoke = pb::RevokeRequest {
@@ -214,11 +216,12 @@ impl Prober {
         if !revoked.propagation.is_some_and(|propagation| propagation.complete) {
             return Err(ProbeError::Incomplete);
         }
-        Ok(join_all(asked.into_iter().map(|(name, mut client, after, active)| async move {
+        Ok(join_all(asked.into_iter().map(|(name, mut client, after, active, cause)| async move {
             let seen = match client.validate(after).await {
                 Ok(said) if says(&said, pb::TokenStatus::Active) => Seen::Alive,
                 Ok(said) if active && says(&said, pb::TokenStatus::Revoked) => Seen::Dead,
-                Ok(_) | Err(_) => Seen::Unanswered,
+                Ok(_) => Seen::Unanswered(cause),
+                Err(status) => Seen::Unanswered(cause_of(&status)),
             };
             (name, seen)
         }))
@@ -249,6 +252,15 @@ impl Prober {
         request.metadata_mut().insert("authorization", value);
         Ok(request)
     }
+}
+
+/// Why there was no answer: `transport error` says nothing, the end of the chain does.
+fn cause_of(status: &Status) -> String {
+    let mut cause = std::error::Error::source(status);
+    while let Some(next) = cause.and_then(std::error::Error::source) {
+        cause = Some(next);
+    }
+    cause.map_or_else(|| format!("{:?}: {}", status.code(), status.message()), ToString::to_string)
 }
 
 fn validate(token: &str) -> pb::ValidateRequest {

@@ -19,8 +19,8 @@ use crate::{
     prober::{Prober, ProberSettings},
     process::raise_descriptors,
     replica::{
-        Auditor, Barrier, Feed, Fleet, Flusher, Following, Housekeeping, Keys, Lease, Loader, Refresher,
-        Refusals, Registered, Rotation, Schedule, agree, await_log,
+        Agreement, Auditor, Barrier, Feed, Fleet, Flusher, Following, Housekeeping, Keys, Lease, Loader,
+        Refresher, Refusals, Registered, Rotation, Schedule, agree, await_log,
     },
     rpc::{self, Health, METHODS},
     state::{Status, VerifiedCache},
@@ -218,6 +218,12 @@ pub async fn serve(
         started = Box::pin(start(settings, ready.issuer.clone(), address.clone(), &tasks)) => Some(started?),
     };
     let Some((authority, mut behind)) = started else { return Ok(()) };
+    for tls in opening.tls.iter().flatten() {
+        let refusals = authority.refusals.clone();
+        tls.on_refused(move |address| {
+            refusals.count(&address.to_string(), "CALLER_UNAUTHENTICATED", "a certificate that is not good");
+        });
+    }
     let ends = Ends { asked: stop.clone(), ..Ends::default() };
     let serving = open(listeners, &authority, opening, &ends).await?;
     if let Some(settings) = prober {
@@ -291,6 +297,7 @@ async fn start(
     let metrics = Metrics::register(&METHODS, &http::ROUTES, &Status::ALL.map(Status::name));
     let loader = Loader::new(keys.clone(), Arc::clone(&clock));
     let registered = Registered::default();
+    let agreement = Agreement { store: store.clone(), registered: registered.clone(), own: identity.clone() };
     let Following { feed, handle, roots, epoch } =
         Feed::start(store.clone(), loader, Arc::clone(&clock), Arc::clone(&metrics), registered.clone())
             .await?;
@@ -376,6 +383,7 @@ async fn start(
     };
     // The first renewal: whoever is called is ready to answer. Where it fails, the first call tries again.
     authority.lease.join().await;
+    agreement.settle(&mut behind, tasks).await?;
     Ok((Arc::new(authority), behind))
 }
 

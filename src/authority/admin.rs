@@ -5,9 +5,12 @@ use uuid::Uuid;
 
 use super::{Authority, Caller, Error, Invalid, target_form::not_uuid};
 use crate::{
-    state::{Pass, Permission},
+    state::{FAMILY_ANY, Pass, Permission},
     store::{AuditFilter, AuditRow, ReplicaRow, SessionFilter, SessionRow},
-    token::{base64url, parse_uuid_v7, sha256},
+    token::{
+        base64url, parse_uuid_v7, sha256,
+        text::{self, Rule},
+    },
 };
 
 /// Rows of a page when nobody says.
@@ -63,6 +66,17 @@ pub struct AuditQuery {
     pub page_token: String,
 }
 
+/// A page of a list.
+#[derive(Debug)]
+pub struct Listed<T> {
+    /// Newest first.
+    pub rows: Vec<T>,
+    /// Empty at the end.
+    pub next_page_token: String,
+    /// Where nothing was found of a subject: those of live sessions that are spelled nearly so.
+    pub similar_subjects: Vec<String>,
+}
+
 impl Authority {
     /// Every replica, the one with the worst lag first; and the most that there were within a day.
     pub async fn list_replicas(&self, caller: &Caller) -> Result<(Vec<ReplicaRow>, i32), Error> {
@@ -79,19 +93,20 @@ impl Authority {
         pass: &Pass,
         caller: &Caller,
         query: &SessionQuery,
-    ) -> Result<(Vec<SessionRow>, String), Error> {
+    ) -> Result<Listed<SessionRow>, Error> {
         caller.must(Permission::AdminRead)?;
         if query.subject.is_empty() && query.client_id.is_empty() {
             return Err(Invalid::required("subject").into());
         }
-        let (subject, client_id) = (set("subject", &query.subject)?, set("client_id", &query.client_id)?);
+        let subject = set_name("subject", &query.subject, text::check_subject)?;
+        let client_id = set_name("client_id", &query.client_id, text::check_client_id)?;
         let name = format!("sessions\0{}\0{}\0{}", query.subject, query.client_id, query.show_ended);
         let page = page(&name, query.page_size, &query.page_token)?;
         let before = page.after_id()?;
         let filter =
             SessionFilter { subject, client_id, ended: query.show_ended, before, ..SessionFilter::default() };
         let mut rows = self.store.sessions(&filter, page.limit()).await?;
-        let next = page.cut(&mut rows, |row| row.id);
+        let next_page_token = page.cut(&mut rows, |row| row.id);
         // What the log revokes and the sweep has not written yet is ended all the same.
         for row in &mut rows {
             if let Some(reason) = pass.root.session_revoked(row.facts()).filter(|_| row.revoke_time.is_none())
@@ -101,7 +116,9 @@ impl Authority {
             }
         }
         rows.retain(|row| query.show_ended || row.is_live());
-        Ok((rows, next))
+        let found = !rows.is_empty() || !next_page_token.is_empty();
+        let similar_subjects = self.similar_unless(found, &query.subject).await;
+        Ok(Listed { rows, next_page_token, similar_subjects })
     }
 
     /// A page of the audit trail, newest first.
@@ -109,20 +126,21 @@ impl Authority {
         &self,
         caller: &Caller,
         query: &AuditQuery,
-    ) -> Result<(Vec<AuditRow>, String), Error> {
+    ) -> Result<Listed<AuditRow>, Error> {
         caller.must(Permission::AdminRead)?;
         // Whatever decides which rows there are.
         let name =
             format!("audit\0{:?}", AuditQuery { page_size: 0, page_token: String::new(), ..query.clone() });
         let page = page(&name, query.page_size, &query.page_token)?;
         let filter = AuditFilter {
-            subject: set("subject", &query.subject)?,
+            subject: set_name("subject", &query.subject, text::check_subject)?,
             jti: set_id("jti", &query.jti)?,
             session_id: set_id("session_id", &query.session_id)?,
-            actor: set("actor", &query.actor)?,
-            client_id: set("client_id", &query.client_id)?,
-            key_id: set("key_id", &query.key_id)?,
-            action: set("action", &query.action)?,
+            // A verb on the database, or an address, too.
+            actor: set_name("actor", &query.actor, text::check_subject)?,
+            client_id: set_name("client_id", &query.client_id, check_policy_client)?,
+            key_id: set_name("key_id", &query.key_id, text::check_subject)?,
+            action: set_name("action", &query.action, text::check_subject)?,
             note: set("note", &query.note)?,
             without_canaries: !query.show_canaries && query.subject.is_empty() && query.jti.is_empty(),
             start_time: query.start_time,
@@ -130,9 +148,34 @@ impl Authority {
             before: page.after_id()?,
         };
         let mut rows = self.store.audit_events(&filter, page.limit()).await?;
-        let next = page.cut(&mut rows, |row| row.id);
-        Ok((rows, next))
+        let next_page_token = page.cut(&mut rows, |row| row.id);
+        let found = !rows.is_empty() || !query.page_token.is_empty();
+        let similar_subjects = self.similar_unless(found, &query.subject).await;
+        Ok(Listed { rows, next_page_token, similar_subjects })
     }
+
+    /// Where nothing was found of a subject: those of live sessions that are spelled nearly so.
+    async fn similar_unless(&self, found: bool, subject: &str) -> Vec<String> {
+        if found || subject.is_empty() { Vec::new() } else { self.similar_subjects(subject).await }
+    }
+}
+
+/// The client of a policy: `*` stands for any there.
+fn check_policy_client(client_id: &str) -> Result<(), Rule> {
+    if client_id == FAMILY_ANY { Ok(()) } else { text::check_client_id(client_id) }
+}
+
+/// A name that rows must have. One that nothing can have would find nothing, which looks like an answer.
+fn set_name(
+    field: &str,
+    name: &str,
+    check: impl Fn(&str) -> Result<(), Rule>,
+) -> Result<Option<String>, Invalid> {
+    if name.is_empty() {
+        return Ok(None);
+    }
+    check(name).map_err(|rule| Invalid::field(field, rule))?;
+    Ok(Some(name.to_owned()))
 }
 
 fn set(field: &str, text: &str) -> Result<Option<String>, Invalid> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Authority, Denied, Error};
+use super::{Authority, Denied, Error, RefreshRefused};
 use crate::{
     replica::Refusals,
     state::{Client, Pass, Permission, Root},
@@ -193,8 +193,19 @@ impl Caller {
     #[must_use]
     pub fn denied(&self, denied: Denied) -> Denied {
         let (reason, what) = denied.kind();
-        self.credential.refusals.count(&self.client.client_id, reason, what);
+        self.refused(reason, what);
         denied
+    }
+
+    /// Counts that something of the caller's was refused. `reason` is an `ErrorReason`.
+    pub(super) fn refused(&self, reason: &'static str, what: &'static str) {
+        self.credential.refusals.count(&self.client.client_id, reason, what);
+    }
+
+    /// A refresh token that is none of this issuer's.
+    pub(super) fn forged(&self) -> RefreshRefused {
+        self.refused("REFRESH_TOKEN_INVALID", "a refresh token that is not good");
+        RefreshRefused::Invalid
     }
 
     /// Refuses a caller without the permission.

@@ -12,8 +12,6 @@ use crate::{
     },
 };
 
-/// Characters of a name for people: a line of a list.
-const DISPLAY_NAME_CHARS_MAX: usize = 100;
 /// Certificates of a client: one for each place that it runs in.
 const CERTIFICATE_URIS_MAX: usize = 32;
 /// Audiences of a client: they are looked through with each call. More is what "*" is for.
@@ -34,14 +32,8 @@ pub(super) fn check_client_name(field: &str, client_id: &str) -> Result<(), Inva
 /// Everything else of a registration.
 pub(super) fn check_registration(row: &ClientRow) -> Result<(), Invalid> {
     let client = &row.client;
-    let is_line = row.display_name.chars().count() <= DISPLAY_NAME_CHARS_MAX
-        && !row.display_name.chars().any(char::is_control);
-    if !is_line {
-        return Err(Invalid::field(
-            "client.display_name",
-            format!("at most {DISPLAY_NAME_CHARS_MAX} characters without control characters"),
-        ));
-    }
+    text::check_display_name(&row.display_name)
+        .map_err(|rule| Invalid::field("client.display_name", rule))?;
     check_list("client.certificate_uris", &client.certificate_uris, CERTIFICATE_URIS_MAX, |uri| {
         SpiffeId::parse(uri).map(|_| ()).map_err(|malformed| malformed.rule.into())
     })?;

@@ -334,11 +334,16 @@ impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
             // That the database has gone is said once, by the store.
-            StoreError::Unreachable(_) | StoreError::Unfit(_) | StoreError::Late | StoreError::Closed => {
-                tracing::debug!(error = %error, "a call was refused: the database is away");
+            // So is, by who passes from one epoch to the next, that the log is another.
+            StoreError::Unreachable(_)
+            | StoreError::Unfit(_)
+            | StoreError::Late
+            | StoreError::Closed
+            | StoreError::ForeignLog => {
+                tracing::debug!(error = %error, "a call was refused: the database is away, or another");
                 Self::StoreUnavailable
             }
-            StoreError::ForeignLog | StoreError::MayBeLost => {
+            StoreError::MayBeLost => {
                 tracing::warn!(error = %error, "a call was refused");
                 Self::StoreUnavailable
             }

@@ -28,11 +28,13 @@ const SIMILAR_MAX: usize = 5;
 /// Characters that are wrong, missing or too many in a name that is nearly right.
 const DISTANCE_MAX: usize = 2;
 
-/// What was found. What is not set was not found, or not looked for.
+/// What was found.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Findings {
     /// Of a bare jti that was not known here: the time that it names.
     pub unverified_jti_time: Option<UnixSeconds>,
+    /// Sessions were not looked for: there was too much else to do, or the database took too long.
+    pub sessions_not_looked_for: bool,
     /// The bare jti is the id of a live session.
     pub is_live_session: bool,
     /// Of a subject or client: no live session was hit.
@@ -64,49 +66,56 @@ pub(super) fn read_foreign(pass: &Pass, caller: &Caller, text: &str) -> Findings
 impl Authority {
     /// What can be found out in time. `live`: as far as is known here, nothing has revoked it before.
     pub(super) async fn look(&self, resolved: &Resolved, live: bool) -> Findings {
-        let mut findings = Findings::default();
-        if let (Target::Token(jti), true, true) = (&resolved.target, resolved.is_bare(), live) {
-            findings.unverified_jti_time = Some(UnixSeconds::new(uuid_unix_ms(*jti).div_euclid(1000)));
-        }
-        let Ok(_turn) = self.looks.try_acquire() else { return findings };
-        match timeout(LOOK, self.look_at_sessions(resolved)).await {
-            Ok(found) => Findings { unverified_jti_time: findings.unverified_jti_time, ..found },
-            Err(_late) => findings,
-        }
+        let unverified_jti_time = match &resolved.target {
+            Target::Token(jti) if resolved.is_bare() && live => {
+                Some(UnixSeconds::new(uuid_unix_ms(*jti).div_euclid(1000)))
+            }
+            Target::Token(_) | Target::Session(_) | Target::Wide { .. } | Target::Nothing => None,
+        };
+        let found = match self.looks.try_acquire() {
+            Ok(_turn) => timeout(LOOK, self.look_at_sessions(resolved)).await.ok().flatten(),
+            Err(_busy) => None,
+        };
+        // What has no sessions to be looked for lacks nothing.
+        let sessions_not_looked_for = found.is_none() && session_filter(resolved).is_some();
+        Findings { unverified_jti_time, sessions_not_looked_for, ..found.unwrap_or_default() }
     }
 
-    /// A database that does not answer has nothing to say here: the revocation tells of it.
-    async fn look_at_sessions(&self, resolved: &Resolved) -> Findings {
-        let filter = match &resolved.target {
-            Target::Token(jti) if resolved.is_bare() => {
-                SessionFilter { id: Some(*jti), ..Default::default() }
-            }
-            Target::Wide { .. } => match &resolved.sessions {
-                Some(filter) => filter.clone(),
-                None => return Findings::default(),
-            },
-            Target::Token(_) | Target::Session(_) | Target::Nothing => return Findings::default(),
-        };
-        let Ok(sessions) = self.store.sessions(&filter, 1).await else { return Findings::default() };
+    /// `None`: the database did not answer. The revocation tells of that.
+    async fn look_at_sessions(&self, resolved: &Resolved) -> Option<Findings> {
+        let Some(filter) = session_filter(resolved) else { return Some(Findings::default()) };
+        let sessions = self.store.sessions(&filter, 1).await.ok()?;
         if matches!(resolved.target, Target::Token(_)) {
-            return Findings { is_live_session: !sessions.is_empty(), ..Findings::default() };
+            return Some(Findings { is_live_session: !sessions.is_empty(), ..Findings::default() });
         }
         if !sessions.is_empty() {
-            return Findings::default();
+            return Some(Findings::default());
         }
         let similar_subjects = match &resolved.subject {
             Some(subject) => self.similar_subjects(subject).await,
             None => Vec::new(),
         };
-        Findings { no_live_sessions: true, similar_subjects, ..Findings::default() }
+        Some(Findings { no_live_sessions: true, similar_subjects, ..Findings::default() })
     }
 
-    async fn similar_subjects(&self, subject: &str) -> Vec<String> {
+    /// Subjects of live sessions that are spelled nearly as this one.
+    pub(super) async fn similar_subjects(&self, subject: &str) -> Vec<String> {
         let mut subjects = self.store.recent_subjects(SESSIONS_LOOKED_AT).await.unwrap_or_default();
         subjects.retain(|other| other != subject && is_near(subject, other));
         subjects.sort_unstable();
         subjects.truncate(SIMILAR_MAX);
         subjects
+    }
+}
+
+/// The sessions that say something about a target; `None`: none do.
+fn session_filter(resolved: &Resolved) -> Option<SessionFilter> {
+    match &resolved.target {
+        Target::Token(jti) if resolved.is_bare() => {
+            Some(SessionFilter { id: Some(*jti), ..Default::default() })
+        }
+        Target::Wide { .. } => resolved.sessions.clone(),
+        Target::Token(_) | Target::Session(_) | Target::Nothing => None,
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     state::{Pass, Permission, Terms},
-    store::NewSession,
+    store::{AuditedAct, NewAudit, NewSession},
     token::{
         Ask, Basis, RawToken, RefreshToken, SessionSecret, Thumbprint, UnixSeconds, largest_claim, limits,
         new_uuid_v7, text,
@@ -67,6 +67,22 @@ pub struct RefreshCredential {
     pub session_expire_time: UnixSeconds,
 }
 
+/// A token that is minted, and to be audited before anybody gets it.
+#[derive(Debug)]
+pub struct Unaudited {
+    issued: Issued,
+    audit: NewAudit,
+}
+
+/// What came of an Issue that waits for nothing.
+#[derive(Debug)]
+pub enum IssuedAtOnce {
+    /// A token.
+    Whole(Issued),
+    /// One for [`Authority::audit_issue`].
+    ToAudit(Box<Unaudited>),
+}
+
 impl Issued {
     pub(super) fn new(minted: Minted, session_id: Option<Uuid>, refresh: Option<RefreshCredential>) -> Self {
         Self {
@@ -83,27 +99,58 @@ impl Issued {
 }
 
 impl Authority {
-    /// Mints a token. Writes nothing, unless it is to be refreshable: then one row.
+    /// Mints a token. Writes nothing, unless it is to be refreshable, or a policy wants it audited: then one row each.
     pub async fn issue(&self, pass: &Pass, caller: &Caller, request: IssueRequest) -> Result<Issued, Error> {
         if !request.refreshable {
-            return self.issue_at_once(pass, caller, request);
+            return match self.issue_at_once(pass, caller, request)? {
+                IssuedAtOnce::Whole(issued) => Ok(issued),
+                IssuedAtOnce::ToAudit(unaudited) => self.audit_issue(pass, *unaudited).await,
+            };
         }
         let terms = terms(pass, caller, &request)?;
+        let audit = terms.audit_issue().then(|| self.audit_of_issue(caller, &request));
         let issued = self.open_session(pass, &caller.client.client_id, &terms, request).await?;
+        if let Some(audit) = audit {
+            return self.audit_issue(pass, Unaudited { issued, audit }).await;
+        }
         self.metrics.issued("Issue");
         Ok(issued)
     }
 
-    /// Mints a token that is not to be refreshable, whatever the request says of that.
+    /// Mints a token that is not to be refreshable, whatever the request says of that. Waits for nothing.
     pub fn issue_at_once(
         &self,
         pass: &Pass,
         caller: &Caller,
         request: IssueRequest,
-    ) -> Result<Issued, Error> {
+    ) -> Result<IssuedAtOnce, Error> {
         let terms = terms(pass, caller, &request)?;
+        let audit = terms.audit_issue().then(|| self.audit_of_issue(caller, &request));
         let draft = request.into_draft(&caller.client.client_id);
         let issued = Issued::new(self.mint(pass, &terms, draft)?, None, None);
+        if let Some(audit) = audit {
+            return Ok(IssuedAtOnce::ToAudit(Box::new(Unaudited { issued, audit })));
+        }
+        self.metrics.issued("Issue");
+        Ok(IssuedAtOnce::Whole(issued))
+    }
+
+    fn audit_of_issue(&self, caller: &Caller, request: &IssueRequest) -> NewAudit {
+        NewAudit {
+            subject: Some(request.subject.clone()),
+            audience: Some(request.audiences.join(" ")),
+            client_id: Some(caller.client.client_id.clone()),
+            ..self.audit(caller, "Issue")
+        }
+    }
+
+    /// Writes the audit row of a token that nobody has yet, and hands it out when the row is durable.
+    pub async fn audit_issue(&self, pass: &Pass, unaudited: Unaudited) -> Result<Issued, Error> {
+        let Unaudited { issued, audit } = unaudited;
+        let audit = NewAudit { jti: Some(issued.jti), session_id: issued.session_id, ..audit };
+        let act = AuditedAct { audit, known: pass.revision, outcome: "OK".to_owned() };
+        self.auditor.audit(act).await??;
+        self.still_good(pass)?;
         self.metrics.issued("Issue");
         Ok(issued)
     }

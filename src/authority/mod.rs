@@ -40,7 +40,7 @@ use crate::{
     token::{Revision, UnixSeconds, new_uuid_v7},
 };
 
-pub use admin::{AuditQuery, Page, SessionQuery};
+pub use admin::{AuditQuery, Listed, Page, SessionQuery};
 pub use background::Background;
 pub use caller::{Caller, Credential, Known, Shown};
 pub use client::{ClientField, ClientUpdate, NewApiKey};
@@ -49,7 +49,7 @@ pub use error::{Denied, Error, Invalid, Quantity, RefreshRefused};
 pub use findings::{Findings, LOOKS_MAX};
 pub use gate::by_the_clock;
 pub use introspect::BearerRequest;
-pub use issue::{IssueRequest, Issued, RefreshCredential};
+pub use issue::{IssueRequest, Issued, IssuedAtOnce, RefreshCredential};
 pub use key::{RotateRequest, Rotated};
 pub use known_keys::KnownKeys;
 pub use policy::{PolicyField, PolicyUpdate};
@@ -125,7 +125,7 @@ impl Authority {
 
     /// Logs a change, and waits until it is in effect on every replica: the same barrier as a revocation's.
     async fn changed(&self, audit: &NewAudit, revision: Revision) -> Result<(), Error> {
-        audit.log(revision, 0);
+        audit.log(Some(revision), 0);
         self.in_effect(revision).await
     }
 

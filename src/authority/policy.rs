@@ -41,6 +41,8 @@ pub enum PolicyField {
     AllowedScopes,
     /// JWS algorithm.
     Algorithm,
+    /// Whether each Issue is audited.
+    AuditIssue,
 }
 
 /// A change of one policy.
@@ -204,6 +206,7 @@ fn merge(stored: Option<Policy>, update: &PolicyUpdate) -> Policy {
             PolicyField::DailyBoundary => merged.daily_boundary.clone_from(&given.daily_boundary),
             PolicyField::AllowedScopes => merged.allowed_scopes.clone_from(&given.allowed_scopes),
             PolicyField::Algorithm => merged.algorithm = given.algorithm,
+            PolicyField::AuditIssue => merged.audit_issue = given.audit_issue,
         }
     }
     merged

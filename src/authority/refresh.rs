@@ -108,11 +108,7 @@ impl Authority {
         let keys = pass.root.keys.load_full();
         let Some(token) = RefreshToken::open(&request.refresh_token, |id| keys.mac(id)) else {
             let sealed = is_sealed(&keys, &request.refresh_token);
-            return Err(if sealed {
-                Error::SigningKeyUnavailable(None)
-            } else {
-                RefreshRefused::Invalid.into()
-            });
+            return Err(if sealed { Error::SigningKeyUnavailable(None) } else { caller.forged().into() });
         };
         if let Some(reason) = pass.root.sessions.get(&token.session_id) {
             return Err(self.revoked(call, &token, reason).await);
@@ -189,7 +185,7 @@ impl Authority {
     async fn explain(&self, call: &Call<'_>, presented: &Presented, seen: Seen) -> Result<Found, Error> {
         let Seen { row, .. } = &seen;
         if row.secret_hash != presented.secret_hash {
-            return Err(RefreshRefused::Invalid.into());
+            return Err(call.caller.forged().into());
         }
         self.refuse_others(call, row).await?;
         self.refuse_if_revoked(row).await?;

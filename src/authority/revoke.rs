@@ -119,7 +119,7 @@ impl Authority {
         let (findings, done) = tokio::join!(self.look(&resolved, outcome == Outcome::Revoked), append);
         let (appended, propagation) = done?;
         if let Some((audit, left_out)) = line {
-            audit.log(appended.revision, left_out);
+            audit.log(Some(appended.revision), left_out);
         }
         if matches!(request.target, RevokeTarget::Wide { kind: MarkKind::Key, .. }) {
             // On the heap: every other revocation would have the room for it.

@@ -5,7 +5,7 @@ use super::{
     connect::{self, Identity, Listener},
     exit::{Exit, Failure},
     output,
-    session::page_size,
+    session::{page_size, talk_similar},
     time,
 };
 use crate::proto::v1::{
@@ -68,6 +68,7 @@ pub async fn run(cli: &Cli<'_>, command: AuditCommand) -> Result<Exit, Failure> 
         let page = connection.call(client.list_audit_events(connection.request(request))).await?;
         all.audit_events.extend(page.audit_events);
         all.next_page_token = page.next_page_token;
+        all.similar_subjects = page.similar_subjects;
         if all.next_page_token.is_empty() || all.audit_events.len() >= limit {
             break;
         }
@@ -81,6 +82,7 @@ pub async fn run(cli: &Cli<'_>, command: AuditCommand) -> Result<Exit, Failure> 
             "REASON", "NOTE",
         ];
         output::table(&header, rows)?;
+        talk_similar(&all.similar_subjects);
         if !all.next_page_token.is_empty() {
             output::talk("There are more. Give a larger --limit.");
         }

@@ -91,10 +91,10 @@ pub async fn add(cli: &Cli<'_>, args: AddArgs) -> Result<Exit, Failure> {
         write_private(path, format!("{}\n", response.secret).as_bytes())?;
     }
     match form {
-        Form::Json => cli.output.json(&response, args.show)?,
-        Form::Token => output::data(&output::escape(&response.secret))?,
+        Form::Json => cli.output.secret_json(&response, args.show)?,
+        Form::Token => output::secret(&output::escape(&response.secret))?,
         Form::Header => {
-            output::data(&format!("authorization: Bearer {}", output::escape(&response.secret)))?;
+            output::secret(&format!("authorization: Bearer {}", output::escape(&response.secret)))?;
         }
         Form::Facts => output::facts(&[
             ("client", args.client_id),

@@ -1,6 +1,6 @@
 //! Which server, with which credential: flags, then the context, then what `jeton dev` left in `./.jeton`.
 
-use std::{collections::HashMap, fs, future::Future, path::PathBuf, sync::Once, time::Duration};
+use std::{collections::HashMap, future::Future, io::ErrorKind, path::PathBuf, sync::Once, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -18,6 +18,7 @@ use super::{
     tls_words::{Explained, explain},
     token_input,
 };
+use crate::process;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Whom the command line is to a server that `jeton dev` started.
@@ -45,6 +46,7 @@ pub enum Identity {
 #[derive(Debug)]
 pub struct Connection {
     channel: Channel,
+    url: String,
     authorization: Option<MetadataValue<Ascii>>,
     timeout: Duration,
 }
@@ -89,10 +91,10 @@ impl Connection {
             Ok(Err(status)) if is_bare_timeout(&status) => Err(late().into()),
             // Not an answer of the server's: the transport has more to say than "transport error".
             Ok(Err(status)) => match std::error::Error::source(&status) {
-                Some(cause) if status.details().is_empty() => Err(Failure::Unreachable(format!(
-                    "the connection failed: {}. Where the server speaks TLS, write https://.",
-                    root_cause(cause)
-                ))),
+                Some(cause) if status.details().is_empty() => {
+                    let Explained { cause, advice } = explain(&root_cause(cause), &self.url);
+                    Err(Failure::Unreachable(format!("the connection failed: {cause}. {advice}")))
+                }
                 _ => Err(status.into()),
             },
             Err(_) => Err(late().into()),
@@ -147,7 +149,7 @@ impl Destination {
             ));
         }
         let channel = dial(&url, &tls, timeout).await?;
-        Ok(Connection { channel, authorization, timeout })
+        Ok(Connection { channel, url, authorization, timeout })
     }
 
     /// The URL.
@@ -269,7 +271,13 @@ struct DevServer {
 
 fn dev_source(cli: &Cli<'_>) -> Result<Source, Failure> {
     let path = cli.env.current_dir.join(".jeton").join("dev.json");
-    let Ok(text) = fs::read_to_string(&path) else { return Ok(Source::default()) };
+    let text = match process::read_text(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::FileTooLarge => {
+            return Err(Failure::Usage(format!("cannot read {}: {error}.", path.display())));
+        }
+        Err(_) => return Ok(Source::default()),
+    };
     let mut dev: DevFile = serde_json::from_str(&text).map_err(|error| {
         Failure::Usage(format!("{} is not what `jeton dev` writes: {error}. Start it again.", path.display()))
     })?;

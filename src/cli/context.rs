@@ -18,6 +18,7 @@ use super::{
     tls::Files,
     token_input::check_key_file_name,
 };
+use crate::process;
 
 /// The verbs.
 #[derive(Debug, clap::Subcommand)]
@@ -214,7 +215,7 @@ fn path(cli: &Cli<'_>) -> Result<PathBuf, Failure> {
 }
 
 fn load(path: &Path) -> Result<Contexts, Failure> {
-    let text = match fs::read_to_string(path) {
+    let text = match process::read_text(path) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Contexts::default()),
         Err(error) => return Err(Failure::Local(format!("cannot read {}: {error}.", path.display()))),

@@ -93,22 +93,17 @@ pub fn print<M: Message + Name>(
         write_private(path, format!("{}\n", refresh.refresh_token).as_bytes())?;
     }
     match form {
-        Form::Json => cli.output.json(response, args.show)?,
-        Form::Token => output::data(&output::escape(&token.access_token))?,
+        Form::Json => cli.output.secret_json(response, args.show)?,
+        Form::Token => output::secret(&output::escape(&token.access_token))?,
         Form::Header => {
-            output::data(&format!("authorization: Bearer {}", output::escape(&token.access_token)))?;
+            output::secret(&format!("authorization: Bearer {}", output::escape(&token.access_token)))?;
         }
-        Form::Env => output::data(&format!("JETON_TOKEN={}", output::escape(&token.access_token)))?,
+        Form::Env => output::secret(&format!("JETON_TOKEN={}", output::escape(&token.access_token)))?,
         Form::Table => {
             known.extend(facts(cli, token));
             output::facts(&known)?;
             output::talk("The token is not shown. Take it with --output token, and --show on a terminal.");
         }
-    }
-    if token.refresh.is_some() && !hands_out_refresh_token(cli, args, form) {
-        output::talk(
-            "The refresh token is not in this output. It is with --output json, or --refresh-token-file.",
-        );
     }
     Ok(())
 }

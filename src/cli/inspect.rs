@@ -16,8 +16,9 @@ use super::{
     time,
     token_input::TokenArgs,
 };
-use crate::token::{
-    Claims, Malformed, RawToken, Rejected, Revision, VerifyingKey, base64url, inspect_unverified,
+use crate::{
+    process,
+    token::{Claims, Malformed, RawToken, Rejected, Revision, VerifyingKey, base64url, inspect_unverified},
 };
 
 /// Flags.
@@ -111,8 +112,8 @@ fn read_keys(path: &Path) -> Result<Vec<VerifyingKey>, Failure> {
         )));
     }
     let no_set = |why: String| Failure::Usage(format!("{shown} is no key set: {why}. Give a JWKS file."));
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::Usage(format!("cannot read {shown}: {error}.")))?;
+    let text =
+        process::read_text(path).map_err(|error| Failure::Usage(format!("cannot read {shown}: {error}.")))?;
     let set: Value = serde_json::from_str(&text).map_err(|error| no_set(error.to_string()))?;
     let keys =
         set.get("keys").and_then(Value::as_array).ok_or_else(|| no_set("it has no `keys`".to_owned()))?;

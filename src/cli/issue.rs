@@ -49,6 +49,13 @@ pub struct IssueArgs {
 /// Runs it.
 pub async fn run(cli: &Cli<'_>, args: IssueArgs) -> Result<Exit, Failure> {
     let form = credential::form(cli, &args.credential, Form::Token);
+    if args.refreshable && !credential::hands_out_refresh_token(cli, &args.credential, form) {
+        return Err(Failure::Usage(
+            "a session would be opened, and its refresh token lost. Give --refresh-token-file FILE, or --output json \
+             into a pipe or a file."
+                .into(),
+        ));
+    }
     credential::check(&args.credential)?;
     let handout = Handout {
         form,

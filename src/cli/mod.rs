@@ -44,7 +44,7 @@ pub use self::{
     client::ClientAdminCommand,
     exit::{Exit, Failure},
     key::KeyClientCommand,
-    output::{Color, Format},
+    output::{Color, Format, keep_from_others},
     time::parse_duration,
 };
 

@@ -2,7 +2,9 @@
 //! attacker text and is escaped here or by its caller with [`escape`].
 
 use std::{
+    fs::{File, Permissions},
     io::{self, ErrorKind, IsTerminal, Write},
+    os::{fd::AsFd, unix::fs::PermissionsExt},
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -103,6 +105,12 @@ impl Output {
         data(&json::of(message, secrets)?)
     }
 
+    /// The same, of a response that holds a secret: see [`secret`].
+    pub fn secret_json<M: Message + Name>(&self, message: &M, show: bool) -> Result<(), Failure> {
+        keep_from_others();
+        self.json(message, show)
+    }
+
     /// `text` in the colour of `tone`, where colour is wanted.
     #[must_use]
     pub fn paint(&self, text: &str, tone: Tone) -> String {
@@ -153,6 +161,27 @@ pub fn data(text: &str) -> Result<(), Failure> {
         // `jeton audit list | head`: the reader has seen enough.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(Failure::Local(format!("cannot write to standard output: {error}."))),
+    }
+}
+
+/// One piece of data that is a secret. A file that it goes to is for its owner alone from then on.
+pub fn secret(text: &str) -> Result<(), Failure> {
+    keep_from_others();
+    data(text)
+}
+
+/// Takes the rights of others from the file that standard output is, if it is one: a shell makes it for all to read.
+pub fn keep_from_others() {
+    let Ok(file) = io::stdout().as_fd().try_clone_to_owned().map(File::from) else { return };
+    let Ok(facts) = file.metadata() else { return };
+    let mode = facts.permissions().mode();
+    if facts.is_file()
+        && mode & 0o077 != 0
+        && file.set_permissions(Permissions::from_mode(mode & 0o700)).is_err()
+    {
+        talk(
+            "warning: others can read the file that this secret is written to. Take their rights: chmod 600 FILE",
+        );
     }
 }
 

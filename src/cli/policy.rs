@@ -83,6 +83,7 @@ async fn list(cli: &Cli<'_>) -> Result<Exit, Failure> {
             "DAILY BOUNDARY",
             "SCOPES",
             "ALGORITHM",
+            "ISSUE AUDITED",
         ];
         output::table(&header, rows)?;
     }
@@ -145,11 +146,16 @@ pub fn print(policy: &Policy) -> Result<(), Failure> {
 }
 
 /// The rules as text. An empty one is taken from the next wider policy.
-fn rules(policy: &Policy) -> [(&'static str, String); 10] {
+fn rules(policy: &Policy) -> [(&'static str, String); 11] {
     let excess = match policy.excess_ttl_action() {
         ExcessTtlAction::Unspecified => "",
         ExcessTtlAction::Reject => "reject",
         ExcessTtlAction::Clamp => "clamp",
+    };
+    let audited = match policy.audit_issue {
+        None => "",
+        Some(true) => "yes",
+        Some(false) => "no",
     };
     [
         ("default ttl", time::show_duration(policy.default_ttl.as_ref())),
@@ -162,6 +168,7 @@ fn rules(policy: &Policy) -> [(&'static str, String); 10] {
         ("daily boundary", policy.daily_boundary.as_ref().map(boundary).unwrap_or_default()),
         ("scopes", policy.allowed_scopes.join(" ")),
         ("algorithm", policy.algorithm.clone()),
+        ("issue audited", audited.to_owned()),
     ]
 }
 

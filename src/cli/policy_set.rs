@@ -25,6 +25,15 @@ enum Excess {
     Clamp,
 }
 
+/// A rule that holds or does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Answer {
+    /// It holds.
+    Yes,
+    /// It does not.
+    No,
+}
+
 /// Flags.
 #[derive(Debug, clap::Args)]
 pub struct SetArgs {
@@ -60,6 +69,9 @@ pub struct SetArgs {
     /// `ES256` or `EdDSA`
     #[arg(long)]
     algorithm: Option<String>,
+    /// Whether each Issue writes an audit row before it is answered: the database is on its way then
+    #[arg(long)]
+    audit_issue: Option<Answer>,
     /// Only if it is still this one
     #[arg(long)]
     etag: Option<String>,
@@ -99,6 +111,7 @@ fn request_of(args: SetArgs) -> Result<UpdatePolicyRequest, Failure> {
         ("daily_boundary", args.daily_boundary.is_some()),
         ("allowed_scopes", scopes_given),
         ("algorithm", args.algorithm.is_some()),
+        ("audit_issue", args.audit_issue.is_some()),
     ];
     let paths: Vec<_> = given.into_iter().filter(|(_, is)| *is).map(|(path, _)| path.to_owned()).collect();
     if paths.is_empty() {
@@ -124,6 +137,7 @@ fn request_of(args: SetArgs) -> Result<UpdatePolicyRequest, Failure> {
         allowed_scopes: args.allow_scope,
         algorithm: args.algorithm.unwrap_or_default(),
         update_time: None,
+        audit_issue: args.audit_issue.map(|answer| answer == Answer::Yes),
     };
     Ok(UpdatePolicyRequest {
         policy: Some(policy),

@@ -57,6 +57,7 @@ pub async fn run(cli: &Cli<'_>, command: SessionCommand) -> Result<Exit, Failure
         let page = connection.call(client.list_sessions(connection.request(request))).await?;
         all.sessions.extend(page.sessions);
         all.next_page_token = page.next_page_token;
+        all.similar_subjects = page.similar_subjects;
         if all.next_page_token.is_empty() || all.sessions.len() >= limit {
             break;
         }
@@ -65,11 +66,22 @@ pub async fn run(cli: &Cli<'_>, command: SessionCommand) -> Result<Exit, Failure
         cli.output.json(&all, false)?;
     } else {
         table(&all.sessions)?;
+        talk_similar(&all.similar_subjects);
         if !all.next_page_token.is_empty() {
             output::talk("There are more. Give a larger --limit.");
         }
     }
     Ok(Exit::Done)
+}
+
+/// Where nothing was found of a subject: which it may have been.
+pub fn talk_similar(subjects: &[String]) {
+    if !subjects.is_empty() {
+        let names = subjects.iter().map(|name| output::escape(name)).collect::<Vec<_>>().join(", ");
+        output::talk(&format!(
+            "There are none. Subjects of live sessions that are spelled nearly so: {names}"
+        ));
+    }
 }
 
 /// What is left to fetch, in pages.

@@ -1,7 +1,6 @@
 //! Which authorities are trusted, and which certificate is shown: flags, then the context.
 
 use std::{
-    fs,
     net::IpAddr,
     path::{Path, PathBuf},
 };
@@ -10,7 +9,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
-use super::{GlobalArgs, exit::Failure};
+use super::{GlobalArgs, exit::Failure, token_input};
+use crate::process;
 
 /// Files of a client's TLS: PEM.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,13 +72,14 @@ impl Files {
             None => ClientTlsConfig::new().with_native_roots(),
         };
         let (Some(certificate), Some(key)) = (&self.certificate, &self.key) else { return Ok(config) };
+        token_input::warn_if_open(key, "private key");
         let (certificate, key) = (read(certificate)?, read(key)?);
         Ok(config.identity(Identity::from_pem(certificate.expose_secret(), key.expose_secret())))
     }
 }
 
 fn read(file: &Path) -> Result<SecretString, Failure> {
-    let text = fs::read_to_string(file)
+    let text = process::read_text(file)
         .map_err(|error| Failure::Usage(format!("cannot read {}: {error}.", file.display())))?;
     Ok(text.trim_start_matches('\u{feff}').into())
 }

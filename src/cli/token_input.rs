@@ -13,7 +13,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use zeroize::Zeroizing;
 
 use super::{Cli, exit::Failure, output};
-use crate::token::{API_KEY_PREFIX, pasted::without_blanks};
+use crate::{
+    process,
+    token::{API_KEY_PREFIX, pasted::without_blanks},
+};
 
 /// Twice what the server reads of a token: text that is too long is the server's to judge, a disk image is not.
 const MAX_INPUT_BYTES: u64 = 16 * 1024;
@@ -67,11 +70,19 @@ pub fn check_key_file_name(path: &Path) -> Result<(), Failure> {
     ))
 }
 
+/// Says that others can read a file that holds a secret.
+pub fn warn_if_open(path: &Path, what: &str) {
+    if let Some(warning) = process::open_to_others(path, what) {
+        output::talk(&format!("warning: {warning}"));
+    }
+}
+
 /// An API key, from the file that a flag or a context names.
 pub fn api_key_from_file(path: &Path) -> Result<SecretString, Failure> {
     check_key_file_name(path)?;
     let shown = path.display();
     let file = File::open(path).map_err(|error| Failure::Usage(format!("cannot read {shown}: {error}.")))?;
+    warn_if_open(path, "API key");
     let text = text_of(file, &shown.to_string())?;
     without_ends(without_blanks(&text)).ok_or_else(|| {
         Failure::Usage(format!("{shown} is empty, and is to hold an API key. Write it there."))
@@ -131,7 +142,8 @@ pub async fn answer(question: &str) -> Result<String, Failure> {
 async fn typed_line() -> Result<String, Failure> {
     blocking(|| {
         let mut line = String::new();
-        let read = io::BufRead::read_line(&mut io::stdin().lock(), &mut line);
+        // Nobody types more; a stream without a line's end is not read to it.
+        let read = io::BufRead::read_line(&mut io::stdin().lock().take(MAX_INPUT_BYTES), &mut line);
         read.map_err(|error| Failure::Local(format!("cannot read from the terminal: {error}.")))?;
         Ok(line.trim_end_matches(['\r', '\n']).to_owned())
     })

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use anyhow::anyhow;
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 use serde::{Deserialize, Deserializer, de::Error};
@@ -77,11 +76,10 @@ pub(super) fn duration_in_file<'de, D: Deserializer<'de>>(
 pub(super) fn schedule(
     every: Option<SignedDuration>,
     ahead: Option<SignedDuration>,
-) -> anyhow::Result<Schedule> {
+) -> Result<Schedule, &'static str> {
     let default = Schedule::default();
     let seconds = |given: Option<SignedDuration>, default_s| given.map_or(default_s, |given| given.as_secs());
     Schedule::new(seconds(every, default.every_s()), seconds(ahead, default.ahead_s()))
-        .map_err(|rule| anyhow!("--rotate-keys-every and --publish-keys-ahead do not fit: {rule}"))
 }
 
 #[cfg(test)]
@@ -111,8 +109,7 @@ mod tests {
         for (every, ahead) in
             [(Some("1h"), None), (Some("1h"), Some("2h")), (None, Some("0s")), (Some("2w"), Some("8d"))]
         {
-            let refused = of(every, ahead).map_err(|error| error.to_string());
-            assert!(refused.is_err_and(|said| said.contains("--rotate-keys-every")), "{every:?} {ahead:?}");
+            assert!(of(every, ahead).is_err(), "{every:?} {ahead:?}");
         }
     }
 }

@@ -13,13 +13,15 @@ use crate::{
     token::{ApiKey, MasterKey, pasted::without_blanks},
 };
 
-pub(super) fn read_file(path: &Path) -> anyhow::Result<ServeArgs> {
+/// What the file says, and its text.
+pub(super) fn read_file(path: &Path) -> anyhow::Result<(ServeArgs, String)> {
     let text = process::read_text(path)
         .with_context(|| format!("the configuration {} cannot be read", path.display()))?;
-    toml::from_str(&text).map_err(|error| {
+    let args = toml::from_str(&text).map_err(|error| {
         let place = error.span().map(|span| place(&text, span.start)).unwrap_or_default();
         anyhow::anyhow!("the configuration {} is not valid{place}: {}", path.display(), error.message())
-    })
+    })?;
+    Ok((args, text))
 }
 
 /// ` at line 3, listen`: of the file, nothing but the name of a key.
@@ -48,7 +50,7 @@ pub(super) fn prober(
     let api_key = without_blanks(&text);
     ensure!(ApiKey::parse(api_key).is_some(), "{} holds no API key", key_file.display());
     let authorities = |ca: &Path| {
-        process::read_file(ca).with_context(|| format!("the authorities in {} cannot be read", ca.display()))
+        process::read_pem(ca).with_context(|| format!("the authorities in {} cannot be read", ca.display()))
     };
     Ok(Some(ProberSettings {
         every: Duration::from_secs(every.get().into()),

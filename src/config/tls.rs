@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{bail, ensure};
 
+use super::places::Places;
 use crate::tls::TlsFiles;
 
 /// What was said of one listener's TLS.
@@ -15,19 +16,29 @@ pub(super) struct Said {
 }
 
 impl Said {
-    fn anything(&self) -> bool {
-        self.certificate.is_some() || self.key.is_some() || self.client_ca.is_some()
+    /// The first of its files that was given, by the flags for them.
+    fn first<'a>(&self, [certificate, key, client_ca]: [&'a str; 3]) -> Option<&'a str> {
+        let given = [(&self.certificate, certificate), (&self.key, key), (&self.client_ca, client_ca)];
+        given.into_iter().find(|(file, _)| file.is_some()).map(|(_, flag)| flag)
     }
 }
 
 /// The files of the public and of the admin listener; none where both are in plaintext. What is not
 /// said of the admin listener is as on the public one. Plaintext must be asked for.
-pub(super) fn files(plaintext: bool, public: Said, admin: Said) -> anyhow::Result<Option<[TlsFiles; 2]>> {
+pub(super) fn files(
+    plaintext: bool,
+    public: Said,
+    admin: Said,
+    places: &Places,
+) -> anyhow::Result<Option<[TlsFiles; 2]>> {
     if plaintext {
-        ensure!(
-            !public.anything() && !admin.anything(),
-            "--plaintext and TLS files exclude each other: give one or the other"
-        );
+        let given = public
+            .first(["tls_cert", "tls_key", "client_ca"])
+            .or_else(|| admin.first(["admin_tls_cert", "admin_tls_key", "admin_client_ca"]));
+        if let Some(given) = given {
+            let [plaintext, file] = ["plaintext", given].map(|id| places.name(id));
+            bail!("{plaintext} and {file} exclude each other: give TLS files, or plaintext");
+        }
         return Ok(None);
     }
     let (Some(certificate), Some(key)) = (public.certificate, public.key) else {
@@ -49,6 +60,10 @@ pub(super) fn files(plaintext: bool, public: Said, admin: Said) -> anyhow::Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn files(plaintext: bool, public: Said, admin: Said) -> anyhow::Result<Option<[TlsFiles; 2]>> {
+        super::files(plaintext, public, admin, &Places::default())
+    }
 
     fn said(certificate: Option<&str>, key: Option<&str>, client_ca: Option<&str>) -> Said {
         let path = |text: Option<&str>| text.map(PathBuf::from);

@@ -1,8 +1,12 @@
 //! Values from flags, environment and file: what is refused says where it came from, and how one looks.
 
-use std::{ffi::OsStr, net::SocketAddr};
+use std::{
+    collections::BTreeSet,
+    ffi::{OsStr, OsString},
+    net::SocketAddr,
+};
 
-use clap::{Command, CommandFactory, error::ContextKind, error::ContextValue};
+use clap::{Arg, Command, CommandFactory, error::ContextKind, error::ContextValue};
 use serde::{Deserialize, Deserializer, de::Error};
 
 use super::Cli;
@@ -52,13 +56,53 @@ pub fn variable_of(error: &clap::Error, given: &[String]) -> Option<String> {
     if given.iter().any(is_given) {
         return None;
     }
-    environment_name(&Cli::command(), flag)
+    let command = Cli::command();
+    let verb = given.iter().find(|word| command.find_subcommand(word).is_some());
+    environment_name(verb.map(String::as_str), flag)
 }
 
-fn environment_name(command: &Command, flag: &str) -> Option<String> {
-    let own = command.get_arguments().find(|arg| arg.get_long() == Some(flag)).and_then(|arg| arg.get_env());
-    own.map(|name| name.to_string_lossy().into_owned())
-        .or_else(|| command.get_subcommands().find_map(|command| environment_name(command, flag)))
+/// The variable of a flag of this verb: another verb may have another flag of the same name.
+pub(super) fn environment_name(verb: Option<&str>, flag: &str) -> Option<String> {
+    fn of(command: &Command, flag: &str) -> Option<String> {
+        let own = command.get_arguments().find(|arg| arg.get_long() == Some(flag)).and_then(Arg::get_env);
+        own.map(|name| name.to_string_lossy().into_owned())
+            .or_else(|| command.get_subcommands().find_map(|command| of(command, flag)))
+    }
+    let command = Cli::command();
+    let own = verb.and_then(|verb| command.find_subcommand(verb)).and_then(|verb| of(verb, flag));
+    own.or_else(|| of(&command, flag))
+}
+
+/// Every variable that a verb reads.
+#[must_use]
+pub fn variables() -> BTreeSet<String> {
+    fn add(command: &Command, names: &mut BTreeSet<String>) {
+        let own = command.get_arguments().filter_map(Arg::get_env);
+        names.extend(own.map(|name| name.to_string_lossy().into_owned()));
+        command.get_subcommands().for_each(|command| add(command, names));
+    }
+    let mut names = BTreeSet::new();
+    add(&Cli::command(), &mut names);
+    names
+}
+
+/// Those of these names that look like variables of jeton's, and that no verb reads: they may be mistyped.
+#[must_use]
+pub fn unknown_variables(names: impl Iterator<Item = OsString>) -> Vec<String> {
+    // The line of `--output env`.
+    const OWN: [&str; 1] = ["JETON_TOKEN"];
+    // Kubernetes sets such ones for a service that is called jeton.
+    let is_of_a_service = |name: &str| {
+        name == "JETON_PORT" || name.starts_with("JETON_PORT_") || name.starts_with("JETON_SERVICE_")
+    };
+    let known = variables();
+    let looks_like_one =
+        names.filter_map(|name| name.into_string().ok()).filter(|name| name.starts_with("JETON_"));
+    let unknown = looks_like_one
+        .filter(|name| !known.contains(name) && !OWN.contains(&name.as_str()) && !is_of_a_service(name));
+    let mut unknown: Vec<_> = unknown.collect();
+    unknown.sort_unstable();
+    unknown
 }
 
 /// Where to listen.
@@ -99,6 +143,25 @@ mod tests {
         assert_eq!(variable_of(&error, &words("serve --listen :7070")), None);
         assert_eq!(variable_of(&error, &words("serve --listen=:7070")), None);
         assert_eq!(variable_of(&error, &words("serve")).as_deref(), Some("JETON_LISTEN"));
+        // The certificate of a server, and that of a client.
+        assert_eq!(environment_name(Some("serve"), "tls-cert").as_deref(), Some("JETON_TLS_CERT"));
+        assert_eq!(environment_name(Some("issue"), "tls-cert").as_deref(), Some("JETON_CLIENT_CERT"));
+    }
+
+    #[test]
+    fn e19_a_variable_that_nothing_reads_is_named() {
+        let names = [
+            "JETON_ISUER",
+            "JETON_LISTEN",
+            "JETON_TOKEN",
+            "JETON_PORT",
+            "JETON_PORT_7070_TCP",
+            "JETON_SERVICE_HOST",
+            "PATH",
+            "JETON_DRAINDELAY",
+        ];
+        let unknown = unknown_variables(names.into_iter().map(OsString::from));
+        assert_eq!(unknown, ["JETON_DRAINDELAY", "JETON_ISUER"]);
     }
 
     /// JETON_ and the flag; the certificate and key that a client shows are not those of a server.

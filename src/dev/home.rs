@@ -114,7 +114,7 @@ impl Home {
         generate_api_key: fn() -> String,
     ) -> anyhow::Result<Vec<DevClient>> {
         let path = self.directory.join(CLIENTS);
-        let mut keys: serde_json::Map<String, Value> = match fs::read_to_string(&path) {
+        let mut keys: serde_json::Map<String, Value> = match crate::process::read_text(&path) {
             Ok(text) => {
                 serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?
             }

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::addresses::Listen;
 use super::process;
+use crate::config::variables;
 
 /// A server reads its tables before it is ready, and a development database is small.
 const READY_POLLS: u32 = 3_000;
@@ -66,7 +67,7 @@ pub(super) struct ReadyFile(pub(super) Map<String, Value>);
 
 impl ReadyFile {
     pub(super) fn read(path: &Path) -> Option<Self> {
-        serde_json::from_slice(&fs::read(path).ok()?).ok().map(Self)
+        serde_json::from_slice(&crate::process::read_file(path).ok()?).ok().map(Self)
     }
 
     /// Those that a `dev.json` holds beside its own.
@@ -99,6 +100,10 @@ impl Server {
         let program = std::env::current_exe().context("cannot find this program")?;
         let mut command = Command::new(program);
         command.args(options.arguments());
+        // What is in the environment for another server is not for this one. How much it logs is the developer's.
+        for name in variables().into_iter().filter(|name| name != "JETON_LOG") {
+            command.env_remove(name);
+        }
         // Everybody sees a process' arguments, and this may hold a password.
         command.env("JETON_DATABASE_URL", options.database_url);
         // A group of its own: Ctrl-C in a terminal must reach us alone, who decide what ends first.

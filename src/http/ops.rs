@@ -86,5 +86,6 @@ async fn metrics(State(state): State<OpsState>) -> Response {
     // Now, not at the last renewal: one that hangs is what this gauge is watched for.
     authority.metrics.lease_age(authority.lease_age_s());
     authority.count_held();
-    ([(CONTENT_TYPE, observe::CONTENT_TYPE)], state.exporter.render()).into_response()
+    let text = state.exporter.render() + &authority.metrics.audit_heads();
+    ([(CONTENT_TYPE, observe::CONTENT_TYPE)], text).into_response()
 }

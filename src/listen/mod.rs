@@ -257,19 +257,15 @@ impl<H: Handler> Worker<H> {
             return Ok(self.http(stream, http2, peer, None, bound).await?);
         };
         let (config, generation) = tls.config();
-        let stream = timeout(OPENING, TlsAcceptor::from(config).accept(stream)).await??;
+        let accepted = timeout(OPENING, TlsAcceptor::from(config).accept(stream)).await?;
+        let stream = accepted.inspect_err(|error| tls.handshake_failed(address, error))?;
         let (_, session) = stream.get_ref();
         let http2 = session.alpn_protocol() == Some(b"h2");
         let chain =
             session.peer_certificates().map(|shown| (ShownChain::of(shown, generation), Arc::clone(tls)));
         let shown = session.peer_certificates().map(PeerCertificate::read);
         let certificate = shown.transpose().unwrap_or_else(|unusable| {
-            tracing::warn!(
-                jeton.listener = self.listener,
-                client.address = %address,
-                error = %unusable,
-                "a certificate names no client"
-            );
+            tls.names_no_client(address, unusable);
             None
         });
         Ok(self.http(stream, http2, Peer { address, certificate }, chain, bound).await?)

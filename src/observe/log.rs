@@ -34,7 +34,7 @@ pub enum FilterError {
 }
 
 /// Logs to stderr, panics included: lines of text to a person's terminal, JSON lines to everything else. Each says which
-/// replica's it is. `filter` as in `RUST_LOG`; nonsense is refused.
+/// replica's it is. `filter` as in `RUST_LOG`, upon the default; nonsense is refused.
 pub fn log_to_stderr(filter: &str, replica: &str) -> Result<(), FilterError> {
     let filter = read(filter)?;
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
@@ -62,7 +62,16 @@ pub fn log_to_stderr(filter: &str, replica: &str) -> Result<(), FilterError> {
 /// What Postgres says as it ends a connection, each connection would log: that it has gone is said once, by the store.
 const NO_NOTICES: &str = "sqlx::postgres::notice=error";
 
-/// A filter whose every directive says a level.
+/// What is logged where a filter says no level for everything: one that names a target alone would silence all else, our
+/// errors among it.
+const DEFAULT: &str = "info,sqlx=warn";
+
+/// Whether a filter can be read.
+pub fn check_filter(filter: &str) -> Result<(), FilterError> {
+    read(filter).map(drop)
+}
+
+/// A filter whose every directive says a level, upon the default.
 fn read(filter: &str) -> Result<EnvFilter, FilterError> {
     let is_level = |word: &str| {
         LEVELS.iter().any(|level| word.eq_ignore_ascii_case(level))
@@ -75,7 +84,12 @@ fn read(filter: &str) -> Result<EnvFilter, FilterError> {
             return Err(FilterError::Level(directive.escape_debug().to_string()));
         }
     }
-    if !directives.iter().any(|directive| directive.starts_with("sqlx")) {
+    let notices = !directives.iter().any(|directive| directive.starts_with("sqlx"));
+    if !directives.iter().any(|directive| is_level(directive)) {
+        // Of two for the same target, the later holds.
+        directives.insert(0, DEFAULT);
+    }
+    if notices {
         directives.push(NO_NOTICES);
     }
     Ok(EnvFilter::builder().parse(directives.join(","))?)
@@ -203,6 +217,29 @@ mod tests {
         }
         for bad in ["warning", "jeton", "info,loud", "verbose", "jeton=loud", "6"] {
             assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn e19_a_filter_for_a_target_leaves_the_rest_as_it_is() {
+        for (filter, whole) in [
+            ("", "sqlx=warn,info"),
+            (" , ", "sqlx=warn,info"),
+            ("sqlx=error", "sqlx=error,info"),
+            ("hyper=debug", "hyper=debug,sqlx=warn,info"),
+            ("jeton[call]=trace", "jeton[call]=trace,sqlx=warn,info"),
+            ("error", "error"),
+            ("debug,hyper=off", "hyper=off,debug"),
+            ("off", "off"),
+        ] {
+            let directives = |filter: &str| {
+                let all = filter.split(',').filter(|directive| *directive != NO_NOTICES);
+                let mut all: Vec<_> = all.map(str::to_owned).collect();
+                all.sort_unstable();
+                all
+            };
+            let read = read(filter).map(|read| directives(&read.to_string())).unwrap_or_default();
+            assert_eq!(read, directives(whole), "{filter:?}");
         }
     }
 

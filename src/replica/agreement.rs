@@ -1,6 +1,23 @@
 //! What all replicas of a database should have in common, held against each other through the database.
 
+use std::time::Duration;
+
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::Registered;
 use crate::store::{ReplicaIdentity, ReplicaRow, Store, StoreError};
+
+/// Of two servers that find each other while they start, the one that stays looks so often whether the other has left,
+const LOOKS_MAX: u32 = 30;
+/// so long apart.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// A server that does not start takes no longer to remove its registration.
+const LEAVE: Duration = Duration::from_secs(3);
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -26,19 +43,109 @@ pub enum Disagreement {
 /// Refuses an issuer that is not that of the replicas that run, and warns of all else in which they differ.
 pub async fn agree(store: &Store, own: &ReplicaIdentity) -> Result<(), Disagreement> {
     let others = store.replicas().await?;
-    let running = others.iter().filter(|other| other.is_fresh && !other.identity.settings.issuer.is_empty());
-    for other in running {
-        let theirs = &other.identity.settings;
-        if theirs.issuer != own.settings.issuer {
-            return Err(Disagreement::Issuer {
-                replica: other.identity.name.clone(),
-                theirs: theirs.issuer.clone(),
-                own: own.settings.issuer.clone(),
-            });
+    for other in others.iter().filter(|other| other.is_fresh) {
+        if has_another_issuer(other, own) {
+            return Err(disagreement(other, own));
         }
-        warn(own, other);
+        if !other.identity.settings.issuer.is_empty() {
+            warn(own, other);
+        }
     }
     Ok(())
+}
+
+/// What a server that is registered holds against the others.
+pub struct Agreement {
+    /// The database.
+    pub store: Store,
+    /// As whom it is registered.
+    pub registered: Registered,
+    /// What it says of itself.
+    pub own: ReplicaIdentity,
+}
+
+impl Agreement {
+    /// Looks, now or as soon as it can, beside the tasks of a server that starts. Where it does not start, its tasks are
+    /// ended: nobody is to wait for it.
+    pub async fn settle(
+        self,
+        behind: &mut JoinSet<()>,
+        tasks: &CancellationToken,
+    ) -> Result<(), Disagreement> {
+        match self.look().await {
+            Ok(true) => {}
+            Ok(false) => {
+                behind.spawn(self.hold(tasks.clone()));
+            }
+            Err(disagreement) => {
+                tasks.cancel();
+                let ended = async { while behind.join_next().await.is_some() {} };
+                let _late = timeout(LEAVE, ended).await;
+                return Err(disagreement);
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks once. False: it is not registered yet, or the database is away.
+    async fn look(&self) -> Result<bool, Disagreement> {
+        let Some(id) = self.registered.id() else { return Ok(false) };
+        match agree_as(&self.store, id, &self.own).await {
+            Err(Disagreement::Store(error)) if error.is_unreachable() => Ok(false),
+            done => done.map(|()| true),
+        }
+    }
+
+    /// Looks until it could; ends where another has another issuer, and else when told to.
+    async fn hold(self, stop: CancellationToken) {
+        let looked = async {
+            loop {
+                match self.look().await {
+                    Ok(true) => return stop.cancelled().await,
+                    Ok(false) => sleep(LOOK_AGAIN).await,
+                    Err(disagreement) => {
+                        return tracing::error!(error = %disagreement, "this server ends");
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = looked => {}
+        }
+    }
+}
+
+/// The same once this server is registered, as `id`: of two that started at the same moment, neither saw the other before.
+/// What each does now, the other has registered before or sees: so at most one stays, and where both look now, one does.
+async fn agree_as(store: &Store, id: Uuid, own: &ReplicaIdentity) -> Result<(), Disagreement> {
+    for _ in 0..LOOKS_MAX {
+        let others = store.replicas().await?;
+        let other = others
+            .iter()
+            .filter(|other| other.is_fresh && other.id != id && has_another_issuer(other, own))
+            .min_by_key(|other| other.id);
+        match other {
+            None => return Ok(()),
+            Some(other) if other.id < id => return Err(disagreement(other, own)),
+            // It leaves, unless it had looked before this one was there.
+            Some(_) => sleep(LOOK_AGAIN).await,
+        }
+    }
+    agree(store, own).await
+}
+
+fn has_another_issuer(other: &ReplicaRow, own: &ReplicaIdentity) -> bool {
+    let theirs = &other.identity.settings.issuer;
+    !theirs.is_empty() && *theirs != own.settings.issuer
+}
+
+fn disagreement(other: &ReplicaRow, own: &ReplicaIdentity) -> Disagreement {
+    Disagreement::Issuer {
+        replica: other.identity.name.clone(),
+        theirs: other.identity.settings.issuer.clone(),
+        own: own.settings.issuer.clone(),
+    }
 }
 
 fn warn(own: &ReplicaIdentity, other: &ReplicaRow) {

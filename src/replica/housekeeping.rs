@@ -83,7 +83,7 @@ impl Housekeeping {
     /// Tells the heads of the audit chains in the log and in metrics.
     fn tell_heads(&self) {
         for head in tell_heads(&self.store) {
-            self.metrics.audit_head(head.writer, head.number);
+            self.metrics.audit_head(head.writer, &head.chain.to_string(), head.number, &head.tag);
         }
     }
 

@@ -19,7 +19,7 @@ const RESEAL_TRIES: u32 = 5;
 
 /// A step of a key's life, in the log.
 fn log(audit: &NewAudit, key_id: &str, revision: Revision) {
-    NewAudit { key_id: Some(key_id.to_owned()), ..audit.clone() }.log(revision, 0);
+    NewAudit { key_id: Some(key_id.to_owned()), ..audit.clone() }.log(Some(revision), 0);
 }
 
 /// How many keys were sealed anew, and how many had been already.
@@ -94,13 +94,19 @@ impl Keys {
         let key = MacKey::generate();
         let sealed = self.seal(Purpose::MacKey, &hex(key.id()), key.secret());
         let audit = self.audit(SYSTEM, "PublishMacKey");
-        store.publish_mac_key(key.id(), &sealed, lead_s, older_than_s, &audit).await?;
+        if let Some(revision) = store.publish_mac_key(key.id(), &sealed, lead_s, older_than_s, &audit).await?
+        {
+            log(&audit, &hex(key.id()), revision);
+        }
         Ok(())
     }
 
     /// Likewise.
     pub(super) async fn activate_mac(&self, store: &Store, id: [u8; 4]) -> Result<(), KeyError> {
-        store.activate_mac_key(id, MAC_AFTER_RETIREMENT_S, &self.audit(SYSTEM, "ActivateMacKey")).await?;
+        let audit = self.audit(SYSTEM, "ActivateMacKey");
+        if let Some(revision) = store.activate_mac_key(id, MAC_AFTER_RETIREMENT_S, &audit).await? {
+            log(&audit, &hex(id), revision);
+        }
         Ok(())
     }
 
@@ -149,6 +155,7 @@ impl Keys {
         if !active {
             let revision =
                 store.put_retired_signing_key(&self.sealed(key), VERIFY_AFTER_RETIREMENT_S, &audit).await?;
+            log(&audit, key.key_id(), revision);
             await_everywhere(store, &self.clock, revision).await?;
             return Ok(());
         }
@@ -158,6 +165,7 @@ impl Keys {
             let key_id = pending.next().map_or_else(String::new, |it| it.verifying.key_id().to_owned());
             return Err(KeyError::Pending { algorithm: key.algorithm(), key_id });
         };
+        log(&audit, key.key_id(), published);
         await_everywhere(store, &self.clock, published).await?;
         // A server may have been faster: it is due.
         let audit = self.audit(ACTOR, "ActivateKey");
@@ -182,6 +190,7 @@ impl Keys {
             let note = format!("{} sealed anew", done.sealed);
             let audit = NewAudit { note, ..self.audit("jeton key reseal", "ResealKeys") };
             if store.reseal_keys(&rows, &signing, &mac, &audit).await? {
+                audit.log(None, 0);
                 return Ok(done);
             }
         }

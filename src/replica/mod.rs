@@ -22,7 +22,7 @@ mod refresher;
 mod refusals;
 mod rotation;
 
-pub use agreement::{Disagreement, agree};
+pub use agreement::{Agreement, Disagreement, agree};
 pub use auditor::Auditor;
 pub use barrier::{Barrier, EpochOver, Propagation, Reach};
 pub use epoch::{EpochKnown, await_log};

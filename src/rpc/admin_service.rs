@@ -35,10 +35,11 @@ impl AdminService for AdminRpc {
         let context = self.0.clone();
         let answer = self.0.detached(async move {
             let (pass, caller) = context.enter(&who).await?;
-            let (rows, next_page_token) = context.authority.list_sessions(&pass, &caller, &query).await?;
+            let listed = context.authority.list_sessions(&pass, &caller, &query).await?;
             Ok(pb::ListSessionsResponse {
-                sessions: rows.into_iter().map(session).collect(),
-                next_page_token,
+                sessions: listed.rows.into_iter().map(session).collect(),
+                next_page_token: listed.next_page_token,
+                similar_subjects: listed.similar_subjects,
             })
         });
         Ok(Response::new(answer.await?))
@@ -68,10 +69,11 @@ impl AdminService for AdminRpc {
         let context = self.0.clone();
         let answer = self.0.detached(async move {
             let (_, caller) = context.enter(&who).await?;
-            let (rows, next_page_token) = context.authority.list_audit_events(&caller, &query).await?;
+            let listed = context.authority.list_audit_events(&caller, &query).await?;
             Ok(pb::ListAuditEventsResponse {
-                audit_events: rows.into_iter().map(audit_event).collect(),
-                next_page_token,
+                audit_events: listed.rows.into_iter().map(audit_event).collect(),
+                next_page_token: listed.next_page_token,
+                similar_subjects: listed.similar_subjects,
             })
         });
         Ok(Response::new(answer.await?))

@@ -24,7 +24,7 @@ use super::{
     verdict::Told,
 };
 use crate::{
-    authority::{Caller, Error, Judged, by_the_clock},
+    authority::{Caller, Error, Issued, IssuedAtOnce, Judged, by_the_clock},
     listen::Connection,
     proto::v1 as pb,
 };
@@ -161,18 +161,30 @@ impl AtOnce {
         if admitted.crowded {
             return Err(Error::Overloaded.into());
         }
-        let token = self.context.authority.issue_at_once(&admitted.pass, &caller, request)?;
-        let response = pb::IssueResponse { token: Some(issued(token)) };
-        Ok(Answered::Now(unary::answer(response.encoded_len(), |out| {
-            // A vector has room for all.
-            let _infallible = response.encode(out);
-        })))
+        match self.context.authority.issue_at_once(&admitted.pass, &caller, request)? {
+            IssuedAtOnce::Whole(token) => Ok(Answered::Now(token_of(token))),
+            IssuedAtOnce::ToAudit(unaudited) => {
+                let (context, pass) = (Arc::clone(&self.context), admitted.pass.clone());
+                Ok(Answered::Later(Box::pin(async move {
+                    let token = context.authority.audit_issue(&pass, *unaudited).await;
+                    token.map_or_else(|error| Status::from(error).into_http(), token_of)
+                })))
+            }
+        }
     }
 
     fn caller(&self, admitted: &Admitted, headers: &HeaderMap) -> Result<Caller, Error> {
         by_the_clock(&admitted.pass)?;
         self.context.authority.called(admitted.known.clone(), trace_id_of(headers))
     }
+}
+
+fn token_of(token: Issued) -> Response<Body> {
+    let response = pb::IssueResponse { token: Some(issued(token)) };
+    unary::answer(response.encoded_len(), |out| {
+        // A vector has room for all.
+        let _infallible = response.encode(out);
+    })
 }
 
 fn verdict(judged: &Judged) -> Response<Body> {

@@ -27,7 +27,7 @@ pub(super) fn policy_update(request: pb::UpdatePolicyRequest) -> Result<PolicyUp
 }
 
 /// Names of the fields that may be written, as a mask spells them.
-const FIELDS: [(&str, PolicyField); 10] = [
+const FIELDS: [(&str, PolicyField); 11] = [
     ("default_ttl", PolicyField::DefaultTtl),
     ("max_ttl", PolicyField::MaxTtl),
     ("excess_ttl_action", PolicyField::ExcessTtlAction),
@@ -38,6 +38,7 @@ const FIELDS: [(&str, PolicyField); 10] = [
     ("daily_boundary", PolicyField::DailyBoundary),
     ("allowed_scopes", PolicyField::AllowedScopes),
     ("algorithm", PolicyField::Algorithm),
+    ("audit_issue", PolicyField::AuditIssue),
 ];
 
 fn fields_of(mask: &FieldMask) -> Result<Vec<PolicyField>, Invalid> {
@@ -67,6 +68,7 @@ fn populated(given: &pb::Policy) -> Vec<PolicyField> {
         PolicyField::DailyBoundary => given.daily_boundary.is_some(),
         PolicyField::AllowedScopes => !given.allowed_scopes.is_empty(),
         PolicyField::Algorithm => !given.algorithm.is_empty(),
+        PolicyField::AuditIssue => given.audit_issue.is_some(),
     };
     FIELDS.map(|(_, field)| field).into_iter().filter(|field| set(*field)).collect()
 }
@@ -99,6 +101,7 @@ fn policy_of(given: pb::Policy) -> Result<Policy, Invalid> {
         refresh_grace_s: seconds("refresh_replay_grace", given.refresh_replay_grace)?,
         daily_boundary: given.daily_boundary.map(boundary).transpose()?,
         algorithm,
+        audit_issue: given.audit_issue,
         audience: given.audience,
         client_id: given.client_id,
         allowed_scopes: given.allowed_scopes,
@@ -121,6 +124,7 @@ pub(super) fn policy(policy: Policy) -> pb::Policy {
         daily_boundary: policy.daily_boundary.as_ref().map(daily_boundary),
         algorithm: policy.algorithm.map(|algorithm| algorithm.as_str().to_owned()).unwrap_or_default(),
         update_time: written.then(|| timestamp(policy.update_time)),
+        audit_issue: policy.audit_issue,
         audience: policy.audience,
         client_id: policy.client_id,
         allowed_scopes: policy.allowed_scopes,
@@ -143,6 +147,7 @@ pub(super) fn effective_policy(effective: Effective, client_id: String) -> pb::P
         allowed_scopes: effective.allowed_scopes,
         algorithm: effective.algorithm.as_str().to_owned(),
         update_time: None,
+        audit_issue: Some(effective.audit_issue),
     }
 }
 

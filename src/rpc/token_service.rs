@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     authority::{
-        Denied, Error, Findings, Invalid, IssueRequest, Outcome, Presence, RefreshRequest, RevokeRequest,
-        RevokeTarget, Revoked,
+        Caller, Denied, Error, Findings, Invalid, IssueRequest, Outcome, Presence, RefreshRequest,
+        RevokeRequest, RevokeTarget, Revoked,
     },
     proto::v1::{
         self as pb, issue_request::Expiration, revocation_target::Kind, token_service_server::TokenService,
@@ -72,6 +72,7 @@ impl TokenService for TokenRpc {
         let context = self.0.clone();
         let answer = self.0.detached(async move {
             let (pass, caller) = context.enter(&who).await?;
+            must_be_narrow(&request.target, context.listener, &caller)?;
             Ok(revoke_response(context.authority.revoke(&pass, &caller, &request).await?))
         });
         Ok(Response::new(answer.await?))
@@ -107,7 +108,7 @@ fn revoke_request(request: pb::RevokeRequest, listener: Listener) -> Result<Revo
     let target = request.target.ok_or_else(|| Invalid::required("target"))?;
     let reach = reach_of(request.wait_for)?;
     Ok(RevokeRequest {
-        target: revoke_target(target, listener)?,
+        target: revoke_target(target)?,
         reason: reason_of(request.reason)?,
         note: request.note,
         validate_only: request.validate_only,
@@ -118,7 +119,7 @@ fn revoke_request(request: pb::RevokeRequest, listener: Listener) -> Result<Revo
     })
 }
 
-fn revoke_target(target: pb::RevocationTarget, listener: Listener) -> Result<RevokeTarget, Error> {
+fn revoke_target(target: pb::RevocationTarget) -> Result<RevokeTarget, Error> {
     let cutoff =
         target.issue_cutoff_time.map(|time| time_of("target.issue_cutoff_time", time)).transpose()?;
     let audience = (!target.audience.is_empty()).then_some(target.audience);
@@ -130,19 +131,30 @@ fn revoke_target(target: pb::RevocationTarget, listener: Listener) -> Result<Rev
         }
         (None, Some(_)) => Err(Invalid::field("target.audience", "with a subject or a client alone").into()),
     };
-    let (kind, target_kind, target) = match kind {
+    let (kind, target) = match kind {
         Kind::Token(text) => return narrow(RevokeTarget::Token(text)),
         Kind::Jti(text) => return narrow(RevokeTarget::Jti(text)),
         Kind::SessionId(text) => return narrow(RevokeTarget::Session(text)),
-        Kind::Subject(subject) => (MarkKind::Subject, "subject", subject),
-        Kind::ClientId(client_id) => (MarkKind::Client, "client_id", client_id),
-        Kind::KeyId(key_id) => (MarkKind::Key, "key_id", key_id),
+        Kind::Subject(subject) => (MarkKind::Subject, subject),
+        Kind::ClientId(client_id) => (MarkKind::Client, client_id),
+        Kind::KeyId(key_id) => (MarkKind::Key, key_id),
+    };
+    Ok(RevokeTarget::Wide { kind, target, audience, cutoff })
+}
+
+/// Refuses wide targets on the public listener. A mesh sees paths, not what is inside: that is why they need the other.
+fn must_be_narrow(target: &RevokeTarget, listener: Listener, caller: &Caller) -> Result<(), Denied> {
+    let RevokeTarget::Wide { kind, .. } = target else { return Ok(()) };
+    let target_kind = match kind {
+        MarkKind::Subject => "subject",
+        MarkKind::Client => "client_id",
+        MarkKind::Key => "key_id",
     };
     if listener == Listener::Public {
-        // A mesh sees paths, not what is inside: that is why wide targets need the other listener.
-        return Err(Denied::WideRevocation { target_kind }.into());
+        Err(caller.denied(Denied::WideRevocation { target_kind }))
+    } else {
+        Ok(())
     }
-    Ok(RevokeTarget::Wide { kind, target, audience, cutoff })
 }
 
 fn revoke_response(revoked: Revoked) -> pb::RevokeResponse {
@@ -189,6 +201,7 @@ fn findings(found: Findings) -> pb::RevocationFindings {
     pb::RevocationFindings {
         unverified_jti_time: found.unverified_jti_time.map(seconds),
         is_live_session: found.is_live_session,
+        sessions_not_looked_for: found.sessions_not_looked_for,
         no_live_sessions: found.no_live_sessions,
         similar_subjects: found.similar_subjects,
         readable_jti: found.readable_jti.map(|id| id.to_string()).unwrap_or_default(),

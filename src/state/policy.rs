@@ -62,6 +62,8 @@ pub struct Policy {
     pub allowed_scopes: Vec<String>,
     /// The JWS algorithm.
     pub algorithm: Option<Algorithm>,
+    /// Each Issue is audited.
+    pub audit_issue: Option<bool>,
 }
 
 /// A policy with every field filled in: what holds for (audience, client).
@@ -89,6 +91,8 @@ pub struct Effective {
     pub allowed_scopes: Vec<String>,
     /// The JWS algorithm.
     pub algorithm: Algorithm,
+    /// Each Issue is audited.
+    pub audit_issue: bool,
 }
 
 impl Effective {
@@ -194,6 +198,12 @@ impl Terms {
         self.each.first().map_or(BUILT_IN_ALGORITHM, |policy| policy.algorithm)
     }
 
+    /// Whether an Issue is audited: one audience that says so suffices.
+    #[must_use]
+    pub fn audit_issue(&self) -> bool {
+        self.each.iter().any(|policy| policy.audit_issue)
+    }
+
     fn min(&self, value: impl Fn(&Effective) -> i64) -> i64 {
         self.each.iter().map(value).min().unwrap_or_default()
     }
@@ -289,6 +299,7 @@ impl Policies {
             daily_boundary: narrowest(path, |p| p.daily_boundary.clone()),
             allowed_scopes: scopes.map(|policy| policy.allowed_scopes.clone()).unwrap_or_default(),
             algorithm: narrowest(path, |p| p.algorithm).unwrap_or(BUILT_IN_ALGORITHM),
+            audit_issue: narrowest(path, |p| p.audit_issue).unwrap_or(false),
         }
     }
 }
@@ -327,6 +338,19 @@ mod tests {
         let effective = policies.effective("api", "c");
         assert_eq!((effective.default_ttl_s, effective.leeway_s), (20, 7));
         assert_eq!(policies.effective("web", "c").default_ttl_s, 10);
+    }
+
+    #[test]
+    fn i16_one_audience_that_is_audited_suffices() {
+        let policies: Policies = [
+            Policy { audit_issue: Some(true), ..policy("orders", "*") },
+            Policy { audit_issue: Some(false), ..policy("orders", "quiet") },
+        ]
+        .into_iter()
+        .collect();
+        let audited = |audiences: &[&str], client_id| policies.terms(audiences, client_id).audit_issue();
+        assert!(audited(&["orders"], "c") && audited(&["api", "orders"], "c"));
+        assert!(!audited(&["orders"], "quiet") && !audited(&["api"], "c"));
     }
 
     #[test]

@@ -132,6 +132,9 @@ impl Policies {
         if held.daily_boundary.is_some() && now.daily_boundary.is_none() {
             restricted.daily_boundary = stricter.daily_boundary;
         }
+        if held.audit_issue && !now.audit_issue {
+            restricted.audit_issue = stricter.audit_issue;
+        }
         if let Some(scopes) = fewer_scopes(&held.allowed_scopes, &now.allowed_scopes) {
             restricted.allowed_scopes = scopes;
         }
@@ -311,6 +314,22 @@ mod tests {
         assert_eq!(written(&late.lost_in(&first, at(8))), [("api", 5, 7, Some(60))]);
         let first = after(&begun, &late.lost_in(&begun, at(8)));
         assert_eq!(early.lost_in(&first, at(6)), [], "it is news to it");
+    }
+
+    #[test]
+    fn i16_that_each_issue_is_audited_is_carried_over_and_that_none_is_never() {
+        let audited = |revision, audit_issue| Policy { audit_issue, ..maximum("api", revision, 60) };
+        let held: Policies = [audited(1, Some(true))].into_iter().collect();
+        for stored_as in [None, Some(false)] {
+            let lost = held.lost_in(&stored([audited(1, stored_as)]), at(3));
+            let carried = lost.iter().map(|lost| match lost {
+                LostPolicy::Write { policy, .. } => policy.audit_issue,
+                LostPolicy::Remove { .. } => None,
+            });
+            assert_eq!(carried.collect::<Vec<_>>(), [Some(true)], "{stored_as:?}");
+        }
+        let held: Policies = [audited(1, Some(false))].into_iter().collect();
+        assert_eq!(held.lost_in(&stored([audited(1, Some(true))]), at(3)), []);
     }
 
     #[test]

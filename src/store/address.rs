@@ -1,11 +1,12 @@
 //! The database's URL: read strictly, since what is passed over in silence may be what keeps a password secret. No
 //! value of it is ever part of an error.
 
-use std::{fmt::Write, net::IpAddr, str::FromStr, sync::Arc};
+use std::{fmt::Write, io::ErrorKind, net::IpAddr, path::Path, str::FromStr, sync::Arc};
 
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 use super::StoreError;
+use crate::process;
 
 /// The port of a URL that names none.
 const PORT: u16 = 5432;
@@ -159,6 +160,16 @@ impl Parts {
         };
         options = options.ssl_mode(ssl_mode);
         let SslFiles { authorities, certificate, key } = self.ssl_files;
+        for (file, parameter) in [(&authorities, "sslrootcert"), (&certificate, "sslcert"), (&key, "sslkey")]
+        {
+            // One that is missing, or cannot be read, is said with the connection that fails.
+            let read = file.as_ref().map(|file| process::read_file(Path::new(file)).map(drop));
+            if let Some(Err(error)) = read
+                && error.kind() == ErrorKind::FileTooLarge
+            {
+                return Err(format!("the file of {parameter} cannot be used: {error}"));
+            }
+        }
         if let Some(file) = authorities {
             options = options.ssl_root_cert(file);
         }
@@ -297,6 +308,15 @@ mod tests {
         let options = read("postgres://u@h/d?options=-c%20search_path%3Djeton%20--work_mem%3D8MB");
         assert_eq!(options.get_options(), Some("-c search_path=jeton -c work_mem=8MB"));
         assert!(Address::parse("postgres://u@h/d?target_session_attrs=read-write").is_ok());
+    }
+
+    #[test]
+    fn e15_files_of_the_url_have_a_length() {
+        for parameter in ["sslrootcert", "sslcert", "sslkey"] {
+            let said = refused(&format!("postgres://u@h/d?{parameter}=/dev/zero"));
+            assert!(said.contains(parameter) && said.contains("longer than 4 MiB"), "{said}");
+            assert!(!said.contains("/dev/zero"), "no value of the URL: {said}");
+        }
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub struct NewAudit {
     pub client_id: Option<String>,
     /// Key concerned.
     pub key_id: Option<String>,
-    /// The audience that a wide revocation was narrowed to.
+    /// The audience that a wide revocation was narrowed to; of a token that was issued, its audiences.
     pub audience: Option<String>,
     /// A wide revocation hits what was issued before this second.
     pub cutoff: Option<UnixSeconds>,
@@ -58,8 +58,9 @@ impl NewAudit {
 }
 
 impl NewAudit {
-    /// One line of the log for an act that is done, at this revision; `left_out`: lines before it that were not written.
-    pub fn log(&self, revision: Revision, left_out: u64) {
+    /// One line of the log for an act that is done, at this revision of the log; `left_out`: lines before it that were not
+    /// written.
+    pub fn log(&self, revision: Option<Revision>, left_out: u64) {
         tracing::info!(
             jeton.actor = self.actor,
             jeton.action = self.action,
@@ -71,7 +72,7 @@ impl NewAudit {
             jeton.key_id = self.key_id.as_deref().map(shown),
             jeton.audience = self.audience.as_deref().map(shown),
             jeton.note = Some(shown(&self.note)).filter(|note| !note.is_empty()),
-            jeton.revision = %revision,
+            jeton.revision = revision.map(display),
             jeton.left_out = Some(left_out).filter(|left_out| *left_out > 0),
             "an act"
         );
@@ -107,7 +108,7 @@ pub struct AuditRow {
     pub client_id: Option<String>,
     /// Key concerned.
     pub key_id: Option<String>,
-    /// The audience that a wide revocation was narrowed to.
+    /// The audience that a wide revocation was narrowed to; of a token that was issued, its audiences.
     pub audience: Option<String>,
     /// A wide revocation hit what was issued before this second.
     pub cutoff: Option<UnixSeconds>,
@@ -140,7 +141,7 @@ pub struct AuditFilter {
     pub action: Option<String>,
     /// A part of the remark.
     pub note: Option<String>,
-    /// Without the prober's revocations.
+    /// Without the prober's tokens and revocations.
     pub without_canaries: bool,
     /// Inclusive.
     pub start_time: Option<Timestamp>,
@@ -274,7 +275,7 @@ impl Store {
                   and ($9::uuid is null or id >= $9) and ($10::uuid is null or id < $10)
                   and ($11::text is null or client_id = $11) and ($12::text is null or key_id = $12)
                   and ($13::text is null or action = $13) and ($14::text is null or strpos(note, $14) > 0)
-                  and not ($15::boolean and action = 'Revoke' and jti is not null and subject is not distinct from $16)
+                  and not ($15::boolean and action in ('Revoke', 'Issue') and jti is not null and subject is not distinct from $16)
                 order by id desc limit $8"#,
             filter.subject.as_deref(),
             filter.jti,

@@ -121,7 +121,7 @@ async fn put(
     let boundary = policy.daily_boundary.as_ref();
     let row = sqlx::query!(
         r#"select new_revision, new_update_time as "new_update_time?: SqlTimestamp"
-             from put_policy($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)"#,
+             from put_policy($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)"#,
         expected.as_i64(),
         policy.audience,
         policy.client_id,
@@ -137,6 +137,7 @@ async fn put(
         boundary.map(DailyBoundary::zone_name),
         &policy.allowed_scopes,
         policy.algorithm.map(Algorithm::as_str),
+        policy.audit_issue,
         as_of.map(Revision::as_i64),
         act
     )
@@ -182,7 +183,7 @@ async fn read(connection: &mut PgConnection) -> Result<Vec<Policy>, StoreError> 
         Row,
         r#"select audience, client_id, revision, update_time as "update_time: SqlTimestamp", default_ttl_s,
                   max_ttl_s, clamp, leeway_s, refresh_idle_s, refresh_absolute_s, refresh_grace_s, boundary_hours,
-                  boundary_minutes, boundary_zone, allowed_scopes, algorithm
+                  boundary_minutes, boundary_zone, allowed_scopes, algorithm, audit_issue
              from policy order by audience collate "C", client_id collate "C""#
     )
     .fetch_all(connection)
@@ -207,6 +208,7 @@ struct Row {
     boundary_zone: Option<String>,
     allowed_scopes: Vec<String>,
     algorithm: Option<String>,
+    audit_issue: Option<bool>,
 }
 
 impl TryFrom<Row> for Policy {
@@ -241,6 +243,7 @@ impl TryFrom<Row> for Policy {
             refresh_grace_s: row.refresh_grace_s,
             daily_boundary,
             algorithm,
+            audit_issue: row.audit_issue,
             audience: row.audience,
             client_id: row.client_id,
             allowed_scopes: row.allowed_scopes,

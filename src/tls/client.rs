@@ -12,7 +12,7 @@ use tokio_rustls::TlsConnector;
 use x509_cert::{Certificate, der::Decode as _};
 
 use super::peer::{not_after, not_before};
-use crate::token::UnixSeconds;
+use crate::{process, token::UnixSeconds};
 
 /// How long a certificate is good.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,7 +74,8 @@ pub async fn look(host: &str, authority: &str, ca: Option<&Path>) -> Result<Show
 /// How long the first certificate of a file is good.
 pub fn validity(file: &Path) -> Result<Validity, LookError> {
     let unreadable = || LookError::File(file.display().to_string());
-    let leaf = CertificateDer::from_pem_file(file).map_err(|_| unreadable())?;
+    let pem = process::read_pem(file).map_err(|_| unreadable())?;
+    let leaf = CertificateDer::from_pem_slice(&pem).map_err(|_| unreadable())?;
     validity_of(&leaf).ok_or_else(unreadable)
 }
 
@@ -86,9 +87,11 @@ fn validity_of(der: &CertificateDer<'_>) -> Option<Validity> {
 fn roots(ca: Option<&Path>) -> Result<RootCertStore, LookError> {
     let mut roots = RootCertStore::empty();
     let authorities = match ca {
-        Some(file) => CertificateDer::pem_file_iter(file)
-            .and_then(Iterator::collect)
-            .map_err(|_| LookError::File(file.display().to_string()))?,
+        Some(file) => {
+            let unreadable = || LookError::File(file.display().to_string());
+            let pem = process::read_pem(file).map_err(|_| unreadable())?;
+            CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(|_| unreadable())?
+        }
         None => rustls_native_certs::load_native_certs().certs,
     };
     // What is no authority's certificate is left out; without any, no server is trusted.

@@ -2,10 +2,12 @@
 //! change, they are read anew; what cannot be used leaves the old in use.
 
 use std::{
+    collections::HashMap,
     io,
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -23,15 +25,17 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use x509_cert::{Certificate, der::Decode as _};
 
-use super::peer::{is_authority, not_after, not_before};
+use super::{
+    Unusable,
+    peer::{is_authority, not_after, not_before},
+};
 use crate::{
     clock::Clock,
-    observe::Metrics,
+    observe::{Metrics, Sampled},
     process,
     token::{UnixSeconds, sha256},
 };
 
-const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 const ENCRYPTED: &[u8] = b"ENCRYPTED";
 /// Between two looks at the files.
 const LOOK: Duration = Duration::from_secs(1);
@@ -138,7 +142,13 @@ pub struct ServerTls {
     current: ArcSwap<Loaded>,
     /// Of the certificate in use.
     not_after: ArcSwap<UnixSeconds>,
+    /// Lines about certificates that are refused, by the few reasons that there are.
+    refusal_lines: Mutex<HashMap<String, Sampled>>,
+    /// Hears the address of each client whose certificate is refused.
+    refusals: OnceLock<OnRefused>,
 }
+
+type OnRefused = Box<dyn Fn(IpAddr) + Send + Sync>;
 
 impl ServerTls {
     /// Reads the files for the listener of this name.
@@ -152,7 +162,52 @@ impl ServerTls {
             clock,
             current: ArcSwap::from_pointee(loaded_now),
             not_after: ArcSwap::from_pointee(not_after),
+            refusal_lines: Mutex::default(),
+            refusals: OnceLock::new(),
         })
+    }
+
+    /// Tells this, of each client whose certificate is refused, its address. Once.
+    pub fn on_refused(&self, told: impl Fn(IpAddr) + Send + Sync + 'static) {
+        // A second one would be a mistake of ours, and changes nothing.
+        let _set = self.refusals.set(Box::new(told));
+    }
+
+    /// A client's certificate names no client, though its chain is good.
+    pub fn names_no_client(&self, address: IpAddr, why: Unusable) {
+        if let Some(left_out) = self.refused(address, why.to_string()) {
+            tracing::warn!(
+                jeton.listener = self.listener,
+                client.address = %address,
+                error = %why,
+                jeton.left_out = Some(left_out).filter(|left_out| *left_out > 0),
+                "a certificate names no client"
+            );
+        }
+    }
+
+    /// A handshake failed: perhaps for the client's certificate.
+    pub fn handshake_failed(&self, address: IpAddr, error: &io::Error) {
+        let why = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+        let Some(why @ rustls::Error::InvalidCertificate(_)) = why else { return };
+        if let Some(left_out) = self.refused(address, String::new()) {
+            tracing::warn!(
+                jeton.listener = self.listener,
+                client.address = %address,
+                error = %why,
+                jeton.left_out = Some(left_out).filter(|left_out| *left_out > 0),
+                "a client's certificate was refused"
+            );
+        }
+    }
+
+    /// Counts it. A line for some of each kind: then how many were left out before.
+    fn refused(&self, address: IpAddr, kind: String) -> Option<u64> {
+        if let Some(told) = self.refusals.get() {
+            told(address);
+        }
+        let mut lines = self.refusal_lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.entry(kind).or_insert_with(|| Sampled::new(1, 10)).turn(self.clock.now_s())
     }
 
     /// Whether clients can show certificates.
@@ -271,11 +326,7 @@ fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
 
 /// What is in the file, without a byte order mark.
 fn bytes(file: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, TlsError> {
-    let mut read =
-        process::read_file(file).map_err(|error| TlsError::File { file: file.to_path_buf(), error })?;
-    if read.starts_with(BYTE_ORDER_MARK) {
-        read.drain(..BYTE_ORDER_MARK.len());
-    }
+    let read = process::read_pem(file).map_err(|error| TlsError::File { file: file.to_path_buf(), error })?;
     Ok(zeroize::Zeroizing::new(read))
 }
 

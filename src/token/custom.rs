@@ -4,8 +4,9 @@ use std::io;
 
 use serde_json::{Map, Number, Value};
 
-use super::limits::{
-    CLAIM_NAME_BYTES_MAX, CUSTOM_CLAIM_NESTING_MAX, CUSTOM_CLAIMS_BYTES_MAX, SAFE_INTEGER_MAX,
+use super::{
+    limits::{CLAIM_NAME_BYTES_MAX, CUSTOM_CLAIM_NESTING_MAX, CUSTOM_CLAIMS_BYTES_MAX, SAFE_INTEGER_MAX},
+    text::hidden_in,
 };
 
 /// Names that a caller cannot set, since verifiers act upon them as words of the issuer.
@@ -144,8 +145,10 @@ pub fn number(value: f64) -> Option<Number> {
 }
 
 fn check_name(name: &str) -> Result<(), Fault> {
-    if name.is_empty() || name.len() > CLAIM_NAME_BYTES_MAX || name.chars().any(char::is_control) {
-        return Err(Fault::Form("a claim's name is 1 to 128 bytes without control characters"));
+    if name.is_empty() || name.len() > CLAIM_NAME_BYTES_MAX || hidden_in(name).is_some() {
+        return Err(Fault::Form(
+            "a claim's name is 1 to 128 bytes without control or format characters, and without blanks but spaces",
+        ));
     }
     Ok(())
 }

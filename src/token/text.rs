@@ -13,6 +13,9 @@ use super::{
     limits::{AUDIENCE_BYTES_MAX, CLIENT_ID_BYTES_MAX, ISSUER_BYTES_MAX, SCOPE_BYTES_MAX, SUBJECT_BYTES_MAX},
 };
 
+/// Characters of a name for people: a line of a list.
+const DISPLAY_NAME_CHARS_MAX: usize = 100;
+
 /// The rule that a text has broken.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rule(Cow<'static, str>);
@@ -44,11 +47,12 @@ pub fn check_subject(subject: &str) -> Result<(), Rule> {
     check_plain(subject, SUBJECT_BYTES_MAX, RULE)
 }
 
-/// An audience of a token (one value of `aud`): as a subject. "*" means any audience where audiences are matched, so it
-/// is none.
+/// An audience of a token (one value of `aud`): as a subject. "*" means any audience where audiences are matched, and
+/// whoever writes `orders-*` means all of them: so no audience has one.
 pub fn check_audience(audience: &str) -> Result<(), Rule> {
-    const RULE: &str = "1 to 255 bytes without control or format characters, and not `*`";
-    check(audience != "*", RULE)?;
+    const RULE: &str =
+        "1 to 255 bytes without control or format characters and without `*`, which is no wildcard here";
+    check(!audience.contains('*'), RULE)?;
     check_plain(audience, AUDIENCE_BYTES_MAX, RULE)
 }
 
@@ -65,14 +69,17 @@ pub fn check_scope(scope: &str) -> Result<(), &'static str> {
 }
 
 /// A client's id: 1 to 255 printable ASCII characters (RFC 6749 appendix A.1) without spaces, since it is typed on
-/// command lines and read in logs. "*" means any client in policies, so it is none; nor is what could be taken for an API
+/// command lines and read in logs. "*" means any client in policies, and whoever writes `bill*` means all of them: so no client has one; nor is one what could be taken for an API
 /// key, or would put one where names are shown.
 pub fn check_client_id(client_id: &str) -> Result<(), Rule> {
     let good = !client_id.is_empty()
         && client_id.len() <= CLIENT_ID_BYTES_MAX
         && client_id.bytes().all(|b| b.is_ascii_graphic())
-        && client_id != "*";
-    check(good, "1 to 255 printable ASCII characters without spaces, and not `*`")?;
+        && !client_id.contains('*');
+    check(
+        good,
+        "1 to 255 printable ASCII characters without spaces and without `*`, which is no wildcard here",
+    )?;
     check(!client_id.starts_with(api_key::PREFIX), "a name: what begins with `jtk_` is taken for an API key")
 }
 
@@ -113,31 +120,65 @@ pub fn credentials<'a>(value: &'a str, scheme: &str) -> Option<&'a str> {
     given.eq_ignore_ascii_case(scheme).then(|| rest.trim_start_matches(' '))
 }
 
+/// A name for people: at most 100 characters that are seen as they are; or none.
+pub fn check_display_name(name: &str) -> Result<(), Rule> {
+    const RULE: &str = "at most 100 characters without control or format characters";
+    check(name.chars().count() <= DISPLAY_NAME_CHARS_MAX, RULE)?;
+    if name.is_empty() { Ok(()) } else { check_plain(name, usize::MAX, RULE) }
+}
+
+/// A replica's name: 1 to 255 bytes that are seen as they are.
+pub fn check_replica_name(name: &str) -> Result<(), Rule> {
+    check_plain(name, CLIENT_ID_BYTES_MAX, "1 to 255 bytes without control or format characters")
+}
+
+/// The first character of a text that is not seen, or looks like another blank than it is, and the byte that it is at.
+#[must_use]
+pub fn hidden_in(text: &str) -> Option<(usize, char)> {
+    text.char_indices().find(|(_, c)| is_hidden(*c) || is_like_a_space(*c))
+}
+
 /// Whether a text is seen as it is: two that look alike are the same. Refused are control and format characters, line and
-/// paragraph separators (the general categories Cc, Cf, Zl and Zp), and what is not in the normal form NFC.
+/// paragraph separators (the general categories Cc, Cf, Zl and Zp), characters that are drawn as nothing or as a blank,
+/// spaces at the ends, and what is not in the normal form NFC.
 fn check_plain(text: &str, bytes_max: usize, rule: &'static str) -> Result<(), Rule> {
     check(!text.is_empty() && text.len() <= bytes_max, rule)?;
+    check(!text.starts_with(' ') && !text.ends_with(' '), "without spaces at its beginning and its end")?;
     // Nearly all are ASCII, which needs no decoding.
     if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) { Ok(()) } else { check_unicode(text, rule) }
 }
 
 #[cold]
 fn check_unicode(text: &str, rule: &'static str) -> Result<(), Rule> {
-    if let Some((at, hidden)) = text.char_indices().find(|(_, c)| is_hidden(*c)) {
-        let code = u32::from(hidden);
-        return Err(Rule(format!("{rule}: U+{code:04X} at byte {at} is one").into()));
+    if let Some((at, c)) = hidden_in(text) {
+        let code = u32::from(c);
+        return Err(Rule(if is_hidden(c) {
+            format!("{rule}: U+{code:04X} at byte {at} is one").into()
+        } else {
+            format!("without characters that look like a space: U+{code:04X} at byte {at} is one").into()
+        }));
     }
     check(is_nfc(text), "in the Unicode normal form NFC, so that two that look alike are the same")
 }
 
+/// Characters that steer the text around them, or are drawn as nothing: those of Cc, Cf, Zl and Zp, and those of other
+/// categories that Unicode calls `Default_Ignorable_Code_Point`.
 fn is_hidden(c: char) -> bool {
-    matches!(
-        c.general_category(),
-        GeneralCategory::Control
-            | GeneralCategory::Format
-            | GeneralCategory::LineSeparator
-            | GeneralCategory::ParagraphSeparator
-    )
+    matches!(c,
+        '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{2065}'
+        | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}' | '\u{e0000}'..='\u{e0fff}')
+        || matches!(
+            c.general_category(),
+            GeneralCategory::Control
+                | GeneralCategory::Format
+                | GeneralCategory::LineSeparator
+                | GeneralCategory::ParagraphSeparator
+        )
+}
+
+/// Blanks but the space itself: the category Zs, and the Braille pattern without dots.
+fn is_like_a_space(c: char) -> bool {
+    c == '\u{2800}' || (c != ' ' && c.general_category() == GeneralCategory::SpaceSeparator)
 }
 
 fn check(good: bool, rule: &'static str) -> Result<(), Rule> {

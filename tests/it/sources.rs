@@ -30,8 +30,8 @@ const LAYERS: [&str; 20] = [
     "main",      // argv to one of them
 ];
 
-/// The client verbs can do nothing that a user's own client cannot.
-const CLI_MAY_USE: [&str; 3] = ["token", "tls", "proto"];
+/// The client verbs can do nothing that a user's own client cannot: `process` reads their files, up to a length.
+const CLI_MAY_USE: [&str; 4] = ["process", "token", "tls", "proto"];
 
 /// A library, and the modules that may name it.
 const LIBRARIES: [(&str, &[&str]); 11] = [

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::super::text::{
-    check_audience, check_client_id, check_issuer, check_scope, check_subject, parse_uuid_v7, uuid_unix_ms,
+    check_audience, check_client_id, check_display_name, check_issuer, check_replica_name, check_scope,
+    check_subject, parse_uuid_v7, uuid_unix_ms,
 };
 use super::super::{Revision, Thumbprint, UnixSeconds};
 use super::uuid_at;
@@ -24,7 +25,8 @@ fn names_are_held_to_their_rules() {
         }
     }
     for wild in ["*", "user:*", "a*b"] {
-        check_subject(wild).unwrap_err();
+        assert!(check_subject(wild).unwrap_err().to_string().contains("no wildcard here"), "{wild}");
+        assert!(check_audience(wild).unwrap_err().to_string().contains("no wildcard here"), "{wild}");
     }
     check_subject("ada lovelace é").unwrap();
     check_audience("*").unwrap_err();
@@ -59,20 +61,49 @@ fn v14_what_is_not_seen_as_it_is_has_no_place_in_a_name() {
             '\u{fff9}',
             '\u{1d173}',
             '\u{e0041}',
+            // Drawn as nothing, though letters and marks by their category.
+            '\u{34f}',
+            '\u{115f}',
+            '\u{1160}',
+            '\u{17b4}',
+            '\u{180b}',
+            '\u{3164}',
+            '\u{fe0f}',
+            '\u{ffa0}',
+            '\u{e0100}',
+            // Drawn as a space.
+            '\u{a0}',
+            '\u{1680}',
+            '\u{2003}',
+            '\u{202f}',
+            '\u{205f}',
+            '\u{2800}',
+            '\u{3000}',
         ] {
             let rule = check(&format!("us{hidden}er")).unwrap_err().to_string();
             let code = format!("U+{:04X} at byte 2", u32::from(hidden));
             assert!(rule.contains(&code), "{rule}");
+        }
+        for ends in [" user", "user ", " "] {
+            assert!(check(ends).unwrap_err().to_string().contains("without spaces"), "{ends}");
         }
         // The same letters, composed and not; what only has a composed form; what has an older twin.
         check("caf\u{e9}").unwrap();
         for other in ["cafe\u{301}", "\u{1100}\u{1161}", "\u{212b}"] {
             assert!(check(other).unwrap_err().to_string().contains("NFC"), "{other}");
         }
-        for good in ["語", "한", "Å", "ß", "a\u{a0}b", "مرحبا", "हिन्दी"] {
+        for good in ["語", "한", "Å", "ß", "مرحبا", "हिन्दी"] {
             check(good).unwrap();
         }
     }
+    for check in [check_display_name, check_replica_name] {
+        check("Ada L. (on call)").unwrap();
+        for bad in ["Ada\u{202e}", "Ada\u{a0}L.", "Ada ", "\u{3164}"] {
+            check(bad).unwrap_err();
+        }
+    }
+    check_display_name("").unwrap();
+    check_replica_name("").unwrap_err();
     let key = crate::token::ApiKey::generate();
     for taken in [key.expose(), "jtk_", "jtk_x"] {
         assert!(check_client_id(taken).unwrap_err().to_string().contains("API key"));

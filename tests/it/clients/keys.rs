@@ -112,3 +112,17 @@ async fn the_last_use_of_a_key_outlives_the_server_and_never_goes_back() {
     assert!((before - 120..=before).contains(&shown), "{shown} {before}");
     assert!(last_use(&world, "ahead").await.unwrap() > before + 3_000, "another replica knew of a later one");
 }
+
+#[tokio::test]
+async fn c3_more_than_one_space_before_a_key_and_some_behind_it_do_not_count() {
+    let world = World::start().await;
+    let key = crate::world::api_key("service");
+    for shown in [format!(" {key}"), format!("   {key}"), format!("{key} "), format!("  {key}  ")] {
+        // `Bearer `, and this.
+        world.api_with_key(&shown).await.token("user:7", "api").await;
+    }
+    for wrong in [format!("{key}x"), format!("\t{key}")] {
+        let refused = world.api_with_key(&wrong).await.validate("x", &["api"]).await.refused();
+        assert_eq!(refused.reason, "CALLER_UNAUTHENTICATED", "{wrong:?}");
+    }
+}

@@ -108,3 +108,29 @@ async fn k1_without_the_database_no_revocation_is_answered_as_done() {
     until("a repetition succeeds", async || revoke(&world, "service", &token).await.status == 200).await;
     assert_eq!(world.api("service").await.status(&token, "api").await, TokenStatus::Revoked);
 }
+
+#[tokio::test]
+async fn k16_a_token_is_found_over_rfc_7009_whatever_surrounds_it() {
+    let world = World::start().await;
+    let mut service = world.api("service").await;
+    for (before, behind) in [
+        ("Bearer+", ""),
+        ("authorization:+Bearer+", ""),
+        ("%22", "%22"),
+        ("'", "'"),
+        ("%EF%BB%BF", ""),
+        ("%EF%BB%BF%22Bearer+", "%22%0D%0A%0A"),
+        ("JETON_TOKEN%3D", "%0A"),
+        ("seen+in+a+log:+", ",+says+alice"),
+    ] {
+        let token = service.token("user:7", "api").await.access_token;
+        let answer = revoke(&world, "service", &format!("{before}{token}{behind}")).await;
+        assert_eq!((answer.status, answer.body.as_str()), (200, ""), "{before:?}: {answer:?}");
+        assert_eq!(service.status(&token, "api").await, TokenStatus::Revoked, "{before:?}");
+    }
+    let session = service.session("user:7", "api").await;
+    let refresh = session.refresh.unwrap().refresh_token;
+    assert_eq!(revoke(&world, "service", &format!("Bearer+%22{refresh}%22%0A")).await.status, 200);
+    assert_eq!(service.status(&session.access_token, "api").await, TokenStatus::Revoked);
+    service.refresh(&refresh).await.unwrap_err();
+}

@@ -214,7 +214,7 @@ async fn i9_odd_text_comes_back_from_validate_as_it_was_given() {
     let world = World::start().await;
     let mut api = world.api("service").await;
     let odd = "\"\\/\u{7f}\t\n\u{2028}é𝄞\u{feff} <script>";
-    let subject = "user:\"é𝄞\\ \u{3000}";
+    let subject = "user:\"é𝄞\\ 語";
     let audience = "https://a.example/?q=\"é\"";
     let request = pb::IssueRequest {
         subject: subject.to_owned(),

@@ -75,6 +75,40 @@ async fn i2_unless_a_policy_says_otherwise_a_token_lives_900_s_and_at_most_3600_
 }
 
 #[tokio::test]
+async fn i3_a_value_is_taken_for_milliseconds_only_where_it_looks_like_them() {
+    let world = World::start().await;
+    let mut api = world.api("service").await;
+    let minutes = |minutes: i64| minutes * 60;
+    // 61 minutes, 2 and 24 hours, some days; what is no whole number of seconds in milliseconds; what would be more than a day.
+    for likely in [minutes(61), 7_200, 86_400, 30 * 86_400, 999 * 86_400, 99_000, 900_001, 86_401_000] {
+        let facts = api.issue(asking(&["api"], ttl(likely))).await.refused();
+        assert_eq!(
+            (facts.reason.as_str(), facts.metadata.get("likelyUnit")),
+            ("TTL_EXCEEDS_MAXIMUM", None),
+            "{likely}"
+        );
+    }
+    for milliseconds in [100_000, 900_000, 3_600_000, 86_400_000] {
+        let facts = api.issue(asking(&["api"], ttl(milliseconds))).await.refused();
+        assert_eq!(facts.get("likelyUnit"), "milliseconds", "{milliseconds}");
+    }
+    // As it is typed.
+    let shell = crate::world::Shell::of(&world, "service");
+    for (typed, hint) in [
+        ("30d", false),
+        ("24h", false),
+        ("61m", false),
+        ("900000s", true),
+        ("3600000s", true),
+        ("86400000s", true),
+    ] {
+        let said = shell.run(&["issue", "--subject", "user:7", "--audience", "api", "--ttl", typed]).await;
+        let told = said.with_code(1);
+        assert_eq!(told.contains("looks like milliseconds"), hint, "{typed}: {said:?}");
+    }
+}
+
+#[tokio::test]
 async fn i3_a_ttl_above_the_maximum_names_asked_maximum_and_audience() {
     let world = World::start().await;
     let (mut api, mut admin) = (world.api("service").await, world.api("admin").await);

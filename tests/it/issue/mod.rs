@@ -1,5 +1,6 @@
-//! Issue: `behaviour.md` I1 to I14, and the policies that rule it.
+//! Issue: `behaviour.md` I1 to I16, and the policies that rule it.
 
+mod audited;
 mod boundary;
 mod claims;
 mod clock;

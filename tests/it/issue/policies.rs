@@ -48,6 +48,7 @@ fn full() -> pb::Policy {
         }),
         allowed_scopes: vec!["read".to_owned()],
         algorithm: "EdDSA".to_owned(),
+        audit_issue: Some(false),
         ..policy("api")
     }
 }
@@ -82,6 +83,7 @@ async fn i7_a_policy_reads_back_as_it_was_written_and_as_it_takes_effect() {
         refresh_absolute_lifetime: Some(seconds(30 * 86_400)),
         refresh_replay_grace: Some(seconds(10)),
         algorithm: "ES256".to_owned(),
+        audit_issue: Some(false),
         ..policy("none")
     };
     assert_eq!(effective, built_in);
@@ -318,12 +320,13 @@ async fn i7_concurrent_updates_of_different_fields_lose_nothing() {
             6 => part.daily_boundary = full.daily_boundary,
             7 => part.allowed_scopes = full.allowed_scopes,
             8 => part.refresh_replay_grace = full.refresh_replay_grace,
-            _ => part.algorithm = full.algorithm,
+            9 => part.algorithm = full.algorithm,
+            _ => part.audit_issue = full.audit_issue,
         }
         part
     };
     for round in 0..5 {
-        let updates = (0..10).map(|index| {
+        let updates = (0..11).map(|index| {
             let mut admin = admin.clone();
             async move { admin.set_policy(part(index)).await }
         });
@@ -347,4 +350,39 @@ async fn i7_concurrent_updates_of_different_fields_lose_nothing() {
     for refused in answers.into_iter().filter(Result::is_err) {
         assert_eq!(refused.refused().reason, "ETAG_MISMATCH");
     }
+}
+
+#[tokio::test]
+async fn v14_a_policy_names_an_audience_and_a_client_as_they_are_seen_and_without_wildcards() {
+    let world = World::start().await;
+    let mut admin = world.api("admin").await;
+    let of = |audience: &str, client_id: &str| pb::Policy {
+        max_ttl: Some(seconds(60)),
+        client_id: client_id.to_owned(),
+        ..policy(audience)
+    };
+    for (audience, client_id, field, word) in [
+        ("orders-*", "*", "audience", "no wildcard here"),
+        ("*orders", "*", "audience", "no wildcard here"),
+        ("ord\u{200b}ers", "*", "audience", "U+200B at byte 3"),
+        ("orders\u{202e}", "*", "audience", "U+202E at byte 6"),
+        ("orders\u{a0}", "*", "audience", "U+00A0 at byte 6"),
+        ("\u{3000}orders", "*", "audience", "U+3000 at byte 0"),
+        ("orders\u{2800}", "*", "audience", "U+2800 at byte 6"),
+        ("orders\u{3164}", "*", "audience", "U+3164 at byte 6"),
+        ("orders ", "*", "audience", "without spaces at its beginning and its end"),
+        ("orders", "bill*", "client_id", "no wildcard here"),
+        ("orders", "billing\u{200b}", "client_id", "printable ASCII"),
+        ("orders", "billing ", "client_id", "without spaces"),
+    ] {
+        let refused = admin.set_policy(of(audience, client_id)).await.refused();
+        let field = format!("policy.{field}");
+        assert_eq!((refused.reason.as_str(), refused.get("field")), ("FIELD_INVALID", field.as_str()));
+        assert!(refused.get("rule").contains(word), "{audience:?} {client_id:?}: {refused:?}");
+        let refused = admin.admin.delete_policy(delete(audience, client_id, "")).await.refused();
+        assert_eq!(refused.reason, "FIELD_INVALID");
+    }
+    let shell = crate::world::Shell::of(&world, "admin");
+    let said = shell.run(&["policy", "set", "orders-*", "--max-ttl", "1m"]).await;
+    assert!(said.with_code(1).contains("no wildcard here"), "{said:?}");
 }

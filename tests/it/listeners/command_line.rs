@@ -100,7 +100,7 @@ async fn what_is_wrong_with_tls_is_said_with_what_to_do() {
     let said = with(&|it| set(it, "--endpoint", &format!("https://127.0.0.2:{port}"))).await;
     assert!(!said.with_code(5).is_empty(), "{said:?}");
     let said = with(&|it| set(it, "--endpoint", &format!("https://localhost:{port}"))).await;
-    assert!(said.with_code(5).contains("correct the name"), "another name: {said:?}");
+    assert!(said.with_code(5).contains("is for another name"), "{said:?}");
     let said = with(&|it| set(it, "--endpoint", &format!("http://{}", ready.public))).await;
     assert!(
         said.with_code(2).contains("no credential is known"),
@@ -204,4 +204,17 @@ async fn doctor_fails_for_certificates_that_have_ended_or_are_not_trusted() {
         "{detail}"
     );
     assert!(said.out.contains("Renew the certificate"), "what to do: {said:?}");
+}
+
+#[tokio::test]
+async fn e19_the_files_of_a_client_may_have_a_byte_order_mark() {
+    let secure = Secure::start().await;
+    let mut shell = admin_shell(&secure, &[]);
+    let place = shell.arguments.iter().position(|argument| argument == "--tls-ca").unwrap();
+    let text = std::fs::read_to_string(&shell.arguments[place + 1]).unwrap();
+    let marked = shell.write("marked.pem", &format!("\u{feff}{text}"));
+    shell.arguments[place + 1] = marked.display().to_string();
+    shell.run(&["issue", "--subject", "user:7", "--audience", "api"]).await.data();
+    let (said, status, detail) = looked(&shell).await;
+    assert_eq!(status, "ok", "{detail}: {said:?}");
 }

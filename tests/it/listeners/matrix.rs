@@ -220,3 +220,25 @@ async fn c3_every_bad_certificate_is_refused_and_a_good_one_passes() {
         assert_eq!(secure.logged(why).unwrap()["message"], "a certificate names no client", "{why}");
     }
 }
+
+#[tokio::test]
+async fn e18_certificates_that_are_refused_are_told_and_counted() {
+    let mut secure = Secure::start().await;
+    let stranger = Authority::new("strangers").client(BILLING);
+    let nameless = secure.clients.sign(&but(|it| it.subject_alt_names = Vec::new()));
+    for _ in 0..3 {
+        secure.api_of(&stranger).validate("x", &["api"]).await.unwrap_err();
+        secure.dialer(Some(&nameless)).get(secure.public(), "/.well-known/jwks.json").await;
+    }
+    let line = secure.logged("a client's certificate was refused").unwrap();
+    assert!(line["error"].as_str().unwrap().contains("UnknownIssuer"), "{line}");
+    let lines = |message: &str| secure.world.server.logged().matches(message).count();
+    for message in ["a client's certificate was refused", "a certificate names no client"] {
+        assert!((1..3).contains(&lines(message)), "a sample: {message}");
+    }
+    secure.world.server.terminate();
+    assert!(secure.world.server.ended().await.success());
+    // By address: each connection of a test comes from another.
+    let refused = "action = 'Refused' and outcome = 'CALLER_UNAUTHENTICATED' and note like '%a certificate that is not good'";
+    assert!(secure.world.audited(refused).await >= 6);
+}

@@ -53,7 +53,7 @@ async fn without_tls_files_plaintext_must_be_asked_for_and_nonsense_is_refused_i
         arguments
     };
     let neither = "--tls-cert and --tls-key are required, or --plaintext";
-    let both = "--plaintext and TLS files exclude each other";
+    let both = "exclude each other: give TLS files, or plaintext";
     let cases: Vec<(&str, Vec<String>, &str)> = vec![
         ("nothing", vec![], neither),
         ("a certificate alone", told(&good[..1]), neither),

@@ -1,5 +1,7 @@
 //! The audit trail's chains: what was changed, left out, added or cut off is named.
 
+use std::time::Duration;
+
 use jeton::{
     clock::Clock,
     proto::v1::{self as pb, revocation_target::Kind},
@@ -8,7 +10,9 @@ use jeton::{
 };
 use tokio::task::JoinSet;
 
-use crate::world::{Database, FLUSHER, POOL, Said, Shell, World, issue_request, policy, seconds, store};
+use crate::world::{
+    Database, FLUSHER, POOL, Refused, Said, Shell, World, issue_request, policy, seconds, store, until_within,
+};
 
 async fn verify(database: &Database, arguments: &[&str]) -> Said {
     Shell::new().run(&[&["audit", "verify", "--database-url", &database.url][..], arguments].concat()).await
@@ -301,6 +305,17 @@ async fn e18_refused_calls_and_credentials_are_told_by_who_it_was_and_why() {
         stranger.issue(issue_request("user:7", &["api"])).await.unwrap_err();
     }
     nobody.admin.list_clients(pb::ListClientsRequest::default()).await.unwrap_err();
+    // Wide targets where they do not belong, and refresh tokens that nobody has made.
+    let mut admin = world.api("admin").await;
+    let subject = Kind::Subject("user:7".to_owned());
+    let wide = admin.revoke(subject).await.refused();
+    assert_eq!(wide.reason, "WIDE_REVOCATION_FORBIDDEN");
+    let mut service = world.api("service").await;
+    let real = service.session("user:7", "api").await.refresh.unwrap().refresh_token;
+    let last = if real.ends_with('A') { 'B' } else { 'A' };
+    for forged in ["jtr_garbage".to_owned(), format!("{}{last}", &real[..real.len() - 1])] {
+        assert_eq!(service.refresh(&forged).await.refused().reason, "REFRESH_TOKEN_INVALID");
+    }
     // Once a minute, and when the server ends.
     world.server.terminate();
     assert!(world.server.ended().await.success());
@@ -309,6 +324,8 @@ async fn e18_refused_calls_and_credentials_are_told_by_who_it_was_and_why() {
         ("nobody", "CALLER_FORBIDDEN", "PERMISSION_ADMIN_READ", 1),
         ("narrow", "AUDIENCE_NOT_ALLOWED", "an audience", 3),
         ("narrow", "SUBJECT_NOT_ALLOWED", "a subject", 3),
+        ("admin", "WIDE_REVOCATION_FORBIDDEN", "subject", 1),
+        ("service", "REFRESH_TOKEN_INVALID", "a refresh token that is not good", 2),
     ] {
         let row = format!(
             "action = 'Refused' and actor = '{actor}' and outcome = '{outcome}' and note = '{count} times within a minute: {what}'"
@@ -319,4 +336,35 @@ async fn e18_refused_calls_and_credentials_are_told_by_who_it_was_and_why() {
     assert_eq!(world.audited(&format!("action = 'Refused' and {credential}")).await, 1);
     assert!(world.server.logged().contains("refused within a minute"));
     assert_whole(&world.database).await;
+}
+
+#[tokio::test]
+async fn e17_heads_are_told_by_the_metrics_too_and_verified_against() {
+    let world = World::start().await;
+    work(&world).await;
+    let told = async || {
+        let (_, text) = world.server.ops("/metrics").await;
+        text.lines()
+            .filter(|line| line.starts_with("jeton_audit_chain_head{"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    // Once a minute.
+    until_within(Duration::from_mins(3), "heads are told", async || told().await.len() >= 3).await;
+    let heads = told().await;
+    assert!(heads.len() >= 3 && heads.len() <= 32, "one for each chain: {heads:?}");
+    for part in ["writer=\"flusher\"", "chain=\"", "tag=\""] {
+        assert!(heads.iter().any(|head| head.contains(part)), "{part}: {heads:?}");
+    }
+    let shell = Shell::new();
+    let (_, text) = world.server.ops("/metrics").await;
+    let file = shell.write("metrics", &text).display().to_string();
+    assert_eq!(verify(&world.database, &["--heads", &file]).await.code, 0);
+    let last = "(select id from audit_event where action = 'Revoke' order by chain_number desc limit 1)";
+    world.sql(&format!("delete from audit_event where id = {last}")).await;
+    let said = verify(&world.database, &["--heads", &file]).await;
+    assert!(said.code == 3 && said.out.contains("cut: chain "), "{said:?}");
+    // What has no end is not read to it.
+    let endless = verify(&world.database, &["--heads", "/dev/zero"]).await;
+    assert!(endless.with_code(1).contains("a line longer than 1 MiB"), "{endless:?}");
 }

@@ -56,3 +56,16 @@ async fn bootstrap_gives_nothing_to_keys_that_a_client_has_already() {
     assert!(said.with_code(1).contains("already"), "{said:?}");
     shell(&database).run(&["client", "bootstrap", "--client-id", "second"]).await.with_code(0);
 }
+
+#[tokio::test]
+async fn e20_the_first_key_goes_to_a_file_that_only_its_owner_can_read() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let database = Database::create_empty().await;
+    let shell = shell(&database);
+    shell.run(&["migrate", "up"]).await.with_code(0);
+    shell.script("umask 022; jeton client bootstrap --client-id root > key").await.with_code(0);
+    let file = shell.path("key");
+    assert!(std::fs::read_to_string(&file).unwrap().starts_with("jtk_"));
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+}

@@ -214,3 +214,132 @@ async fn refresh_keeps_the_successor_or_does_not_spend_the_token() {
     assert!(reused.with_code(4).contains("REFRESH_TOKEN_REUSED"), "{reused:?}");
     assert!(!reused.err.contains("jtr_"), "{reused:?}");
 }
+
+#[tokio::test]
+async fn e20_no_session_is_opened_whose_refresh_token_nobody_would_get() {
+    let world = World::start().await;
+    let shell = as_dev(&world);
+    let refreshable = |more: &[&str]| [&ISSUE[..], &["--refreshable"], more].concat().join(" ");
+    for form in ["", "--output token", "--output header", "--output env", "--output table"] {
+        let said = shell.script(&format!("jeton {} > out", refreshable(&[form]))).await;
+        let told = said.with_code(2);
+        assert!(told.contains("--refresh-token-file") && told.contains("--output json"), "{form}: {said:?}");
+        assert_eq!(fs::read_to_string(shell.path("out")).unwrap(), "", "{form}: nothing was issued");
+    }
+    // To a file whose directory is not there either.
+    fs::write(shell.path("taken"), "").unwrap();
+    let nowhere =
+        shell.script(&format!("jeton {} > out", refreshable(&["--refresh-token-file taken/x"]))).await;
+    assert_eq!(nowhere.code, 1, "{nowhere:?}");
+    assert_eq!(world.number("select count(*) from session").await, 0);
+
+    let kept = shell.script(&format!("jeton {} > out", refreshable(&["--refresh-token-file kept"]))).await;
+    kept.with_code(0);
+    assert!(fs::read_to_string(shell.path("kept")).unwrap().starts_with("jtr_"));
+    shell.script(&format!("jeton {} > whole", refreshable(&["--output json"]))).await.with_code(0);
+    assert_eq!(world.number("select count(*) from session").await, 2);
+}
+
+#[tokio::test]
+async fn e20_a_file_that_holds_a_secret_is_for_its_owner_alone() {
+    let world = World::start().await;
+    let shell = as_dev(&world);
+    let issue = ISSUE.join(" ");
+    for (index, verb) in [
+        issue.clone(),
+        format!("{issue} --output header"),
+        format!("{issue} --output env"),
+        format!("{issue} --refreshable --output json"),
+        "client add-key other".to_owned(),
+        "client add-key other --output json".to_owned(),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let said = shell.script(&format!("umask 022; jeton {verb} > {index}")).await;
+        said.with_code(0);
+        let file = shell.path(&index.to_string());
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "{verb}");
+        assert!(fs::read_to_string(&file).unwrap().len() > 20, "{verb}");
+    }
+    // What is no secret is as the shell made it.
+    shell.script("umask 022; jeton version > version").await.with_code(0);
+    assert_eq!(fs::metadata(shell.path("version")).unwrap().permissions().mode() & 0o777, 0o644);
+}
+
+#[tokio::test]
+async fn e15_the_files_that_a_client_names_are_read_up_to_a_length() {
+    let world = World::start().await;
+    let mut shell = Shell::of(&world, "admin");
+    let token = Shell::of(&world, "service").run(&ISSUE).await.data().to_owned();
+    let zero = "/dev/zero";
+    let inspected = shell.pipe(&["inspect", "--jwks", zero], &token).await;
+    assert!(inspected.with_code(2).contains("longer than 4 MiB"), "{inspected:?}");
+    for arguments in [
+        ["validate", "--token-file", zero].as_slice(),
+        &["refresh", "--token-file", zero, "--output", "json"],
+    ] {
+        let said = shell.run(arguments).await;
+        assert!(said.with_code(2).contains("more than 16384 bytes"), "{said:?}");
+    }
+    for flags in [["--tls-ca", zero].as_slice(), &["--tls-cert", zero, "--tls-key", zero]] {
+        let own = Shell::of(&world, "service");
+        let endpoint = format!("https://{}", world.server.ready.public);
+        let key = own.path("api.key").display().to_string();
+        let mut other = Shell::new();
+        other.arguments = vec!["--endpoint".into(), endpoint, "--api-key-file".into(), key];
+        let said = other.run(&[&ISSUE[..], flags].concat()).await;
+        assert!(said.with_code(2).contains("longer than 4 MiB"), "{said:?}");
+    }
+    shell.arguments.clear();
+    let keyed = ["--endpoint", &world.server.ready.public, "--api-key-file", zero];
+    let keyed = shell.run(&[&ISSUE[..], &keyed].concat()).await;
+    assert!(keyed.with_code(2).contains("more than 16384 bytes"), "{keyed:?}");
+    // What is found by its place.
+    std::os::unix::fs::symlink(zero, {
+        fs::create_dir_all(shell.path(".jeton")).unwrap();
+        shell.path(".jeton/dev.json")
+    })
+    .unwrap();
+    assert!(shell.run(&ISSUE).await.with_code(2).contains("longer than 4 MiB"));
+    std::os::unix::fs::symlink(zero, {
+        fs::create_dir_all(shell.path("config/jeton")).unwrap();
+        shell.path("config/jeton/contexts.toml")
+    })
+    .unwrap();
+    let listed = shell.run(&["context", "list"]).await;
+    assert!(listed.with_code(1).contains("longer than 4 MiB"), "{listed:?}");
+}
+
+#[tokio::test]
+async fn e20_a_key_that_everybody_can_read_is_warned_of() {
+    let world = World::start().await;
+    let shell = Shell::of(&world, "service");
+    let quiet = shell.run(&ISSUE).await;
+    assert!(!quiet.err.contains("warning"), "{quiet:?}");
+    let open = |name: &str| {
+        fs::set_permissions(shell.path(name), fs::Permissions::from_mode(0o644)).unwrap();
+    };
+    open("api.key");
+    let said = shell.run(&ISSUE).await;
+    assert!(said.err.contains("every user of this machine can read the API key"), "{said:?}");
+    said.data();
+    // A verb on the database.
+    open("master.key");
+    let verb = Shell { arguments: Vec::new(), ..shell };
+    let said = verb.run(&["audit", "verify", "--database-url", &world.database.url]).await;
+    assert!(said.err.contains("every user of this machine can read the master key"), "{said:?}");
+}
+
+#[tokio::test]
+async fn v8_garbage_is_malformed_whatever_audiences_the_caller_accepts() {
+    let world = World::start().await;
+    for client in ["service", "narrow"] {
+        let shell = Shell::of(&world, client);
+        for audience in [&[][..], &["--audience", "api"]] {
+            let said = shell.pipe(&[&["validate", "-"], audience].concat(), "garbage\n").await;
+            said.with_code(3);
+            assert!(said.out.starts_with("MALFORMED"), "{said:?}");
+        }
+    }
+}

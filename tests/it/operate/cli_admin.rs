@@ -271,3 +271,31 @@ async fn version_is_said_in_both_forms() {
     let json = shell.run(&["version", "--output", "json"]).await.json();
     assert_eq!(json, serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }));
 }
+
+#[tokio::test]
+async fn k17_what_does_not_exist_is_exit_3_and_not_said_to_be_revoked() {
+    let world = World::start().await;
+    let shell = Shell::of(&world, "admin");
+    let unknown = jeton::token::new_uuid_v7(crate::world::now_s() * 1_000).to_string();
+    for target in [["--session", unknown.as_str()], ["--client", "nobody-knows"]] {
+        for more in [&["--yes"][..], &["--dry-run"]] {
+            let said = shell.run(&[&["revoke", "--reason", "leaked"], &target[..], more].concat()).await;
+            let told = said.with_code(3);
+            assert!(told.contains("does not exist") && told.contains(target[1]), "{said:?}");
+            assert_eq!(said.out, "", "nothing is said to be revoked");
+        }
+    }
+    assert_eq!(world.audited("action = 'Revoke'").await, 0);
+}
+
+#[tokio::test]
+async fn k1_watchers_cannot_be_waited_for_by_the_command_line() {
+    let world = World::start().await;
+    let mut api = world.api("service").await;
+    let token = held(&mut api, "user:7").await;
+    let shell = Shell::of(&world, "admin");
+    let said = shell.run(&["revoke", &token.jti, "--wait-for", "watchers"]).await;
+    assert!(said.with_code(1).contains("NOT_SERVED_HERE"), "{said:?}");
+    assert_eq!(said.out, "");
+    assert!(is_active(&mut api, &token.access_token).await, "nothing was revoked");
+}

@@ -354,3 +354,23 @@ async fn e19_the_commands_that_dev_prints_work_as_they_are_printed() {
     kill_process(dev.pid(), Signal::INT).unwrap();
     dev.ended().await;
 }
+
+#[tokio::test]
+async fn e12_what_is_in_the_environment_for_another_server_is_not_for_those_of_dev() {
+    let mut dev = Dev::new();
+    for name in ["CONFIG", "TLS_CERT", "TLS_KEY", "CLIENT_CA", "PREVIOUS_MASTER_KEY_FILE", "PROBE_KEY_FILE"] {
+        dev.environment
+            .push((Box::leak(format!("JETON_{name}").into_boxed_str()), "/of/another/server".into()));
+    }
+    for (name, value) in
+        [("JETON_DRAIN_TIMEOUT", "never"), ("JETON_CLIENT_RATE", "1"), ("JETON_ADVERTISE", "http://live")]
+    {
+        dev.environment.push((name, value.to_owned()));
+    }
+    let all = dev.start(any(), &[]).await;
+    let mut api = Api::connect(&ready(&all), all["clients"]["dev-service"].as_str().unwrap());
+    for _ in 0..5 {
+        let token = api.token("user:7", "api").await;
+        assert_eq!(api.status(&token.access_token, "api").await, pb::TokenStatus::Active);
+    }
+}

@@ -3,7 +3,9 @@
 use jeton::proto::v1::{self as pb, TokenStatus, revocation_target::Kind};
 use tonic::Code;
 
-use crate::world::{AS_HERE, Refused, Said, Shell, World, until};
+use crate::world::{
+    AS_HERE, Api, Database, FEED, Link, Refused, Said, Server, ServerOptions, Shell, World, api_key, until,
+};
 
 async fn bump(world: &World, how: &str) -> Said {
     Shell::new().run(&["epoch", "bump", how, "--database-url", &world.database.url]).await
@@ -124,4 +126,24 @@ async fn k9_what_the_tables_have_lost_a_replica_that_held_it_brings_back() {
     assert_eq!(api.status(&token.access_token, "api").await, TokenStatus::Revoked);
     let fresh = api.token("user:3", "api").await;
     assert_eq!(api.status(&fresh.access_token, "api").await, TokenStatus::Active, "the mark has not moved");
+}
+
+#[tokio::test]
+async fn a_bump_that_fails_only_in_its_last_step_says_that_the_epoch_has_begun() {
+    let database = Database::create().await;
+    let link = Link::start(&database.url).await;
+    // The last step has a connection of its own.
+    link.stall(FEED);
+    let said = Shell::new().run(&["epoch", "bump", "--keep-keys", "--database-url", &link.url]).await;
+    let told = said.with_code(1);
+    assert!(told.contains("epoch 2 has begun") && told.contains("nothing is to be done"), "{said:?}");
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start(&database.url, directory.path(), &ServerOptions::default()).await;
+    let mut api = Api::connect(&server.ready, &api_key("service"));
+    let token = api.token("user:7", "api").await;
+    assert_eq!(api.status(&token.access_token, "api").await, TokenStatus::Active);
+    until("a server has taken the last step", async || {
+        database.number("select settled_epoch from log_head").await == 2
+    })
+    .await;
 }

@@ -293,3 +293,43 @@ async fn a_log_filter_that_is_nonsense_is_refused_before_anything_else() {
         assert!(error.contains("is no level") && error.contains("warn, info"), "{said:?}");
     }
 }
+
+#[tokio::test]
+async fn e19_what_jeton_itself_and_verbs_on_the_database_do_has_lines_too() {
+    let database = crate::world::Database::create_empty().await;
+    let mut shell = Shell::new();
+    shell.environment.push(("JETON_DATABASE_URL".to_owned(), database.url.clone()));
+    shell.run(&["migrate", "up"]).await.with_code(0);
+    let acts = |text: &str| -> Vec<serde_json::Value> {
+        let lines = text.lines().filter(|line| line.contains("\"an act\""));
+        lines.map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let said = shell.run(&["client", "bootstrap", "--client-id", "root"]).await;
+    assert!(said.data().starts_with("jtk_") && !said.err.contains("jtk_"), "{said:?}");
+    let told = acts(&said.err);
+    assert_eq!(told.len(), 1, "{said:?}");
+    assert_eq!(
+        (&told[0]["jeton.action"], &told[0]["jeton.client_id"], &told[0]["replica"]),
+        (&"BootstrapClient".into(), &"root".into(), &"jeton client bootstrap".into())
+    );
+    let mut server =
+        crate::world::Server::start(&database.url, shell.directory.path(), &ServerOptions::default()).await;
+    let made: Vec<_> = acts(&server.logged()).into_iter().map(|act| act["jeton.action"].clone()).collect();
+    for action in ["PublishKey", "ActivateKey", "PublishMacKey", "ActivateMacKey"] {
+        assert!(made.contains(&action.into()), "{action}: {made:?}");
+    }
+    server.terminate();
+    server.ended().await;
+    let other = shell.write("other.key", &MasterKey::generate().unwrap().to_text());
+    let other = other.display().to_string();
+    let resealed = shell.run(&["key", "reseal", "--new-master-key-file", &other]).await;
+    assert_eq!(acts(&resealed.err)[0]["jeton.action"], "ResealKeys", "{resealed:?}");
+    let bumped = shell.run(&["epoch", "bump", "--keep-keys", "--master-key-file", &other]).await;
+    let told = acts(&bumped.err);
+    assert_eq!((told.len(), &told[0]["jeton.action"]), (1, &"BumpEpoch".into()), "{bumped:?}");
+    assert!(told[0]["jeton.revision"].as_str().unwrap().starts_with("2."), "{told:?}");
+    // Lines for others are their own: one of a verb that fails says what is wrong, once.
+    let failed =
+        shell.run(&["client", "bootstrap", "--client-id", "again", "--master-key-file", &other]).await;
+    assert_eq!(failed.with_code(1).lines().count(), 1, "{failed:?}");
+}

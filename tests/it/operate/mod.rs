@@ -1,11 +1,13 @@
 //! Operating jeton: start, outage, drain, logs, probes, `jeton dev`, the command line.
 
+mod agreement;
 mod audit;
 mod bootstrap;
 mod cli;
 mod cli_admin;
 mod cli_capacity;
 mod cli_replicas;
+mod configuration;
 mod dev;
 mod discovery;
 mod drain;

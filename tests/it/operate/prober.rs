@@ -60,6 +60,10 @@ async fn k1_a_canary_that_is_revoked_on_one_replica_is_seen_dead_on_the_others()
     })
     .await;
     assert_eq!(probed(&world.server.ready).await, Some(ServingStatus::Serving));
+    let log = world.server.logged();
+    let mut lines = log.lines().filter(|line| line.contains("a replica did not answer a probe"));
+    let with_cause = |line: &str| line.contains("\"mute\"") && line.contains("Connection refused");
+    assert!(lines.any(with_cause), "{log}");
 }
 
 #[tokio::test]

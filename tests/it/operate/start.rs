@@ -26,7 +26,7 @@ async fn everything(database: &Database) -> String {
 }
 
 /// The one sentence of a start that failed.
-fn sentence(code: Option<i32>, said: &str) -> String {
+pub fn sentence(code: Option<i32>, said: &str) -> String {
     assert_eq!(code, Some(1), "{said}");
     // The log is JSON lines; what is for people is not.
     let lines: Vec<_> = said.lines().filter(|line| !line.starts_with('{')).collect();
@@ -163,7 +163,7 @@ async fn a_database_out_of_reach_is_refused_without_its_password() {
 }
 
 /// A shell with a master key and a configuration file, for `jeton serve`.
-fn configured(config: &str) -> Shell {
+pub fn configured(config: &str) -> Shell {
     let mut shell = Shell::new();
     shell.environment.clear();
     shell.write("master.key", &master_key_text());
@@ -171,7 +171,7 @@ fn configured(config: &str) -> Shell {
     shell
 }
 
-fn one_sentence(said: &Said) -> String {
+pub fn one_sentence(said: &Said) -> String {
     sentence(Some(said.code), &said.err)
 }
 
@@ -265,7 +265,7 @@ async fn a_flag_goes_before_the_environment_before_the_file_before_the_default()
 }
 
 /// A verb with these variables.
-async fn with_variables(arguments: &[&str], variables: &[(&str, &str)]) -> Said {
+pub async fn with_variables(arguments: &[&str], variables: &[(&str, &str)]) -> Said {
     let mut shell = Shell::new();
     shell.write("master.key", &master_key_text());
     shell.environment =
@@ -351,36 +351,6 @@ async fn e19_a_key_file_may_have_a_byte_order_mark_and_blanks() {
     let short = ServerOptions { master_key: Some("abc".to_owned()), ..ServerOptions::default() };
     let said = refused(&database, &short).await;
     assert!(said.contains("is not valid: a master key is 32 bytes"), "{said}");
-}
-
-#[tokio::test]
-async fn e14_a_server_with_another_issuer_does_not_start_beside_those_that_run() {
-    let world = World::start().await;
-    let directory = tempfile::tempdir().unwrap();
-    let other = |issuer: &str| ServerOptions { issuer: Some(issuer.to_owned()), ..ServerOptions::default() };
-    let started =
-        Server::try_start(&world.database.url, directory.path(), &other("http://jeton.test/eu")).await;
-    let (status, said) = started.err().expect("it serves");
-    let said = sentence(status.code(), &said);
-    let issuers = [world.server.ready.issuer.as_str(), "http://jeton.test/eu"];
-    assert!(issuers.iter().all(|issuer| said.contains(issuer)), "{said}");
-    assert!(said.contains(&world.server.ready.replica), "{said}");
-    let slash = Server::try_start(&world.database.url, directory.path(), &other("http://jeton.test/")).await;
-    assert!(slash.err().expect("it serves").1.contains("slash"));
-    // What may differ for the time of an update is a warning.
-    let arguments = ["--rotate-keys-every", "7d"].map(str::to_owned).to_vec();
-    let options = ServerOptions { arguments, ..ServerOptions::default() };
-    let second = Server::start(&world.database.url, directory.path(), &options).await;
-    assert!(second.logged().contains("rotates keys at other times"), "{}", second.logged());
-    let shell = Shell::of(&world, "admin");
-    until("doctor repeats it", async || {
-        shell.run(&["doctor"]).await.out.contains("periods of rotation differ")
-    })
-    .await;
-    // Of a fleet that has lost some, doctor says how many there were.
-    world.sql("insert into fleet_size values (floor(extract(epoch from now()))::bigint / 600 - 3, 3)").await;
-    let doctor = shell.run(&["doctor"]).await;
-    assert!(doctor.out.contains("2 of 3: so many there were within the last day"), "{doctor:?}");
 }
 
 #[tokio::test]

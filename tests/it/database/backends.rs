@@ -5,21 +5,14 @@ use std::time::Duration;
 use tokio::{task::JoinSet, time::sleep};
 
 use super::revoke;
-use crate::world::{Answer, Asking, Chance, Fleet, until};
+use crate::world::{
+    AUDIT, Answer, Asking, Chance, FEED, FLEET, FLUSHER, Fleet, LEASE, LISTEN, POOL, REFRESH, until,
+};
 
 /// Ends, or cancels what it does, a process of one of the servers, by chance.
 pub async fn strike(fleet: &Fleet, chance: &mut Chance) {
     let how = ["pg_terminate_backend", "pg_cancel_backend"][chance.below(2)];
-    let name = [
-        "jeton",
-        "jeton feed",
-        "jeton flusher",
-        "jeton lease",
-        "jeton fleet",
-        "jeton refresh",
-        "jeton listen",
-    ];
-    let name = name[chance.below(name.len())];
+    let name = chance.of(&[POOL, FEED, FLUSHER, LEASE, FLEET, REFRESH, AUDIT, LISTEN]);
     let sql = format!(
         "select {how}(pid) from pg_stat_activity where datname = current_database() and application_name = '{name}'
           order by random() limit {}",

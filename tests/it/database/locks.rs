@@ -87,6 +87,8 @@ async fn k1_locks_of_others_on_any_table_make_no_answer_stale() {
         "replica",
         "replica_ack",
         "bare_revocations",
+        "removed_policy",
+        "fleet_size",
     ])
     .await;
 }

@@ -1,5 +1,6 @@
 //! What a database must be, how it is reached, and what becomes of a server whose database misbehaves: with real parts.
 
+mod all_at_once;
 mod backends;
 mod connections;
 mod disk;
@@ -9,6 +10,7 @@ mod outage;
 mod pooler;
 mod rights;
 mod settings;
+mod stalls;
 mod standby;
 mod url;
 

@@ -1,4 +1,4 @@
-//! E9, K1: a synchronous standby that stalls or is gone: nothing is acknowledged that it does not have, whatever the
+//! E9, K1, K10: a synchronous standby that stalls or is gone: nothing is acknowledged that it does not have, whatever the
 //! defaults of the database; and all goes on once it is back.
 
 use std::{collections::HashSet, sync::Arc};
@@ -52,6 +52,27 @@ async fn e9_a_revocation_waits_for_a_standby_that_stalls_though_the_database_say
     }
     for each in asking {
         each.end().await;
+    }
+    fleet.history.assert_no_stale_answer();
+}
+
+#[tokio::test]
+async fn k10_a_revocation_waits_for_a_standby_that_was_killed_until_it_is_back() {
+    let mut postgres = Postgres::start().await;
+    postgres.stand_by().await;
+    let fleet = Fleet::on(postgres.database(), 2).await;
+    let mut revoker = fleet.caller(0);
+    let tokens = revoker.tokens("user:7", 2).await;
+    postgres.kill_standby().await;
+    let answer = revoker.revoke(Target::Token(Arc::clone(&tokens[0]))).await;
+    assert!(answer.is_err(), "nothing acknowledges it: {answer:?}");
+    postgres.restart_standby();
+    for token in &tokens {
+        revoke(&mut revoker, token).await;
+    }
+    let mut other = fleet.caller(1);
+    for token in &tokens {
+        until("it is revoked", async || other.validate(token).await == Answer::REVOKED).await;
     }
     fleet.history.assert_no_stale_answer();
 }

@@ -27,6 +27,10 @@ pub const REFRESH: &str = "jeton refresh";
 pub const FEED: &str = "jeton feed";
 /// Registers, and renews the lease.
 pub const LEASE: &str = "jeton lease";
+/// Writes acts that are no appends to the log.
+pub const AUDIT: &str = "jeton audit";
+/// Listens for what wakes readers of the log.
+pub const LISTEN: &str = "jeton listen";
 /// Reads the rows of the others for the barrier, and reaps the dead.
 pub const FLEET: &str = "jeton fleet";
 
@@ -72,6 +76,10 @@ enum Flow {
     Stalled,
     /// Connections break, and no other is let in.
     Cut,
+    /// The next request is let through to its half, and its connection breaks; then all passes.
+    HalfRequest,
+    /// Likewise the next reply.
+    HalfReply,
 }
 
 #[derive(Default)]
@@ -125,6 +133,16 @@ impl Link {
     /// These connections break, with what was held on them, and no other is let in.
     pub fn cut(&self, name: &str) {
         self.wire.set(name, Flow::Cut);
+    }
+
+    /// The next request on these connections breaks off in its middle, and its connection with it; then all passes.
+    pub fn cut_within_request(&self, name: &str) {
+        self.wire.set(name, Flow::HalfRequest);
+    }
+
+    /// Likewise the next reply.
+    pub fn cut_within_reply(&self, name: &str) {
+        self.wire.set(name, Flow::HalfReply);
     }
 
     /// All passes again on these connections, what was held first; broken ones can be made anew.
@@ -274,6 +292,11 @@ impl Wire {
                 self.note(name, |counts| counts.round_trips += 1);
                 asked.lock().unwrap().push_back(std::mem::take(&mut asking));
             }
+            if self.breaks_off(name, &Flow::HalfRequest) {
+                to.write_all(&message[..message.len() / 2]).await.ok()?;
+                to.flush().await.ok()?;
+                return None;
+            }
             to.write_all(&message).await.ok()?;
             if from.buffer().is_empty() {
                 to.flush().await.ok()?;
@@ -294,13 +317,18 @@ impl Wire {
             let message = message(&mut from).await?;
             let answers = asked.lock().unwrap().front().cloned().unwrap_or_default();
             let open = |flow: &Flow| match flow {
-                Flow::Open => true,
+                Flow::Open | Flow::HalfRequest | Flow::HalfReply => true,
                 Flow::RepliesTo(text) => !answers.contains(text.as_str()),
                 Flow::Replies | Flow::Stalled | Flow::Cut => false,
             };
             if !self.passes(name, open) {
                 to.flush().await.ok()?;
                 self.pass(name, answers != PING, open).await;
+            }
+            if self.breaks_off(name, &Flow::HalfReply) {
+                to.write_all(&message[..message.len() / 2]).await.ok()?;
+                to.flush().await.ok()?;
+                return None;
             }
             if message[0] == b'Z' {
                 asked.lock().unwrap().pop_front();
@@ -310,6 +338,18 @@ impl Wire {
                 to.flush().await.ok()?;
             }
         }
+    }
+
+    /// Whether this message is the one to break off in. The next one is not.
+    fn breaks_off(&self, name: &str, half: &Flow) -> bool {
+        let breaks_off = self.rules.borrow().flow(name) == half;
+        if breaks_off {
+            self.note(name, |counts| counts.held += 1);
+            self.rules.send_modify(|rules| {
+                rules.flows.insert(name.to_owned(), Flow::Open);
+            });
+        }
+        breaks_off
     }
 
     fn passes(&self, name: &str, open: impl Fn(&Flow) -> bool) -> bool {

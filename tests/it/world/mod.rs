@@ -50,7 +50,7 @@ pub use forge::Forge;
 pub use history::{Act, Answer, Call, History, Target, Token};
 pub use http::{Http, HttpAnswer, Wire, basic, http, http_request, post_form};
 pub use inprocess::InProcess;
-pub use link::{ALL, FEED, FLEET, FLUSHER, LEASE, Link, POOL, REFRESH};
+pub use link::{ALL, AUDIT, FEED, FLEET, FLUSHER, LEASE, LISTEN, Link, POOL, REFRESH};
 pub use loopback::own_address;
 pub use machine::{Stopwatch, steady};
 pub use patience::{PATIENCE, Patience, is_for_now, until, until_within};

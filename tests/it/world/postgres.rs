@@ -66,6 +66,27 @@ impl Postgres {
         self.stop_all(pid);
     }
 
+    /// The standby ends at once, as by a loss of power.
+    pub async fn kill_standby(&mut self) {
+        let standby = self.standby.as_ref().expect("a standby");
+        let pid = standby.pid();
+        for each in Self::processes(pid) {
+            Self::signal(each, Signal::KILL);
+        }
+        until("the standby has ended", async || has_ended(pid)).await;
+    }
+
+    /// The standby starts anew where it was, and follows again.
+    pub fn restart_standby(&mut self) {
+        self.standby = None;
+        let options = ClusterOptions {
+            directory: self.scratch.directory().join("standby"),
+            kept: false,
+            binaries: std::env::var_os("JETON_POSTGRES_BIN").map(Into::into),
+        };
+        self.standby = Some(Cluster::start(&options).unwrap());
+    }
+
     fn stop_all(&mut self, postmaster: u32) {
         // The postmaster first: it starts no more.
         for _ in 0..2 {
@@ -95,12 +116,7 @@ impl Postgres {
     }
 
     async fn has_ended(&self) {
-        let pid = self.pid;
-        until("Postgres has ended", async || {
-            // A zombie is nobody's server any more; its parent waits for it at the end.
-            fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "))
-        })
-        .await;
+        until("Postgres has ended", async || has_ended(self.pid)).await;
     }
 
     /// Keeps a copy of its files, while it is stopped.
@@ -149,6 +165,11 @@ impl Postgres {
         .await;
         database
     }
+}
+
+/// A zombie is nobody's server any more; its parent waits for it at the end.
+fn has_ended(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "))
 }
 
 impl Drop for Postgres {

@@ -13,7 +13,7 @@ PROFILE ?= dev
 RUNS ?= 10
 LOOPS ?= 2
 
-.PHONY: help run test test-busy faults test-python test-node model bench bench-growth bench-docs capacity-docs instructions fmt lint sqlx clean
+.PHONY: help run test test-busy faults attacks test-python test-node model bench bench-growth bench-docs capacity-docs instructions fmt lint sqlx clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,11 @@ faults: ## break the database under servers in every way the tests know, by a se
 	@scripts/need-pgbouncer
 	@echo "to have it again: make faults SEED=$$JETON_FAULTS_SEED"
 	cargo test --locked --package jeton --test it database:: -- --include-ignored --nocapture
+
+attacks: ## print what each attack on the listeners comes to: memory, and what others notice (PROFILE=release)
+	@scripts/need-cc
+	@scripts/need-postgres
+	cargo test --locked --profile $(if $(filter dev,$(PROFILE)),test,$(PROFILE)) --test it attacks::measure -- --ignored --nocapture
 
 test-python: ## run the Python example, PyJWT, Authlib and FastAPI against servers of their own
 	@scripts/need-cc

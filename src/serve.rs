@@ -296,7 +296,7 @@ async fn start(
     make_fit(&store, &keys, &identity, &clock).await?;
     let metrics = Metrics::register(&METHODS, &http::ROUTES, &Status::ALL.map(Status::name));
     let loader = Loader::new(keys.clone(), Arc::clone(&clock));
-    let registered = Registered::default();
+    let (registered, refusals) = (Registered::default(), Refusals::default());
     let agreement = Agreement { store: store.clone(), registered: registered.clone(), own: identity.clone() };
     let Following { feed, handle, roots, epoch } =
         Feed::start(store.clone(), loader, Arc::clone(&clock), Arc::clone(&metrics), registered.clone())
@@ -339,7 +339,6 @@ async fn start(
     behind.spawn(fleet.run(tasks.clone()));
     behind.spawn(housekeeping.run(tasks.clone()));
     behind.spawn(rotation.run(tasks.clone()));
-    let refusals = Refusals::default();
     behind.spawn(refusals.clone().run(
         auditor.clone(),
         Arc::clone(&roots),
@@ -376,6 +375,7 @@ async fn start(
         bare_quota: Quota::of_bare_revocations(settings.bounds.bare_jti_quota),
         session_quota: Quota::of_sessions(settings.bounds.sessions_per_client),
         looks: Semaphore::new(LOOKS_MAX),
+        texts: [Semaphore::new(1), Semaphore::new(1)],
         // An incident is told line by line; a flood by its beginning, and by how much was left out.
         revocation_lines: Sampled::new(50, 1),
         refusal_lines: Sampled::new(1, 10),

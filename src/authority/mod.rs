@@ -102,6 +102,8 @@ pub struct Authority {
     pub session_quota: Quota,
     /// Looks for findings that are under way.
     pub looks: Semaphore,
+    /// Texts of tokens to be revoked that are verified at once: one, and one of those who ask for much.
+    pub texts: [Semaphore; 2],
     /// Lines of the log for revocations.
     pub revocation_lines: Sampled,
     /// Lines of the log for credentials that were refused.

@@ -38,6 +38,8 @@ pub struct RevokeRequest {
     pub reach: Reach,
     /// Longest wait for that.
     pub wait: Option<Duration>,
+    /// Whether the caller has more than a few calls in flight: then others do not wait for it.
+    pub asks_for_much: bool,
 }
 
 /// What became of a revocation.
@@ -87,7 +89,7 @@ impl Authority {
         request: &RevokeRequest,
     ) -> Result<Revoked, Error> {
         request.check()?;
-        let resolved = self.resolve(pass, caller, &request.target).await?;
+        let resolved = self.resolve(pass, caller, request).await?;
         let Some(resolved) = resolved else {
             self.metrics.revoked("FOREIGN");
             let findings = match &request.target {

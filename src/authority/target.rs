@@ -1,11 +1,13 @@
 //! What a revocation aims at, and what that is in truth: ours or foreign, alive or not, whose.
 
 use jiff::Timestamp;
+use tokio::task::yield_now;
 use uuid::Uuid;
 
 use super::{
     Authority, Caller, Denied, Error, Invalid,
     refresh::{WIDE_KEPT_S, is_sealed},
+    revoke::RevokeRequest,
     target_form::{check_wide, effective_cutoff, not_uuid},
 };
 use crate::{
@@ -127,13 +129,13 @@ impl Authority {
         &self,
         pass: &Pass,
         caller: &Caller,
-        target: &RevokeTarget,
+        request: &RevokeRequest,
     ) -> Result<Option<Resolved>, Error> {
-        match target {
+        match &request.target {
             RevokeTarget::Token(text) if bare(text).is_empty() => {
                 Err(Invalid::required("target.token").into())
             }
-            RevokeTarget::Token(text) => self.text(pass, caller, text).await,
+            RevokeTarget::Token(text) => self.text(pass, caller, text, request.asks_for_much).await,
             RevokeTarget::Jti(text) => bare_jti(pass, caller, text).map(Some),
             RevokeTarget::Session(text) => {
                 let id = parse_uuid_v7(text).ok_or_else(|| not_uuid("target.session_id", text))?;
@@ -153,13 +155,21 @@ impl Authority {
 
     /// The token in a text. What surrounds it is no part of it: the text as it stands goes first, then what can be found
     /// in it.
-    async fn text(&self, pass: &Pass, caller: &Caller, text: &str) -> Result<Option<Resolved>, Error> {
-        let mut found = self.exact_text(pass, caller, text).await?;
+    async fn text(
+        &self,
+        pass: &Pass,
+        caller: &Caller,
+        text: &str,
+        asks_for_much: bool,
+    ) -> Result<Option<Resolved>, Error> {
+        let mut found = self.exact_text(pass, caller, text, asks_for_much).await?;
         if found.is_some() {
             return Ok(found);
         }
         for candidate in candidates(text).iter().filter(|candidate| *candidate != text) {
-            let Some(resolved) = self.exact_text(pass, caller, candidate).await? else { continue };
+            yield_now().await;
+            let resolved = self.exact_text(pass, caller, candidate, asks_for_much).await?;
+            let Some(resolved) = resolved else { continue };
             if found.as_ref().is_some_and(|found| found.target != resolved.target) {
                 return Err(Invalid::field("target.token", "one token: this text holds several").into());
             }
@@ -168,12 +178,22 @@ impl Authority {
         Ok(found)
     }
 
-    async fn exact_text(&self, pass: &Pass, caller: &Caller, text: &str) -> Result<Option<Resolved>, Error> {
+    async fn exact_text(
+        &self,
+        pass: &Pass,
+        caller: &Caller,
+        text: &str,
+        asks_for_much: bool,
+    ) -> Result<Option<Resolved>, Error> {
         if looks_like_refresh_token(text) {
-            self.refresh_token(pass, caller, text).await
-        } else {
-            self.access_token(pass, caller, text)
+            return self.refresh_token(pass, caller, text).await;
         }
+        // A signature is verified on the threads that keep the lease: one at a time, and one for those who ask for much,
+        // for whom nobody else waits.
+        let [texts, texts_of_many] = &self.texts;
+        let turn = if asks_for_much { texts_of_many } else { texts };
+        let _turn = turn.acquire().await.map_err(|_closed| Error::Draining)?;
+        self.access_token(pass, caller, text)
     }
 
     /// Refuses a client that was never registered, as far as anybody knows. One that is gone may have left tokens.

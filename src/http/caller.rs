@@ -12,7 +12,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use super::{DoorsState, answer::Refusal, form::Form};
 use crate::{
     authority::{Caller, Credential, Error, Shown},
-    listen::Connection,
+    listen::{Connection, Turn},
     rpc::trace_id,
     state::{Pass, Permission},
     token::text,
@@ -22,6 +22,9 @@ use crate::{
 pub(super) struct Who {
     credential: Arc<Credential>,
     trace_id: String,
+    connection: Arc<Connection>,
+    /// Whether what would need a signature had better be refused.
+    pub(super) crowded: bool,
 }
 
 impl Who {
@@ -34,7 +37,8 @@ impl Who {
     ) -> Result<(Self, Form), Refusal> {
         let (parts, body) = request.into_parts();
         let connection = parts.extensions.get::<Arc<Connection>>().ok_or(Error::Unauthenticated)?;
-        let who = Self::authenticate(state, &parts.headers, connection, permission).await?;
+        let crowded = parts.extensions.get::<Turn>().is_some_and(|turn| turn.crowded);
+        let who = Self::authenticate(state, &parts.headers, connection, permission, crowded).await?;
         let form = Form::read(&parts.headers, body, connection).await?;
         Ok((who, form))
     }
@@ -44,6 +48,7 @@ impl Who {
         headers: &HeaderMap,
         connection: &Arc<Connection>,
         permission: Option<Permission>,
+        crowded: bool,
     ) -> Result<Self, Error> {
         let pass = state.authority.enter().await?;
         let sent = Sent::of(headers);
@@ -54,7 +59,12 @@ impl Who {
         }
         let credential = known.credential;
         let traceparent = headers.get("traceparent").and_then(|value| value.to_str().ok());
-        Ok(Self { credential, trace_id: trace_id(traceparent) })
+        Ok(Self { credential, trace_id: trace_id(traceparent), connection: Arc::clone(connection), crowded })
+    }
+
+    /// Whether its client has more than a few calls in flight.
+    pub(super) fn asks_for_much(&self) -> bool {
+        self.connection.weigh(0).is_much()
     }
 
     /// Passes the gate, with the caller as it stands there.

@@ -28,6 +28,9 @@ pub(super) async fn introspect(
         certificate_thumbprint: thumbprint(&form)?,
         ..BearerRequest::default()
     };
+    if who.crowded {
+        state.authority.must_have_verified(&request.token)?;
+    }
     let (pass, caller) = who.enter_by_the_clock(&state).await?;
     form.check_client(&caller.client.client_id)?;
     let verdict = state.authority.judge_bearer(pass, &caller, &request).await?;

@@ -21,12 +21,13 @@ pub(super) async fn revoke(State(state): State<DoorsState>, request: Request) ->
     // `token_type_hint` is a hint: the text says what it is (RFC 7009 section 2.1).
     let (who, form) = Who::and_form(&state, request, None).await?;
     let token = form.token()?;
+    let request = RevokeRequest { asks_for_much: who.asks_for_much(), ..of_token(token) };
     let background = state.background.clone();
     // Runs to its end whatever becomes of the caller: what was sent to the database is not cancelled.
     let revoking = background.spawn(async move {
         let (pass, caller) = who.enter(&state).await?;
         form.check_client(&caller.client.client_id)?;
-        state.authority.revoke(&pass, &caller, &of_token(token)).await
+        state.authority.revoke(&pass, &caller, &request).await
     });
     let revoked = match revoking.await {
         Ok(revoked) => revoked.map_err(refusal)?,
@@ -48,6 +49,7 @@ fn of_token(token: String) -> RevokeRequest {
         max_affected_sessions: None,
         reach: Reach::Replicas,
         wait: None,
+        asks_for_much: false,
     }
 }
 

@@ -1,10 +1,12 @@
 //! The head of a request: what is kept of it while it is answered.
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header};
 
 /// A request with more headers than this keeps those alone that something here reads. By references to headers that were
 /// sent before (RFC 7541), some hundred bytes stand for as much as a head may have.
 const HEADERS_MAX: usize = 24;
+/// So does one with a longer value, or whose URI is longer: of that the path is kept. Bytes.
+const VALUE_BYTES_MAX: usize = 1_024;
 /// What is read of a request's head.
 static READ: [HeaderName; 14] = [
     header::ACCEPT,
@@ -26,14 +28,32 @@ static READ: [HeaderName; 14] = [
 const TIMES_MAX: usize = 2;
 
 /// Takes away what nothing reads, where there is much.
-pub(super) fn slim(headers: &mut HeaderMap) {
-    if headers.len() <= HEADERS_MAX {
+pub(super) fn slim<B>(request: &mut Request<B>) {
+    let uri = request.uri();
+    let query = uri.query().map_or(0, str::len);
+    if query.saturating_add(uri.authority().map_or(0, |it| it.as_str().len())) > VALUE_BYTES_MAX
+        && let Ok(path) = uri.path().parse::<Uri>()
+    {
+        *request.uri_mut() = path;
+    }
+    slim_headers(request.headers_mut());
+}
+
+fn slim_headers(headers: &mut HeaderMap) {
+    let is_long = headers.values().any(|value| value.len() > VALUE_BYTES_MAX);
+    if headers.len() <= HEADERS_MAX && !is_long {
         return;
     }
     let mut kept = HeaderMap::new();
     for name in &READ {
         for value in headers.get_all(name).iter().take(TIMES_MAX) {
-            kept.append(name, value.clone());
+            // A credential that is cut off is none, as a long one is.
+            let value = if value.len() > VALUE_BYTES_MAX {
+                HeaderValue::from_static("too long")
+            } else {
+                value.clone()
+            };
+            kept.append(name, value);
         }
     }
     *headers = kept;
@@ -41,8 +61,6 @@ pub(super) fn slim(headers: &mut HeaderMap) {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     #[test]
@@ -55,7 +73,7 @@ mod tests {
                 headers.append(header::IF_NONE_MATCH, HeaderValue::from(place));
             }
             headers.insert(header::AUTHORIZATION, HeaderValue::from_static("Bearer x"));
-            slim(&mut headers);
+            slim_headers(&mut headers);
             headers
         };
         assert_eq!(of(5).len(), 11, "few stay as they are");
@@ -63,5 +81,22 @@ mod tests {
         assert_eq!((many.len(), many.contains_key(header::AUTHORIZATION)), (3, true));
         // What is there twice is still there twice.
         assert_eq!(many.get_all(header::IF_NONE_MATCH).iter().count(), 2);
+    }
+
+    #[test]
+    fn e15_what_is_long_in_a_head_is_not_kept() {
+        let long = "x".repeat(2_000);
+        let request = |uri: &str| {
+            let request = Request::get(uri).header("x-a", &long).header(header::AUTHORIZATION, &long);
+            request.header(header::TE, "trailers").body(())
+        };
+        let Ok(mut one) = request(&format!("http://h/path?{long}")) else { return };
+        slim(&mut one);
+        assert_eq!(one.uri(), "/path");
+        assert_eq!(one.headers().len(), 2);
+        assert!(one.headers().values().all(|value| value.len() < 10));
+        let Ok(mut short) = request("http://h/path?a=b") else { return };
+        slim(&mut short);
+        assert_eq!(short.uri(), "http://h/path?a=b");
     }
 }

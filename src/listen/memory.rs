@@ -1,30 +1,46 @@
 //! How much memory the other ends of connections can make this process hold: messages that have not arrived whole, and
 //! answers that wait to be taken. Both are counted for each connection, and for all of them together.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    cmp::Reverse,
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use hyper::body::Bytes;
 
 use super::connection::Connection;
 
-/// Messages that have not arrived whole and answers that have not been taken, of all connections together. Bytes.
-pub const HELD_BYTES_MAX: usize = 24 * 1024 * 1024;
-/// What connections that have not authenticated may have of it. Bytes.
+/// Messages that have not arrived whole and answers that have not been taken, of all connections that have authenticated.
+/// Bytes.
+pub const HELD_BYTES_MAX: usize = 20 * 1024 * 1024;
+/// The same of all that have not: what they hold takes nothing away from others. Bytes.
 pub const STRANGERS_HELD_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// One client has one of so many parts of what there is for all.
+const PER_CLIENT_SHARE: usize = 2;
 /// Messages that have not arrived whole, of one connection. Bytes.
 pub const ARRIVING_BYTES_MAX: usize = 1024 * 1024;
 /// The same of a connection that has not authenticated: eight messages of the greatest length. Bytes.
 pub const STRANGER_ARRIVING_BYTES_MAX: usize = 128 * 1024;
 /// Answers of one connection that have not been taken: with more, no further call of it is taken up. Bytes.
 pub const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// The same of one that has not authenticated. Bytes.
+pub const STRANGER_WAITING_BYTES_MAX: usize = 128 * 1024;
+/// What an answer that has not been taken costs besides its bytes: HTTP/2 keeps its stream. Bytes.
+const ANSWER_BYTES: usize = 1_024;
+/// Connections of more clients than ever hold something at once: then those that hold nothing are forgotten.
+const CLIENTS_MAX: usize = 1_024;
 
 /// Calls in flight on a connection that has not authenticated.
 pub const STRANGER_CALLS_PER_CONNECTION_MAX: usize = 8;
 /// Calls in flight on all such connections, beyond the first of each.
 pub const STRANGER_CALLS_MAX: usize = 1_024;
+
+/// Where all is taken, connections are cut off until one of so many parts of it is free again: not one for each answer.
+const FREED_PART: usize = 8;
 
 /// There is no room for more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,11 +51,13 @@ pub struct Full;
 pub(super) struct Budget {
     most: usize,
     held: AtomicUsize,
+    /// Held by connections that have been told to end.
+    leaving: AtomicUsize,
 }
 
 impl Budget {
     pub(super) const fn of(most: usize) -> Self {
-        Self { most, held: AtomicUsize::new(0) }
+        Self { most, held: AtomicUsize::new(0), leaving: AtomicUsize::new(0) }
     }
 
     pub(super) fn held(&self) -> usize {
@@ -67,31 +85,152 @@ impl Budget {
     fn give(&self, back: usize) {
         self.held.fetch_sub(back, Ordering::Relaxed);
     }
+
+    fn free(&self) -> usize {
+        self.most.saturating_sub(self.held())
+    }
+
+    /// What is held beyond what there may be at most.
+    fn excess(&self) -> usize {
+        self.held().saturating_sub(self.most)
+    }
 }
 
 /// What all connections of a listener, or of several, share.
 #[derive(Debug)]
 pub struct Memory {
-    all: Budget,
+    known: Budget,
     strangers: Budget,
     /// Not bytes, but calls.
     stranger_calls: Budget,
+    clients: Mutex<HashMap<String, Arc<Budget>>>,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    next: u64,
+    connections: HashMap<u64, Weak<Connection>>,
 }
 
 impl Memory {
-    /// So many bytes for all, and of them so many for connections that have not authenticated.
+    /// So many bytes for connections that have authenticated, and so many for those that have not.
     #[must_use]
-    pub const fn of(all: usize, strangers: usize) -> Self {
+    pub fn of(known: usize, strangers: usize) -> Self {
         Self {
-            all: Budget::of(all),
+            known: Budget::of(known),
             strangers: Budget::of(strangers),
             stranger_calls: Budget::of(STRANGER_CALLS_MAX),
+            clients: Mutex::default(),
+            open: Mutex::default(),
         }
     }
 
-    /// Whether nothing more fits.
-    pub(super) fn is_full(&self) -> bool {
-        self.all.held() >= self.all.most
+    /// What this client has of it.
+    pub(super) fn of_client(&self, client_id: &str) -> Arc<Budget> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if clients.len() >= CLIENTS_MAX {
+            clients.retain(|_, budget| Arc::strong_count(budget) > 1);
+        }
+        let most = self.known.most.div_ceil(PER_CLIENT_SHARE);
+        Arc::clone(clients.entry(client_id.to_owned()).or_insert_with(|| Arc::new(Budget::of(most))))
+    }
+
+    /// What counts for a connection: the part of strangers, or that of its client and that of all clients.
+    fn budgets<'a>(&'a self, of: &'a Connection, stranger: bool) -> [Option<&'a Budget>; 2] {
+        if stranger { [Some(&self.strangers), None] } else { [of.client(), Some(&self.known)] }
+    }
+
+    /// What is left for a connection.
+    pub(super) fn free_for(&self, connection: &Connection) -> usize {
+        let budgets = self.budgets(connection, !connection.is_known());
+        budgets.into_iter().flatten().map(Budget::free).min().unwrap_or_default()
+    }
+
+    fn try_take(&self, of: &Connection, stranger: bool, more: usize) -> Result<(), Full> {
+        let [first, second] = self.budgets(of, stranger);
+        first.map_or(Ok(()), |first| first.try_take(more))?;
+        second.map_or(Ok(()), |second| second.try_take(more)).inspect_err(|_full| {
+            if let Some(first) = first {
+                first.give(more);
+            }
+        })
+    }
+
+    /// Takes so many bytes, whatever there is, and makes room where that is too much.
+    fn take(&self, of: &Connection, stranger: bool, more: usize) {
+        let budgets = self.budgets(of, stranger);
+        budgets.into_iter().flatten().for_each(|budget| budget.take(more));
+        for budget in budgets.into_iter().flatten() {
+            if budget.excess() > 0 {
+                self.make_room(budget);
+            }
+        }
+    }
+
+    fn give(&self, of: &Connection, stranger: bool, back: usize) {
+        self.budgets(of, stranger).into_iter().flatten().for_each(|budget| budget.give(back));
+    }
+
+    /// From so many bytes to so many, of what may have arrived and was not read.
+    pub(super) fn exchange(&self, of: &Connection, before: usize, now: usize) {
+        let stranger = !of.is_known();
+        if now > before {
+            self.take(of, stranger, now.saturating_sub(before));
+        } else {
+            self.give(of, stranger, before.saturating_sub(now));
+        }
+    }
+
+    fn opened(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One more connection. Gives its number.
+    pub(super) fn enter(&self, connection: &Weak<Connection>) -> u64 {
+        let mut open = self.opened();
+        let number = open.next;
+        open.next = number.wrapping_add(1);
+        open.connections.insert(number, Weak::clone(connection));
+        number
+    }
+
+    /// It has ended; so many bytes of it were on their way to be free.
+    pub(super) fn leave(&self, connection: &Connection, number: u64, leaving: usize) {
+        self.opened().connections.remove(&number);
+        for budget in self.budgets(connection, !connection.is_known()).into_iter().flatten() {
+            budget.leaving.fetch_sub(leaving, Ordering::Relaxed);
+        }
+    }
+
+    /// Where more is held than may be, cuts connections off whose answers are not taken: those that have taken too little
+    /// for longest, and of them those that hold most.
+    fn make_room(&self, budget: &Budget) {
+        let excess = || budget.excess().saturating_sub(budget.leaving.load(Ordering::Relaxed));
+        if excess() == 0 {
+            return;
+        }
+        let connections: Vec<Arc<Connection>> =
+            self.opened().connections.values().filter_map(Weak::upgrade).collect();
+        let counts = |it: &&Arc<Connection>| {
+            let budgets = self.budgets(it, !it.is_known());
+            budgets.into_iter().flatten().any(|counted| std::ptr::eq(counted, budget))
+        };
+        let mut takes_too_little: Vec<&Arc<Connection>> =
+            connections.iter().filter(counts).filter(|it| it.answers().0 > 0 && !it.is_leaving()).collect();
+        takes_too_little.sort_by_cached_key(|it| Reverse((it.stalled_for(), it.held())));
+        let freed = budget.most.checked_div(FREED_PART).unwrap_or_default();
+        let mut wanted = excess().saturating_add(freed);
+        for connection in takes_too_little {
+            if wanted == 0 {
+                break;
+            }
+            let held = connection.cut_off();
+            for counted in self.budgets(connection, !connection.is_known()).into_iter().flatten() {
+                counted.leaving.fetch_add(held, Ordering::Relaxed);
+            }
+            wanted = wanted.saturating_sub(held);
+        }
     }
 }
 
@@ -110,19 +249,22 @@ pub(super) enum Side {
     Waiting,
 }
 
-/// Bytes that count for a connection until they are given back. Those of an answer also count once they are gone: a
-/// connection that takes nothing is cut off.
+/// Bytes that count for a connection until they are given back.
 pub struct Held {
     connection: Arc<Connection>,
     side: Side,
     stranger: bool,
     bytes: usize,
+    /// What a call costs besides: of what there is for all alone.
+    cost: usize,
+    /// Of an answer, those that are taken once this is gone.
+    taken: usize,
 }
 
 impl Held {
     pub(super) fn nothing(connection: Arc<Connection>, side: Side) -> Self {
         let stranger = !connection.is_known();
-        Self { connection, side, stranger, bytes: 0 }
+        Self { connection, side, stranger, bytes: 0, cost: 0, taken: 0 }
     }
 
     /// From now on it is so many bytes, if the connection's side stays within `most` and everything within what there
@@ -133,44 +275,39 @@ impl Held {
             return Ok(());
         };
         let own = self.connection.budget(self.side);
-        let memory = self.connection.memory();
         own.try_take_within(more, most)?;
-        let strangers = if self.stranger { memory.strangers.try_take(more) } else { Ok(()) };
-        if let Err(full) = strangers {
+        if let Err(full) = self.connection.memory().try_take(&self.connection, self.stranger, more) {
             own.give(more);
-            return Err(full);
-        }
-        if let Err(full) = memory.all.try_take(more) {
-            own.give(more);
-            if self.stranger {
-                memory.strangers.give(more);
-            }
             return Err(full);
         }
         self.bytes = bytes;
         Ok(())
     }
 
-    fn shrink(&mut self, bytes: usize) {
+    /// Counts what a call costs besides its bytes, once.
+    pub fn charge(&mut self, cost: usize) -> Result<(), Full> {
+        self.connection.memory().try_take(&self.connection, self.stranger, cost)?;
+        self.cost = self.cost.saturating_add(cost);
+        Ok(())
+    }
+
+    /// From now on it is so many bytes, if that is less.
+    pub fn shrink(&mut self, bytes: usize) {
         let back = self.bytes.saturating_sub(bytes);
         self.connection.budget(self.side).give(back);
-        let memory = self.connection.memory();
-        if self.stranger {
-            memory.strangers.give(back);
-        }
-        memory.all.give(back);
+        self.connection.memory().give(&self.connection, self.stranger, back);
         self.bytes = bytes.min(self.bytes);
     }
 
-    /// Counts so many bytes more, whatever there is.
-    pub(super) fn add(&mut self, more: usize) {
+    /// The bytes of an answer, counted whatever there is. `taken`: they are taken once they are gone; else somebody
+    /// tells of their parts.
+    pub(super) fn answer(mut self, bytes: Bytes, taken: bool) -> Bytes {
+        let more = bytes.len().saturating_add(ANSWER_BYTES);
         self.connection.budget(self.side).take(more);
-        let memory = self.connection.memory();
-        if self.stranger {
-            memory.strangers.take(more);
-        }
-        memory.all.take(more);
         self.bytes = self.bytes.saturating_add(more);
+        self.connection.memory().take(&self.connection, self.stranger, more);
+        self.taken = if taken { bytes.len() } else { 0 };
+        self.with(bytes)
     }
 
     /// The bytes, with this in their ownership: they count until the last part of them is gone.
@@ -182,13 +319,17 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let bytes = self.bytes;
         self.shrink(0);
+        self.connection.memory().give(&self.connection, self.stranger, self.cost);
         if self.side == Side::Waiting {
-            self.connection.taken(bytes);
+            self.connection.taken(self.taken);
         }
     }
 }
+
+/// Marks a response whose bytes are counted already.
+#[derive(Clone, Copy)]
+pub struct IsCounted;
 
 /// A call on a connection that had not authenticated when it began.
 pub struct StrangerCall {

@@ -8,14 +8,16 @@ mod head;
 mod memory;
 mod network;
 mod outgoing;
+mod paced;
 mod places;
 mod queue;
 mod watch;
 
-pub use connection::Connection;
+pub use connection::{Connection, Counted};
 pub use memory::{
-    ARRIVING_BYTES_MAX, Full, HELD_BYTES_MAX, Held, Memory, STRANGER_ARRIVING_BYTES_MAX, STRANGER_CALLS_MAX,
-    STRANGER_CALLS_PER_CONNECTION_MAX, STRANGERS_HELD_BYTES_MAX, StrangerCall, WAITING_BYTES_MAX,
+    ARRIVING_BYTES_MAX, Full, HELD_BYTES_MAX, Held, IsCounted, Memory, STRANGER_ARRIVING_BYTES_MAX,
+    STRANGER_CALLS_MAX, STRANGER_CALLS_PER_CONNECTION_MAX, STRANGERS_HELD_BYTES_MAX, StrangerCall,
+    WAITING_BYTES_MAX,
 };
 pub use network::{Network, NoNetwork};
 pub use places::{CONNECTIONS_MAX, Limits, STRANGERS_MAX, STRANGERS_PER_ADDRESS_MAX};
@@ -52,6 +54,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use self::{
     accept::{Arrived, accept},
     outgoing::{Outgoing, Streams},
+    paced::Paced,
     places::{Places, Standing},
     queue::{Calls, Queue},
     watch::{Open, TICK},
@@ -68,8 +71,8 @@ const STREAMS_PER_THREAD: u32 = 16_384;
 /// Headers of one request, bytes: a credential and a trace are a fraction of it.
 const HEADER_LIST_BYTES_MAX: u32 = 16 * 1024;
 /// What a peer may send on one stream, and on one connection, before it was read. Bytes.
-const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
-const CONNECTION_WINDOW_BYTES: u32 = 256 * 1024;
+const STREAM_WINDOW_BYTES: usize = 64 * 1024;
+const CONNECTION_WINDOW_BYTES: usize = 256 * 1024;
 /// What of an answer HTTP/2 takes before the peer has room for it, of one stream. Bytes.
 const SEND_BYTES_MAX: usize = 64 * 1024;
 /// What of a request's head is kept while it arrives over HTTP/1.1, bytes.
@@ -197,10 +200,15 @@ impl<H: Handler> Worker<H> {
         let mut open: Vec<Open> = Vec::new();
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut rested = worker.queue.rests();
         loop {
             tokio::select! {
                 () = worker.stop.cancelled() => break,
-                _at = ticks.tick() => open.retain_mut(Open::look),
+                _at = ticks.tick() => {
+                    let rests = worker.queue.rests();
+                    open.retain_mut(|one| one.look(rests != rested));
+                    rested = rests;
+                }
                 arrived = arriving.recv() => match arrived {
                     Some(arrived) => {
                         let (one, connection) = Arc::clone(&worker).begin(arrived, open.len());
@@ -280,21 +288,25 @@ impl<H: Handler> Worker<H> {
         bound: Bound,
     ) -> hyper::Result<()> {
         let Bound { streams, calls, seen, standing, told } = bound;
-        let connection =
-            Arc::new(Connection::new(peer, chain, Arc::clone(&self.memory), standing, Arc::clone(&calls)));
+        let connection = Connection::new(peer, chain, Arc::clone(&self.memory), standing, Arc::clone(&calls));
         // It is set here alone.
         let _set = seen.set(Arc::clone(&connection));
         let handler = self.handler.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
             let call = calls.begin();
-            head::slim(request.headers_mut());
+            head::slim(&mut request);
             request.extensions_mut().insert(Arc::clone(&connection));
             // What is not on the heap, hyper and the runtime move from hand to hand, all of it each time.
             let answer = Box::pin(handler.clone().handle(request, call));
-            let (connection, busy) = (Arc::clone(&connection), connection.busy());
-            async move { Ok::<_, Infallible>(answer.await.map(|body| Outgoing::new(body, connection, busy))) }
+            connection.begins();
+            let connection = Arc::clone(&connection);
+            async move {
+                let response = answer.await;
+                let counted = response.extensions().get::<IsCounted>().is_some();
+                Ok::<_, Infallible>(response.map(|body| Outgoing::new(body, connection, counted)))
+            }
         });
-        let stream = TokioIo::new(stream);
+        let stream = TokioIo::new(Paced::new(stream));
         if http2 {
             drive(
                 over_http2(streams).serve_connection(stream, service),
@@ -327,13 +339,17 @@ fn streams_beside(others: usize) -> u32 {
     share.clamp(STREAMS_PER_CONNECTION_MIN, STREAMS_PER_CONNECTION_MAX)
 }
 
+fn window(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
 fn over_http2(streams: u32) -> http2::Builder<Streams> {
     let mut builder = http2::Builder::new(Streams);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(streams)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .initial_stream_window_size(window(STREAM_WINDOW_BYTES))
+        .initial_connection_window_size(window(CONNECTION_WINDOW_BYTES))
         .max_send_buf_size(SEND_BYTES_MAX)
         .max_header_list_size(HEADER_LIST_BYTES_MAX)
         .max_pending_accept_reset_streams(PENDING_RESETS_MAX)

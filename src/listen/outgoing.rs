@@ -5,7 +5,10 @@ use std::{
     cell::Cell,
     future::poll_fn,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -19,13 +22,13 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use super::{connection::Connection, places::Busy};
+use super::connection::Connection;
 
 /// A stream whose peer takes nothing of its answer for so long is reset.
 pub const STUCK: Duration = Duration::from_secs(20);
-/// The end of an answer waits for a part of this length to be taken: as long as the end has not been sent, the stream
-/// can be reset. Bytes. Shorter parts wait for nothing.
-const LARGE_BYTES: usize = 16 * 1024;
+/// A part of an answer that is as long goes out in slices of this length: each one that is taken is progress. And the end
+/// waits for the last of them: as long as the end has not been sent, the stream can be reset. Bytes.
+const SLICE_BYTES: usize = 16 * 1024;
 
 /// What happened last to the body of the stream that is being polled on this thread.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,69 +77,118 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
 pub(super) struct Outgoing<B> {
     inner: B,
     connection: Arc<Connection>,
-    /// Gone once the last large part was taken.
-    large: Option<oneshot::Receiver<()>>,
+    /// Whether what it gives is counted already.
+    counted: bool,
+    /// Whether it has given something: what comes then is a stream's, or the end.
+    begun: bool,
+    /// What is left of a long part.
+    rest: Bytes,
+    /// Gone once the last slice was taken.
+    last: Option<oneshot::Receiver<()>>,
     /// Trailers that wait for that.
     end: Option<Frame<Bytes>>,
-    _busy: Option<Busy>,
+    over: bool,
+    /// Whether slices that are gone were not taken, since the stream was reset.
+    lost: Arc<AtomicBool>,
 }
 
 impl<B> Outgoing<B> {
-    pub(super) fn new(inner: B, connection: Arc<Connection>, busy: Option<Busy>) -> Self {
-        Self { inner, connection, large: None, end: None, _busy: busy }
+    pub(super) fn new(inner: B, connection: Arc<Connection>, counted: bool) -> Self {
+        Self {
+            inner,
+            connection,
+            counted,
+            begun: false,
+            rest: Bytes::new(),
+            last: None,
+            end: None,
+            over: false,
+            lost: Arc::default(),
+        }
     }
 
-    /// Counts a part. A large one tells when it was taken.
+    /// Counts a part, and gives it, or the beginning of a long one.
     fn count(&mut self, data: Bytes) -> Bytes {
-        let held = self.connection.hold(data);
-        if held.len() < LARGE_BYTES {
+        let is_long = data.len() >= SLICE_BYTES;
+        let held = if self.counted { data } else { self.connection.hold(data, !is_long) };
+        if !is_long {
             return held;
         }
-        let (taken, wait) = oneshot::channel();
-        self.large = Some(wait);
-        Bytes::from_owner(Large { bytes: held, _taken: taken })
+        self.rest = held;
+        self.slice()
     }
 
-    /// Pending until the last large part was taken.
+    fn slice(&mut self) -> Bytes {
+        let bytes = self.rest.split_to(SLICE_BYTES.min(self.rest.len()));
+        let (taken, wait) = oneshot::channel();
+        self.last = Some(wait);
+        let (connection, lost) = (Arc::clone(&self.connection), Arc::clone(&self.lost));
+        Bytes::from_owner(Slice { bytes, connection, lost, _taken: taken })
+    }
+
+    /// Pending until the last slice was taken.
     fn poll_taken(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if let Some(large) = &mut self.large {
+        if let Some(last) = &mut self.last {
             // Dropped, not told: it is an error either way.
-            let _dropped = ready!(Pin::new(large).poll(context));
-            self.large = None;
+            let _dropped = ready!(Pin::new(last).poll(context));
+            self.last = None;
         }
         Poll::Ready(())
     }
 }
 
-struct Large {
+impl<B> Drop for Outgoing<B> {
+    fn drop(&mut self) {
+        if !self.over {
+            self.lost.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+struct Slice {
     bytes: Bytes,
+    connection: Arc<Connection>,
+    lost: Arc<AtomicBool>,
     _taken: oneshot::Sender<()>,
 }
 
-impl AsRef<[u8]> for Large {
+impl AsRef<[u8]> for Slice {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Body for Outgoing<B> {
-    type Data = Bytes;
-    type Error = B::Error;
+impl Drop for Slice {
+    fn drop(&mut self) {
+        if !self.lost.load(Ordering::Relaxed) {
+            self.connection.goes_on(self.bytes.len());
+        }
+    }
+}
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        if !self.rest.is_empty() {
+            LAST.set(Last::Sent);
+            return Poll::Ready(Some(Ok(Frame::data(self.slice()))));
+        }
         if self.end.is_some() {
             ready!(self.poll_taken(context));
             return Poll::Ready(self.end.take().map(Ok));
         }
-        ready!(self.connection.poll_room(context));
+        if self.begun && self.connection.poll_room(context).is_pending() {
+            if self.poll_taken(context).is_ready() {
+                // Others' answers are waited for.
+                LAST.set(Last::Idle);
+            }
+            return Poll::Pending;
+        }
         let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(context) else {
             LAST.set(Last::Idle);
             return Poll::Pending;
         };
         LAST.set(Last::Sent);
+        self.begun = true;
         match frame.transpose()? {
             None => Poll::Ready(None),
             Some(frame) => match frame.into_data() {
@@ -149,9 +201,24 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Outgoing<B> {
             },
         }
     }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Outgoing<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let next = ready!(self.poll_next(context));
+        let goes_on = matches!(&next, Some(Ok(frame)) if frame.is_data());
+        self.over = !goes_on || self.is_end_stream();
+        Poll::Ready(next)
+    }
 
     fn is_end_stream(&self) -> bool {
-        self.end.is_none() && self.inner.is_end_stream()
+        self.rest.is_empty() && self.end.is_none() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

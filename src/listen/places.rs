@@ -1,11 +1,14 @@
-//! The places that a listener has for connections: who has not authenticated has few, and makes room first.
+//! The places that a listener has for connections: who has not authenticated has few, and makes room for whoever comes.
+//! Nobody keeps a place by being busy: a request can be made to last. Of the address that has most places, the connection
+//! goes on which nothing has begun for longest; so what comes now has the time in which all others would have to ask
+//! again.
 
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
@@ -81,10 +84,9 @@ struct State {
 pub(super) struct Standing {
     places: Arc<Places>,
     id: u64,
-    /// Whom its address stands for, where that is limited.
-    holder: Option<IpAddr>,
-    /// Requests that have not been answered to their end, while it was a stranger's.
-    busy: AtomicUsize,
+    /// Whom its address stands for.
+    holder: IpAddr,
+    /// When a request began last, or it came.
     last: AtomicU64,
     client: Mutex<Option<String>>,
     leave: Notify,
@@ -93,24 +95,21 @@ pub(super) struct Standing {
 /// A place, taken until this is dropped.
 pub(super) struct Place(Arc<Standing>);
 
-/// A request of a stranger that has not been answered to its end.
-pub(super) struct Busy(Arc<Standing>);
-
 impl Places {
     pub(super) fn new(limits: Limits) -> Arc<Self> {
         Arc::new(Self { limits, state: Mutex::default(), now: AtomicU64::new(0) })
     }
 
-    /// A place for a connection from this address; `None`: there is none, and nobody idle who could make room.
+    /// A place for a connection from this address; `None`: there is none, and nobody who could make room.
     pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         let trusted = self.limits.trusted.iter().any(|network| network.contains(address));
-        let holder = (!trusted).then(|| holder(address));
+        let holder = holder(address);
         let mut state = self.state();
-        if holder.is_some_and(|holder| state.of_address(holder) >= self.limits.strangers_per_address) {
-            state.make_room(|standing| standing.holder == holder)?;
+        if !trusted && state.of_address(holder) >= self.limits.strangers_per_address {
+            state.make_room_of(holder)?;
         }
         if state.strangers.len() >= self.limits.strangers || state.open >= self.limits.connections {
-            state.make_room(|_| true)?;
+            state.make_room()?;
         }
         if state.open >= self.limits.connections.saturating_add(ENDING_MAX) {
             return None;
@@ -118,15 +117,12 @@ impl Places {
         let id = state.next;
         state.next = id.wrapping_add(1);
         state.open = state.open.saturating_add(1);
-        if let Some(holder) = holder {
-            let count = state.addresses.entry(holder).or_default();
-            *count = count.saturating_add(1);
-        }
+        let count = state.addresses.entry(holder).or_default();
+        *count = count.saturating_add(1);
         let standing = Arc::new(Standing {
             places: Arc::clone(self),
             id,
             holder,
-            busy: AtomicUsize::new(0),
             last: AtomicU64::new(self.tick()),
             client: Mutex::default(),
             leave: Notify::new(),
@@ -135,10 +131,10 @@ impl Places {
         Some(Place(standing))
     }
 
-    /// Lets the stranger go who has been idle for longest.
+    /// Lets a stranger go.
     pub(super) fn make_room(&self) {
-        // Nobody is idle: then who comes has to wait.
-        let _none = self.state().make_room(|_| true);
+        // There is none: then who comes has to wait.
+        let _none = self.state().make_room();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -155,19 +151,35 @@ impl State {
         self.addresses.get(&holder).copied().unwrap_or_default()
     }
 
-    fn make_room(&mut self, fits: impl Fn(&Standing) -> bool) -> Option<()> {
-        let idle = self.strangers.values().filter(|it| it.busy.load(Ordering::Relaxed) == 0 && fits(it));
-        let longest = Arc::clone(idle.min_by_key(|it| it.last.load(Ordering::Relaxed))?);
-        self.forget_stranger(&longest);
-        longest.leave.notify_one();
+    /// Sends away one of the address that has most.
+    fn make_room(&mut self) -> Option<()> {
+        let most = *self.addresses.values().max()?;
+        let of_most = |it: &&Arc<Standing>| self.of_address(it.holder) == most;
+        let longest =
+            self.strangers.values().filter(of_most).min_by_key(|it| it.last.load(Ordering::Relaxed));
+        let longest = Arc::clone(longest?);
+        self.send_away(&longest);
         Some(())
+    }
+
+    /// Sends away one of this address.
+    fn make_room_of(&mut self, holder: IpAddr) -> Option<()> {
+        let own = self.strangers.values().filter(|it| it.holder == holder);
+        let longest = Arc::clone(own.min_by_key(|it| it.last.load(Ordering::Relaxed))?);
+        self.send_away(&longest);
+        Some(())
+    }
+
+    fn send_away(&mut self, standing: &Standing) {
+        self.forget_stranger(standing);
+        standing.send_away();
     }
 
     /// False: it is none any more.
     fn forget_stranger(&mut self, standing: &Standing) -> bool {
         let was = self.strangers.remove(&standing.id).is_some();
-        if was && let Some(holder) = standing.holder {
-            less(&mut self.addresses, &holder);
+        if was {
+            less(&mut self.addresses, &standing.holder);
         }
         was
     }
@@ -208,16 +220,13 @@ impl Standing {
     }
 
     /// A request begins.
-    pub(super) fn busy(self: &Arc<Self>) -> Busy {
-        self.busy.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn begins(&self) {
         self.last.store(self.places.tick(), Ordering::Relaxed);
-        Busy(Arc::clone(self))
     }
-}
 
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.busy.fetch_sub(1, Ordering::Relaxed);
+    /// Its connection ends, on whatever thread it is.
+    pub(super) fn send_away(&self) {
+        self.leave.notify_one();
     }
 }
 
@@ -268,15 +277,28 @@ mod tests {
         let first = from(&all, "192.0.2.1").unwrap();
         let second = from(&all, "192.0.2.1").unwrap();
         let other = from(&all, "192.0.2.2").unwrap();
-        drop(first.0.busy());
+        first.0.begins();
         let third = from(&all, "192.0.2.1").unwrap();
         assert_eq!([&first, &second, &other, &third].map(left), [false, true, false, false]);
-        // Where nobody is idle there is no room.
-        let _busy = [first.0.busy(), third.0.busy()];
-        assert!(from(&all, "192.0.2.1").is_none());
-        assert!(from(&all, "192.0.2.2").is_some());
-        drop(first);
-        assert!(from(&all, "192.0.2.1").is_some(), "one that ends makes room");
+        drop(third);
+        let _fourth = from(&all, "192.0.2.1").unwrap();
+        assert!(!left(&first), "one that ends makes room");
+    }
+
+    #[test]
+    fn e5_the_address_with_most_places_makes_room_whatever_is_in_flight_on_them() {
+        let all = places(16, 8, &["192.0.2.0/24"]);
+        let first = from(&all, "192.0.2.9").unwrap();
+        let many: Vec<_> = (0..7).map(|_| from(&all, "192.0.2.1").unwrap()).collect();
+        for place in &many {
+            place.0.begins();
+        }
+        // Who comes stays while more come than there are places for, and so does who came before.
+        let new = from(&all, "192.0.2.8").unwrap();
+        let more: Vec<_> = (0..20).map(|_| from(&all, "192.0.2.1").unwrap()).collect();
+        assert!(!left(&first) && !left(&new));
+        assert!(many.iter().all(left), "they go in turn");
+        assert_eq!(more.iter().filter(|place| !left(place)).count(), 6);
     }
 
     #[test]

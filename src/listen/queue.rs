@@ -77,6 +77,11 @@ impl Queue {
         self.rests.store(self.rests.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     }
 
+    /// How often the thread had nothing to do.
+    pub(super) fn rests(&self) -> u64 {
+        self.rests.load(Ordering::Relaxed)
+    }
+
     /// Whether the thread is overloaded, asked for a call that has waited for `waited`. `cpu_ms` reads the CPU time of
     /// the thread; it is a system call, so it is made only for calls that had to wait.
     fn is_overloaded(&self, waited: Duration, cpu_ms: impl FnOnce() -> i64) -> bool {
@@ -168,6 +173,19 @@ impl Calls {
         }
     }
 
+    /// What somebody finds who has waited for the thread since then.
+    fn turn(&self, since: Instant) -> Turn {
+        let now = Instant::now();
+        let waited = now.saturating_duration_since(since);
+        // First the part that counts the backlog: it starts with the first call that waited, whoever sent it.
+        let overloaded = self.queue.is_overloaded(waited, clock::thread_cpu_ms);
+        let crowded = overloaded && self.in_flight() > FEW;
+        if crowded {
+            self.queue.say_overloaded(now);
+        }
+        Turn { waited, overloaded, crowded }
+    }
+
     fn own_in_flight(&self) -> u64 {
         self.begun().saturating_sub(self.ended.load(Ordering::Relaxed))
     }
@@ -185,6 +203,12 @@ pub struct Weight {
 }
 
 impl Weight {
+    /// What they find who have waited since then for the thread.
+    #[must_use]
+    pub fn turn(&self, since: Instant) -> Turn {
+        self.of.turn(since)
+    }
+
     /// Whether its client has more than a few in flight, these among them.
     #[must_use]
     pub fn is_much(&self) -> bool {
@@ -226,15 +250,7 @@ impl Call {
     /// Its first turn is now.
     #[must_use]
     pub fn turn(&self) -> Turn {
-        let now = Instant::now();
-        let waited = now.saturating_duration_since(self.arrived);
-        // First the part that counts the backlog: it starts with the first call that waited, whoever sent it.
-        let overloaded = self.of.queue.is_overloaded(waited, clock::thread_cpu_ms);
-        let crowded = overloaded && self.of.in_flight() > FEW;
-        if crowded {
-            self.of.queue.say_overloaded(now);
-        }
-        Turn { waited, overloaded, crowded }
+        self.of.turn(self.arrived)
     }
 }
 

@@ -18,7 +18,8 @@ const IDLE_TICKS: u32 = 300;
 /// One that was let go and never had a request is cut off after so many: nothing is in flight on it.
 const CUT_OFF_TICKS: u32 = 10;
 
-/// Of what waits to be taken from a connection, it takes as much within so many ticks, or is cut off.
+/// Of what waits to be taken from a connection, it takes one of so many parts within so many ticks, or is cut off.
+const STALLED_PART: usize = 8;
 const STALLED_TICKS: u32 = 20;
 
 /// A connection, as its worker watches it.
@@ -50,13 +51,20 @@ impl Open {
         Self { abort: Some(task.abort_handle()), ..self }
     }
 
-    /// Lets go of a connection that does nothing. False: it has ended.
-    pub(super) fn look(&mut self) -> bool {
+    /// Lets go of a connection that does nothing. False: it has ended. What a connection does is seen only where its
+    /// thread had time for all of them since the last look: where it had not, what has arrived may not have been read.
+    pub(super) fn look(&mut self, had_time: bool) -> bool {
         if self.abort.as_ref().is_some_and(AbortHandle::is_finished) {
             return false;
         }
         let connection = self.connection.get();
-        if connection.is_some_and(|it| self.stall.look(it.answers()) || !it.is_trusted()) {
+        if connection.is_some_and(|it| !it.is_trusted()) {
+            self.cut_off();
+        }
+        if !had_time {
+            return true;
+        }
+        if connection.is_some_and(|it| self.stall.look(it)) {
             self.cut_off();
         }
         let requests = self.calls.begun();
@@ -93,10 +101,17 @@ struct Stall {
 }
 
 impl Stall {
-    /// One look at what waits and at what was taken: whether less was taken since a while ago than waited then.
-    fn look(&mut self, (waiting, taken): (usize, usize)) -> bool {
+    /// One look at a connection, which learns for how long it has taken too little.
+    fn look(&mut self, connection: &Connection) -> bool {
+        let is_stalled = self.look_at(connection.answers());
+        connection.has_stalled_for(self.ticks);
+        is_stalled
+    }
+
+    /// One look at what waits and at what was taken: whether too little was taken since a while ago of what waited then.
+    fn look_at(&mut self, (waiting, taken): (usize, usize)) -> bool {
         let took = taken.wrapping_sub(self.taken);
-        if took >= self.waited {
+        if took >= self.waited.div_ceil(STALLED_PART) {
             *self = Self { ticks: 0, waited: waiting, taken };
             return false;
         }
@@ -121,7 +136,7 @@ mod tests {
     fn looks(open: &mut Open, told: &mut oneshot::Receiver<()>) -> u64 {
         let mut looks = 0_u64;
         while told.try_recv() == Err(TryRecvError::Empty) && looks < 10_000 {
-            assert!(open.look(), "it has not ended");
+            assert!(open.look(true), "it has not ended");
             looks = looks.saturating_add(1);
         }
         looks
@@ -138,12 +153,12 @@ mod tests {
         for _ in 0..5 {
             drop(calls.begin());
             for _ in 0..IDLE_TICKS {
-                open.look();
+                open.look(true);
             }
             assert_eq!(told.try_recv(), Err(TryRecvError::Empty));
         }
         drop(calls.begin());
-        assert!(open.look());
+        assert!(open.look(true));
         assert_eq!(seconds(looks(&mut open, &mut told)), 5 * 60);
     }
 
@@ -154,15 +169,25 @@ mod tests {
     }
 
     #[test]
-    fn e5_a_connection_that_takes_less_than_waits_for_it_is_cut_off() {
+    fn e5_a_connection_whose_thread_had_no_time_for_it_is_not_let_go() {
+        let (mut open, _calls, mut told) = open();
+        for _ in 0..10 * IDLE_TICKS {
+            open.look(false);
+        }
+        assert_eq!(told.try_recv(), Err(TryRecvError::Empty));
+        assert_eq!(seconds(looks(&mut open, &mut told)), 5);
+    }
+
+    #[test]
+    fn e5_a_connection_that_takes_too_little_of_what_waits_for_it_is_cut_off() {
         let looks = |answers: &dyn Fn(usize) -> (usize, usize)| {
             let mut stall = Stall::default();
-            (0..1_000).find(|tick| stall.look(answers(*tick)))
+            (0..1_000).find(|tick| stall.look_at(answers(*tick)))
         };
         assert_eq!(looks(&|_| (0, 5)), None, "nothing waits");
         assert_eq!(looks(&|_| (100, 0)), Some(20), "nothing is taken");
-        assert_eq!(looks(&|tick| (100, 4 * tick)), Some(20), "too little is taken");
-        assert_eq!(looks(&|tick| (100, 6 * tick)), None, "it is slow, but goes on");
+        assert_eq!(looks(&|tick| (1_000, 6 * tick)), Some(20), "too little is taken");
+        assert_eq!(looks(&|tick| (1_000, 7 * tick)), None, "it is slow, but goes on");
     }
 
     /// A request that comes in the moment of the goodbye is answered.
@@ -175,7 +200,7 @@ mod tests {
             looks(&mut open, &mut told);
             let _late = late.then(|| calls.begin());
             for _ in 0..u64::from(IDLE_TICKS) {
-                open.look();
+                open.look(true);
                 tokio::task::yield_now().await;
             }
             assert_eq!(task.is_finished(), ends);

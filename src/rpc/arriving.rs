@@ -9,119 +9,139 @@ use std::{
     time::Duration,
 };
 
-use hyper::body::{Body as HttpBody, Bytes, Frame};
+use hyper::body::{Body as HttpBody, Buf as _, Bytes, Frame};
 use tokio::time::{Sleep, sleep};
 use tonic::Status;
 
 use super::{
-    methods::{BATCH_BYTES_MAX, MESSAGE_BYTES_MAX, Method},
+    blocks::{BLOCK_BYTES, Blocks, Part},
+    methods::{BATCH_BYTES_MAX, Method},
     status::{deadline_passed, unreadable},
     unary::{Again, PREFIX_BYTES},
 };
 use crate::{
     authority::{Error, Invalid},
-    listen::{ARRIVING_BYTES_MAX, Connection, Held, STRANGER_ARRIVING_BYTES_MAX},
+    listen::{ARRIVING_BYTES_MAX, Connection, Counted, Held, STRANGER_ARRIVING_BYTES_MAX},
 };
 
 /// For a message to arrive, from its first byte; a unary one, from its call.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(10);
-/// What is set aside at first for what is behind the part that has arrived. Bytes.
-const PART_BYTES: usize = 1_024;
-/// What a frame may bring beyond the end of a message. Bytes.
-const BEYOND_BYTES: usize = MESSAGE_BYTES_MAX;
 
-/// The messages of a request, each in one piece with its prefix.
+/// The messages of a request, each whole with its prefix.
 pub(super) struct Arriving {
     body: Box<Again>,
     connection: Arc<Connection>,
     method: Method,
+    /// What came with the end of a message, and was not looked at yet.
+    rest: Bytes,
     /// What has arrived of the next message.
-    part: Vec<u8>,
+    part: Part,
+    /// Bytes of a message that has arrived and is kept.
+    whole: usize,
     held: Held,
     /// When the next message has to be there, once it is waited for.
     until: Option<Pin<Box<Sleep>>>,
-    /// What is wrong with what came behind the messages that were handed over last.
-    wrong: Option<Status>,
+    /// The call counts as one that waits, once it does.
+    waits: Option<Counted>,
+    _streams: Option<[Counted; 2]>,
+    /// What it costs that the call stays open.
+    _stays_open: Option<Held>,
+    /// There is no room for it.
+    refused: bool,
     over: bool,
 }
 
 impl Arriving {
     /// Those of a call of this method.
     pub(super) fn new(body: Box<Again>, connection: &Arc<Connection>, method: Method) -> Self {
+        let opened = method.streams.then(|| connection.stays_open());
+        let refused = matches!(opened, Some(Err(_)));
+        let (open, stays_open) = opened.and_then(Result::ok).unzip();
         Self {
             body,
             held: connection.arriving(),
             connection: Arc::clone(connection),
             method,
-            part: Vec::new(),
+            rest: Bytes::new(),
+            part: Part::default(),
+            whole: 0,
             until: None,
-            wrong: None,
+            waits: None,
+            _streams: open.map(|open| [open, connection.streaming()]),
+            _stays_open: stays_open,
+            refused,
             over: false,
         }
     }
 
-    /// The one message of a request, without its prefix, which nothing follows; and the count of its bytes.
-    pub(super) async fn message(mut self) -> Result<(Bytes, Held), Status> {
-        let mut message: Option<Bytes> = None;
-        while let Some(frame) = std::future::poll_fn(|context| self.poll_message(context)).await {
-            let Ok(data) = frame?.into_data() else { continue };
-            let is_one = split_message(&data, self.method.message_bytes_max)? == Some(data.len());
+    /// The one message of a request, behind its prefix, which nothing follows; and the count of its bytes.
+    pub(super) async fn message(mut self) -> Result<(Blocks, Held), Status> {
+        let mut message: Option<Blocks> = None;
+        while let Some(arrived) = std::future::poll_fn(|context| self.poll_messages(context)).await {
+            let mut arrived = arrived?;
+            let is_one =
+                split_message(&arrived.prefix(), self.method.message_bytes_max)? == Some(arrived.remaining());
             if message.is_some() || !is_one {
                 return Err(unreadable());
             }
             // Compressed: nothing here can read it.
-            if data.first() != Some(&0) {
+            if arrived.get_u8() != 0 {
                 return Err(unreadable());
             }
-            self.count(data.len())?;
-            message = Some(data.slice(PREFIX_BYTES..));
+            arrived.advance(PREFIX_BYTES.saturating_sub(1));
+            self.whole = arrived.remaining();
+            self.count(0)?;
+            message = Some(arrived);
         }
         Ok((message.ok_or_else(unreadable)?, self.held))
     }
 
-    fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        if self.over {
-            return Poll::Ready(None);
+    /// The next message, or several that came together.
+    fn poll_messages(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Blocks, Status>>> {
+        if mem::take(&mut self.refused) {
+            return Poll::Ready(Some(Err(self.end(Error::Overloaded.into()))));
         }
-        if let Some(status) = self.wrong.take() {
-            self.over = true;
-            return Poll::Ready(Some(Err(status)));
-        }
-        loop {
-            let Poll::Ready(next) = Pin::new(&mut *self.body).poll_frame(context) else {
-                return self.poll_deadline(context).map(|status| {
-                    self.over = true;
-                    Some(Err(status))
-                });
-            };
-            let taken = match next.transpose() {
-                Ok(Some(frame)) => match frame.into_data() {
-                    Ok(data) => self.take(&data),
-                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
-                },
-                Ok(None) if self.part.is_empty() => Ok(None),
-                // It breaks off.
-                Ok(None) => Err(unreadable()),
-                Err(error) => Err(Status::from_error(Box::new(error))),
-            };
-            match taken {
-                Ok(Some(data)) if data.is_empty() => {}
-                Ok(Some(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
-                Ok(None) => {
-                    self.over = true;
-                    return Poll::Ready(None);
-                }
-                Err(status) => {
-                    self.over = true;
-                    self.part = Vec::new();
-                    return Poll::Ready(Some(Err(status)));
+        while !self.over {
+            let rest = mem::take(&mut self.rest);
+            if !rest.is_empty() {
+                match self.take(rest) {
+                    Ok(Some(messages)) => return Poll::Ready(Some(Ok(messages))),
+                    Ok(None) => continue,
+                    Err(status) => return Poll::Ready(Some(Err(self.end(status)))),
                 }
             }
+            let Poll::Ready(next) = Pin::new(&mut *self.body).poll_frame(context) else {
+                return self.poll_wait(context).map(|status| Some(Err(self.end(status))));
+            };
+            match next.transpose() {
+                // Trailers say nothing to anybody here.
+                Ok(Some(frame)) => self.rest = frame.into_data().unwrap_or_default(),
+                Ok(None) if self.part.is_empty() => self.over = true,
+                // It breaks off.
+                Ok(None) => return Poll::Ready(Some(Err(self.end(unreadable())))),
+                Err(error) => return Poll::Ready(Some(Err(self.end(Status::from_error(Box::new(error)))))),
+            }
         }
+        Poll::Ready(None)
     }
 
-    /// Ready when what is waited for comes too late.
-    fn poll_deadline(&mut self, context: &mut Context<'_>) -> Poll<Status> {
+    /// Nothing of it is taken any more.
+    fn end(&mut self, status: Status) -> Status {
+        self.over = true;
+        self.part = Part::default();
+        status
+    }
+
+    /// Nothing is there. Ready when what is waited for comes too late, or there is no room to wait.
+    fn poll_wait(&mut self, context: &mut Context<'_>) -> Poll<Status> {
+        if self.waits.is_none() {
+            let (waits, cost) = self.connection.unfinished();
+            self.waits = Some(waits);
+            // One that stays open has been counted.
+            if !self.method.streams && self.held.charge(cost).is_err() {
+                return Poll::Ready(Error::Overloaded.into());
+            }
+        }
         if self.method.streams && self.part.is_empty() {
             self.until = None;
             return Poll::Pending;
@@ -131,70 +151,54 @@ impl Arriving {
         Poll::Ready(deadline_passed())
     }
 
-    /// The whole messages that are there with these bytes; empty: none is.
-    fn take(&mut self, data: &Bytes) -> Result<Option<Bytes>, Status> {
+    /// The whole messages that are there with these bytes, which are all that is there; the rest stays.
+    fn take(&mut self, mut data: Bytes) -> Result<Option<Blocks>, Status> {
+        let most = self.method.message_bytes_max;
         if self.part.is_empty() {
-            // Nearly always all of it.
-            let whole = self.whole_messages(data)?;
-            let rest = data.get(whole..).filter(|rest| !rest.is_empty() && self.wrong.is_none());
-            if let Some(rest) = rest {
-                self.keep(rest)?;
+            // Nearly always all of it. What is wrong behind whole messages is said when they have been answered.
+            let (whole, wrong) = whole_messages(&data, most);
+            if whole > 0 {
+                let messages = data.split_to(whole);
+                self.rest = data;
+                return Ok(Some(Blocks::one(messages)));
             }
-            return Ok(Some(data.slice(..whole)));
+            wrong.map_or(Ok(()), Err)?;
         }
-        self.keep(data)?;
-        let part = mem::take(&mut self.part);
-        let whole = self.whole_messages(&part);
-        self.part = part;
-        let whole = whole?;
-        if whole == 0 {
-            return Ok(Some(Bytes::new()));
+        let beginning: Vec<u8> =
+            self.part.prefix().into_iter().chain(data.iter().copied()).take(PREFIX_BYTES).collect();
+        let total = split_message(&beginning, most)?;
+        let missing = total.unwrap_or(PREFIX_BYTES).saturating_sub(self.part.len);
+        let more = data.split_to(missing.min(data.len()));
+        self.keep(&more, total.unwrap_or(usize::MAX))?;
+        self.rest = data;
+        if total != Some(self.part.len) {
+            return Ok(None);
         }
-        let rest = self.part.split_off(whole);
-        let messages = mem::take(&mut self.part);
         self.until = None;
-        if rest.is_empty() {
-            self.count(0)?;
-        } else {
-            self.keep(&rest)?;
-        }
-        Ok(Some(messages.into()))
+        Ok(Some(mem::take(&mut self.part).into()))
     }
 
-    /// Bytes of the whole messages at the beginning of these. What is wrong with the next one is told behind them.
-    fn whole_messages(&mut self, data: &[u8]) -> Result<usize, Status> {
-        match whole_messages(data, self.method.message_bytes_max) {
-            (0, Some(status)) => Err(status),
-            (whole, wrong) => {
-                self.wrong = wrong;
-                Ok(whole)
+    /// Keeps a part of a message of so many bytes, as far as that is known.
+    fn keep(&mut self, mut more: &[u8], needed: usize) -> Result<(), Status> {
+        while !more.is_empty() {
+            let room = self.part.next_block(needed);
+            if room > 0 {
+                self.count(self.part.room().saturating_add(room))?;
             }
+            more = self.part.fill(more, room);
         }
-    }
-
-    /// Keeps a part of a message, in memory of its own: a frame's is that of all that came with it.
-    fn keep(&mut self, more: &[u8]) -> Result<(), Status> {
-        let needed = self.part.len().saturating_add(more.len());
-        if needed > self.part.capacity() {
-            let twice = self.part.capacity().saturating_mul(2).max(PART_BYTES);
-            let most = announced(&self.part, more).saturating_add(BEYOND_BYTES);
-            let capacity = twice.min(most).max(needed);
-            self.count(capacity)?;
-            self.part.reserve_exact(capacity.saturating_sub(self.part.len()));
-        }
-        self.part.extend_from_slice(more);
         Ok(())
     }
 
     fn count(&mut self, bytes: usize) -> Result<(), Status> {
         let most = if self.method.message_bytes_max == BATCH_BYTES_MAX {
-            BATCH_BYTES_MAX.saturating_add(BEYOND_BYTES)
+            BATCH_BYTES_MAX.saturating_add(BLOCK_BYTES)
         } else if self.connection.is_known() {
             ARRIVING_BYTES_MAX
         } else {
             STRANGER_ARRIVING_BYTES_MAX
         };
-        self.held.resize(bytes, most).map_err(|_full| Error::Overloaded.into())
+        self.held.resize(bytes.saturating_add(self.whole), most).map_err(|_full| Error::Overloaded.into())
     }
 }
 
@@ -225,12 +229,6 @@ fn whole_messages(data: &[u8], bytes_max: usize) -> (usize, Option<Status>) {
     }
 }
 
-/// How long the message will be that begins so, prefix included; what is there, where its prefix is not.
-fn announced(part: &[u8], more: &[u8]) -> usize {
-    let beginning: Vec<u8> = part.iter().chain(more).take(PREFIX_BYTES).copied().collect();
-    split_message(&beginning, usize::MAX).ok().flatten().unwrap_or(PART_BYTES)
-}
-
 impl HttpBody for Arriving {
     type Data = Bytes;
     type Error = Status;
@@ -239,11 +237,17 @@ impl HttpBody for Arriving {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        self.poll_message(context)
+        let messages = ready!(self.poll_messages(context));
+        Poll::Ready(messages.map(|messages| {
+            let messages = messages?.in_one();
+            let room = self.part.room();
+            self.count(room)?;
+            Ok(Frame::data(messages))
+        }))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.over || (self.part.is_empty() && self.body.is_end_stream())
+        self.over || (self.part.is_empty() && self.rest.is_empty() && self.body.is_end_stream())
     }
 }
 

@@ -1,7 +1,7 @@
 //! `BatchValidate`: its message is the longest that is taken, so its requests are read out of it one after another, and
 //! its thread is given to others in between.
 
-use std::{mem, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use http::Response;
 use hyper::body::{Buf as _, Bytes};
@@ -15,6 +15,7 @@ use tonic::{Status, body::Body};
 use super::{
     Context, Who,
     arriving::Arriving,
+    blocks::Blocks,
     judging::{VERDICTS, validate_request},
     methods::MESSAGE_BYTES_MAX,
     status::unreadable,
@@ -23,7 +24,7 @@ use super::{
 };
 use crate::{
     authority::{BATCH_MAX, Error, Invalid, Judged, check_batch_size},
-    listen::{Connection, WAITING_BYTES_MAX},
+    listen::{Connection, Held, IsCounted, WAITING_BYTES_MAX},
     proto::v1 as pb,
 };
 
@@ -32,9 +33,9 @@ pub(super) const BATCH_VALIDATE: &str = "/jeton.v1.TokenService/BatchValidate";
 /// The field of the requests in `BatchValidateRequest`.
 const REQUESTS: u32 = 1;
 /// Requests that are read out of the message and judged together.
-const PART: usize = 16;
+pub(super) const PART: usize = 16;
 /// After so long others have their turn: a signature takes some ten microseconds to verify.
-const TURN: Duration = Duration::from_millis(1);
+pub(super) const TURN: Duration = Duration::from_millis(1);
 
 /// An answer grows by so much at most, and is twice as long while it is shorter. Bytes.
 const ANSWER_STEP_BYTES: usize = 256 * 1024;
@@ -55,68 +56,87 @@ impl Batch {
     }
 
     async fn judge(self, arriving: Arriving) -> Result<Response<Body>, Status> {
-        let (message, _held) = arriving.message().await?;
-        let requests = split(message)?;
-        check_batch_size(requests.len())?;
+        let (mut message, mut held) = arriving.message().await?;
+        let count = count(message.clone())?;
+        check_batch_size(count)?;
         // Its message was read: a peer whose messages are not read is one whose streams are reset.
-        let weight = self.connection.weigh(requests.len());
+        let weight = self.connection.weigh(count);
         if self.overloaded && weight.is_much() {
             return Err(Error::Overloaded.into());
         }
         let authority = &self.context.authority;
         let mut answer = Answer::new(&self.connection);
-        let mut statuses = Vec::with_capacity(requests.len());
+        let mut statuses = Vec::with_capacity(count);
         let (mut pass, mut caller) = self.context.enter_by_the_clock(&self.who).await?;
         let mut begun = Instant::now();
-        for (place, part) in requests.chunks(PART).enumerate() {
+        for first in (0..count).step_by(PART) {
             if begun.elapsed() >= TURN {
                 yield_now().await;
                 // Whatever came meanwhile holds for the rest.
                 (pass, caller) = authority.enter_again(&caller).await?;
                 begun = Instant::now();
             }
-            let first = place.saturating_mul(PART);
-            let read = part.iter().enumerate().map(|(index, request)| {
-                let index = first.saturating_add(index);
-                read(request).map_err(|invalid| invalid.within(&format!("requests[{index}]")))
-            });
-            let read = read.collect::<Result<Vec<_>, _>>()?;
+            // What was read is let go.
+            held.shrink(message.remaining());
+            let mut read = Vec::with_capacity(PART);
+            for index in (first..count).take(PART) {
+                let Some(request) = next(&mut message)? else { break };
+                let within = |invalid: Invalid| invalid.within(&format!("requests[{index}]"));
+                read.push(read_one(&request).map_err(within)?);
+            }
             for judged in authority.validate_part(pass.clone(), &caller, first, &read).await? {
                 statuses.push(judged.verdict.status);
                 answer.put(&judged)?;
             }
         }
         authority.validated(&statuses);
-        Ok(unary::framed(answer.into_message()))
+        Ok(answer.into_response())
     }
 }
 
-/// The requests of a message, each still encoded. No more of them than may be.
-fn split(mut message: Bytes) -> Result<Vec<Bytes>, Status> {
-    let mut requests = Vec::new();
+/// How many requests a message has; no more are counted than may be.
+fn count(mut message: Blocks) -> Result<usize, Status> {
+    let mut count = 0_usize;
+    while let Some(length) = next_length(&mut message)? {
+        message.advance(length);
+        count = count.saturating_add(1);
+        if count > BATCH_MAX {
+            // However many follow.
+            check_batch_size(count)?;
+        }
+    }
+    Ok(count)
+}
+
+/// The next request of a message, still encoded. One that is too long is cut off where that can be told.
+fn next(message: &mut Blocks) -> Result<Option<Bytes>, Status> {
+    let Some(length) = next_length(message)? else { return Ok(None) };
+    let read = length.min(MESSAGE_BYTES_MAX.saturating_add(1));
+    let request = message.copy_to_bytes(read);
+    message.advance(length.saturating_sub(read));
+    Ok(Some(request))
+}
+
+/// The length of the next request, which is all there.
+fn next_length(message: &mut Blocks) -> Result<Option<usize>, Status> {
     while message.has_remaining() {
-        let (tag, wire_type) = decode_key(&mut message).map_err(|_| unreadable())?;
+        let (tag, wire_type) = decode_key(message).map_err(|_| unreadable())?;
         if tag != REQUESTS {
             // Newer than this server.
-            skip_field(wire_type, tag, &mut message, DecodeContext::default()).map_err(|_| unreadable())?;
+            skip_field(wire_type, tag, message, DecodeContext::default()).map_err(|_| unreadable())?;
             continue;
         }
         if wire_type != WireType::LengthDelimited {
             return Err(unreadable());
         }
-        let length = decode_varint(&mut message).ok().and_then(|length| usize::try_from(length).ok());
-        let length = length.filter(|length| *length <= message.len()).ok_or_else(unreadable)?;
-        requests.push(message.split_to(length));
-        if requests.len() > BATCH_MAX {
-            // However many follow.
-            check_batch_size(requests.len())?;
-        }
+        let length = decode_varint(message).ok().and_then(|length| usize::try_from(length).ok());
+        return length.filter(|length| *length <= message.remaining()).map(Some).ok_or_else(unreadable);
     }
-    Ok(requests)
+    Ok(None)
 }
 
 /// One request. It is as long as one of Validate may be.
-fn read(request: &Bytes) -> Result<crate::authority::ValidateRequest, Invalid> {
+fn read_one(request: &Bytes) -> Result<crate::authority::ValidateRequest, Invalid> {
     if request.len() > MESSAGE_BYTES_MAX {
         return Err(Invalid::field(
             "token",
@@ -130,7 +150,7 @@ fn read(request: &Bytes) -> Result<crate::authority::ValidateRequest, Invalid> {
 /// The answer as far as it is written, counted for its connection.
 struct Answer {
     message: Vec<u8>,
-    held: crate::listen::Held,
+    held: Held,
 }
 
 impl Answer {
@@ -150,9 +170,11 @@ impl Answer {
         Ok(())
     }
 
-    /// From here on it is counted as what is sent.
-    fn into_message(mut self) -> Vec<u8> {
-        mem::take(&mut self.message)
+    /// It stays counted until it is taken.
+    fn into_response(self) -> Response<Body> {
+        let mut response = unary::framed(self.message, |message| self.held.with(message));
+        response.extensions_mut().insert(IsCounted);
+        response
     }
 }
 
@@ -170,7 +192,14 @@ mod tests {
     #[test]
     fn v11_requests_are_read_out_of_the_message_as_protobuf_has_them() {
         let split_of = |bytes: Bytes| {
-            split(bytes).map(|all| all.iter().map(|one| read(one).unwrap().token).collect::<Vec<_>>())
+            let mut message = Blocks::one(bytes);
+            let count = count(message.clone())?;
+            let mut tokens = Vec::new();
+            while let Some(request) = next(&mut message)? {
+                tokens.push(read_one(&request).unwrap().token);
+            }
+            assert_eq!(tokens.len(), count);
+            Ok::<_, Status>(tokens)
         };
         assert_eq!(split_of(message(3)).unwrap(), ["x", "x", "x"]);
         assert_eq!(split_of(Bytes::new()).unwrap(), [""; 0]);
@@ -178,16 +207,16 @@ mod tests {
         let newer = [&message(1)[..], &[0x12, 1, b'n', 0x18, 5], &message(1)[..]].concat();
         assert_eq!(split_of(newer.into()).unwrap(), ["x", "x"]);
         for bad in [&[0x0a, 0x80][..], &[0x0a, 5, b'x'], &[0x08, 1], &[0x0b], &[0xff; 20]] {
-            assert!(split(Bytes::copy_from_slice(bad)).is_err(), "{bad:?}");
+            assert!(split_of(Bytes::copy_from_slice(bad)).is_err(), "{bad:?}");
         }
     }
 
     #[test]
     fn v11_no_more_requests_are_counted_than_may_be() {
-        assert_eq!(split(message(1_000)).unwrap().len(), 1_000);
-        assert!(split(message(1_001)).is_err());
+        assert_eq!(count(Blocks::one(message(1_000))).unwrap(), 1_000);
+        assert!(count(Blocks::one(message(1_001))).is_err());
         // Empty ones take no room on the wire.
         let empty: Vec<u8> = [0x0a, 0].repeat(4 << 20);
-        assert!(split(empty.into()).is_err());
+        assert!(count(Blocks::one(empty.into())).is_err());
     }
 }

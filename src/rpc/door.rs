@@ -140,18 +140,31 @@ impl Door {
         let method = Method::of(path, self.listener);
         if OPEN.iter().any(|open| path.starts_with(open)) {
             let Ok(counted) = connection.stranger() else { return Turn::refused(Error::Overloaded) };
+            let Ok(stays) = method.watches.then(|| connection.stays_open()).transpose() else {
+                return Turn::refused(Error::Overloaded);
+            };
+            let mut request = request;
+            // Nobody reads it here, and a call may last.
+            request.headers_mut().remove(AUTHORIZATION);
             let body = |body| Unread::Coming(Box::new(Again::of(body))).into_body(&connection, method);
             let response = self.route(request.map(body));
             return Turn::Later(Box::pin(async move {
-                response.await.map(|body| Body::new(OpenAnswer::new(body, counted)))
+                response.await.map(|body| Body::new(OpenAnswer::new(body, (counted, stays))))
             }));
         }
         // The gate comes first: who the caller is must be judged by a fresh state, too.
         if let Some(pass) = self.authority.try_enter() {
             return self.at_gate(request, pass, first, &connection, method, arrived);
         }
+        let shows_nothing = matches!(shown(request.headers()), Shown::Certificate);
+        if shows_nothing && connection.peer().certificate.is_none() {
+            return Turn::refused(Error::Unauthenticated);
+        }
+        // Until it is known who calls, and whether.
+        let Ok(counted) = connection.stranger() else { return Turn::refused(Error::Overloaded) };
         let mut door = self.clone();
         Turn::Later(Box::pin(async move {
+            let _counted = counted;
             let pass = match door.authority.enter().await {
                 Ok(pass) => pass,
                 Err(error) => return Status::from(error).into_http(),

@@ -63,8 +63,10 @@ where
         if is_grpc(&request) {
             return self.door.call(request, call).await;
         }
+        let turn = call.turn();
         let rest = if request.version() == Version::HTTP_2 { REST } else { REST_HTTP_1 };
-        let request = request.map(|body| Unread { body: Some(body), rest });
+        let mut request = request.map(|body| Unread { body: Some(body), rest });
+        request.extensions_mut().insert(turn);
         if label(&request).is_some() {
             return not_served();
         }

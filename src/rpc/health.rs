@@ -138,17 +138,24 @@ impl HealthService for HealthRpc {
         let watch = Watch {
             told: self.told.clone(),
             listener: self.listener,
-            name: request.into_inner().service,
+            name: known_name(&request.into_inner().service),
             last: None,
         };
         Ok(Response::new(Box::pin(unfold(watch, Watch::next))))
     }
 }
 
+/// The name as it stands here: what a caller sent is not kept for as long as it watches.
+fn known_name(name: &str) -> Option<&'static str> {
+    let names = SERVICES.iter().map(|(service, _)| *service).chain([PROMISE, PROBE, EPOCH]);
+    names.into_iter().find(|known| *known == name)
+}
+
 struct Watch {
     told: watch::Receiver<Told>,
     listener: Listener,
-    name: String,
+    /// `None`: nothing that there could ever be.
+    name: Option<&'static str>,
     last: Option<ServingStatus>,
 }
 
@@ -157,7 +164,8 @@ impl Watch {
     async fn next(mut self) -> Option<(Result<HealthCheckResponse, Status>, Self)> {
         loop {
             let told = *self.told.borrow_and_update();
-            let status = told.of(&self.name, self.listener).unwrap_or(ServingStatus::ServiceUnknown);
+            let status = self.name.and_then(|name| told.of(name, self.listener));
+            let status = status.unwrap_or(ServingStatus::ServiceUnknown);
             if self.last != Some(status) {
                 self.last = Some(status);
                 return Some((Ok(HealthCheckResponse { status: status.into() }), self));

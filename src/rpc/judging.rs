@@ -101,7 +101,7 @@ async fn validate(
     let (who, crowded) = (Who::of(&request)?, Crowded::is_in(request.extensions()));
     let request = validate_request(request.into_inner())?;
     if crowded {
-        context.authority.must_have_verified(&request)?;
+        context.authority.must_have_verified(&request.token)?;
     }
     Ok(Response::new([judge(context, &who, &request).await?]))
 }

@@ -14,6 +14,7 @@ pub(super) const BATCH_BYTES_MAX: usize = 9 * 1024 * 1024;
 const TOKENS: &str = "/jeton.v1.TokenService/";
 const ADMIN: &str = "/jeton.v1.AdminService/";
 const ENVOY: &str = "/envoy.service.auth.v3.Authorization/";
+const WATCH: &str = "/grpc.health.v1.Health/Watch";
 const REFLECTION: &str = "/grpc.reflection.";
 
 /// A method, as far as its path tells.
@@ -23,6 +24,8 @@ pub(super) struct Method {
     pub(super) message_bytes_max: usize,
     /// Whether messages come one after another, for as long as the caller likes.
     pub(super) streams: bool,
+    /// Whether the answer goes on for as long as the caller likes, though its message has come.
+    pub(super) watches: bool,
     /// Who may call it at all. Of some methods only the message tells.
     pub(super) permission: Option<Permission>,
 }
@@ -30,7 +33,8 @@ pub(super) struct Method {
 impl Method {
     /// Of this path on this listener. What is not served there needs no permission to be told so.
     pub(super) fn of(path: &str, listener: Listener) -> Self {
-        let plain = Self { message_bytes_max: MESSAGE_BYTES_MAX, streams: false, permission: None };
+        let plain =
+            Self { message_bytes_max: MESSAGE_BYTES_MAX, streams: false, watches: false, permission: None };
         let long = Self { message_bytes_max: LONG_MESSAGE_BYTES_MAX, ..plain };
         let judges = Self { permission: Some(Permission::Validate), ..plain };
         if let Some(name) = path.strip_prefix(TOKENS) {
@@ -54,6 +58,6 @@ impl Method {
         if path.starts_with(ENVOY) && listener == Listener::Public {
             return Self { message_bytes_max: LONG_MESSAGE_BYTES_MAX, ..judges };
         }
-        Self { streams: path.starts_with(REFLECTION), ..plain }
+        Self { streams: path.starts_with(REFLECTION), watches: path == WATCH, ..plain }
     }
 }

@@ -5,6 +5,7 @@ mod admin_service;
 mod arriving;
 mod at_once;
 mod batch;
+mod blocks;
 mod clients;
 mod convert;
 mod discovery_service;

@@ -11,7 +11,7 @@ use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
 
 use super::door::GRPC_STATUS;
-use crate::listen::StrangerCall;
+use crate::listen::{Counted, Held, StrangerCall};
 
 /// Of Watch, and of reflection: those who want to know more ask again. As long as a connection may be idle.
 const LASTS_AT_MOST: Duration = Duration::from_mins(5);
@@ -23,12 +23,15 @@ pub(super) struct OpenAnswer<B> {
     /// Of a stream, once something is waited for.
     until: Option<Pin<Box<Sleep>>>,
     over: bool,
-    _counted: Option<StrangerCall>,
+    _counted: Counts,
 }
+
+/// What counts as long as the answer lasts.
+pub(super) type Counts = (Option<StrangerCall>, Option<(Counted, Held)>);
 
 impl<B> OpenAnswer<B> {
     /// Counted as this as long as it lasts.
-    pub(super) fn new(body: B, counted: Option<StrangerCall>) -> Self {
+    pub(super) fn new(body: B, counted: Counts) -> Self {
         Self { body, lasts: LASTS_AT_MOST, until: None, over: false, _counted: counted }
     }
 }
@@ -88,8 +91,9 @@ mod tests {
 
     #[tokio::test]
     async fn e15_a_stream_that_needs_no_credential_ends_after_a_while() {
-        assert_eq!(OpenAnswer::new(Silent, None).lasts.as_secs(), 5 * 60);
-        let mut answer = OpenAnswer { lasts: Duration::from_millis(20), ..OpenAnswer::new(Silent, None) };
+        assert_eq!(OpenAnswer::new(Silent, (None, None)).lasts.as_secs(), 5 * 60);
+        let mut answer =
+            OpenAnswer { lasts: Duration::from_millis(20), ..OpenAnswer::new(Silent, (None, None)) };
         let mut next = async || poll_fn(|context| Pin::new(&mut answer).poll_frame(context)).await;
         let last = next().await.and_then(Result::ok).and_then(|frame| frame.into_trailers().ok());
         assert!(last.is_some_and(|trailers| trailers.get(&GRPC_STATUS).is_some_and(|code| code == "0")));

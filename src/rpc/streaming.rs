@@ -7,17 +7,21 @@ use std::{
 };
 
 use futures_util::{Stream, StreamExt as _};
+use tokio::time::Instant;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Request, Response, Status, Streaming, codegen::BoxFuture};
 
 use super::{
     Context, Who,
+    batch::{PART, TURN},
+    door::Crowded,
     judging::{judge, validate_request},
     status::of_transport,
     verdict::Told,
 };
 use crate::{
     authority::{Error, Invalid, by_the_clock},
+    listen::{Connection, Weight},
     proto::v1 as pb,
 };
 
@@ -30,7 +34,48 @@ pub(super) struct Answers {
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
     /// The answer to a message that has to wait for the log or the lease.
     waited_for: Option<BoxFuture<Told, Status>>,
+    pace: Pace,
     over: bool,
+}
+
+/// How fast a stream goes: where some messages took long, others have their turn.
+struct Pace {
+    connection: Option<Arc<Connection>>,
+    /// Messages since it began.
+    messages: usize,
+    begun: Instant,
+    /// Since when it has let others go first, and what counts for its client meanwhile.
+    yielded: Option<(Instant, Option<Weight>)>,
+    /// Whether what would need a signature had better be refused.
+    crowded: bool,
+}
+
+impl Pace {
+    /// Ready: the next message may be judged.
+    fn poll_turn(&mut self, turn: &Turn<'_>) -> Poll<()> {
+        if let Some((since, weight)) = self.yielded.take() {
+            self.crowded = weight.is_some_and(|weight| weight.turn(since).crowded);
+            self.messages = 0;
+        } else if self.messages > 0 && self.messages.is_multiple_of(PART) {
+            if self.begun.elapsed() >= TURN {
+                let weight = self.connection.as_ref().map(|connection| connection.weigh(PART));
+                self.yielded = Some((Instant::now(), weight));
+                turn.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            self.crowded = false;
+        }
+        if self.messages == 0 {
+            self.begun = Instant::now();
+        }
+        self.messages = self.messages.saturating_add(1);
+        Poll::Ready(())
+    }
+
+    /// Nothing has come: others have their turn anyway.
+    fn rests(&mut self) {
+        self.messages = 0;
+    }
 }
 
 impl Answers {
@@ -39,9 +84,16 @@ impl Answers {
         request: Request<Streaming<pb::StreamValidateRequest>>,
     ) -> Result<Response<Self>, Status> {
         let who = Who::of(&request)?;
+        let pace = Pace {
+            connection: request.extensions().get().cloned(),
+            messages: 0,
+            begun: Instant::now(),
+            yielded: None,
+            crowded: Crowded::is_in(request.extensions()),
+        };
         let stop = Box::pin(context.stop.clone().cancelled_owned());
         let incoming = request.into_inner();
-        Ok(Response::new(Self { incoming, context, who, stop, waited_for: None, over: false }))
+        Ok(Response::new(Self { incoming, context, who, stop, waited_for: None, pace, over: false }))
     }
 
     /// The answer to the next message; `None`: the stream has ended.
@@ -66,13 +118,17 @@ impl Answers {
         turn: &mut Turn<'_>,
     ) -> Poll<Option<Result<pb::StreamValidateRequest, Status>>> {
         if !self.context.stop.is_cancelled() {
+            ready!(self.pace.poll_turn(turn));
             match self.incoming.poll_next_unpin(turn) {
                 Poll::Ready(message) => {
                     let unreadable =
                         |status: Status| of_transport(status.code(), status.message()).unwrap_or(status);
                     return Poll::Ready(message.map(|message| message.map_err(unreadable)));
                 }
-                Poll::Pending => ready!(self.stop.as_mut().poll(turn)),
+                Poll::Pending => {
+                    self.pace.rests();
+                    ready!(self.stop.as_mut().poll(turn));
+                }
             }
         }
         Poll::Ready(Some(Err(Error::Draining.into())))
@@ -91,6 +147,9 @@ impl Answers {
         };
         by_the_clock(&pass)?;
         let caller = context.authority.caller(&pass, &self.who.credential, &self.who.trace_id)?;
+        if self.pace.crowded {
+            context.authority.must_have_verified(&request.token)?;
+        }
         let judged = context.authority.validate_at_once(&pass, &caller, &request);
         if let Some(judged) = judged.map_err(|error| error.map_invalid(within))? {
             return Ok(Answer::Now(Told::of(&judged)));
@@ -118,5 +177,33 @@ impl Stream for Answers {
         // A faulty message ends the stream: after an error nothing is taken from it.
         self.over = !matches!(answer, Some(Ok(_)));
         Poll::Ready(answer.map(|answer| answer.map(|told| [told])))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    #[test]
+    fn e15_a_stream_whose_messages_take_long_lets_others_go_first() {
+        let turn = &Turn::from_waker(Waker::noop());
+        let begun = Instant::now();
+        let mut pace = Pace { connection: None, messages: 0, begun, yielded: None, crowded: false };
+        let mut judged = 0;
+        // The time of a turn has passed with the first messages.
+        while pace.poll_turn(turn).is_ready() && judged < 1_000 {
+            pace.begun = begun.checked_sub(TURN).unwrap_or(begun);
+            judged = pace.messages;
+        }
+        assert_eq!(judged, PART);
+        assert!(pace.poll_turn(turn).is_ready(), "and goes on after them");
+        assert_eq!(pace.messages, 1);
+        // Those that come one by one need not wait.
+        for _ in 0..1_000 {
+            assert!(pace.poll_turn(turn).is_ready());
+            pace.rests();
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! `TokenService`, but for what `judging` answers.
 
+use std::sync::Arc;
+
 use tonic::{Request, Response, Status};
 
 use super::{
@@ -16,6 +18,7 @@ use crate::{
         Caller, Denied, Error, Findings, Invalid, IssueRequest, Outcome, Presence, RefreshRequest,
         RevokeRequest, RevokeTarget, Revoked,
     },
+    listen::Connection,
     proto::v1::{
         self as pb, issue_request::Expiration, revocation_target::Kind, token_service_server::TokenService,
     },
@@ -68,7 +71,10 @@ impl TokenService for TokenRpc {
         request: Request<pb::RevokeRequest>,
     ) -> Result<Response<pb::RevokeResponse>, Status> {
         let who = Who::of(&request)?;
+        let connection = request.extensions().get::<Arc<Connection>>();
+        let asks_for_much = connection.is_some_and(|connection| connection.weigh(0).is_much());
         let request = revoke_request(request.into_inner(), self.0.listener)?;
+        let request = RevokeRequest { asks_for_much, ..request };
         let context = self.0.clone();
         let answer = self.0.detached(async move {
             let (pass, caller) = context.enter(&who).await?;
@@ -116,6 +122,7 @@ fn revoke_request(request: pb::RevokeRequest, listener: Listener) -> Result<Revo
         // To take a nearer reach for it would say that watchers have it.
         reach: reach.ok_or_else(|| watchers_not_served(listener))?,
         wait: wait_of("wait_timeout", request.wait_timeout)?,
+        asks_for_much: false,
     })
 }
 

@@ -101,7 +101,7 @@ pub(super) fn answer(len: usize, write: impl FnOnce(&mut Vec<u8>)) -> Response<B
     message.push(0);
     message.extend(length(len));
     write(&mut message);
-    answered(message)
+    answered(message.into())
 }
 
 /// Room for what is before a message whose length is not known yet.
@@ -109,21 +109,21 @@ pub(super) fn prefix() -> Vec<u8> {
     vec![0; PREFIX_BYTES]
 }
 
-/// The answer OK with the message behind this prefix, whose length is known now.
-pub(super) fn framed(mut message: Vec<u8>) -> Response<Body> {
+/// The answer OK with the message behind this prefix, whose length is known now; the bytes as `held` has them.
+pub(super) fn framed(mut message: Vec<u8>, held: impl FnOnce(Bytes) -> Bytes) -> Response<Body> {
     let len = length(message.len().saturating_sub(PREFIX_BYTES));
     if let Some(place) = message.get_mut(1..PREFIX_BYTES) {
         place.copy_from_slice(&len);
     }
-    answered(message)
+    answered(held(message.into()))
 }
 
 fn length(len: usize) -> [u8; 4] {
     u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes()
 }
 
-fn answered(message: Vec<u8>) -> Response<Body> {
-    let mut response = Response::new(Body::new(Rest::Message(message.into())));
+fn answered(message: Bytes) -> Response<Body> {
+    let mut response = Response::new(Body::new(Rest::Message(message)));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     response
 }

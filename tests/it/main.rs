@@ -16,6 +16,7 @@
     reason = "a test fails by panicking, and looks at the clock and the environment as a user does"
 )]
 
+mod attacks;
 mod clients;
 mod database;
 mod doors;

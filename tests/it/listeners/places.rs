@@ -5,12 +5,13 @@ use std::{net::Ipv4Addr, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
+    task::JoinSet,
 };
 
 use crate::world::{
     Http, Secure, ServerOptions, World, api_key, basic,
     frames::{DATA, END_STREAM, Frames, HEADERS, frame, headers},
-    http_request, until,
+    http_request, own_address, until,
 };
 
 const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 66, 0, 1);
@@ -76,18 +77,19 @@ async fn e16_an_address_has_few_places_before_it_authenticates_and_the_idle_ones
     until("those beyond are closed", async || open_of(&idle) <= 10).await;
     // Whoever comes from there is still served, since the idle ones make room.
     let known = authenticated(ATTACKER, public).await.expect("the idle ones make room");
+    let mut other = watching(OTHER, public).await.expect("a place");
     let mut busy = Vec::new();
     for _ in 0..10 {
         busy.push(watching(ATTACKER, public).await.expect("the idle ones make room"));
     }
     until("all idle ones are closed", async || open_of(&idle) == 0).await;
-    // Where all have requests, the next one is closed: from this address, and no other.
-    assert!(watching(ATTACKER, public).await.is_none());
-    assert!(watching(OTHER, public).await.is_some());
+    // Where all have requests, the one goes that began longest ago: of this address, and no other.
+    let next = watching(ATTACKER, public).await.expect("the oldest makes room");
+    let mut oldest = busy.remove(0);
+    while oldest.next().await.is_some() {}
+    assert!(!other.until_pong().await.is_empty());
     // Whoever has authenticated counts no more.
-    drop(busy.pop());
-    until("there is room again", async || watching(ATTACKER, public).await.is_some()).await;
-    drop(busy);
+    drop((busy, next));
     let mut known = vec![known];
     until("many have authenticated", async || {
         known.extend(authenticated(ATTACKER, public).await);
@@ -107,6 +109,43 @@ async fn e16_the_limit_of_an_address_does_not_hold_for_a_trusted_proxy() {
     let mut held = Vec::new();
     for _ in 0..30 {
         held.push(watching(ATTACKER, &world.server.ready.public).await.expect("a place"));
+    }
+}
+
+/// Watches that last, from few addresses, and again as soon as one has to go.
+async fn keep_watching(from: Ipv4Addr, address: String) {
+    loop {
+        let Some(mut frames) = watching(from, &address).await else { continue };
+        while frames.next().await.is_some() {}
+    }
+}
+
+#[tokio::test]
+async fn e16_calls_that_last_keep_no_place_from_probes_or_from_who_authenticates() {
+    let world = World::start().await;
+    let ready = world.server.ready.clone();
+    let mut attack = JoinSet::new();
+    // As many as there are places for strangers, from two addresses, and more.
+    for (address, count) in [(&ready.public, 300), (&ready.admin, 300), (&ready.ops, 40)] {
+        for place in 0..count {
+            attack.spawn(keep_watching([ATTACKER, OTHER][place % 2], address.clone()));
+        }
+    }
+    until("the places are taken", async || {
+        let (_, text) = world.server.ops("/livez").await;
+        assert_eq!(text, "ok\n");
+        watching(ATTACKER, &ready.public).await.is_some()
+    })
+    .await;
+    for _ in 0..50 {
+        assert_eq!(world.server.ops("/livez").await.0, 200);
+        assert_eq!(world.server.ops("/readyz").await.0, 200);
+        let from = own_address();
+        assert!(authenticated(from, &ready.public).await.is_some(), "a new client comes in");
+        // One that only asks for what is public, too.
+        let mut connection = Http::open_from(from, &ready.public).await;
+        connection.write(&http_request("GET", "/.well-known/jwks.json", &[], "")).await;
+        assert_eq!(connection.read(false).await.status, 200);
     }
 }
 

@@ -71,7 +71,7 @@ impl Api {
     }
 
     /// Issues; a refusal for now is asked again.
-    async fn issued(&mut self, request: pb::IssueRequest) -> pb::IssuedToken {
+    pub async fn issued(&mut self, request: pb::IssueRequest) -> pb::IssuedToken {
         let patience = Patience::begin();
         loop {
             match self.issue(request.clone()).await {

@@ -1,0 +1,163 @@
+//! What an attack, and whoever suffers from it, is made with.
+
+use std::{sync::Arc, time::Duration};
+
+use jeton::proto::v1::{self as pb, TokenStatus};
+use prost::Message;
+use prost_types::{Struct, Value, value::Kind};
+use tokio::task::JoinSet;
+
+use super::Attack;
+use crate::world::{
+    Api, Dialer, Secure, World, framed,
+    frames::{DATA, END_STREAM, Frames, INITIAL_WINDOW_SIZE, frame, headers},
+    issue_request, open, validate_request,
+};
+
+/// A server, reached with TLS or without.
+pub struct Site {
+    pub world: World,
+    dialer: Option<Dialer>,
+    _files: Option<tempfile::TempDir>,
+    /// Who asks for little.
+    modest: Api,
+    /// A token that was judged before.
+    pub token: String,
+    /// One that says as much as one may.
+    pub long_token: String,
+}
+
+impl Site {
+    pub async fn plaintext() -> Self {
+        let world = World::start().await;
+        let modest = world.api("other").await;
+        Self::with(world, modest, None, None).await
+    }
+
+    pub async fn with_tls() -> Self {
+        let secure = Secure::start().await;
+        let dialer = Dialer::new(&secure.servers, None, &["h2"]);
+        let modest = secure.api("other");
+        let Secure { world, files, .. } = secure;
+        Self::with(world, modest, Some(dialer), Some(files)).await
+    }
+
+    async fn with(
+        world: World,
+        mut modest: Api,
+        dialer: Option<Dialer>,
+        files: Option<tempfile::TempDir>,
+    ) -> Self {
+        let token = modest.token("user:7", "api").await.access_token;
+        let said = Value { kind: Some(Kind::StringValue("x".repeat(1_900))) };
+        let claims = Some(Struct { fields: [("said".to_owned(), said)].into() });
+        let request = pb::IssueRequest { claims, ..issue_request("user:8", &["api"]) };
+        let long_token = modest.issued(request).await.access_token;
+        for token in [&token, &long_token] {
+            assert_eq!(modest.status(token, "api").await, TokenStatus::Active);
+        }
+        Self { world, dialer, _files: files, modest, token, long_token }
+    }
+
+    async fn frames(&self, address: &str, settings: &[(u16, u32)]) -> Frames {
+        match &self.dialer {
+            None => Frames::with_settings(open(address).await, settings).await,
+            Some(dialer) => loop {
+                // Of many at once, some handshakes take longer than a server waits.
+                if let Ok(wire) = dialer.dial(address).await {
+                    return Frames::with_settings(wire, settings).await;
+                }
+            },
+        }
+    }
+
+    /// A connection to the public listener.
+    pub async fn public(&self) -> Frames {
+        self.frames(&self.world.server.ready.public, &[]).await
+    }
+
+    /// One that takes so many bytes of each answer.
+    pub async fn public_with(&self, window: u32) -> Frames {
+        self.frames(&self.world.server.ready.public, &[(INITIAL_WINDOW_SIZE, window)]).await
+    }
+
+    pub async fn admin_with(&self, window: u32) -> Frames {
+        self.frames(&self.world.server.ready.admin, &[(INITIAL_WINDOW_SIZE, window)]).await
+    }
+
+    /// Who asks for little, on connections of its own.
+    pub fn modest(&self) -> Api {
+        self.modest.clone()
+    }
+
+    /// What the server holds over rest while it is attacked, at most, in bytes; others are answered all the while. The
+    /// connections are given back, to be held.
+    pub async fn attacked(self: &Arc<Self>, attack: Attack) -> (u64, Vec<Frames>) {
+        let mut modest = self.modest();
+        let rest = self.world.server.resident();
+        let mut under_way = attack(self);
+        let (mut most, mut held) = (rest, Vec::new());
+        while !under_way.is_empty() {
+            most = most.max(self.world.server.resident());
+            assert_eq!(modest.status(&self.token, "api").await, TokenStatus::Active);
+            assert_eq!(self.world.server.ops("/livez").await.0, 200);
+            while let Some(done) = under_way.try_join_next() {
+                held.push(done.unwrap());
+            }
+        }
+        most = most.max(self.world.server.resident());
+        (most.saturating_sub(rest), held)
+    }
+}
+
+/// How long each of so many calls took that were made one after another until the end, in milliseconds.
+pub async fn latencies(site: &Site, until: tokio::time::Instant) -> (Vec<f64>, f64) {
+    let mut callers = JoinSet::new();
+    for _ in 0..2 {
+        let (mut modest, token) = (site.modest(), site.token.clone());
+        callers.spawn(async move {
+            let mut took = Vec::new();
+            while tokio::time::Instant::now() < until {
+                let begun = std::time::Instant::now();
+                let request = validate_request(&token, &["api"]);
+                // Refused or not: how long it takes is what is asked.
+                let _answer = modest.tokens.validate(request).await;
+                took.push(begun.elapsed().as_secs_f64() * 1_000.0);
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            took
+        });
+    }
+    let mut longest_probe = 0.0_f64;
+    while tokio::time::Instant::now() < until {
+        let begun = std::time::Instant::now();
+        assert_eq!(site.world.server.ops("/livez").await.0, 200);
+        longest_probe = longest_probe.max(begun.elapsed().as_secs_f64() * 1_000.0);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    (callers.join_all().await.into_iter().flatten().collect(), longest_probe)
+}
+
+/// The head of a call with this credential; without one for an empty key.
+pub fn head_of(stream: u32, path: &str, key: &str) -> Vec<u8> {
+    let bearer = format!("Bearer {key}");
+    let shown = [("authorization", bearer.as_str())];
+    headers(stream, path, if key.is_empty() { &[] } else { &shown }, 0)
+}
+
+/// A call, all of it.
+pub fn call(stream: u32, path: &str, key: &str, message: &[u8]) -> Vec<u8> {
+    let body = framed(0, message.len().try_into().unwrap(), message);
+    let data: Vec<u8> = parts(&body).flat_map(|part| frame(DATA, 0, stream, part)).collect();
+    [head_of(stream, path, key), data, frame(DATA, END_STREAM, stream, &[])].concat()
+}
+
+/// A Validate of this token.
+pub fn message(token: &str) -> Vec<u8> {
+    validate_request(token, &["api"]).encode_to_vec()
+}
+
+/// As frames may be long.
+pub fn parts(body: &[u8]) -> impl Iterator<Item = &[u8]> {
+    body.chunks(16_000)
+}

@@ -1,0 +1,53 @@
+//! What each attack comes to on this machine: printed, to be quoted.
+
+#![allow(clippy::print_stdout, reason = "its figures are to be read")]
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{
+    ATTACKS,
+    means::{Site, latencies},
+};
+
+/// Calls are made for so long, each time.
+const LASTS: Duration = Duration::from_secs(4);
+
+fn percentile(took: &mut [f64], part: usize) -> f64 {
+    took.sort_by(f64::total_cmp);
+    took.get(took.len() * part / 100).copied().unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "prints figures: make attacks"]
+async fn figures() {
+    println!(
+        "| attack | transport | MiB over rest | p50, p99 at rest, ms | p50, p99 meanwhile, ms | p99 ratio | longest probe, ms |"
+    );
+    println!("|---|---|---|---|---|---|---|");
+    for (name, attack) in ATTACKS {
+        for (transport, tls) in [("plaintext", false), ("TLS", true)] {
+            let site = Arc::new(if tls { Site::with_tls().await } else { Site::plaintext().await });
+            let (mut before, _) = latencies(&site, Instant::now() + LASTS).await;
+            let rest = site.world.server.resident();
+            let mut under_way = attack(&site);
+            let (mut meanwhile, probe) = latencies(&site, Instant::now() + LASTS).await;
+            let mut most = site.world.server.resident();
+            let mut held = Vec::new();
+            while let Some(done) = under_way.join_next().await {
+                held.push(done.unwrap());
+                most = most.max(site.world.server.resident());
+            }
+            let (rest_p99, p99) = (percentile(&mut before, 99), percentile(&mut meanwhile, 99));
+            println!(
+                "| {name} | {transport} | {:.1} | {:.2}, {rest_p99:.2} | {:.2}, {p99:.2} | {:.1} | {probe:.1} |",
+                f64::from(u32::try_from(most.saturating_sub(rest) >> 10).unwrap()) / 1_024.0,
+                percentile(&mut before, 50),
+                percentile(&mut meanwhile, 50),
+                p99 / rest_p99,
+            );
+            drop(held);
+        }
+    }
+}

@@ -30,6 +30,7 @@ use crate::{
 };
 
 const ISSUE: &str = "/jeton.v1.TokenService/Issue";
+const REFRESH: &str = "/jeton.v1.TokenService/Refresh";
 /// A message that may be compressed is left to tonic, which says that it cannot be read.
 static GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 
@@ -84,6 +85,12 @@ impl AtOnce {
         let encoding = request.headers().get(&GRPC_ENCODING);
         if path == BATCH_VALIDATE && encoding.is_none_or(|encoding| encoding == "identity") {
             return self.batch(request, admitted, connection, method);
+        }
+        if path == REFRESH {
+            return Answered::Not(request.map(|body| match Message::arrived(body) {
+                Ok(message) => Unread::Come(message),
+                Err(body) => Unread::Coming(body),
+            }));
         }
         if !validates && path != ISSUE {
             return Answered::Not(request.map(|body| Unread::Coming(Box::new(Again::of(body)))));

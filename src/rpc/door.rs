@@ -77,12 +77,12 @@ impl Crowded {
     }
 }
 
-/// When a request arrived: boot clock, microseconds.
+/// When a request arrived whole: boot clock, microseconds.
 #[derive(Clone, Copy)]
 pub(super) struct Arrived(i64);
 
 impl Arrived {
-    /// Of a request with these extensions; without the door, now.
+    /// Of a request with these extensions; of one whose message came later than its call, now.
     pub(super) fn of(extensions: &Extensions, clock: &Clock) -> i64 {
         extensions.get::<Self>().map_or_else(|| clock.boot_us(), |arrived| arrived.0)
     }
@@ -204,11 +204,15 @@ impl Door {
             },
             None => request.map(|body| Unread::Coming(Box::new(Again::of(body)))),
         };
+        let came_whole = matches!(request.body(), Unread::Come(_));
         let mut request = request.map(|body| body.into_body(connection, method));
         request.extensions_mut().insert(admitted.known.credential);
-        let waited_us = i64::try_from(arrived.elapsed().as_micros()).unwrap_or(i64::MAX);
-        let arrived = Arrived(self.authority.clock.boot_us().saturating_sub(waited_us));
-        request.extensions_mut().insert(arrived);
+        // A call may be begun long before what it says is sent.
+        if came_whole {
+            let waited_us = i64::try_from(arrived.elapsed().as_micros()).unwrap_or(i64::MAX);
+            let arrived = Arrived(self.authority.clock.boot_us().saturating_sub(waited_us));
+            request.extensions_mut().insert(arrived);
+        }
         if crowded {
             request.extensions_mut().insert(Crowded);
         }

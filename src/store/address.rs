@@ -18,6 +18,8 @@ const NAME_BYTES_MAX: usize = 32;
 pub(super) struct Address {
     /// How it is reached.
     pub(super) options: PgConnectOptions,
+    /// What each connection is to be set to: by statements, since poolers drop what is asked for at the start.
+    pub(super) settings: Vec<(String, String)>,
     /// Host and database, for people.
     pub(super) at: Arc<str>,
 }
@@ -140,13 +142,14 @@ impl Parts {
         if let Some(password) = &self.password {
             options = options.password(password);
         }
+        let mut settings = Vec::new();
         if let Some(more) = &self.options {
             // As it stands: its words are separated, not escaped.
             let words = more.split_whitespace().collect::<Vec<_>>();
             for setting in words.iter().filter(|word| **word != "-c") {
                 let setting = setting.strip_prefix("--").or(setting.strip_prefix("-c")).unwrap_or(setting);
                 let (name, value) = setting.split_once('=').ok_or("options is -c NAME=VALUE")?;
-                options = options.options([(name, value)]);
+                settings.push((name.to_owned(), value.to_owned()));
             }
         }
         let socket = options.get_socket().map(|socket| socket.display().to_string());
@@ -185,7 +188,7 @@ impl Parts {
             (false, false) => format!("{host}:{}", options.get_port()),
         };
         let database = options.get_database().unwrap_or(options.get_username());
-        Ok(Address { at: format!("{database} at {place}").into(), options })
+        Ok(Address { at: format!("{database} at {place}").into(), settings, options })
     }
 
     fn plain_url(&self) -> String {
@@ -305,8 +308,12 @@ mod tests {
         let socket = read("postgres://u@localhost:5432/d?host=%2Frun%2Fpg");
         assert_eq!(socket.get_socket().map(|path| path.display().to_string()).as_deref(), Some("/run/pg"));
         assert_eq!(read("postgres://u@%2Frun%2Fpg/d").get_socket(), socket.get_socket());
-        let options = read("postgres://u@h/d?options=-c%20search_path%3Djeton%20--work_mem%3D8MB");
-        assert_eq!(options.get_options(), Some("-c search_path=jeton -c work_mem=8MB"));
+        let url = "postgres://u@h/d?options=-c%20search_path%3Djeton%20--work_mem%3D8MB";
+        let settings = [("search_path", "jeton"), ("work_mem", "8MB")];
+        assert_eq!(
+            Address::parse(url).unwrap().settings,
+            settings.map(|(name, value)| (name.to_owned(), value.to_owned()))
+        );
         assert!(Address::parse("postgres://u@h/d?target_session_attrs=read-write").is_ok());
     }
 

@@ -13,7 +13,7 @@ use crate::token::random_bytes;
 const CONNECT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Of every connection. A setting that this version of Postgres does not have is left out.
-const SETTINGS: [(&str, &str); 10] = [
+const SETTINGS: [(&str, &str); 11] = [
     // An acknowledged revocation is on disk, and on the standbys that must have it, whatever the default.
     ("synchronous_commit", "on"),
     // Each statement has a limit here, which takes its connection with it. Postgres must not cancel one by itself: a
@@ -30,6 +30,7 @@ const SETTINGS: [(&str, &str); 10] = [
     ("default_transaction_deferrable", "off"),
     ("standard_conforming_strings", "on"),
     ("TimeZone", "UTC"),
+    ("client_encoding", "UTF8"),
 ];
 /// What a replica of standbys may ask for beyond `on`, and keep.
 const STRONGER: &str = "remote_apply";
@@ -56,6 +57,8 @@ pub(super) struct Connector {
     options: PgConnectOptions,
     /// Host and database, for people.
     at: Arc<str>,
+    /// What the URL asks for.
+    given: Arc<[(String, String)]>,
     /// Beyond those of every connection.
     settings: &'static [Setting],
     /// How long a connection is waited for.
@@ -76,6 +79,7 @@ impl Connector {
             options,
             outage: Arc::new(Outage::new(Arc::clone(&address.at))),
             at: address.at,
+            given: address.settings.into(),
             settings: &[],
             patience,
             needs_fsync: false,
@@ -134,6 +138,7 @@ impl Connector {
                  sessions, and reset with DISCARD ALL",
             ));
         }
+        let given = self.set_given(&mut connection).await?;
         let rows = raw_sql(sqlx::AssertSqlSafe(self.reading())).fetch_all(&mut connection).await?;
         let mut read = Vec::new();
         for row in &rows {
@@ -141,7 +146,37 @@ impl Connector {
             read.push((row.try_get::<String, _>(0)?, value));
         }
         self.check(&read, &mark)?;
+        for (name, value) in given {
+            if !read.contains(&(name.clone(), Some(value))) {
+                return Err(StoreError::unfit(format!(
+                    "its setting {name}, which the URL asks for, does not stay"
+                )));
+            }
+        }
         Ok(connection)
+    }
+
+    /// Sets what the URL asks for. Answers how Postgres writes it.
+    async fn set_given(&self, connection: &mut PgConnection) -> Result<Vec<(String, String)>, StoreError> {
+        let mut text = String::new();
+        for (name, value) in self.given.iter() {
+            let _infallible =
+                write!(text, "select {0}, set_config({0}, {1}, false); ", literal(name), literal(value));
+        }
+        let rows = raw_sql(sqlx::AssertSqlSafe(text)).fetch_all(connection).await;
+        let rows = rows.map_err(|error| {
+            let error = StoreError::from(error);
+            if error.is_unreachable() {
+                return error;
+            }
+            // Its own words may hold the value.
+            let names: Vec<_> = self.given.iter().map(|(name, _)| name.as_str()).collect();
+            StoreError::unfit(format!(
+                "it cannot set what options in the URL asks for ({})",
+                names.join(", ")
+            ))
+        })?;
+        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
     }
 
     /// Those of every connection, and its own, which go before.
@@ -174,8 +209,10 @@ impl Connector {
     /// Reads them back, with what cannot be set.
     fn reading(&self) -> String {
         let mut text = "select 'standby' as name, pg_is_in_recovery()::text as value".to_owned();
-        for name in GIVEN.into_iter().chain(self.all().map(|(name, _)| *name)) {
-            let _infallible = write!(text, " union all select '{name}', current_setting('{name}', true)");
+        let given = self.given.iter().map(|(name, _)| name.as_str());
+        for name in GIVEN.into_iter().chain(self.all().map(|(name, _)| *name)).chain(given) {
+            let _infallible =
+                write!(text, " union all select {0}, current_setting({0}, true)", literal(name));
         }
         text
     }
@@ -227,5 +264,21 @@ impl Connector {
             }
         }
         Ok(())
+    }
+}
+
+/// A string of SQL, whatever the server takes a backslash for.
+fn literal(text: &str) -> String {
+    format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::literal;
+
+    #[test]
+    fn a_literal_ends_where_it_should() {
+        assert_eq!(literal("jeton"), "E'jeton'");
+        assert_eq!(literal(r"a'b\"), r"E'a''b\\'");
     }
 }

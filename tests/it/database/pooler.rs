@@ -3,7 +3,7 @@
 use jeton::proto::v1::{TokenStatus, revocation_target::Kind};
 
 use super::refused;
-use crate::world::{Api, Bouncer, Database, Server, ServerOptions, api_key};
+use crate::world::{Api, Bouncer, Database, Server, ServerOptions, Shell, api_key};
 
 #[tokio::test]
 async fn e9_behind_a_pooler_of_sessions_a_server_serves() {
@@ -34,5 +34,27 @@ async fn e9_a_pooler_that_shares_connections_is_refused_in_one_sentence() {
         let bouncer = Bouncer::start(&database.url, mode, "").await;
         let said = refused(&bouncer.url, &ServerOptions::default()).await;
         assert!(said.contains("pool") && said.contains("sessions"), "{mode}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn e9_what_the_url_asks_for_holds_behind_a_pooler_that_drops_it() {
+    let database = Database::create_empty().await;
+    database.execute("create schema apart").await;
+    let bouncer = Bouncer::start(&database.url, "session", "ignore_startup_parameters = options").await;
+    let url = format!("{}&options=-c%20search_path%3Dapart%20-c%20work_mem%3D8192kB", bouncer.url);
+    let mut shell = Shell::new();
+    shell.environment.push(("JETON_DATABASE_URL".to_owned(), url));
+    shell.run(&["migrate", "up"]).await.with_code(0);
+    let tables =
+        "select count(*) from pg_class where relname = 'log_head' and relnamespace = 'apart'::regnamespace";
+    assert_eq!(database.number(tables).await, 1);
+    let elsewhere =
+        "select count(*) from pg_class where relname = 'log_head' and relnamespace = 'public'::regnamespace";
+    assert_eq!(database.number(elsewhere).await, 0);
+    for (option, name) in [("nonsense%3Dhunter2", "nonsense"), ("work_mem%3Dhunter2", "work_mem")] {
+        let said =
+            refused(&format!("{}&options=-c%20{option}", bouncer.url), &ServerOptions::default()).await;
+        assert!(said.contains(name) && !said.contains("hunter2"), "{said}");
     }
 }

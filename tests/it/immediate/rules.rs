@@ -11,7 +11,7 @@ use jeton::{
     proto::v1 as pb,
     replica::{Feed, Fleet as Others, Flusher, Following, Keys, Lease, LeaseHandle, Loader, Registered},
     state::{Reason, Roots},
-    store::{NewAudit, NewRevocation, ReplicaIdentity, StoreError, Target, Task},
+    store::{NewAudit, NewRevocation, ReplicaIdentity, Store, StoreError, Target, Task},
     token::{MasterKey, Revision, UnixSeconds, new_uuid_v7},
 };
 use sqlx::Executor;
@@ -43,11 +43,15 @@ async fn k9_registrations_are_as_durable_as_revocations() {
 
 /// A replica's memory, that has read the log once, and does not go on.
 async fn follower(world: &World) -> (Arc<Clock>, Following, Registered) {
+    follower_by(world.store()).await
+}
+
+async fn follower_by(store: Store) -> (Arc<Clock>, Following, Registered) {
     let (clock, registered) = (Arc::new(Clock::system()), Registered::default());
     let keys = Keys::new(MasterKey::parse(&master_key_text()).unwrap(), Arc::clone(&clock));
     let loader = Loader::new(keys, Arc::clone(&clock));
     let metrics = Metrics::register(&[], &[], &[]);
-    let started = Feed::start(world.store(), loader, Arc::clone(&clock), metrics, registered.clone()).await;
+    let started = Feed::start(store, loader, Arc::clone(&clock), metrics, registered.clone()).await;
     (clock, started.unwrap(), registered)
 }
 
@@ -154,6 +158,27 @@ async fn k9_an_append_below_what_was_read_waits_for_another_epoch() {
         assert_eq!(world.database.number("select seq from log_head").await, before + 1, "and not sent on");
     })
     .await;
+}
+
+// C17: who has only just read the tables would pass for one who had held more.
+#[tokio::test]
+async fn k13_a_server_that_is_not_registered_yet_carries_nothing_over() {
+    let world = World::start().await;
+    let link = Link::start(&world.database.url).await;
+    let (_clock, following, _registered) = follower_by(crate::world::store(&link.url)).await;
+    drop(world.server);
+    let begin = format!("update log_head set epoch = 2, seq = 0, {AS_JETON}");
+    world.database.execute(&begin).await;
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(following.feed.run(stop.clone()));
+    // It looks, again and again, for somebody who has.
+    link.more_round_trips(FEED, 20).await;
+    assert_eq!(world.database.number("select carried_epoch from log_head").await, 1);
+    assert_eq!(following.roots.current().applied().epoch(), 1);
+    world.database.execute(&format!("update log_head set carried_epoch = 2, {AS_JETON}")).await;
+    until("it loads anew", async || following.roots.current().applied().epoch() == 2).await;
+    stop.cancel();
+    running.await.unwrap();
 }
 
 // M18: who leaves answers nothing from the moment on that nobody waits for him.

@@ -11,7 +11,10 @@ use std::{
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use prost::Message;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+};
 use tonic::{
     Code, Status,
     body::Body,
@@ -106,6 +109,16 @@ impl Raw {
             // So that each is read by itself, where the machine is not too busy for that: it need not be.
             tokio::time::sleep(Duration::from_millis(2)).await;
             Ok::<_, std::convert::Infallible>(piece)
+        });
+        let body = axum::body::Body::from_stream(pieces);
+        self.try_call(path, body, &[]).await.unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    /// Calls with a body whose pieces come when they are sent, until the sender is dropped.
+    pub async fn call_as_sent(&self, path: &str, pieces: mpsc::Receiver<Vec<u8>>) -> RawAnswer {
+        let pieces = stream::unfold(pieces, async |mut pieces| {
+            let piece = pieces.recv().await?;
+            Some((Ok::<_, std::convert::Infallible>(piece), pieces))
         });
         let body = axum::body::Body::from_stream(pieces);
         self.try_call(path, body, &[]).await.unwrap_or_else(|error| panic!("{path}: {error}"))

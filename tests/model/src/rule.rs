@@ -86,6 +86,10 @@ rules! {
     StartWhereCarriedOver,
     /// A change is answered in the epoch that it was committed in, or not at all.
     AnswerInTheEpochOfTheCommit,
+    /// Who was never registered carries nothing over: it loads anew.
+    RegisterBeforeCarryingOver,
+    /// What a replica had seen, in this state or a later one, is no news to it, whatever revision it bears.
+    SeenIsNoNews,
     /// A token bears the revision of its gate, not of its signing.
     SignTheRevisionOfTheGate,
     /// A mint that ends too long after its gate is abandoned.

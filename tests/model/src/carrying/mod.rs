@@ -34,6 +34,8 @@ pub struct Carrying {
     pub epochs: u8,
     /// Replicas that crash and start again.
     pub crashes: u8,
+    /// Epochs that somebody begins by force.
+    pub forces: u8,
     /// It is the revocation of a key, which memory holds twice: as a mark, and as the key's state.
     pub is_key: bool,
     pub removed: Removed,
@@ -48,6 +50,7 @@ impl Default for Carrying {
             loss: 0,
             epochs: 1,
             crashes: 0,
+            forces: 0,
             is_key: false,
             removed: Removed::default(),
         }
@@ -72,7 +75,13 @@ pub enum Action {
     BeginEpoch(usize),
     CarryOver(usize),
     Crash(usize),
-    Start(usize),
+    /// A replica without state loads.
+    Load(usize),
+    /// What it has loaded is of no use.
+    Drop(usize),
+    Register(usize),
+    /// Who can write to the database begins an epoch, with an older row.
+    Force,
 }
 
 impl Carrying {
@@ -91,6 +100,9 @@ impl Carrying {
         } else if state.next < self.acts.len() && state.tables.same_log {
             actions.push(Action::Act);
         }
+        if state.forces_left > 0 && state.waiting.is_none() && state.tables.same_log {
+            actions.push(Action::Force);
+        }
         if state.epochs_left > 0 && state.tables.same_log {
             actions.push(Action::Bump);
             actions.extend((0..=self.loss.min(state.done.len())).map(|lost| Action::FailOver { lost }));
@@ -99,10 +111,20 @@ impl Carrying {
 
     fn replica_actions(&self, state: &State, at: usize, actions: &mut Vec<Action>) {
         let replica = &state.replicas[at];
+        if !replica.joined && replica.loaded {
+            if state.is_current(at) {
+                actions.push(Action::Register(at));
+            } else if self.keeps(Rule::RegisterBeforeCarryingOver) {
+                actions.push(Action::Drop(at));
+            } else if state.tables.same_log {
+                actions.push(Action::CarryOver(at));
+            }
+            return;
+        }
         if !replica.joined {
             let carried = state.tables.carried || !self.keeps(Rule::StartWhereCarriedOver);
             if state.is_settled() && carried {
-                actions.push(Action::Start(at));
+                actions.push(Action::Load(at));
             }
             return;
         }
@@ -123,7 +145,7 @@ impl Carrying {
 
     /// Writes back what the tables lack of what the replica holds, and has it follow the epoch.
     fn carry_over(&self, state: &mut State, at: usize) {
-        let Replica { applied, row: held, .. } = state.replicas[at];
+        let Replica { applied, row: held, seen, .. } = state.replicas[at];
         let stored = state.tables.row;
         let as_old_as = |state: &mut State, as_of| {
             let now = state.advance();
@@ -131,23 +153,26 @@ impl Carrying {
         };
         match (held, stored) {
             // Written after what this replica has read.
-            (_, Some(stored)) if stored.as_of > applied => {}
+            (_, Some(stored))
+                if stored.as_of > applied && (stored.version > seen || !self.keeps(Rule::SeenIsNoNews)) => {}
             (Some(lost), None) => {
                 let was_removed_later = state.tables.removed.is_some_and(|removed| removed > applied);
                 if !was_removed_later || !self.keeps(Rule::RemovedLaterIsNews) {
                     let as_of = as_old_as(state, lost.as_of);
-                    state.tables.row = Some(Row { as_of, ..lost });
+                    let version = state.make_version();
+                    state.tables.row = Some(Row { as_of, version, ..lost });
                 }
             }
             (held, Some(stored)) if in_effect(held) < stored.level => {
                 if self.is_key && !self.keeps(Rule::CarryOverOnce) {
-                    // The same mark twice in one statement, which fails: nobody is answered any more.
-                    state.violated = true;
+                    // The same mark twice in one statement, which fails: this replica stays where it is.
+                    return;
                 }
                 if self.keeps(Rule::CarryOverReductions) {
                     let known = held.map_or(applied, |held| held.as_of);
                     let as_of = as_old_as(state, known.max(stored.as_of));
-                    state.tables.row = held.map(|held| Row { as_of, ..held });
+                    let version = state.make_version();
+                    state.tables.row = held.map(|held| Row { as_of, version, ..held });
                     if held.is_none() {
                         state.tables.removed = Some(as_of);
                     }
@@ -156,7 +181,7 @@ impl Carrying {
             (_, None | Some(_)) => {}
         }
         state.tables.carried = true;
-        state.replicas[at] = Replica::of(&state.tables);
+        state.replicas[at] = state.replicas[at].read(&state.tables);
     }
 
     fn begin_epoch(state: &mut State) {
@@ -171,7 +196,7 @@ impl Model for Carrying {
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
-        vec![State::new(self.replicas, self.begins_with, self.epochs, self.crashes)]
+        vec![State::new(self.replicas, self.begins_with, [self.epochs, self.crashes, self.forces])]
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
@@ -191,7 +216,17 @@ impl Model for Carrying {
             Action::Answer => state.answer(),
             Action::Refuse => state.waiting = None,
             Action::Pause(at) => state.replicas[at].serving = false,
-            Action::Apply(at) | Action::Start(at) => state.replicas[at] = Replica::of(&last.tables),
+            Action::Apply(at) => state.replicas[at] = last.replicas[at].read(&last.tables),
+            Action::Load(at) => {
+                state.replicas[at] = Replica { joined: false, serving: false, ..Replica::of(&last.tables) };
+            }
+            Action::Drop(at) => state.replicas[at] = Replica::gone(),
+            Action::Register(at) => state.replicas[at].joined = true,
+            Action::Force => {
+                if !state.force() {
+                    return None;
+                }
+            }
             Action::Bump => {
                 state.epochs_left -= 1;
                 Self::begin_epoch(&mut state);

@@ -13,6 +13,8 @@ const DEFAULT: u8 = 1;
 pub struct Row {
     pub level: u8,
     pub as_of: Revision,
+    /// Nobody but jeton makes one, and each is later than all before.
+    pub version: u8,
 }
 
 /// What a row comes to.
@@ -26,6 +28,8 @@ pub struct Tables {
     pub row: Option<Row>,
     /// When the latest row was removed.
     pub removed: Option<Revision>,
+    /// Of the latest state that they know of.
+    pub version: u8,
     /// Whether the server is on the timeline that the log was written in.
     pub same_log: bool,
     /// Whether somebody has carried over into the epoch what he held, or an operator has begun it.
@@ -46,21 +50,37 @@ pub struct Done {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Replica {
+    /// Has loaded, and is not registered yet.
+    pub loaded: bool,
     /// Holds state.
     pub joined: bool,
     /// Holds a lease: answers.
     pub serving: bool,
     pub applied: Revision,
     pub row: Option<Row>,
+    /// The latest version that it has seen.
+    pub seen: u8,
 }
 
 impl Replica {
     pub fn of(tables: &Tables) -> Self {
-        Self { joined: true, serving: true, applied: tables.head, row: tables.row }
+        Self {
+            loaded: true,
+            joined: true,
+            serving: true,
+            applied: tables.head,
+            row: tables.row,
+            seen: tables.version,
+        }
+    }
+
+    /// This one, as of the tables now.
+    pub fn read(&self, tables: &Tables) -> Self {
+        Self { seen: self.seen.max(tables.version), ..Self::of(tables) }
     }
 
     pub fn gone() -> Self {
-        Self { joined: false, serving: false, applied: (0, 0), row: None }
+        Self { loaded: false, joined: false, serving: false, applied: (0, 0), row: None, seen: 0 }
     }
 }
 
@@ -81,15 +101,20 @@ pub struct State {
     pub owed: Option<(u8, u8)>,
     pub epochs_left: u8,
     pub crashes_left: u8,
+    /// Epochs that somebody begins by force, with an older row put back.
+    pub forces_left: u8,
+    /// The latest version that was ever made.
+    pub version: u8,
     pub violated: bool,
 }
 
 impl State {
-    pub fn new(replicas: usize, level: Option<u8>, epochs: u8, crashes: u8) -> Self {
+    pub fn new(replicas: usize, level: Option<u8>, [epochs, crashes, forces]: [u8; 3]) -> Self {
         let tables = Tables {
             head: (1, 1),
-            row: level.map(|level| Row { level, as_of: (1, 1) }),
+            row: level.map(|level| Row { level, as_of: (1, 1), version: 1 }),
             removed: None,
+            version: 1,
             same_log: true,
             carried: true,
         };
@@ -103,6 +128,8 @@ impl State {
             owed: None,
             epochs_left: epochs,
             crashes_left: crashes,
+            forces_left: forces,
+            version: 1,
             violated: false,
         }
     }
@@ -112,15 +139,39 @@ impl State {
         self.tables.head
     }
 
+    /// A version later than all before, in the tables.
+    pub fn make_version(&mut self) -> u8 {
+        self.version += 1;
+        self.tables.version = self.version;
+        self.version
+    }
+
+    /// Whoever can write to the tables puts back what was there before the latest act, which every replica has seen, with
+    /// a revision that nothing vouches for, and begins an epoch.
+    pub fn force(&mut self) -> bool {
+        let Some(latest) = self.done.last() else { return false };
+        let has_seen = |replica: &Replica| !replica.joined || replica.applied >= latest.revision;
+        if !self.replicas.iter().all(has_seen) {
+            return false;
+        }
+        let older = latest.before.row;
+        self.forces_left -= 1;
+        self.tables.head = (self.tables.head.0 + 1, 1);
+        self.tables.row = older.map(|row| Row { as_of: self.tables.head, ..row });
+        self.tables.carried = true;
+        self.done.clear();
+        true
+    }
+
     pub fn is_current(&self, at: usize) -> bool {
         self.tables.same_log && self.replicas[at].applied.0 == self.tables.head.0
     }
 
     pub fn act(&mut self, act: Act) {
         let before = self.tables.clone();
-        let revision = self.advance();
+        let (revision, version) = (self.advance(), self.make_version());
         match act {
-            Act::Write(level) => self.tables.row = Some(Row { level, as_of: revision }),
+            Act::Write(level) => self.tables.row = Some(Row { level, as_of: revision, version }),
             Act::Remove => {
                 self.tables.row = None;
                 self.tables.removed = Some(revision);

@@ -42,6 +42,11 @@ fn specified() -> Vec<Configuration> {
             Carrying { replicas: 3, acts: lowered(), loss: 2, epochs: 2, ..Carrying::default() },
         )
         .large(),
+        holds(
+            "C8",
+            "an older row is put back, and an epoch begun, by force",
+            Carrying { epochs: 0, forces: 1, ..Carrying::default() },
+        ),
     ]
 }
 
@@ -52,7 +57,17 @@ fn without_a_rule() -> Vec<Configuration> {
     };
     let key = || Carrying { acts: vec![Act::Write(0)], loss: 1, is_key: true, ..Carrying::default() };
     vec![
-        without(Rule::CarryOverOnce, "C11", "the revocation of a key is carried over twice", key()),
+        // The first alone leaves nobody who answers: a start is what would make up for that.
+        Configuration::carrying(
+            "C11",
+            "the revocation of a key is carried over twice, which fails, and every replica starts anew",
+            Expected::Violated,
+            Carrying {
+                crashes: 2,
+                removed: Removed::of(&[Rule::CarryOverOnce, Rule::StartWhereCarriedOver]),
+                ..key()
+            },
+        ),
         without(
             Rule::RemovedLaterIsNews,
             "C12",
@@ -82,6 +97,18 @@ fn without_a_rule() -> Vec<Configuration> {
             "C16",
             "a change is answered in a later epoch than it was committed in",
             Carrying { loss: 1, ..Carrying::default() },
+        ),
+        without(
+            Rule::RegisterBeforeCarryingOver,
+            "C17",
+            "a replica that starts passes for one that has carried over",
+            Carrying { loss: 1, crashes: 1, ..Carrying::default() },
+        ),
+        without(
+            Rule::SeenIsNoNews,
+            "C18",
+            "an older row with a later revision is taken for news",
+            Carrying { epochs: 0, forces: 1, ..Carrying::default() },
         ),
     ]
 }

@@ -23,6 +23,7 @@ create table policy (
     allowed_scopes     text[]      not null default '{}',
     algorithm          text,
     audit_issue        boolean,
+    subject_sessions   bigint,
     primary key (audience, client_id)
 );
 

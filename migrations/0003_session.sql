@@ -26,6 +26,20 @@ create index session_subject on session (subject, id);
 create index session_client on session (client_id, id);
 create table session_default partition of session default with (fillfactor = 80);
 
+-- Whether a subject has fewer than `most` live sessions for any of these audiences. Holds a lock for the subject until the
+-- transaction ends: of those who open sessions for it at the same time, each counts what the others have opened.
+create function subject_has_room(p_subject text, p_audiences text[], most bigint) returns boolean
+language plpgsql as $$
+begin
+    perform pg_advisory_xact_lock(1, hashtext(p_subject));
+    -- A statement of its own: it sees what was committed while the lock was waited for.
+    return (select count(*) < most from (
+        select 1 from session
+         where subject = p_subject and audiences && p_audiences and revoke_time is null
+           and idle_expire_time > now() and expire_time > now()
+         limit most) live);
+end $$;
+
 -- The strictest of the rules of a session's audiences. `rules` maps an audience, or "*" for those
 -- without rules of their own, to {name: number}.
 create function session_rule(audiences text[], rules jsonb, name text) returns bigint

@@ -53,7 +53,7 @@ end $$;
 create function put_policy(
     expected bigint, p_audience text, p_client_id text, p_default_ttl_s bigint, p_max_ttl_s bigint, p_clamp boolean,
     p_leeway_s bigint, p_idle_s bigint, p_absolute_s bigint, p_grace_s bigint, p_hours smallint, p_minutes smallint,
-    p_zone text, p_scopes text[], p_algorithm text, p_audit_issue boolean, as_of bigint, act jsonb,
+    p_zone text, p_scopes text[], p_algorithm text, p_audit_issue boolean, p_subject_sessions bigint, as_of bigint, act jsonb,
     out new_revision bigint, out new_update_time timestamptz)
 language plpgsql as $$
 begin
@@ -67,14 +67,15 @@ begin
     new_update_time := clock_timestamp();
     insert into policy values (p_audience, p_client_id, coalesce(as_of, new_revision), new_update_time, p_default_ttl_s,
         p_max_ttl_s, p_clamp, p_leeway_s, p_idle_s, p_absolute_s, p_grace_s, p_hours, p_minutes, p_zone, p_scopes, p_algorithm,
-        p_audit_issue)
+        p_audit_issue, p_subject_sessions)
     on conflict (audience, client_id) do update set
         revision = excluded.revision, update_time = excluded.update_time, default_ttl_s = excluded.default_ttl_s,
         max_ttl_s = excluded.max_ttl_s, clamp = excluded.clamp, leeway_s = excluded.leeway_s,
         refresh_idle_s = excluded.refresh_idle_s, refresh_absolute_s = excluded.refresh_absolute_s,
         refresh_grace_s = excluded.refresh_grace_s, boundary_hours = excluded.boundary_hours,
         boundary_minutes = excluded.boundary_minutes, boundary_zone = excluded.boundary_zone,
-        allowed_scopes = excluded.allowed_scopes, algorithm = excluded.algorithm, audit_issue = excluded.audit_issue;
+        allowed_scopes = excluded.allowed_scopes, algorithm = excluded.algorithm, audit_issue = excluded.audit_issue,
+        subject_sessions = excluded.subject_sessions;
 end $$;
 
 -- Removes a policy if it still is at `expected`, and notes that it was removed at the revision of the change, or before

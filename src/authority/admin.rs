@@ -156,7 +156,10 @@ impl Authority {
 
     /// Where nothing was found of a subject: those of live sessions that are spelled nearly so.
     async fn similar_unless(&self, found: bool, subject: &str) -> Vec<String> {
-        if found || subject.is_empty() { Vec::new() } else { self.similar_subjects(subject).await }
+        if found || subject.is_empty() {
+            return Vec::new();
+        }
+        self.similar_subjects(subject).await.unwrap_or_default()
     }
 }
 

@@ -55,13 +55,13 @@ pub enum Error {
         /// Which.
         name: String,
     },
-    /// The client has as much as it may have: come back when some of it has ended.
+    /// A client or a subject has as much as it may have: come back when some of it has ended.
     #[error("{quota} {of:?}")]
     QuotaExceeded {
         /// Of what.
         of: Quantity,
         /// How many it may have.
-        quota: u32,
+        quota: i64,
         /// When to come back.
         retry: Duration,
     },
@@ -105,13 +105,15 @@ pub enum Error {
     Internal(String),
 }
 
-/// What a client may have so much of.
+/// What a client or a subject may have so much of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Quantity {
     /// Live revocations by bare jti.
     BareRevocations,
-    /// Live sessions.
+    /// Live sessions of a client.
     Sessions,
+    /// Live sessions of a subject.
+    SubjectSessions,
 }
 
 impl Error {

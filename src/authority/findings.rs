@@ -66,53 +66,52 @@ pub(super) fn read_foreign(pass: &Pass, caller: &Caller, text: &str) -> Findings
 impl Authority {
     /// What can be found out in time. `live`: as far as is known here, nothing has revoked it before.
     pub(super) async fn look(&self, resolved: &Resolved, live: bool) -> Findings {
-        let unverified_jti_time = match &resolved.target {
-            Target::Token(jti) if resolved.is_bare() && live => {
-                Some(UnixSeconds::new(uuid_unix_ms(*jti).div_euclid(1000)))
-            }
-            Target::Token(_) | Target::Session(_) | Target::Wide { .. } | Target::Nothing => None,
+        let mut findings = Findings::default();
+        if let (Target::Token(jti), true, true) = (&resolved.target, resolved.is_bare(), live) {
+            findings.unverified_jti_time = Some(UnixSeconds::new(uuid_unix_ms(*jti).div_euclid(1000)));
+        }
+        let Some(filter) = sessions_of(resolved) else { return findings };
+        let looking = async {
+            let _turn = self.looks.acquire().await.ok()?;
+            self.look_at_sessions(resolved, &filter).await
         };
-        let found = match self.looks.try_acquire() {
-            Ok(_turn) => timeout(LOOK, self.look_at_sessions(resolved)).await.ok().flatten(),
-            Err(_busy) => None,
-        };
-        // What has no sessions to be looked for lacks nothing.
-        let sessions_not_looked_for = found.is_none() && session_filter(resolved).is_some();
-        Findings { unverified_jti_time, sessions_not_looked_for, ..found.unwrap_or_default() }
+        match timeout(LOOK, looking).await {
+            Ok(Some(found)) => Findings { unverified_jti_time: findings.unverified_jti_time, ..found },
+            Ok(None) | Err(_) => Findings { sessions_not_looked_for: true, ..findings },
+        }
     }
 
-    /// `None`: the database did not answer. The revocation tells of that.
-    async fn look_at_sessions(&self, resolved: &Resolved) -> Option<Findings> {
-        let Some(filter) = session_filter(resolved) else { return Some(Findings::default()) };
-        let sessions = self.store.sessions(&filter, 1).await.ok()?;
+    /// `None`: the database did not answer, or not in time. The revocation tells of it.
+    async fn look_at_sessions(&self, resolved: &Resolved, filter: &SessionFilter) -> Option<Findings> {
+        let is_there = self.store.has_session_within(filter, LOOK).await.ok()??;
         if matches!(resolved.target, Target::Token(_)) {
-            return Some(Findings { is_live_session: !sessions.is_empty(), ..Findings::default() });
+            return Some(Findings { is_live_session: is_there, ..Findings::default() });
         }
-        if !sessions.is_empty() {
+        if is_there {
             return Some(Findings::default());
         }
         let similar_subjects = match &resolved.subject {
-            Some(subject) => self.similar_subjects(subject).await,
+            Some(subject) => self.similar_subjects(subject).await?,
             None => Vec::new(),
         };
         Some(Findings { no_live_sessions: true, similar_subjects, ..Findings::default() })
     }
 
-    /// Subjects of live sessions that are spelled nearly as this one.
-    pub(super) async fn similar_subjects(&self, subject: &str) -> Vec<String> {
-        let mut subjects = self.store.recent_subjects(SESSIONS_LOOKED_AT).await.unwrap_or_default();
+    /// Subjects of live sessions that are spelled nearly as this one; `None`: they could not be read in time.
+    pub(super) async fn similar_subjects(&self, subject: &str) -> Option<Vec<String>> {
+        let mut subjects = self.store.recent_subjects(SESSIONS_LOOKED_AT, LOOK).await.ok()??;
         subjects.retain(|other| other != subject && is_near(subject, other));
         subjects.sort_unstable();
         subjects.truncate(SIMILAR_MAX);
-        subjects
+        Some(subjects)
     }
 }
 
-/// The sessions that say something about a target; `None`: none do.
-fn session_filter(resolved: &Resolved) -> Option<SessionFilter> {
+/// The sessions that a target may have been meant for, where those are to be looked for.
+fn sessions_of(resolved: &Resolved) -> Option<SessionFilter> {
     match &resolved.target {
         Target::Token(jti) if resolved.is_bare() => {
-            Some(SessionFilter { id: Some(*jti), ..Default::default() })
+            Some(SessionFilter { id: Some(*jti), ..SessionFilter::default() })
         }
         Target::Wide { .. } => resolved.sessions.clone(),
         Target::Token(_) | Target::Session(_) | Target::Nothing => None,

@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::{
     Authority, Caller, Error, Invalid,
     mint::{Draft, Minted, check_claims},
+    quota::over_subject_sessions,
 };
 use crate::{
     state::{Pass, Permission, Terms},
@@ -182,7 +183,8 @@ impl Authority {
             idle_expire_time: create_time.saturating_add(terms.refresh_idle_s()),
             expire_time: create_time.saturating_add(terms.refresh_absolute_s()),
         };
-        self.check_session_quota(client_id).await?;
+        // Held until the session is opened, where sessions are few: the next count must see it.
+        let _counted = self.check_session_quota(client_id).await?;
         // Signed first: a token that cannot be made must not leave a session behind.
         let minted = self.mint(
             pass,
@@ -190,7 +192,10 @@ impl Authority {
             Draft { session_id: Some(session.id), session_end: Some(session.expire_time), ..draft },
         )?;
         check_room(&minted)?;
-        self.store.insert_session(&session).await?;
+        let most = terms.subject_sessions();
+        if !self.store.insert_session(&session, most).await? {
+            return Err(over_subject_sessions(most.unwrap_or_default()));
+        }
         self.still_good(pass)?;
         let refresh = RefreshCredential {
             refresh_token: RefreshToken::mint(mac, session.id, 0, &secret),

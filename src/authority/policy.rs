@@ -8,7 +8,7 @@ use super::{
 use crate::{
     state::{
         Effective, FAMILY_ANY, LEEWAY_MAX_S, Pass, Permission, Policy, REFRESH_ABSOLUTE_MAX_S,
-        REPLAY_GRACE_MAX_S,
+        REPLAY_GRACE_MAX_S, SUBJECT_SESSIONS_MAX,
     },
     store::{NewAudit, PolicyWrite},
     token::{LIFETIME_CAP_S, Revision, text},
@@ -43,6 +43,8 @@ pub enum PolicyField {
     Algorithm,
     /// Whether each Issue is audited.
     AuditIssue,
+    /// Live sessions of a subject.
+    MaxSessionsPerSubject,
 }
 
 /// A change of one policy.
@@ -207,6 +209,7 @@ fn merge(stored: Option<Policy>, update: &PolicyUpdate) -> Policy {
             PolicyField::AllowedScopes => merged.allowed_scopes.clone_from(&given.allowed_scopes),
             PolicyField::Algorithm => merged.algorithm = given.algorithm,
             PolicyField::AuditIssue => merged.audit_issue = given.audit_issue,
+            PolicyField::MaxSessionsPerSubject => merged.subject_sessions = given.subject_sessions,
         }
     }
     merged
@@ -239,6 +242,10 @@ fn check_values(policy: &Policy) -> Result<(), Invalid> {
     check_range("policy.refresh_idle_lifetime", policy.refresh_idle_s, 1, REFRESH_ABSOLUTE_MAX_S)?;
     check_range("policy.refresh_absolute_lifetime", policy.refresh_absolute_s, 1, REFRESH_ABSOLUTE_MAX_S)?;
     check_range("policy.refresh_replay_grace", policy.refresh_grace_s, 0, REPLAY_GRACE_MAX_S)?;
+    if policy.subject_sessions.is_some_and(|most| !(1..=SUBJECT_SESSIONS_MAX).contains(&most)) {
+        let rule = format!("1 to {SUBJECT_SESSIONS_MAX}, or unset");
+        return Err(Invalid::field("policy.max_sessions_per_subject", rule));
+    }
     check_scopes_of("policy.allowed_scopes", &policy.allowed_scopes)
 }
 

@@ -4,11 +4,14 @@
 use std::{
     collections::HashMap,
     num::NonZero,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use tokio::sync;
+use tokio::{
+    sync::{self, OwnedMutexGuard},
+    time::sleep,
+};
 
 use super::{Authority, Error, error::Quantity};
 use crate::{
@@ -19,13 +22,23 @@ use crate::{
 /// What one count lets pass unasked: this part of what it leaves. As many replicas may have counted at once, and all of
 /// them together let pass no more than is left.
 const SHARE_OF_REST: i64 = 32;
+/// Of sessions, at least this part of the whole quota, as far as there is so much left: a client that hovers at its quota
+/// is not counted for each session. Replicas that count at once may together exceed the quota by as much each.
+const SHARE_OF_QUOTA: i64 = 1_024;
 /// A count of revocations is good for so long, milliseconds.
 const BARE_COUNTED_MS: i64 = 1_000;
 /// A count of sessions, which reads as many rows: until then this replica lets pass what the count left for it.
 const SESSIONS_COUNTED_MS: i64 = 60_000;
 /// A count that leaves nothing is good for so long, milliseconds: sessions end at any time.
 const FULL_MS: i64 = 1_000;
-/// More clients than ever revoke by bare jti within the life of a count: then the old ones go.
+/// After a count that took so long, none of the same client follows for this many times as long: a client costs the
+/// database no more than a fifth of one connection's time.
+const REST_AFTER_COUNT: i64 = 4;
+/// But for no longer, milliseconds: a caller waits for it.
+const REST_MAX_MS: i64 = 5_000;
+/// When somebody asks again who was refused for the sessions of one subject.
+const SUBJECT_RETRY: Duration = Duration::from_secs(1);
+/// More clients than ever are counted within the life of a count: then the old counts go.
 const CLIENTS_MAX: usize = 1_024;
 
 /// The quota, and what is left of the latest count of each client: near the quota, and for small ones, nothing, so that
@@ -33,16 +46,49 @@ const CLIENTS_MAX: usize = 1_024;
 pub struct Quota {
     most: NonZero<u32>,
     counted_ms: i64,
-    left: Mutex<HashMap<String, Left>>,
-    /// Held while somebody counts: those who come meanwhile wait for that count.
-    counting: sync::Mutex<()>,
+    clients: Mutex<HashMap<String, Client>>,
 }
 
+#[derive(Default)]
+struct Client {
+    /// Held by who counts for this client: those of it who come meanwhile wait for that count. Other clients do not.
+    counting: Arc<sync::Mutex<()>>,
+    left: Option<Left>,
+}
+
+/// What a count has left.
+#[derive(Clone, Copy)]
 struct Left {
+    /// When the count ended.
     counted: BootMillis,
+    took_ms: i64,
     unasked: i64,
-    /// Whether there was nothing left.
-    full: bool,
+    found: Found,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Found {
+    Room,
+    NoRoom,
+    /// The database did not count to the end.
+    TooSlow,
+}
+
+/// What an earlier count says of another one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Known {
+    Passes,
+    Refused(Found),
+    /// It is to be counted, in so many milliseconds.
+    Count(i64),
+}
+
+impl Left {
+    /// No other count follows before so many milliseconds after this one.
+    fn rest_ms(&self) -> i64 {
+        let rest = self.took_ms.saturating_mul(REST_AFTER_COUNT).clamp(0, REST_MAX_MS);
+        if self.found == Found::Room { rest } else { rest.max(FULL_MS) }
+    }
 }
 
 impl Quota {
@@ -59,34 +105,65 @@ impl Quota {
     }
 
     fn new(quota: NonZero<u32>, counted_ms: i64) -> Self {
-        Self { most: quota, counted_ms, left: Mutex::default(), counting: sync::Mutex::default() }
+        Self { most: quota, counted_ms, clients: Mutex::default() }
+    }
+
+    fn lock<T>(&self, with: impl FnOnce(&mut HashMap<String, Client>) -> T) -> T {
+        with(&mut self.clients.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether another one may pass by an earlier count.
     fn passes(&self, client_id: &str, now: BootMillis) -> bool {
-        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(left) = left.get_mut(client_id) else { return false };
-        let passes = left.unasked > 0 && now.since_ms(left.counted) < self.counted_ms;
-        left.unasked = left.unasked.saturating_sub(1);
-        passes
+        self.lock(|clients| {
+            let Some(left) = clients.get_mut(client_id).and_then(|client| client.left.as_mut()) else {
+                return false;
+            };
+            let passes = left.unasked > 0 && now.since_ms(left.counted) < self.counted_ms;
+            left.unasked = left.unasked.saturating_sub(1);
+            passes
+        })
     }
 
-    /// Whether another one may pass by a count that was asked for at `counted`.
-    fn counted(&self, client_id: &str, counted: BootMillis, held: i64) -> bool {
-        let rest = i64::from(self.most.get()).saturating_sub(held);
-        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        if left.len() >= CLIENTS_MAX {
-            left.retain(|_, left| counted.since_ms(left.counted) < self.counted_ms);
+    /// What an earlier count says, for who holds the client's turn to count.
+    fn known(&self, client_id: &str, now: BootMillis) -> Known {
+        if self.passes(client_id, now) {
+            return Known::Passes;
         }
-        let unasked = rest.max(0).div_euclid(SHARE_OF_REST);
-        left.insert(client_id.to_owned(), Left { counted, unasked, full: rest <= 0 });
+        let left = self.lock(|clients| clients.get(client_id).and_then(|client| client.left));
+        let Some(left) = left else { return Known::Count(0) };
+        let rest = left.rest_ms().saturating_sub(now.since_ms(left.counted)).max(0);
+        match left.found {
+            Found::Room => Known::Count(rest),
+            refused @ (Found::NoRoom | Found::TooSlow) if rest > 0 => Known::Refused(refused),
+            Found::NoRoom | Found::TooSlow => Known::Count(0),
+        }
+    }
+
+    /// The client's turn to count.
+    fn turn(&self, client_id: &str) -> Arc<sync::Mutex<()>> {
+        self.lock(|clients| Arc::clone(&clients.entry(client_id.to_owned()).or_default().counting))
+    }
+
+    /// Whether another one may pass by a count that found so many. `spare` may pass after it unasked, at least, where so
+    /// many are left.
+    fn counted(&self, client_id: &str, began: BootMillis, now: BootMillis, held: i64, spare: i64) -> bool {
+        let rest = i64::from(self.most.get()).saturating_sub(held);
+        let unasked = rest.max(0).div_euclid(SHARE_OF_REST).max(spare.min(rest.saturating_sub(1)));
+        let found = if rest > 0 { Found::Room } else { Found::NoRoom };
+        self.note(client_id, Left { counted: now, took_ms: now.since_ms(began), unasked, found });
         rest > 0
     }
 
-    /// Whether a count has just left nothing.
-    fn is_full(&self, client_id: &str, now: BootMillis) -> bool {
-        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        left.get(client_id).is_some_and(|left| left.full && now.since_ms(left.counted) < FULL_MS)
+    fn note(&self, client_id: &str, left: Left) {
+        self.lock(|clients| {
+            if clients.len() >= CLIENTS_MAX {
+                clients.retain(|_, client| {
+                    Arc::strong_count(&client.counting) > 1
+                        || client.left.is_some_and(|old| left.counted.since_ms(old.counted) < self.counted_ms)
+                });
+            }
+            clients.entry(client_id.to_owned()).or_default().left = Some(left);
+        });
     }
 }
 
@@ -99,38 +176,61 @@ impl Authority {
         }
         let now = self.now();
         let BareRevocations { held, fewer_from } = self.store.bare_revocations(client_id, now).await?;
-        if self.bare_quota.counted(client_id, asked, held) {
+        if self.bare_quota.counted(client_id, asked, asked, held, 0) {
             return Ok(());
         }
         let wait_s = fewer_from.map_or(1, |from| from.since(now).max(1));
         let retry = Duration::from_secs(wait_s.unsigned_abs());
-        let quota = self.bare_quota.most.get();
+        let quota = self.bare_quota.most.get().into();
         Err(Error::QuotaExceeded { of: Quantity::BareRevocations, quota, retry })
     }
 
-    /// Refuses a client that has as many live sessions as it may have.
-    pub(super) async fn check_session_quota(&self, client_id: &str) -> Result<(), Error> {
+    /// Refuses a client that has as many live sessions as it may have. Where it was counted for this one, what is answered is
+    /// to be held until the session is there: the next count of this replica sees it.
+    pub(super) async fn check_session_quota(
+        &self,
+        client_id: &str,
+    ) -> Result<Option<OwnedMutexGuard<()>>, Error> {
         let quota = &self.session_quota;
         if quota.passes(client_id, self.clock.boot()) {
-            return Ok(());
+            return Ok(None);
         }
-        let _one = quota.counting.lock().await;
-        let asked = self.clock.boot();
-        // By a count that others asked for meanwhile.
-        if quota.passes(client_id, asked) {
-            return Ok(());
+        let turn = quota.turn(client_id).lock_owned().await;
+        loop {
+            match quota.known(client_id, self.clock.boot()) {
+                Known::Passes => return Ok(None),
+                Known::Refused(Found::TooSlow) => return Err(Error::Overloaded),
+                Known::Refused(_) => return Err(self.over_sessions()),
+                Known::Count(0) => break,
+                Known::Count(rest_ms) => sleep(Duration::from_millis(rest_ms.unsigned_abs())).await,
+            }
         }
-        let full = quota.is_full(client_id, asked) || {
-            let filter = SessionFilter { client_id: Some(client_id.to_owned()), ..SessionFilter::default() };
-            let held = self.store.count_sessions(&filter).await?;
-            !quota.counted(client_id, asked, held)
+        let filter = SessionFilter { client_id: Some(client_id.to_owned()), ..SessionFilter::default() };
+        let began = self.clock.boot();
+        let held = self.store.count_sessions(&filter).await?;
+        let now = self.clock.boot();
+        let Some(held) = held else {
+            let left = Left { counted: now, took_ms: now.since_ms(began), unasked: 0, found: Found::TooSlow };
+            quota.note(client_id, left);
+            return Err(Error::Overloaded);
         };
-        if !full {
-            return Ok(());
+        let spare = i64::from(quota.most.get()).div_euclid(SHARE_OF_QUOTA);
+        if quota.counted(client_id, began, now, held, spare) {
+            Ok(Some(turn))
+        } else {
+            Err(self.over_sessions())
         }
-        let retry = Duration::from_millis(FULL_MS.unsigned_abs());
-        Err(Error::QuotaExceeded { of: Quantity::Sessions, quota: quota.most.get(), retry })
     }
+
+    fn over_sessions(&self) -> Error {
+        let retry = Duration::from_millis(FULL_MS.unsigned_abs());
+        Error::QuotaExceeded { of: Quantity::Sessions, quota: self.session_quota.most.get().into(), retry }
+    }
+}
+
+/// The refusal of another session for a subject that has so many.
+pub(super) fn over_subject_sessions(most: i64) -> Error {
+    Error::QuotaExceeded { of: Quantity::SubjectSessions, quota: most, retry: SUBJECT_RETRY }
 }
 
 #[cfg(test)]
@@ -143,37 +243,70 @@ mod tests {
         Quota::of_bare_revocations(NonZero::new(quota).unwrap())
     }
 
+    fn at(millis: i64) -> BootMillis {
+        BootMillis::new(millis)
+    }
+
     #[test]
     fn k11_all_replicas_together_let_pass_no_more_than_a_count_leaves() {
         let quota = quota(1_000);
-        assert!(!quota.passes("a", BootMillis::new(0)), "nothing was counted");
+        assert!(!quota.passes("a", at(0)), "nothing was counted");
         for held in [0, 500, 967, 968, 969, 999, 1_000, 2_000] {
-            let may = quota.counted("a", BootMillis::new(5), held);
+            let may = quota.counted("a", at(5), at(5), held, 0);
             assert_eq!(may, held < 1_000);
-            let unasked = (0..2_000).filter(|_| quota.passes("a", BootMillis::new(6))).count();
+            let unasked = (0..2_000).filter(|_| quota.passes("a", at(6))).count();
             let rest = usize::try_from(1_000 - held).unwrap_or_default();
             assert_eq!(unasked, rest / 32, "{held}");
-            assert_eq!(quota.is_full("a", BootMillis::new(6)), !may);
-            assert!(!quota.is_full("a", BootMillis::new(1_005)));
+            let known = if may { Known::Count(0) } else { Known::Refused(Found::NoRoom) };
+            assert_eq!(quota.known("a", at(6)), known);
+            assert_eq!(quota.known("a", at(1_005)), Known::Count(0));
         }
+    }
+
+    #[test]
+    fn k11_a_client_at_its_quota_is_not_counted_for_each_session() {
+        let quota = Quota::of_sessions(NonZero::new(1_000_000).unwrap());
+        for (rest, unasked) in [(1, 0), (2, 1), (20, 19), (2_000, 976), (64_000, 2_000)] {
+            assert!(quota.counted("a", at(0), at(1_000), 1_000_000 - rest, 976));
+            let passed = (0..100_000).filter(|_| quota.passes("a", at(1_001))).count();
+            assert_eq!(passed, unasked, "{rest}");
+            // The count took a second: whoever comes next waits for four, from its end.
+            assert_eq!(quota.known("a", at(1_001)), Known::Count(3_999));
+            assert_eq!(quota.known("a", at(5_000)), Known::Count(0));
+        }
+        assert!(!quota.counted("a", at(0), at(1_000), 1_000_000, 976));
+        assert_eq!(quota.known("a", at(4_999)), Known::Refused(Found::NoRoom));
+        assert_eq!(quota.known("a", at(5_000)), Known::Count(0));
+    }
+
+    #[tokio::test]
+    async fn k11_who_counts_for_one_client_is_waited_for_by_no_other() {
+        let quota = Quota::of_sessions(NonZero::new(3).unwrap());
+        let one = quota.turn("a").lock_owned().await;
+        assert!(quota.turn("a").try_lock_owned().is_err());
+        assert!(quota.turn("b").try_lock_owned().is_ok());
+        drop(one);
+        assert!(quota.turn("a").try_lock_owned().is_ok());
     }
 
     #[test]
     fn k11_a_count_is_of_one_client_and_grows_old() {
         let quota = quota(1_000);
-        quota.counted("a", BootMillis::new(5), 0);
-        assert!(quota.passes("a", BootMillis::new(1_004)));
-        assert!(!quota.passes("a", BootMillis::new(1_005)));
-        assert!(!quota.passes("b", BootMillis::new(6)));
+        quota.counted("a", at(5), at(5), 0, 0);
+        assert!(quota.passes("a", at(1_004)));
+        assert!(!quota.passes("a", at(1_005)));
+        assert!(!quota.passes("b", at(6)));
     }
 
     #[test]
     fn k11_counts_of_clients_that_are_quiet_are_forgotten() {
         let quota = quota(1_000);
         for client in 0..CLIENTS_MAX {
-            quota.counted(&client.to_string(), BootMillis::new(0), 0);
+            quota.counted(&client.to_string(), at(0), at(0), 0, 0);
         }
-        quota.counted("one", BootMillis::new(2_000), 0);
-        assert_eq!(quota.left.lock().unwrap().len(), 1);
+        let waits = quota.turn("7");
+        quota.counted("one", at(2_000), at(2_000), 0, 0);
+        assert_eq!(quota.clients.lock().unwrap().len(), 2, "and one whose turn is waited for stays");
+        drop(waits);
     }
 }

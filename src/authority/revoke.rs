@@ -106,6 +106,7 @@ impl Authority {
             return self.would_revoke(pass, resolved, affected_sessions, earlier).await;
         }
         let (outcome, target) = resolved.act(earlier_of_both_clocks(pass));
+        let holds = Holds::of(outcome, &target, request.reason, earlier);
         if resolved.is_bare() && target != Target::Nothing {
             self.check_bare_quota(&caller.client.client_id).await?;
         }
@@ -128,7 +129,7 @@ impl Authority {
             Box::pin(self.replace_revoked(caller)).await;
         }
         self.metrics.revoked(outcome.name());
-        let (revoke_time, reason) = holds(outcome, request.reason, appended, earlier);
+        let (revoke_time, reason) = holds.since(appended);
         Ok(Revoked {
             outcome,
             affected_sessions,
@@ -164,7 +165,7 @@ impl Authority {
         if !request.validate_only && request.max_affected_sessions.is_none() {
             return Ok(0);
         }
-        let affected = self.store.count_sessions(filter).await?;
+        let affected = self.store.count_sessions(filter).await?.ok_or(Error::Overloaded)?;
         match request.max_affected_sessions {
             Some(max) if affected > max => Err(Error::TooManyAffected { affected, max }),
             _ => Ok(affected),
@@ -200,17 +201,34 @@ impl Authority {
     }
 }
 
-/// When the revocation that holds was made, and why: where an earlier one covers it, that one.
-fn holds(
-    outcome: Outcome,
-    reason: Reason,
-    appended: Appended,
-    earlier: Option<Held>,
-) -> (Option<Timestamp>, Reason) {
-    match (outcome, earlier) {
-        (Outcome::AlreadyRevoked, Some(earlier)) => (Some(earlier.revoke_time), earlier.reason),
-        (Outcome::AlreadyRevoked, None) => (None, Reason::Unspecified),
-        _ => (Some(appended.commit_time), reason),
+/// The revocation that holds.
+enum Holds {
+    /// An earlier one; none where it is not on record any more.
+    Earlier(Option<Held>),
+    /// This one, with its reason.
+    This(Reason),
+    /// None: what has expired for every clock was not recorded.
+    Nothing,
+}
+
+impl Holds {
+    fn of(outcome: Outcome, target: &Target, reason: Reason, earlier: Option<Held>) -> Self {
+        match outcome {
+            Outcome::AlreadyRevoked => Self::Earlier(earlier),
+            Outcome::AlreadyExpired if *target == Target::Nothing => Self::Nothing,
+            Outcome::Revoked | Outcome::AlreadyExpired | Outcome::Foreign | Outcome::WouldRevoke => {
+                Self::This(reason)
+            }
+        }
+    }
+
+    /// When it was made, and why.
+    fn since(self, appended: Appended) -> (Option<Timestamp>, Reason) {
+        match self {
+            Self::Earlier(Some(earlier)) => (Some(earlier.revoke_time), earlier.reason),
+            Self::Earlier(None) | Self::Nothing => (None, Reason::Unspecified),
+            Self::This(reason) => (Some(appended.commit_time), reason),
+        }
     }
 }
 

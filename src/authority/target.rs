@@ -204,7 +204,9 @@ impl Authority {
         }
         let filter =
             SessionFilter { client_id: Some(client_id.to_owned()), ended: true, ..SessionFilter::default() };
-        if self.store.sessions(&filter, 1).await?.is_empty() {
+        // Whether its row can be trusted or not: its tokens may be alive.
+        let is_stored = self.store.client(client_id).await?.is_some();
+        if !is_stored && self.store.sessions(&filter, 1).await?.is_empty() {
             return Err(Error::NotFound { resource_type: "client", name: client_id.to_owned() });
         }
         Ok(())

@@ -111,6 +111,8 @@ fn exit_of_status(status: &Status) -> Exit {
         Code::Unauthenticated | Code::PermissionDenied => Exit::Denied,
         // A peer that gave up on the call: nothing was decided.
         Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => Exit::Unavailable,
+        // Nothing ends because it is asked again.
+        Code::ResourceExhausted if is_quota(status) => Exit::Error,
         // Over a rate: the server says when to come back. Without that, or where it takes hours, a limit that stays.
         Code::ResourceExhausted if retry_delay(status).is_some_and(|delay| delay <= RETRY_MAX) => {
             Exit::Unavailable
@@ -158,6 +160,10 @@ fn lines_of_status(status: &Status) -> Vec<String> {
     lines
 }
 
+fn is_quota(status: &Status) -> bool {
+    status.get_details_error_info().is_some_and(|info| info.reason == "QUOTA_EXCEEDED")
+}
+
 fn retry_delay(status: &Status) -> Option<Duration> {
     status.get_details_retry_info()?.retry_delay
 }
@@ -203,6 +209,14 @@ mod tests {
         let failure = Failure::from(Status::with_error_details(Code::ResourceExhausted, "Enough.", details));
         assert_eq!(failure.exit(), Exit::Error);
         assert_eq!(failure.lines(), ["error: Enough.", "retry after 24h 36m 58s"]);
+    }
+
+    #[test]
+    fn a_quota_is_no_matter_of_trying_again() {
+        let mut details = ErrorDetails::with_error_info("QUOTA_EXCEEDED", "jeton.v1", HashMap::new());
+        details.set_retry_info(Some(Duration::from_secs(1)));
+        let status = Status::with_error_details(Code::ResourceExhausted, "Enough.", details);
+        assert_eq!(Failure::from(status).exit(), Exit::Error);
     }
 
     #[test]

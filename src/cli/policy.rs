@@ -84,6 +84,7 @@ async fn list(cli: &Cli<'_>) -> Result<Exit, Failure> {
             "SCOPES",
             "ALGORITHM",
             "ISSUE AUDITED",
+            "SESSIONS PER SUBJECT",
         ];
         output::table(&header, rows)?;
     }
@@ -146,7 +147,7 @@ pub fn print(policy: &Policy) -> Result<(), Failure> {
 }
 
 /// The rules as text. An empty one is taken from the next wider policy.
-fn rules(policy: &Policy) -> [(&'static str, String); 11] {
+fn rules(policy: &Policy) -> [(&'static str, String); 12] {
     let excess = match policy.excess_ttl_action() {
         ExcessTtlAction::Unspecified => "",
         ExcessTtlAction::Reject => "reject",
@@ -169,6 +170,10 @@ fn rules(policy: &Policy) -> [(&'static str, String); 11] {
         ("scopes", policy.allowed_scopes.join(" ")),
         ("algorithm", policy.algorithm.clone()),
         ("issue audited", audited.to_owned()),
+        (
+            "sessions per subject",
+            policy.max_sessions_per_subject.map(|most| most.to_string()).unwrap_or_default(),
+        ),
     ]
 }
 

@@ -72,6 +72,9 @@ pub struct SetArgs {
     /// Whether each Issue writes an audit row before it is answered: the database is on its way then
     #[arg(long)]
     audit_issue: Option<Answer>,
+    /// Live sessions that one subject may have for the audience; or `none`
+    #[arg(long, value_name = "NUMBER", value_parser = parse_sessions)]
+    sessions_per_subject: Option<Sessions>,
     /// Only if it is still this one
     #[arg(long)]
     etag: Option<String>,
@@ -112,6 +115,7 @@ fn request_of(args: SetArgs) -> Result<UpdatePolicyRequest, Failure> {
         ("allowed_scopes", scopes_given),
         ("algorithm", args.algorithm.is_some()),
         ("audit_issue", args.audit_issue.is_some()),
+        ("max_sessions_per_subject", args.sessions_per_subject.is_some()),
     ];
     let paths: Vec<_> = given.into_iter().filter(|(_, is)| *is).map(|(path, _)| path.to_owned()).collect();
     if paths.is_empty() {
@@ -136,6 +140,7 @@ fn request_of(args: SetArgs) -> Result<UpdatePolicyRequest, Failure> {
         daily_boundary: args.daily_boundary.and_then(|boundary| boundary.0),
         allowed_scopes: args.allow_scope,
         algorithm: args.algorithm.unwrap_or_default(),
+        max_sessions_per_subject: args.sessions_per_subject.and_then(|most| most.0),
         update_time: None,
         audit_issue: args.audit_issue.map(|answer| answer == Answer::Yes),
     };
@@ -168,6 +173,18 @@ fn parse_boundary(text: &str) -> Result<Boundary, String> {
         time_zone: zone.trim().to_owned(),
     };
     if boundary.time_zone.is_empty() { Err(wrong()) } else { Ok(Boundary(Some(boundary))) }
+}
+
+/// A number of sessions, or `none`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Sessions(Option<i32>);
+
+fn parse_sessions(text: &str) -> Result<Sessions, String> {
+    if text == "none" {
+        return Ok(Sessions(None));
+    }
+    let number = text.parse().map_err(|_| "write a number of sessions, as in 5, or none".to_owned())?;
+    Ok(Sessions(Some(number)))
 }
 
 #[cfg(test)]

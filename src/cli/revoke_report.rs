@@ -136,13 +136,16 @@ pub fn result(target: &Target, response: &RevokeResponse, elapsed: Duration, loc
         }
         RevocationOutcome::Revoked => "revoked",
         RevocationOutcome::AlreadyRevoked => "already revoked",
+        RevocationOutcome::AlreadyExpired if response.revoke_time.is_none() => {
+            "already expired, nothing was to be revoked:"
+        }
         RevocationOutcome::AlreadyExpired => "already expired, and revoked:",
     };
     // Of today, but for what was revoked before.
-    let at = if response.outcome() == RevocationOutcome::AlreadyRevoked {
-        since(response)
-    } else {
-        format!(" at {}", time::show_time_of_day(response.revoke_time.as_ref()))
+    let at = match &response.revoke_time {
+        _ if response.outcome() == RevocationOutcome::AlreadyRevoked => since(response),
+        Some(time) => format!(" at {}", time::show_time_of_day(Some(time))),
+        None => String::new(),
     };
     let revision = output::escape(&response.revision);
     let took = took(elapsed);
@@ -260,6 +263,20 @@ mod tests {
             line.starts_with("already revoked subject s since 1970-01-01T02:14:07.412Z (LEAKED), rev"),
             "{line}"
         );
+    }
+
+    #[test]
+    fn what_has_expired_for_every_clock_is_not_said_to_be_revoked() {
+        let nothing =
+            RevokeResponse { revoke_time: None, ..response(RevocationOutcome::AlreadyExpired, true) };
+        let line = result(&Target::of_subject("s"), &nothing, Duration::ZERO, false);
+        assert!(
+            line.starts_with("already expired, nothing was to be revoked: subject s, revision"),
+            "{line}"
+        );
+        let recorded = response(RevocationOutcome::AlreadyExpired, true);
+        let line = result(&Target::of_subject("s"), &recorded, Duration::ZERO, false);
+        assert!(line.starts_with("already expired, and revoked: subject s at 02:14:07.412Z"), "{line}");
     }
 
     #[test]

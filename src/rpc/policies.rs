@@ -27,7 +27,7 @@ pub(super) fn policy_update(request: pb::UpdatePolicyRequest) -> Result<PolicyUp
 }
 
 /// Names of the fields that may be written, as a mask spells them.
-const FIELDS: [(&str, PolicyField); 11] = [
+const FIELDS: [(&str, PolicyField); 12] = [
     ("default_ttl", PolicyField::DefaultTtl),
     ("max_ttl", PolicyField::MaxTtl),
     ("excess_ttl_action", PolicyField::ExcessTtlAction),
@@ -39,6 +39,7 @@ const FIELDS: [(&str, PolicyField); 11] = [
     ("allowed_scopes", PolicyField::AllowedScopes),
     ("algorithm", PolicyField::Algorithm),
     ("audit_issue", PolicyField::AuditIssue),
+    ("max_sessions_per_subject", PolicyField::MaxSessionsPerSubject),
 ];
 
 fn fields_of(mask: &FieldMask) -> Result<Vec<PolicyField>, Invalid> {
@@ -69,6 +70,7 @@ fn populated(given: &pb::Policy) -> Vec<PolicyField> {
         PolicyField::AllowedScopes => !given.allowed_scopes.is_empty(),
         PolicyField::Algorithm => !given.algorithm.is_empty(),
         PolicyField::AuditIssue => given.audit_issue.is_some(),
+        PolicyField::MaxSessionsPerSubject => given.max_sessions_per_subject.is_some(),
     };
     FIELDS.map(|(_, field)| field).into_iter().filter(|field| set(*field)).collect()
 }
@@ -102,6 +104,7 @@ fn policy_of(given: pb::Policy) -> Result<Policy, Invalid> {
         daily_boundary: given.daily_boundary.map(boundary).transpose()?,
         algorithm,
         audit_issue: given.audit_issue,
+        subject_sessions: given.max_sessions_per_subject.map(i64::from),
         audience: given.audience,
         client_id: given.client_id,
         allowed_scopes: given.allowed_scopes,
@@ -123,6 +126,7 @@ pub(super) fn policy(policy: Policy) -> pb::Policy {
         refresh_replay_grace: policy.refresh_grace_s.map(duration_s),
         daily_boundary: policy.daily_boundary.as_ref().map(daily_boundary),
         algorithm: policy.algorithm.map(|algorithm| algorithm.as_str().to_owned()).unwrap_or_default(),
+        max_sessions_per_subject: sessions(policy.subject_sessions),
         update_time: written.then(|| timestamp(policy.update_time)),
         audit_issue: policy.audit_issue,
         audience: policy.audience,
@@ -146,9 +150,15 @@ pub(super) fn effective_policy(effective: Effective, client_id: String) -> pb::P
         daily_boundary: effective.daily_boundary.as_ref().map(daily_boundary),
         allowed_scopes: effective.allowed_scopes,
         algorithm: effective.algorithm.as_str().to_owned(),
+        max_sessions_per_subject: sessions(effective.subject_sessions),
         update_time: None,
         audit_issue: Some(effective.audit_issue),
     }
+}
+
+/// More than the wire can say stands only in a row that jeton did not write: then the most that it can say.
+fn sessions(most: Option<i64>) -> Option<i32> {
+    most.map(|most| i32::try_from(most).unwrap_or(i32::MAX))
 }
 
 fn excess_number(excess: Excess) -> i32 {

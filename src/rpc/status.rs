@@ -85,7 +85,7 @@ impl Refusal {
     }
 }
 
-fn over_quota(of: Quantity, quota: u32) -> String {
+fn over_quota(of: Quantity, quota: i64) -> String {
     match of {
         Quantity::BareRevocations => format!(
             "The caller has {quota} live revocations by bare jti, and may have no more. Revoke by token text, session, \
@@ -94,6 +94,10 @@ fn over_quota(of: Quantity, quota: u32) -> String {
         Quantity::Sessions => format!(
             "The caller has {quota} live sessions, and may have no more. Revoke those that nobody needs, or come back when \
              some have ended."
+        ),
+        Quantity::SubjectSessions => format!(
+            "The subject has {quota} live sessions for this audience, and may have no more by policy. Revoke one of them, or \
+             come back when one has ended."
         ),
     }
 }
@@ -138,7 +142,7 @@ impl From<Error> for Status {
             .with("resourceName", name),
             Error::QuotaExceeded { of, quota, retry } => Refusal::new(
                 Code::ResourceExhausted,
-                "RATE_LIMITED",
+                "QUOTA_EXCEEDED",
                 over_quota(of, quota),
             )
             .with("quota", quota)

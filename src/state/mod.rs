@@ -30,7 +30,7 @@ pub use lease::{LEASE_MS, LEASE_OVER_MS, Lease};
 pub use marks::{Mark, MarkKind, Marks, SessionFacts};
 pub use policy::{
     BUILT_IN_ALGORITHM, Effective, FAMILY_ANY, IDLE_BUILT_IN_S, LEEWAY_MAX_S, Policies, Policy,
-    REFRESH_ABSOLUTE_MAX_S, REPLAY_GRACE_MAX_S, Terms,
+    REFRESH_ABSOLUTE_MAX_S, REPLAY_GRACE_MAX_S, SUBJECT_SESSIONS_MAX, Terms,
 };
 pub use policy_loss::{LostPolicy, RemovedPolicies, StoredPolicies};
 pub use revocation::{Entry, Reason};

@@ -28,6 +28,8 @@ const REPLAY_GRACE_BUILT_IN_S: i64 = 10;
 pub const REPLAY_GRACE_MAX_S: i64 = 60;
 /// The largest tolerance of clocks; what is kept for revocations counts on it.
 pub const LEEWAY_MAX_S: i64 = 60;
+/// As many sessions as a client may have, unless set: more would be no limit.
+pub const SUBJECT_SESSIONS_MAX: i64 = 1_000_000;
 /// The algorithm when nobody says otherwise: every verifier has it.
 pub const BUILT_IN_ALGORITHM: Algorithm = Algorithm::Es256;
 
@@ -64,6 +66,8 @@ pub struct Policy {
     pub algorithm: Option<Algorithm>,
     /// Each Issue is audited.
     pub audit_issue: Option<bool>,
+    /// Live sessions that one subject may have for the audience.
+    pub subject_sessions: Option<i64>,
 }
 
 /// A policy with every field filled in: what holds for (audience, client).
@@ -93,6 +97,8 @@ pub struct Effective {
     pub algorithm: Algorithm,
     /// Each Issue is audited.
     pub audit_issue: bool,
+    /// Live sessions that one subject may have for the audience. None: any number.
+    pub subject_sessions: Option<i64>,
 }
 
 impl Effective {
@@ -184,6 +190,12 @@ impl Terms {
     #[must_use]
     pub fn refresh_grace_s(&self) -> i64 {
         self.min(|policy| policy.refresh_grace_s)
+    }
+
+    /// Live sessions that one subject may have for any of the audiences. None: any number.
+    #[must_use]
+    pub fn subject_sessions(&self) -> Option<i64> {
+        self.each.iter().filter_map(|policy| policy.subject_sessions).min()
     }
 
     /// Clock tolerance, seconds.
@@ -300,6 +312,7 @@ impl Policies {
             allowed_scopes: scopes.map(|policy| policy.allowed_scopes.clone()).unwrap_or_default(),
             algorithm: narrowest(path, |p| p.algorithm).unwrap_or(BUILT_IN_ALGORITHM),
             audit_issue: narrowest(path, |p| p.audit_issue).unwrap_or(false),
+            subject_sessions: smallest(path, |p| p.subject_sessions),
         }
     }
 }

@@ -54,13 +54,14 @@ pub enum LostPolicy {
 /// How strict a policy is in one number, and where that is stored: the smaller, the stricter.
 type Number = (fn(&Effective) -> i64, fn(&mut Policy) -> &mut Option<i64>);
 
-const NUMBERS: [Number; 6] = [
+const NUMBERS: [Number; 7] = [
     (|it| it.default_ttl_s, |it| &mut it.default_ttl_s),
     (|it| it.max_ttl_s, |it| &mut it.max_ttl_s),
     (|it| it.leeway_s, |it| &mut it.leeway_s),
     (|it| it.refresh_idle_s, |it| &mut it.refresh_idle_s),
     (|it| it.refresh_absolute_s, |it| &mut it.refresh_absolute_s),
     (|it| it.refresh_grace_s, |it| &mut it.refresh_grace_s),
+    (|it| it.subject_sessions.unwrap_or(i64::MAX), |it| &mut it.subject_sessions),
 ];
 
 impl Policies {
@@ -293,6 +294,19 @@ mod tests {
         let lost = held.lost_in(&stored, at(8));
         let expected = Policy { leeway_s: Some(5), ..policy("api", FAMILY_ANY, 7) };
         assert_eq!(lost, [LostPolicy::Write { policy: expected, expected: at(3) }]);
+    }
+
+    #[test]
+    fn a_limit_of_sessions_that_was_lost_holds_again() {
+        let most =
+            |revision, subject_sessions| Policy { subject_sessions, ..policy("api", FAMILY_ANY, revision) };
+        for (held, stored_as) in [(Some(3), None), (Some(3), Some(4))] {
+            let held: Policies = [most(7, held)].into_iter().collect();
+            let lost = held.lost_in(&stored([most(3, stored_as)]), at(8));
+            assert_eq!(lost, [LostPolicy::Write { policy: most(7, Some(3)), expected: at(3) }]);
+        }
+        let held: Policies = [most(7, None)].into_iter().collect();
+        assert_eq!(held.lost_in(&stored([most(3, Some(4))]), at(8)), [], "the stricter value holds");
     }
 
     #[test]

@@ -9,6 +9,8 @@ use sqlx::{
 
 /// SQLSTATE of `log_advance` when the database is not the one that the log was written in.
 const FOREIGN_LOG: &str = "JT001";
+/// SQLSTATE of a statement that ran into `statement_timeout`.
+const QUERY_CANCELED: &str = "57014";
 
 /// A failure of the database.
 #[derive(Debug, thiserror::Error)]
@@ -215,6 +217,12 @@ fn cause(error: &sqlx::Error) -> String {
 fn ends_session(error: &sqlx::Error) -> bool {
     let postgres = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
     postgres.is_some_and(|error| matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic))
+}
+
+/// Whether Postgres gave a statement up: it took longer than it may.
+pub(super) fn is_cancelled(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.as_deref() == Some(QUERY_CANCELED)
 }
 
 /// SQLSTATEs of a database that is away, starting, stopping, read-only after a switch, or full.

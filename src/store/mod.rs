@@ -36,7 +36,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use serde_json::Value;
 use sqlx::{
-    PgConnection,
+    AssertSqlSafe, Connection, PgConnection,
     migrate::{Migrate, Migrator},
 };
 use tokio::time::timeout;
@@ -52,6 +52,8 @@ pub use chain::ChainHead;
 pub use client::NewClient;
 pub use client_admin::{ApiKeyRow, ClientRow, ClientWrite};
 pub use connection::{OwnConnection, Task};
+use error::is_cancelled;
+
 pub use error::{Away, StoreError, Unfit};
 pub use held::{Held, Hit};
 pub use key::{KeyRows, KeyTimes, NewSigningKey, SigningKeyRow};
@@ -199,6 +201,26 @@ impl Store {
             let done = done.map_err(|error| self.connector.here(error));
             self.pool.note(&done);
             done
+        })
+        .await
+    }
+
+    /// Reads something on a connection of the pool. `None`: it took longer than `within`. Postgres gives up then, too: what
+    /// nobody waits for must not go on there. Only for reads, which acknowledge nothing.
+    async fn read_within<T>(
+        &self,
+        within: Duration,
+        read: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<Option<T>, StoreError> {
+        let limit = format!("begin read only; set local statement_timeout = {}", within.as_millis());
+        self.run(async |connection| {
+            let mut transaction = connection.begin_with(AssertSqlSafe(limit)).await?;
+            let done = match read(&mut transaction).await {
+                Err(error) if is_cancelled(&error) => None,
+                done => Some(done?),
+            };
+            transaction.rollback().await?;
+            Ok(done)
         })
         .await
     }

@@ -121,7 +121,7 @@ async fn put(
     let boundary = policy.daily_boundary.as_ref();
     let row = sqlx::query!(
         r#"select new_revision, new_update_time as "new_update_time?: SqlTimestamp"
-             from put_policy($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)"#,
+             from put_policy($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)"#,
         expected.as_i64(),
         policy.audience,
         policy.client_id,
@@ -138,6 +138,7 @@ async fn put(
         &policy.allowed_scopes,
         policy.algorithm.map(Algorithm::as_str),
         policy.audit_issue,
+        policy.subject_sessions,
         as_of.map(Revision::as_i64),
         act
     )
@@ -183,7 +184,7 @@ async fn read(connection: &mut PgConnection) -> Result<Vec<Policy>, StoreError> 
         Row,
         r#"select audience, client_id, revision, update_time as "update_time: SqlTimestamp", default_ttl_s,
                   max_ttl_s, clamp, leeway_s, refresh_idle_s, refresh_absolute_s, refresh_grace_s, boundary_hours,
-                  boundary_minutes, boundary_zone, allowed_scopes, algorithm, audit_issue
+                  boundary_minutes, boundary_zone, allowed_scopes, algorithm, audit_issue, subject_sessions
              from policy order by audience collate "C", client_id collate "C""#
     )
     .fetch_all(connection)
@@ -209,6 +210,7 @@ struct Row {
     allowed_scopes: Vec<String>,
     algorithm: Option<String>,
     audit_issue: Option<bool>,
+    subject_sessions: Option<i64>,
 }
 
 impl TryFrom<Row> for Policy {
@@ -244,6 +246,7 @@ impl TryFrom<Row> for Policy {
             daily_boundary,
             algorithm,
             audit_issue: row.audit_issue,
+            subject_sessions: row.subject_sessions,
             audience: row.audience,
             client_id: row.client_id,
             allowed_scopes: row.allowed_scopes,

@@ -1,5 +1,7 @@
 //! `session`: one row per refreshable session, however often it is refreshed.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx};
 use serde_json::{Map, Value};
@@ -13,6 +15,8 @@ use crate::{
 
 /// Rows that one transaction of the sweep locks.
 const SWEEP_ROWS_MAX: i64 = 500;
+/// To count sessions, of which a client may have a million: shortly before a statement is given up here.
+const COUNT_WITHIN: Duration = Duration::from_secs(8);
 
 /// A session to open.
 #[derive(Clone, Debug)]
@@ -127,13 +131,14 @@ pub struct SessionFilter {
 }
 
 impl Store {
-    /// Opens a session.
-    pub async fn insert_session(&self, session: &NewSession) -> Result<(), StoreError> {
+    /// Opens a session, unless its subject has `most` live ones for any of its audiences already. False: it has.
+    pub async fn insert_session(&self, session: &NewSession, most: Option<i64>) -> Result<bool, StoreError> {
         let thumbprint = session.certificate_thumbprint.map(|thumbprint| thumbprint.as_bytes().to_vec());
-        self.run(async |connection| Ok(sqlx::query!(
+        let done = self.run(async |connection| Ok(sqlx::query!(
             "insert into session (id, subject, client_id, audiences, scopes, claims, certificate_thumbprint, secret_hash,
                                   mac_key_id, revision, create_time, refresh_time, idle_expire_time, expire_time)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11, $12, $13)",
+             select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11, $12, $13
+              where $14::bigint is null or subject_has_room($2, $4, $14)",
             session.id,
             session.subject,
             session.client_id,
@@ -146,9 +151,10 @@ impl Store {
             session.revision.as_i64(),
             Timestamp::from(session.create_time).to_sqlx() as _,
             Timestamp::from(session.idle_expire_time).to_sqlx() as _,
-            Timestamp::from(session.expire_time).to_sqlx() as _
+            Timestamp::from(session.expire_time).to_sqlx() as _,
+            most
         ).execute(connection).await?)).await?;
-        Ok(())
+        Ok(done.rows_affected() == 1)
     }
 
     /// Moves a session past a generation that its row has lost: a restore, not reuse. False: the row
@@ -205,46 +211,73 @@ impl Store {
         rows.into_iter().map(TryInto::try_into).collect()
     }
 
-    /// The subjects of the latest sessions, of those that are live; at most so many sessions are looked at.
-    pub async fn recent_subjects(&self, most: i64) -> Result<Vec<String>, StoreError> {
-        let subjects = self
-            .run(async |connection| {
-                Ok(sqlx::query_scalar!(
-                    "select distinct subject from (
+    /// Whether there is such a session. `None`: that could not be told within that time.
+    pub async fn has_session_within(
+        &self,
+        filter: &SessionFilter,
+        within: Duration,
+    ) -> Result<Option<bool>, StoreError> {
+        self.read_within(within, async |connection| {
+            sqlx::query_scalar!(
+                r#"select exists (select from session
+                where ($1::uuid is null or id = $1) and ($2::text is null or subject = $2)
+                  and ($3::text is null or client_id = $3) and ($4::text is null or $4 = any(audiences))
+                  and ($5::timestamptz is null or create_time < $5)
+                  and ($6 or (revoke_time is null and idle_expire_time > now() and expire_time > now()))) as "is!""#,
+                filter.id,
+                filter.subject.as_deref(),
+                filter.client_id.as_deref(),
+                filter.audience.as_deref(),
+                filter.opened_before.map(ToSqlx::to_sqlx) as _,
+                filter.ended,
+            )
+            .fetch_one(connection)
+            .await
+        })
+        .await
+    }
+
+    /// The subjects of the latest sessions, of those that are live; at most so many sessions are looked at. `None`: they
+    /// could not be read within that time.
+    pub async fn recent_subjects(
+        &self,
+        most: i64,
+        within: Duration,
+    ) -> Result<Option<Vec<String>>, StoreError> {
+        self.read_within(within, async |connection| {
+            sqlx::query_scalar!(
+                "select distinct subject from (
                          select subject, revoke_time is null and idle_expire_time > now() and expire_time > now() as live
                            from session order by id desc limit $1) latest
                       where live",
-                    most
-                )
-                .fetch_all(connection)
-                .await?)
-            })
-            .await?;
-        Ok(subjects)
+                most
+            )
+            .fetch_all(connection)
+            .await
+        })
+        .await
     }
 
-    /// How many there are.
-    pub async fn count_sessions(&self, filter: &SessionFilter) -> Result<i64, StoreError> {
-        let count = self
-            .run(async |connection| {
-                Ok(sqlx::query_scalar!(
-                    r#"select count(*) as "count!" from session
+    /// How many there are. `None`: they could not be counted within the time that a statement may take.
+    pub async fn count_sessions(&self, filter: &SessionFilter) -> Result<Option<i64>, StoreError> {
+        self.read_within(COUNT_WITHIN, async |connection| {
+            sqlx::query_scalar!(
+                r#"select count(*) as "count!" from session
                 where ($1::uuid is null or id = $1) and ($2::text is null or subject = $2)
                   and ($3::text is null or client_id = $3) and ($4::text is null or $4 = any(audiences))
                   and ($5::timestamptz is null or create_time < $5)
                   and ($6 or (revoke_time is null and idle_expire_time > now() and expire_time > now()))"#,
-                    filter.id,
-                    filter.subject.as_deref(),
-                    filter.client_id.as_deref(),
-                    filter.audience.as_deref(),
-                    filter.opened_before.map(ToSqlx::to_sqlx) as _,
-                    filter.ended,
-                )
-                .fetch_one(connection)
-                .await?)
-            })
-            .await?;
-        Ok(count)
+                filter.id,
+                filter.subject.as_deref(),
+                filter.client_id.as_deref(),
+                filter.audience.as_deref(),
+                filter.opened_before.map(ToSqlx::to_sqlx) as _,
+                filter.ended,
+            )
+            .fetch_one(connection)
+            .await
+        })
+        .await
     }
 
     /// Writes into one session's row that it was revoked, unless it is there.

@@ -2,7 +2,7 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jeton::{
-    proto::v1::{self as pb, Permission},
+    proto::v1::{self as pb, Permission, revocation_target::Kind},
     state,
     store::Seal,
     token::{ApiKey, MasterKey},
@@ -61,6 +61,19 @@ async fn c7_what_a_client_may_do_cannot_be_changed_past_jeton() {
     }
     // The rest goes on.
     world.api("service").await.token("user:7", "api").await;
+}
+
+#[tokio::test]
+async fn c7_a_client_whose_row_was_changed_past_jeton_can_still_be_revoked() {
+    let world = World::start().await;
+    let mut admin = world.api("admin").await;
+    let key = world.register("victim", &[state::Permission::Validate], &["api"], &[]).await;
+    by_sql(&world, "update client set permissions = '{1,2,3,4,5,6,7}' where client_id = 'victim'").await;
+    until_refused(&world, &key).await;
+    let of = |name: &str| Kind::ClientId(name.to_owned());
+    let revoked = admin.revoke_wide(of("victim")).await.unwrap();
+    assert_eq!(revoked.outcome(), pb::RevocationOutcome::Revoked);
+    assert_eq!(admin.revoke_wide(of("victom")).await.refused().reason, "NOT_FOUND");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use jeton::{
     clock::Clock,
-    proto::v1::{RevocationOutcome, revocation_target::Kind},
+    proto::v1::{self as pb, RevocationOutcome, revocation_target::Kind},
     state::Permission,
     store::BareRevocations,
     token::{UnixSeconds, new_uuid_v7},
@@ -46,7 +46,7 @@ async fn k11_live_revocations_by_bare_jti_have_a_quota_per_client() {
         "until the first of them is forgotten: {retry}"
     );
     let refused = Err::<(), _>(status).refused();
-    assert_eq!((refused.code, refused.reason.as_str()), (tonic::Code::ResourceExhausted, "RATE_LIMITED"));
+    assert_eq!((refused.code, refused.reason.as_str()), (tonic::Code::ResourceExhausted, "QUOTA_EXCEEDED"));
     assert_eq!(refused.get("quota"), "3");
     // What is revoked already is answered, and so is what is known by its text, or as a session.
     assert_eq!(outcome(&mut support, first).await, RevocationOutcome::AlreadyRevoked);
@@ -121,13 +121,14 @@ async fn k11_live_sessions_have_a_quota_per_client() {
     for _ in 0..3 {
         sessions.push(service.session("user:7", "api").await);
     }
-    let request = || jeton::proto::v1::IssueRequest {
-        refreshable: true,
-        ..crate::world::issue_request("user:8", &["api"])
-    };
+    let request =
+        || pb::IssueRequest { refreshable: true, ..crate::world::issue_request("user:8", &["api"]) };
     for _ in 0..3 {
         let refused = service.issue(request()).await.refused();
-        assert_eq!((refused.code, refused.reason.as_str()), (tonic::Code::ResourceExhausted, "RATE_LIMITED"));
+        assert_eq!(
+            (refused.code, refused.reason.as_str()),
+            (tonic::Code::ResourceExhausted, "QUOTA_EXCEEDED")
+        );
         assert_eq!(refused.get("quota"), "3");
     }
     // Tokens without a session go on, and so do sessions that there are, and other clients.
@@ -140,4 +141,80 @@ async fn k11_live_sessions_have_a_quota_per_client() {
     assert_eq!(outcome(&mut service, Kind::SessionId(ended)).await, RevocationOutcome::Revoked);
     crate::world::until("there is room", async || service.issue(request()).await.is_ok()).await;
     assert!(service.issue(request()).await.is_err());
+}
+
+/// A session for this subject and audience, or why there is none.
+async fn open(api: &mut Api, subject: &str, audience: &str) -> Result<pb::IssuedToken, tonic::Status> {
+    let request = crate::world::issue_request(subject, &[audience]);
+    api.issue(pb::IssueRequest { refreshable: true, ..request }).await
+}
+
+#[tokio::test]
+async fn k11_a_client_at_its_quota_of_sessions_gets_no_more_at_once_and_holds_up_no_other() {
+    let world = world(&["--sessions-per-client", "3"]).await;
+    let (service, other) = (world.api("service").await, world.api("other").await);
+    let all = (0..40).map(|_| {
+        let mut api = service.clone();
+        async move { open(&mut api, "user:7", "api").await }
+    });
+    let others = (0..2).map(|_| {
+        let mut api = other.clone();
+        async move { api.session("user:7", "api").await }
+    });
+    let (opened, _) =
+        tokio::join!(futures_util::future::join_all(all), futures_util::future::join_all(others));
+    let refused: Vec<_> = opened.into_iter().filter(Result::is_err).map(Refused::refused).collect();
+    assert_eq!(refused.len(), 37, "three are opened, whoever asks at the same time");
+    assert!(refused.iter().all(|refused| refused.reason == "QUOTA_EXCEEDED"), "{refused:?}");
+    assert_eq!(world.number("select count(*) from session where client_id = 'service'").await, 3);
+}
+
+#[tokio::test]
+async fn k11_a_policy_limits_the_live_sessions_of_a_subject() {
+    let world = World::start().await;
+    let (mut admin, mut service, mut other) =
+        (world.api("admin").await, world.api("service").await, world.api("other").await);
+    let most = |most| pb::Policy { max_sessions_per_subject: Some(most), ..crate::world::policy("api") };
+    for wrong in [0, -1, 1_000_001] {
+        let refused = admin.set_policy(most(wrong)).await.refused();
+        let field = refused.get("field");
+        assert_eq!((refused.reason.as_str(), field), ("FIELD_INVALID", "policy.max_sessions_per_subject"));
+    }
+    admin.set_policy(most(2)).await.unwrap();
+    // Of those that ask at once, as many as may, whoever obtains them.
+    let at_once = (0..12).map(|index| {
+        let mut api = if index % 2 == 0 { service.clone() } else { other.clone() };
+        async move { open(&mut api, "user:7", "api").await }
+    });
+    let opened = futures_util::future::join_all(at_once).await;
+    let (opened, refused): (Vec<_>, Vec<_>) = opened.into_iter().partition(Result::is_ok);
+    assert_eq!(opened.len(), 2);
+    for refused in refused.into_iter().map(Refused::refused) {
+        assert_eq!(
+            (refused.code, refused.reason.as_str()),
+            (tonic::Code::ResourceExhausted, "QUOTA_EXCEEDED")
+        );
+        assert_eq!(refused.get("quota"), "2");
+    }
+    // Another subject, another audience, and a token without a session are none of it; with a second audience it is.
+    service.session("user:8", "api").await;
+    service.session("user:7", "web").await;
+    service.token("user:7", "api").await;
+    let both =
+        pb::IssueRequest { refreshable: true, ..crate::world::issue_request("user:7", &["web", "api"]) };
+    assert_eq!(service.issue(both).await.refused().reason, "QUOTA_EXCEEDED");
+    // One that ends makes room for one.
+    let ended = opened.into_iter().next().unwrap().unwrap();
+    assert_eq!(outcome(&mut admin, Kind::SessionId(ended.session_id)).await, RevocationOutcome::Revoked);
+    crate::world::until("there is room", async || open(&mut service, "user:7", "api").await.is_ok()).await;
+    assert_eq!(open(&mut other, "user:7", "api").await.refused().reason, "QUOTA_EXCEEDED");
+    // Without the limit there is none.
+    let update_mask = Some(prost_types::FieldMask { paths: vec!["max_sessions_per_subject".to_owned()] });
+    let cleared = pb::UpdatePolicyRequest {
+        policy: Some(crate::world::policy("api")),
+        update_mask,
+        ..Default::default()
+    };
+    admin.admin.update_policy(cleared).await.unwrap();
+    open(&mut other, "user:7", "api").await.unwrap();
 }

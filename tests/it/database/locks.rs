@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use jeton::proto::v1::{RevocationOutcome, revocation_target::Kind};
 use sqlx::{AssertSqlSafe, Connection, Executor};
 use tokio::time::timeout;
 
 use super::revoke;
-use crate::world::{Answer, Asking, Fleet, until};
+use crate::world::{Answer, Asking, Fleet, World, until};
 
 const WAITING: &str = "select count(*) from pg_stat_activity where datname = current_database()
     and application_name like 'jeton%' and wait_event_type = 'Lock'";
@@ -91,4 +92,28 @@ async fn k1_locks_of_others_on_any_table_make_no_answer_stale() {
         "fleet_size",
     ])
     .await;
+}
+
+#[tokio::test]
+async fn k17_what_cannot_be_looked_for_in_time_is_said_and_does_not_go_on_in_the_database() {
+    const LOOKS: &str = "select count(*) from pg_stat_activity where datname = current_database()
+        and wait_event_type = 'Lock' and query like '%exists (select from session%'";
+    let world = World::start().await;
+    let mut admin = world.api("admin").await;
+    let mut holder = world.database.connect().await;
+    let mut transaction = holder.begin().await.unwrap();
+    transaction.execute("lock table session in access exclusive mode").await.unwrap();
+    let mut most = 0;
+    for place in 0..12 {
+        let subject = Kind::Subject(format!("user:{place}"));
+        let answer = admin.revoke_wide(subject).await.unwrap();
+        assert_eq!(answer.outcome(), RevocationOutcome::Revoked);
+        let found = answer.findings.unwrap();
+        assert!(found.sessions_not_looked_for && !found.no_live_sessions, "{found:?}");
+        most = most.max(world.number(LOOKS).await);
+    }
+    assert!(most <= 4, "{most} looks wait in Postgres, though one at a time was made");
+    transaction.rollback().await.unwrap();
+    let found = admin.revoke_wide(Kind::Subject("user:13".to_owned())).await.unwrap().findings.unwrap();
+    assert!(found.no_live_sessions && !found.sessions_not_looked_for, "{found:?}");
 }

@@ -49,6 +49,7 @@ fn full() -> pb::Policy {
         allowed_scopes: vec!["read".to_owned()],
         algorithm: "EdDSA".to_owned(),
         audit_issue: Some(false),
+        max_sessions_per_subject: Some(7),
         ..policy("api")
     }
 }
@@ -119,6 +120,7 @@ async fn i7_an_update_mask_writes_what_it_names_and_clears_what_it_names_unset()
         "daily_boundary",
         "allowed_scopes",
         "algorithm",
+        "max_sessions_per_subject",
     ] {
         update(&mut admin, with_mask(full(), &["*"])).await.unwrap();
         let cleared = given(update(&mut admin, with_mask(policy("api"), &[path])).await.unwrap());
@@ -321,12 +323,13 @@ async fn i7_concurrent_updates_of_different_fields_lose_nothing() {
             7 => part.allowed_scopes = full.allowed_scopes,
             8 => part.refresh_replay_grace = full.refresh_replay_grace,
             9 => part.algorithm = full.algorithm,
+            10 => part.max_sessions_per_subject = full.max_sessions_per_subject,
             _ => part.audit_issue = full.audit_issue,
         }
         part
     };
     for round in 0..5 {
-        let updates = (0..11).map(|index| {
+        let updates = (0..12).map(|index| {
             let mut admin = admin.clone();
             async move { admin.set_policy(part(index)).await }
         });

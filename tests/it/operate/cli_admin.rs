@@ -168,7 +168,13 @@ async fn policies_are_set_read_listed_and_deleted() {
     assert!(lifetime(&mut api).await <= 7_200);
     shell.run(&["policy", "set", "orders", "--daily-boundary", "none"]).await.data();
     assert_eq!(lifetime(&mut api).await, 7_200, "the other rules stayed");
+    shell.run(&["policy", "set", "orders", "--sessions-per-subject", "5"]).await.data();
+    let limited = shell.run(&["policy", "get", "orders", "--output", "json"]).await.json();
+    assert_eq!(limited["effectivePolicy"]["maxSessionsPerSubject"], 5);
+    shell.run(&["policy", "set", "orders", "--sessions-per-subject", "many"]).await.with_code(2);
+    shell.run(&["policy", "set", "orders", "--sessions-per-subject", "none"]).await.data();
     let got = shell.run(&["policy", "get", "orders", "--output", "json"]).await.json();
+    assert_eq!(got["policy"].get("maxSessionsPerSubject"), None);
     assert_eq!((&got["policy"]["maxTtl"], &got["policy"]["clientId"]), (&"21600s".into(), &"*".into()));
     assert_eq!(got["effectivePolicy"]["algorithm"], "ES256");
     assert_eq!(got["policy"].get("dailyBoundary"), None);

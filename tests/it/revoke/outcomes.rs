@@ -85,8 +85,16 @@ async fn k2_what_has_expired_is_already_expired_and_recorded_while_a_clock_may_t
     assert!(answer.propagation.unwrap().complete);
     assert_eq!(world.number(REVOCATIONS).await, 1);
     assert_eq!(revoke(&mut api, Kind::Token(fresh)).await, RevocationOutcome::AlreadyRevoked);
+    assert!(answer.revoke_time.is_some());
     let stale = aged(&forge, 300, 150);
-    assert_eq!(revoke(&mut api, Kind::Token(stale)).await, RevocationOutcome::AlreadyExpired);
+    let answer = api.revoke(Kind::Token(stale)).await.unwrap();
+    assert_eq!(answer.outcome(), RevocationOutcome::AlreadyExpired);
+    let holds = (answer.revoke_time, answer.revocation_reason);
+    assert_eq!(
+        holds,
+        (None, pb::RevocationReason::Unspecified.into()),
+        "no revocation is named: none was made"
+    );
     assert_eq!(world.number(REVOCATIONS).await, 1, "after exp + 120 s nothing is recorded");
     // The leeway in force counts: by it, this one lives.
     admin.set_policy(pb::Policy { leeway: Some(seconds(60)), ..policy("api") }).await.unwrap();

@@ -146,8 +146,11 @@ impl Authority {
         let known = known.ok_or_else(|| {
             self.log_refused(text, peer);
             // Whose it may have been is not known: who shows it is known by the address alone.
-            let address = peer.address.to_string();
-            self.refusals.count(&address, "CALLER_UNAUTHENTICATED", "a credential that is not good");
+            self.refusals.count_stranger(
+                peer.address,
+                "CALLER_UNAUTHENTICATED",
+                "a credential that is not good",
+            );
             self.rates.failed(peer.address)
         })?;
         if let Some(api_key) = text.filter(|_| !is_known) {

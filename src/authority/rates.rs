@@ -1,7 +1,7 @@
 //! How often one may call, and fail to say who it is (C5).
 
 use std::{
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     num::NonZero,
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
@@ -13,6 +13,7 @@ use governor::{
 };
 
 use super::Error;
+use crate::listen::holder;
 
 /// Failed authentications of one peer address per second: more is no mistake of a configuration.
 const FAILURES_PER_SECOND: NonZero<u32> = match NonZero::new(20) {
@@ -23,8 +24,6 @@ const FAILURES_PER_SECOND: NonZero<u32> = match NonZero::new(20) {
 const RETRY_MIN: Duration = Duration::from_millis(1);
 /// Addresses that have not failed lately are forgotten with every so many failures.
 const FORGET_EVERY: u32 = 1_024;
-/// What one holder of IPv6 addresses has of them at least (RFC 6177): its first 64 bits.
-const IPV6_HOLDER_BITS: u32 = 64;
 
 /// The limiters of one replica. A good credential passes whatever others do from the same address:
 /// behind a proxy, one client must not keep out its neighbours, and 256 bits are not guessed.
@@ -71,17 +70,6 @@ impl Rates {
 fn limited(limit: NonZero<u32>, retry: Duration) -> Error {
     // It may have become free between the two looks at the clock.
     Error::RateLimited { limit_per_second: limit.get(), retry: retry.max(RETRY_MIN) }
-}
-
-/// Whom an address stands for.
-fn holder(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => {
-            let kept = u128::MAX.checked_shl(IPV6_HOLDER_BITS).unwrap_or_default();
-            Ipv6Addr::from_bits(address.to_bits() & kept).into()
-        }
-    }
 }
 
 #[cfg(test)]

@@ -12,19 +12,44 @@ use crate::{
 /// Requests of one batch.
 pub const BATCH_MAX: usize = 1_000;
 
-/// What is asked of Validate. The token is text that nobody has looked at.
-#[derive(Clone, Debug, Default)]
+/// What is asked of Validate. The token is text that nobody has looked at. The form of the rest was checked when it was
+/// made: before anything is waited for, since a short message may hold very many names.
+#[derive(Clone, Debug)]
 pub struct ValidateRequest {
     /// The compact JWS.
-    pub token: String,
+    token: String,
     /// Audiences that the caller accepts; empty: those of its registration.
-    pub audiences: Vec<String>,
+    audiences: Vec<String>,
     /// Scopes that the token must have.
-    pub scopes: Vec<String>,
+    scopes: Vec<String>,
     /// The verdict must reflect at least this.
-    pub min_revision: Option<Revision>,
+    min_revision: Option<Revision>,
     /// Of the certificate that the bearer presented.
-    pub certificate_thumbprint: Option<Thumbprint>,
+    certificate_thumbprint: Option<Thumbprint>,
+}
+
+impl ValidateRequest {
+    /// A request, unless its form is wrong.
+    pub fn new(
+        token: String,
+        audiences: Vec<String>,
+        scopes: Vec<String>,
+        min_revision: Option<Revision>,
+        certificate_thumbprint: Option<Thumbprint>,
+    ) -> Result<Self, Invalid> {
+        if token.is_empty() {
+            return Err(Invalid::required("token"));
+        }
+        check_scopes(&scopes)?;
+        check_audiences(&audiences)?;
+        Ok(Self { token, audiences, scopes, min_revision, certificate_thumbprint })
+    }
+
+    /// The text that is to be judged.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
+    }
 }
 
 /// A verdict, and how much of the token the caller may read.
@@ -148,16 +173,11 @@ impl Authority {
     }
 
     fn judge_one(&self, pass: &Pass, caller: &Caller, request: &ValidateRequest) -> Result<Judged, Error> {
-        if request.token.is_empty() {
-            return Err(Invalid::required("token").into());
-        }
-        check_scopes(&request.scopes)?;
         let registered;
         let audiences = if request.audiences.is_empty() {
             registered = registered_audiences(caller);
             registered.as_deref()
         } else {
-            check_audiences(&request.audiences)?;
             caller.must_cover_audiences(&request.audiences)?;
             Some(request.audiences.as_slice())
         };

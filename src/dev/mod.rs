@@ -298,9 +298,10 @@ fn quoted(word: &str) -> String {
     }
 }
 
-/// What asks us to end: Ctrl-C, a service manager, a closed terminal.
+/// What asks us to end: Ctrl-C, Ctrl-\, a service manager, a closed terminal.
 struct Signals {
     interrupt: Signal,
+    quit: Signal,
     terminate: Signal,
     hangup: Signal,
 }
@@ -309,6 +310,7 @@ impl Signals {
     fn new() -> anyhow::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,
         })
@@ -317,6 +319,7 @@ impl Signals {
     async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
+            _ = self.quit.recv() => {}
             _ = self.terminate.recv() => {}
             _ = self.hangup.recv() => {}
         }

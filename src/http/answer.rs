@@ -16,6 +16,7 @@ use serde_json::json;
 
 use crate::{
     authority::{Denied, Error},
+    rpc::OVERLOADED,
     token::{base64url, sha256},
 };
 
@@ -76,9 +77,23 @@ impl From<Error> for Refusal {
                 "unauthorized_client",
                 "The caller is not registered for that. Ask an administrator to add it.",
             ),
-            Error::RateLimited { .. } | Error::QuotaExceeded { .. } | Error::Overloaded => Self {
+            Error::RateLimited { .. } => Self {
                 retry: true,
-                ..Self::of(StatusCode::TOO_MANY_REQUESTS, "slow_down", "Too many requests. Come back later.")
+                ..Self::of(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "slow_down",
+                    "More calls, or failed authentications, than may be per second. Slow down and try again.",
+                )
+            },
+            // To come back after a moment does not help.
+            Error::QuotaExceeded { .. } => Self::of(
+                StatusCode::TOO_MANY_REQUESTS,
+                "quota_exceeded",
+                "The caller has as much as it may have. Come back when some of it has ended.",
+            ),
+            Error::Overloaded => Self {
+                retry: true,
+                ..Self::of(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", OVERLOADED)
             },
             Error::Stale { .. }
             | Error::Draining
@@ -171,6 +186,21 @@ fn has(request: &HeaderMap, etag: &HeaderValue) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn e8_a_rate_a_quota_and_too_much_to_do_are_told_apart() {
+        let (second, quota) =
+            (std::time::Duration::from_secs(1), crate::authority::Quantity::BareRevocations);
+        let told = |error: Error| {
+            let refusal = Refusal::from(error);
+            (refusal.status.as_u16(), refusal.error, refusal.retry)
+        };
+        let rate = Error::RateLimited { limit_per_second: 1, retry: second };
+        assert_eq!(told(rate), (429, "slow_down", true));
+        let full = Error::QuotaExceeded { of: quota, quota: 1, retry: second };
+        assert_eq!(told(full), (429, "quota_exceeded", false));
+        assert_eq!(told(Error::Overloaded), (503, "temporarily_unavailable", true));
+    }
 
     #[test]
     fn a_document_that_the_requester_has_is_not_sent_again() {

@@ -19,7 +19,7 @@ pub use memory::{
     STRANGER_CALLS_MAX, STRANGER_CALLS_PER_CONNECTION_MAX, STRANGERS_HELD_BYTES_MAX, StrangerCall,
     WAITING_BYTES_MAX,
 };
-pub use network::{Network, NoNetwork};
+pub use network::{Network, NoNetwork, holder};
 pub use places::{CONNECTIONS_MAX, Limits, STRANGERS_MAX, STRANGERS_PER_ADDRESS_MAX};
 pub use queue::{Call, Turn, Weight};
 
@@ -88,8 +88,6 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 const OPENING: Duration = Duration::from_secs(5);
 /// Between two requests over HTTP/1.1, the head of the second included: pools of clients keep connections.
 const HEAD: Duration = Duration::from_mins(5);
-/// How long calls in flight may take to end.
-pub const DRAIN: Duration = Duration::from_secs(10);
 /// Between two looks at what has arrived of a preface.
 const PEEK_AGAIN: Duration = Duration::from_millis(2);
 /// How HTTP/2 begins (RFC 9113 section 3.4), as far as no HTTP/1.1 request does.
@@ -117,8 +115,7 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Waits until every call in flight has been answered, or [`DRAIN`] has passed since the stop, and the
-    /// threads have ended.
+    /// Waits until every call in flight has been answered, or was cut off, and the threads have ended.
     pub async fn ended(self) {
         for worker in self.workers {
             let joined = tokio::task::spawn_blocking(move || worker.join().is_ok()).await;
@@ -141,6 +138,8 @@ pub struct Options {
     pub memory: Arc<Memory>,
     /// How many of them there may be.
     pub limits: Limits,
+    /// Cancelled when calls in flight have no more time.
+    pub cut_off: CancellationToken,
 }
 
 /// Serves on the listener until told to stop. The future that accepts runs on the runtime that calls.
@@ -150,7 +149,7 @@ pub fn serve<H: Handler>(
     handler: &H,
     stop: &CancellationToken,
 ) -> io::Result<Serving> {
-    let Options { name, tls, threads, memory, limits } = options;
+    let Options { name, tls, threads, memory, limits, cut_off } = options;
     let name: &'static str = name;
     let mut senders = Vec::new();
     let mut workers = Vec::new();
@@ -164,6 +163,7 @@ pub fn serve<H: Handler>(
             queue: Arc::new(Queue::of(name)),
             // Of this thread alone: those of others do not queue for it.
             stop: stop.child_token(),
+            cut_off: cut_off.child_token(),
         };
         let thread =
             thread::Builder::new().name(format!("{name}-{index}")).spawn(move || worker.work(arriving))?;
@@ -182,6 +182,7 @@ struct Worker<H> {
     handler: H,
     queue: Arc<Queue>,
     stop: CancellationToken,
+    cut_off: CancellationToken,
 }
 
 impl<H: Handler> Worker<H> {
@@ -225,8 +226,9 @@ impl<H: Handler> Worker<H> {
         }
         open.iter_mut().for_each(Open::let_go);
         connections.close();
-        if timeout(DRAIN, connections.wait()).await.is_err() {
-            tracing::warn!("calls were still in flight when the time to drain had passed");
+        tokio::select! {
+            () = connections.wait() => {}
+            () = worker.cut_off.cancelled() => {}
         }
     }
 

@@ -1,6 +1,24 @@
 //! A network of addresses, as `--trusted-proxy` names it.
 
-use std::{net::IpAddr, str::FromStr};
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    str::FromStr,
+};
+
+/// What one holder of IPv6 addresses has of them at least (RFC 6177): its first 64 bits.
+const IPV6_HOLDER_BITS: u32 = 64;
+
+/// Whom an address stands for: what is limited for an address is limited for all that one holder has of them.
+#[must_use]
+pub fn holder(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let kept = u128::MAX.checked_shl(IPV6_HOLDER_BITS).unwrap_or_default();
+            Ipv6Addr::from_bits(address.to_bits() & kept).into()
+        }
+        address @ IpAddr::V4(_) => address,
+    }
+}
 
 /// All addresses that begin with the same bits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,6 +68,14 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;
+
+    #[test]
+    fn e5_an_address_stands_for_its_holder() {
+        let holder = |text: &str| holder(text.parse().unwrap()).to_string();
+        assert_eq!(holder("192.0.2.7"), "192.0.2.7");
+        assert_eq!(holder("::ffff:192.0.2.7"), "192.0.2.7", "as a socket for both kinds shows it");
+        assert_eq!(holder("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+    }
 
     #[test]
     fn e5_a_network_is_its_first_bits() {

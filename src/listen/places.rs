@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -14,7 +14,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::network::Network;
+use super::network::{Network, holder};
 
 /// Connections of one listener: each costs some ten kB, and a descriptor.
 pub const CONNECTIONS_MAX: usize = 20_000;
@@ -28,8 +28,6 @@ const PER_CLIENT_MIN: usize = 64;
 const PER_CLIENT_SHARE: usize = 4;
 /// Connections that make room take a moment to end: so many at once.
 const ENDING_MAX: usize = 64;
-/// What one holder of IPv6 addresses has of them at least (RFC 6177): its first 64 bits.
-const IPV6_HOLDER_BITS: u32 = 64;
 
 /// How many connections there may be.
 #[derive(Clone, Debug)]
@@ -191,17 +189,6 @@ fn less<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
         if *count == 0 {
             counts.remove(key);
         }
-    }
-}
-
-/// Whom an address stands for.
-fn holder(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let kept = u128::MAX.checked_shl(IPV6_HOLDER_BITS).unwrap_or_default();
-            Ipv6Addr::from_bits(address.to_bits() & kept).into()
-        }
-        address @ IpAddr::V4(_) => address,
     }
 }
 

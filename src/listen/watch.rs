@@ -15,7 +15,8 @@ pub(super) const TICK: Duration = Duration::from_secs(1);
 const FIRST_REQUEST_TICKS: u32 = 5;
 /// One without any further request, after so many.
 const IDLE_TICKS: u32 = 300;
-/// One that was let go and never had a request is cut off after so many: nothing is in flight on it.
+/// One that was let go and never had a request is cut off after so many: nothing is in flight on it. So is one whose
+/// certificate would not be taken any more: what is in flight has so long.
 const CUT_OFF_TICKS: u32 = 10;
 
 /// Of what waits to be taken from a connection, it takes one of so many parts within so many ticks, or is cut off.
@@ -31,6 +32,8 @@ pub(super) struct Open {
     seen: u64,
     /// Ticks since there was a new one.
     quiet: u32,
+    /// Ticks since its certificate would not be taken any more.
+    distrusted: Option<u32>,
     /// Gone once it was used.
     go: Option<oneshot::Sender<()>>,
     abort: Option<AbortHandle>,
@@ -43,7 +46,16 @@ impl Open {
         connection: Arc<OnceLock<Arc<Connection>>>,
         go: oneshot::Sender<()>,
     ) -> Self {
-        Self { calls, connection, stall: Stall::default(), seen: 0, quiet: 0, go: Some(go), abort: None }
+        Self {
+            calls,
+            connection,
+            stall: Stall::default(),
+            seen: 0,
+            quiet: 0,
+            distrusted: None,
+            go: Some(go),
+            abort: None,
+        }
     }
 
     /// The task that serves it.
@@ -57,10 +69,8 @@ impl Open {
         if self.abort.as_ref().is_some_and(AbortHandle::is_finished) {
             return false;
         }
+        self.look_at_certificate();
         let connection = self.connection.get();
-        if connection.is_some_and(|it| !it.is_trusted()) {
-            self.cut_off();
-        }
         if !had_time {
             return true;
         }
@@ -77,6 +87,19 @@ impl Open {
             self.cut_off();
         }
         true
+    }
+
+    /// Lets go of a connection whose certificate would not be taken any more, and cuts it off a while later.
+    fn look_at_certificate(&mut self) {
+        if let Some(ticks) = self.distrusted.as_mut() {
+            *ticks = ticks.saturating_add(1);
+            if *ticks >= CUT_OFF_TICKS {
+                self.cut_off();
+            }
+        } else if self.connection.get().is_some_and(|connection| !connection.is_trusted()) {
+            self.distrusted = Some(0);
+            self.let_go();
+        }
     }
 
     fn cut_off(&self) {

@@ -3,7 +3,8 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -13,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::Auditor;
 use crate::{
     clock::Clock,
+    listen::holder,
     state::Roots,
     store::{AuditedAct, NewAudit},
     token::new_uuid_v7,
@@ -20,7 +22,8 @@ use crate::{
 
 /// Between two times that they are told.
 const EVERY: Duration = Duration::from_mins(1);
-/// Different refusals of one minute: more are told together.
+/// Different refusals of one minute, of clients, and as many of strangers: more are told together. Strangers take nothing
+/// of what clients have: whoever tries what it may not do stands by its name.
 const DIFFERENT_MAX: usize = 200;
 /// A process that ends waits so long for the database to take the last ones.
 const LAST: Duration = Duration::from_secs(1);
@@ -30,7 +33,7 @@ const OTHERS: &str = "(others)";
 /// A kind of refusal.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Refusal {
-    /// The client; of a credential that is not good, the address.
+    /// The client; of a credential that is not good, whom its address stands for.
     who: String,
     reason: &'static str,
     /// What was asked for.
@@ -39,22 +42,37 @@ struct Refusal {
 
 /// Counts refusals.
 #[derive(Clone, Default, Debug)]
-pub struct Refusals(Arc<Mutex<HashMap<Refusal, u64>>>);
+pub struct Refusals(Arc<Mutex<Counts>>);
+
+#[derive(Default, Debug)]
+struct Counts {
+    clients: HashMap<Refusal, u64>,
+    strangers: HashMap<Refusal, u64>,
+}
 
 impl Refusals {
-    /// One more. `reason` is an `ErrorReason`; `what` is what was asked for.
-    pub fn count(&self, who: &str, reason: &'static str, what: &'static str) {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut refusal = Refusal { who: who.to_owned(), reason, what };
-        if counts.len() >= DIFFERENT_MAX && !counts.contains_key(&refusal) {
-            OTHERS.clone_into(&mut refusal.who);
-        }
-        let count = counts.entry(refusal).or_default();
-        *count = count.saturating_add(1);
+    /// One more, of a client. `reason` is an `ErrorReason`; `what` is what was asked for.
+    pub fn count(&self, client_id: &str, reason: &'static str, what: &'static str) {
+        add(&mut self.lock().clients, client_id.to_owned(), reason, what);
+    }
+
+    /// One more, of somebody at this address who is not known.
+    pub fn count_stranger(&self, address: IpAddr, reason: &'static str, what: &'static str) {
+        add(&mut self.lock().strangers, holder(address).to_string(), reason, what);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take(&self) -> HashMap<Refusal, u64> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        let Counts { mut clients, strangers } = std::mem::take(&mut *self.lock());
+        for (refusal, count) in strangers {
+            // The same only where both are of others.
+            let all = clients.entry(refusal).or_default();
+            *all = all.saturating_add(count);
+        }
+        clients
     }
 
     /// Tells them once a minute until told to stop, and what is left then.
@@ -97,22 +115,41 @@ impl Refusals {
     }
 }
 
+fn add(counts: &mut HashMap<Refusal, u64>, who: String, reason: &'static str, what: &'static str) {
+    let mut refusal = Refusal { who, reason, what };
+    if counts.len() >= DIFFERENT_MAX && !counts.contains_key(&refusal) {
+        OTHERS.clone_into(&mut refusal.who);
+    }
+    let count = counts.entry(refusal).or_default();
+    *count = count.saturating_add(1);
+}
+
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
     use super::*;
 
     #[test]
     fn e18_what_strangers_can_make_of_it_is_bounded() {
         let refusals = Refusals::default();
         for address in 0..10_000 {
-            refusals.count(&address.to_string(), "CALLER_UNAUTHENTICATED", "a credential");
+            let address = Ipv4Addr::from_bits(address).into();
+            refusals.count_stranger(address, "CALLER_UNAUTHENTICATED", "a credential");
             refusals.count("known", "CALLER_FORBIDDEN", "PERMISSION_ISSUE");
         }
+        // After all that, a client still stands by its name, and one holder of many addresses once.
+        refusals.count("late", "CALLER_FORBIDDEN", "PERMISSION_ISSUE");
         let counts = refusals.take();
-        assert!(counts.len() <= DIFFERENT_MAX.saturating_add(1), "{}", counts.len());
-        assert_eq!(counts.values().sum::<u64>(), 20_000, "none is lost");
-        let known = counts.iter().find(|(refusal, _)| refusal.who == "known");
-        assert_eq!(known.map(|(_, count)| *count), Some(10_000));
+        assert!(counts.len() <= DIFFERENT_MAX.saturating_add(3), "{}", counts.len());
+        assert_eq!(counts.values().sum::<u64>(), 20_001, "none is lost");
+        let of = |who: &str| counts.iter().find(|(refusal, _)| refusal.who == who).map(|(_, count)| *count);
+        assert_eq!((of("known"), of("late")), (Some(10_000), Some(1)));
         assert!(refusals.take().is_empty());
+        for address in 0..1_000 {
+            let address = Ipv6Addr::from_bits((0x2001_0db8 << 96) | address).into();
+            refusals.count_stranger(address, "CALLER_UNAUTHENTICATED", "a credential");
+        }
+        assert_eq!(refusals.take().len(), 1);
     }
 }

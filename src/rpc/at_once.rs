@@ -145,7 +145,7 @@ impl AtOnce {
         let request = validate_request(request)?;
         let caller = self.caller(admitted, headers)?;
         if admitted.crowded {
-            self.context.authority.must_have_verified(&request.token)?;
+            self.context.authority.must_have_verified(request.token())?;
         }
         if let Some(judged) = self.context.authority.validate_at_once(&admitted.pass, &caller, &request)? {
             return Ok(Answered::Now(verdict(&judged)));

@@ -196,7 +196,7 @@ mod tests {
             let count = count(message.clone())?;
             let mut tokens = Vec::new();
             while let Some(request) = next(&mut message)? {
-                tokens.push(read_one(&request).unwrap().token);
+                tokens.push(read_one(&request).unwrap().token().to_owned());
             }
             assert_eq!(tokens.len(), count);
             Ok::<_, Status>(tokens)

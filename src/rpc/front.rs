@@ -11,14 +11,14 @@ use std::{
 
 use http::{
     HeaderValue, Request, Response, StatusCode, Version,
-    header::{CONTENT_TYPE, RETRY_AFTER},
+    header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER},
 };
 use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
 use tokio::{runtime::Handle, time::timeout};
 use tonic::body::Body;
 use tower::Service;
 
-use super::{Door, unary};
+use super::{Door, OVERLOADED, unary};
 use crate::listen::{Call, Connection, Handler, StrangerCall};
 
 /// What every gRPC request is labelled with (gRPC over HTTP/2, "Requests").
@@ -27,6 +27,10 @@ const GRPC: &[u8] = b"application/grpc";
 /// Until the answer to a plain HTTP request begins, its body read: a revocation waits a few seconds at
 /// most, and a body that does not arrive holds nothing for longer.
 const HTTP_MAX: Duration = Duration::from_secs(30);
+
+/// The error of OAuth where another try is safe.
+const UNAVAILABLE: &str = "temporarily_unavailable";
+const LATE: &str = "The answer did not begin within 30 s. What was asked may have been done: to repeat a revocation is safe.";
 
 /// How long the body of a request that was answered may go on arriving, and how much of it. Bytes.
 const REST: (Duration, usize) = (Duration::from_secs(10), 4 * 1024 * 1024);
@@ -71,15 +75,15 @@ where
             return not_served();
         }
         let Some(connection) = request.extensions().get::<Arc<Connection>>() else {
-            return refused(StatusCode::INTERNAL_SERVER_ERROR);
+            return refused(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "A defect on our side.");
         };
         let counted = match connection.has_room().and_then(|()| connection.stranger()) {
             Ok(counted) => counted,
-            Err(_full) => return refused(StatusCode::SERVICE_UNAVAILABLE),
+            Err(_full) => return refused(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, OVERLOADED),
         };
         // On the heap: each gRPC call in flight would have the room for it.
         Box::pin(timeout(HTTP_MAX, self.http.call(request))).await.map_or_else(
-            |_late| refused(StatusCode::REQUEST_TIMEOUT),
+            |_late| refused(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, LATE),
             |answered| match answered {
                 Ok(response) => {
                     response.map(|body| Body::new(Counted { body: Box::pin(body), _counted: counted }))
@@ -90,11 +94,17 @@ where
     }
 }
 
-fn refused(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
+/// A refusal before anything behind the front is asked: in the words of OAuth, as theirs are.
+fn refused(status: StatusCode, error: &str, description: &str) -> Response<Body> {
+    // Neither has anything in it that JSON escapes.
+    let body = format!(r#"{{"error":"{error}","error_description":"{description}"}}"#);
+    let mut response = Response::new(unary::body(body.into()));
     *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if status == StatusCode::SERVICE_UNAVAILABLE {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     response
 }

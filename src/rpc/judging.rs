@@ -101,7 +101,7 @@ async fn validate(
     let (who, crowded) = (Who::of(&request)?, Crowded::is_in(request.extensions()));
     let request = validate_request(request.into_inner())?;
     if crowded {
-        context.authority.must_have_verified(&request.token)?;
+        context.authority.must_have_verified(request.token())?;
     }
     Ok(Response::new([judge(context, &who, &request).await?]))
 }
@@ -112,13 +112,9 @@ pub(super) async fn judge(context: &Context, who: &Who, request: &ValidateReques
 }
 
 pub(super) fn validate_request(request: pb::ValidateRequest) -> Result<ValidateRequest, Invalid> {
-    Ok(ValidateRequest {
-        token: request.token,
-        audiences: request.audiences,
-        scopes: request.scopes,
-        min_revision: revision_of("min_revision", &request.min_revision)?,
-        certificate_thumbprint: thumbprint_of(&request.certificate_thumbprint)?,
-    })
+    let min_revision = revision_of("min_revision", &request.min_revision)?;
+    let thumbprint = thumbprint_of(&request.certificate_thumbprint)?;
+    ValidateRequest::new(request.token, request.audiences, request.scopes, min_revision, thumbprint)
 }
 
 /// Reads requests as prost does, and writes verdicts as field 1 of an answer: that is where all three have them.

@@ -52,6 +52,7 @@ use reflection::with_reflection;
 pub use door::Door;
 pub use front::Front;
 pub use health::{Health, watch_readiness};
+pub use status::OVERLOADED;
 pub use tonic::service::Routes;
 
 /// Every method that is measured by name: full gRPC paths without the leading slash.

@@ -85,6 +85,9 @@ impl Refusal {
     }
 }
 
+/// What is said where more is to be done than there is time or memory for, over HTTP, too.
+pub const OVERLOADED: &str = "More is waiting than there is time for. Try again shortly, or another replica.";
+
 fn over_quota(of: Quantity, quota: i64) -> String {
     match of {
         Quantity::BareRevocations => format!(
@@ -157,7 +160,7 @@ impl From<Error> for Status {
             Error::Overloaded => Refusal::new(
                 Code::ResourceExhausted,
                 "OVERLOADED",
-                "More is waiting than there is time for. Try again shortly, or another replica.",
+                OVERLOADED,
             )
             .after(RETRY_FRESH),
             Error::Stale { age_ms: None } => unavailable(

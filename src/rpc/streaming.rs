@@ -148,7 +148,7 @@ impl Answers {
         by_the_clock(&pass)?;
         let caller = context.authority.caller(&pass, &self.who.credential, &self.who.trace_id)?;
         if self.pace.crowded {
-            context.authority.must_have_verified(&request.token)?;
+            context.authority.must_have_verified(request.token())?;
         }
         let judged = context.authority.validate_at_once(&pass, &caller, &request);
         if let Some(judged) = judged.map_err(|error| error.map_invalid(within))? {

@@ -12,13 +12,14 @@ use super::{
     Leave,
     opening::{Ends, Open},
 };
-use crate::{listen, replica::tell_heads, store::Store};
+use crate::{replica::tell_heads, store::Store};
 
 /// What ends after the calls in flight have, or were cut off; less, where less than twice as much is left for all.
 const END: Duration = Duration::from_secs(3);
-/// From when the listeners take no more connections to the end, unless something else is said: calls in flight have
-/// until [`END`] before.
-pub(super) const DRAIN_TIMEOUT: Duration = listen::DRAIN.saturating_add(END);
+/// What calls in flight have when the listeners take no more connections, unless something else is said.
+const CALLS: Duration = Duration::from_secs(10);
+/// From then to the end, unless something else is said.
+pub(super) const DRAIN_TIMEOUT: Duration = CALLS.saturating_add(END);
 
 /// When the end is over at last, and how long it may take from the signal.
 #[derive(Clone, Copy)]
@@ -65,6 +66,7 @@ pub(super) async fn end(
     };
     if timeout_at(time.before(after), calls).await.is_err() {
         tracing::warn!("calls were still in flight when the time to end was over: they are cut off");
+        ends.calls.cancel();
     }
     tasks.cancel();
     let ended = async {

@@ -33,6 +33,8 @@ pub(super) struct Ends {
     pub(super) listeners: CancellationToken,
     /// The ops listener.
     pub(super) probes: CancellationToken,
+    /// Calls that are in flight when their time is over.
+    pub(super) calls: CancellationToken,
 }
 
 /// Everything that serves.
@@ -77,7 +79,7 @@ pub(super) async fn open(
     ends: &Ends,
 ) -> anyhow::Result<Open> {
     let Opening { threads, beside, tls: [public_tls, admin_tls], exporter, health, limits } = opening;
-    let Ends { asked, listeners: stop, probes } = ends;
+    let Ends { asked, listeners: stop, probes, calls } = ends;
     let background = Background::on(Handle::current());
     let services = |listener| Services::of(listener, authority, &background, &health, stop);
     let door = |services| Door::new(Arc::clone(authority), services);
@@ -108,6 +110,7 @@ pub(super) async fn open(
         threads,
         memory: Arc::clone(memory),
         limits,
+        cut_off: calls.clone(),
     };
     let [public_limits, admin_limits, ops_limits] = limits;
     let public_options = options("public", public_tls, threads, &memory, public_limits);

@@ -112,11 +112,13 @@ struct Loaded {
     config: Arc<ServerConfig>,
     /// Of clients' certificates.
     verifier: Option<Arc<dyn ClientCertVerifier>>,
-    /// How often files were read before.
+    /// Of the authorities of those.
+    authorities: [u8; 32],
+    /// How often those were others before.
     generation: u64,
 }
 
-/// The certificate that a client showed, with those that lead to its authority, and by which files it was good last.
+/// The certificate that a client showed, with those that lead to its authority, and by which authorities it was good last.
 #[derive(Debug)]
 pub struct ShownChain {
     chain: Vec<CertificateDer<'static>>,
@@ -124,7 +126,7 @@ pub struct ShownChain {
 }
 
 impl ShownChain {
-    /// As it was shown in a handshake that was begun in this generation of the files.
+    /// As it was shown in a handshake that was begun in this generation of the authorities.
     #[must_use]
     pub fn of(shown: &[CertificateDer<'_>], generation: u64) -> Self {
         let chain = shown.iter().map(|certificate| certificate.clone().into_owned()).collect();
@@ -154,7 +156,7 @@ impl ServerTls {
     /// Reads the files for the listener of this name.
     pub fn load(listener: &'static str, files: TlsFiles, clock: Arc<Clock>) -> Result<Self, TlsError> {
         let loaded = digest(&files);
-        let (loaded_now, not_after) = read(&files)?.configure(&files, clock.now_s(), 0)?;
+        let (loaded_now, not_after) = read(&files)?.configure(&files, clock.now_s(), None)?;
         Ok(Self {
             loaded,
             listener,
@@ -216,14 +218,15 @@ impl ServerTls {
         self.files.client_ca.is_some()
     }
 
-    /// What a new connection is accepted with, and in which generation of the files.
+    /// What a new connection is accepted with, and in which generation of the clients' authorities.
     #[must_use]
     pub fn config(&self) -> (Arc<ServerConfig>, u64) {
         let current = self.current.load();
         (Arc::clone(&current.config), current.generation)
     }
 
-    /// Whether a client's certificate would be taken now: looked at anew when other files are in use.
+    /// Whether a client's certificate would be taken now: looked at anew when other authorities are in use, and not when
+    /// the server's own certificate is renewed.
     #[must_use]
     pub fn still_takes(&self, shown: &ShownChain) -> bool {
         let current = self.current.load();
@@ -268,9 +271,9 @@ impl ServerTls {
 
     /// Whether what the files hold is in use now. Says why not, if that is to be said.
     fn reload(&self, complain: bool) -> bool {
-        let next = self.current.load().generation.saturating_add(1);
-        let configured =
-            read(&self.files).and_then(|read| read.configure(&self.files, self.clock.now_s(), next));
+        let in_use = self.current.load();
+        let configured = read(&self.files)
+            .and_then(|read| read.configure(&self.files, self.clock.now_s(), Some(&**in_use)));
         match configured {
             Ok((loaded, not_after)) => {
                 self.current.store(Arc::new(loaded));
@@ -342,8 +345,12 @@ impl Material {
         self,
         files: &TlsFiles,
         now_s: i64,
-        generation: u64,
+        in_use: Option<&Loaded>,
     ) -> Result<(Loaded, UnixSeconds), TlsError> {
+        let authorities = self.digest_of_authorities();
+        let generation = in_use.map_or(0, |in_use| {
+            in_use.generation.saturating_add(u64::from(in_use.authorities != authorities))
+        });
         let not_after = self.check_time(files, UnixSeconds::new(now_s))?;
         let provider = Arc::new(aws_lc_rs::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -369,7 +376,13 @@ impl Material {
         })?;
         // gRPC is HTTP/2; plain HTTP clients get what they speak on the same port (RFC 7301).
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok((Loaded { config: Arc::new(config), verifier, generation }, not_after))
+        Ok((Loaded { config: Arc::new(config), verifier, authorities, generation }, not_after))
+    }
+
+    fn digest_of_authorities(&self) -> [u8; 32] {
+        let each: Vec<_> =
+            self.authorities.iter().flatten().map(|authority| sha256(&[authority.as_ref()])).collect();
+        sha256(&each.iter().map(<[u8; 32]>::as_slice).collect::<Vec<_>>())
     }
 
     /// A certificate that no client would take is refused here, where somebody reads it.

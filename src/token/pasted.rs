@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::api_key::{PREFIX as API_KEY_PREFIX, is_id, named_id};
 use super::base64url;
 use super::json;
+use super::limits::PARSED_TOKEN_BYTES_MAX;
 use super::refresh::{PREFIX as REFRESH_PREFIX, TOKEN_BYTES as REFRESH_BYTES};
 use super::text::is_uuid_v7;
 
@@ -44,12 +45,16 @@ pub fn without_blanks(text: &str) -> &str {
 /// What surrounds a token in this text, in words; `None`: nothing does, or there is no token in it.
 #[must_use]
 pub fn surroundings(text: &str) -> Option<&'static str> {
-    let bare = bare(text);
-    if bare.len() == text.len() {
+    if text.len() > PARSED_TOKEN_BYTES_MAX {
+        // What is no token by its length is not looked through for one.
         return None;
     }
-    let is_token = |text: &str| candidates(text).first().is_some_and(|found| found == text);
-    if !is_token(bare) {
+    let bare = bare(text);
+    let is_token = || {
+        (bare.starts_with(JWT_PREFIX) && jwt(bare, SIGNATURE_CHARS).is_some_and(|token| token == bare))
+            || refresh_token(bare).is_some_and(|token| token == bare)
+    };
+    if bare.len() == text.len() || !is_token() {
         return None;
     }
     let outer = text.trim_matches(is_blank);
@@ -239,6 +244,11 @@ mod tests {
         }
         for text in [token.as_str(), "", " ", "garbage ", "Bearer", "Bearer ", "a=b", "\"", "a.b.c\n"] {
             assert_eq!(surroundings(text), None, "{text:?}");
+        }
+        // Longer than any token that is looked at, and a token somewhere in a text: neither is looked through.
+        let long = format!("{}{token}", " ".repeat(PARSED_TOKEN_BYTES_MAX));
+        for text in [long, format!(" eyJ eyJ {token}"), format!("{token} {token}"), format!(" x{token}")] {
+            assert_eq!(surroundings(&text), None, "{text:?}");
         }
     }
 

@@ -142,6 +142,12 @@ async fn c3_a_client_of_a_removed_authority_is_refused_and_one_of_a_new_authorit
     kept.write(&super::introspection(&token, &[])).await;
     assert_eq!(kept.read(false).await.status, 200);
 
+    let (mut held, mut stream) = (secure.api_of(&old), Stream::open(&secure.api_of(&old)).await);
+    let mut lasting = Stream::open(&secure.api_of(&new)).await;
+    assert_eq!(held.status(&token, "api").await, TokenStatus::Active);
+    assert_eq!(stream.ask(&token).await.unwrap(), TokenStatus::Active);
+    assert_eq!(lasting.ask(&token).await.unwrap(), TokenStatus::Active);
+
     fs::write(&ca, successor.pem()).unwrap();
     until("the old one is refused", async || !asked(&of_old).await).await;
     assert!(asked(&of_new).await);
@@ -151,6 +157,10 @@ async fn c3_a_client_of_a_removed_authority_is_refused_and_one_of_a_new_authorit
     assert!(open.is_closed().await);
     kept.write(&super::introspection(&token, &[])).await;
     assert_eq!(kept.read(false).await.status, 200);
+    // So do gRPC connections, at once for further calls, and a while later for a stream that is open.
+    until("no further call is taken", async || held.validate(&token, &["api"]).await.is_err()).await;
+    until("the stream is cut off", async || stream.ask(&token).await.is_err()).await;
+    assert_eq!(lasting.ask(&token).await.unwrap(), TokenStatus::Active);
 
     // Without any authority in the file, the last ones stay.
     fs::write(&ca, "").unwrap();

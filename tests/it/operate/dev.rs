@@ -211,7 +211,8 @@ async fn dev_keeps_what_it_knows_between_runs_and_ctrl_c_leaves_no_process_behin
     let mut service = api(&again, "dev-service");
     assert_eq!(service.status(&good, "orders").await, pb::TokenStatus::Active);
     assert_eq!(service.status(&revoked, "orders").await, pb::TokenStatus::Revoked);
-    kill_process(dev.pid(), Signal::TERM).unwrap();
+    // So does Ctrl-\\, which leaves no process behind either.
+    kill_process_group(dev.pid(), Signal::QUIT).unwrap();
     assert!(dev.ended().await.success(), "{}", dev.talk());
 }
 
@@ -232,7 +233,8 @@ async fn k9_after_kill_9_the_next_run_cleans_up_and_what_was_revoked_stays_so() 
     let mut service = api(&again, "dev-service");
     assert_eq!(service.status(&good, "orders").await, pb::TokenStatus::Active);
     assert_eq!(service.status(&revoked, "orders").await, pb::TokenStatus::Revoked);
-    kill_process(dev.pid(), Signal::INT).unwrap();
+    // Its terminal was closed.
+    kill_process(dev.pid(), Signal::HUP).unwrap();
     assert!(dev.ended().await.success(), "{}", dev.talk());
 
     // Anew: other keys, other clients.

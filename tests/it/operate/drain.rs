@@ -3,18 +3,22 @@
 use std::{
     sync::Arc,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    time::Duration,
 };
 
-use jeton::proto::v1 as pb;
+use jeton::proto::v1::{self as pb, revocation_target::Kind};
+use prost::Message;
 use rustix::process::{Pid, Signal, kill_process};
+use sqlx::{Connection, Executor};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use crate::world::{
-    AS_JETON, Database, PATIENCE, Refused, ServerOptions, Shell, World, channel, is_for_now, issue_request,
-    master_key_text, steady, until, validate_request,
+    AS_JETON, Database, PATIENCE, Refused, ServerOptions, Shell, World, api_key, channel, frame,
+    frames::{self, END_STREAM, Frames, HEADERS, INITIAL_WINDOW_SIZE, WINDOW_UPDATE, headers},
+    is_for_now, issue_request, master_key_text, open, steady, until, validate_request,
 };
 
 /// Callers at once.
@@ -59,12 +63,19 @@ async fn e4_a_drain_answers_every_call_that_it_took_and_ends_with_exit_0() {
                 api = Some(shared.0.clone());
             }
             let mut mine = api.clone().unwrap();
+            // One in four keeps a session going.
+            let mut refresh_token = None;
+            if index % 4 == 1 {
+                refresh_token = Some(mine.session("user:7", "api").await.refresh.unwrap().refresh_token);
+            }
             let (asked, answered, token) = (Arc::clone(&asked), Arc::clone(&answered), token.clone());
             let too_many = Arc::clone(&too_many);
             let caller = tokio::spawn(async move {
                 loop {
                     let was_asked = asked.load(Ordering::SeqCst);
-                    let ended = if index % 4 == 0 {
+                    let ended = if let Some(spent) = &mut refresh_token {
+                        mine.refresh(spent).await.map(|next| *spent = next.refresh.unwrap().refresh_token)
+                    } else if index % 4 == 0 {
                         let refreshable = index % 8 == 0;
                         let request = pb::IssueRequest { refreshable, ..issue_request("user:7", &["api"]) };
                         mine.issue(request).await.map(|token| assert!(!token.access_token.is_empty()))
@@ -105,8 +116,9 @@ async fn e4_a_drain_answers_every_call_that_it_took_and_ends_with_exit_0() {
         };
         let (good, refused) = (like("Ok"), like("ResourceExhausted"));
         assert_eq!(calls.len(), good + refused, "none failed");
-        // The one before the callers began is theirs, too.
-        assert_eq!(good, answered.load(Ordering::SeqCst) + 1, "what was taken up was answered");
+        // Beside them, one token and a session for each fourth, before they began.
+        let before = 1 + CALLERS / 4;
+        assert_eq!(good, answered.load(Ordering::SeqCst) + before, "what was taken up was answered");
         assert_eq!(refused, too_many.load(Ordering::SeqCst), "and what was too much was told so");
         assert!(world.server.logged().contains("\"draining\""), "it says so");
         assert!(!world.server.logged().contains("still in flight"), "nothing had to be cut off");
@@ -240,4 +252,79 @@ async fn e4_sigquit_drains_and_sighup_ends_nothing() {
     world.server.signal(Signal::QUIT);
     assert_eq!(world.server.ended().await.code(), Some(0));
     assert!(world.server.logged().contains("\"draining\""));
+}
+
+/// What waits for the row of the log's head.
+const WAITING: &str = "select count(*) from pg_stat_activity where datname = current_database()
+    and application_name like 'jeton%' and wait_event_type = 'Lock'";
+
+#[tokio::test]
+async fn e4_work_whose_caller_has_gone_is_done_before_the_end() {
+    const REVOKED: usize = 20;
+    let mut world = World::start_with(with_delay("0s")).await;
+    let mut api = world.api("service").await;
+    let mut tokens = Vec::new();
+    for _ in 0..REVOKED {
+        tokens.push(api.token("user:7", "api").await.access_token);
+    }
+    let mut holder = world.database.connect().await;
+    let mut transaction = holder.begin().await.unwrap();
+    transaction.execute("select from log_head for update").await.unwrap();
+    let callers: Vec<_> = tokens
+        .iter()
+        .map(|token| {
+            let (mut api, kind) = (api.clone(), Kind::Token(token.clone()));
+            tokio::spawn(async move { api.revoke(kind).await })
+        })
+        .collect();
+    until("one of them waits in the database", async || world.number(WAITING).await > 0).await;
+    // What came behind them on their connection is answered: all of them have begun.
+    for token in &tokens {
+        assert_eq!(api.status(token, "api").await, pb::TokenStatus::Active);
+    }
+    callers.iter().for_each(tokio::task::JoinHandle::abort);
+    drop(api);
+    world.server.terminate();
+    let closed = async || tokio::net::TcpStream::connect(&world.server.ready.public).await.is_err();
+    until("its listeners are closed", closed).await;
+    // Were they not waited for, it would end now.
+    let ends = until("it ends", async || world.server.logged().contains("\"ended\""));
+    assert!(tokio::time::timeout(Duration::from_secs(1), ends).await.is_err(), "it did not wait");
+    transaction.rollback().await.unwrap();
+    assert_eq!(world.server.ended().await.code(), Some(0));
+    let log = world.server.logged();
+    assert_eq!(world.number("select count(*) from revocation").await, REVOKED as i64, "{log}");
+    assert!(!log.contains("cut off") && !log.contains("a call was refused"), "{log}");
+}
+
+#[tokio::test]
+async fn e4_a_longer_time_to_end_is_the_callers() {
+    const BATCH: &str = "/jeton.v1.TokenService/BatchValidate";
+    let arguments = ["--drain-delay", "0s", "--drain-timeout", "60s"].map(str::to_owned).to_vec();
+    let mut world = World::start_with(ServerOptions { arguments, ..ServerOptions::default() }).await;
+    let token = world.api("service").await.token("user:7", "api").await.access_token;
+    let batch =
+        pb::BatchValidateRequest { requests: vec![validate_request(&token, &["api"])] }.encode_to_vec();
+    let wire = open(&world.server.ready.public).await;
+    // The peer has room for nothing of the answer yet.
+    let mut peer = Frames::with_settings(wire, &[(INITIAL_WINDOW_SIZE, 0)]).await;
+    let bearer = format!("Bearer {}", api_key("service"));
+    peer.write(&headers(1, BATCH, &[("authorization", &bearer)], 0)).await;
+    peer.write(&frames::frame(frames::DATA, END_STREAM, 1, &frame(&batch))).await;
+    while peer.next().await.is_some_and(|came| came.kind != HEADERS) {}
+    world.server.terminate();
+    let begun = std::time::Instant::now();
+    let closed = async || tokio::net::TcpStream::connect(&world.server.ready.public).await.is_err();
+    until("its listeners are closed", closed).await;
+    // Longer than calls have by default.
+    until("so long passes", async || begun.elapsed() > Duration::from_secs(12)).await;
+    assert!(world.server.is_running(), "it waits");
+    peer.write(&frames::frame(WINDOW_UPDATE, 0, 1, &1_000_000_u32.to_be_bytes())).await;
+    let mut answered = false;
+    while let Some(came) = peer.next().await {
+        answered |= came.stream == 1 && came.flags & END_STREAM != 0 && came.error().is_none();
+    }
+    assert!(answered, "the answer comes to its end");
+    assert_eq!(world.server.ended().await.code(), Some(0));
+    assert!(!world.server.logged().contains("cut off"));
 }

@@ -6,7 +6,7 @@ use jeton::proto::v1::{
     revocation_target::Kind,
 };
 
-use crate::world::{Api, FEED, Fleet, Refused, api_key, revoke_request, until, validate_request};
+use crate::world::{Api, FEED, Fleet, Refused, World, api_key, revoke_request, until, validate_request};
 
 /// A lease lasts for 2.7 s, and what is done while it is held takes some milliseconds.
 const ATTEMPTS: u32 = 20;
@@ -45,4 +45,40 @@ async fn v9_a_replica_that_has_not_read_so_far_as_it_is_asked_for_never_answers_
         }
     }
     panic!("the lease had ended each time before it was asked");
+}
+
+#[tokio::test]
+async fn v9_a_request_of_the_wrong_form_is_refused_before_its_revision_is_waited_for() {
+    let world = World::start().await;
+    let mut api = world.api("service").await;
+    let token = api.token("user:7", "api").await.access_token;
+    let ahead = |change: &dyn Fn(&mut pb::ValidateRequest)| {
+        let mut request = validate_request(&token, &["api"]);
+        request.min_revision = "1.999999999".to_owned();
+        change(&mut request);
+        request
+    };
+    assert_eq!(api.tokens.validate(ahead(&|_| {})).await.refused().reason, "REVISION_INVALID");
+    let many = |count: usize| (0..count).map(|index| format!("a{index}")).collect::<Vec<_>>();
+    let (audiences, scopes) = (many(8_000 / 4), many(8_000 / 4));
+    let wrong = [
+        ("audiences", ahead(&|request| request.audiences.clone_from(&audiences))),
+        ("scopes", ahead(&|request| request.scopes.clone_from(&scopes))),
+        ("audiences[0]", ahead(&|request| request.audiences = vec![String::new()])),
+        ("token", ahead(&|request| request.token.clear())),
+    ];
+    for (field, request) in wrong {
+        let refused = api.tokens.validate(request.clone()).await.refused();
+        assert_eq!(refused.get("field"), field);
+        let batch = pb::BatchValidateRequest { requests: vec![ahead(&|_| {}), request.clone()] };
+        let refused = api.tokens.batch_validate(batch).await.refused();
+        assert_eq!(refused.get("field"), format!("requests[1].{field}"));
+        let one = pb::StreamValidateRequest { request: Some(request) };
+        let stream = api.tokens.stream_validate(tokio_stream::iter([one])).await;
+        let refused = match stream {
+            Ok(stream) => stream.into_inner().message().await.refused(),
+            refused => refused.refused(),
+        };
+        assert_eq!(refused.get("field"), format!("request.{field}"));
+    }
 }

@@ -169,7 +169,7 @@ impl Answer {
 
     /// Whether the replica refused for now: nobody who asks has a rate to keep, so of several reasons it is the one for all.
     pub fn is_for_now(&self) -> bool {
-        let reasons = ["REVOCATION_STATE_STALE", "STORE_UNAVAILABLE", "RATE_LIMITED"];
+        let reasons = ["REVOCATION_STATE_STALE", "STORE_UNAVAILABLE", "OVERLOADED"];
         matches!(self, Self::Refused(_, reason) if reasons.contains(&reason.as_str()))
     }
 

@@ -35,12 +35,11 @@ pub fn is_for_now(status: &Status) -> bool {
     let Some(info) = status.get_details_error_info() else { return false };
     let asks_again = status.get_details_retry_info().is_some();
     asks_again
-        && match (status.code(), info.reason.as_str()) {
-            (Code::Unavailable, "REVOCATION_STATE_STALE" | "STORE_UNAVAILABLE") => true,
-            // Of a rate or a quota its number would be told.
-            (Code::ResourceExhausted, "RATE_LIMITED") => info.metadata.is_empty(),
-            _ => false,
-        }
+        && matches!(
+            (status.code(), info.reason.as_str()),
+            (Code::Unavailable, "REVOCATION_STATE_STALE" | "STORE_UNAVAILABLE")
+                | (Code::ResourceExhausted, "OVERLOADED")
+        )
 }
 
 /// Asks again what was refused for now.

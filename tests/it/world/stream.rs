@@ -36,7 +36,8 @@ impl Stream {
     /// Asks on it, and waits for the verdict.
     pub async fn ask(&mut self, token: &str) -> Result<TokenStatus, Status> {
         let request = Some(validate_request(token, &["api"]));
-        self.requests.send(pb::StreamValidateRequest { request }).unwrap();
-        Ok(self.answers.message().await?.unwrap().verdict.unwrap().status())
+        let ended = || Status::unavailable("the stream has ended");
+        self.requests.send(pb::StreamValidateRequest { request }).map_err(|_| ended())?;
+        Ok(self.answers.message().await?.ok_or_else(ended)?.verdict.unwrap().status())
     }
 }

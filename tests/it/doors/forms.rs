@@ -1,8 +1,10 @@
 //! What is sent to a door, and what of it may be told to others.
 
+use loona_hpack::Decoder;
+
 use super::{INTROSPECT, REVOKE, introspect, revoke};
 use crate::world::{
-    Http, HttpAnswer, World, api_key, basic,
+    Dialer, Http, HttpAnswer, Secure, World, api_key, basic,
     frames::{self, Frames},
     http, http_request, post_form,
 };
@@ -85,38 +87,84 @@ async fn a_long_body_is_not_taken_in_and_requests_behind_one_another_are_answere
     assert_eq!(answers[1].body, "{\"active\":false}");
 }
 
-/// Over HTTP/2 a client whose stream is reset while it sends may never see the answer.
+/// Requests that are answered before their body has come: method, path, content type, whether it is authenticated, bytes,
+/// and the status.
+const EARLY: [(&str, &str, &str, bool, usize, u16); 8] = [
+    ("POST", "/nothing", FORM, false, 300_000, 404),
+    ("POST", "/.well-known/jwks.json", FORM, false, 300_000, 405),
+    ("DELETE", INTROSPECT, FORM, false, 300_000, 405),
+    ("PUT", REVOKE, FORM, true, 300_000, 405),
+    ("POST", INTROSPECT, FORM, false, 300_000, 401),
+    ("POST", INTROSPECT, FORM, true, 2_000_000, 413),
+    ("POST", REVOKE, "text/plain", true, 300_000, 415),
+    ("POST", "/", "application/grpc-web", false, 300_000, 415),
+];
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// The status of an answer, by its head.
+fn status_of(head: &[u8]) -> u16 {
+    let fields = Decoder::new().decode(head).unwrap();
+    let (_, status) = fields.into_iter().find(|(name, _)| name == b":status").unwrap();
+    String::from_utf8(status).unwrap().parse().unwrap()
+}
+
+/// Sends such a request over HTTP/2, all of its body, and reads the status. A client whose stream is reset while it sends
+/// may never see the answer.
+async fn early_over_http_2(mut peer: Frames, case: usize) {
+    let (method, path, label, authenticated, bytes, expected) = EARLY[case];
+    let key = basic("service", &api_key("service"));
+    let mut headers = vec![("content-type", label)];
+    headers.extend(authenticated.then_some(("authorization", key.as_str())));
+    peer.write(&frames::head(1, method, path, &headers, 0)).await;
+    let (mut sent, mut status) = (0, None);
+    while sent < bytes {
+        let part = vec![b'a'; 10_000];
+        peer.write(&frames::frame(frames::DATA, 0, 1, &part)).await;
+        sent += part.len();
+        for came in peer.until_pong().await {
+            assert_eq!(came.error(), None, "{method} {path} after {sent}");
+            if (came.kind, came.stream) == (frames::HEADERS, 1) {
+                status = Some(status_of(&came.payload));
+            }
+        }
+    }
+    assert_eq!(status, Some(expected), "{method} {path}");
+    peer.write(&frames::frame(frames::DATA, frames::END_STREAM, 1, b"")).await;
+    assert!(peer.until_pong().await.iter().all(|came| came.error().is_none()), "{method} {path}");
+}
+
 #[tokio::test]
 async fn e15_over_http_2_an_answer_that_comes_before_the_body_does_not_cut_it_off() {
     let world = World::start().await;
+    for case in 0..EARLY.len() {
+        early_over_http_2(Frames::open(&world.server.ready.public).await, case).await;
+    }
+}
+
+#[tokio::test]
+async fn e15_over_tls_an_answer_that_comes_before_the_body_does_not_cut_it_off() {
+    let secure = Secure::start().await;
+    let dialer = Dialer::new(&secure.servers, None, &["h2"]);
+    for case in 0..EARLY.len() {
+        let wire = dialer.dial(secure.public()).await.unwrap();
+        early_over_http_2(Frames::over(wire).await, case).await;
+    }
+}
+
+#[tokio::test]
+async fn e15_over_http_1_an_answer_comes_before_the_body_has() {
+    let world = World::start().await;
     let key = basic("service", &api_key("service"));
-    let form = ("content-type", "application/x-www-form-urlencoded");
-    for (method, path, headers, bytes) in [
-        ("POST", "/nothing", &[form][..], 300_000),
-        ("POST", "/.well-known/jwks.json", &[form], 300_000),
-        ("DELETE", INTROSPECT, &[form], 300_000),
-        ("POST", INTROSPECT, &[form], 300_000),
-        ("POST", INTROSPECT, &[form, ("authorization", &key)], 2_000_000),
-        ("POST", REVOKE, &[("content-type", "text/plain"), ("authorization", &key)], 300_000),
-        ("POST", "/", &[("content-type", "application/grpc-web")], 300_000),
-    ] {
-        let mut peer = Frames::open(&world.server.ready.public).await;
-        peer.write(&frames::head(1, method, path, headers, 0)).await;
-        let (mut sent, mut status) = (0, None);
-        while sent < bytes {
-            let part = vec![b'a'; 10_000];
-            peer.write(&frames::frame(frames::DATA, 0, 1, &part)).await;
-            sent += part.len();
-            for came in peer.until_pong().await {
-                assert_eq!(came.error(), None, "{method} {path} after {sent}");
-                if (came.kind, came.stream) == (frames::HEADERS, 1) {
-                    status = Some(came);
-                }
-            }
-        }
-        assert!(status.is_some(), "{method} {path} is answered");
-        peer.write(&frames::frame(frames::DATA, frames::END_STREAM, 1, b"")).await;
-        assert!(peer.until_pong().await.iter().all(|came| came.error().is_none()), "{method} {path}");
+    for (method, path, label, authenticated, bytes, expected) in EARLY {
+        let mut connection = Http::open(&world.server.ready.public).await;
+        let credential = if authenticated { format!("authorization: {key}\r\n") } else { String::new() };
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: jeton.test\r\ncontent-type: {label}\r\n\
+             content-length: {bytes}\r\n{credential}"
+        );
+        // A part of it, and no more until the answer is there.
+        connection.write(&format!("{head}\r\n{}", "a".repeat(10_000))).await;
+        assert_eq!(connection.read(false).await.status, expected, "{method} {path}");
     }
 }
 

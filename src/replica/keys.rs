@@ -337,11 +337,20 @@ fn checks_itself(key: &SigningKey) -> bool {
 fn record(row: &SigningKeyRow) -> Result<KeyRecord, KeyError> {
     let verifying = VerifyingKey::from_jwk(&row.public_jwk)
         .map_err(|_| KeyError::Damaged { key_id: row.key_id.clone(), what: "not a public JWK" })?;
-    Ok(KeyRecord { verifying, life: life(&row.times, row.revoke_time.is_some()) })
+    let life = life(&row.times, row.revoke_time.is_some());
+    Ok(KeyRecord { verifying, life: no_longer(life, &row.times, VERIFY_AFTER_RETIREMENT_S) })
 }
 
 fn mac_record(row: &MacKeyRow, key: Option<Arc<MacKey>>) -> MacRecord {
-    MacRecord { id: row.id, life: life(&row.times, false), key }
+    let life = no_longer(life(&row.times, false), &row.times, MAC_AFTER_RETIREMENT_S);
+    MacRecord { id: row.id, life, key }
+}
+
+/// A life that, once retired, lasts no longer than any of its kind does: no MAC covers its end.
+fn no_longer(life: KeyLife, times: &KeyTimes, after_s: i64) -> KeyLife {
+    let (KeyState::Retired, Some(retired)) = (life.state, times.retire_time) else { return life };
+    let latest = UnixSeconds::from_timestamp(retired).saturating_add(after_s);
+    KeyLife { expire_time: Some(life.expire_time.map_or(latest, |end| end.min(latest))), ..life }
 }
 
 /// Where a key is in its life, by its times.
@@ -362,4 +371,36 @@ pub fn life(times: &KeyTimes, revoked: bool) -> KeyLife {
 
 pub(super) fn hex(id: [u8; 4]) -> String {
     format!("{:08x}", u32::from_be_bytes(id))
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::token::Revision;
+
+    #[test]
+    fn c8_a_retired_key_lasts_no_longer_than_any_of_its_kind() {
+        let at = |second: i64| Timestamp::from_second(second).unwrap_or_default();
+        let times = |retire: Option<i64>, expire: Option<i64>| KeyTimes {
+            create_time: at(0),
+            activate_time: at(0),
+            signing_time: Some(at(0)),
+            retire_time: retire.map(at),
+            expire_time: expire.map(at),
+            published: Revision::ZERO,
+        };
+        for (retire, expire, revoked, end) in [
+            (Some(100), Some(150), false, Some(150)),
+            (Some(100), Some(9_000), false, Some(160)),
+            (Some(100), None, false, Some(160)),
+            (None, None, false, None),
+            (Some(100), Some(9_000), true, Some(9_000)),
+        ] {
+            let times = times(retire, expire);
+            let held = no_longer(life(&times, revoked), &times, 60);
+            assert_eq!(held.expire_time.map(UnixSeconds::get), end, "{retire:?} {expire:?} {revoked}");
+        }
+    }
 }

@@ -282,7 +282,7 @@ impl StoredClient {
             fields: client_fields(&self.client, &self.permissions, self.version),
             mac: &self.row_mac,
             version: self.version,
-            taken: u8::from(self.client.disabled),
+            taken: i64::from(self.client.disabled),
         }
     }
 }

@@ -373,7 +373,7 @@ impl Stored {
             fields: client_fields(&client, &self.permissions, self.version),
             mac: &self.row_mac,
             version: self.version,
-            taken: u8::from(client.disabled),
+            taken: i64::from(client.disabled),
         };
         Ok(ClientRow {
             refused: judge.seal.judge(judge.seen, Table::Client, &sealed),

@@ -9,7 +9,7 @@ use super::{
     connection::TABLE_TIMEOUT,
     log::revision,
     mac_key::read_mac_keys,
-    seal::{Sealed, Seen, Table},
+    seal::{REVOKED, Sealed, Seen, Table, ending},
 };
 use crate::token::{Algorithm, Revision, RowFields, uuid_unix_ms};
 
@@ -323,7 +323,8 @@ impl SigningKeyRow {
     }
 
     fn sealed(&self) -> Sealed<'_> {
-        let taken = if self.revoke_time.is_some() { 2 } else { u8::from(self.times.retire_time.is_some()) };
+        let retired = self.times.retire_time.map_or(0, |_| ending(self.times.expire_time));
+        let taken = if self.revoke_time.is_some() { REVOKED } else { retired };
         Sealed { id: &self.key_id, fields: self.fields(), mac: &self.row_mac, version: self.version, taken }
     }
 }

@@ -8,7 +8,7 @@ use super::{
     chain::hex,
     key::{ACTIVATE_TRIES, about, noted},
     log::revision,
-    seal::Sealed,
+    seal::{Sealed, ending},
 };
 use crate::token::{Revision, RowFields, uuid_unix_ms};
 
@@ -48,7 +48,7 @@ impl MacKeyRow {
             fields: self.fields(),
             mac: &self.row_mac,
             version: self.version,
-            taken: u8::from(self.times.retire_time.is_some()),
+            taken: self.times.retire_time.map_or(0, |_| ending(self.times.expire_time)),
         }
     }
 }

@@ -7,13 +7,15 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use jiff::Timestamp;
+
 use super::chain::{Chains, hex};
 use crate::token::{ChainKeys, MasterKey, RowFields, RowKeys, sha256};
 
 /// The place of a row that is not there any more, behind all states that one can be in.
-const GONE: u8 = u8::MAX;
+const GONE: i64 = i64::MAX;
 /// The place of a row before all states.
-const FORGOTTEN: (i64, u8) = (i64::MIN, 0);
+const FORGOTTEN: (i64, i64) = (i64::MIN, 0);
 
 /// A table whose rows grant something.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -66,14 +68,23 @@ pub(super) struct Sealed<'a> {
     /// Raised by each change that jeton makes of what the MAC is over.
     pub(super) version: i64,
     /// How much has been taken from it since, which needs no MAC: 0 nothing; more is later.
-    pub(super) taken: u8,
+    pub(super) taken: i64,
+}
+
+/// What has been taken from a key that was revoked.
+pub(super) const REVOKED: i64 = i64::MAX / 2;
+
+/// What has been taken from something that ends then: the sooner, the more.
+pub(super) fn ending(end: Option<Timestamp>) -> i64 {
+    let end_s = end.map_or(0, Timestamp::as_second).max(0);
+    (REVOKED / 2).saturating_sub(end_s).max(1)
 }
 
 /// The latest state of a row that was seen.
 #[derive(Clone, Copy)]
 struct Latest {
     /// Version and what was taken: it only grows.
-    state: (i64, u8),
+    state: (i64, i64),
     /// SHA-256 of its fields.
     digest: [u8; 32],
 }
@@ -251,7 +262,7 @@ mod tests {
         Some(Seal::new(&master, others.iter().copied()))
     }
 
-    fn row<'a>(id: &'a str, says: &str, mac: &'a [u8], version: i64, taken: u8) -> Sealed<'a> {
+    fn row<'a>(id: &'a str, says: &str, mac: &'a [u8], version: i64, taken: i64) -> Sealed<'a> {
         Sealed { id, fields: RowFields::of("t").text(id).text(says).number(version), mac, version, taken }
     }
 

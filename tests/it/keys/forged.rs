@@ -90,3 +90,26 @@ async fn c8_a_key_that_was_revoked_is_not_given_back_while_somebody_knows() {
     .await;
     assert_ne!(api.status(&token, "api").await, TokenStatus::Active);
 }
+
+#[tokio::test]
+async fn c8_a_retired_key_does_not_live_longer_than_jeton_said() {
+    let mut world = World::start().await;
+    let (mut api, mut admin) = (world.api("service").await, world.api("admin").await);
+    let token = api.token("user:7", "api").await.access_token;
+    let kid = super::kid_of(&token);
+    emergency(&mut admin, "ES256").await;
+    assert_eq!(api.status(&token, "api").await, TokenStatus::Active, "it still verifies");
+    let longer = format!(
+        "update signing_key set expire_time = expire_time + interval '9 days' where key_id = '{kid}'"
+    );
+    world.sql(&format!("begin; {longer}; {CHANGED}; commit")).await;
+    until("it is noticed", async || {
+        world.server.logged().lines().any(|line| line.contains("put back") && line.contains(&kid))
+    })
+    .await;
+    assert_eq!(api.status(&token, "api").await, TokenStatus::UnknownKey);
+    // Who starts later has seen nothing, and goes by when it was retired: the token itself is still good.
+    world.crash_and_restart().await;
+    let mut api = world.api("service").await;
+    assert_eq!(api.status(&token, "api").await, TokenStatus::Active);
+}

@@ -156,10 +156,6 @@ impl Door {
         if let Some(pass) = self.authority.try_enter() {
             return self.at_gate(request, pass, first, &connection, method, arrived);
         }
-        let shows_nothing = matches!(shown(request.headers()), Shown::Certificate);
-        if shows_nothing && connection.peer().certificate.is_none() {
-            return Turn::refused(Error::Unauthenticated);
-        }
         // Until it is known who calls, and whether.
         let Ok(counted) = connection.stranger() else { return Turn::refused(Error::Overloaded) };
         let mut door = self.clone();

@@ -200,7 +200,8 @@ fn store_clock(info: &GetServerInfoResponse) -> Check {
         );
     };
     let offset = time::from_wire_duration(wire);
-    let detail = format!("database {} ms ahead", offset.as_millis());
+    let way = if offset.is_negative() { "ahead of" } else { "behind" };
+    let detail = format!("{} ms {way} the database's", offset.abs().as_millis());
     let advice =
         "Check time synchronisation on the server and the database. Past 30 s nothing is minted or judged.";
     if offset.abs() > STORE_OFFSET_FAIL {

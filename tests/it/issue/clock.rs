@@ -114,6 +114,16 @@ async fn is_good_at_once(minting: &mut Api, judging: &mut Api) -> bool {
     are_good
 }
 
+/// What `jeton doctor` warns of, of a server's clock.
+async fn said_of_clock(world: &World, server: &InProcess) -> String {
+    let mut shell = Shell::of(world, "admin");
+    shell.arguments[1].clone_from(&server.ready.public);
+    let said = shell.run(&["doctor"]).await;
+    let line = said.out.lines().find(|line| line.contains("  server clock")).unwrap();
+    assert!(line.starts_with("warn"), "{said:?}");
+    line.to_owned()
+}
+
 // The clock's offset is measured once more where the machine stood still meanwhile.
 #[tokio::test]
 async fn i15_what_a_replica_mints_whose_clock_is_ahead_is_good_on_every_other_at_once() {
@@ -127,6 +137,7 @@ async fn i15_what_a_replica_mints_whose_clock_is_ahead_is_good_on_every_other_at
     }
     let metrics = ahead.ready.ops("/metrics").await.1;
     assert!(metrics.lines().any(|line| line.starts_with("jeton_clock_offset_seconds -")), "it is measured");
+    assert!(said_of_clock(&world, &ahead).await.contains("ahead of the database's"));
     ahead.ended().await;
 }
 
@@ -137,10 +148,6 @@ async fn i15_a_replica_whose_clock_is_behind_takes_what_the_others_mint() {
     let behind = InProcess::start(&world.database.url, -20_000).await;
     let mut api = Api::connect(&behind.ready, &api_key("service"));
     until("it is good there", async || is_good_at_once(&mut good, &mut api).await).await;
-    let mut shell = Shell::of(&world, "admin");
-    shell.arguments[1] = behind.ready.public.clone();
-    let said = shell.run(&["doctor"]).await;
-    let line = said.out.lines().find(|line| line.contains("  server clock")).unwrap();
-    assert!(line.starts_with("warn"), "{said:?}");
+    assert!(said_of_clock(&world, &behind).await.contains("behind the database's"));
     behind.ended().await;
 }

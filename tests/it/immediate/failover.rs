@@ -3,7 +3,7 @@
 use super::{assert_waited, revoke_all, revoke_somewhere, revoke_when_let, timed};
 use crate::world::{Answer, Database, Fleet, Postgres, steady, until};
 
-async fn promote(standby: &Database) {
+pub(super) async fn promote(standby: &Database) {
     assert_eq!(standby.number("select pg_promote(true, 60)::int::bigint").await, 1, "not within a minute");
 }
 

@@ -18,6 +18,7 @@ mod killed;
 mod lease;
 mod lost;
 mod paused;
+mod removed;
 mod rules;
 
 use std::{

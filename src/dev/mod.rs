@@ -110,6 +110,7 @@ pub async fn run(
             directory: home.cluster(),
             kept: true,
             binaries: options.postgres_binaries,
+            settings: Vec::new(),
         })?),
     };
     let database_url = match (options.database_url, &cluster) {

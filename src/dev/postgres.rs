@@ -43,6 +43,8 @@ pub struct ClusterOptions {
     pub kept: bool,
     /// Where Postgres' programs are, when it is not to be looked for.
     pub binaries: Option<PathBuf>,
+    /// Settings beyond ours, as `NAME=VALUE`; they go before ours.
+    pub settings: Vec<String>,
 }
 
 /// A Postgres server of our own; it ends with this value.
@@ -84,7 +86,7 @@ impl Cluster {
             make(&files, &binaries)?;
         }
         let socket_directory = place::socket_directory(&files.directory, user)?;
-        let child = files.spawn(&binaries, &socket_directory, options.kept)?;
+        let child = files.spawn(&binaries, &socket_directory, options)?;
         let mut cluster =
             Self { child, directory: files.directory.clone(), socket_directory, kept: options.kept };
         cluster.wait_until_ready(&files)?;
@@ -270,7 +272,12 @@ impl Files {
         fs::rename(&new, &self.data).with_context(|| format!("cannot make {}", self.data.display()))
     }
 
-    fn spawn(&self, binaries: &Binaries, socket_directory: &Path, kept: bool) -> anyhow::Result<Child> {
+    fn spawn(
+        &self,
+        binaries: &Binaries,
+        socket_directory: &Path,
+        options: &ClusterOptions,
+    ) -> anyhow::Result<Child> {
         let log = OpenOptions::new()
             .write(true)
             .create(true)
@@ -288,12 +295,15 @@ impl Files {
         for setting in ["listen_addresses=", "unix_socket_permissions=0700"] {
             command.args(["-c", setting]);
         }
-        let most = if kept { MAX_CONNECTIONS } else { MAX_CONNECTIONS_OF_TESTS };
+        let most = if options.kept { MAX_CONNECTIONS } else { MAX_CONNECTIONS_OF_TESTS };
         command.args(["-c", &format!("max_connections={most}")]);
-        if !kept {
+        if !options.kept {
             for setting in ["fsync=off", "full_page_writes=off", "synchronous_commit=off"] {
                 command.args(["-c", setting]);
             }
+        }
+        for setting in &options.settings {
+            command.args(["-c", setting]);
         }
         command.stdout(log.try_clone()?).stderr(log);
         command.spawn().context("cannot run postgres")

@@ -48,6 +48,7 @@ impl ScratchCluster {
             directory: directory.join(PRIMARY),
             kept: durable,
             binaries: binaries.map(Path::to_owned),
+            settings: Vec::new(),
         };
         // Before the server starts, so that its directory goes also when it does not.
         let mut scratch = Self { cluster: None, directory, _lock: lock };
@@ -61,6 +62,7 @@ impl ScratchCluster {
             directory: self.directory.join(STANDBY),
             kept: false,
             binaries: binaries.map(Path::to_owned),
+            settings: Vec::new(),
         };
         let primary = self.cluster.as_ref().context("the cluster has ended")?;
         Cluster::start_standby(&options, primary)

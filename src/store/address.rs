@@ -1,7 +1,7 @@
 //! The database's URL: read strictly, since what is passed over in silence may be what keeps a password secret. No
 //! value of it is ever part of an error.
 
-use std::{fmt::Write, io::ErrorKind, net::IpAddr, path::Path, str::FromStr, sync::Arc};
+use std::{fmt::Write, net::IpAddr, path::Path, str::FromStr, sync::Arc};
 
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
@@ -165,11 +165,7 @@ impl Parts {
         let SslFiles { authorities, certificate, key } = self.ssl_files;
         for (file, parameter) in [(&authorities, "sslrootcert"), (&certificate, "sslcert"), (&key, "sslkey")]
         {
-            // One that is missing, or cannot be read, is said with the connection that fails.
-            let read = file.as_ref().map(|file| process::read_file(Path::new(file)).map(drop));
-            if let Some(Err(error)) = read
-                && error.kind() == ErrorKind::FileTooLarge
-            {
+            if let Some(Err(error)) = file.as_ref().map(|file| process::read_file(Path::new(file))) {
                 return Err(format!("the file of {parameter} cannot be used: {error}"));
             }
         }
@@ -323,6 +319,9 @@ mod tests {
             let said = refused(&format!("postgres://u@h/d?{parameter}=/dev/zero"));
             assert!(said.contains(parameter) && said.contains("longer than 4 MiB"), "{said}");
             assert!(!said.contains("/dev/zero"), "no value of the URL: {said}");
+            let said = refused(&format!("postgres://u@h/d?{parameter}=/nowhere/at/all"));
+            assert!(said.contains(parameter) && said.contains("No such file"), "{said}");
+            assert!(!said.contains("/nowhere"), "no value of the URL: {said}");
         }
     }
 

@@ -7,6 +7,8 @@ use sqlx::{
     postgres::{PgDatabaseError, PgSeverity},
 };
 
+use crate::tls::Untrusted;
+
 /// SQLSTATE of `log_advance` when the database is not the one that the log was written in.
 const FOREIGN_LOG: &str = "JT001";
 /// SQLSTATE of a statement that ran into `statement_timeout`.
@@ -178,8 +180,12 @@ impl From<sqlx::Error> for StoreError {
             }
             // Of the files that the URL names, whose paths are not said.
             sqlx::Error::Configuration(_) => Self::Url("a file that it names cannot be read".to_owned()),
+            // What is wrong with TLS does not pass by itself.
+            sqlx::Error::Tls(said) => Self::unfit(no_tls(&said.to_string())),
+            sqlx::Error::Io(said) if Untrusted::read(&said.to_string()).is_some() => {
+                Self::unfit(no_tls(&said.to_string()))
+            }
             sqlx::Error::Io(_)
-            | sqlx::Error::Tls(_)
             | sqlx::Error::Protocol(_)
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
@@ -197,18 +203,27 @@ fn cause(error: &sqlx::Error) -> String {
             "it closed the connection".to_owned()
         }
         sqlx::Error::Io(error) => error.to_string(),
-        sqlx::Error::Tls(error) if error.to_string().contains("does not support TLS") => {
-            "it offers no TLS: turn ssl on there, or say sslmode=disable where the network is trusted"
-                .to_owned()
-        }
-        sqlx::Error::Tls(error) => {
-            format!("its TLS is not accepted ({error}): name its authority by sslrootcert=FILE")
-        }
         sqlx::Error::Protocol(said) => said.clone(),
         sqlx::Error::Database(error) => {
             format!("{} ({})", error.message(), error.code().unwrap_or_default())
         }
         other => other.to_string(),
+    }
+}
+
+/// Why there is no TLS with a database, in words.
+fn no_tls(said: &str) -> String {
+    if said.contains("does not support TLS") {
+        return "it offers no TLS: turn ssl on there, or say sslmode=disable where the network is trusted"
+            .to_owned();
+    }
+    match Untrusted::read(said) {
+        Some(untrusted) => {
+            format!("{untrusted}: {}", untrusted.advice("sslrootcert=FILE in the URL", "sslcert and sslkey"))
+        }
+        None => {
+            format!("its TLS is not accepted ({said}): name its authority by sslrootcert=FILE in the URL")
+        }
     }
 }
 

@@ -4,7 +4,9 @@
 mod client;
 mod peer;
 mod server;
+mod words;
 
 pub use client::{LookError, Shown, Validity, look, validity};
 pub use peer::{Peer, PeerCertificate, Unusable};
 pub use server::{ServerTls, ShownChain, TlsError, TlsFiles};
+pub use words::Untrusted;

@@ -58,6 +58,7 @@ fn start(disk: &Disk) -> Cluster {
         directory: disk.0.join("postgres"),
         kept: true,
         binaries: std::env::var_os("JETON_POSTGRES_BIN").map(Into::into),
+        settings: Vec::new(),
     };
     Cluster::start(&options).unwrap()
 }

@@ -12,6 +12,7 @@ mod rights;
 mod settings;
 mod stalls;
 mod standby;
+mod tls;
 mod url;
 
 use std::{

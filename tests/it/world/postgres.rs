@@ -1,7 +1,12 @@
 //! A Postgres of the test's own, and ways to take it away: it hangs, crashes, starts anew, or loses its place to a
 //! standby.
 
-use std::{fs, process::Command};
+use std::{
+    fs,
+    net::TcpListener,
+    os::unix::fs::{MetadataExt, PermissionsExt, chown},
+    process::Command,
+};
 
 use jeton::{
     clock::Clock,
@@ -9,7 +14,7 @@ use jeton::{
 };
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Database, cluster, until};
+use super::{Database, certificates::Leaf, cluster, until};
 
 pub struct Postgres {
     standby: Option<Cluster>,
@@ -76,15 +81,20 @@ impl Postgres {
         until("the standby has ended", async || has_ended(pid)).await;
     }
 
+    fn options(&self, name: &str, settings: &[String]) -> ClusterOptions {
+        ClusterOptions {
+            directory: self.scratch.directory().join(name),
+            // As it was: commits wait for no disk, which others may keep busy.
+            kept: false,
+            binaries: std::env::var_os("JETON_POSTGRES_BIN").map(Into::into),
+            settings: settings.to_vec(),
+        }
+    }
+
     /// The standby starts anew where it was, and follows again.
     pub fn restart_standby(&mut self) {
         self.standby = None;
-        let options = ClusterOptions {
-            directory: self.scratch.directory().join("standby"),
-            kept: false,
-            binaries: std::env::var_os("JETON_POSTGRES_BIN").map(Into::into),
-        };
-        self.standby = Some(Cluster::start(&options).unwrap());
+        self.standby = Some(Cluster::start(&self.options("standby", &[])).unwrap());
     }
 
     fn stop_all(&mut self, postmaster: u32) {
@@ -138,16 +148,32 @@ impl Postgres {
 
     /// Starts it anew where it was.
     pub fn restart(&mut self) {
-        let options = ClusterOptions {
-            directory: self.scratch.directory().join("postgres"),
-            // As it was: commits wait for no disk, which others may keep busy.
-            kept: false,
-            binaries: std::env::var_os("JETON_POSTGRES_BIN").map(Into::into),
-        };
-        let cluster = Cluster::start(&options).unwrap();
+        let cluster = Cluster::start(&self.options("postgres", &[])).unwrap();
         assert_eq!(cluster.url("postgres"), self.scratch.url("postgres"), "the server finds it again");
         self.pid = cluster.pid();
         self.restarted = Some(cluster);
+    }
+
+    /// Starts it anew where it was, with this certificate, so that it takes connections by TCP. Answers the port.
+    pub fn restart_with_tls(&mut self, leaf: &Leaf) -> u16 {
+        let data = self.scratch.directory().join("postgres/data");
+        let owner = fs::metadata(&data).unwrap();
+        for path in leaf.write(&data, "server") {
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            chown(&path, Some(owner.uid()), Some(owner.gid())).unwrap();
+        }
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let settings = [
+            "listen_addresses=127.0.0.1",
+            &format!("port={port}"),
+            "ssl=on",
+            "ssl_cert_file=server.pem",
+            "ssl_key_file=server.key",
+        ];
+        let cluster = Cluster::start(&self.options("postgres", &settings.map(str::to_owned))).unwrap();
+        self.pid = cluster.pid();
+        self.restarted = Some(cluster);
+        port
     }
 
     /// Gives it a standby, without which it commits nothing from here on. Answers the database there.

@@ -61,6 +61,31 @@ async fn r10_a_caller_who_gave_up_and_refreshed_elsewhere_keeps_the_session() {
     assert_eq!(reuses(&fleet).await, 0);
 }
 
+// It reads what was sent to it, and that its caller has gone, when it goes on.
+#[tokio::test]
+async fn r10_a_caller_who_gave_up_on_a_stopped_replica_keeps_the_session() {
+    let mut fleet = Fleet::start(2).await;
+    let [mut stopped, mut other] =
+        [0, 1].map(|place| Api::connect(&fleet.replicas[place].server.ready, &api_key("service")));
+    for _ in 0..3 {
+        let first = stopped.session("user:7", "api").await;
+        fleet.server(0).pause();
+        let mut presented = tonic::Request::new(request(refresh_token(&first)));
+        presented.set_timeout(Duration::from_millis(500));
+        let status = stopped.tokens.refresh(presented).await.unwrap_err();
+        assert!([Code::DeadlineExceeded, Code::Cancelled].contains(&status.code()), "{status:?}");
+        let second = other.refresh(refresh_token(&first)).await.unwrap();
+        let third = other.refresh(refresh_token(&second)).await.unwrap();
+        fleet.server(0).resume();
+        // What waited there has been looked at before this.
+        until("it answers again", async || stopped.validate(&third.access_token, &["api"]).await.is_ok())
+            .await;
+        let fourth = other.refresh(refresh_token(&third)).await.unwrap();
+        assert_eq!(stopped.status(&fourth.access_token, "api").await, pb::TokenStatus::Active);
+    }
+    assert_eq!(reuses(&fleet).await, 0);
+}
+
 #[tokio::test]
 async fn r10_a_presentation_that_came_before_later_ones_were_answered_is_refused_and_ends_nothing() {
     for rounds in [1, 2] {

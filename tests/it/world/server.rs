@@ -168,6 +168,14 @@ impl Server {
     /// It runs no more until it is resumed; its connections stay.
     pub fn pause(&self) {
         self.signal(Signal::STOP);
+        // A signal is not obeyed at once: another of its threads may go on for a moment.
+        let is_still = |task: std::io::Result<fs::DirEntry>| {
+            let stat = task.and_then(|task| fs::read_to_string(task.path().join("stat")));
+            stat.map_or(true, |stat| stat.contains(") T ") || stat.contains(") Z "))
+        };
+        while !fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap().all(is_still) {
+            std::thread::yield_now();
+        }
     }
 
     /// It runs on.

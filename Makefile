@@ -43,10 +43,10 @@ faults: ## break the database under servers in every way the tests know, by a se
 	@echo "to have it again: make faults SEED=$$JETON_FAULTS_SEED"
 	cargo test --locked --package jeton --test it database:: -- --include-ignored --nocapture
 
-attacks: ## print what each attack on the listeners comes to: memory, and what others notice (PROFILE=release)
+attacks: ## attack the listeners, hold what that comes to, and print it: memory, and what others notice (PROFILE=release)
 	@scripts/need-cc
 	@scripts/need-postgres
-	cargo test --locked --profile $(if $(filter dev,$(PROFILE)),test,$(PROFILE)) --test it attacks::measure -- --ignored --nocapture
+	cargo test --locked --profile $(if $(filter dev,$(PROFILE)),test,$(PROFILE)) --test it attacks:: -- --include-ignored --nocapture --test-threads=1
 
 test-python: ## run the Python example, PyJWT, Authlib and FastAPI against servers of their own
 	@scripts/need-cc

@@ -1,4 +1,4 @@
-//! What each attack comes to, held by tests.
+//! What each attack comes to, held by tests, one after the other: what a server holds is measured.
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,46 +28,55 @@ async fn holds_little(attack: Attack) {
 }
 
 #[tokio::test]
+#[ignore = "it takes the machine for itself: make attacks"]
 async fn e15_messages_of_strangers_that_do_not_arrive_hold_little() {
     holds_little(super::unfinished_of_strangers).await;
 }
 
 #[tokio::test]
+#[ignore = "it takes the machine for itself: make attacks"]
 async fn e15_messages_of_a_client_that_do_not_arrive_hold_little_and_others_have_their_part() {
     holds_little(super::unfinished_of_a_client).await;
 }
 
 #[tokio::test]
+#[ignore = "it takes the machine for itself: make attacks"]
 async fn e15_answers_of_streams_that_are_not_taken_hold_little_on_all_connections_together() {
     holds_little(super::untaken_streams).await;
 }
 
 #[tokio::test]
+#[ignore = "it takes the machine for itself: make attacks"]
 async fn e15_answers_of_streams_of_strangers_that_are_not_taken_hold_little_on_all_connections_together() {
     holds_little(super::untaken_reflection).await;
 }
 
 #[tokio::test]
+#[ignore = "it takes the machine for itself: make attacks"]
 async fn e15_small_answers_of_strangers_that_are_not_taken_hold_little_on_all_connections_together() {
     holds_little(super::untaken_documents).await;
 }
 
 #[tokio::test]
+#[ignore = "it takes the machine for itself: make attacks"]
 async fn e15_calls_of_strangers_that_stay_open_hold_little_on_all_connections_together() {
     holds_little(super::watches_of_strangers).await;
 }
 
 #[tokio::test]
+#[ignore = "it takes the machine for itself: make attacks"]
 async fn e15_calls_of_a_client_that_stay_open_hold_little_on_all_connections_together() {
     holds_little(super::watches_of_a_client).await;
 }
 
 #[tokio::test]
+#[ignore = "it takes the machine for itself: make attacks"]
 async fn e15_heads_that_refer_to_what_was_sent_before_hold_little() {
     holds_little(super::heads).await;
 }
 
 #[tokio::test]
+#[ignore = "it takes the machine for itself: make attacks"]
 async fn e15_answers_that_are_not_taken_hold_little_and_their_streams_are_reset() {
     for site in [Site::plaintext().await, Site::with_tls().await] {
         let site = Arc::new(site);

@@ -118,7 +118,10 @@ impl Connector {
             }
         };
         let done = timeout(self.patience, opening).await;
-        done.unwrap_or_else(|_| Err(latest.unwrap_or(StoreError::Late)))
+        // Nothing was asked of it: whoever could not connect is told where it looked.
+        done.unwrap_or_else(|_| {
+            Err(latest.unwrap_or_else(|| self.here(StoreError::away("it did not answer in time"))))
+        })
     }
 
     /// Opens one.

@@ -1,7 +1,7 @@
 //! The form of a request: `application/x-www-form-urlencoded`, each parameter once (RFC 6749
 //! section 3.2).
 
-use std::{collections::HashSet, future::poll_fn, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::HashSet, future::poll_fn, pin::Pin, sync::Arc};
 
 use axum::{
     body::{Body, HttpBody as _},
@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::answer::Refusal;
 use crate::{
     authority::Error,
-    listen::{ARRIVING_BYTES_MAX, Connection, Held},
+    listen::{ARRIVES_WITHIN, ARRIVING_BYTES_MAX, Connection, Held},
 };
 
 /// A token is at most 8 KiB, a refresh token a fraction of it. Bytes.
@@ -21,8 +21,6 @@ const BODY_BYTES_MAX: usize = 16 * 1024;
 /// Parameters of a form: there is no endpoint that knows of more than a few.
 const PARAMETERS_MAX: usize = 32;
 const FORM: &str = "application/x-www-form-urlencoded";
-/// For a body to arrive.
-const ARRIVES_WITHIN: Duration = Duration::from_secs(10);
 
 /// Reads a body, in memory of its own: what has arrived of it is counted for its connection.
 async fn read(mut body: Body, connection: &Arc<Connection>) -> Result<(Vec<u8>, Held), Refusal> {

@@ -8,6 +8,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use hyper::body::Bytes;
@@ -21,6 +22,8 @@ pub const HELD_BYTES_MAX: usize = 20 * 1024 * 1024;
 pub const STRANGERS_HELD_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// One client has one of so many parts of what there is for all.
 const PER_CLIENT_SHARE: usize = 2;
+/// For a message, or a form, to arrive: from its first byte; a unary one, from its call.
+pub const ARRIVES_WITHIN: Duration = Duration::from_secs(10);
 /// Messages that have not arrived whole, of one connection. Bytes.
 pub const ARRIVING_BYTES_MAX: usize = 1024 * 1024;
 /// The same of a connection that has not authenticated: eight messages of the greatest length. Bytes.

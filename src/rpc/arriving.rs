@@ -6,7 +6,6 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use hyper::body::{Body as HttpBody, Buf as _, Bytes, Frame};
@@ -21,11 +20,8 @@ use super::{
 };
 use crate::{
     authority::{Error, Invalid},
-    listen::{ARRIVING_BYTES_MAX, Connection, Counted, Held, STRANGER_ARRIVING_BYTES_MAX},
+    listen::{ARRIVES_WITHIN, ARRIVING_BYTES_MAX, Connection, Counted, Held, STRANGER_ARRIVING_BYTES_MAX},
 };
-
-/// For a message to arrive, from its first byte; a unary one, from its call.
-const ARRIVES_WITHIN: Duration = Duration::from_secs(10);
 
 /// The messages of a request, each whole with its prefix.
 pub(super) struct Arriving {

@@ -8,7 +8,7 @@ use sqlx::{Connection, PgConnection};
 use super::{
     NewAudit, OwnConnection, SeenBefore, Store, StoreError,
     connection::TABLE_TIMEOUT,
-    log::revision,
+    log::{head_revision, revision},
     seal::{Sealed, Seen, Table},
 };
 use crate::{
@@ -154,7 +154,7 @@ impl Store {
                 Option::is_some,
             )
             .await?;
-        head.map(|head| revision("log_head", head)).transpose()
+        head_revision(head)
     }
 }
 

@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use super::{
     Forged, MacKeyRow, NewAudit, OwnConnection, Seal, Store, StoreError,
     connection::TABLE_TIMEOUT,
-    log::revision,
+    log::{head_revision, revision},
     mac_key::read_mac_keys,
     seal::{REVOKED, Sealed, Seen, Table, ending},
 };
@@ -145,7 +145,7 @@ impl Store {
                 Option::is_some,
             )
             .await?;
-        published.map(|head| revision("log_head", head)).transpose()
+        head_revision(published)
     }
 
     /// Lets a pending key sign, through the log; the one before it verifies for `verify_for_s` seconds more.
@@ -187,7 +187,7 @@ impl Store {
             match activated {
                 // Another one signs by now.
                 Some(0) => {}
-                activated => return activated.map(|head| revision("log_head", head)).transpose(),
+                activated => return head_revision(activated),
             }
         }
         Ok(None)

@@ -341,6 +341,11 @@ fn mark_kind(number: i16) -> Result<MarkKind, StoreError> {
     MarkKind::from_number(number).ok_or_else(|| StoreError::corrupt("mark", format!("kind {number}")))
 }
 
+/// The head that a function of the log answers; none: it wrote nothing.
+pub(super) fn head_revision(number: Option<i64>) -> Result<Option<Revision>, StoreError> {
+    number.map(|number| revision("log_head", number)).transpose()
+}
+
 pub(super) fn revision(table: &'static str, number: i64) -> Result<Revision, StoreError> {
     Revision::from_i64(number).ok_or_else(|| StoreError::corrupt(table, format!("revision {number}")))
 }

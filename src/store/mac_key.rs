@@ -7,7 +7,7 @@ use super::{
     Forged, KeyTimes, NewAudit, Store, StoreError,
     chain::hex,
     key::{ACTIVATE_TRIES, about, noted},
-    log::revision,
+    log::{head_revision, revision},
     seal::{Sealed, ending},
 };
 use crate::token::{Revision, RowFields, uuid_unix_ms};
@@ -88,7 +88,7 @@ impl Store {
                 Option::is_some,
             )
             .await?;
-        published.map(|head| revision("log_head", head)).transpose()
+        head_revision(published)
     }
 
     /// Lets a pending MAC key that is due open sessions, through the log; the one before it verifies for
@@ -127,7 +127,7 @@ impl Store {
             match activated {
                 // Another one opens sessions by now.
                 Some(0) => {}
-                activated => return activated.map(|head| revision("log_head", head)).transpose(),
+                activated => return head_revision(activated),
             }
         }
         Ok(None)

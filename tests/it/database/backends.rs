@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use tokio::{task::JoinSet, time::sleep};
 
-use super::revoke;
-use crate::world::{
-    AUDIT, Answer, Asking, Chance, FEED, FLEET, FLUSHER, Fleet, LEASE, LISTEN, POOL, REFRESH, until,
-};
+use super::{answers_again, ends_well, revoke};
+use crate::world::{AUDIT, Asking, Chance, FEED, FLEET, FLUSHER, Fleet, LEASE, LISTEN, POOL, REFRESH};
 
 /// Ends, or cancels what it does, a process of one of the servers, by chance.
 pub async fn strike(fleet: &Fleet, chance: &mut Chance) {
@@ -45,17 +43,8 @@ async fn k1_processes_of_postgres_that_end_under_load_make_no_answer_stale() {
             () = sleep(Duration::from_millis(20)) => {}
         }
     }
-    for place in 0..2 {
-        let mut caller = fleet.caller(place);
-        until("it answers", async || caller.validate(&good).await == Answer::ACTIVE).await;
-        for token in &tokens {
-            until("it is revoked", async || caller.validate(token).await == Answer::REVOKED).await;
-        }
-    }
-    for each in asking {
-        each.end().await;
-    }
-    fleet.history.assert_no_stale_answer();
+    answers_again(&fleet, &good).await;
+    ends_well(&fleet, asking, &tokens).await;
     let revocations = fleet.database.number("select count(*) from revocation").await;
     assert_eq!(revocations, 120, "each acts once");
 }

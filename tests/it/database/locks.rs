@@ -6,8 +6,8 @@ use jeton::proto::v1::{RevocationOutcome, revocation_target::Kind};
 use sqlx::{AssertSqlSafe, Connection, Executor};
 use tokio::time::timeout;
 
-use super::revoke;
-use crate::world::{Answer, Asking, Fleet, World, until};
+use super::{answers_again, ends_well, revoke};
+use crate::world::{Asking, Fleet, World, until};
 
 const WAITING: &str = "select count(*) from pg_stat_activity where datname = current_database()
     and application_name like 'jeton%' and wait_event_type = 'Lock'";
@@ -46,22 +46,10 @@ async fn under_locks(tables: &[&str]) {
             }
         };
         tokio::join!(hold(&fleet, table), revoking);
-        for place in 0..2 {
-            let mut caller = fleet.caller(place);
-            until("it answers", async || caller.validate(&good).await == Answer::ACTIVE).await;
-        }
+        answers_again(&fleet, &good).await;
         until("nobody waits any more", async || fleet.database.number(WAITING).await == 0).await;
     }
-    for each in asking {
-        each.end().await;
-    }
-    fleet.history.assert_no_stale_answer();
-    for place in 0..2 {
-        let mut caller = fleet.caller(place);
-        for token in &tokens {
-            until("it is revoked", async || caller.validate(token).await == Answer::REVOKED).await;
-        }
-    }
+    ends_well(&fleet, asking, &tokens).await;
 }
 
 #[tokio::test]

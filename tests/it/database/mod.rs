@@ -23,7 +23,7 @@ use std::{
 
 use tokio::time::sleep;
 
-use crate::world::{Caller, Database, Server, ServerOptions, Target, Token};
+use crate::world::{Answer, Asking, Caller, Database, Fleet, Server, ServerOptions, Target, Token, until};
 
 /// What a revocation is asked again for, at most: longer than any fault lasts.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -38,6 +38,28 @@ async fn revoke(caller: &mut Caller, token: &Arc<Token>) {
         }
         assert!(begun.elapsed() < PATIENCE, "no revocation is answered as complete");
         sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Every replica answers again.
+async fn answers_again(fleet: &Fleet, good: &Arc<Token>) {
+    for place in 0..fleet.replicas.len() {
+        let mut caller = fleet.caller(place);
+        until("it answers", async || caller.validate(good).await == Answer::ACTIVE).await;
+    }
+}
+
+/// All of these were revoked: every replica says so, and none has answered anything stale.
+async fn ends_well(fleet: &Fleet, asking: Vec<Asking>, tokens: &[Arc<Token>]) {
+    for each in asking {
+        each.end().await;
+    }
+    fleet.history.assert_no_stale_answer();
+    for place in 0..fleet.replicas.len() {
+        let mut caller = fleet.caller(place);
+        for token in tokens {
+            until("it is revoked", async || caller.validate(token).await == Answer::REVOKED).await;
+        }
     }
 }
 

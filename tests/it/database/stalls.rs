@@ -1,11 +1,9 @@
 //! K1, E3: the connections of one name alone hang, lose replies, break, or break within a message: nothing stale is
 //! answered, and all goes on.
 
-use crate::world::{
-    AUDIT, Answer, Asking, FEED, FLEET, FLUSHER, Fleet, LEASE, LISTEN, Link, POOL, REFRESH, until,
-};
+use crate::world::{AUDIT, Asking, FEED, FLEET, FLUSHER, Fleet, LEASE, LISTEN, Link, POOL, REFRESH};
 
-use super::revoke;
+use super::{answers_again, ends_well, revoke};
 
 async fn one_at_a_time(names: &[&str]) {
     let fleet = Fleet::start(2).await;
@@ -23,25 +21,10 @@ async fn one_at_a_time(names: &[&str]) {
             revoke(&mut fleet.caller(1), &pair[0]).await;
             fleet.link_of(0).resume(name);
             revoke(&mut fleet.caller(0), &pair[1]).await;
-            for place in 0..2 {
-                let mut caller = fleet.caller(place);
-                until(&format!("it answers after {name}"), async || {
-                    caller.validate(&good).await == Answer::ACTIVE
-                })
-                .await;
-            }
+            answers_again(&fleet, &good).await;
         }
     }
-    for each in asking {
-        each.end().await;
-    }
-    fleet.history.assert_no_stale_answer();
-    for place in 0..2 {
-        let mut caller = fleet.caller(place);
-        for token in &tokens {
-            until("it is revoked", async || caller.validate(token).await == Answer::REVOKED).await;
-        }
-    }
+    ends_well(&fleet, asking, &tokens).await;
 }
 
 #[tokio::test]

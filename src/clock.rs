@@ -133,9 +133,15 @@ impl Clock {
     /// Boot clock, in microseconds: as fine as the times that Postgres keeps.
     #[must_use]
     pub fn boot_us(&self) -> i64 {
-        let time = boot_time();
-        time.tv_sec.saturating_mul(1_000_000).saturating_add(time.tv_nsec.div_euclid(1_000))
+        boot_us()
     }
+}
+
+/// The boot clock that all clocks of the process share, in microseconds.
+#[must_use]
+pub fn boot_us() -> i64 {
+    let time = boot_time();
+    time.tv_sec.saturating_mul(1_000_000).saturating_add(time.tv_nsec.div_euclid(1_000))
 }
 
 fn boot_time() -> Timespec {

@@ -148,6 +148,13 @@ impl Connection {
         self.calls.weigh(signatures)
     }
 
+    /// When what is read of it now came, boot clock, microseconds: now, or, where its thread had stood still, when that
+    /// began.
+    #[must_use]
+    pub fn came_us(&self) -> i64 {
+        self.calls.came_us()
+    }
+
     /// A request begins: one that has not authenticated makes room after those on which none has for longer.
     pub(super) fn begins(&self) {
         if !self.is_known() {

@@ -11,6 +11,7 @@ mod outgoing;
 mod paced;
 mod places;
 mod queue;
+mod wakes;
 mod watch;
 
 pub use connection::{Connection, Counted};
@@ -21,7 +22,7 @@ pub use memory::{
 };
 pub use network::{Network, NoNetwork, holder};
 pub use places::{CONNECTIONS_MAX, Limits, STRANGERS_MAX, STRANGERS_PER_ADDRESS_MAX};
-pub use queue::{Call, Turn, Weight};
+pub use queue::{Call, Came, Turn, Weight};
 
 use std::{
     convert::Infallible,

@@ -16,6 +16,7 @@ use std::{
 
 use tokio::time::Instant;
 
+use super::wakes::{Wakes, came_us};
 use crate::clock;
 
 /// A call that waited for less than this is never refused.
@@ -39,6 +40,8 @@ pub(super) struct Queue {
     listener: &'static str,
     /// How often the thread had nothing to do.
     rests: AtomicU64,
+    /// When it had something to do again.
+    wakes: Wakes,
     /// The number of the rest after which the present backlog was first seen; [`NONE`] before the first.
     backlog_after: AtomicU64,
     /// CPU time of the thread when that backlog was first seen, milliseconds.
@@ -55,6 +58,7 @@ impl Queue {
             began: Instant::now(),
             listener,
             rests: AtomicU64::new(0),
+            wakes: Wakes::begin(clock::boot_us()),
             backlog_after: AtomicU64::new(NONE),
             backlog_cpu_ms: AtomicI64::new(0),
             said: AtomicU64::new(0),
@@ -71,8 +75,9 @@ impl Queue {
         Arc::clone(clients.entry(client_id.to_owned()).or_default())
     }
 
-    /// Notes that the thread had nothing to do.
+    /// Notes that the thread had nothing to do until now.
     pub(super) fn rested(&self) {
+        self.wakes.wake(clock::boot_us());
         // A load and a store: no other thread writes it.
         self.rests.store(self.rests.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     }
@@ -118,6 +123,8 @@ fn millis(duration: Duration) -> u64 {
 /// The calls of one connection.
 pub(super) struct Calls {
     queue: Arc<Queue>,
+    /// Since when the first of them may have been there: boot clock, microseconds.
+    taken_since_us: i64,
     begun: AtomicU64,
     ended: AtomicU64,
     /// What its client has in flight on this thread, once somebody has authenticated.
@@ -127,7 +134,8 @@ pub(super) struct Calls {
 impl Calls {
     pub(super) fn on(queue: Arc<Queue>) -> Arc<Self> {
         let [begun, ended] = Default::default();
-        Arc::new(Self { queue, begun, ended, client: OnceLock::new() })
+        let taken_since_us = queue.wakes.taken_since_us();
+        Arc::new(Self { queue, taken_since_us, begun, ended, client: OnceLock::new() })
     }
 
     /// This client has authenticated: what is in flight is its, from here on.
@@ -148,8 +156,15 @@ impl Calls {
 
     /// One more.
     pub(super) fn begin(self: &Arc<Self>) -> Call {
+        let since_us = self.queue.wakes.since_us();
+        let since_us = if self.begun() == 0 { since_us.min(self.taken_since_us) } else { since_us };
         self.add(1);
-        Call { arrived: Instant::now(), of: Arc::clone(self) }
+        Call { came: Came { read: Instant::now(), since_us }, of: Arc::clone(self) }
+    }
+
+    /// When what is read now came: boot clock, microseconds.
+    pub(super) fn came_us(&self) -> i64 {
+        came_us(self.queue.wakes.since_us(), clock::boot_us())
     }
 
     /// So many signatures are to be verified for one call: they count as calls until they have been.
@@ -224,8 +239,30 @@ impl Drop for Weight {
 
 /// A call, from when the head of its request had been read.
 pub struct Call {
-    arrived: Instant,
+    came: Came,
     of: Arc<Calls>,
+}
+
+/// When a call came.
+#[derive(Clone, Copy, Debug)]
+pub struct Came {
+    read: Instant,
+    since_us: i64,
+}
+
+impl Came {
+    /// When it was read.
+    #[must_use]
+    pub const fn read(self) -> Instant {
+        self.read
+    }
+
+    /// When it came, boot clock, microseconds: when it was read, or, where its thread had stood still, when that began.
+    #[must_use]
+    pub fn us(self) -> i64 {
+        let ago_us = i64::try_from(self.read.elapsed().as_micros()).unwrap_or(i64::MAX);
+        came_us(self.since_us, clock::boot_us().saturating_sub(ago_us))
+    }
 }
 
 /// What a call finds when it has its first turn.
@@ -241,16 +278,16 @@ pub struct Turn {
 }
 
 impl Call {
-    /// When it arrived.
+    /// When it came.
     #[must_use]
-    pub const fn arrived(&self) -> Instant {
-        self.arrived
+    pub const fn came(&self) -> Came {
+        self.came
     }
 
     /// Its first turn is now.
     #[must_use]
     pub fn turn(&self) -> Turn {
-        self.of.turn(self.arrived)
+        self.of.turn(self.came.read)
     }
 }
 
@@ -311,7 +348,7 @@ mod tests {
         let calls = Calls::on(Arc::new(busy));
         let one = || {
             let mut call = calls.begin();
-            call.arrived = long_ago(LONG);
+            call.came.read = long_ago(LONG);
             call
         };
         let mut few: Vec<Call> = (0..FEW).map(|_| one()).collect();
@@ -336,7 +373,7 @@ mod tests {
         };
         let one = |calls: &Arc<Calls>| {
             let mut call = calls.begin();
-            call.arrived = long_ago(LONG);
+            call.came.read = long_ago(LONG);
             call
         };
         let (much, little) = ([0; 9].map(|_| connection("much")), connection("little"));

@@ -5,7 +5,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use http::{Extensions, HeaderMap, HeaderName, Request, Response, header::AUTHORIZATION};
 use hyper::body::Incoming;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep_until;
 use tonic::{Code, Status, body::Body, service::Routes};
 use tower::Service as _;
 
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     authority::{Authority, Error, Known, Shown},
     clock::Clock,
-    listen::{Call, Connection, Turn as First},
+    listen::{Call, Came, Connection, Turn as First},
     state::Pass,
     token::text,
 };
@@ -77,14 +77,16 @@ impl Crowded {
     }
 }
 
-/// When a request arrived whole: boot clock, microseconds.
+/// When a request came whole: boot clock, microseconds.
 #[derive(Clone, Copy)]
 pub(super) struct Arrived(i64);
 
 impl Arrived {
-    /// Of a request with these extensions; of one whose message came later than its call, now.
+    /// Of a request with these extensions; of one whose message came later than its call, when that is read.
     pub(super) fn of(extensions: &Extensions, clock: &Clock) -> i64 {
-        extensions.get::<Self>().map_or_else(|| clock.boot_us(), |arrived| arrived.0)
+        let now_us = || extensions.get::<Arc<Connection>>().map(|connection| connection.came_us());
+        let came_us = extensions.get::<Self>().map(|arrived| arrived.0).or_else(now_us);
+        came_us.unwrap_or_else(|| clock.boot_us())
     }
 }
 
@@ -104,8 +106,9 @@ impl Door {
         let calls = authority.metrics.calls(path.trim_start_matches('/'));
         let logged = tracing::enabled!(tracing::Level::DEBUG).then(|| path.to_owned());
         let wait = deadline(request.headers()).unwrap_or(CALL_MAX).min(CALL_MAX);
-        let arrived = call.arrived();
-        let response = match self.begin(request, call.turn(), arrived, wait) {
+        let came = call.came();
+        let arrived = came.read();
+        let response = match self.begin(request, call.turn(), came, wait) {
             Turn::Over(response) => response,
             Turn::Later(response) => tokio::select! {
                 biased;
@@ -125,7 +128,7 @@ impl Door {
     }
 
     /// The first turn of a call that may wait for so long.
-    fn begin(&mut self, request: Request<Incoming>, first: First, arrived: Instant, wait: Duration) -> Turn {
+    fn begin(&mut self, request: Request<Incoming>, first: First, came: Came, wait: Duration) -> Turn {
         if first.waited >= wait {
             // Nobody hears the answer any more.
             return Turn::Over(deadline_passed().into_http());
@@ -154,7 +157,7 @@ impl Door {
         }
         // The gate comes first: who the caller is must be judged by a fresh state, too.
         if let Some(pass) = self.authority.try_enter() {
-            return self.at_gate(request, pass, first, &connection, method, arrived);
+            return self.at_gate(request, pass, first, &connection, method, came);
         }
         // Until it is known who calls, and whether.
         let Ok(counted) = connection.stranger() else { return Turn::refused(Error::Overloaded) };
@@ -165,7 +168,7 @@ impl Door {
                 Ok(pass) => pass,
                 Err(error) => return Status::from(error).into_http(),
             };
-            match door.at_gate(request, pass, first, &connection, method, arrived) {
+            match door.at_gate(request, pass, first, &connection, method, came) {
                 Turn::Over(response) => response,
                 Turn::Later(response) => response.await,
             }
@@ -180,7 +183,7 @@ impl Door {
         first: First,
         connection: &Arc<Connection>,
         method: Method,
-        arrived: Instant,
+        came: Came,
     ) -> Turn {
         let known = match self.authority.authenticate(&pass, shown(request.headers()), connection.peer()) {
             Ok(known) => known,
@@ -205,9 +208,7 @@ impl Door {
         request.extensions_mut().insert(admitted.known.credential);
         // A call may be begun long before what it says is sent.
         if came_whole {
-            let waited_us = i64::try_from(arrived.elapsed().as_micros()).unwrap_or(i64::MAX);
-            let arrived = Arrived(self.authority.clock.boot_us().saturating_sub(waited_us));
-            request.extensions_mut().insert(arrived);
+            request.extensions_mut().insert(Arrived(came.us()));
         }
         if crowded {
             request.extensions_mut().insert(Crowded);

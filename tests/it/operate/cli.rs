@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt};
 use jeton::proto::v1 as pb;
 use serde_json::Value;
 
-use crate::world::{Shell, World, api_key};
+use crate::world::{Shell, World, api_key, steady};
 
 /// What `jeton dev` leaves in its directory, for this world.
 fn as_dev(world: &World) -> Shell {
@@ -190,29 +190,33 @@ async fn inspect_says_what_a_token_says_and_contacts_nobody() {
 
 #[tokio::test]
 async fn refresh_keeps_the_successor_or_does_not_spend_the_token() {
-    let world = World::start().await;
-    let shell = as_dev(&world);
-    let json = shell.run(&[&ISSUE[..], &["--refreshable", "--output", "json"]].concat()).await.json();
-    let refresh = json["token"]["refresh"]["refreshToken"].as_str().unwrap();
-    // Its successor would be lost: refused before anything is spent.
-    shell.pipe(&["refresh", "--output", "token"], refresh).await.with_code(2);
-    let first = shell.pipe(&["refresh"], refresh).await.json();
-    let successor = first["token"]["refresh"]["refreshToken"].as_str().unwrap();
-    assert!(successor.starts_with("jtr_") && successor != refresh);
-    let kept =
-        shell.pipe(&["refresh", "-", "--output", "token", "--refresh-token-file", "kept"], successor).await;
-    assert_eq!(kept.data().split('.').count(), 3);
-    let file = shell.path("kept");
-    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-    assert!(fs::read_to_string(&file).unwrap().starts_with("jtr_"));
-    let again = shell.run(&["refresh", "--token-file", "kept"]).await.json();
-    assert!(again["token"]["accessToken"].as_str().unwrap().starts_with("eyJ"));
-    let session = shell.run(&["inspect", "--token-file", "kept", "--output", "json"]).await.json();
-    assert_eq!(session["refreshToken"]["sessionId"], json["token"]["sessionId"]);
-    // Reuse ends the session: not allowed.
-    let reused = shell.pipe(&["refresh"], refresh).await;
-    assert!(reused.with_code(4).contains("REFRESH_TOKEN_REUSED"), "{reused:?}");
-    assert!(!reused.err.contains("jtr_"), "{reused:?}");
+    steady(async || {
+        let world = World::start().await;
+        let shell = as_dev(&world);
+        let json = shell.run(&[&ISSUE[..], &["--refreshable", "--output", "json"]].concat()).await.json();
+        let refresh = json["token"]["refresh"]["refreshToken"].as_str().unwrap();
+        // Its successor would be lost: refused before anything is spent.
+        shell.pipe(&["refresh", "--output", "token"], refresh).await.with_code(2);
+        let first = shell.pipe(&["refresh"], refresh).await.json();
+        let successor = first["token"]["refresh"]["refreshToken"].as_str().unwrap();
+        assert!(successor.starts_with("jtr_") && successor != refresh);
+        let kept = shell
+            .pipe(&["refresh", "-", "--output", "token", "--refresh-token-file", "kept"], successor)
+            .await;
+        assert_eq!(kept.data().split('.').count(), 3);
+        let file = shell.path("kept");
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(fs::read_to_string(&file).unwrap().starts_with("jtr_"));
+        let again = shell.run(&["refresh", "--token-file", "kept"]).await.json();
+        assert!(again["token"]["accessToken"].as_str().unwrap().starts_with("eyJ"));
+        let session = shell.run(&["inspect", "--token-file", "kept", "--output", "json"]).await.json();
+        assert_eq!(session["refreshToken"]["sessionId"], json["token"]["sessionId"]);
+        // Reuse ends the session: not allowed.
+        let reused = shell.pipe(&["refresh"], refresh).await;
+        assert!(reused.with_code(4).contains("REFRESH_TOKEN_REUSED"), "{reused:?}");
+        assert!(!reused.err.contains("jtr_"), "{reused:?}");
+    })
+    .await;
 }
 
 #[tokio::test]

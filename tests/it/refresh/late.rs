@@ -86,6 +86,39 @@ async fn r10_a_caller_who_gave_up_on_a_stopped_replica_keeps_the_session() {
     assert_eq!(reuses(&fleet).await, 0);
 }
 
+// Its caller waits on a connection that it knew, or on one that it takes when it goes on.
+#[tokio::test]
+async fn r10_what_was_sent_to_a_stopped_replica_was_presented_before_it_goes_on() {
+    let mut fleet = Fleet::start(2).await;
+    let [ready, other] = [0, 1].map(|place| fleet.replicas[place].server.ready.clone());
+    let mut other = Api::connect(&other, &api_key("service"));
+    for is_known in [true, false] {
+        let mut stopped = Api::connect(&ready, &api_key("service"));
+        let first = other.session("user:7", "api").await;
+        if is_known {
+            assert_eq!(stopped.status(&first.access_token, "api").await, pb::TokenStatus::Active);
+        }
+        fleet.server(0).pause();
+        let token = refresh_token(&first).to_owned();
+        let late = tokio::spawn(async move { stopped.refresh(&token).await });
+        let second = other.refresh(refresh_token(&first)).await.unwrap();
+        let third = other.refresh(refresh_token(&second)).await.unwrap();
+        until("it has stood still for two seconds", async || {
+            let still = "select count(*) from session where refresh_time < now() - interval '2 seconds' and generation = 2";
+            fleet.database.number(still).await == 1
+        })
+        .await;
+        fleet.server(0).resume();
+        let status = late.await.unwrap().unwrap_err();
+        // Unauthenticated; or, on a machine that was busy for seconds, nobody waits for it any more.
+        assert!([Code::Unauthenticated, Code::Unavailable].contains(&status.code()), "{status:?}");
+        assert!(!status.message().contains("revoked"), "{status:?}");
+        let fourth = other.refresh(refresh_token(&third)).await.unwrap();
+        assert_eq!(other.status(&fourth.access_token, "api").await, pb::TokenStatus::Active);
+        assert_eq!(reuses(&fleet).await, 0);
+    }
+}
+
 #[tokio::test]
 async fn r10_a_presentation_that_came_before_later_ones_were_answered_is_refused_and_ends_nothing() {
     for rounds in [1, 2] {

@@ -3,7 +3,7 @@
 use jeton::proto::v1::{RevocationReason, TokenStatus};
 
 use super::{LONGEST_S, grace, refresh_token};
-use crate::world::{Raw, Refused, World, api_key, frame};
+use crate::world::{Raw, Refused, World, api_key, frame, steady};
 
 #[tokio::test]
 async fn r2_a_spent_refresh_token_ends_the_session_before_the_refusal_is_answered() {
@@ -111,25 +111,28 @@ async fn r9_of_two_presentations_of_lost_history_both_get_one_successor() {
 
 #[tokio::test]
 async fn r2_a_spent_token_is_presented_when_it_comes_however_early_its_call_began() {
-    let world = World::start().await;
-    let mut api = world.api("service").await;
-    let first = api.session("user:7", "api").await;
-    let raw = Raw::open(&world.server.ready.public, &api_key("service")).await;
-    let (send, pieces) = tokio::sync::mpsc::channel(1);
-    let message = frame(&prost::Message::encode_to_vec(&super::request(refresh_token(&first))));
-    let (begin, rest) = message.split_at(9);
-    send.send(begin.to_vec()).await.unwrap();
-    let same = raw.clone();
-    let calling =
-        tokio::spawn(async move { raw.call_as_sent("/jeton.v1.TokenService/Refresh", pieces).await });
-    // The beginning was taken; and what comes behind it on the connection is answered.
-    drop(send.reserve().await.unwrap());
-    same.send("/jeton.v1.TokenService/Validate", &crate::world::validate_request("x", &["api"])).await;
-    let second = api.refresh(refresh_token(&first)).await.unwrap();
-    let third = api.refresh(refresh_token(&second)).await.unwrap();
-    send.send(rest.to_vec()).await.unwrap();
-    drop(send);
-    let refused = calling.await.unwrap().result().refused();
-    assert_eq!(refused.reason, "REFRESH_TOKEN_REUSED", "{refused:?}");
-    assert_eq!(api.status(&third.access_token, "api").await, TokenStatus::Revoked);
+    steady(async || {
+        let world = World::start().await;
+        let mut api = world.api("service").await;
+        let first = api.session("user:7", "api").await;
+        let raw = Raw::open(&world.server.ready.public, &api_key("service")).await;
+        let (send, pieces) = tokio::sync::mpsc::channel(1);
+        let message = frame(&prost::Message::encode_to_vec(&super::request(refresh_token(&first))));
+        let (begin, rest) = message.split_at(9);
+        send.send(begin.to_vec()).await.unwrap();
+        let same = raw.clone();
+        let calling =
+            tokio::spawn(async move { raw.call_as_sent("/jeton.v1.TokenService/Refresh", pieces).await });
+        // The beginning was taken; and what comes behind it on the connection is answered.
+        drop(send.reserve().await.unwrap());
+        same.send("/jeton.v1.TokenService/Validate", &crate::world::validate_request("x", &["api"])).await;
+        let second = api.refresh(refresh_token(&first)).await.unwrap();
+        let third = api.refresh(refresh_token(&second)).await.unwrap();
+        send.send(rest.to_vec()).await.unwrap();
+        drop(send);
+        let refused = calling.await.unwrap().result().refused();
+        assert_eq!(refused.reason, "REFRESH_TOKEN_REUSED", "{refused:?}");
+        assert_eq!(api.status(&third.access_token, "api").await, TokenStatus::Revoked);
+    })
+    .await;
 }

@@ -18,9 +18,10 @@ create table replica (
     epoch      bigint      not null,
     -- Counts the renewals. Whoever has seen it stand still for long enough may remove the row.
     beat       bigint      not null,
-    -- For show: no decision rests on them.
-    beat_time  timestamptz not null,
-    start_time timestamptz not null
+    -- For show: no decision rests on them. The offset is this database's clock minus the replica's, as it measured it.
+    beat_time       timestamptz not null,
+    start_time      timestamptz not null,
+    clock_offset_ms bigint      not null default 0
 ) with (fillfactor = 50);
 
 -- What each registration has applied. Apart from its row, so that an acknowledgement never queues

@@ -24,7 +24,7 @@ const STORE_OFFSET_FAIL: SignedDuration = SignedDuration::from_secs(30);
 /// Clocks that are kept do not drift so far.
 const OFFSET_WARN: SignedDuration = SignedDuration::from_secs(2);
 /// From here on other servers may notice: what one mints, another may take for minted in the future.
-const STORE_OFFSET_WARN: SignedDuration = SignedDuration::from_secs(1);
+pub const STORE_OFFSET_WARN: SignedDuration = SignedDuration::from_secs(1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -200,13 +200,22 @@ fn store_clock(info: &GetServerInfoResponse) -> Check {
         );
     };
     let offset = time::from_wire_duration(wire);
+    of_offset(name, offset.abs(), format!("{} the database's", away(offset)))
+}
+
+/// How far a server's clock is from the database's, which is so much ahead.
+pub fn away(offset: SignedDuration) -> String {
     let way = if offset.is_negative() { "ahead of" } else { "behind" };
-    let detail = format!("{} ms {way} the database's", offset.abs().as_millis());
+    format!("{} ms {way}", offset.abs().as_millis())
+}
+
+/// What is to be said of a clock, or of several, of which the worst is so far from the database's.
+pub fn of_offset(name: &'static str, worst: SignedDuration, detail: String) -> Check {
     let advice =
         "Check time synchronisation on the server and the database. Past 30 s nothing is minted or judged.";
-    if offset.abs() > STORE_OFFSET_FAIL {
+    if worst > STORE_OFFSET_FAIL {
         Check::fail(name, detail, advice)
-    } else if offset.abs() >= STORE_OFFSET_WARN {
+    } else if worst >= STORE_OFFSET_WARN {
         Check::warn(name, detail, advice)
     } else {
         Check::ok(name, detail)
@@ -276,6 +285,7 @@ async fn fleet(connection: &Connection, checks: &mut Vec<Check>, store_now: Time
         Ok(all) => checks.extend([
             doctor_fleet::count(&all.replicas, all.most_replicas_of_last_day),
             doctor_fleet::leases(&all.replicas, store_now),
+            doctor_fleet::clocks(&all.replicas),
             doctor_fleet::settings(&all.replicas),
         ]),
         Err(failure) => checks.push(refused("leases", &failure)),

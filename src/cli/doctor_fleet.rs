@@ -8,7 +8,7 @@ use tonic_health::pb::{
 
 use super::{
     connect::Connection,
-    doctor::{Check, said},
+    doctor::{Check, STORE_OFFSET_WARN, away, of_offset, said},
     exit::Failure,
     replica,
     revoke_report::names,
@@ -87,6 +87,23 @@ pub async fn epoch(connection: &Connection) -> Check {
             Check::warn(name, "the server does not say".to_owned(), "Update the server.")
         }
     }
+}
+
+/// Whether each replica's clock is near the database's. An older one does not say.
+pub fn clocks(replicas: &[Replica]) -> Check {
+    let offset = |it: &Replica| it.store_clock_offset.as_ref().map(time::from_wire_duration);
+    let offsets: Vec<_> = replicas.iter().filter_map(|it| Some((it, offset(it)?))).collect();
+    let worst = offsets.iter().map(|(_, offset)| offset.abs()).max().unwrap_or_default();
+    let far: Vec<_> = offsets
+        .iter()
+        .filter(|(_, offset)| offset.abs() >= STORE_OFFSET_WARN)
+        .map(|(it, offset)| format!("{} {}", it.replica, away(*offset)))
+        .collect();
+    let detail = match far.as_slice() {
+        [] => format!("all within {} ms of the database's", worst.as_millis()),
+        far => format!("{} the database's", far.join(", ")),
+    };
+    of_offset("clocks", worst, detail)
 }
 
 /// Whether the replicas have in common what they should.
@@ -182,6 +199,8 @@ fn not_checked(name: &'static str, failure: &Failure) -> Check {
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::*;
 
     fn replica(name: &str, revision: &str, expires: i64) -> Replica {
@@ -224,6 +243,23 @@ mod tests {
         assert!(!said.0 && said.1.starts_with("periods of rotation differ: "), "{said:?}");
         // An older version says less.
         assert!(with(|it| it.issuer.clear()).0);
+    }
+
+    #[test]
+    fn i15_each_replica_whose_clock_is_a_second_off_is_named() {
+        let off = |name: &str, ms: i64| {
+            let offset = SignedDuration::from_millis(ms);
+            let wire = prost_types::Duration { seconds: offset.as_secs(), nanos: offset.subsec_nanos() };
+            Replica { store_clock_offset: Some(wire), ..replica(name, "1.7", 1) }
+        };
+        let said = |replicas: &[Replica]| {
+            let check = clocks(replicas);
+            (check.is_ok(), check.detail().to_owned())
+        };
+        let near = [off("a", 999), off("b", -20), replica("old", "1.7", 1)];
+        assert_eq!(said(&near), (true, "all within 999 ms of the database's".into()));
+        let far = [off("a", 1_000), off("b", -20), off("c", -31_500)];
+        assert_eq!(said(&far), (false, "a 1000 ms behind, c 31500 ms ahead of the database's".into()));
     }
 
     #[test]

@@ -205,10 +205,12 @@ impl Lease {
     ) -> Result<(Renewal, Moment, Revision), StoreError> {
         let beat = registration.beat.saturating_add(1);
         self.registration = Some(Registration { beat, ..registration });
-        let published = self.roots.current().applied();
+        let root = self.roots.current();
+        let published = root.applied();
         // Before it is sent, never from the reply: what it does not see is committed after this look.
         let sent = self.clock.look();
-        let renewal = self.connection.renew(registration.id, registration.epoch, beat).await?;
+        let renewal =
+            self.connection.renew(registration.id, registration.epoch, beat, root.clock_offset_ms()).await?;
         Ok((renewal, sent, published))
     }
 

@@ -215,6 +215,7 @@ pub(super) fn replica(row: ReplicaRow) -> pb::Replica {
         master_key_fingerprint: row.identity.settings.master_key,
         rotate_keys_every: Some(duration_s(row.identity.settings.rotate_every_s)),
         publish_keys_ahead: Some(duration_s(row.identity.settings.publish_ahead_s)),
+        store_clock_offset: Some(duration_ms(row.clock_offset_ms)),
     }
 }
 

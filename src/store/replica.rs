@@ -73,6 +73,8 @@ pub struct ReplicaRow {
     pub beat_time: Timestamp,
     /// The database's time of its registration: for show.
     pub start_time: Timestamp,
+    /// This database's clock minus its own, milliseconds, as it measured before its latest renewal: for show.
+    pub clock_offset_ms: i64,
     /// Whether it has renewed of late, by the database's clock: for show.
     pub is_fresh: bool,
     /// What it has acknowledged.
@@ -131,17 +133,25 @@ impl OwnConnection {
     }
 
     /// Renews: one statement, which writes the row and reads the head in one snapshot. A write, so that
-    /// neither a standby nor a primary that was cut off can answer it. `beat` grows with each.
-    pub async fn renew(&mut self, id: Uuid, epoch: i64, beat: i64) -> Result<Renewal, StoreError> {
+    /// neither a standby nor a primary that was cut off can answer it. `beat` grows with each. With it goes how far the
+    /// database's clock is ahead, as far as the replica knows.
+    pub async fn renew(
+        &mut self,
+        id: Uuid,
+        epoch: i64,
+        beat: i64,
+        clock_offset_ms: i64,
+    ) -> Result<Renewal, StoreError> {
         self.run(TIMEOUT, async |connection| {
             let row = sqlx::query!(
-                r#"update replica r set beat = $1, beat_time = now() from log_head h
+                r#"update replica r set beat = $1, beat_time = now(), clock_offset_ms = $4 from log_head h
                     where r.id = $2 and r.epoch = $3 and r.beat < $1
                    returning h.epoch * 1099511627776 + h.seq as "head!",
                              log_is_here(h, h.xmin) as "same_log!""#,
                 beat,
                 id,
-                epoch
+                epoch,
+                clock_offset_ms
             )
             .fetch_optional(connection)
             .await?;
@@ -250,7 +260,7 @@ async fn read(connection: &mut PgConnection) -> Result<FleetRows, StoreError> {
                   r.epoch as "epoch?", r.beat as "beat?", r.beat_time as "beat_time?: SqlTimestamp",
                   r.start_time as "start_time?: SqlTimestamp", a.revision as "applied?", r.issuer as "issuer?",
                   r.master_key as "master_key?", r.rotate_every_s as "rotate_every_s?",
-                  r.publish_ahead_s as "publish_ahead_s?", r.beat_time > now() - interval '10 s' as is_fresh
+                  r.publish_ahead_s as "publish_ahead_s?", r.clock_offset_ms as "clock_offset_ms?", r.beat_time > now() - interval '10 s' as is_fresh
              from log_head h left join replica r on true left join replica_ack a on a.id = r.id"#
     )
     .fetch_all(connection)
@@ -279,6 +289,7 @@ struct Row {
     master_key: Option<String>,
     rotate_every_s: Option<i64>,
     publish_ahead_s: Option<i64>,
+    clock_offset_ms: Option<i64>,
     is_fresh: Option<bool>,
 }
 
@@ -304,6 +315,7 @@ impl Row {
                 },
             },
             is_fresh: self.is_fresh.unwrap_or_default(),
+            clock_offset_ms: self.clock_offset_ms.unwrap_or_default(),
             epoch,
             beat,
             beat_time: beat_time.to_jiff(),

@@ -1,10 +1,13 @@
 //! A change is waited for when the log passes into another epoch, which may lack it: nobody is told that it is in effect.
 
-use jeton::proto::v1::{self as pb, revocation_target::Kind};
+use jeton::{
+    proto::v1::{self as pb, revocation_target::Kind},
+    token::Algorithm,
+};
 use tonic::Code;
 
 use super::{revoke_somewhere, target};
-use crate::world::{ALL, AS_HERE, AS_JETON, Api, FEED, Fleet, Refused, Shell, until};
+use crate::world::{ALL, AS_HERE, AS_JETON, Api, FEED, Fleet, Refused, Said, Shell, foreign_key, until};
 
 /// Two replicas, of which the second reads nothing: whoever waits for it waits as long as a lease can last.
 async fn hindered() -> Fleet {
@@ -112,22 +115,51 @@ async fn k9_an_append_that_makes_up_for_just_what_the_log_has_lost_shows_that_it
     assert_eq!(fleet.database.number("select epoch from log_head").await, 2);
 }
 
-#[tokio::test]
-async fn k14_a_verb_says_that_what_it_has_written_may_be_lost() {
+/// Runs a verb on a database whose log passes into another epoch as soon as this says 1: what it has written. A replica
+/// that does not read keeps the verb waiting until then.
+async fn in_another_epoch(arguments: &[&str], written: &str) -> Said {
     let fleet = hindered().await;
     fleet.database.execute("update client set disabled = true where client_id = 'admin'").await;
     let mut shell = Shell::new();
     shell.environment.push(("JETON_DATABASE_URL".to_owned(), fleet.database.url.clone()));
-    let written = "select count(*) from audit_event where action = 'BootstrapClient'";
+    shell.write("key.pem", &foreign_key(Algorithm::Es256));
     let another_epoch = async {
         until("it is committed", async || fleet.database.number(written).await == 1).await;
-        // A replica that does not read keeps it waiting.
-        let begin = format!("update log_head set epoch = 2, seq = 0, carried_epoch = 2, {AS_JETON}");
+        let begin =
+            format!("update log_head set epoch = epoch + 1, seq = 0, carried_epoch = epoch + 1, {AS_JETON}");
         fleet.database.execute(&begin).await;
     };
-    let (said, ()) = tokio::join!(shell.run(&["client", "bootstrap", "--client-id", "root"]), another_epoch);
+    tokio::join!(shell.run(arguments), another_epoch).0
+}
+
+#[tokio::test]
+async fn k14_a_verb_says_that_what_it_has_written_may_be_lost() {
+    let written = "select count(*) from audit_event where action = 'BootstrapClient'";
+    let said = in_another_epoch(&["client", "bootstrap", "--client-id", "root"], written).await;
     assert!(said.with_code(1).contains("may be lost"), "{said:?}");
     assert!(said.out.starts_with("jtk_"), "should it be there, this is its key");
+}
+
+#[tokio::test]
+async fn k14_an_import_says_that_the_key_may_be_lost() {
+    let written = "select count(*) from audit_event where action = 'ImportKey'";
+    for state in ["active", "retired"] {
+        let import = ["key", "import", "--file", "key.pem", "--state", state];
+        let said = in_another_epoch(&import, written).await;
+        assert!(said.with_code(1).contains("may be lost"), "{said:?}");
+        assert_eq!(said.out, "", "nobody is told that it signs, or verifies");
+    }
+}
+
+#[tokio::test]
+async fn k14_an_epoch_that_another_follows_at_once_is_not_said_to_go_on() {
+    let written = "select count(*) from audit_event where action = 'BumpEpoch'";
+    for how in ["--keep-keys", "--revoke-keys"] {
+        let said = in_another_epoch(&["epoch", "bump", how], written).await;
+        let error = said.with_code(1);
+        assert!(error.contains("epoch 2 has begun") && error.contains("may be lost"), "{said:?}");
+        assert_eq!(said.out, "", "nobody is told that it is done");
+    }
 }
 
 #[tokio::test]

@@ -1,10 +1,19 @@
 //! The primary is lost, and its synchronous standby takes its place: a new epoch.
 
+use jeton::{
+    proto::v1 as pb,
+    token::{Algorithm, SigningKey},
+};
+
 use super::{assert_waited, revoke_all, revoke_somewhere, revoke_when_let, timed};
-use crate::world::{Answer, Database, Fleet, Postgres, steady, until};
+use crate::world::{Answer, Database, Fleet, Postgres, Shell, pem, steady, until};
 
 pub(super) async fn promote(standby: &Database) {
     assert_eq!(standby.number("select pg_promote(true, 60)::int::bigint").await, 1, "not within a minute");
+}
+
+fn kid_of(token: &str) -> String {
+    jsonwebtoken::decode_header(token).unwrap().kid.unwrap()
 }
 
 fn epoch_of(revision: &str) -> i64 {
@@ -49,6 +58,46 @@ async fn k9_what_was_acknowledged_stays_revoked_when_a_standby_takes_over() {
     fleet.history.assert_no_stale_answer();
     assert!(fleet.history.answered(&Answer::ACTIVE) > 100, "{}", fleet.history.tally());
     assert_eq!(standby.number("select count(*) from revocation").await, 121);
+}
+
+// So does what a verb on the database was answered: a key that signs, and a key that only verifies. And a verb that comes
+// later finds the new primary.
+#[tokio::test]
+async fn k9_a_key_that_was_imported_goes_on_when_a_standby_takes_over_and_an_operator_can_end_it_there() {
+    let mut postgres = Postgres::start().await;
+    let standby = postgres.stand_by().await;
+    let fleet = Fleet::on(postgres.database(), 2).await;
+    let [signing, verifying] = [(); 2].map(|()| SigningKey::generate(Algorithm::Es256).unwrap());
+    let mut shell = Shell::new();
+    shell.environment.push(("JETON_DATABASE_URL".to_owned(), postgres.database().url));
+    for (key, state) in [(&signing, "active"), (&verifying, "retired")] {
+        shell.write("key.pem", &pem(key.pkcs8()));
+        shell.run(&["key", "import", "--file", "key.pem", "--state", state]).await.with_code(0);
+    }
+    let mut caller = fleet.caller(0);
+    let token = caller.token("user:7").await;
+    assert_eq!(kid_of(&token.text), signing.key_id());
+    postgres.crash().await;
+    promote(&standby).await;
+    for replica in &fleet.replicas {
+        replica.link.redirect(&standby.url);
+    }
+    for place in 0..2 {
+        fleet.is_back(place, &token, &[]).await;
+        let mut caller = fleet.caller(place);
+        let jwks = caller.api.discovery.get_jwks(pb::GetJwksRequest::default()).await.unwrap().into_inner();
+        for key in [&signing, &verifying] {
+            assert!(jwks.jwks_json.contains(key.key_id()), "{}", jwks.jwks_json);
+        }
+    }
+    let next = caller.token("user:7").await;
+    assert_eq!(kid_of(&next.text), signing.key_id(), "it signs there");
+    shell.environment.push(("JETON_DATABASE_URL".to_owned(), standby.url.clone()));
+    let epoch = standby.number("select epoch from log_head").await;
+    let said = shell.run(&["epoch", "bump", "--revoke-keys"]).await;
+    said.with_code(0);
+    assert!(said.out.starts_with(&format!("epoch {} has begun", epoch + 1)), "{said:?}");
+    fleet.all_revoked(&[token, next]).await;
 }
 
 // M15: whoever cannot commit renews no lease.

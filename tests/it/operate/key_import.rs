@@ -5,31 +5,12 @@ use aws_lc_rs::{
     rsa,
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair},
 };
-use base64::{Engine, engine::general_purpose::STANDARD};
 use jeton::{
     proto::v1::{self as pb, revocation_target::Kind},
     token::{Algorithm, MasterKey, SigningKey},
 };
 
-use crate::world::{Said, Shell, World, until};
-
-fn pem(der: &[u8]) -> String {
-    let body = STANDARD.encode(der);
-    let lines: Vec<_> = body.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
-    format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n"))
-}
-
-/// A key as `openssl genpkey` writes it, where there is one; else the same from our own library.
-fn foreign_key(algorithm: Algorithm) -> String {
-    let arguments: &[&str] = match algorithm {
-        Algorithm::Es256 => &["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"],
-        Algorithm::EdDsa => &["genpkey", "-algorithm", "ed25519"],
-    };
-    match std::process::Command::new("openssl").args(arguments).output() {
-        Ok(output) if output.status.success() => String::from_utf8(output.stdout).unwrap(),
-        _ => pem(SigningKey::generate(algorithm).unwrap().pkcs8()),
-    }
-}
+use crate::world::{Said, Shell, World, foreign_key, pem, until};
 
 fn shell(world: &World) -> Shell {
     let mut shell = Shell::new();

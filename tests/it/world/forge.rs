@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use jeton::{
     clock::Clock,
     replica::Keys,
@@ -49,5 +52,24 @@ impl Forge {
         let input = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
         let signature = self.key.sign(input.as_bytes()).unwrap();
         format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+}
+
+/// A private key as a file has it.
+pub fn pem(der: &[u8]) -> String {
+    let body = STANDARD.encode(der);
+    let lines: Vec<_> = body.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n"))
+}
+
+/// A key as `openssl genpkey` writes it, where there is one; else the same from our own library.
+pub fn foreign_key(algorithm: Algorithm) -> String {
+    let arguments: &[&str] = match algorithm {
+        Algorithm::Es256 => &["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"],
+        Algorithm::EdDsa => &["genpkey", "-algorithm", "ed25519"],
+    };
+    match std::process::Command::new("openssl").args(arguments).output() {
+        Ok(output) if output.status.success() => String::from_utf8(output.stdout).unwrap(),
+        _ => pem(SigningKey::generate(algorithm).unwrap().pkcs8()),
     }
 }

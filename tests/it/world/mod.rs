@@ -46,7 +46,7 @@ pub use client::{
 };
 pub use cluster::{AS_HERE, AS_JETON, Database, register_clients};
 pub use fleet::{Fleet, Replica};
-pub use forge::Forge;
+pub use forge::{Forge, foreign_key, pem};
 pub use history::{Act, Answer, Call, History, Target, Token};
 pub use http::{Http, HttpAnswer, Wire, basic, http, http_request, post_form};
 pub use inprocess::InProcess;

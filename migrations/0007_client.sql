@@ -44,22 +44,23 @@ begin
 end $$;
 insert into client_certificate (uri, client_id) select unnest(certificate_uris), client_id from client;
 
--- Clients that can administer: not disabled, with PERMISSION_ADMIN_WRITE (7), and with something to show who they are.
-create function administrators() returns setof text
+-- Clients that can administer: not disabled, with PERMISSION_ADMIN_WRITE (7), and with something to show who they are. Of
+-- those whose rows and API keys the caller has found good: what jeton did not write is nobody's.
+create function administrators(good_clients text[], good_keys text[]) returns setof text
 language sql stable as $$
     select client_id from client c
-     where 7 = any(c.permissions) and not c.disabled
+     where 7 = any(c.permissions) and not c.disabled and c.client_id = any(good_clients)
        and (cardinality(c.certificate_uris) > 0
-            or exists (select from api_key k where k.client_id = c.client_id
+            or exists (select from api_key k where k.client_id = c.client_id and k.api_key_id = any(good_keys)
                           and (k.expire_time is null or k.expire_time > clock_timestamp())))
 $$;
 
 -- Whether this client can administer, and no other can. Asked under the head's lock: of two changes that would each
 -- leave only the other's administrator, the later one sees that it is the last.
-create function is_last_administrator(p_client_id text) returns boolean
+create function is_last_administrator(p_client_id text, good_clients text[], good_keys text[]) returns boolean
 language sql stable as $$
-    select exists (select from administrators() a where a = p_client_id)
-       and not exists (select from administrators() a where a <> p_client_id)
+    select exists (select from administrators(good_clients, good_keys) a where a = p_client_id)
+       and not exists (select from administrators(good_clients, good_keys) a where a <> p_client_id)
 $$;
 
 -- The first of these certificates that is another client's already.
@@ -99,8 +100,8 @@ end $$;
 -- (`taken_uri`), LAST_ADMINISTRATOR: nobody could administer after it.
 create function update_client(
     expected bigint, p_client_id text, p_display_name text, p_certificate_uris text[], p_permissions smallint[],
-    p_audiences text[], p_subjects text[], p_disabled boolean, p_version bigint, p_row_mac bytea, act jsonb,
-    out outcome text, out taken_uri text, out new_revision bigint)
+    p_audiences text[], p_subjects text[], p_disabled boolean, p_version bigint, p_row_mac bytea, good_clients text[],
+    good_keys text[], act jsonb, out outcome text, out taken_uri text, out new_revision bigint)
 language plpgsql as $$
 declare can_administer boolean;
 begin
@@ -117,9 +118,9 @@ begin
     end if;
     can_administer := 7 = any(p_permissions) and not p_disabled
         and (cardinality(p_certificate_uris) > 0
-             or exists (select from api_key where client_id = p_client_id
+             or exists (select from api_key where client_id = p_client_id and api_key_id = any(good_keys)
                            and (expire_time is null or expire_time > clock_timestamp())));
-    if not can_administer and is_last_administrator(p_client_id) then
+    if not can_administer and is_last_administrator(p_client_id, good_clients, good_keys) then
         outcome := 'LAST_ADMINISTRATOR';
         return;
     end if;
@@ -134,7 +135,8 @@ end $$;
 -- Removes a client with its keys if it still is at `expected`, and marks all that it obtained as revoked, at the head
 -- and until `mark_expire_s`. outcome: WRITTEN; or, and nothing written, STALE, LAST_ADMINISTRATOR.
 create function delete_client(
-    expected bigint, p_client_id text, mark_reason smallint, mark_expire_s bigint, act jsonb,
+    expected bigint, p_client_id text, mark_reason smallint, mark_expire_s bigint, good_clients text[], good_keys text[],
+    act jsonb,
     out outcome text, out new_revision bigint)
 language plpgsql as $$
 begin
@@ -146,7 +148,7 @@ begin
         outcome := 'STALE';
         return;
     end if;
-    if is_last_administrator(p_client_id) then
+    if is_last_administrator(p_client_id, good_clients, good_keys) then
         outcome := 'LAST_ADMINISTRATOR';
         return;
     end if;
@@ -191,7 +193,7 @@ end $$;
 -- Removes an API key. outcome: WRITTEN; or, and nothing written, KEY_ABSENT, LAST_ADMINISTRATOR: nobody could
 -- administer after it.
 create function delete_api_key(
-    p_client_id text, p_api_key_id text, act jsonb,
+    p_client_id text, p_api_key_id text, good_clients text[], good_keys text[], act jsonb,
     out outcome text, out new_revision bigint)
 language plpgsql as $$
 begin
@@ -201,10 +203,10 @@ begin
         outcome := 'KEY_ABSENT';
         return;
     end if;
-    if is_last_administrator(p_client_id)
+    if is_last_administrator(p_client_id, good_clients, good_keys)
        and not exists (select from client where client_id = p_client_id and cardinality(certificate_uris) > 0)
        and not exists (select from api_key where client_id = p_client_id and api_key_id <> p_api_key_id
-                          and (expire_time is null or expire_time > clock_timestamp())) then
+                          and api_key_id = any(good_keys) and (expire_time is null or expire_time > clock_timestamp())) then
         outcome := 'LAST_ADMINISTRATOR';
         return;
     end if;
@@ -229,18 +231,18 @@ end $$;
 
 -- Registers a client, or brings its registration to this state, and adds an API key. `only_first`: null and nothing
 -- written when some client can administer already, or there is one of this name: keys that it has must not gain what
--- this one is given. Clients in `refused` carry no MAC that is good: none of them is an administrator.
+-- this one is given.
 create function put_client(
     p_client_id text, p_display_name text, p_permissions smallint[], p_audiences text[], p_subjects text[],
     p_version bigint, p_row_mac bytea, p_api_key_id text, p_secret_hash bytea, p_key_mac bytea, only_first boolean,
-    refused text[], act jsonb) returns bigint
+    good_clients text[], good_keys text[], act jsonb) returns bigint
 language plpgsql as $$
 declare head bigint;
 begin
     lock table only client, only api_key, only change, only audit_event in row exclusive mode;
     perform 1 from log_head for update;
     if only_first and (exists (select from client where client_id = p_client_id)
-                       or exists (select from administrators() a where a <> all(refused))) then
+                       or exists (select from administrators(good_clients, good_keys))) then
         return null;
     end if;
     head := append_change(2::smallint, p_client_id, act);

@@ -27,10 +27,11 @@ create unique index mac_key_one_active on mac_key ((true)) where signing_time is
 create unique index mac_key_one_pending on mac_key ((true)) where signing_time is null;
 
 -- Publishes a signing key that is due after `lead`. Null, and nothing written: one of its algorithm is pending
--- already; or, where `older_than` is given, the active one has signed for less.
+-- already; or, where `older_than` is given, the active one has signed for less, and is none of `refused`, whose rows jeton
+-- did not write as they are: it counts as absent.
 create function publish_signing_key(
     p_key_id text, p_algorithm text, p_public_jwk text, p_sealed bytea, p_version bigint, p_row_mac bytea,
-    lead interval, older_than interval, act jsonb) returns bigint
+    lead interval, older_than interval, refused text[], act jsonb) returns bigint
 language plpgsql as $$
 declare
     head bigint;
@@ -43,7 +44,7 @@ begin
                 where algorithm = p_algorithm and signing_time is null and revoke_time is null)
        or exists (select from signing_key
                    where algorithm = p_algorithm and retire_time is null and revoke_time is null
-                     and signing_time > moment - older_than) then
+                     and signing_time > moment - older_than and key_id <> all(refused)) then
         return null;
     end if;
     head := append_change(3::smallint, p_key_id, act);
@@ -112,10 +113,11 @@ begin
     return head;
 end $$;
 
--- Publishes a MAC key that is due after `lead`; null as for signing keys.
+-- Publishes a MAC key that is due after `lead`; null as for signing keys. A pending one of `refused` is removed: it has
+-- opened no session, and is in the way of the next one.
 create function publish_mac_key(
     p_mac_key_id bytea, p_sealed bytea, p_version bigint, p_row_mac bytea, lead interval, older_than interval,
-    act jsonb) returns bigint
+    refused bytea[], act jsonb) returns bigint
 language plpgsql as $$
 declare
     head bigint;
@@ -125,11 +127,13 @@ begin
     lock table only mac_key, only change, only audit_event in row exclusive mode;
     perform 1 from log_head for update;
     moment := clock_timestamp();
-    if exists (select from mac_key where signing_time is null)
-       or exists (select from mac_key where retire_time is null and signing_time > moment - older_than) then
+    if exists (select from mac_key where signing_time is null and mac_key_id <> all(refused))
+       or exists (select from mac_key
+                   where retire_time is null and signing_time > moment - older_than and mac_key_id <> all(refused)) then
         return null;
     end if;
     head := append_change(3::smallint, name, act);
+    delete from mac_key where signing_time is null and mac_key_id = any(refused);
     insert into mac_key (mac_key_id, sealed, create_time, activate_time, publish_revision, version, row_mac)
     values (p_mac_key_id, p_sealed, moment, moment + lead, head, p_version, p_row_mac);
     return head;

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     replica::life,
     state::{KeyState, Permission},
-    store::{KeyRows, NewAudit, SigningKeyRow, Task},
+    store::{KeyRows, MacKeyRow, NewAudit, SigningKeyRow, Task},
     token::{Algorithm, Revision},
 };
 
@@ -38,6 +38,17 @@ pub struct Rotated {
     pub replaced: Option<SigningKeyRow>,
 }
 
+/// A page of the keys.
+#[derive(Debug)]
+pub struct KeyPage {
+    /// Signing keys.
+    pub keys: Vec<SigningKeyRow>,
+    /// Empty at the end.
+    pub next_page_token: String,
+    /// MAC keys that count as absent: all of them, on every page.
+    pub refused_macs: Vec<MacKeyRow>,
+}
+
 impl Authority {
     /// A page of the signing keys that are not gone, newest first.
     pub async fn list_keys(
@@ -45,11 +56,11 @@ impl Authority {
         caller: &Caller,
         page_size: i32,
         page_token: &str,
-    ) -> Result<(Vec<SigningKeyRow>, String), Error> {
+    ) -> Result<KeyPage, Error> {
         caller.must(Permission::AdminRead)?;
         let page = page("keys", page_size, page_token)?;
         let after = page.after_key()?;
-        let all = self.store.keys().await?.signing;
+        let KeyRows { signing, mac } = self.store.keys().await?;
         // Newest first, then by id, as the store gives them.
         let is_after = |row: &SigningKeyRow| {
             after.is_none_or(|(micros, key_id)| {
@@ -57,14 +68,15 @@ impl Authority {
                 own < micros || (own == micros && row.key_id.as_str() > key_id)
             })
         };
-        let mut rest = all.into_iter().filter(is_after);
+        let mut rest = signing.into_iter().filter(is_after);
         let keys: Vec<_> = rest.by_ref().take(page.size()).collect();
         let more = rest.next().is_some();
-        let next = keys.last().filter(|_| more).map_or_else(String::new, |last| {
+        let next_page_token = keys.last().filter(|_| more).map_or_else(String::new, |last| {
             let micros = last.times.create_time.as_microsecond().to_be_bytes();
             page.next(&[micros.as_slice(), last.key_id.as_bytes()].concat())
         });
-        Ok((keys, next))
+        let refused_macs = mac.into_iter().filter(|row| row.refused.is_some()).collect();
+        Ok(KeyPage { keys, next_page_token, refused_macs })
     }
 
     /// Publishes a new key, on every replica when it returns; it signs when its time has come, or at once. Where one

@@ -50,7 +50,7 @@ pub use findings::{Findings, LOOKS_MAX};
 pub use gate::by_the_clock;
 pub use introspect::BearerRequest;
 pub use issue::{IssueRequest, Issued, IssuedAtOnce, RefreshCredential};
-pub use key::{RotateRequest, Rotated};
+pub use key::{KeyPage, RotateRequest, Rotated};
 pub use known_keys::KnownKeys;
 pub use policy::{PolicyField, PolicyUpdate};
 pub use presence::Presence;

@@ -81,6 +81,7 @@ pub async fn list(connection: &Connection) -> Result<ListKeysResponse, Failure> 
         let request = ListKeysRequest { page_size: PAGE_SIZE, page_token: all.next_page_token };
         let page = connection.call(client.list_keys(connection.request(request))).await?;
         all.keys.extend(page.keys);
+        all.refused_mac_keys = page.refused_mac_keys;
         all.next_page_token = page.next_page_token;
         if all.next_page_token.is_empty() {
             return Ok(all);

@@ -193,8 +193,13 @@ const NAMES_MAX: usize = 3;
 
 /// `dev-1, dev-2, dev-3 and 4 more`.
 pub fn names(all: &[&str]) -> String {
-    let named = all.iter().take(NAMES_MAX).map(|name| output::escape(name)).collect::<Vec<_>>().join(", ");
-    match all.len().saturating_sub(NAMES_MAX) {
+    first_names(all, NAMES_MAX)
+}
+
+/// The first so many of them, and how many more there are.
+pub fn first_names(all: &[&str], most: usize) -> String {
+    let named = all.iter().take(most).map(|name| output::escape(name)).collect::<Vec<_>>().join(", ");
+    match all.len().saturating_sub(most) {
         0 => named,
         more => format!("{named} and {more} more"),
     }

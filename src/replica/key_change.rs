@@ -7,7 +7,7 @@ use super::{
     keys::{SYSTEM, hex},
 };
 use crate::{
-    state::KeyState,
+    state::{KeyState, MacRecord},
     store::{KeyRows, NewAudit, NewSigningKey, Store, Task},
     token::{Algorithm, MacKey, Purpose, Revision, SigningKey},
 };
@@ -60,7 +60,9 @@ impl Keys {
         audit: &NewAudit,
     ) -> Result<Option<(String, Revision)>, KeyError> {
         let key = SigningKey::generate(algorithm).map_err(|_| KeyError::NotMade)?;
-        let published = store.publish_signing_key(&self.sealed(&key), lead_s, older_than_s, audit).await?;
+        let (refused, _) = self.refused(store).await?;
+        let sealed = self.sealed(&key);
+        let published = store.publish_signing_key(&sealed, lead_s, older_than_s, &refused, audit).await?;
         if let Some(revision) = published {
             log(audit, key.key_id(), revision);
         }
@@ -93,12 +95,26 @@ impl Keys {
     ) -> Result<(), KeyError> {
         let key = MacKey::generate();
         let sealed = self.seal(Purpose::MacKey, &hex(key.id()), key.secret());
+        let (_, refused) = self.refused(store).await?;
         let audit = self.audit(SYSTEM, "PublishMacKey");
-        if let Some(revision) = store.publish_mac_key(key.id(), &sealed, lead_s, older_than_s, &audit).await?
-        {
+        let published =
+            store.publish_mac_key(key.id(), &sealed, lead_s, older_than_s, &refused, &audit).await?;
+        if let Some(revision) = published {
             log(&audit, &hex(key.id()), revision);
         }
         Ok(())
+    }
+
+    /// The signing keys and the MAC keys that count as absent, since jeton did not write their rows as they are: whoever
+    /// publishes another one does not wait for them. None where the rows are all under another master key.
+    async fn refused(&self, store: &Store) -> Result<(Vec<String>, Vec<[u8; 4]>), KeyError> {
+        let rows = store.keys().await?;
+        if !self.fits(&rows) {
+            return Ok(Default::default());
+        }
+        let signing = rows.signing.iter().filter(|row| row.refused.is_some());
+        let mac = rows.mac.iter().filter(|row| row.refused.is_some());
+        Ok((signing.map(|row| row.key_id.clone()).collect(), mac.map(|row| row.id).collect()))
     }
 
     /// Likewise.
@@ -120,7 +136,7 @@ impl Keys {
                 self.publish(store, algorithm, 0, Some(ANY_AGE_S), &self.audit(SYSTEM, "PublishKey")).await?;
             }
         }
-        if ring.macs().iter().all(|record| record.life.state != KeyState::Active) {
+        if ring.macs().iter().all(|record| record.refused || record.life.state != KeyState::Active) {
             self.publish_mac(store, 0, ANY_AGE_S).await?;
         }
         self.activate_due(store).await
@@ -135,7 +151,8 @@ impl Keys {
             await_known(store, &self.clock, record.life.published).await?;
             self.activate(store, record.verifying.key_id(), true, &self.audit(SYSTEM, "ActivateKey")).await?;
         }
-        for record in ring.macs().iter().filter(|record| record.life.state == KeyState::Pending) {
+        let pending = |record: &&MacRecord| !record.refused && record.life.state == KeyState::Pending;
+        for record in ring.macs().iter().filter(pending) {
             await_known(store, &self.clock, record.life.published).await?;
             self.activate_mac(store, record.id).await?;
         }
@@ -159,7 +176,8 @@ impl Keys {
             await_everywhere(store, &self.clock, revision).await?;
             return Ok(());
         }
-        let Some(published) = store.publish_signing_key(&self.sealed(key), 0, None, &audit).await? else {
+        let Some(published) = store.publish_signing_key(&self.sealed(key), 0, None, &[], &audit).await?
+        else {
             let mut pending =
                 ring.of(key.algorithm()).filter(|record| record.life.state == KeyState::Pending);
             let key_id = pending.next().map_or_else(String::new, |it| it.verifying.key_id().to_owned());

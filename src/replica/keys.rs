@@ -343,7 +343,7 @@ fn record(row: &SigningKeyRow) -> Result<KeyRecord, KeyError> {
 
 fn mac_record(row: &MacKeyRow, key: Option<Arc<MacKey>>) -> MacRecord {
     let life = no_longer(life(&row.times, false), &row.times, MAC_AFTER_RETIREMENT_S);
-    MacRecord { id: row.id, life, key }
+    MacRecord { id: row.id, life, key, refused: row.refused.is_some() }
 }
 
 /// A life that, once retired, lasts no longer than any of its kind does: no MAC covers its end.

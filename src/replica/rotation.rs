@@ -159,8 +159,9 @@ impl Rotation {
             let lives: Vec<_> = ring.of(algorithm).map(|record| record.life).collect();
             (algorithm, step(&lives, now, self.schedule))
         });
-        let macs: Vec<_> = ring.macs().iter().map(|record| record.life).collect();
-        let mac = step(&macs, now, self.schedule);
+        // One whose row is refused is as good as none; signing keys whose rows are refused are not here.
+        let good = ring.macs().iter().filter(|record| !record.refused);
+        let mac = step(&good.map(|record| record.life).collect::<Vec<_>>(), now, self.schedule);
         let mut steps = signing.iter().map(|(_, step)| *step).chain([mac]);
         if steps.clone().any(|step| matches!(step, Step::Publish { .. })) {
             // Opens every key: whoever cannot must not add to them.
@@ -178,7 +179,7 @@ impl Rotation {
         if steps.any(|step| step == Step::Activate) {
             self.keys.activate_due(&self.store).await?;
         }
-        if macs.iter().any(|life| life.expire_time.is_some_and(|end| now > end)) {
+        if ring.macs().iter().any(|record| record.life.expire_time.is_some_and(|end| now > end)) {
             self.store.remove_mac_keys(&self.keys.audit(SYSTEM, "DeleteMacKeys")).await?;
         }
         Ok(())

@@ -282,9 +282,8 @@ impl AdminService for AdminRpc {
         let context = self.0.clone();
         let answer = self.0.detached(async move {
             let (_, caller) = context.enter(&who).await?;
-            let (rows, next_page_token) =
-                context.authority.list_keys(&caller, request.page_size, &request.page_token).await?;
-            Ok(pb::ListKeysResponse { keys: rows.into_iter().map(keys::key).collect(), next_page_token })
+            let page = context.authority.list_keys(&caller, request.page_size, &request.page_token).await?;
+            Ok(keys::page(page))
         });
         Ok(Response::new(answer.await?))
     }

@@ -2,11 +2,11 @@
 
 use super::convert::{timestamp, whole_seconds};
 use crate::{
-    authority::{Invalid, RotateRequest, Rotated},
+    authority::{Invalid, KeyPage, RotateRequest, Rotated},
     proto::v1 as pb,
     replica::life,
     state::KeyState,
-    store::SigningKeyRow,
+    store::{Forged, MacKeyRow, SigningKeyRow},
     token::Algorithm,
 };
 
@@ -17,6 +17,19 @@ pub(super) fn rotate_request(request: &pb::RotateKeyRequest) -> Result<RotateReq
     };
     let lead = request.publication_lead.map(|lead| whole_seconds("publication_lead", lead));
     Ok(RotateRequest { algorithm, lead_s: lead.transpose()?, emergency: request.emergency })
+}
+
+pub(super) fn page(page: KeyPage) -> pb::ListKeysResponse {
+    let refused = |row: MacKeyRow| pb::RefusedMacKey { key_id: row.name(), refused: why(row.refused) };
+    pb::ListKeysResponse {
+        keys: page.keys.into_iter().map(key).collect(),
+        next_page_token: page.next_page_token,
+        refused_mac_keys: page.refused_macs.into_iter().map(refused).collect(),
+    }
+}
+
+fn why(refused: Option<Forged>) -> String {
+    refused.map_or_else(String::new, |why| why.to_string())
 }
 
 pub(super) fn rotated(rotated: Rotated) -> pb::RotateKeyResponse {
@@ -39,6 +52,6 @@ pub(super) fn key(row: SigningKeyRow) -> pb::Key {
         activate_time: Some(timestamp(times.signing_time.unwrap_or(times.activate_time))),
         expire_time: times.expire_time.map(timestamp),
         public_jwk: row.public_jwk,
-        refused: row.refused.map_or_else(String::new, |why| why.to_string()),
+        refused: why(row.refused),
     }
 }

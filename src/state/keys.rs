@@ -56,8 +56,10 @@ pub struct MacRecord {
     pub id: [u8; 4],
     /// Its life: it signs where it opens sessions.
     pub life: KeyLife,
-    /// Unset: it is sealed under a master key that is not here.
+    /// Unset: it is sealed under a master key that is not here, or refused.
     pub key: Option<Arc<MacKey>>,
+    /// Jeton did not write its row as it is: it opens no session, and another one takes its place.
+    pub refused: bool,
 }
 
 /// All keys of this issuer. Replaced whole when one changes.

@@ -42,6 +42,14 @@ impl NewClient {
     }
 }
 
+/// Who may administer, by rows that are good: ids.
+#[derive(Default)]
+pub(super) struct Administrators {
+    pub(super) clients: Vec<String>,
+    /// Of those clients.
+    pub(super) api_keys: Vec<String>,
+}
+
 impl Store {
     /// Every client, with its keys, as far as their rows are good.
     pub async fn clients(&self) -> Result<Clients, StoreError> {
@@ -61,23 +69,23 @@ impl Store {
         Ok(refused.map(|row| row.client.client_id.clone()).collect())
     }
 
-    /// The clients whose rows are not good, or that have neither a certificate nor an API key whose row is, by name.
-    async fn clients_without_a_good_credential(&self) -> Result<Vec<String>, StoreError> {
+    /// The clients that may administer, as far as their rows are good, and their API keys of which that is true.
+    pub(super) async fn administrators(&self) -> Result<Administrators, StoreError> {
         let seal = self.seal()?;
+        let seen = seal.seen();
         let rows = self.run(read).await?;
-        let seen = Seen::default();
-        let with_a_key: HashSet<&str> = rows
-            .api_keys
-            .iter()
-            .filter(|row| seal.judge(&seen, Table::ApiKey, &row.sealed()).is_none())
-            .map(|row| row.record.client_id.as_str())
-            .collect();
-        let is_without = |row: &&StoredClient| {
-            seal.judge(&seen, Table::Client, &row.sealed()).is_some()
-                || row.client.certificate_uris.is_empty()
-                    && !with_a_key.contains(row.client.client_id.as_str())
+        let is_good = |table, row: &Sealed<'_>| seal.judge(&seen, table, row).is_none();
+        let may = |row: &&StoredClient| {
+            row.client.permissions.contains(&Permission::AdminWrite) && is_good(Table::Client, &row.sealed())
         };
-        Ok(rows.clients.iter().filter(is_without).map(|row| row.client.client_id.clone()).collect())
+        let clients: HashSet<String> =
+            rows.clients.iter().filter(may).map(|row| row.client.client_id.clone()).collect();
+        let is_theirs = |row: &&StoredApiKey| {
+            clients.contains(&row.record.client_id) && is_good(Table::ApiKey, &row.sealed())
+        };
+        let api_keys =
+            rows.api_keys.iter().filter(is_theirs).map(|row| row.record.api_key_id.clone()).collect();
+        Ok(Administrators { clients: clients.into_iter().collect(), api_keys })
     }
 
     /// Gives each client and API key whose MAC is under another master key one under that in force. Answers how many rows.
@@ -126,14 +134,14 @@ impl Store {
             uuid_unix_ms(audit.id).max(seal.version(Table::Client, &client.client_id).saturating_add(1));
         let row_mac = seal.mac(&client_fields(client, &permissions, version));
         let key_mac = seal.mac(&api_key_fields(&new.api_key_id, &client.client_id, &new.secret_hash, None));
-        let refused = if only_first { self.clients_without_a_good_credential().await? } else { Vec::new() };
+        let good = if only_first { self.administrators().await? } else { Administrators::default() };
         let audit = &NewAudit { client_id: Some(client.client_id.clone()), ..audit.clone() };
         let head = self
             .act(
                 audit,
                 async |connection, act| {
                     Ok(sqlx::query_scalar!(
-                        "select put_client($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+                        "select put_client($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
                         client.client_id,
                         new.display_name,
                         &permissions,
@@ -145,7 +153,8 @@ impl Store {
                         new.secret_hash.as_slice(),
                         key_mac,
                         only_first,
-                        &refused,
+                        &good.clients,
+                        &good.api_keys,
                         act
                     )
                     .fetch_one(connection)

@@ -141,13 +141,14 @@ impl Store {
     ) -> Result<ClientWrite, StoreError> {
         let client = &new.client;
         let (version, row_mac) = self.sealed_anew(new, audit)?;
+        let good = self.administrators().await?;
         let row = self
             .act(
                 audit,
                 async |connection, act| {
                     Ok(sqlx::query!(
                         r#"select outcome as "outcome!", taken_uri, new_revision
-                         from update_client($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"#,
+                         from update_client($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"#,
                         expected.as_i64(),
                         client.client_id,
                         new.display_name,
@@ -158,6 +159,8 @@ impl Store {
                         client.disabled,
                         version,
                         row_mac,
+                        &good.clients,
+                        &good.api_keys,
                         act
                     )
                     .fetch_one(connection)
@@ -178,16 +181,19 @@ impl Store {
         mark_end: UnixSeconds,
         audit: &NewAudit,
     ) -> Result<ClientWrite, StoreError> {
+        let good = self.administrators().await?;
         let row = self
             .act(
                 audit,
                 async |connection, act| {
                     Ok(sqlx::query!(
-                    r#"select outcome as "outcome!", new_revision from delete_client($1, $2, $3, $4, $5)"#,
+                    r#"select outcome as "outcome!", new_revision from delete_client($1, $2, $3, $4, $5, $6, $7)"#,
                     expected.as_i64(),
                     client_id,
                     Reason::Deprovisioned.number(),
                     mark_end.get(),
+                    &good.clients,
+                    &good.api_keys,
                     act
                 )
                 .fetch_one(connection)
@@ -239,14 +245,17 @@ impl Store {
         api_key_id: &str,
         audit: &NewAudit,
     ) -> Result<ClientWrite, StoreError> {
+        let good = self.administrators().await?;
         let row = self
             .act(
                 audit,
                 async |connection, act| {
                     Ok(sqlx::query!(
-                        r#"select outcome as "outcome!", new_revision from delete_api_key($1, $2, $3)"#,
+                        r#"select outcome as "outcome!", new_revision from delete_api_key($1, $2, $3, $4, $5)"#,
                         client_id,
                         api_key_id,
+                        &good.clients,
+                        &good.api_keys,
                         act
                     )
                     .fetch_one(connection)

@@ -112,12 +112,14 @@ impl Store {
     }
 
     /// Publishes a signing key through the log, due after `lead_s` seconds. None, and nothing written: one of
-    /// its algorithm is pending; or the active one has signed for less than `older_than_s`, where that is given.
+    /// its algorithm is pending; or the active one has signed for less than `older_than_s`, where that is given, and is
+    /// none of `refused`.
     pub async fn publish_signing_key(
         &self,
         key: &NewSigningKey,
         lead_s: i64,
         older_than_s: Option<i64>,
+        refused: &[String],
         audit: &NewAudit,
     ) -> Result<Option<Revision>, StoreError> {
         let (version, row_mac) = self.sealed_key(key, audit)?;
@@ -128,7 +130,7 @@ impl Store {
                 async |connection, act| {
                     Ok(sqlx::query_scalar!(
                     "select publish_signing_key($1, $2, $3, $4, $5, $6, make_interval(secs => $7::bigint),
-                                                make_interval(secs => $8::bigint), $9)",
+                                                make_interval(secs => $8::bigint), $9, $10)",
                     key.key_id,
                     key.algorithm.as_str(),
                     key.public_jwk,
@@ -137,6 +139,7 @@ impl Store {
                     row_mac,
                     lead_s,
                     older_than_s,
+                    refused,
                     act
                 )
                     .fetch_one(connection)

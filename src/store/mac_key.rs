@@ -38,7 +38,8 @@ impl MacKeyRow {
     }
 
     /// Its id, as text.
-    pub(super) fn name(&self) -> String {
+    #[must_use]
+    pub fn name(&self) -> String {
         name_of(self.id)
     }
 
@@ -55,31 +56,34 @@ impl MacKeyRow {
 
 impl Store {
     /// Publishes a MAC key through the log, due after `lead_s` seconds. None, and nothing written: one is pending;
-    /// or the active one has opened sessions for less than `older_than_s`.
+    /// or the active one has opened sessions for less than `older_than_s`. Those of `refused` count as absent.
     pub async fn publish_mac_key(
         &self,
         id: [u8; 4],
         sealed: &[u8],
         lead_s: i64,
         older_than_s: i64,
+        refused: &[[u8; 4]],
         audit: &NewAudit,
     ) -> Result<Option<Revision>, StoreError> {
         let version = uuid_unix_ms(audit.id);
         let row_mac = self.seal()?.mac(&mac_key_fields(id, version));
         let audit = about(audit, &name_of(id), name_of(id));
+        let refused: Vec<_> = refused.iter().map(|id| id.to_vec()).collect();
         let published = self
             .act(
                 &audit,
                 async |connection, act| {
                     Ok(sqlx::query_scalar!(
                         "select publish_mac_key($1, $2, $3, $4, make_interval(secs => $5::bigint),
-                                            make_interval(secs => $6::bigint), $7)",
+                                            make_interval(secs => $6::bigint), $7, $8)",
                         id.as_slice(),
                         sealed,
                         version,
                         row_mac,
                         lead_s,
                         older_than_s,
+                        &refused,
                         act
                     )
                     .fetch_one(connection)

@@ -1,6 +1,9 @@
 //! C6: somebody can always administer.
 
-use jeton::proto::v1::{self as pb, Permission};
+use jeton::{
+    proto::v1::{self as pb, Permission},
+    token::ApiKey,
+};
 use tonic::{Code, Status};
 
 use super::{
@@ -8,7 +11,12 @@ use super::{
 };
 use crate::world::{Refused, Shell, World};
 
-const ADMINISTRATORS: &str = "select count(*) from administrators()";
+/// All of which jeton wrote.
+const GOOD: &str = "(select array_agg(client_id) from client), (select array_agg(api_key_id) from api_key)";
+
+async fn administrators(world: &World) -> i64 {
+    world.number(&format!("select count(*) from administrators({GOOD})")).await
+}
 
 fn assert_last(answer: Result<impl std::fmt::Debug, Status>, field: &str) {
     let refused = answer.refused();
@@ -48,11 +56,13 @@ async fn c6_a_certificate_is_a_credential_too_and_the_last_one_stays() {
     // The call that removes the caller's own key is answered, and is the last with it.
     delete_key(&mut admin, "admin", &key).await.unwrap();
     assert_eq!(get(&mut admin, "admin").await.refused().reason, "CALLER_UNAUTHENTICATED");
-    assert_eq!(world.number(ADMINISTRATORS).await, 1);
+    assert_eq!(administrators(&world).await, 1);
     // By the database, as a caller with that certificate would.
-    let clear = "select count(*) from update_client((select revision from client where client_id = 'admin'), 'admin', '', \
-                 '{}', '{7}', '{}', '{}', false, 1, '', '{}') where outcome = 'LAST_ADMINISTRATOR'";
-    assert_eq!(world.number(clear).await, 1);
+    let clear = format!(
+        "select count(*) from update_client((select revision from client where client_id = 'admin'), 'admin', '', \
+         '{{}}', '{{7}}', '{{}}', '{{}}', false, 1, '', {GOOD}, '{{}}') where outcome = 'LAST_ADMINISTRATOR'"
+    );
+    assert_eq!(world.number(&clear).await, 1);
 }
 
 #[tokio::test]
@@ -74,7 +84,42 @@ async fn c6_whoever_cannot_administer_does_not_count() {
     assert_last(delete(&mut second, "second").await, "client_id");
     set_disabled(&mut second, "disabled", false).await.unwrap();
     set_disabled(&mut second, "second", true).await.unwrap();
-    assert_eq!(world.number(ADMINISTRATORS).await, 1);
+    assert_eq!(administrators(&world).await, 1);
+}
+
+#[tokio::test]
+async fn c6_a_row_that_jeton_did_not_write_is_no_administrator_who_could_stay() {
+    let world = World::start().await;
+    let mut admin = world.api("admin").await;
+    // Clients of all permissions, by SQL: a new one with a certificate, and one that was nobody, with its own good key.
+    world
+        .sql(
+            "insert into client (client_id, revision, certificate_uris, permissions, audiences, subjects, create_time)
+             values ('thief', 1, '{spiffe://example.org/thief}', '{1,2,3,4,5,6,7}', '{*}', '{*}', now());
+             update client set permissions = '{7}' where client_id = 'nobody'",
+        )
+        .await;
+    // And a further key of the last one that is.
+    let key = get(&mut admin, "admin").await.unwrap().api_keys.remove(0).api_key_id;
+    let forged = ApiKey::generate();
+    world
+        .sql(&format!(
+            "insert into api_key (api_key_id, client_id, secret_hash, create_time)
+             select '{}', 'admin', secret_hash, now() from api_key where client_id = 'nobody'",
+            forged.id()
+        ))
+        .await;
+    assert_last(delete(&mut admin, "admin").await, "client_id");
+    assert_last(set_disabled(&mut admin, "admin", true).await, "client.disabled");
+    assert_last(delete_key(&mut admin, "admin", &key).await, "api_key_id");
+    // Those can go.
+    delete_key(&mut admin, "admin", forged.id()).await.unwrap();
+    for name in ["thief", "nobody"] {
+        delete(&mut admin, name).await.unwrap();
+    }
+    // One whom jeton has made counts.
+    create_with_key(&mut admin, administrator("second")).await;
+    delete(&mut admin, "admin").await.unwrap();
 }
 
 #[tokio::test]
@@ -97,7 +142,7 @@ async fn c6_of_two_administrators_that_remove_each_other_at_once_one_stays() {
         };
         let both = async { tokio::join!(delete(&mut admin, &name), removed) };
         let (own, other) = world.at_once(2, Box::pin(both)).await;
-        assert_eq!(world.number(ADMINISTRATORS).await, 1, "{own:?} {other:?}");
+        assert_eq!(administrators(&world).await, 1, "{own:?} {other:?}");
         assert!(own.is_ok() != other.is_ok(), "one of both: {own:?} {other:?}");
         if other.is_ok() {
             (admin, own_name) = (rival, name);

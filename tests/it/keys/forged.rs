@@ -1,12 +1,12 @@
 //! Rows of keys that were written past jeton: nothing is verified by them, nothing signed.
 
 use jeton::{
-    proto::v1::{TokenStatus, key::State, revocation_target::Kind},
+    proto::v1::{self as pb, TokenStatus, key::State, revocation_target::Kind},
     token::{Algorithm, SigningKey},
 };
 
 use super::{emergency, jwks};
-use crate::world::{Forge, Shell, World, until};
+use crate::world::{Forge, ServerOptions, Shell, World, issue_request, until};
 
 const CHANGED: &str = "select log_change(3::smallint, 'x')";
 
@@ -51,7 +51,7 @@ async fn c7_the_public_half_of_a_key_cannot_be_exchanged_past_jeton() {
     let world = World::start().await;
     let forge = world.forge().await;
     let stranger = SigningKey::generate(Algorithm::Es256).unwrap();
-    let (mut api, mut admin) = (world.api("service").await, world.api("admin").await);
+    let mut api = world.api("service").await;
     let good = api.token("user:7", "api").await.access_token;
     world
         .sql(&format!(
@@ -68,10 +68,59 @@ async fn c7_the_public_half_of_a_key_cannot_be_exchanged_past_jeton() {
         api.status(&thief.sign_text(&header, &thief.claims().to_string()), "api").await,
         TokenStatus::UnknownKey
     );
-    // An administrator gets over it.
-    emergency(&mut admin, "ES256").await;
+    // Another one takes its place.
+    until("a successor signs", async || api.issue(issue_request("user:7", &["api"])).await.is_ok()).await;
     let token = api.token("user:7", "api").await.access_token;
+    assert_ne!(super::kid_of(&token), forge.key.key_id());
     assert_eq!(api.status(&token, "api").await, TokenStatus::Active);
+}
+
+#[tokio::test]
+async fn c7_a_mac_key_that_was_changed_past_jeton_has_a_successor_at_once_and_doctor_names_it() {
+    let mut world = World::start().await;
+    let shell = Shell::of(&world, "admin");
+    let active = "select ('x' || encode(mac_key_id, 'hex'))::bit(32)::bigint from mac_key
+                   where signing_time is not null and retire_time is null";
+    for place in 0..2 {
+        let number = world.number(active).await;
+        let before = format!("{number:08x}");
+        let change =
+            format!("update mac_key set version = version + 1 where encode(mac_key_id, 'hex') = '{before}'");
+        if place == 0 {
+            // While a server runs; or one finds it when it starts.
+            world.sql(&format!("begin; {change}; {CHANGED}; commit")).await;
+        } else {
+            world.sql(&change).await;
+            world.crash_and_restart().await;
+        }
+        until("another one is active", async || world.number(active).await != number).await;
+        let mut api = world.api("service").await;
+        let opens = pb::IssueRequest { refreshable: true, ..issue_request("user:7", &["api"]) };
+        until("a session is opened", async || api.issue(opens.clone()).await.is_ok()).await;
+        let session = api.session("user:7", "api").await;
+        api.refresh(&session.refresh.unwrap().refresh_token).await.unwrap();
+        let said = shell.run(&["doctor"]).await;
+        let rows = said.out.lines().find(|line| line.contains("rows")).unwrap();
+        assert!(rows.starts_with("fail") && rows.contains(&format!("MAC key {before}")), "{said:?}");
+    }
+}
+
+#[tokio::test]
+async fn c7_a_mac_key_that_was_added_past_jeton_is_never_active_and_is_not_in_the_way() {
+    let arguments = ["--rotate-keys-every", "4s", "--publish-keys-ahead", "1s"].map(str::to_owned);
+    let options = ServerOptions { arguments: arguments.to_vec(), ..Default::default() };
+    let world = World::start_with(options).await;
+    let add = "insert into mac_key (mac_key_id, sealed, create_time, activate_time, version, row_mac)
+               select '\\x00c0ffee', sealed, now(), now(), version, row_mac from mac_key where retire_time is null";
+    // In place of one that may be pending just now.
+    let instead = "select from log_head for update; delete from mac_key where signing_time is null";
+    world.sql(&format!("begin; {instead}; {add}; {CHANGED}; commit")).await;
+    until("the next one is published in its place", async || {
+        world.number("select count(*) from mac_key where mac_key_id = '\\x00c0ffee'").await == 0
+    })
+    .await;
+    let acts = "select count(*) from audit_event where action = 'ActivateMacKey' and key_id = '00c0ffee'";
+    assert_eq!(world.number(acts).await, 0);
 }
 
 #[tokio::test]

@@ -156,7 +156,9 @@ impl ServerTls {
     /// Reads the files for the listener of this name.
     pub fn load(listener: &'static str, files: TlsFiles, clock: Arc<Clock>) -> Result<Self, TlsError> {
         let loaded = digest(&files);
-        let (loaded_now, not_after) = read(&files)?.configure(&files, clock.now_s(), None)?;
+        let material = read(&files)?;
+        material.warn_of_authority(&files);
+        let (loaded_now, not_after) = material.configure(&files, clock.now_s(), None)?;
         Ok(Self {
             loaded,
             listener,
@@ -272,8 +274,12 @@ impl ServerTls {
     /// Whether what the files hold is in use now. Says why not, if that is to be said.
     fn reload(&self, complain: bool) -> bool {
         let in_use = self.current.load();
-        let configured = read(&self.files)
-            .and_then(|read| read.configure(&self.files, self.clock.now_s(), Some(&**in_use)));
+        let configured = read(&self.files).and_then(|read| {
+            if complain {
+                read.warn_of_authority(&self.files);
+            }
+            read.configure(&self.files, self.clock.now_s(), Some(&**in_use))
+        });
         match configured {
             Ok((loaded, not_after)) => {
                 self.current.store(Arc::new(loaded));
@@ -385,18 +391,26 @@ impl Material {
         sha256(&each.iter().map(<[u8; 32]>::as_slice).collect::<Vec<_>>())
     }
 
-    /// A certificate that no client would take is refused here, where somebody reads it.
-    fn check_time(&self, files: &TlsFiles, now: UnixSeconds) -> Result<UnixSeconds, TlsError> {
-        let unreadable = || TlsError::Content { file: files.certificate.clone(), what: "certificate" };
-        let leaf = self.chain.first().ok_or_else(unreadable)?;
-        let leaf = Certificate::from_der(leaf).map_err(|_| unreadable())?;
-        if is_authority(&leaf) {
+    /// Its own certificate, where it can be read.
+    fn leaf(&self) -> Option<Certificate> {
+        Certificate::from_der(self.chain.first()?).ok()
+    }
+
+    /// What works for some clients only is warned of.
+    fn warn_of_authority(&self, files: &TlsFiles) {
+        if self.leaf().as_ref().is_some_and(is_authority) {
             tracing::warn!(
                 tls.file = %files.certificate.display(),
                 "this certificate is that of an authority (CA:TRUE): some clients, jeton's own among them, refuse it. \
                  Make one with `openssl req -x509 -addext basicConstraints=critical,CA:FALSE` and a subjectAltName"
             );
         }
+    }
+
+    /// A certificate that no client would take is refused here, where somebody reads it.
+    fn check_time(&self, files: &TlsFiles, now: UnixSeconds) -> Result<UnixSeconds, TlsError> {
+        let unreadable = || TlsError::Content { file: files.certificate.clone(), what: "certificate" };
+        let leaf = self.leaf().ok_or_else(unreadable)?;
         let (not_before, not_after) = (not_before(&leaf), not_after(&leaf));
         if now < not_before || now > not_after {
             return Err(TlsError::NotNow {

@@ -3,6 +3,7 @@
 use std::{fs, time::Duration};
 
 use jeton::proto::v1::TokenStatus;
+use rcgen::{BasicConstraints, IsCa};
 use rustls::pki_types::CertificateDer;
 
 use super::{BILLING, JWKS};
@@ -112,6 +113,45 @@ async fn a_replacement_that_is_not_yet_good_is_in_use_once_it_is() {
         .await;
     let complaints = secure.world.server.logged().matches("cannot be used").count();
     assert!(complaints <= 2, "said once for each listener: {complaints}");
+}
+
+/// What cannot be used is tried again each second, and what is to be said of it is said once.
+#[tokio::test]
+async fn e19_a_certificate_of_an_authority_is_warned_of_once_for_each_change() {
+    let secure = Secure::start().await;
+    let mut params = server(Duration::from_hours(24));
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    // Both listeners have these files.
+    let warnings = || secure.world.server.logged().matches("(CA:TRUE)").count();
+    for change in 1..=2 {
+        params.not_before = (std::time::SystemTime::now() + Duration::from_secs(8)).into();
+        secure.servers.sign(&params).write(secure.files.path(), "server");
+        let in_use = || secure.world.server.logged().matches("new certificates are in use").count();
+        until_within(Duration::from_mins(1), "it is in use", async || in_use() == 2 * change).await;
+        assert_eq!(warnings(), 2 * change);
+    }
+}
+
+#[tokio::test]
+async fn c3_a_renewed_server_certificate_judges_nobody() {
+    let secure = Secure::start().await;
+    secure.register("billing", BILLING).await;
+    let client = secure.clients.client(BILLING);
+    let mut held = secure.api_of(&client);
+    let token = held.token("user:7", "api").await.access_token;
+    let mut stream = Stream::open(&held).await;
+    let mut open = secure.dialer(Some(&client)).http(secure.public()).await;
+    // Each time it is looked at the connections at least once: several looks, in which whoever is to go would.
+    for _ in 0..4 {
+        let renewed = secure.servers.server();
+        renewed.write(secure.files.path(), "server");
+        until("the new one is shown", async || shown(&secure).await == renewed.chain()[0]).await;
+        assert_eq!(stream.ask(&token).await.unwrap(), TokenStatus::Active);
+        open.write(&super::introspection(&token, &[])).await;
+        assert_eq!(open.read(false).await.status, 200);
+    }
+    // A further call goes over the same connection.
+    assert_eq!(held.status(&token, "api").await, TokenStatus::Active);
 }
 
 #[tokio::test]

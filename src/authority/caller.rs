@@ -211,6 +211,15 @@ impl Caller {
         RefreshRefused::Invalid
     }
 
+    /// Refuses a caller that says it is another client than the one that its credential is of.
+    pub fn must_be(&self, client_id: &str) -> Result<(), Error> {
+        if self.client.client_id == client_id {
+            return Ok(());
+        }
+        self.refused("CALLER_UNAUTHENTICATED", "to be another client");
+        Err(Error::Unauthenticated)
+    }
+
     /// Refuses a caller without the permission.
     pub fn must(&self, permission: Permission) -> Result<(), Denied> {
         if self.client.may(permission) { Ok(()) } else { Err(self.denied(Denied::Permission(permission))) }

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::answer::Refusal;
 use crate::{
-    authority::Error,
+    authority::{Caller, Error},
     listen::{ARRIVES_WITHIN, ARRIVING_BYTES_MAX, Connection, Held},
 };
 
@@ -96,9 +96,8 @@ impl Form {
 
     /// Refuses a caller that says it is another: clients with certificates name themselves here (RFC 8705
     /// section 2).
-    pub(super) fn check_client(&self, client_id: &str) -> Result<(), Error> {
-        let named = self.get("client_id").is_none_or(|named| named == client_id);
-        if named { Ok(()) } else { Err(Error::Unauthenticated) }
+    pub(super) fn check_client(&self, caller: &Caller) -> Result<(), Error> {
+        self.get("client_id").map_or(Ok(()), |named| caller.must_be(named))
     }
 
     /// The token.

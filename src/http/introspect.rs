@@ -32,7 +32,7 @@ pub(super) async fn introspect(
         state.authority.must_have_verified(&request.token)?;
     }
     let (pass, caller) = who.enter_by_the_clock(&state).await?;
-    form.check_client(&caller.client.client_id)?;
+    form.check_client(&caller)?;
     let verdict = state.authority.judge_bearer(pass, &caller, &request).await?;
     Ok(private(&match verdict.token.as_deref().filter(|_| is_active(&verdict, &request)) {
         Some(token) => active(token),

@@ -26,7 +26,7 @@ pub(super) async fn revoke(State(state): State<DoorsState>, request: Request) ->
     // Runs to its end whatever becomes of the caller: what was sent to the database is not cancelled.
     let revoking = background.spawn(async move {
         let (pass, caller) = who.enter(&state).await?;
-        form.check_client(&caller.client.client_id)?;
+        form.check_client(&caller)?;
         state.authority.revoke(&pass, &caller, &request).await
     });
     let revoked = match revoking.await {

@@ -96,9 +96,7 @@ where
 
 /// A refusal before anything behind the front is asked: in the words of OAuth, as theirs are.
 fn refused(status: StatusCode, error: &str, description: &str) -> Response<Body> {
-    // Neither has anything in it that JSON escapes.
-    let body = format!(r#"{{"error":"{error}","error_description":"{description}"}}"#);
-    let mut response = Response::new(unary::body(body.into()));
+    let mut response = Response::new(unary::body(in_json(error, description).into()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -107,6 +105,11 @@ fn refused(status: StatusCode, error: &str, description: &str) -> Response<Body>
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     response
+}
+
+/// Neither has anything in it that JSON escapes.
+fn in_json(error: &str, description: &str) -> String {
+    format!(r#"{{"error":"{error}","error_description":"{description}"}}"#)
 }
 
 /// The body of an answer that counts for a connection that has not authenticated.
@@ -203,4 +206,27 @@ fn not_served() -> Response<Body> {
     *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn e1_what_is_refused_before_the_doors_is_in_the_words_of_oauth() {
+        for (error, description) in
+            [(UNAVAILABLE, OVERLOADED), (UNAVAILABLE, LATE), ("server_error", "A defect on our side.")]
+        {
+            let said: Option<Value> = serde_json::from_str(&in_json(error, description)).ok();
+            assert_eq!(said, Some(json!({ "error": error, "error_description": description })));
+            assert!(description.is_ascii(), "RFC 6749 section 5.2: {description}");
+        }
+        let late = refused(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, LATE);
+        let header = |name| late.headers().get(name).map(HeaderValue::as_bytes);
+        assert_eq!(header(CONTENT_TYPE), Some(&b"application/json"[..]));
+        assert_eq!(header(CACHE_CONTROL), Some(&b"no-store"[..]));
+        assert_eq!(header(RETRY_AFTER), Some(&b"1"[..]));
+    }
 }

@@ -1,12 +1,14 @@
 //! What is sent to a door, and what of it may be told to others.
 
+use std::collections::BTreeMap;
+
 use loona_hpack::Decoder;
 
 use super::{INTROSPECT, REVOKE, introspect, revoke};
 use crate::world::{
-    Dialer, Http, HttpAnswer, Secure, World, api_key, basic,
+    ALL, Dialer, Http, HttpAnswer, Secure, World, api_key, basic,
     frames::{self, Frames},
-    http, http_request, post_form,
+    http, http_request, post_form, until,
 };
 
 async fn send(world: &World, path: &str, content_type: &str, body: &str) -> HttpAnswer {
@@ -166,6 +168,63 @@ async fn e15_over_http_1_an_answer_comes_before_the_body_has() {
         connection.write(&format!("{head}\r\n{}", "a".repeat(10_000))).await;
         assert_eq!(connection.read(false).await.status, expected, "{method} {path}");
     }
+}
+
+#[tokio::test]
+async fn e15_a_form_that_does_not_arrive_is_answered_so() {
+    let world = World::start().await;
+    let key = basic("service", &api_key("service"));
+    for path in [INTROSPECT, REVOKE] {
+        let mut connection = Http::open(&world.server.ready.public).await;
+        let headers = [("authorization", key.as_str()), ("content-type", FORM), ("content-length", "10")];
+        connection.write(&http_request("POST", path, &headers, "token=")).await;
+        let answer = connection.read(false).await;
+        assert_eq!((answer.status, answer.error().as_str()), (408, "invalid_request"), "{answer:?}");
+        assert!(answer.json()["error_description"].as_str().unwrap().contains("within 10 s"), "{answer:?}");
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+    }
+}
+
+// Who calls is known behind the gate alone: until then each request is a stranger's.
+#[tokio::test]
+async fn e15_more_requests_of_a_stranger_than_may_wait_are_answered_so() {
+    let (world, link) = World::behind_link().await;
+    let key = basic("service", &api_key("service"));
+    link.stall(ALL);
+    until("nothing is answered from memory any more", async || {
+        introspect(&world, "service", "x").await.status == 503
+    })
+    .await;
+    let mut peer = Frames::open(&world.server.ready.public).await;
+    let headers = [("content-type", FORM), ("authorization", key.as_str())];
+    let streams = (1..64).step_by(2);
+    let requests =
+        streams.map(|stream| frames::head(stream, "POST", INTROSPECT, &headers, frames::END_STREAM));
+    peer.write(&requests.collect::<Vec<_>>().concat()).await;
+    // Those that wait are answered later, and say something else.
+    let (mut decoder, mut heads) = (Decoder::new(), BTreeMap::new());
+    let (fields, body) = loop {
+        let came = peer.next().await.expect("it goes on");
+        match came.kind {
+            frames::HEADERS => drop(heads.insert(came.stream, decoder.decode(&came.payload).unwrap())),
+            frames::DATA if String::from_utf8_lossy(&came.payload).contains("More is waiting") => {
+                break (&heads[&came.stream], came.payload);
+            }
+            _ => {}
+        }
+    };
+    for (name, value) in
+        [(":status", "503"), ("content-type", "application/json"), ("cache-control", "no-store")]
+    {
+        assert!(
+            fields.iter().any(|(n, v)| n == name.as_bytes() && v == value.as_bytes()),
+            "{name}: {fields:?}"
+        );
+    }
+    assert!(fields.iter().any(|(name, _)| name == b"retry-after"), "{fields:?}");
+    let said: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(said["error"], "temporarily_unavailable", "{said}");
+    link.resume(ALL);
 }
 
 #[tokio::test]

@@ -11,7 +11,8 @@ use jeton::{
 use tokio::task::JoinSet;
 
 use crate::world::{
-    Database, FLUSHER, POOL, Refused, Said, Shell, World, issue_request, policy, seconds, store, until_within,
+    Database, FLUSHER, POOL, Refused, Said, Shell, World, api_key, basic, issue_request, policy, post_form,
+    seconds, store, until_within,
 };
 
 async fn verify(database: &Database, arguments: &[&str]) -> Said {
@@ -335,6 +336,47 @@ async fn e18_refused_calls_and_credentials_are_told_by_who_it_was_and_why() {
     let credential = "outcome = 'CALLER_UNAUTHENTICATED' and note like '% times within a minute: a credential that is not good'";
     assert_eq!(world.audited(&format!("action = 'Refused' and {credential}")).await, 1);
     assert!(world.server.logged().contains("refused within a minute"));
+    assert_whole(&world.database).await;
+}
+
+#[tokio::test]
+async fn e18_what_is_refused_over_http_is_told_by_who_it_was_and_why() {
+    const BAD: &str = "action = 'Refused' and outcome = 'CALLER_UNAUTHENTICATED'
+                       and note like '% times within a minute: a credential that is not good'";
+    let mut world = World::start().await;
+    let public = world.server.ready.public.clone();
+    let theirs = world.api("service").await.token("user:7", "api").await.access_token;
+    let form = format!("token={theirs}");
+    let post = async |path: &str, authorization: &str, form: &str| {
+        post_form(&public, path, authorization, form).await.status
+    };
+    let bearer = |client_id: &str| format!("Bearer {}", api_key(client_id));
+    let stranger = format!("Bearer {}", ApiKey::generate().expose());
+    for path in ["/oauth2/introspect", "/oauth2/revoke"] {
+        assert_eq!(post(path, &stranger, &form).await, 401);
+        // A good key with another's name; and a good credential with another's name in the form.
+        assert_eq!(post(path, &basic("other", &api_key("service")), &form).await, 401);
+        assert_eq!(post(path, &bearer("other"), &format!("{form}&client_id=service")).await, 401);
+    }
+    for _ in 0..3 {
+        assert_eq!(post("/oauth2/introspect", &bearer("reader"), &form).await, 403);
+        // Another's token: to revoke any is more than it may.
+        assert_eq!(post("/oauth2/revoke", &basic("narrow", &api_key("narrow")), &form).await, 400);
+    }
+    world.server.terminate();
+    assert!(world.server.ended().await.success());
+    for (actor, outcome, what, count) in [
+        ("reader", "CALLER_FORBIDDEN", "PERMISSION_VALIDATE", 3),
+        ("narrow", "CALLER_FORBIDDEN", "PERMISSION_REVOKE_ANY", 3),
+        ("other", "CALLER_UNAUTHENTICATED", "to be another client", 2),
+    ] {
+        let row = format!(
+            "action = 'Refused' and actor = '{actor}' and outcome = '{outcome}' and note = '{count} times within a minute: {what}'"
+        );
+        assert_eq!(world.audited(&row).await, 1, "{row}");
+    }
+    // By address: each connection of a test comes from another.
+    assert_eq!(world.audited(BAD).await, 4);
     assert_whole(&world.database).await;
 }
 

@@ -111,7 +111,7 @@ fn growth(growth: &Value) -> String {
     if rows(growth).is_empty() {
         return "Not measured in this run: `make bench-growth` does.\n".into();
     }
-    let mut out = String::from("| what | points | law |\n|---|---|---|\n");
+    let mut out = String::from("| measure | points | law |\n|---|---|---|\n");
     for curve in rows(growth) {
         let (x, y) = (show(&curve["of"][0], 0), show(&curve["of"][1], 0));
         let point = |point: &Value| format!("{}: {}", show(&point[0], 0), show(&point[1], 2));
@@ -145,7 +145,7 @@ fn overload_of(overload: &Value) -> String {
         writeln!(out, "| {times} | {goodput} | {codes} | {late} | {unanswered} | {p99} | {others} |")
             .unwrap();
     }
-    out.push_str("\n| beside twice the capacity | answered in time | p50 ms | p99 ms |\n|---|---|---|---|\n");
+    out.push_str("\n| callers beside twice the capacity | answered in time | p50 ms | p99 ms |\n|---|---|---|---|\n");
     for it in rows(&overload["others"]) {
         let in_time =
             it["in_time"].as_f64().map_or_else(String::new, |part| format!("{:.1} %", part * 100.0));
@@ -163,7 +163,7 @@ fn overload_of(overload: &Value) -> String {
 
 fn disturbed(disturbed: &Value) -> String {
     let mut out =
-        String::from("| beside it | p50 µs | p99 µs | p99 ÷ p99 with nothing else |\n|---|---|---|---|\n");
+        String::from("| at the same time | p50 µs | p99 µs | p99 ÷ p99 with nothing else |\n|---|---|---|---|\n");
     for it in rows(disturbed) {
         let [p50, p99] = ["p50_us", "p99_us"].map(|name| show(&it[name], 0));
         writeln!(out, "| {} | {p50} | {p99} | {} |", show(&it["beside"], 0), show(&it["times_quiet"], 2))

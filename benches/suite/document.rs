@@ -145,7 +145,9 @@ fn overload_of(overload: &Value) -> String {
         writeln!(out, "| {times} | {goodput} | {codes} | {late} | {unanswered} | {p99} | {others} |")
             .unwrap();
     }
-    out.push_str("\n| callers beside twice the capacity | answered in time | p50 ms | p99 ms |\n|---|---|---|---|\n");
+    out.push_str(
+        "\n| callers beside twice the capacity | answered in time | p50 ms | p99 ms |\n|---|---|---|---|\n",
+    );
     for it in rows(&overload["others"]) {
         let in_time =
             it["in_time"].as_f64().map_or_else(String::new, |part| format!("{:.1} %", part * 100.0));
@@ -162,8 +164,9 @@ fn overload_of(overload: &Value) -> String {
 }
 
 fn disturbed(disturbed: &Value) -> String {
-    let mut out =
-        String::from("| at the same time | p50 µs | p99 µs | p99 ÷ p99 with nothing else |\n|---|---|---|---|\n");
+    let mut out = String::from(
+        "| at the same time | p50 µs | p99 µs | p99 ÷ p99 with nothing else |\n|---|---|---|---|\n",
+    );
     for it in rows(disturbed) {
         let [p50, p99] = ["p50_us", "p99_us"].map(|name| show(&it[name], 0));
         writeln!(out, "| {} | {p50} | {p99} | {} |", show(&it["beside"], 0), show(&it["times_quiet"], 2))

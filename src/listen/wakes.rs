@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 /// A thread that wakes later than this after it woke last has stood still: half a second more than its ticks take.
 const STOOD_STILL_US: i64 = 1_500_000;
-/// A connection that is taken so soon after that may have been opened, and used, meanwhile.
-const TAKEN_WITHIN_US: i64 = 1_000_000;
+/// A connection that is taken so soon after that may have been opened, and used, meanwhile: accepting has its turn, too.
+const TAKEN_WITHIN_US: i64 = 5_000_000;
 
 /// When a thread woke. Only that thread changes it. Boot clock, microseconds.
 pub(super) struct Wakes {
@@ -33,13 +33,19 @@ impl Wakes {
     /// The thread wakes now.
     pub(super) fn wake(&self, now_us: i64) {
         let before_us = self.woke.load(Ordering::Relaxed);
-        let stood_still = now_us.saturating_sub(before_us) > STOOD_STILL_US;
         self.woke.store(now_us, Ordering::Relaxed);
-        self.since.store(if stood_still { before_us } else { now_us }, Ordering::Relaxed);
-        if stood_still {
+        let since_us = if now_us.saturating_sub(before_us) > STOOD_STILL_US {
             self.still_from.store(before_us, Ordering::Relaxed);
             self.still_until.store(now_us, Ordering::Relaxed);
-        }
+            before_us
+        } else if before_us == self.still_until.load(Ordering::Relaxed) {
+            // It may have woken since it was stopped and goes on, with nothing to read (EINTR of `epoll_wait`): what was
+            // there it reads now.
+            self.still_from.load(Ordering::Relaxed)
+        } else {
+            now_us
+        };
+        self.since.store(since_us, Ordering::Relaxed);
     }
 
     /// Since when what the thread reads now may have been there.
@@ -78,7 +84,9 @@ mod tests {
         assert_eq!(read(104 * S + 7), 101 * S, "it stood still for three seconds");
         assert_eq!(read(105 * S), 101 * S, "as long as it has not read all");
         wakes.wake(104 * S + 9);
-        assert_eq!(read(104 * S + 10), 104 * S + 10);
+        assert_eq!(read(104 * S + 10), 101 * S, "nor when it is said only now what there is to read");
+        wakes.wake(104 * S + 20);
+        assert_eq!(read(104 * S + 21), 104 * S + 21);
     }
 
     #[test]
@@ -95,7 +103,11 @@ mod tests {
         assert_eq!(wakes.taken_since_us(), 100 * S);
         wakes.wake(104 * S + 9);
         assert_eq!(wakes.taken_since_us(), 100 * S, "it was accepted a moment later");
-        wakes.wake(105 * S);
-        assert_eq!(wakes.taken_since_us(), 105 * S);
+        for at_us in [105 * S, 106 * S, 107 * S, 108 * S] {
+            wakes.wake(at_us);
+            assert_eq!(wakes.taken_since_us(), 100 * S);
+        }
+        wakes.wake(109 * S);
+        assert_eq!(wakes.taken_since_us(), 109 * S);
     }
 }

@@ -7,7 +7,7 @@ use sqlx::AssertSqlSafe;
 use tokio::task::JoinSet;
 
 use super::{LONGEST_S, grace, refresh_token};
-use crate::world::{AS_JETON, Database, Refused, Server, ServerOptions, World, until, until_within};
+use crate::world::{AS_JETON, Database, Refused, Server, ServerOptions, World, steady, until, until_within};
 
 #[tokio::test]
 async fn r1_of_64_concurrent_refreshes_one_advances_and_all_get_one_successor_byte_for_byte() {
@@ -42,53 +42,65 @@ async fn r1_of_64_concurrent_refreshes_one_advances_and_all_get_one_successor_by
 
 #[tokio::test]
 async fn r1_the_grace_covers_the_immediate_predecessor_only() {
-    let world = World::start().await;
-    grace(&world, "api", LONGEST_S).await;
-    let mut api = world.api("service").await;
-    let first = api.session("user:7", "api").await;
-    let second = api.refresh(refresh_token(&first)).await.unwrap();
-    let again = api.refresh(refresh_token(&first)).await.unwrap();
-    assert_eq!(refresh_token(&again), refresh_token(&second), "a lost answer can be asked for again");
-    let third = api.refresh(refresh_token(&second)).await.unwrap();
-    let again = api.refresh(refresh_token(&second)).await.unwrap();
-    assert_eq!(refresh_token(&again), refresh_token(&third));
-    let refused = api.refresh(refresh_token(&first)).await.refused();
-    assert_eq!(refused.reason, "REFRESH_TOKEN_REUSED", "older than the predecessor, though within its time");
+    steady(async || {
+        let world = World::start().await;
+        grace(&world, "api", LONGEST_S).await;
+        let mut api = world.api("service").await;
+        let first = api.session("user:7", "api").await;
+        let second = api.refresh(refresh_token(&first)).await.unwrap();
+        let again = api.refresh(refresh_token(&first)).await.unwrap();
+        assert_eq!(refresh_token(&again), refresh_token(&second), "a lost answer can be asked for again");
+        let third = api.refresh(refresh_token(&second)).await.unwrap();
+        let again = api.refresh(refresh_token(&second)).await.unwrap();
+        assert_eq!(refresh_token(&again), refresh_token(&third));
+        let refused = api.refresh(refresh_token(&first)).await.refused();
+        assert_eq!(
+            refused.reason, "REFRESH_TOKEN_REUSED",
+            "older than the predecessor, though within its time"
+        );
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn r1_a_grace_of_zero_makes_every_second_presentation_reuse() {
-    let world = World::start().await;
-    grace(&world, "strict", 0).await;
-    let mut api = world.api("service").await;
-    let first = api.session("user:7", "strict").await;
-    api.refresh(refresh_token(&first)).await.unwrap();
-    assert_eq!(api.refresh(refresh_token(&first)).await.refused().reason, "REFRESH_TOKEN_REUSED");
+    steady(async || {
+        let world = World::start().await;
+        grace(&world, "strict", 0).await;
+        let mut api = world.api("service").await;
+        let first = api.session("user:7", "strict").await;
+        api.refresh(refresh_token(&first)).await.unwrap();
+        assert_eq!(api.refresh(refresh_token(&first)).await.refused().reason, "REFRESH_TOKEN_REUSED");
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn r1_the_grace_ends_and_counts_from_the_latest_of_rotation_and_epoch() {
-    let world = World::start().await;
-    grace(&world, "api", 1).await;
-    let mut api = world.api("service").await;
-    let first = api.session("user:7", "api").await;
-    let second = api.refresh(refresh_token(&first)).await.unwrap();
-    until("the grace has passed", async || {
-        world
-            .number(
-                "select (greatest(refresh_time, pg_postmaster_start_time()) < now() - interval '1.1 seconds')::int::bigint
-                   from session",
-            )
-            .await
-            == 1
+    steady(async || {
+        let world = World::start().await;
+        grace(&world, "api", 1).await;
+        let mut api = world.api("service").await;
+        let first = api.session("user:7", "api").await;
+        let second = api.refresh(refresh_token(&first)).await.unwrap();
+        until("the grace has passed", async || {
+            world
+                .number(
+                    "select (greatest(refresh_time, pg_postmaster_start_time()) < now() - interval '1.1 seconds')::int::bigint
+                       from session",
+                )
+                .await
+                == 1
+        })
+        .await;
+        // As if a new epoch had begun since: an outage is no reuse.
+        world.sql(&format!("update log_head set epoch_time = now() + interval '1 hour', {AS_JETON}")).await;
+        let again = api.refresh(refresh_token(&first)).await.unwrap();
+        assert_eq!(refresh_token(&again), refresh_token(&second));
+        world.sql(&format!("update log_head set epoch_time = now() - interval '1 hour', {AS_JETON}")).await;
+        assert_eq!(api.refresh(refresh_token(&first)).await.refused().reason, "REFRESH_TOKEN_REUSED");
     })
     .await;
-    // As if a new epoch had begun since: an outage is no reuse.
-    world.sql(&format!("update log_head set epoch_time = now() + interval '1 hour', {AS_JETON}")).await;
-    let again = api.refresh(refresh_token(&first)).await.unwrap();
-    assert_eq!(refresh_token(&again), refresh_token(&second));
-    world.sql(&format!("update log_head set epoch_time = now() - interval '1 hour', {AS_JETON}")).await;
-    assert_eq!(api.refresh(refresh_token(&first)).await.refused().reason, "REFRESH_TOKEN_REUSED");
 }
 
 /// What Postgres has logged that it was asked since it was last looked at.

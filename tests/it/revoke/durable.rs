@@ -18,7 +18,7 @@ use jeton::{
 use tokio::{sync::Notify, task::JoinSet};
 
 use super::{HEAD, REVOCATIONS, is_active, place, refresh_token, text};
-use crate::world::{AS_HERE, AS_JETON, Api, Refused, World, now_s, revoke_request, until_within};
+use crate::world::{AS_HERE, AS_JETON, Api, Refused, World, now_s, revoke_request, steady, until_within};
 
 /// What a busy machine may need to read a log of so many entries.
 const LONG: Duration = Duration::from_mins(2);
@@ -68,34 +68,37 @@ async fn k9_what_was_acknowledged_before_a_crash_is_revoked_after_it() {
 
 #[tokio::test]
 async fn k9_every_kind_of_revocation_survives_a_restart() {
-    let mut world = World::start().await;
-    let (mut api, mut admin) = (world.api("service").await, world.api("admin").await);
-    let mut other = world.api("other").await;
-    let by_text = api.token("user:1", "api").await;
-    let by_session = api.session("user:2", "api").await;
-    let by_subject = api.session("user:3", "api").await;
-    let by_client = other.session("user:4", "api").await;
-    let reused = api.session("user:5", "api").await;
-    let spared = api.session("user:6", "api").await;
-    admin.revoke(text(&by_text)).await.unwrap();
-    admin.revoke(Kind::SessionId(by_session.session_id.clone())).await.unwrap();
-    admin.revoke_wide(Kind::Subject("user:3".to_owned())).await.unwrap();
-    admin.revoke_wide(Kind::ClientId("other".to_owned())).await.unwrap();
-    let second = api.refresh(refresh_token(&reused)).await.unwrap();
-    api.refresh(refresh_token(&second)).await.unwrap();
-    assert_eq!(api.refresh(refresh_token(&reused)).await.refused().reason, "REFRESH_TOKEN_REUSED");
-    for _ in 0..2 {
-        world.crash_and_restart().await;
-        let (mut api, mut other) = (world.api("service").await, world.api("other").await);
-        for token in [&by_text, &by_session, &by_subject, &by_client, &reused, &second] {
-            assert_eq!(api.status(&token.access_token, "api").await, TokenStatus::Revoked);
+    steady(async || {
+        let mut world = World::start().await;
+        let (mut api, mut admin) = (world.api("service").await, world.api("admin").await);
+        let mut other = world.api("other").await;
+        let by_text = api.token("user:1", "api").await;
+        let by_session = api.session("user:2", "api").await;
+        let by_subject = api.session("user:3", "api").await;
+        let by_client = other.session("user:4", "api").await;
+        let reused = api.session("user:5", "api").await;
+        let spared = api.session("user:6", "api").await;
+        admin.revoke(text(&by_text)).await.unwrap();
+        admin.revoke(Kind::SessionId(by_session.session_id.clone())).await.unwrap();
+        admin.revoke_wide(Kind::Subject("user:3".to_owned())).await.unwrap();
+        admin.revoke_wide(Kind::ClientId("other".to_owned())).await.unwrap();
+        let second = api.refresh(refresh_token(&reused)).await.unwrap();
+        api.refresh(refresh_token(&second)).await.unwrap();
+        assert_eq!(api.refresh(refresh_token(&reused)).await.refused().reason, "REFRESH_TOKEN_REUSED");
+        for _ in 0..2 {
+            world.crash_and_restart().await;
+            let (mut api, mut other) = (world.api("service").await, world.api("other").await);
+            for token in [&by_text, &by_session, &by_subject, &by_client, &reused, &second] {
+                assert_eq!(api.status(&token.access_token, "api").await, TokenStatus::Revoked);
+            }
+            for token in [&by_session, &by_subject, &second] {
+                assert_eq!(api.refresh(refresh_token(token)).await.refused().reason, "SESSION_REVOKED");
+            }
+            assert_eq!(other.refresh(refresh_token(&by_client)).await.refused().reason, "SESSION_REVOKED");
+            assert!(is_active(&mut api, &spared.access_token).await);
         }
-        for token in [&by_session, &by_subject, &second] {
-            assert_eq!(api.refresh(refresh_token(token)).await.refused().reason, "SESSION_REVOKED");
-        }
-        assert_eq!(other.refresh(refresh_token(&by_client)).await.refused().reason, "SESSION_REVOKED");
-        assert!(is_active(&mut api, &spared.access_token).await);
-    }
+    })
+    .await;
 }
 
 #[tokio::test]

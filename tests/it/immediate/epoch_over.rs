@@ -7,7 +7,9 @@ use jeton::{
 use tonic::Code;
 
 use super::{revoke_somewhere, target};
-use crate::world::{ALL, AS_HERE, AS_JETON, Api, FEED, Fleet, Refused, Said, Shell, foreign_key, until};
+use crate::world::{
+    ALL, AS_HERE, AS_JETON, Api, FEED, Fleet, Refused, Said, Shell, foreign_key, steady, until,
+};
 
 /// Two replicas, of which the second reads nothing: whoever waits for it waits as long as a lease can last.
 async fn hindered() -> Fleet {
@@ -134,32 +136,41 @@ async fn in_another_epoch(arguments: &[&str], written: &str) -> Said {
 
 #[tokio::test]
 async fn k14_a_verb_says_that_what_it_has_written_may_be_lost() {
-    let written = "select count(*) from audit_event where action = 'BootstrapClient'";
-    let said = in_another_epoch(&["client", "bootstrap", "--client-id", "root"], written).await;
-    assert!(said.with_code(1).contains("may be lost"), "{said:?}");
-    assert!(said.out.starts_with("jtk_"), "should it be there, this is its key");
+    steady(async || {
+        let written = "select count(*) from audit_event where action = 'BootstrapClient'";
+        let said = in_another_epoch(&["client", "bootstrap", "--client-id", "root"], written).await;
+        assert!(said.with_code(1).contains("may be lost"), "{said:?}");
+        assert!(said.out.starts_with("jtk_"), "should it be there, this is its key");
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn k14_an_import_says_that_the_key_may_be_lost() {
-    let written = "select count(*) from audit_event where action = 'ImportKey'";
-    for state in ["active", "retired"] {
-        let import = ["key", "import", "--file", "key.pem", "--state", state];
-        let said = in_another_epoch(&import, written).await;
-        assert!(said.with_code(1).contains("may be lost"), "{said:?}");
-        assert_eq!(said.out, "", "nobody is told that it signs, or verifies");
-    }
+    steady(async || {
+        let written = "select count(*) from audit_event where action = 'ImportKey'";
+        for state in ["active", "retired"] {
+            let import = ["key", "import", "--file", "key.pem", "--state", state];
+            let said = in_another_epoch(&import, written).await;
+            assert!(said.with_code(1).contains("may be lost"), "{said:?}");
+            assert_eq!(said.out, "", "nobody is told that it signs, or verifies");
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn k14_an_epoch_that_another_follows_at_once_is_not_said_to_go_on() {
-    let written = "select count(*) from audit_event where action = 'BumpEpoch'";
-    for how in ["--keep-keys", "--revoke-keys"] {
-        let said = in_another_epoch(&["epoch", "bump", how], written).await;
-        let error = said.with_code(1);
-        assert!(error.contains("epoch 2 has begun") && error.contains("may be lost"), "{said:?}");
-        assert_eq!(said.out, "", "nobody is told that it is done");
-    }
+    steady(async || {
+        let written = "select count(*) from audit_event where action = 'BumpEpoch'";
+        for how in ["--keep-keys", "--revoke-keys"] {
+            let said = in_another_epoch(&["epoch", "bump", how], written).await;
+            let error = said.with_code(1);
+            assert!(error.contains("epoch 2 has begun") && error.contains("may be lost"), "{said:?}");
+            assert_eq!(said.out, "", "nobody is told that it is done");
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -226,7 +226,7 @@ async fn k9_an_epoch_is_begun_once() {
 const CARRYING: &str = "alter table replica rename to replicas;
     create view replica as select id, name, version, address, epoch,
         case when name = 'carrying' then (extract(epoch from clock_timestamp()) * 1000000)::bigint else beat end as beat,
-        beat_time, start_time, issuer, master_key, rotate_every_s, publish_ahead_s from replicas;
+        beat_time, start_time, issuer, master_key, rotate_every_s, publish_ahead_s, clock_offset_ms from replicas;
     insert into replicas (id, name, version, address, epoch, beat, beat_time, start_time)
         values ('00000000-0000-7000-8000-000000000001', 'carrying', '', '', 1, 0, now(), now());
     update log_head set place = log_place(), written_by = pg_current_xact_id()";

@@ -7,7 +7,9 @@ use rcgen::{BasicConstraints, IsCa};
 use rustls::pki_types::CertificateDer;
 
 use super::{BILLING, JWKS};
-use crate::world::{Authority, Dialer, Http, Secure, Stream, http_request, server, until, until_within};
+use crate::world::{
+    Authority, Dialer, Http, Secure, Stream, http_request, server, steady, until, until_within,
+};
 
 const UNUSABLE: &str = "new certificates cannot be used: the old ones stay in use";
 const END: &str = "jeton_tls_certificate_not_after_seconds{listener=\"public\"}";
@@ -118,18 +120,21 @@ async fn a_replacement_that_is_not_yet_good_is_in_use_once_it_is() {
 /// What cannot be used is tried again each second, and what is to be said of it is said once.
 #[tokio::test]
 async fn e19_a_certificate_of_an_authority_is_warned_of_once_for_each_change() {
-    let secure = Secure::start().await;
-    let mut params = server(Duration::from_hours(24));
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    // Both listeners have these files.
-    let warnings = || secure.world.server.logged().matches("(CA:TRUE)").count();
-    for change in 1..=2 {
-        params.not_before = (std::time::SystemTime::now() + Duration::from_secs(8)).into();
-        secure.servers.sign(&params).write(secure.files.path(), "server");
-        let in_use = || secure.world.server.logged().matches("new certificates are in use").count();
-        until_within(Duration::from_mins(1), "it is in use", async || in_use() == 2 * change).await;
-        assert_eq!(warnings(), 2 * change);
-    }
+    steady(async || {
+        let secure = Secure::start().await;
+        let mut params = server(Duration::from_hours(24));
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // Both listeners have these files.
+        let warnings = || secure.world.server.logged().matches("(CA:TRUE)").count();
+        for change in 1..=2 {
+            params.not_before = (std::time::SystemTime::now() + Duration::from_secs(8)).into();
+            secure.servers.sign(&params).write(secure.files.path(), "server");
+            let in_use = || secure.world.server.logged().matches("new certificates are in use").count();
+            until_within(Duration::from_mins(1), "it is in use", async || in_use() == 2 * change).await;
+            assert_eq!(warnings(), 2 * change);
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Since when what a thread reads may have been there. A thread that has nothing to do wakes as soon as something comes,
-//! and each second in any case. Where it did not wake for longer, the process was stopped, or had no time: what the
-//! thread reads next may have come at any moment since, and nobody can tell which.
+//! and each second in any case, until it is told to end. Where it did not wake for longer, the process was stopped, or had
+//! no time: what the thread reads next may have come at any moment since, and nobody can tell which. To take it for older
+//! than it is accuses nobody.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 

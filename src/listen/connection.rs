@@ -11,8 +11,8 @@ use std::{
 use hyper::body::Bytes;
 
 use super::memory::{
-    Budget, Full, Held, Memory, STRANGER_CALLS_PER_CONNECTION_MAX, STRANGER_WAITING_BYTES_MAX, Side,
-    StrangerCall, WAITING_BYTES_MAX,
+    Budget, Full, Held, Memory, STRANGER_CALLS_PER_CONNECTION_MAX, STRANGER_REFUSALS_MAX,
+    STRANGER_WAITING_BYTES_MAX, Side, StrangerCall, WAITING_BYTES_MAX,
 };
 use super::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
 use super::{
@@ -26,7 +26,7 @@ const STREAMED_BYTES_MAX: usize = 1024 * 1024;
 /// And while it is less than this part of what is free of all: so that what is free is shared by however many there are.
 const STREAMED_PART: usize = 4;
 /// Calls on one connection whose messages do not come cost this besides what has come, but for the first. Bytes.
-const CALL_BYTES: usize = 8 * 1024;
+const CALL_BYTES: usize = 12 * 1024;
 /// And those that stay open. Bytes.
 const OPEN_CALL_BYTES: usize = 12 * 1024;
 
@@ -56,6 +56,8 @@ pub struct Connection {
     unfinished: AtomicUsize,
     /// Calls that stay open.
     staying: AtomicUsize,
+    /// Calls that were refused, one after another, since too much waits to be taken.
+    refusals: AtomicUsize,
     /// For how many looks it has taken too little of its answers.
     stalled: AtomicU32,
     /// What it held when it was told to end, and one more; 0: it was not.
@@ -104,6 +106,7 @@ impl Connection {
             unread: AtomicUsize::new(0),
             unfinished: AtomicUsize::new(0),
             staying: AtomicUsize::new(0),
+            refusals: AtomicUsize::new(0),
             stalled: AtomicU32::new(0),
             leaving: AtomicUsize::new(0),
         })
@@ -186,7 +189,15 @@ impl Connection {
         let most = if self.is_known() { WAITING_BYTES_MAX } else { STRANGER_WAITING_BYTES_MAX };
         let waiting = self.waiting.held();
         let full = waiting > 0 && (waiting >= most || self.memory.free_for(self) == 0);
-        if full { Err(Full) } else { Ok(()) }
+        if !full {
+            self.refusals.store(0, Ordering::Relaxed);
+            return Ok(());
+        }
+        let refusals = self.refusals.fetch_add(1, Ordering::Relaxed);
+        if refusals >= STRANGER_REFUSALS_MAX && !self.is_known() && !self.is_leaving() {
+            self.memory.cut_off(self);
+        }
+        Err(Full)
     }
 
     /// Bytes of an answer, counted until they are gone; `taken`: and taken then.

@@ -34,11 +34,17 @@ pub const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub const STRANGER_WAITING_BYTES_MAX: usize = 128 * 1024;
 /// What an answer that has not been taken costs besides its bytes: HTTP/2 keeps its stream. Bytes.
 const ANSWER_BYTES: usize = 1_024;
+/// The same of a connection that has not authenticated: many such connections have few answers each, and their lists of
+/// streams room for twice as many. Bytes.
+const STRANGER_ANSWER_BYTES: usize = 2_560;
 /// Connections of more clients than ever hold something at once: then those that hold nothing are forgotten.
 const CLIENTS_MAX: usize = 1_024;
 
 /// Calls in flight on a connection that has not authenticated.
 pub const STRANGER_CALLS_PER_CONNECTION_MAX: usize = 8;
+/// Calls that such a connection makes while more of its answers waits than may: with more, it ends. It takes not even the
+/// refusals.
+pub const STRANGER_REFUSALS_MAX: usize = 16;
 /// Calls in flight on all such connections, beyond the first of each.
 pub const STRANGER_CALLS_MAX: usize = 1_024;
 
@@ -228,12 +234,17 @@ impl Memory {
             if wanted == 0 {
                 break;
             }
-            let held = connection.cut_off();
-            for counted in self.budgets(connection, !connection.is_known()).into_iter().flatten() {
-                counted.leaving.fetch_add(held, Ordering::Relaxed);
-            }
-            wanted = wanted.saturating_sub(held);
+            wanted = wanted.saturating_sub(self.cut_off(connection));
         }
+    }
+
+    /// Ends a connection. Gives how much will be free.
+    pub(super) fn cut_off(&self, connection: &Connection) -> usize {
+        let held = connection.cut_off();
+        for counted in self.budgets(connection, !connection.is_known()).into_iter().flatten() {
+            counted.leaving.fetch_add(held, Ordering::Relaxed);
+        }
+        held
     }
 }
 
@@ -305,12 +316,21 @@ impl Held {
     /// The bytes of an answer, counted whatever there is. `taken`: they are taken once they are gone; else somebody
     /// tells of their parts.
     pub(super) fn answer(mut self, bytes: Bytes, taken: bool) -> Bytes {
-        let more = bytes.len().saturating_add(ANSWER_BYTES);
+        let cost = if self.stranger { STRANGER_ANSWER_BYTES } else { ANSWER_BYTES };
+        let more = bytes.len().saturating_add(cost);
         self.connection.budget(self.side).take(more);
         self.bytes = self.bytes.saturating_add(more);
         self.connection.memory().take(&self.connection, self.stranger, more);
         self.taken = if taken { bytes.len() } else { 0 };
         self.with(bytes)
+    }
+
+    /// So many bytes of it, or all that there are, as a count of their own.
+    #[must_use]
+    pub fn split(&mut self, bytes: usize) -> Self {
+        let bytes = bytes.min(self.bytes);
+        self.bytes = self.bytes.saturating_sub(bytes);
+        Self { connection: Arc::clone(&self.connection), bytes, cost: 0, taken: 0, ..*self }
     }
 
     /// The bytes, with this in their ownership: they count until the last part of them is gone.

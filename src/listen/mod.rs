@@ -26,11 +26,13 @@ pub use queue::{Call, Came, Turn, Weight};
 
 use std::{
     convert::Infallible,
+    future::poll_fn,
     io,
     net::IpAddr,
     num::NonZero,
     pin::{Pin, pin},
     sync::{Arc, OnceLock},
+    task::Context,
     thread,
     time::Duration,
 };
@@ -55,7 +57,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use self::{
     accept::{Arrived, accept},
     outgoing::{Outgoing, Streams},
-    paced::Paced,
+    paced::{Paced, Reading},
     places::{Places, Standing},
     queue::{Calls, Queue},
     watch::{Open, TICK},
@@ -294,6 +296,8 @@ impl<H: Handler> Worker<H> {
         let connection = Connection::new(peer, chain, Arc::clone(&self.memory), standing, Arc::clone(&calls));
         // It is set here alone.
         let _set = seen.set(Arc::clone(&connection));
+        let reading = Arc::new(Reading::default());
+        let stream = TokioIo::new(Paced::new(stream, Arc::clone(&reading), Arc::clone(&connection)));
         let handler = self.handler.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
             let call = calls.begin();
@@ -309,17 +313,12 @@ impl<H: Handler> Worker<H> {
                 Ok::<_, Infallible>(response.map(|body| Outgoing::new(body, connection, counted)))
             }
         });
-        let stream = TokioIo::new(Paced::new(stream));
         if http2 {
-            drive(
-                over_http2(streams).serve_connection(stream, service),
-                told,
-                http2::Connection::graceful_shutdown,
-            )
-            .await
+            let connection = over_http2(streams).serve_connection(stream, service);
+            drive(connection, &reading, told, http2::Connection::graceful_shutdown).await
         } else {
-            drive(over_http1().serve_connection(stream, service), told, http1::Connection::graceful_shutdown)
-                .await
+            let connection = over_http1().serve_connection(stream, service);
+            drive(connection, &reading, told, http1::Connection::graceful_shutdown).await
         }
     }
 }
@@ -371,18 +370,23 @@ fn over_http1() -> http1::Builder {
 /// Serves a connection to its end; once told, no further request of it is taken.
 async fn drive<C: Future<Output = hyper::Result<()>>>(
     connection: C,
+    reading: &Reading,
     told: oneshot::Receiver<()>,
     let_go: impl FnOnce(Pin<&mut C>),
 ) -> hyper::Result<()> {
     let mut connection = pin!(connection);
+    let turn = |connection: Pin<&mut C>, context: &mut Context<'_>| {
+        reading.next_turn();
+        connection.poll(context)
+    };
     tokio::select! {
         biased;
-        ended = &mut connection => return ended,
+        ended = poll_fn(|context| turn(connection.as_mut(), context)) => return ended,
         // Told, or nobody is left to tell.
         _told = told => {}
     }
     let_go(connection.as_mut());
-    connection.await
+    poll_fn(|context| turn(connection.as_mut(), context)).await
 }
 
 /// Whether what arrives is HTTP/2. Nothing of it is taken away.

@@ -20,8 +20,8 @@ use super::network::{Network, holder};
 pub const CONNECTIONS_MAX: usize = 20_000;
 /// Those of one address that have not authenticated, unless it is said otherwise.
 pub const STRANGERS_PER_ADDRESS_MAX: usize = 256;
-/// Those of all addresses that have not authenticated.
-pub const STRANGERS_MAX: usize = 512;
+/// Those of all addresses that have not authenticated: each holds some tens of KB, whatever it does.
+pub const STRANGERS_MAX: usize = 384;
 /// A client has at least so many places, however few there are.
 const PER_CLIENT_MIN: usize = 64;
 /// A client has one of so many places.
@@ -48,13 +48,13 @@ impl Limits {
     /// Those of a listener with so many places.
     #[must_use]
     pub fn of(connections: usize, strangers_per_address: usize, trusted: Arc<[Network]>) -> Self {
-        let strangers =
-            STRANGERS_MAX.max(strangers_per_address.saturating_mul(2)).min(connections.div_ceil(2));
+        let with_one_address = strangers_per_address.saturating_mul(3).div_ceil(2);
+        let strangers = STRANGERS_MAX.max(with_one_address).min(connections.div_ceil(2));
         Self {
             connections,
             strangers,
             // One address alone does not keep all others out.
-            strangers_per_address: strangers_per_address.min(strangers.div_ceil(2)),
+            strangers_per_address: strangers_per_address.min(strangers.saturating_mul(2).div_ceil(3)),
             per_client: connections.div_ceil(PER_CLIENT_SHARE).max(PER_CLIENT_MIN),
             trusted,
         }

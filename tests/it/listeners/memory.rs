@@ -8,8 +8,8 @@ use tonic::Code;
 
 use crate::world::{
     Raw, Refused, World, api_key, frame, framed,
-    frames::{self, DATA, END_STREAM, Frames, HEADERS, headers},
-    until, validate_request,
+    frames::{self, DATA, END_STREAM, Frames, HEADERS, INITIAL_WINDOW_SIZE, head, headers},
+    open, until, validate_request,
 };
 
 const VALIDATE: &str = "/jeton.v1.TokenService/Validate";
@@ -111,6 +111,29 @@ async fn e15_a_connection_that_has_not_authenticated_has_few_calls_and_one_that_
         stream += 2;
         peer.write(&watch(stream, &[])).await;
         assert!(!refuses(&mut peer, stream).await);
+    }
+}
+
+#[tokio::test]
+async fn e15_a_stranger_that_calls_on_and_takes_no_answers_is_cut_off() {
+    let world = World::start().await;
+    let wire = open(&world.server.ready.public).await;
+    let mut peer = Frames::with_settings(wire, &[(INITIAL_WINDOW_SIZE, 1)]).await;
+    // Those that are refused wait like the others.
+    let asks = (0..200).flat_map(|call| head(call * 2 + 1, "GET", "/.well-known/jwks.json", &[], END_STREAM));
+    peer.write(&asks.collect::<Vec<u8>>()).await;
+    while peer.next().await.is_some() {}
+    // One that takes them is served: the window of its connection has room for as many.
+    let mut peer = Frames::open(&world.server.ready.public).await;
+    for call in 0..80 {
+        let stream = call * 2 + 1;
+        peer.write(&head(stream, "GET", "/.well-known/jwks.json", &[], END_STREAM)).await;
+        loop {
+            let came = peer.next().await.expect("an answer");
+            if came.stream == stream && came.flags & END_STREAM != 0 {
+                break;
+            }
+        }
     }
 }
 

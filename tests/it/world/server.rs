@@ -139,10 +139,11 @@ impl Server {
         fs::read_to_string(&self.log).unwrap()
     }
 
-    /// Memory that it uses, bytes.
+    /// Memory that it has taken for what it does, bytes: without the pages of the program itself.
     pub fn resident(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line of its memory");
+        let line =
+            status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("a line of its memory");
         line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() * 1024
     }
 

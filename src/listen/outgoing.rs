@@ -176,7 +176,8 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
             ready!(self.poll_taken(context));
             return Poll::Ready(self.end.take().map(Ok));
         }
-        if self.begun && self.connection.poll_room(context).is_pending() {
+        // One that is counted is all there: it waits for nothing but its peer.
+        if self.begun && !self.counted && self.connection.poll_room(context).is_pending() {
             if self.poll_taken(context).is_ready() {
                 // Others' answers are waited for.
                 LAST.set(Last::Idle);

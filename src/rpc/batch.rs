@@ -33,12 +33,12 @@ pub(super) const BATCH_VALIDATE: &str = "/jeton.v1.TokenService/BatchValidate";
 /// The field of the requests in `BatchValidateRequest`.
 const REQUESTS: u32 = 1;
 /// Requests that are read out of the message and judged together.
-pub(super) const PART: usize = 16;
+pub(super) const PART: usize = 4;
 /// After so long others have their turn: a signature takes some ten microseconds to verify.
-pub(super) const TURN: Duration = Duration::from_millis(1);
+pub(super) const TURN: Duration = Duration::from_micros(250);
 
-/// An answer grows by so much at most, and is twice as long while it is shorter. Bytes.
-const ANSWER_STEP_BYTES: usize = 256 * 1024;
+/// An answer is written in blocks of this length: one block that grew would leave as much again behind it. Bytes.
+const ANSWER_BLOCK_BYTES: usize = 64 * 1024;
 
 /// A call, whose caller is authenticated.
 pub(super) struct Batch {
@@ -65,7 +65,7 @@ impl Batch {
             return Err(Error::Overloaded.into());
         }
         let authority = &self.context.authority;
-        let mut answer = Answer::new(&self.connection);
+        let mut answer = Answer::new(&self.connection, count);
         let mut statuses = Vec::with_capacity(count);
         let (mut pass, mut caller) = self.context.enter_by_the_clock(&self.who).await?;
         let mut begun = Instant::now();
@@ -149,30 +149,57 @@ fn read_one(request: &Bytes) -> Result<crate::authority::ValidateRequest, Invali
 
 /// The answer as far as it is written, counted for its connection.
 struct Answer {
-    message: Vec<u8>,
+    /// The first one begins with the prefix of the message.
+    blocks: Vec<Vec<u8>>,
+    /// Verdicts that are still to come.
+    left: usize,
+    bytes: usize,
     held: Held,
 }
 
 impl Answer {
-    fn new(connection: &Arc<Connection>) -> Self {
-        Self { message: unary::prefix(), held: connection.answering() }
+    /// One of so many verdicts.
+    fn new(connection: &Arc<Connection>, count: usize) -> Self {
+        Self { blocks: Vec::new(), left: count, bytes: 0, held: connection.answering() }
     }
 
     fn put(&mut self, judged: &Judged) -> Result<(), Error> {
-        let told = Told::of(judged);
-        let needed = self.message.len().saturating_add(told.len());
-        if needed > self.message.capacity() {
-            let capacity = needed.saturating_add(needed.min(ANSWER_STEP_BYTES));
-            self.held.resize(capacity, WAITING_BYTES_MAX).map_err(|_full| Error::Overloaded)?;
-            self.message.reserve_exact(capacity.saturating_sub(self.message.len()));
+        let verdict = Told::of(judged);
+        let needed = verdict.len();
+        let block = match self.blocks.pop() {
+            Some(last) if last.capacity().saturating_sub(last.len()) >= needed => last,
+            full => {
+                self.blocks.extend(full);
+                self.block(needed)?
+            }
+        };
+        self.blocks.push(block);
+        if let Some(block) = self.blocks.last_mut() {
+            verdict.put(VERDICTS, block);
         }
-        told.put(VERDICTS, &mut self.message);
+        self.left = self.left.saturating_sub(1);
         Ok(())
     }
 
-    /// It stays counted until it is taken.
+    /// A further block, with room for a verdict of so many bytes, and for as many as are still to come if they are alike.
+    fn block(&mut self, needed: usize) -> Result<Vec<u8>, Error> {
+        let prefix: &[u8] = if self.blocks.is_empty() { &unary::PREFIX } else { &[] };
+        let all = needed.saturating_mul(self.left);
+        let room = all.clamp(needed, needed.max(ANSWER_BLOCK_BYTES)).saturating_add(prefix.len());
+        self.bytes = self.bytes.saturating_add(room);
+        self.held.resize(self.bytes, WAITING_BYTES_MAX).map_err(|_full| Error::Overloaded)?;
+        let mut block = Vec::with_capacity(room);
+        block.extend_from_slice(prefix);
+        Ok(block)
+    }
+
+    /// Each block stays counted until it is taken.
     fn into_response(self) -> Response<Body> {
-        let mut response = unary::framed(self.message, |message| self.held.with(message));
+        let Self { blocks, mut held, .. } = self;
+        let mut response = unary::framed(blocks, |block| {
+            let room = block.capacity();
+            held.split(room).with(block.into())
+        });
         response.extensions_mut().insert(IsCounted);
         response
     }

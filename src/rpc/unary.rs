@@ -5,6 +5,7 @@ use std::{
     mem,
     pin::Pin,
     task::{Context, Poll, Waker},
+    vec,
 };
 
 use http::{HeaderMap, HeaderValue, Response, header::CONTENT_TYPE};
@@ -101,29 +102,30 @@ pub(super) fn answer(len: usize, write: impl FnOnce(&mut Vec<u8>)) -> Response<B
     message.push(0);
     message.extend(length(len));
     write(&mut message);
-    answered(message.into())
+    answered(Rest::Message(message.into()))
 }
 
-/// Room for what is before a message whose length is not known yet.
-pub(super) fn prefix() -> Vec<u8> {
-    vec![0; PREFIX_BYTES]
-}
+/// The prefix of a message whose length is not known yet.
+pub(super) const PREFIX: [u8; PREFIX_BYTES] = [0; PREFIX_BYTES];
 
-/// The answer OK with the message behind this prefix, whose length is known now; the bytes as `held` has them.
-pub(super) fn framed(mut message: Vec<u8>, held: impl FnOnce(Bytes) -> Bytes) -> Response<Body> {
-    let len = length(message.len().saturating_sub(PREFIX_BYTES));
-    if let Some(place) = message.get_mut(1..PREFIX_BYTES) {
+/// The answer OK with the message in these blocks, the first of which begins with room for its prefix; the bytes of each as
+/// `held` has them.
+pub(super) fn framed(mut blocks: Vec<Vec<u8>>, held: impl FnMut(Vec<u8>) -> Bytes) -> Response<Body> {
+    let all: usize = blocks.iter().map(Vec::len).sum();
+    let len = length(all.saturating_sub(PREFIX_BYTES));
+    if let Some(place) = blocks.first_mut().and_then(|first| first.get_mut(1..PREFIX_BYTES)) {
         place.copy_from_slice(&len);
     }
-    answered(held(message.into()))
+    let blocks: Vec<Bytes> = blocks.into_iter().map(held).collect();
+    answered(Rest::Blocks(blocks.into_iter()))
 }
 
 fn length(len: usize) -> [u8; 4] {
     u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes()
 }
 
-fn answered(message: Bytes) -> Response<Body> {
-    let mut response = Response::new(Body::new(Rest::Message(message)));
+fn answered(message: Rest) -> Response<Body> {
+    let mut response = Response::new(Body::new(message));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     response
 }
@@ -137,6 +139,8 @@ pub(super) fn body(data: Bytes) -> Body {
 enum Rest {
     /// A message, and then the status OK.
     Message(Bytes),
+    /// A message in blocks, and then the status OK.
+    Blocks(vec::IntoIter<Bytes>),
     /// The status.
     Ok,
     /// Data, and then nothing.
@@ -156,6 +160,11 @@ impl HttpBody for Rest {
             Self::Message(message) => {
                 *self = Self::Ok;
                 Frame::data(message)
+            }
+            Self::Blocks(mut blocks) => {
+                let block = blocks.next().unwrap_or_default();
+                *self = if blocks.len() == 0 { Self::Ok } else { Self::Blocks(blocks) };
+                Frame::data(block)
             }
             Self::Ok => {
                 let mut trailers = HeaderMap::with_capacity(1);
@@ -177,7 +186,7 @@ impl HttpBody for Rest {
             Self::Last(data) => SizeHint::with_exact(u64::try_from(data.len()).unwrap_or(u64::MAX)),
             Self::Nothing => SizeHint::with_exact(0),
             // Trailers follow: no length is said.
-            Self::Message(_) | Self::Ok => SizeHint::default(),
+            Self::Message(_) | Self::Blocks(_) | Self::Ok => SizeHint::default(),
         }
     }
 }

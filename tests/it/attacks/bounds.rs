@@ -77,6 +77,12 @@ async fn e15_heads_that_refer_to_what_was_sent_before_hold_little() {
 
 #[tokio::test]
 #[ignore = "it takes the machine for itself: make attacks"]
+async fn e15_batches_of_bad_signatures_hold_little() {
+    holds_little(super::bad_signatures).await;
+}
+
+#[tokio::test]
+#[ignore = "it takes the machine for itself: make attacks"]
 async fn e15_answers_that_are_not_taken_hold_little_and_their_streams_are_reset() {
     for site in [Site::plaintext().await, Site::with_tls().await] {
         let site = Arc::new(site);

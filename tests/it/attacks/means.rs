@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::join_all;
 use jeton::proto::v1::{self as pb, TokenStatus};
 use prost::Message;
 use prost_types::{Struct, Value, value::Kind};
@@ -13,6 +14,9 @@ use crate::world::{
     frames::{DATA, END_STREAM, Frames, INITIAL_WINDOW_SIZE, frame, headers},
     issue_request, open, validate_request,
 };
+
+/// So many calls a server answers before it is said to be at rest, with what it needs for them.
+const CALLS_AT_REST: usize = 500;
 
 /// A server, reached with TLS or without.
 pub struct Site {
@@ -56,6 +60,13 @@ impl Site {
         for token in [&token, &long_token] {
             assert_eq!(modest.status(token, "api").await, TokenStatus::Active);
         }
+        // At rest is a server that has worked before.
+        let requests = vec![validate_request(&long_token, &["api"]); 1_000];
+        let batches = (0..3).map(|_| {
+            let (mut tokens, requests) = (modest.tokens.clone(), requests.clone());
+            async move { tokens.batch_validate(pb::BatchValidateRequest { requests }).await.unwrap() }
+        });
+        join_all(batches).await;
         Self { world, dialer, _files: files, modest, token, long_token }
     }
 
@@ -90,17 +101,24 @@ impl Site {
         self.modest.clone()
     }
 
+    async fn resident_while_others_are_answered(&self, modest: &mut Api) -> u64 {
+        assert_eq!(modest.status(&self.token, "api").await, TokenStatus::Active);
+        assert_eq!(self.world.server.ops("/livez").await.0, 200);
+        self.world.server.resident()
+    }
+
     /// What the server holds over rest while it is attacked, at most, in bytes; others are answered all the while. The
     /// connections are given back, to be held.
     pub async fn attacked(self: &Arc<Self>, attack: Attack) -> (u64, Vec<Frames>) {
         let mut modest = self.modest();
-        let rest = self.world.server.resident();
+        let mut rest = 0;
+        for _ in 0..CALLS_AT_REST {
+            rest = rest.max(self.resident_while_others_are_answered(&mut modest).await);
+        }
         let mut under_way = attack(self);
         let (mut most, mut held) = (rest, Vec::new());
         while !under_way.is_empty() {
-            most = most.max(self.world.server.resident());
-            assert_eq!(modest.status(&self.token, "api").await, TokenStatus::Active);
-            assert_eq!(self.world.server.ops("/livez").await.0, 200);
+            most = most.max(self.resident_while_others_are_answered(&mut modest).await);
             while let Some(done) = under_way.try_join_next() {
                 held.push(done.unwrap());
             }

@@ -34,7 +34,7 @@ const JWKS: &str = "/.well-known/jwks.json";
 type Attack = fn(&Arc<Site>) -> JoinSet<Frames>;
 
 /// Every attack, by name.
-const ATTACKS: [(&str, Attack); 9] = [
+const ATTACKS: [(&str, Attack); 10] = [
     ("messages that do not arrive, of strangers", unfinished_of_strangers),
     ("messages that do not arrive, of a client", unfinished_of_a_client),
     ("answers to batches that are not taken", untaken_batches),
@@ -44,6 +44,7 @@ const ATTACKS: [(&str, Attack); 9] = [
     ("calls that stay open, of strangers", watches_of_strangers),
     ("calls that stay open, of a client", watches_of_a_client),
     ("heads that refer to what was sent before", heads),
+    ("batches of bad signatures, of a client", bad_signatures),
 ];
 
 /// So many connections, each of which does this.
@@ -102,21 +103,29 @@ fn unfinished_of_a_client(site: &Arc<Site>) -> JoinSet<Frames> {
     })
 }
 
+/// A call whose message is longer than the windows: each part once the server has read those before. False: it has ended.
+async fn call_in_parts(peer: &mut Frames, head: &[u8], stream: u32, message: &[u8]) -> bool {
+    let body = framed(0, message.len().try_into().unwrap(), message);
+    peer.write(head).await;
+    let mut parts = parts(&body).peekable();
+    let mut count = 0;
+    while let Some(part) = parts.next() {
+        let end = if parts.peek().is_none() { END_STREAM } else { 0 };
+        peer.write(&frame(DATA, end, stream, part)).await;
+        count += 1;
+        if end == 0 && count % 3 == 0 && peer.until_pong().await.is_empty() {
+            return false;
+        }
+    }
+    true
+}
+
 /// Calls whose answers the peer takes nothing of.
 async fn untaken(mut peer: Frames, key: &str, path: &str, message: &[u8], calls: u32) -> Frames {
-    let body = framed(0, message.len().try_into().unwrap(), message);
     for number in 0..calls {
         let stream = number * 2 + 1;
-        peer.write(&head_of(stream, path, key)).await;
-        let mut parts = parts(&body).peekable();
-        let mut count = 0;
-        while let Some(part) = parts.next() {
-            let end = if parts.peek().is_none() { END_STREAM } else { 0 };
-            peer.write(&frame(DATA, end, stream, part)).await;
-            count += 1;
-            if count % 3 == 0 && peer.until_pong().await.is_empty() {
-                return peer;
-            }
+        if !call_in_parts(&mut peer, &head_of(stream, path, key), stream, message).await {
+            return peer;
         }
         peer.until_pong().await;
     }
@@ -239,6 +248,32 @@ fn heads(site: &Arc<Site>) -> JoinSet<Frames> {
                 peer.write(&frame(HEADERS, 4, stream, &block)).await;
             }
             peer.until_pong().await;
+            peer
+        })
+    })
+}
+
+/// Each signature is one that was never seen, and none is good.
+fn bad_signatures(site: &Arc<Site>) -> JoinSet<Frames> {
+    connections(site, 8, |site, place| {
+        Box::pin(async move {
+            let mut peer = site.public().await;
+            let (signed, signature) = site.token.rsplit_once('.').unwrap();
+            for number in 0..4 {
+                let requests = (0..1_000).map(|token| {
+                    let begin = format!("{place}{number}{token:04}");
+                    validate_request(&format!("{signed}.{begin}{}", &signature[begin.len()..]), &["api"])
+                });
+                let batch = pb::BatchValidateRequest { requests: requests.collect() }.encode_to_vec();
+                let stream = number * 2 + 1;
+                let head = head_of(stream, BATCH, &api_key("service"));
+                call_in_parts(&mut peer, &head, stream, &batch).await;
+                while let Some(came) = peer.next().await {
+                    if came.stream == stream && came.kind == HEADERS && came.flags & END_STREAM != 0 {
+                        break;
+                    }
+                }
+            }
             peer
         })
     })

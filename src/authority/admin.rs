@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{Authority, Caller, Error, Invalid, target_form::not_uuid};
 use crate::{
-    state::{FAMILY_ANY, Pass, Permission},
+    state::{FAMILY_ANY, Permission, Snapshot},
     store::{AuditFilter, AuditRow, ReplicaRow, SessionFilter, SessionRow},
     token::{
         base64url, parse_uuid_v7, sha256,
@@ -90,7 +90,7 @@ impl Authority {
     /// A page of sessions, newest first.
     pub async fn list_sessions(
         &self,
-        pass: &Pass,
+        snapshot: &Snapshot,
         caller: &Caller,
         query: &SessionQuery,
     ) -> Result<Listed<SessionRow>, Error> {
@@ -109,7 +109,8 @@ impl Authority {
         let next_page_token = page.cut(&mut rows, |row| row.id);
         // What the log revokes and the sweep has not written yet is ended all the same.
         for row in &mut rows {
-            if let Some(reason) = pass.root.session_revoked(row.facts()).filter(|_| row.revoke_time.is_none())
+            if let Some(reason) =
+                snapshot.root.session_revoked(row.facts()).filter(|_| row.revoke_time.is_none())
             {
                 row.revoke_time = Some(self.clock.now());
                 row.revoke_reason = reason;

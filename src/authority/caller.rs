@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Authority, Denied, Error, RefreshRefused};
 use crate::{
     replica::Refusals,
-    state::{Client, Pass, Permission, Root},
+    state::{Client, Permission, Root, Snapshot},
     tls::{Peer, PeerCertificate},
     token::{UnixSeconds, hash_eq, is_api_key_id, named_id, sha256},
 };
@@ -44,7 +44,7 @@ enum Kind {
     Certificate(PeerCertificate),
 }
 
-/// A caller whose credential was found good at a gate: good for as long as that gate is.
+/// A client whose credential was found good in a snapshot: valid as long as that snapshot is used.
 #[derive(Clone, Debug)]
 pub struct Known {
     /// What it showed.
@@ -119,7 +119,7 @@ impl Credential {
 
 impl Authority {
     /// Who calls. One answer, whatever is wrong, until there were too many from one address.
-    pub fn authenticate(&self, pass: &Pass, shown: Shown<'_>, peer: &Peer) -> Result<Known, Error> {
+    pub fn authenticate(&self, snapshot: &Snapshot, shown: Shown<'_>, peer: &Peer) -> Result<Known, Error> {
         let (text, known) = match shown {
             Shown::ApiKey(api_key) | Shown::Named { api_key, .. } => {
                 (Some(api_key), self.known_keys.get(api_key))
@@ -140,7 +140,7 @@ impl Authority {
         let is_known = known.is_some();
         let credential = known.or_else(|| found().map(Arc::new));
         let known = credential.and_then(|credential| {
-            let client = credential.client(&pass.root, pass.now()).filter(fits)?;
+            let client = credential.client(&snapshot.root, snapshot.now()).filter(fits)?;
             Some(Known { credential, client })
         });
         let known = known.ok_or_else(|| {
@@ -171,13 +171,18 @@ impl Authority {
         );
     }
 
-    /// The caller, as the root at this gate knows it, if it is within its rate.
-    pub fn caller(&self, pass: &Pass, credential: &Arc<Credential>, trace_id: &str) -> Result<Caller, Error> {
-        let client = credential.client(&pass.root, pass.now()).ok_or(Error::Unauthenticated)?;
+    /// The caller as the snapshot has it, if it is within its rate.
+    pub fn caller(
+        &self,
+        snapshot: &Snapshot,
+        credential: &Arc<Credential>,
+        trace_id: &str,
+    ) -> Result<Caller, Error> {
+        let client = credential.client(&snapshot.root, snapshot.now()).ok_or(Error::Unauthenticated)?;
         self.called(Known { credential: Arc::clone(credential), client }, trace_id.to_owned())
     }
 
-    /// The caller that was found at the gate which holds, if it is within its rate.
+    /// The caller that was authenticated in the snapshot in use, if it is within its rate.
     pub fn called(&self, known: Known, trace_id: String) -> Result<Caller, Error> {
         let Known { credential, client } = known;
         self.rates.called(&client.client_id)?;
@@ -186,9 +191,9 @@ impl Authority {
 }
 
 impl Caller {
-    /// The same caller, as the root at a later gate knows it.
-    pub(super) fn again(&self, pass: &Pass) -> Result<Self, Error> {
-        let client = self.credential.client(&pass.root, pass.now()).ok_or(Error::Unauthenticated)?;
+    /// The same caller, as a later snapshot has it.
+    pub(super) fn again(&self, snapshot: &Snapshot) -> Result<Self, Error> {
+        let client = self.credential.client(&snapshot.root, snapshot.now()).ok_or(Error::Unauthenticated)?;
         Ok(Self { client, ..self.clone() })
     }
 

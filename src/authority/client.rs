@@ -7,7 +7,7 @@ use super::{
     client_form::{check_api_key_ttl, check_client_name, check_registration},
 };
 use crate::{
-    state::{Pass, Permission},
+    state::{Permission, Snapshot},
     store::{ApiKeyRow, ClientRow, ClientWrite, NewAudit},
     token::{ApiKey, Revision, UnixSeconds, is_api_key_id},
 };
@@ -74,21 +74,21 @@ impl Authority {
     /// One client.
     pub async fn get_client(
         &self,
-        pass: &Pass,
+        snapshot: &Snapshot,
         caller: &Caller,
         client_id: &str,
     ) -> Result<ClientRow, Error> {
         caller.must(Permission::AdminRead)?;
         check_client_name("client_id", client_id)?;
         let mut row = self.store.client(client_id).await?.ok_or_else(|| missing(client_id))?;
-        add_last_uses(pass, &mut row);
+        add_last_uses(snapshot, &mut row);
         Ok(row)
     }
 
     /// A page of clients, by their names.
     pub async fn list_clients(
         &self,
-        pass: &Pass,
+        snapshot: &Snapshot,
         caller: &Caller,
         page_size: i32,
         page_token: &str,
@@ -99,7 +99,7 @@ impl Authority {
         let more = rows.len() > page.size();
         rows.truncate(page.size());
         for row in &mut rows {
-            add_last_uses(pass, row);
+            add_last_uses(snapshot, row);
         }
         let last = rows.last().filter(|_| more);
         let next = last.map_or_else(String::new, |last| page.next(last.client.client_id.as_bytes()));
@@ -123,7 +123,7 @@ impl Authority {
     /// Changes a client.
     pub async fn update_client(
         &self,
-        pass: &Pass,
+        snapshot: &Snapshot,
         caller: &Caller,
         update: &ClientUpdate,
     ) -> Result<ClientRow, Error> {
@@ -146,7 +146,7 @@ impl Authority {
             }
             merged.client.revision = written_at(written, client_id, &format!("client.{}", decisive(update)))?;
             self.changed(&audit, merged.client.revision).await?;
-            add_last_uses(pass, &mut merged);
+            add_last_uses(snapshot, &mut merged);
             return Ok(merged);
         }
         Err(Error::Overloaded)
@@ -155,7 +155,7 @@ impl Authority {
     /// Removes a client with its keys. All that it obtained is dead on every replica when it returns.
     pub async fn delete_client(
         &self,
-        pass: &Pass,
+        snapshot: &Snapshot,
         caller: &Caller,
         client_id: &str,
         etag: Option<Revision>,
@@ -165,7 +165,7 @@ impl Authority {
         for _ in 0..TRIES_MAX {
             let stored = self.store.client(client_id).await?.ok_or_else(|| missing(client_id))?;
             check_etag(&stored, etag)?;
-            let (expected, mark_end) = (stored.client.revision, self.wide_end(pass));
+            let (expected, mark_end) = (stored.client.revision, self.wide_end(snapshot));
             let audit = self.audit_of(caller, "DeleteClient", client_id);
             let written = self.store.delete_client(client_id, expected, mark_end, &audit).await?;
             if written == ClientWrite::Stale {
@@ -314,8 +314,8 @@ fn merge(stored: ClientRow, update: &ClientUpdate) -> ClientRow {
 }
 
 /// What this replica knows of uses that are not written yet.
-fn add_last_uses(pass: &Pass, row: &mut ClientRow) {
-    let clients = pass.root.clients.load();
+fn add_last_uses(snapshot: &Snapshot, row: &mut ClientRow) {
+    let clients = snapshot.root.clients.load();
     for key in &mut row.api_keys {
         let here: Option<UnixSeconds> =
             clients.api_key(&key.api_key_id).and_then(|(record, _)| record.last_use.time());

@@ -1,4 +1,4 @@
-//! Public facts: no caller, no gate.
+//! Public facts: they need no caller and no lease check.
 
 use super::{Authority, BATCH_MAX};
 use crate::token::{LIFETIME_CAP_S, Revision, UnixSeconds, base64url, jwks, limits, sha256};

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{Authority, Caller, target::Resolved};
 use crate::{
-    state::{Pass, Permission},
+    state::{Permission, Snapshot},
     store::{SessionFilter, Target},
     token::{
         UnixSeconds,
@@ -50,9 +50,9 @@ pub struct Findings {
 }
 
 /// What a text says that cannot be verified as a token of ours.
-pub(super) fn read_foreign(pass: &Pass, caller: &Caller, text: &str) -> Findings {
+pub(super) fn read_foreign(snapshot: &Snapshot, caller: &Caller, text: &str) -> Findings {
     let api_key_id = named_api_key(text).map(str::to_owned);
-    let clients = pass.root.clients.load();
+    let clients = snapshot.root.clients.load();
     let told = caller.client.may(Permission::AdminRead);
     let owner = api_key_id.as_deref().filter(|_| told).and_then(|id| clients.api_key(id));
     Findings {

@@ -3,7 +3,7 @@
 
 use super::{Authority, Caller, Error, issue::check_audiences, issue::check_scopes};
 use crate::{
-    state::{Accepted, Pass, Permission, Verdict},
+    state::{Accepted, Permission, Snapshot, Verdict},
     token::Thumbprint,
 };
 
@@ -24,7 +24,7 @@ impl Authority {
     /// Judges one token by what the caller is registered for; `*` accepts any audience (V8).
     pub async fn judge_bearer(
         &self,
-        pass: Pass,
+        snapshot: Snapshot,
         caller: &Caller,
         request: &BearerRequest,
     ) -> Result<Verdict, Error> {
@@ -32,14 +32,14 @@ impl Authority {
         check_scopes(&request.scopes)?;
         check_audiences(&request.audiences)?;
         caller.must_cover_audiences(&request.audiences)?;
-        let verdict = self.judge_brought(&pass, caller, request);
+        let verdict = self.judge_brought(&snapshot, caller, request);
         // Minted by a replica that knows more: one look, then what the token claims counts for nothing.
         let verdict = if verdict.token_is_ahead() {
-            let pass = self.enter_anew().await?;
-            let caller = caller.again(&pass)?;
+            let snapshot = self.renewed_snapshot().await?;
+            let caller = caller.again(&snapshot)?;
             caller.must(Permission::Validate)?;
             caller.must_cover_audiences(&request.audiences)?;
-            self.judge_brought(&pass, &caller, request)
+            self.judge_brought(&snapshot, &caller, request)
         } else {
             verdict
         };
@@ -47,7 +47,7 @@ impl Authority {
         Ok(verdict)
     }
 
-    fn judge_brought(&self, pass: &Pass, caller: &Caller, request: &BearerRequest) -> Verdict {
+    fn judge_brought(&self, snapshot: &Snapshot, caller: &Caller, request: &BearerRequest) -> Verdict {
         let audiences = match (request.audiences.as_slice(), caller.client.covers_any_audience()) {
             ([], true) => None,
             ([], false) => Some(caller.client.audiences.as_slice()),
@@ -55,6 +55,6 @@ impl Authority {
         };
         let accepted =
             Accepted { audiences, scopes: &request.scopes, thumbprint: request.certificate_thumbprint };
-        self.judge(&pass.root).evaluate(&request.token, accepted, || self.clock.now_ms())
+        self.judge(&snapshot.root).evaluate(&request.token, accepted, || self.clock.now_ms())
     }
 }

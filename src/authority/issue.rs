@@ -9,7 +9,7 @@ use super::{
     quota::over_subject_sessions,
 };
 use crate::{
-    state::{Pass, Permission, Terms},
+    state::{Permission, Snapshot, Terms},
     store::{AuditedAct, NewAudit, NewSession},
     token::{
         Ask, Basis, RawToken, RefreshToken, SessionSecret, Thumbprint, UnixSeconds, largest_claim, limits,
@@ -101,18 +101,23 @@ impl Issued {
 
 impl Authority {
     /// Mints a token. Writes nothing, unless it is to be refreshable, or a policy wants it audited: then one row each.
-    pub async fn issue(&self, pass: &Pass, caller: &Caller, request: IssueRequest) -> Result<Issued, Error> {
+    pub async fn issue(
+        &self,
+        snapshot: &Snapshot,
+        caller: &Caller,
+        request: IssueRequest,
+    ) -> Result<Issued, Error> {
         if !request.refreshable {
-            return match self.issue_at_once(pass, caller, request)? {
+            return match self.issue_at_once(snapshot, caller, request)? {
                 IssuedAtOnce::Whole(issued) => Ok(issued),
-                IssuedAtOnce::ToAudit(unaudited) => self.audit_issue(pass, *unaudited).await,
+                IssuedAtOnce::ToAudit(unaudited) => self.audit_issue(snapshot, *unaudited).await,
             };
         }
-        let terms = terms(pass, caller, &request)?;
+        let terms = terms(snapshot, caller, &request)?;
         let audit = terms.audit_issue().then(|| self.audit_of_issue(caller, &request));
-        let issued = self.open_session(pass, &caller.client.client_id, &terms, request).await?;
+        let issued = self.open_session(snapshot, &caller.client.client_id, &terms, request).await?;
         if let Some(audit) = audit {
-            return self.audit_issue(pass, Unaudited { issued, audit }).await;
+            return self.audit_issue(snapshot, Unaudited { issued, audit }).await;
         }
         self.metrics.issued("Issue");
         Ok(issued)
@@ -121,14 +126,14 @@ impl Authority {
     /// Mints a token that is not to be refreshable, whatever the request says of that. Waits for nothing.
     pub fn issue_at_once(
         &self,
-        pass: &Pass,
+        snapshot: &Snapshot,
         caller: &Caller,
         request: IssueRequest,
     ) -> Result<IssuedAtOnce, Error> {
-        let terms = terms(pass, caller, &request)?;
+        let terms = terms(snapshot, caller, &request)?;
         let audit = terms.audit_issue().then(|| self.audit_of_issue(caller, &request));
         let draft = request.into_draft(&caller.client.client_id);
-        let issued = Issued::new(self.mint(pass, &terms, draft)?, None, None);
+        let issued = Issued::new(self.mint(snapshot, &terms, draft)?, None, None);
         if let Some(audit) = audit {
             return Ok(IssuedAtOnce::ToAudit(Box::new(Unaudited { issued, audit })));
         }
@@ -146,30 +151,30 @@ impl Authority {
     }
 
     /// Writes the audit row of a token that nobody has yet, and hands it out when the row is durable.
-    pub async fn audit_issue(&self, pass: &Pass, unaudited: Unaudited) -> Result<Issued, Error> {
+    pub async fn audit_issue(&self, snapshot: &Snapshot, unaudited: Unaudited) -> Result<Issued, Error> {
         let Unaudited { issued, audit } = unaudited;
         let audit = NewAudit { jti: Some(issued.jti), session_id: issued.session_id, ..audit };
-        let act = AuditedAct { audit, known: pass.revision, outcome: "OK".to_owned() };
+        let act = AuditedAct { audit, known: snapshot.revision, outcome: "OK".to_owned() };
         self.auditor.audit(act).await??;
-        self.still_good(pass)?;
+        self.check_age(snapshot)?;
         self.metrics.issued("Issue");
         Ok(issued)
     }
 
     async fn open_session(
         &self,
-        pass: &Pass,
+        snapshot: &Snapshot,
         client_id: &str,
         terms: &Terms,
         request: IssueRequest,
     ) -> Result<Issued, Error> {
-        let keys = pass.root.keys.load_full();
+        let keys = snapshot.root.keys.load_full();
         let mac = keys.active_mac().ok_or(Error::SigningKeyUnavailable(None))?;
-        let create_time = pass.issue_time();
+        let create_time = snapshot.issue_time();
         let secret = SessionSecret::generate();
         let draft = request.clone().into_draft(client_id);
         let session = NewSession {
-            id: new_uuid_v7(pass.issue_time_ms),
+            id: new_uuid_v7(snapshot.issue_time_ms),
             subject: request.subject,
             client_id: client_id.to_owned(),
             audiences: request.audiences,
@@ -178,7 +183,7 @@ impl Authority {
             certificate_thumbprint: request.certificate_thumbprint,
             secret_hash: secret.hash(),
             mac_key_id: mac.id(),
-            revision: pass.revision,
+            revision: snapshot.revision,
             create_time,
             idle_expire_time: create_time.saturating_add(terms.refresh_idle_s()),
             expire_time: create_time.saturating_add(terms.refresh_absolute_s()),
@@ -187,7 +192,7 @@ impl Authority {
         let _counted = self.check_session_quota(client_id).await?;
         // Signed first: a token that cannot be made must not leave a session behind.
         let minted = self.mint(
-            pass,
+            snapshot,
             terms,
             Draft { session_id: Some(session.id), session_end: Some(session.expire_time), ..draft },
         )?;
@@ -196,7 +201,7 @@ impl Authority {
         if !self.store.insert_session(&session, most).await? {
             return Err(over_subject_sessions(most.unwrap_or_default()));
         }
-        self.still_good(pass)?;
+        self.check_age(snapshot)?;
         let refresh = RefreshCredential {
             refresh_token: RefreshToken::mint(mac, session.id, 0, &secret),
             idle_expire_time: session.idle_expire_time,
@@ -207,12 +212,12 @@ impl Authority {
 }
 
 /// What holds for a request that the caller may make.
-fn terms(pass: &Pass, caller: &Caller, request: &IssueRequest) -> Result<Terms, Error> {
+fn terms(snapshot: &Snapshot, caller: &Caller, request: &IssueRequest) -> Result<Terms, Error> {
     caller.must(Permission::Issue)?;
     request.check()?;
     caller.must_cover_audiences(&request.audiences)?;
     caller.must_cover_subject(&request.subject)?;
-    let terms = pass.root.policies.load().terms(&request.audiences, &caller.client.client_id);
+    let terms = snapshot.root.policies.load().terms(&request.audiences, &caller.client.client_id);
     terms
         .check_scopes(&request.scopes)
         .map_err(|(scope, audience)| caller.denied(super::Denied::Scope { scope, audience }))?;

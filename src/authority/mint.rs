@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{Authority, Error, Invalid};
 use crate::{
-    state::{Accepted, Pass, Status, Terms},
+    state::{Accepted, Snapshot, Status, Terms},
     token::{
         Ask, Basis, Claims, CustomClaimError, LifetimeError, MintError, SigningKey, TOKEN_BYTES_MAX,
         Thumbprint, UnixSeconds, chance_of, check_custom, new_uuid_v7, refresh_time,
@@ -42,14 +42,14 @@ pub(super) struct Minted {
 }
 
 impl Authority {
-    /// Signs (rev, iat) of the gate, not of now: a mark that was acknowledged meanwhile stands above.
-    pub(super) fn mint(&self, pass: &Pass, terms: &Terms, draft: Draft) -> Result<Minted, Error> {
-        let issue_time = pass.issue_time();
+    /// Signs (rev, iat) of the snapshot, not of now: a mark that was acknowledged meanwhile is above them and hits.
+    pub(super) fn mint(&self, snapshot: &Snapshot, terms: &Terms, draft: Draft) -> Result<Minted, Error> {
+        let issue_time = snapshot.issue_time();
         let lifetime = terms
             .lifetime(draft.ask, issue_time, draft.session_end)
             .map_err(|(error, audience)| lifetime_error(error, audience, draft.ask))?;
         let algorithm = terms.algorithm();
-        let keys = pass.root.keys.load();
+        let keys = snapshot.root.keys.load();
         let key = keys.signer(algorithm).ok_or(Error::SigningKeyUnavailable(Some(algorithm)))?;
         let claims = Claims {
             issuer: Cow::Borrowed(&self.issuer),
@@ -57,12 +57,12 @@ impl Authority {
             audiences: draft.audiences.into_iter().map(Cow::Owned).collect(),
             scopes: draft.scopes.into_iter().map(Cow::Owned).collect(),
             client_id: draft.client_id.into(),
-            jti: new_uuid_v7(pass.issue_time_ms),
+            jti: new_uuid_v7(snapshot.issue_time_ms),
             session_id: draft.session_id,
             issue_time,
             not_before: None,
             expire_time: lifetime.expire_time,
-            revision: pass.revision,
+            revision: snapshot.revision,
             certificate_thumbprint: draft.certificate_thumbprint,
             custom: draft.custom,
         };
@@ -72,7 +72,7 @@ impl Authority {
         // The one is by its low bits, the other by its high ones.
         let (check, jitter) = (chance.checked_rem(CHECKED_ONE_IN), chance.rotate_left(2));
         if check == Some(0) {
-            self.check(pass, &text, key)?;
+            self.check(snapshot, &text, key)?;
         }
         Ok(Minted {
             text,
@@ -85,9 +85,9 @@ impl Authority {
     }
 
     /// Judges a token of our own making. A failure takes the key out of use until it is loaded anew.
-    fn check(&self, pass: &Pass, text: &str, key: &SigningKey) -> Result<(), Error> {
+    fn check(&self, snapshot: &Snapshot, text: &str, key: &SigningKey) -> Result<(), Error> {
         let accepted = Accepted { audiences: None, scopes: &[], thumbprint: None };
-        let verdict = self.judge(&pass.root).evaluate(text, accepted, || self.clock.now_ms());
+        let verdict = self.judge(&snapshot.root).evaluate(text, accepted, || self.clock.now_ms());
         match verdict.status {
             Status::Malformed
             | Status::UnknownKey
@@ -100,10 +100,10 @@ impl Authority {
                     jeton.status = verdict.status.name(),
                     "a token of our own making does not validate: its key is out of use"
                 );
-                pass.root.keys.rcu(|ring| ring.without_signer(key.key_id()));
+                snapshot.root.keys.rcu(|ring| ring.without_signer(key.key_id()));
                 Err(Error::SigningKeyUnavailable(Some(key.algorithm())))
             }
-            // What can become true of a good token between the gate and here, or needs the bearer.
+            // A good token may have come to this since the snapshot was taken, or the status depends on the bearer.
             Status::Active
             | Status::Expired
             | Status::Revoked

@@ -7,8 +7,8 @@ use super::{
 };
 use crate::{
     state::{
-        Effective, FAMILY_ANY, LEEWAY_MAX_S, Pass, Permission, Policy, REFRESH_ABSOLUTE_MAX_S,
-        REPLAY_GRACE_MAX_S, SUBJECT_SESSIONS_MAX,
+        Effective, FAMILY_ANY, LEEWAY_MAX_S, Permission, Policy, REFRESH_ABSOLUTE_MAX_S, REPLAY_GRACE_MAX_S,
+        SUBJECT_SESSIONS_MAX, Snapshot,
     },
     store::{NewAudit, PolicyWrite},
     token::{LIFETIME_CAP_S, Revision, text},
@@ -66,14 +66,14 @@ impl Authority {
     /// A policy as stored, and as it takes effect.
     pub fn get_policy(
         &self,
-        pass: &Pass,
+        snapshot: &Snapshot,
         caller: &Caller,
         audience: &str,
         client_id: &str,
     ) -> Result<(Option<Policy>, Effective), Error> {
         caller.must(Permission::AdminRead)?;
         check_names(audience, client_id, "")?;
-        let policies = pass.root.policies.load();
+        let policies = snapshot.root.policies.load();
         Ok((policies.get(audience, client_id).cloned(), policies.effective(audience, client_id)))
     }
 

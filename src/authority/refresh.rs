@@ -13,7 +13,7 @@ use super::{
 use crate::{
     replica::Reach,
     state::{
-        Effective, FAMILY_ANY, KeyRing, Pass, Permission, Policies, REFRESH_ABSOLUTE_MAX_S, Reason, Terms,
+        Effective, FAMILY_ANY, KeyRing, Permission, Policies, REFRESH_ABSOLUTE_MAX_S, Reason, Snapshot, Terms,
     },
     store::{AuditedAct, NewRevocation, Presented, Presenter, SessionRow, Target},
     token::{Ask, Excess, ParsedRefresh, RefreshToken, UnixSeconds, uuid_unix_ms},
@@ -42,7 +42,7 @@ pub struct RefreshRequest {
 /// A presentation: who asks for what, and the policies that it is judged by from its first look to its
 /// last. One that changes meanwhile must not refuse what is spent already.
 struct Call<'a> {
-    pass: &'a Pass,
+    snapshot: &'a Snapshot,
     caller: &'a Caller,
     presence: &'a Presence,
     request: &'a RefreshRequest,
@@ -80,12 +80,12 @@ impl Authority {
     /// Spends a refresh token: one statement where it succeeds, shared with those that come at the same time.
     pub async fn refresh(
         &self,
-        pass: &Pass,
+        snapshot: &Snapshot,
         caller: &Caller,
         presence: &Presence,
         request: &RefreshRequest,
     ) -> Result<Issued, Error> {
-        let call = Call { pass, caller, presence, request, policies: pass.root.policies.load_full() };
+        let call = Call { snapshot, caller, presence, request, policies: snapshot.root.policies.load_full() };
         let refreshed = self.spend(&call).await;
         self.metrics.refreshed(match &refreshed {
             Ok((_, outcome)) => outcome,
@@ -101,16 +101,16 @@ impl Authority {
     }
 
     async fn spend(&self, call: &Call<'_>) -> Result<(Issued, &'static str), Error> {
-        let &Call { pass, caller, request, .. } = call;
+        let &Call { snapshot, caller, request, .. } = call;
         caller.must(Permission::Issue)?;
-        request.check(pass.issue_time())?;
+        request.check(snapshot.issue_time())?;
         // One HMAC in every case, and no query for what we did not make.
-        let keys = pass.root.keys.load_full();
+        let keys = snapshot.root.keys.load_full();
         let Some(token) = RefreshToken::open(&request.refresh_token, |id| keys.mac(id)) else {
             let sealed = is_sealed(&keys, &request.refresh_token);
             return Err(if sealed { Error::SigningKeyUnavailable(None) } else { caller.forged().into() });
         };
-        if let Some(reason) = pass.root.sessions.get(&token.session_id) {
+        if let Some(reason) = snapshot.root.sessions.get(&token.session_id) {
             return Err(self.revoked(call, &token, reason).await);
         }
         let presented = Presented {
@@ -139,21 +139,21 @@ impl Authority {
                 }
                 Found::Moved => continue,
             };
-            let pass = self.pass_of(pass, &row).await?;
+            let snapshot = self.snapshot_of(snapshot, &row).await?;
             self.refuse_if_revoked(&row).await?;
-            let issued = self.succeed(call, &pass, &token, &row)?;
-            // By the first gate: a later one begins no other call.
-            self.still_good(call.pass)?;
+            let issued = self.succeed(call, &snapshot, &token, &row)?;
+            // The age counts from the first snapshot: a later one does not begin another call.
+            self.check_age(call.snapshot)?;
             return Ok((issued, outcome));
         }
         Err(Error::StoreUnavailable)
     }
 
-    /// The gate whose (rev, iat) the next token bears: this call's. Where the session was opened at a later
-    /// revision than this replica had reached, the gate is passed anew: a mark from before the session
-    /// would hit its token. Before the marks are asked, in any case.
-    async fn pass_of(&self, pass: &Pass, row: &SessionRow) -> Result<Pass, Error> {
-        if row.revision > pass.revision { self.enter_anew().await } else { Ok(pass.clone()) }
+    /// The snapshot whose (rev, iat) the next token bears: the call's. If the session was opened at a later revision
+    /// than this replica had reached, a later snapshot: otherwise a mark from before the session would hit the token.
+    /// It is taken before the marks are looked up.
+    async fn snapshot_of(&self, snapshot: &Snapshot, row: &SessionRow) -> Result<Snapshot, Error> {
+        if row.revision > snapshot.revision { self.renewed_snapshot().await } else { Ok(snapshot.clone()) }
     }
 
     async fn present(&self, call: &Call<'_>, presented: &Presented) -> Result<Found, Error> {
@@ -167,7 +167,7 @@ impl Authority {
         }
         match self.look_at(call, presented.id).await? {
             Some(seen) => self.explain(call, presented, seen).await,
-            None => Err(absent(presented.id, call.pass.now()).into()),
+            None => Err(absent(presented.id, call.snapshot.now()).into()),
         }
     }
 
@@ -219,7 +219,7 @@ impl Authority {
                 break;
             }
             if seen.least_us >= 0 {
-                return Err(self.reused(call.pass, call.caller, &seen.row).await);
+                return Err(self.reused(call.snapshot, call.caller, &seen.row).await);
             }
             // It was presented about when the session moved on: a look that takes less time tells.
             match self.look_at(call, seen.row.id).await? {
@@ -237,7 +237,7 @@ impl Authority {
             Ok(row) => row.filter(|row| row.secret_hash == token.secret.hash()),
             Err(error) => return error.into(),
         };
-        let Some(row) = row else { return absent(token.session_id, call.pass.issue_time()).into() };
+        let Some(row) = row else { return absent(token.session_id, call.snapshot.issue_time()).into() };
         match self.refuse_others(call, &row).await {
             Ok(()) => RefreshRefused::Revoked { session_id: row.id, reason }.into(),
             Err(error) => error,
@@ -255,7 +255,7 @@ impl Authority {
 
     /// A spent token: stolen, or its successor was. The session and all its tokens are revoked before
     /// the refusal is answered.
-    async fn reused(&self, pass: &Pass, caller: &Caller, row: &SessionRow) -> Error {
+    async fn reused(&self, snapshot: &Snapshot, caller: &Caller, row: &SessionRow) -> Error {
         let mut audit = self.audit(caller, "RefreshReuseDetected");
         audit.subject = Some(row.subject.clone());
         audit.session_id = Some(row.id);
@@ -263,7 +263,7 @@ impl Authority {
         let item = NewRevocation {
             target: Target::Session(row.id),
             reason: Reason::RefreshReuse,
-            expire_time: self.wide_end(pass),
+            expire_time: self.wide_end(snapshot),
             audit,
         };
         match self.flusher.append(item).await {
@@ -279,10 +279,9 @@ impl Authority {
         }
     }
 
-    /// Refuses by what is held in memory now, behind the gate once more: a mark that came while the
-    /// statement was under way is seen here.
+    /// Refuses if the session is revoked in a new snapshot, which has the marks that came during the statement.
     async fn refuse_if_revoked(&self, row: &SessionRow) -> Result<(), Error> {
-        let held = self.enter().await?.root.session_revoked(row.facts());
+        let held = self.snapshot().await?.root.session_revoked(row.facts());
         let written = row.revoke_time.map(|_| row.revoke_reason);
         if held.is_some() && written.is_none() {
             self.store.end_session(row.id, held.unwrap_or_default()).await?;
@@ -296,20 +295,20 @@ impl Authority {
     fn succeed(
         &self,
         call: &Call<'_>,
-        pass: &Pass,
+        snapshot: &Snapshot,
         token: &RefreshToken,
         row: &SessionRow,
     ) -> Result<Issued, Error> {
         let Call { caller, request, policies, .. } = call;
         let generation =
             u32::try_from(row.generation).map_err(|_| Error::Internal("generation".to_owned()))?;
-        let keys = pass.root.keys.load();
+        let keys = snapshot.root.keys.load();
         let mac = keys.mac(token.key_id).ok_or(Error::SigningKeyUnavailable(None))?;
         let terms = policies.terms(&row.audiences, &row.client_id);
         // What the policy has taken away since is taken away here, too.
         let asked = if request.scopes.is_empty() { row.scopes.clone() } else { request.scopes.clone() };
         let minted = self.mint(
-            pass,
+            snapshot,
             &terms,
             Draft {
                 subject: row.subject.clone(),
@@ -342,7 +341,7 @@ impl Authority {
         audit.subject = Some(row.subject.clone());
         audit.session_id = Some(row.id);
         audit.client_id = Some(row.client_id.clone());
-        let act = AuditedAct { audit, known: call.pass.revision, outcome: outcome.to_owned() };
+        let act = AuditedAct { audit, known: call.snapshot.revision, outcome: outcome.to_owned() };
         Ok(self.auditor.audit(act).await??)
     }
 }
@@ -366,8 +365,8 @@ impl RefreshRequest {
 /// What the policies in force and the caller's registration say of each audience, for the statement
 /// that spends the token: so that a request that will be refused spends nothing.
 fn rules(call: &Call<'_>) -> Value {
-    let Call { pass, caller, request, policies, .. } = call;
-    let keys = pass.root.keys.load();
+    let Call { snapshot, caller, request, policies, .. } = call;
+    let keys = snapshot.root.keys.load();
     let client = &caller.client;
     let rule = |audience: &str| {
         let policy = policies.effective(audience, &client.client_id);
@@ -378,7 +377,7 @@ fn rules(call: &Call<'_>) -> Value {
         };
         let ok = covered
             && policy.refused_scope(&request.scopes).is_none()
-            && policy.check_ask(request.ask, pass.issue_time()).is_ok()
+            && policy.check_ask(request.ask, snapshot.issue_time()).is_ok()
             && keys.signer(policy.algorithm).is_some();
         json!({ "ok": i32::from(ok), "idle_s": policy.refresh_idle_s, "absolute_s": policy.refresh_absolute_s })
     };
@@ -394,7 +393,7 @@ fn rules(call: &Call<'_>) -> Value {
 
 /// The same rules, in the words of a refusal.
 fn refuse_by_rules(call: &Call<'_>, terms: &Terms, row: &SessionRow) -> Result<(), Error> {
-    let Call { pass, caller, request, .. } = call;
+    let Call { snapshot, caller, request, .. } = call;
     let end = row.create_time.saturating_add(terms.refresh_absolute_s());
     if row.now >= end {
         return Err(RefreshRefused::Expired { limit: "absolute", expire_time: end }.into());
@@ -407,10 +406,10 @@ fn refuse_by_rules(call: &Call<'_>, terms: &Terms, row: &SessionRow) -> Result<(
     terms
         .check_scopes(&request.scopes)
         .map_err(|(scope, audience)| caller.denied(Denied::Scope { scope, audience }))?;
-    let keys = pass.root.keys.load();
+    let keys = snapshot.root.keys.load();
     for policy in terms.each() {
         policy
-            .check_ask(request.ask, pass.issue_time())
+            .check_ask(request.ask, snapshot.issue_time())
             .map_err(|error| lifetime_error(error, policy.audience.clone(), request.ask))?;
         if keys.signer(policy.algorithm).is_none() {
             return Err(Error::SigningKeyUnavailable(Some(policy.algorithm)));

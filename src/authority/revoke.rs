@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     replica::{Propagation, Reach},
-    state::{MarkKind, Pass, Reason},
+    state::{MarkKind, Reason, Snapshot},
     store::{Appended, CANARY, Held, NewAudit, NewRevocation, SessionRow, Target},
     token::{Revision, UnixSeconds},
 };
@@ -84,28 +84,28 @@ impl Authority {
     /// Revokes. Durable, and as far as asked, when it returns.
     pub async fn revoke(
         &self,
-        pass: &Pass,
+        snapshot: &Snapshot,
         caller: &Caller,
         request: &RevokeRequest,
     ) -> Result<Revoked, Error> {
         request.check()?;
-        let resolved = self.resolve(pass, caller, request).await?;
+        let resolved = self.resolve(snapshot, caller, request).await?;
         let Some(resolved) = resolved else {
             self.metrics.revoked("FOREIGN");
             let findings = match &request.target {
-                RevokeTarget::Token(text) => read_foreign(pass, caller, text),
+                RevokeTarget::Token(text) => read_foreign(snapshot, caller, text),
                 RevokeTarget::Jti(_) | RevokeTarget::Session(_) | RevokeTarget::Wide { .. } => {
                     Findings::default()
                 }
             };
-            return Ok(Revoked { findings, ..Revoked::nothing(Outcome::Foreign, pass.revision) });
+            return Ok(Revoked { findings, ..Revoked::nothing(Outcome::Foreign, snapshot.revision) });
         };
         let affected_sessions = self.affected(request, &resolved).await?;
         let earlier = self.earlier(&resolved).await?;
         if request.validate_only {
-            return self.would_revoke(pass, resolved, affected_sessions, earlier).await;
+            return self.would_revoke(snapshot, resolved, affected_sessions, earlier).await;
         }
-        let (outcome, target) = resolved.act(earlier_of_both_clocks(pass));
+        let (outcome, target) = resolved.act(earlier_of_both_clocks(snapshot));
         let holds = Holds::of(outcome, &target, request.reason, earlier);
         if resolved.is_bare() && target != Target::Nothing {
             self.check_bare_quota(&caller.client.client_id).await?;
@@ -174,7 +174,7 @@ impl Authority {
 
     async fn would_revoke(
         &self,
-        pass: &Pass,
+        snapshot: &Snapshot,
         resolved: Resolved,
         affected_sessions: i64,
         earlier: Option<Held>,
@@ -196,7 +196,7 @@ impl Authority {
             reason: earlier.map(|earlier| earlier.reason).unwrap_or_default(),
             target: resolved.target,
             findings,
-            ..Revoked::nothing(outcome, pass.revision)
+            ..Revoked::nothing(outcome, snapshot.revision)
         })
     }
 }

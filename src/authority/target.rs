@@ -11,7 +11,7 @@ use super::{
     target_form::{check_wide, effective_cutoff, not_uuid},
 };
 use crate::{
-    state::{KeyState, MarkKind, Pass, Permission},
+    state::{KeyState, MarkKind, Permission, Snapshot},
     store::{Held, Hit, SessionFilter, SessionRow, Target},
     token::{
         LIFETIME_CAP_S, RefreshToken, UnixSeconds, Verified, looks_like_refresh_token, parse_uuid_v7,
@@ -119,15 +119,15 @@ impl Resolved {
 
 impl Authority {
     /// Until when an entry about a session or a mark is kept.
-    pub(super) fn wide_end(&self, pass: &Pass) -> UnixSeconds {
+    pub(super) fn wide_end(&self, snapshot: &Snapshot) -> UnixSeconds {
         let now = UnixSeconds::new(self.clock.now_s());
-        now.saturating_add(WIDE_KEPT_S).saturating_add(pass.root.behind_s())
+        now.saturating_add(WIDE_KEPT_S).saturating_add(snapshot.root.behind_s())
     }
 
     /// What the target is, and whether the caller may. `None`: foreign.
     pub(super) async fn resolve(
         &self,
-        pass: &Pass,
+        snapshot: &Snapshot,
         caller: &Caller,
         request: &RevokeRequest,
     ) -> Result<Option<Resolved>, Error> {
@@ -135,18 +135,18 @@ impl Authority {
             RevokeTarget::Token(text) if bare(text).is_empty() => {
                 Err(Invalid::required("target.token").into())
             }
-            RevokeTarget::Token(text) => self.text(pass, caller, text, request.asks_for_much).await,
-            RevokeTarget::Jti(text) => bare_jti(pass, caller, text).map(Some),
+            RevokeTarget::Token(text) => self.text(snapshot, caller, text, request.asks_for_much).await,
+            RevokeTarget::Jti(text) => bare_jti(snapshot, caller, text).map(Some),
             RevokeTarget::Session(text) => {
                 let id = parse_uuid_v7(text).ok_or_else(|| not_uuid("target.session_id", text))?;
                 let row = self.store.session(id).await?;
-                self.session(pass, caller, id, row).map(Some)
+                self.session(snapshot, caller, id, row).map(Some)
             }
             RevokeTarget::Wide { kind, target, audience, cutoff } => {
                 caller.must(Permission::RevokeWide)?;
-                let resolved = self.wide(pass, *kind, target, audience.as_deref(), *cutoff)?;
+                let resolved = self.wide(snapshot, *kind, target, audience.as_deref(), *cutoff)?;
                 if *kind == MarkKind::Client {
-                    self.must_be_known(pass, target).await?;
+                    self.must_be_known(snapshot, target).await?;
                 }
                 Ok(Some(resolved))
             }
@@ -157,18 +157,18 @@ impl Authority {
     /// in it.
     async fn text(
         &self,
-        pass: &Pass,
+        snapshot: &Snapshot,
         caller: &Caller,
         text: &str,
         asks_for_much: bool,
     ) -> Result<Option<Resolved>, Error> {
-        let mut found = self.exact_text(pass, caller, text, asks_for_much).await?;
+        let mut found = self.exact_text(snapshot, caller, text, asks_for_much).await?;
         if found.is_some() {
             return Ok(found);
         }
         for candidate in candidates(text).iter().filter(|candidate| *candidate != text) {
             yield_now().await;
-            let resolved = self.exact_text(pass, caller, candidate, asks_for_much).await?;
+            let resolved = self.exact_text(snapshot, caller, candidate, asks_for_much).await?;
             let Some(resolved) = resolved else { continue };
             if found.as_ref().is_some_and(|found| found.target != resolved.target) {
                 return Err(Invalid::field("target.token", "one token: this text holds several").into());
@@ -180,26 +180,26 @@ impl Authority {
 
     async fn exact_text(
         &self,
-        pass: &Pass,
+        snapshot: &Snapshot,
         caller: &Caller,
         text: &str,
         asks_for_much: bool,
     ) -> Result<Option<Resolved>, Error> {
         if looks_like_refresh_token(text) {
-            return self.refresh_token(pass, caller, text).await;
+            return self.refresh_token(snapshot, caller, text).await;
         }
         // A signature is verified on the threads that keep the lease: one at a time, and one for those who ask for much,
         // for whom nobody else waits.
         let [texts, texts_of_many] = &self.texts;
         let turn = if asks_for_much { texts_of_many } else { texts };
         let _turn = turn.acquire().await.map_err(|_closed| Error::Draining)?;
-        self.access_token(pass, caller, text)
+        self.access_token(snapshot, caller, text)
     }
 
     /// Refuses a client that was never registered, as far as anybody knows. One that is gone may have left tokens.
-    async fn must_be_known(&self, pass: &Pass, client_id: &str) -> Result<(), Error> {
-        let marked = pass.root.marks.get(MarkKind::Client, client_id, "").is_some();
-        if marked || pass.root.clients.load().get(client_id).is_some() {
+    async fn must_be_known(&self, snapshot: &Snapshot, client_id: &str) -> Result<(), Error> {
+        let marked = snapshot.root.marks.get(MarkKind::Client, client_id, "").is_some();
+        if marked || snapshot.root.clients.load().get(client_id).is_some() {
             return Ok(());
         }
         let filter =
@@ -213,20 +213,25 @@ impl Authority {
     }
 
     /// A token of ours, acceptable or not: keyed by its jti, so every spelling of it dies.
-    fn access_token(&self, pass: &Pass, caller: &Caller, text: &str) -> Result<Option<Resolved>, Error> {
-        let judge = self.judge(&pass.root);
-        let now = pass.now();
+    fn access_token(
+        &self,
+        snapshot: &Snapshot,
+        caller: &Caller,
+        text: &str,
+    ) -> Result<Option<Resolved>, Error> {
+        let judge = self.judge(&snapshot.root);
+        let now = snapshot.now();
         let Ok(verified) = judge.verify(text, || now) else { return Ok(None) };
-        let keys = pass.root.keys.load();
+        let keys = snapshot.root.keys.load();
         let Some(key) = keys.find(&verified.key_id, now) else { return Ok(None) };
         must_own(caller, verified.client_id())?;
         let end = verified.expire_time.min(verified.issue_time.saturating_add(LIFETIME_CAP_S));
         // Held against its own `rev` even where that lies ahead of us: to take it for revoked by an
         // older mark would leave it unrecorded, and alive where its `rev` is known.
-        let revision = pass.revision.max(verified.revision);
+        let revision = snapshot.revision.max(verified.revision);
         let standing = if judge.revocation(&verified, Some(key.as_ref()), revision).is_some() {
             Standing::Revoked
-        } else if earlier_of_both_clocks(pass) >= end.saturating_add(judge.leeway_s(&verified)) {
+        } else if earlier_of_both_clocks(snapshot) >= end.saturating_add(judge.leeway_s(&verified)) {
             Standing::Expired
         } else {
             Standing::Live
@@ -239,11 +244,11 @@ impl Authority {
 
     async fn refresh_token(
         &self,
-        pass: &Pass,
+        snapshot: &Snapshot,
         caller: &Caller,
         text: &str,
     ) -> Result<Option<Resolved>, Error> {
-        let keys = pass.root.keys.load_full();
+        let keys = snapshot.root.keys.load_full();
         let Some(token) = RefreshToken::open(text, |id| keys.mac(id)) else {
             // It may be good: to call it foreign would leave it alive.
             return if is_sealed(&keys, text) { Err(Error::SigningKeyUnavailable(None)) } else { Ok(None) };
@@ -255,52 +260,52 @@ impl Authority {
         }
         if row.is_none() {
             // Its text is ours, and its row was lost with a restore, perhaps: its tokens may be alive.
-            return self.lost_session(pass, caller, token.session_id).map(Some);
+            return self.lost_session(snapshot, caller, token.session_id).map(Some);
         }
-        self.session(pass, caller, token.session_id, row).map(Some)
+        self.session(snapshot, caller, token.session_id, row).map(Some)
     }
 
     /// A session without a row. Nobody can tell whose it is.
-    fn lost_session(&self, pass: &Pass, caller: &Caller, id: Uuid) -> Result<Resolved, Error> {
+    fn lost_session(&self, snapshot: &Snapshot, caller: &Caller, id: Uuid) -> Result<Resolved, Error> {
         caller.must(Permission::RevokeAny)?;
-        let held = pass.root.sessions.get(&id).is_some();
+        let held = snapshot.root.sessions.get(&id).is_some();
         let standing = if held { Standing::Revoked } else { Standing::Live };
         Ok(Resolved {
             session_id: Some(id),
             hit: Hit { session_id: Some(id), ..Hit::default() },
-            ..Resolved::new(Target::Session(id), standing, self.wide_end(pass))
+            ..Resolved::new(Target::Session(id), standing, self.wide_end(snapshot))
         })
     }
 
     fn session(
         &self,
-        pass: &Pass,
+        snapshot: &Snapshot,
         caller: &Caller,
         id: Uuid,
         row: Option<SessionRow>,
     ) -> Result<Resolved, Error> {
-        let held = pass.root.sessions.get(&id).is_some();
+        let held = snapshot.root.sessions.get(&id).is_some();
         let Some(row) = row else {
             // What it is, its entry still says.
-            let resolved = self.lost_session(pass, caller, id)?;
+            let resolved = self.lost_session(snapshot, caller, id)?;
             let missing = || Error::NotFound { resource_type: "session", name: id.to_string() };
             return if held { Ok(resolved) } else { Err(missing()) };
         };
         must_own(caller, &row.client_id)?;
         let standing =
-            if held || row.revoke_time.is_some() || pass.root.marks.hit_session(row.facts()).is_some() {
+            if held || row.revoke_time.is_some() || snapshot.root.marks.hit_session(row.facts()).is_some() {
                 Standing::Revoked
             } else if row.is_live() {
                 Standing::Live
             } else {
                 Standing::Expired
             };
-        Ok(Resolved::of_session(id, row, standing, self.wide_end(pass)))
+        Ok(Resolved::of_session(id, row, standing, self.wide_end(snapshot)))
     }
 
     fn wide(
         &self,
-        pass: &Pass,
+        snapshot: &Snapshot,
         kind: MarkKind,
         target: &str,
         audience: Option<&str>,
@@ -313,10 +318,10 @@ impl Authority {
             .transpose()?
             .unwrap_or(UnixSeconds::new(0));
         let audience = audience.unwrap_or_default();
-        let held = pass.root.marks.get(kind, target, audience);
+        let held = snapshot.root.marks.get(kind, target, audience);
         let standing = match kind {
             MarkKind::Key => {
-                let keys = pass.root.keys.load();
+                let keys = snapshot.root.keys.load();
                 let missing = || Error::NotFound { resource_type: "key", name: target.to_owned() };
                 let key = keys.find(target, now).ok_or_else(missing)?;
                 if key.life.state == KeyState::Revoked || held.is_some() {
@@ -354,17 +359,17 @@ impl Authority {
             ..Hit::default()
         };
         let wide = Target::Wide { kind, target: target.to_owned(), audience: audience.to_owned(), cutoff };
-        let expire_time = self.wide_end(pass);
+        let expire_time = self.wide_end(snapshot);
         Ok(Resolved { subject, client_id, sessions, hit, ..Resolved::new(wide, standing, expire_time) })
     }
 }
 
-fn bare_jti(pass: &Pass, caller: &Caller, text: &str) -> Result<Resolved, Error> {
+fn bare_jti(snapshot: &Snapshot, caller: &Caller, text: &str) -> Result<Resolved, Error> {
     if text.is_empty() {
         return Err(Invalid::required("target.jti").into());
     }
     let jti = parse_uuid_v7(text).ok_or_else(|| not_uuid("target.jti", text))?;
-    let now = pass.now();
+    let now = snapshot.now();
     let made = UnixSeconds::new(uuid_unix_ms(jti).div_euclid(1000));
     if made.since(now) > JTI_AHEAD_S {
         return Err(
@@ -374,9 +379,9 @@ fn bare_jti(pass: &Pass, caller: &Caller, text: &str) -> Result<Resolved, Error>
     // Nothing is stored that could tell whose it is.
     caller.must(Permission::RevokeAny)?;
     let expire_time = made.min(now).saturating_add(LIFETIME_CAP_S + PAST_EXP_S);
-    let standing = if pass.root.tokens.get(&jti).is_some() {
+    let standing = if snapshot.root.tokens.get(&jti).is_some() {
         Standing::Revoked
-    } else if earlier_of_both_clocks(pass) >= expire_time {
+    } else if earlier_of_both_clocks(snapshot) >= expire_time {
         Standing::Expired
     } else {
         Standing::Live
@@ -414,9 +419,9 @@ fn of_token(verified: &Verified, standing: Standing, expire_time: UnixSeconds) -
 
 /// The server's or the database's clock, whichever is behind: what one of them takes for alive is not
 /// expired, however far apart they are.
-pub(super) fn earlier_of_both_clocks(pass: &Pass) -> UnixSeconds {
-    let database_ms = pass.now_ms.saturating_add(pass.root.clock_offset_ms());
-    UnixSeconds::new(pass.now_ms.min(database_ms).div_euclid(1000))
+pub(super) fn earlier_of_both_clocks(snapshot: &Snapshot) -> UnixSeconds {
+    let database_ms = snapshot.now_ms.saturating_add(snapshot.root.clock_offset_ms());
+    UnixSeconds::new(snapshot.now_ms.min(database_ms).div_euclid(1000))
 }
 
 /// One's own: any client. Others': a permission.

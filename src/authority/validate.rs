@@ -5,7 +5,7 @@ use super::{
     issue::{check_audiences, check_scopes},
 };
 use crate::{
-    state::{Accepted, Pass, Permission, Status, Verdict},
+    state::{Accepted, Permission, Snapshot, Status, Verdict},
     token::{Revision, Thumbprint, pasted::surroundings},
 };
 
@@ -69,32 +69,32 @@ impl Authority {
     /// this replica has not reached.
     pub async fn validate(
         &self,
-        pass: Pass,
+        snapshot: Snapshot,
         caller: &Caller,
         request: &ValidateRequest,
     ) -> Result<Judged, Error> {
-        if let Some(judged) = self.validate_at_once(&pass, caller, request)? {
+        if let Some(judged) = self.validate_at_once(&snapshot, caller, request)? {
             return Ok(judged);
         }
         let one = std::slice::from_ref(request);
-        let mut judged = self.judge_at(pass, caller, one, |invalid, _| invalid).await?;
+        let mut judged = self.judge_at(snapshot, caller, one, |invalid, _| invalid).await?;
         let judged = judged.pop().ok_or_else(|| Error::Internal("a request without a verdict".to_owned()))?;
         self.metrics.validated(judged.verdict.status.place());
         Ok(judged)
     }
 
-    /// Judges one token at this gate; `None`: a revision is named that lies ahead of it.
+    /// Judges one token from this snapshot; `None` if the request or the token names a later revision.
     pub fn validate_at_once(
         &self,
-        pass: &Pass,
+        snapshot: &Snapshot,
         caller: &Caller,
         request: &ValidateRequest,
     ) -> Result<Option<Judged>, Error> {
         caller.must(Permission::Validate)?;
-        if request.min_revision.is_some_and(|wanted| wanted > pass.revision) {
+        if request.min_revision.is_some_and(|wanted| wanted > snapshot.revision) {
             return Ok(None);
         }
-        let judged = self.judge_one(pass, caller, request)?;
+        let judged = self.judge_one(snapshot, caller, request)?;
         if judged.verdict.token_is_ahead() {
             return Ok(None);
         }
@@ -107,11 +107,11 @@ impl Authority {
         self.cache.get(self.cache.place(token)).map(drop).ok_or(Error::Overloaded)
     }
 
-    /// Judges a part of a batch at one gate, in request order; its first request has this place in the batch, whose
+    /// Judges a part of a batch from one snapshot, in request order; its first request has this place in the batch, whose
     /// size [`check_batch_size`] has let pass. A fault of a request refuses the whole batch.
     pub async fn validate_part(
         &self,
-        pass: Pass,
+        snapshot: Snapshot,
         caller: &Caller,
         first: usize,
         requests: &[ValidateRequest],
@@ -119,7 +119,7 @@ impl Authority {
         let place = |invalid: Invalid, index: usize| {
             invalid.within(&format!("requests[{}]", first.saturating_add(index)))
         };
-        self.judge_at(pass, caller, requests, place).await
+        self.judge_at(snapshot, caller, requests, place).await
     }
 
     /// Counts the verdicts of a batch.
@@ -129,17 +129,17 @@ impl Authority {
         }
     }
 
-    /// Passes the gate anew in the middle of a call, with the caller as it stands there.
-    pub async fn enter_again(&self, caller: &Caller) -> Result<(Pass, Caller), Error> {
-        let pass = self.enter_by_the_clock().await?;
-        let caller = caller.again(&pass)?;
-        Ok((pass, caller))
+    /// A later snapshot for the same call, and the caller as it stands there.
+    pub async fn later_snapshot(&self, caller: &Caller) -> Result<(Snapshot, Caller), Error> {
+        let snapshot = self.clock_checked_snapshot().await?;
+        let caller = caller.again(&snapshot)?;
+        Ok((snapshot, caller))
     }
 
-    /// Judges at this gate; after a wait, at a new one, the caller included.
+    /// Judges from this snapshot; after a wait, the tokens and the caller from a new one.
     async fn judge_at(
         &self,
-        pass: Pass,
+        snapshot: Snapshot,
         caller: &Caller,
         requests: &[ValidateRequest],
         place: impl Fn(Invalid, usize) -> Invalid,
@@ -147,32 +147,37 @@ impl Authority {
         // Who may not ask does not make us read the log either.
         caller.must(Permission::Validate)?;
         let placed = |error: Error, index| error.map_invalid(|invalid| place(invalid, index));
-        let judge_all = |pass: &Pass, caller: &Caller| {
+        let judge_all = |snapshot: &Snapshot, caller: &Caller| {
             caller.must(Permission::Validate)?;
             let judge = |(index, request)| {
-                self.judge_one(pass, caller, request).map_err(|error| placed(error, index))
+                self.judge_one(snapshot, caller, request).map_err(|error| placed(error, index))
             };
             requests.iter().enumerate().map(judge).collect::<Result<Vec<_>, Error>>()
         };
         let wanted = requests.iter().enumerate().filter_map(|(index, one)| Some((one.min_revision?, index)));
-        let judged = match wanted.max().filter(|(wanted, _)| *wanted > pass.revision) {
+        let judged = match wanted.max().filter(|(wanted, _)| *wanted > snapshot.revision) {
             Some((wanted, index)) => {
-                let pass = self.enter_at(wanted).await.map_err(|error| placed(error, index))?;
-                judge_all(&pass, &caller.again(&pass)?)?
+                let snapshot = self.snapshot_at(wanted).await.map_err(|error| placed(error, index))?;
+                judge_all(&snapshot, &caller.again(&snapshot)?)?
             }
-            None => judge_all(&pass, caller)?,
+            None => judge_all(&snapshot, caller)?,
         };
         // Minted by a replica that knows more: one look, then what the token claims counts for nothing.
         let judged = if judged.iter().any(|judged| judged.verdict.token_is_ahead()) {
-            let pass = self.enter_anew().await?;
-            judge_all(&pass, &caller.again(&pass)?)?
+            let snapshot = self.renewed_snapshot().await?;
+            judge_all(&snapshot, &caller.again(&snapshot)?)?
         } else {
             judged
         };
         Ok(judged)
     }
 
-    fn judge_one(&self, pass: &Pass, caller: &Caller, request: &ValidateRequest) -> Result<Judged, Error> {
+    fn judge_one(
+        &self,
+        snapshot: &Snapshot,
+        caller: &Caller,
+        request: &ValidateRequest,
+    ) -> Result<Judged, Error> {
         let registered;
         let audiences = if request.audiences.is_empty() {
             registered = registered_audiences(caller);
@@ -183,7 +188,7 @@ impl Authority {
         };
         let accepted =
             Accepted { audiences, scopes: &request.scopes, thumbprint: request.certificate_thumbprint };
-        let verdict = self.judge(&pass.root).evaluate(&request.token, accepted, || self.clock.now_ms());
+        let verdict = self.judge(&snapshot.root).evaluate(&request.token, accepted, || self.clock.now_ms());
         // What is wrong with a token whatever it is for is answered all the same.
         if audiences.is_none() && verdict.status.depends_on_audience() {
             return Err(Invalid::required("audiences").into());

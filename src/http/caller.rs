@@ -14,11 +14,11 @@ use crate::{
     authority::{Caller, Credential, Error, Shown},
     listen::{Connection, Turn},
     rpc::trace_id,
-    state::{Pass, Permission},
+    state::{Permission, Snapshot},
     token::text,
 };
 
-/// An authenticated caller of a door, its gate yet to be passed anew.
+/// The sender of a request: authenticated, and to be looked up again in the snapshot that the request is answered from.
 pub(super) struct Who {
     credential: Arc<Credential>,
     trace_id: String,
@@ -50,9 +50,9 @@ impl Who {
         permission: Option<Permission>,
         crowded: bool,
     ) -> Result<Self, Error> {
-        let pass = state.authority.enter().await?;
+        let snapshot = state.authority.snapshot().await?;
         let sent = Sent::of(headers);
-        let known = state.authority.authenticate(&pass, sent.shown(), connection.peer())?;
+        let known = state.authority.authenticate(&snapshot, sent.shown(), connection.peer())?;
         connection.authenticated(known.client_id());
         if let Some(permission) = permission {
             known.must(permission)?;
@@ -67,18 +67,21 @@ impl Who {
         self.connection.weigh(0).is_much()
     }
 
-    /// Passes the gate, with the caller as it stands there.
-    pub(super) async fn enter(&self, state: &DoorsState) -> Result<(Pass, Caller), Error> {
-        let pass = state.authority.enter().await?;
-        let caller = state.authority.caller(&pass, &self.credential, &self.trace_id)?;
-        Ok((pass, caller))
+    /// A snapshot, and the caller as it stands there.
+    pub(super) async fn snapshot(&self, state: &DoorsState) -> Result<(Snapshot, Caller), Error> {
+        let snapshot = state.authority.snapshot().await?;
+        let caller = state.authority.caller(&snapshot, &self.credential, &self.trace_id)?;
+        Ok((snapshot, caller))
     }
 
-    /// Likewise, and not while the clocks are too far apart.
-    pub(super) async fn enter_by_the_clock(&self, state: &DoorsState) -> Result<(Pass, Caller), Error> {
-        let pass = state.authority.enter_by_the_clock().await?;
-        let caller = state.authority.caller(&pass, &self.credential, &self.trace_id)?;
-        Ok((pass, caller))
+    /// Like [`Self::snapshot`]; refused also while the clocks are too far apart.
+    pub(super) async fn clock_checked_snapshot(
+        &self,
+        state: &DoorsState,
+    ) -> Result<(Snapshot, Caller), Error> {
+        let snapshot = state.authority.clock_checked_snapshot().await?;
+        let caller = state.authority.caller(&snapshot, &self.credential, &self.trace_id)?;
+        Ok((snapshot, caller))
     }
 }
 

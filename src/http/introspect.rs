@@ -31,9 +31,9 @@ pub(super) async fn introspect(
     if who.crowded {
         state.authority.must_have_verified(&request.token)?;
     }
-    let (pass, caller) = who.enter_by_the_clock(&state).await?;
+    let (snapshot, caller) = who.clock_checked_snapshot(&state).await?;
     form.check_client(&caller)?;
-    let verdict = state.authority.judge_bearer(pass, &caller, &request).await?;
+    let verdict = state.authority.judge_bearer(snapshot, &caller, &request).await?;
     Ok(private(&match verdict.token.as_deref().filter(|_| is_active(&verdict, &request)) {
         Some(token) => active(token),
         // Nothing of why (RFC 7662 section 2.2).

@@ -25,9 +25,9 @@ pub(super) async fn revoke(State(state): State<DoorsState>, request: Request) ->
     let background = state.background.clone();
     // Runs to its end whatever becomes of the caller: what was sent to the database is not cancelled.
     let revoking = background.spawn(async move {
-        let (pass, caller) = who.enter(&state).await?;
+        let (snapshot, caller) = who.snapshot(&state).await?;
         form.check_client(&caller)?;
-        state.authority.revoke(&pass, &caller, &request).await
+        state.authority.revoke(&snapshot, &caller, &request).await
     });
     let revoked = match revoking.await {
         Ok(revoked) => revoked.map_err(refusal)?,

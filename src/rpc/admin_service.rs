@@ -34,8 +34,8 @@ impl AdminService for AdminRpc {
         };
         let context = self.0.clone();
         let answer = self.0.detached(async move {
-            let (pass, caller) = context.enter(&who).await?;
-            let listed = context.authority.list_sessions(&pass, &caller, &query).await?;
+            let (snapshot, caller) = context.snapshot(&who).await?;
+            let listed = context.authority.list_sessions(&snapshot, &caller, &query).await?;
             Ok(pb::ListSessionsResponse {
                 sessions: listed.rows.into_iter().map(session).collect(),
                 next_page_token: listed.next_page_token,
@@ -68,7 +68,7 @@ impl AdminService for AdminRpc {
         };
         let context = self.0.clone();
         let answer = self.0.detached(async move {
-            let (_, caller) = context.enter(&who).await?;
+            let (_, caller) = context.snapshot(&who).await?;
             let listed = context.authority.list_audit_events(&caller, &query).await?;
             Ok(pb::ListAuditEventsResponse {
                 audit_events: listed.rows.into_iter().map(audit_event).collect(),
@@ -86,7 +86,7 @@ impl AdminService for AdminRpc {
         let who = Who::of(&request)?;
         let context = self.0.clone();
         let answer = self.0.detached(async move {
-            let (_, caller) = context.enter(&who).await?;
+            let (_, caller) = context.snapshot(&who).await?;
             let (replicas, most_replicas_of_last_day) = context.authority.list_replicas(&caller).await?;
             let replicas = replicas.into_iter().map(replica).collect();
             Ok(pb::ListReplicasResponse { replicas, most_replicas_of_last_day })
@@ -101,8 +101,8 @@ impl AdminService for AdminRpc {
         let who = Who::of(&request)?;
         let pb::GetPolicyRequest { audience, client_id } = request.into_inner();
         let client_id = if client_id.is_empty() { FAMILY_ANY.to_owned() } else { client_id };
-        let (pass, caller) = self.0.enter(&who).await?;
-        let (stored, effective) = self.0.authority.get_policy(&pass, &caller, &audience, &client_id)?;
+        let (snapshot, caller) = self.0.snapshot(&who).await?;
+        let (stored, effective) = self.0.authority.get_policy(&snapshot, &caller, &audience, &client_id)?;
         Ok(Response::new(pb::GetPolicyResponse {
             policy: stored.map(policy),
             effective_policy: Some(effective_policy(effective, client_id)),
@@ -117,7 +117,7 @@ impl AdminService for AdminRpc {
         let request = request.into_inner();
         let context = self.0.clone();
         let answer = self.0.detached(async move {
-            let (_, caller) = context.enter(&who).await?;
+            let (_, caller) = context.snapshot(&who).await?;
             let (policies, next_page_token) =
                 context.authority.list_policies(&caller, request.page_size, &request.page_token).await?;
             Ok(pb::ListPoliciesResponse {
@@ -136,7 +136,7 @@ impl AdminService for AdminRpc {
         let update = policy_update(request.into_inner())?;
         let context = self.0.clone();
         let answer = self.0.detached(async move {
-            let (_, caller) = context.enter(&who).await?;
+            let (_, caller) = context.snapshot(&who).await?;
             let written = context.authority.update_policy(&caller, &update).await?;
             Ok(pb::UpdatePolicyResponse { policy: Some(policy(written)) })
         });
@@ -152,7 +152,7 @@ impl AdminService for AdminRpc {
         let etag = etag_of("etag", &request.etag)?;
         let context = self.0.clone();
         let answer = self.0.detached(async move {
-            let (_, caller) = context.enter(&who).await?;
+            let (_, caller) = context.snapshot(&who).await?;
             context.authority.delete_policy(&caller, &request.audience, &request.client_id, etag).await?;
             Ok(pb::DeletePolicyResponse {})
         });
@@ -166,7 +166,7 @@ impl AdminService for AdminRpc {
         let new = clients::new_client(request.into_inner())?;
         let context = self.0.clone();
         let answer = self.0.detached(async move {
-            let (_, caller) = context.enter(&who).await?;
+            let (_, caller) = context.snapshot(&who).await?;
             let created = context.authority.create_client(&caller, new).await?;
             Ok(pb::CreateClientResponse { client: Some(client(created)) })
         });
@@ -181,8 +181,8 @@ impl AdminService for AdminRpc {
         let client_id = request.into_inner().client_id;
         let context = self.0.clone();
         let answer = self.0.detached(async move {
-            let (pass, caller) = context.enter(&who).await?;
-            let row = context.authority.get_client(&pass, &caller, &client_id).await?;
+            let (snapshot, caller) = context.snapshot(&who).await?;
+            let row = context.authority.get_client(&snapshot, &caller, &client_id).await?;
             Ok(pb::GetClientResponse { client: Some(client(row)) })
         });
         Ok(Response::new(answer.await?))
@@ -196,10 +196,10 @@ impl AdminService for AdminRpc {
         let request = request.into_inner();
         let context = self.0.clone();
         let answer = self.0.detached(async move {
-            let (pass, caller) = context.enter(&who).await?;
+            let (snapshot, caller) = context.snapshot(&who).await?;
             let (rows, next_page_token) = context
                 .authority
-                .list_clients(&pass, &caller, request.page_size, &request.page_token)
+                .list_clients(&snapshot, &caller, request.page_size, &request.page_token)
                 .await?;
             let clients = rows.into_iter().map(client).collect();
             Ok(pb::ListClientsResponse { clients, next_page_token })
@@ -215,8 +215,8 @@ impl AdminService for AdminRpc {
         let update = clients::client_update(request.into_inner())?;
         let context = self.0.clone();
         let answer = self.0.detached(async move {
-            let (pass, caller) = context.enter(&who).await?;
-            let written = context.authority.update_client(&pass, &caller, &update).await?;
+            let (snapshot, caller) = context.snapshot(&who).await?;
+            let written = context.authority.update_client(&snapshot, &caller, &update).await?;
             Ok(pb::UpdateClientResponse { client: Some(client(written)) })
         });
         Ok(Response::new(answer.await?))
@@ -231,8 +231,8 @@ impl AdminService for AdminRpc {
         let etag = etag_of("etag", &request.etag)?;
         let context = self.0.clone();
         let answer = self.0.detached(async move {
-            let (pass, caller) = context.enter(&who).await?;
-            context.authority.delete_client(&pass, &caller, &request.client_id, etag).await?;
+            let (snapshot, caller) = context.snapshot(&who).await?;
+            context.authority.delete_client(&snapshot, &caller, &request.client_id, etag).await?;
             Ok(pb::DeleteClientResponse {})
         });
         Ok(Response::new(answer.await?))
@@ -247,7 +247,7 @@ impl AdminService for AdminRpc {
         let ttl_s = clients::ttl_s(request.ttl)?;
         let context = self.0.clone();
         let answer = self.0.detached(async move {
-            let (_, caller) = context.enter(&who).await?;
+            let (_, caller) = context.snapshot(&who).await?;
             let new = context.authority.create_api_key(&caller, &request.client_id, ttl_s).await?;
             Ok(pb::CreateApiKeyResponse {
                 secret: new.key.expose().to_owned(),
@@ -265,7 +265,7 @@ impl AdminService for AdminRpc {
         let request = request.into_inner();
         let context = self.0.clone();
         let answer = self.0.detached(async move {
-            let (_, caller) = context.enter(&who).await?;
+            let (_, caller) = context.snapshot(&who).await?;
             let (client_id, api_key_id) = (&request.client_id, &request.api_key_id);
             context.authority.delete_api_key(&caller, client_id, api_key_id).await?;
             Ok(pb::DeleteApiKeyResponse {})
@@ -281,7 +281,7 @@ impl AdminService for AdminRpc {
         let request = request.into_inner();
         let context = self.0.clone();
         let answer = self.0.detached(async move {
-            let (_, caller) = context.enter(&who).await?;
+            let (_, caller) = context.snapshot(&who).await?;
             let page = context.authority.list_keys(&caller, request.page_size, &request.page_token).await?;
             Ok(keys::page(page))
         });
@@ -296,7 +296,7 @@ impl AdminService for AdminRpc {
         let request = keys::rotate_request(request.get_ref())?;
         let context = self.0.clone();
         let answer = self.0.detached(async move {
-            let (_, caller) = context.enter(&who).await?;
+            let (_, caller) = context.snapshot(&who).await?;
             Ok(keys::rotated(context.authority.rotate_key(&caller, request).await?))
         });
         Ok(Response::new(answer.await?))

@@ -24,7 +24,7 @@ use super::{
     verdict::Told,
 };
 use crate::{
-    authority::{Caller, Error, Issued, IssuedAtOnce, Judged, by_the_clock},
+    authority::{Caller, Error, Issued, IssuedAtOnce, Judged, check_clock},
     listen::Connection,
     proto::v1 as pb,
 };
@@ -147,12 +147,14 @@ impl AtOnce {
         if admitted.crowded {
             self.context.authority.must_have_verified(request.token())?;
         }
-        if let Some(judged) = self.context.authority.validate_at_once(&admitted.pass, &caller, &request)? {
+        if let Some(judged) =
+            self.context.authority.validate_at_once(&admitted.snapshot, &caller, &request)?
+        {
             return Ok(Answered::Now(verdict(&judged)));
         }
-        let (context, pass) = (Arc::clone(&self.context), admitted.pass.clone());
+        let (context, snapshot) = (Arc::clone(&self.context), admitted.snapshot.clone());
         Ok(Answered::Later(Box::pin(async move {
-            let judged = context.authority.validate(pass, &caller, &request).await;
+            let judged = context.authority.validate(snapshot, &caller, &request).await;
             judged.map_or_else(|error| Status::from(error).into_http(), |judged| verdict(&judged))
         })))
     }
@@ -168,12 +170,12 @@ impl AtOnce {
         if admitted.crowded {
             return Err(Error::Overloaded.into());
         }
-        match self.context.authority.issue_at_once(&admitted.pass, &caller, request)? {
+        match self.context.authority.issue_at_once(&admitted.snapshot, &caller, request)? {
             IssuedAtOnce::Whole(token) => Ok(Answered::Now(token_of(token))),
             IssuedAtOnce::ToAudit(unaudited) => {
-                let (context, pass) = (Arc::clone(&self.context), admitted.pass.clone());
+                let (context, snapshot) = (Arc::clone(&self.context), admitted.snapshot.clone());
                 Ok(Answered::Later(Box::pin(async move {
-                    let token = context.authority.audit_issue(&pass, *unaudited).await;
+                    let token = context.authority.audit_issue(&snapshot, *unaudited).await;
                     token.map_or_else(|error| Status::from(error).into_http(), token_of)
                 })))
             }
@@ -181,7 +183,7 @@ impl AtOnce {
     }
 
     fn caller(&self, admitted: &Admitted, headers: &HeaderMap) -> Result<Caller, Error> {
-        by_the_clock(&admitted.pass)?;
+        check_clock(&admitted.snapshot)?;
         self.context.authority.called(admitted.known.clone(), trace_id_of(headers))
     }
 }

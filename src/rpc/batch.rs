@@ -67,13 +67,13 @@ impl Batch {
         let authority = &self.context.authority;
         let mut answer = Answer::new(&self.connection, count);
         let mut statuses = Vec::with_capacity(count);
-        let (mut pass, mut caller) = self.context.enter_by_the_clock(&self.who).await?;
+        let (mut snapshot, mut caller) = self.context.clock_checked_snapshot(&self.who).await?;
         let mut begun = Instant::now();
         for first in (0..count).step_by(PART) {
             if begun.elapsed() >= TURN {
                 yield_now().await;
                 // Whatever came meanwhile holds for the rest.
-                (pass, caller) = authority.enter_again(&caller).await?;
+                (snapshot, caller) = authority.later_snapshot(&caller).await?;
                 begun = Instant::now();
             }
             // What was read is let go.
@@ -84,7 +84,7 @@ impl Batch {
                 let within = |invalid: Invalid| invalid.within(&format!("requests[{index}]"));
                 read.push(read_one(&request).map_err(within)?);
             }
-            for judged in authority.validate_part(pass.clone(), &caller, first, &read).await? {
+            for judged in authority.validate_part(snapshot.clone(), &caller, first, &read).await? {
                 statuses.push(judged.verdict.status);
                 answer.put(&judged)?;
             }

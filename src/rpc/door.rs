@@ -22,7 +22,7 @@ use crate::{
     authority::{Authority, Error, Known, Shown},
     clock::Clock,
     listen::{Call, Came, Connection, Turn as First},
-    state::Pass,
+    state::Snapshot,
     token::text,
 };
 
@@ -57,7 +57,7 @@ pub struct Door {
 
 /// Who was let in, at which gate.
 pub(super) struct Admitted {
-    pub(super) pass: Pass,
+    pub(super) snapshot: Snapshot,
     pub(super) known: Known,
     /// Whether what costs much had better be refused.
     pub(super) crowded: bool,
@@ -155,20 +155,20 @@ impl Door {
                 response.await.map(|body| Body::new(OpenAnswer::new(body, (counted, stays))))
             }));
         }
-        // The gate comes first: who the caller is must be judged by a fresh state, too.
-        if let Some(pass) = self.authority.try_enter() {
-            return self.at_gate(request, pass, first, &connection, method, came);
+        // The lease check comes first: the caller, too, must be judged by a fresh state.
+        if let Some(snapshot) = self.authority.try_snapshot() {
+            return self.after_lease_check(request, snapshot, first, &connection, method, came);
         }
-        // Until it is known who calls, and whether.
+        // Until the caller is known, the call counts as one of an unauthenticated peer.
         let Ok(counted) = connection.stranger() else { return Turn::refused(Error::Overloaded) };
         let mut door = self.clone();
         Turn::Later(Box::pin(async move {
             let _counted = counted;
-            let pass = match door.authority.enter().await {
-                Ok(pass) => pass,
+            let snapshot = match door.authority.snapshot().await {
+                Ok(snapshot) => snapshot,
                 Err(error) => return Status::from(error).into_http(),
             };
-            match door.at_gate(request, pass, first, &connection, method, came) {
+            match door.after_lease_check(request, snapshot, first, &connection, method, came) {
                 Turn::Over(response) => response,
                 Turn::Later(response) => response.await,
             }
@@ -176,16 +176,17 @@ impl Door {
     }
 
     /// Lets in whoever shows a good credential and may call the method at all: before anything of the message is read.
-    fn at_gate(
+    fn after_lease_check(
         &mut self,
         request: Request<Incoming>,
-        pass: Pass,
+        snapshot: Snapshot,
         first: First,
         connection: &Arc<Connection>,
         method: Method,
         came: Came,
     ) -> Turn {
-        let known = match self.authority.authenticate(&pass, shown(request.headers()), connection.peer()) {
+        let known = match self.authority.authenticate(&snapshot, shown(request.headers()), connection.peer())
+        {
             Ok(known) => known,
             Err(error) => return Turn::refused(error),
         };
@@ -194,7 +195,7 @@ impl Door {
             return Turn::refused(denied.into());
         }
         let First { overloaded, crowded, .. } = first;
-        let admitted = Admitted { pass, known, crowded, overloaded };
+        let admitted = Admitted { snapshot, known, crowded, overloaded };
         let request = match &self.at_once {
             Some(at_once) => match at_once.answer(request, &admitted, connection, method) {
                 Answered::Now(response) => return Turn::Over(response),

@@ -39,7 +39,7 @@ impl Authorization for ExtAuthzRpc {
     async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
         let (who, crowded) = (Who::of(&request)?, Crowded::is_in(request.extensions()));
         let attributes = request.into_inner().attributes.unwrap_or_default();
-        let (pass, caller) = self.0.enter_by_the_clock(&who).await?;
+        let (snapshot, caller) = self.0.clock_checked_snapshot(&who).await?;
         caller.must(Permission::Validate).map_err(Error::from)?;
         let Some(token) = bearer(&attributes) else {
             // RFC 6750 section 3.1: without a token, no error code.
@@ -55,7 +55,7 @@ impl Authorization for ExtAuthzRpc {
             scopes: asked(SCOPES_ASKED),
             certificate_thumbprint: thumbprint(&attributes),
         };
-        let verdict = self.0.authority.judge_bearer(pass, &caller, &request).await?;
+        let verdict = self.0.authority.judge_bearer(snapshot, &caller, &request).await?;
         Ok(Response::new(answer(&verdict, &request)))
     }
 }

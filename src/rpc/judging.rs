@@ -107,8 +107,8 @@ async fn validate(
 }
 
 pub(super) async fn judge(context: &Context, who: &Who, request: &ValidateRequest) -> Result<Told, Error> {
-    let (pass, caller) = context.enter_by_the_clock(who).await?;
-    Ok(Told::of(&context.authority.validate(pass, &caller, request).await?))
+    let (snapshot, caller) = context.clock_checked_snapshot(who).await?;
+    Ok(Told::of(&context.authority.validate(snapshot, &caller, request).await?))
 }
 
 pub(super) fn validate_request(request: pb::ValidateRequest) -> Result<ValidateRequest, Invalid> {

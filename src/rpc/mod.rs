@@ -40,7 +40,7 @@ use crate::{
             token_service_server::TokenServiceServer,
         },
     },
-    state::Pass,
+    state::Snapshot,
     token::Render,
 };
 
@@ -126,19 +126,19 @@ struct Context {
 }
 
 impl Context {
-    /// The gate, then the caller: refuses nothing but a state that cannot be proven fresh, and whoever
-    /// is not a client any more.
-    async fn enter(&self, who: &Who) -> Result<(Pass, Caller), Error> {
-        let pass = self.authority.enter().await?;
-        let caller = self.authority.caller(&pass, &who.credential, &who.trace_id)?;
-        Ok((pass, caller))
+    /// A snapshot, and the caller as it stands there. Refused if the state cannot be proven fresh, if the caller is
+    /// no client any more, and if it calls too often.
+    async fn snapshot(&self, who: &Who) -> Result<(Snapshot, Caller), Error> {
+        let snapshot = self.authority.snapshot().await?;
+        let caller = self.authority.caller(&snapshot, &who.credential, &who.trace_id)?;
+        Ok((snapshot, caller))
     }
 
-    /// Likewise, and not while the clocks are too far apart.
-    async fn enter_by_the_clock(&self, who: &Who) -> Result<(Pass, Caller), Error> {
-        let pass = self.authority.enter_by_the_clock().await?;
-        let caller = self.authority.caller(&pass, &who.credential, &who.trace_id)?;
-        Ok((pass, caller))
+    /// Like [`Self::snapshot`]; refused also while the clocks are too far apart.
+    async fn clock_checked_snapshot(&self, who: &Who) -> Result<(Snapshot, Caller), Error> {
+        let snapshot = self.authority.clock_checked_snapshot().await?;
+        let caller = self.authority.caller(&snapshot, &who.credential, &who.trace_id)?;
+        Ok((snapshot, caller))
     }
 
     /// Runs to its end whatever becomes of the caller: what was sent to the database is not cancelled.

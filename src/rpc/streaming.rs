@@ -1,4 +1,4 @@
-//! `StreamValidate`: each message is answered in order, at a gate of its own, by what is known then.
+//! `StreamValidate`: messages are answered in order, each from a snapshot of its own.
 
 use std::{
     pin::Pin,
@@ -20,7 +20,7 @@ use super::{
     verdict::Told,
 };
 use crate::{
-    authority::{Error, Invalid, by_the_clock},
+    authority::{Error, Invalid, check_clock},
     listen::{Connection, Weight},
     proto::v1 as pb,
 };
@@ -139,23 +139,23 @@ impl Answers {
         let request = message.request.ok_or_else(|| Invalid::required("request"))?;
         let request = validate_request(request).map_err(within)?;
         let context = Arc::clone(&self.context);
-        let Some(pass) = context.authority.try_enter() else {
+        let Some(snapshot) = context.authority.try_snapshot() else {
             let who = self.who.clone();
             return Ok(Answer::Later(Box::pin(async move {
                 Ok(judge(&context, &who, &request).await.map_err(|error| error.map_invalid(within))?)
             })));
         };
-        by_the_clock(&pass)?;
-        let caller = context.authority.caller(&pass, &self.who.credential, &self.who.trace_id)?;
+        check_clock(&snapshot)?;
+        let caller = context.authority.caller(&snapshot, &self.who.credential, &self.who.trace_id)?;
         if self.pace.crowded {
             context.authority.must_have_verified(request.token())?;
         }
-        let judged = context.authority.validate_at_once(&pass, &caller, &request);
+        let judged = context.authority.validate_at_once(&snapshot, &caller, &request);
         if let Some(judged) = judged.map_err(|error| error.map_invalid(within))? {
             return Ok(Answer::Now(Told::of(&judged)));
         }
         Ok(Answer::Later(Box::pin(async move {
-            let judged = context.authority.validate(pass, &caller, &request).await;
+            let judged = context.authority.validate(snapshot, &caller, &request).await;
             Ok(Told::of(&judged.map_err(|error| error.map_invalid(within))?))
         })))
     }

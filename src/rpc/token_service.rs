@@ -40,8 +40,8 @@ impl TokenService for TokenRpc {
         let writes = request.refreshable;
         let context = self.0.clone();
         let issue = async move {
-            let (pass, caller) = context.enter_by_the_clock(&who).await?;
-            let token = context.authority.issue(&pass, &caller, request).await?;
+            let (snapshot, caller) = context.clock_checked_snapshot(&who).await?;
+            let token = context.authority.issue(&snapshot, &caller, request).await?;
             Ok(pb::IssueResponse { token: Some(issued(token)) })
         };
         // Only a session is written; everything else is done where the call came in.
@@ -59,8 +59,8 @@ impl TokenService for TokenRpc {
         let request = refresh_request(request.into_inner());
         let context = self.0.clone();
         let answer = self.0.detached(async move {
-            let (pass, caller) = context.enter_by_the_clock(&who).await?;
-            let token = context.authority.refresh(&pass, &caller, &presence, &request).await?;
+            let (snapshot, caller) = context.clock_checked_snapshot(&who).await?;
+            let token = context.authority.refresh(&snapshot, &caller, &presence, &request).await?;
             Ok(pb::RefreshResponse { token: Some(issued(token)) })
         });
         Ok(Response::new(answer.await?))
@@ -77,9 +77,9 @@ impl TokenService for TokenRpc {
         let request = RevokeRequest { asks_for_much, ..request };
         let context = self.0.clone();
         let answer = self.0.detached(async move {
-            let (pass, caller) = context.enter(&who).await?;
+            let (snapshot, caller) = context.snapshot(&who).await?;
             must_be_narrow(&request.target, context.listener, &caller)?;
-            Ok(revoke_response(context.authority.revoke(&pass, &caller, &request).await?))
+            Ok(revoke_response(context.authority.revoke(&snapshot, &caller, &request).await?))
         });
         Ok(Response::new(answer.await?))
     }

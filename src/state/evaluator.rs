@@ -140,7 +140,7 @@ impl Verdict {
 /// What judging needs besides the token.
 #[derive(Clone, Copy)]
 pub struct Judge<'a> {
-    /// The root taken at the gate.
+    /// The root of the call's snapshot.
     pub root: &'a Root,
     /// Signatures found good before.
     pub cache: &'a VerifiedCache,

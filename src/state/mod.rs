@@ -34,7 +34,7 @@ pub use policy::{
 };
 pub use policy_loss::{LostPolicy, RemovedPolicies, StoredPolicies};
 pub use revocation::{Entry, Reason};
-pub use root::{Pass, Root, Roots};
+pub use root::{Root, Roots, Snapshot};
 pub use text_hash::{AsHashed, TextHash};
 
 /// What the lease is made of; a model checker puts its own in their place.

@@ -211,11 +211,11 @@ impl Root {
     }
 }
 
-/// What a call got at the gate: a root with a lease that was held after the call began, and the place and time
-/// that everything it mints bears. Taken before any look-up: a mark that is acknowledged while the
-/// call waits for something else must stand above it.
+/// The state that a call reads: a root whose lease was held after the call began, and the revision and time
+/// that everything the call mints bears. Taken before any look-up: a mark that is acknowledged while the
+/// call waits for something else must be above it.
 #[derive(Clone)]
-pub struct Pass {
+pub struct Snapshot {
     /// The root.
     pub root: Arc<Root>,
     /// The `rev` of what this call mints.
@@ -223,20 +223,20 @@ pub struct Pass {
     /// The `iat` of what this call mints, milliseconds since the epoch; the claim is whole seconds. By the wall clock or
     /// the database's, whichever is behind: elsewhere it must not be in the future, nor escape an earlier cutoff.
     pub issue_time_ms: i64,
-    /// The wall clock at the gate, milliseconds since the epoch.
+    /// The wall clock when it was taken, milliseconds since the epoch.
     pub now_ms: i64,
-    /// When the gate was passed.
-    pub entered: BootMillis,
+    /// The time when it was taken.
+    pub taken: BootMillis,
 }
 
-impl Pass {
+impl Snapshot {
     /// The `iat` of what this call mints.
     #[must_use]
     pub fn issue_time(&self) -> UnixSeconds {
         UnixSeconds::new(self.issue_time_ms.div_euclid(1000))
     }
 
-    /// The wall clock at the gate.
+    /// The wall clock when it was taken.
     #[must_use]
     pub fn now(&self) -> UnixSeconds {
         UnixSeconds::new(self.now_ms.div_euclid(1000))
@@ -271,9 +271,9 @@ impl Roots {
         self.current.load().lease.retire();
     }
 
-    /// Passes the gate, if the lease is held now.
+    /// A snapshot, if the lease is held now.
     #[must_use]
-    pub fn enter(&self, clock: &Clock) -> Option<Pass> {
+    pub fn snapshot(&self, clock: &Clock) -> Option<Snapshot> {
         let root = self.current.load_full();
         let now = clock.look();
         if !root.lease.is_held(now) {
@@ -282,7 +282,7 @@ impl Roots {
         let revision = root.applied();
         let now_ms = clock.at_ms(now);
         let issue_time_ms = now_ms.saturating_sub(root.ahead_ms.load(Ordering::Relaxed));
-        Some(Pass { root, revision, issue_time_ms, now_ms, entered: now.boot })
+        Some(Snapshot { root, revision, issue_time_ms, now_ms, taken: now.boot })
     }
 }
 
@@ -326,17 +326,17 @@ mod tests {
     #[test]
     fn nobody_passes_the_gate_before_a_renewal_was_adopted() {
         let clock = Clock::system();
-        assert!(Roots::new(root()).enter(&clock).is_none());
+        assert!(Roots::new(root()).snapshot(&clock).is_none());
     }
 
     #[test]
-    fn a_frozen_machine_does_not_pass_the_gate() {
+    fn a_frozen_machine_gets_no_snapshot() {
         let clock = Clock::system();
         let roots = Roots::new(root());
         hold_a_lease(&roots.current(), &clock);
-        assert!(roots.enter(&clock).is_some());
+        assert!(roots.snapshot(&clock).is_some());
         clock.step(200);
-        assert!(roots.enter(&clock).is_none());
+        assert!(roots.snapshot(&clock).is_none());
     }
 
     #[test]
@@ -345,11 +345,11 @@ mod tests {
         let roots = Roots::new(root());
         let old = roots.current();
         hold_a_lease(&old, &clock);
-        let pass = roots.enter(&clock).unwrap();
-        assert!(pass.root.lease.is_held(clock.look()));
+        let snapshot = roots.snapshot(&clock).unwrap();
+        assert!(snapshot.root.lease.is_held(clock.look()));
         roots.swap(root());
-        assert!(!pass.root.lease.is_held(clock.look()));
-        assert!(roots.enter(&clock).is_none());
+        assert!(!snapshot.root.lease.is_held(clock.look()));
+        assert!(roots.snapshot(&clock).is_none());
     }
 
     #[test]

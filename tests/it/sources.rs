@@ -326,23 +326,24 @@ fn every_number_of_behaviour_md_that_is_owed_is_named_by_a_test() {
     assert_eq!(missing, [""; 0], "no test names these");
 }
 
-/// Who has not passed the gate has no state to look anything up in: so nobody looks first and asks for the lease
-/// after. What tells the replica's own condition, or public facts, has no gate.
+/// Only the lease check gives out a snapshot to look anything up in: so no code looks first and checks the lease
+/// after. The replica's own condition and public facts need no lease check.
 #[test]
-fn v7_answers_from_memory_stand_behind_the_gate() {
-    const WITHOUT: [&str; 3] = ["authority/gate.rs", "authority/readiness.rs", "authority/discovery.rs"];
+fn v7_every_answer_from_memory_checks_the_lease_first() {
+    const WITHOUT: [&str; 3] =
+        ["authority/lease_check.rs", "authority/readiness.rs", "authority/discovery.rs"];
     let rooms = ["authority", "rpc", "http"];
-    let mut gates = 0;
+    let mut checks = 0;
     for source in sources().iter().filter(|source| rooms.contains(&source.module.as_str())) {
-        let looks = ["roots.current()", "roots.enter("].iter().any(|look| source.code.contains(look));
+        let looks = ["roots.current()", "roots.snapshot("].iter().any(|look| source.code.contains(look));
         assert!(
             !looks || WITHOUT.contains(&source.path.as_str()),
-            "{} takes a root past the gate",
+            "{} takes a root without the lease check",
             source.path
         );
-        gates += usize::from(source.code.contains("roots.enter("));
+        checks += usize::from(source.code.contains("roots.snapshot("));
     }
-    assert_eq!(gates, 1, "one gate");
+    assert_eq!(checks, 1, "one place takes snapshots");
     let judge = sources().into_iter().find(|source| source.path == "state/evaluator.rs").unwrap();
     assert!(!judge.code.contains("lease"), "the lease is asked for before anything is judged");
 }

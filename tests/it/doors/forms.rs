@@ -185,7 +185,7 @@ async fn e15_a_form_that_does_not_arrive_is_answered_so() {
     }
 }
 
-// Who calls is known behind the gate alone: until then each request is a stranger's.
+// The caller is known only after the lease check: until then each request counts as one of an unauthenticated peer.
 #[tokio::test]
 async fn e15_more_requests_of_a_stranger_than_may_wait_are_answered_so() {
     let (world, link) = World::behind_link().await;

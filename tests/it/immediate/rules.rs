@@ -77,7 +77,7 @@ impl Leaseholder {
         let leaving = CancellationToken::new();
         let ended = tokio::spawn(lease.run(leaving.clone()));
         assert!(renewals.join().await);
-        assert!(roots.enter(&clock).is_some());
+        assert!(roots.snapshot(&clock).is_some());
         Self { roots, clock, renewals, feed, leaving, ended }
     }
 }
@@ -195,7 +195,7 @@ async fn e4_a_lease_has_ended_before_its_registration_goes() {
         lock.execute("begin; lock table replica in share mode").await.unwrap();
         let asked = Stopwatch::start();
         guest.leaving.cancel();
-        until("the lease has ended", async || guest.roots.enter(&guest.clock).is_none()).await;
+        until("the lease has ended", async || guest.roots.snapshot(&guest.clock).is_none()).await;
         assert!(asked.ran() < Duration::from_secs(2), "it did not end by itself: {:?}", asked.ran());
         assert_eq!(world.number(GUESTS).await, 1);
         lock.execute("commit").await.unwrap();
@@ -298,7 +298,7 @@ async fn k1_a_refresh_that_takes_longer_than_a_lease_lasts_is_abandoned() {
             let session = api.clone().session("user:7", "api").await;
             let id = &session.session_id;
             if ahead {
-                // Opened further on than this replica has read: it passes the gate once more.
+                // The session was opened at a later revision than this replica has read: it takes another snapshot.
                 world.sql(&format!("update session set revision = revision + 1000 where id = '{id}'")).await;
             }
             let mut lock = world.database.connect().await;
@@ -308,7 +308,7 @@ async fn k1_a_refresh_that_takes_longer_than_a_lease_lasts_is_abandoned() {
             let (mut late, presented) = (api.clone(), refresh_token.clone());
             let refreshing = tokio::spawn(async move { late.refresh(&presented).await });
             until("it waits for the row", async || world.refreshes_that_wait().await == 1).await;
-            // Time is what this is about: what is signed later than 3 s after its gate is not handed out.
+            // This is about time: a token that is signed later than 3 s after its lease check is not handed out.
             tokio::time::sleep(LEASE_OVER).await;
             lock.execute("commit").await.unwrap();
             let refused = refreshing.await.unwrap().refused();

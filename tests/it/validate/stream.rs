@@ -1,4 +1,4 @@
-//! Streams of tokens: a verdict per message, each at a gate of its own, the caller included.
+//! Streams of tokens: a verdict per message, each from a snapshot of its own, the caller included.
 
 use jeton::{
     proto::v1::{

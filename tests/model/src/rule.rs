@@ -90,12 +90,12 @@ rules! {
     RegisterBeforeCarryingOver,
     /// What a replica had seen, in this state or a later one, is no news to it, whatever revision it bears.
     SeenIsNoNews,
-    /// A token bears the revision of its gate, not of its signing.
-    SignTheRevisionOfTheGate,
-    /// A mint that ends too long after its gate is abandoned.
+    /// A token bears the revision of its lease check, not of its signing.
+    SignTheRevisionOfTheLeaseCheck,
+    /// A mint that ends too long after its lease check is abandoned.
     AbandonLateMints,
-    /// Where Refresh passes the gate anew, its time counts from the first one.
-    CountFromTheFirstGate,
+    /// If Refresh checks the lease again, its time counts from the first check.
+    CountFromTheFirstLeaseCheck,
     /// Refresh judges the session by the marks.
     JudgeSessionsByMarks,
     /// A mark goes only after a pass over the sessions, begun after its end, that found nothing left.

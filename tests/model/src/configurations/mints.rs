@@ -1,4 +1,4 @@
-//! Mints that wait between their gate and their signature, and marks that come and go meanwhile.
+//! Mints that wait between their lease check and their signature, and marks that come and go meanwhile.
 
 use super::{Configuration, Expected};
 use crate::{
@@ -25,10 +25,15 @@ pub(super) fn all() -> Vec<Configuration> {
         holds("S1", "Issue and Refresh wait while a mark comes and goes", after, &[]),
         holds("S2", "Refresh judges before it spends", before, &[]),
         holds("S3", "the same, a mark need not outlast mints", before, &[Rule::OutlastMintsUnderWay]),
-        anew("S4", "Refresh may pass the gate anew before it judges", Expected::Holds, &[]),
-        without(&[Rule::SignTheRevisionOfTheGate], "S11", "the revision at the signing is signed", after),
+        anew("S4", "Refresh may check the lease again before it judges", Expected::Holds, &[]),
         without(
-            &[Rule::SignTheRevisionOfTheGate],
+            &[Rule::SignTheRevisionOfTheLeaseCheck],
+            "S11",
+            "the revision at the signing is signed",
+            after,
+        ),
+        without(
+            &[Rule::SignTheRevisionOfTheLeaseCheck],
             "S12",
             "the same, Refresh judges before it spends",
             before,
@@ -40,9 +45,9 @@ pub(super) fn all() -> Vec<Configuration> {
         without(&[Rule::OutlastMintsUnderWay], "S17", "a mark goes as soon as every session is swept", after),
         anew(
             "S18",
-            "a mint's time counts from its second gate",
+            "a mint's time counts from its second lease check",
             Expected::Violated,
-            &[Rule::CountFromTheFirstGate],
+            &[Rule::CountFromTheFirstLeaseCheck],
         ),
     ]
 }

@@ -1,5 +1,5 @@
 //! Minting beside a mark: Issue opens a session, Refresh spends its credential, and both wait for the
-//! database between the gate and the signature. What the other model shows is taken for granted here:
+//! database between the lease check and the signature. What the other model shows is taken for granted here:
 //! a replica with a lease has applied whatever Revoke had returned for.
 
 mod state;
@@ -29,7 +29,7 @@ pub enum Judges {
 #[derive(Clone, Debug, Default)]
 pub struct Minting {
     pub judges: Judges,
-    /// Refresh may pass the gate anew before it judges: the session may be newer than its replica was.
+    /// Refresh may check the lease again before it judges: the session may be newer than its replica was.
     pub enters_anew: bool,
     pub removed: Removed,
 }
@@ -67,8 +67,8 @@ impl Minting {
 
     /// The revision that is signed.
     fn revision(&self, state: &State, mint: Mint) -> u8 {
-        let of_gate = self.keeps(Rule::SignTheRevisionOfTheGate);
-        if of_gate { mint.revision } else { state.replicas[mint.replica].applied }
+        let of_lease_check = self.keeps(Rule::SignTheRevisionOfTheLeaseCheck);
+        if of_lease_check { mint.revision } else { state.replicas[mint.replica].applied }
     }
 
     /// What the next steps of a Refresh are.
@@ -220,7 +220,7 @@ impl Model for Minting {
             Action::EnterAnew => {
                 if let Some((_, mint)) = &mut state.refresh {
                     mint.revision = last.replicas[mint.replica].applied;
-                    if !self.keeps(Rule::CountFromTheFirstGate) {
+                    if !self.keeps(Rule::CountFromTheFirstLeaseCheck) {
                         mint.age = 0;
                     }
                 }

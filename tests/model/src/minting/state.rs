@@ -1,8 +1,8 @@
 //! What there is in the model of minting, and what time does to it.
 
-/// A mint that ends more ticks than this after its gate is abandoned.
+/// A mint that ends more ticks than this after its lease check is abandoned.
 pub const MINT_MAX: u8 = 1;
-/// Ticks from the gate to the end of a token.
+/// Ticks from the lease check to the end of a token.
 pub const TOKEN_LIFE: u8 = 2;
 /// A lease that began before a commit lasts no more ticks than this beyond it.
 const LEASE: u8 = 1;
@@ -45,7 +45,7 @@ pub struct Replica {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stage {
-    /// Past the gate.
+    /// The lease was checked.
     Entered,
     /// Refresh: by the marks. Issue has nothing to judge.
     Judged,
@@ -55,7 +55,7 @@ pub enum Stage {
     Ready,
 }
 
-/// A call of Issue or Refresh between its gate and its answer.
+/// A call of Issue or Refresh between its lease check and its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Mint {
     pub replica: usize,
@@ -87,7 +87,7 @@ pub struct State {
     pub replicas: [Replica; REPLICAS],
     pub existing: Row,
     pub new: Row,
-    /// The new session's gate was passed before the mark was committed: it must be hit.
+    /// The new session's lease check came before the mark was committed: the mark must hit the session.
     pub new_is_hit: bool,
     /// The new session's credential is in somebody's hands.
     pub new_is_out: bool,

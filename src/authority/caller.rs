@@ -13,12 +13,12 @@ use crate::{
 /// No API key is longer. What is hashed of a text that is none, bytes.
 const API_KEY_BYTES_MAX: usize = 128;
 
-/// What a caller shows to say who it is.
+/// The credential that a caller presents.
 #[derive(Clone, Copy, Debug)]
-pub enum Shown<'a> {
-    /// The text of an API key; empty where what was sent is none.
+pub enum PresentedCredential<'a> {
+    /// The text of an API key; empty if something else was sent.
     ApiKey(&'a str),
-    /// The same, with the client that it is to be of, in either of two spellings (RFC 6749 section 2.3.1).
+    /// An API key with the name of its client, in either of two spellings (RFC 6749 section 2.3.1).
     Named {
         /// The API key.
         api_key: &'a str,
@@ -46,13 +46,13 @@ enum Kind {
 
 /// A client whose credential was found good in a snapshot: valid as long as that snapshot is used.
 #[derive(Clone, Debug)]
-pub struct Known {
+pub struct AuthenticatedClient {
     /// What it showed.
     pub credential: Arc<Credential>,
     client: Arc<Client>,
 }
 
-impl Known {
+impl AuthenticatedClient {
     /// Who it is.
     #[must_use]
     pub fn client_id(&self) -> &str {
@@ -119,12 +119,17 @@ impl Credential {
 
 impl Authority {
     /// Who calls. One answer, whatever is wrong, until there were too many from one address.
-    pub fn authenticate(&self, snapshot: &Snapshot, shown: Shown<'_>, peer: &Peer) -> Result<Known, Error> {
-        let (text, known) = match shown {
-            Shown::ApiKey(api_key) | Shown::Named { api_key, .. } => {
+    pub fn authenticate(
+        &self,
+        snapshot: &Snapshot,
+        presented: PresentedCredential<'_>,
+        peer: &Peer,
+    ) -> Result<AuthenticatedClient, Error> {
+        let (text, known) = match presented {
+            PresentedCredential::ApiKey(api_key) | PresentedCredential::Named { api_key, .. } => {
                 (Some(api_key), self.known_keys.get(api_key))
             }
-            Shown::Certificate => (None, None),
+            PresentedCredential::Certificate => (None, None),
         };
         let found = || match text {
             Some(api_key) => Some(Credential::of_api_key(api_key, self.refusals.clone())),
@@ -133,15 +138,15 @@ impl Authority {
                 .clone()
                 .map(|it| Credential { kind: Kind::Certificate(it), refusals: self.refusals.clone() }),
         };
-        let fits = |client: &Arc<Client>| match shown {
-            Shown::Named { client_id, .. } => client_id.contains(&client.client_id.as_str()),
-            Shown::ApiKey(_) | Shown::Certificate => true,
+        let fits = |client: &Arc<Client>| match presented {
+            PresentedCredential::Named { client_id, .. } => client_id.contains(&client.client_id.as_str()),
+            PresentedCredential::ApiKey(_) | PresentedCredential::Certificate => true,
         };
         let is_known = known.is_some();
         let credential = known.or_else(|| found().map(Arc::new));
         let known = credential.and_then(|credential| {
             let client = credential.client(&snapshot.root, snapshot.now()).filter(fits)?;
-            Some(Known { credential, client })
+            Some(AuthenticatedClient { credential, client })
         });
         let known = known.ok_or_else(|| {
             self.log_refused(text, peer);
@@ -179,12 +184,12 @@ impl Authority {
         trace_id: &str,
     ) -> Result<Caller, Error> {
         let client = credential.client(&snapshot.root, snapshot.now()).ok_or(Error::Unauthenticated)?;
-        self.called(Known { credential: Arc::clone(credential), client }, trace_id.to_owned())
+        self.called(AuthenticatedClient { credential: Arc::clone(credential), client }, trace_id.to_owned())
     }
 
     /// The caller that was authenticated in the snapshot in use, if it is within its rate.
-    pub fn called(&self, known: Known, trace_id: String) -> Result<Caller, Error> {
-        let Known { credential, client } = known;
+    pub fn called(&self, authenticated: AuthenticatedClient, trace_id: String) -> Result<Caller, Error> {
+        let AuthenticatedClient { credential, client } = authenticated;
         self.rates.called(&client.client_id)?;
         Ok(Caller { client, credential, trace_id })
     }

@@ -75,9 +75,9 @@ pub struct Unaudited {
     audit: NewAudit,
 }
 
-/// What came of an Issue that waits for nothing.
+/// The result of an Issue that waits for nothing.
 #[derive(Debug)]
-pub enum IssuedAtOnce {
+pub enum TryIssued {
     /// A token.
     Whole(Issued),
     /// One for [`Authority::audit_issue`].
@@ -108,9 +108,9 @@ impl Authority {
         request: IssueRequest,
     ) -> Result<Issued, Error> {
         if !request.refreshable {
-            return match self.issue_at_once(snapshot, caller, request)? {
-                IssuedAtOnce::Whole(issued) => Ok(issued),
-                IssuedAtOnce::ToAudit(unaudited) => self.audit_issue(snapshot, *unaudited).await,
+            return match self.try_issue(snapshot, caller, request)? {
+                TryIssued::Whole(issued) => Ok(issued),
+                TryIssued::ToAudit(unaudited) => self.audit_issue(snapshot, *unaudited).await,
             };
         }
         let terms = terms(snapshot, caller, &request)?;
@@ -123,22 +123,22 @@ impl Authority {
         Ok(issued)
     }
 
-    /// Mints a token that is not to be refreshable, whatever the request says of that. Waits for nothing.
-    pub fn issue_at_once(
+    /// Mints a token without a session, even if the request is refreshable. Waits for nothing.
+    pub fn try_issue(
         &self,
         snapshot: &Snapshot,
         caller: &Caller,
         request: IssueRequest,
-    ) -> Result<IssuedAtOnce, Error> {
+    ) -> Result<TryIssued, Error> {
         let terms = terms(snapshot, caller, &request)?;
         let audit = terms.audit_issue().then(|| self.audit_of_issue(caller, &request));
         let draft = request.into_draft(&caller.client.client_id);
         let issued = Issued::new(self.mint(snapshot, &terms, draft)?, None, None);
         if let Some(audit) = audit {
-            return Ok(IssuedAtOnce::ToAudit(Box::new(Unaudited { issued, audit })));
+            return Ok(TryIssued::ToAudit(Box::new(Unaudited { issued, audit })));
         }
         self.metrics.issued("Issue");
-        Ok(IssuedAtOnce::Whole(issued))
+        Ok(TryIssued::Whole(issued))
     }
 
     fn audit_of_issue(&self, caller: &Caller, request: &IssueRequest) -> NewAudit {

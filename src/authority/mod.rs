@@ -42,13 +42,13 @@ use crate::{
 
 pub use admin::{AuditQuery, Listed, Page, SessionQuery};
 pub use background::Background;
-pub use caller::{Caller, Credential, Known, Shown};
+pub use caller::{AuthenticatedClient, Caller, Credential, PresentedCredential};
 pub use client::{ClientField, ClientUpdate, NewApiKey};
 pub use discovery::{JWKS_MAX_AGE_S, Jwks, LIMITS, ServerInfo};
 pub use error::{Denied, Error, Invalid, Quantity, RefreshRefused};
 pub use findings::{Findings, LOOKS_MAX};
 pub use introspect::BearerRequest;
-pub use issue::{IssueRequest, Issued, IssuedAtOnce, RefreshCredential};
+pub use issue::{IssueRequest, Issued, RefreshCredential, TryIssued};
 pub use key::{KeyPage, RotateRequest, Rotated};
 pub use known_keys::KnownKeys;
 pub use lease_check::check_clock;

@@ -65,15 +65,15 @@ pub struct Judged {
 }
 
 impl Authority {
-    /// Judges one token. Touches no database, unless the caller or the token names a revision that
-    /// this replica has not reached.
+    /// Judges one token. Uses the database only if the caller or the token names a revision that this replica has not
+    /// reached.
     pub async fn validate(
         &self,
         snapshot: Snapshot,
         caller: &Caller,
         request: &ValidateRequest,
     ) -> Result<Judged, Error> {
-        if let Some(judged) = self.validate_at_once(&snapshot, caller, request)? {
+        if let Some(judged) = self.try_validate(&snapshot, caller, request)? {
             return Ok(judged);
         }
         let one = std::slice::from_ref(request);
@@ -84,7 +84,7 @@ impl Authority {
     }
 
     /// Judges one token from this snapshot; `None` if the request or the token names a later revision.
-    pub fn validate_at_once(
+    pub fn try_validate(
         &self,
         snapshot: &Snapshot,
         caller: &Caller,

@@ -11,7 +11,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{DoorsState, answer::Refusal, form::Form};
 use crate::{
-    authority::{Caller, Credential, Error, Shown},
+    authority::{Caller, Credential, Error, PresentedCredential},
     listen::{Connection, Turn},
     rpc::trace_id,
     state::{Permission, Snapshot},
@@ -52,12 +52,12 @@ impl Who {
     ) -> Result<Self, Error> {
         let snapshot = state.authority.snapshot().await?;
         let sent = Sent::of(headers);
-        let known = state.authority.authenticate(&snapshot, sent.shown(), connection.peer())?;
-        connection.authenticated(known.client_id());
+        let client = state.authority.authenticate(&snapshot, sent.presented(), connection.peer())?;
+        connection.authenticated(client.client_id());
         if let Some(permission) = permission {
-            known.must(permission)?;
+            client.must(permission)?;
         }
-        let credential = known.credential;
+        let credential = client.credential;
         let traceparent = headers.get("traceparent").and_then(|value| value.to_str().ok());
         Ok(Self { credential, trace_id: trace_id(traceparent), connection: Arc::clone(connection), crowded })
     }
@@ -123,12 +123,14 @@ impl Sent {
         })
     }
 
-    fn shown(&self) -> Shown<'_> {
+    fn presented(&self) -> PresentedCredential<'_> {
         match self {
-            Self::Nothing => Shown::Certificate,
-            Self::Unreadable => Shown::ApiKey(""),
-            Self::Bearer(api_key) => Shown::ApiKey(api_key),
-            Self::Basic { user, decoded, api_key } => Shown::Named { api_key, client_id: [user, decoded] },
+            Self::Nothing => PresentedCredential::Certificate,
+            Self::Unreadable => PresentedCredential::ApiKey(""),
+            Self::Bearer(api_key) => PresentedCredential::ApiKey(api_key),
+            Self::Basic { user, decoded, api_key } => {
+                PresentedCredential::Named { api_key, client_id: [user, decoded] }
+            }
         }
     }
 }

@@ -20,7 +20,7 @@ use super::{
     methods::MESSAGE_BYTES_MAX,
     status::unreadable,
     unary,
-    verdict::Told,
+    verdict::EncodedVerdict,
 };
 use crate::{
     authority::{BATCH_MAX, Error, Invalid, Judged, check_batch_size},
@@ -164,7 +164,7 @@ impl Answer {
     }
 
     fn put(&mut self, judged: &Judged) -> Result<(), Error> {
-        let verdict = Told::of(judged);
+        let verdict = EncodedVerdict::of(judged);
         let needed = verdict.len();
         let block = match self.blocks.pop() {
             Some(last) if last.capacity().saturating_sub(last.len()) >= needed => last,

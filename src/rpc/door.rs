@@ -11,7 +11,7 @@ use tower::Service as _;
 
 use super::{
     Listener, Services,
-    at_once::{Answered, AtOnce, Unread},
+    fast_path::{Answered, FastPath, Unread},
     methods::Method,
     open_call::OpenAnswer,
     reflection::refusing,
@@ -19,7 +19,7 @@ use super::{
     unary::Again,
 };
 use crate::{
-    authority::{Authority, Error, Known, Shown},
+    authority::{AuthenticatedClient, Authority, Error, PresentedCredential},
     clock::Clock,
     listen::{Call, Came, Connection, Turn as First},
     state::Snapshot,
@@ -51,14 +51,14 @@ static GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-e
 pub struct Door {
     authority: Arc<Authority>,
     listener: Listener,
-    at_once: Option<AtOnce>,
+    fast_path: Option<FastPath>,
     routes: Routes,
 }
 
-/// Who was let in, at which gate.
-pub(super) struct Admitted {
+/// An admitted call: the client that was authenticated, in the snapshot that was used.
+pub(super) struct Admission {
     pub(super) snapshot: Snapshot,
-    pub(super) known: Known,
+    pub(super) client: AuthenticatedClient,
     /// Whether what costs much had better be refused.
     pub(super) crowded: bool,
     /// Whether what costs very much had better be, whoever asks.
@@ -94,9 +94,9 @@ impl Door {
     /// In front of these services.
     #[must_use]
     pub fn new(authority: Arc<Authority>, services: Services) -> Self {
-        let Services { listener, routes, at_once } = services;
+        let Services { listener, routes, fast_path } = services;
         // Made now rather than at the first call of each connection.
-        Self { authority, listener, at_once, routes: routes.prepare() }
+        Self { authority, listener, fast_path, routes: routes.prepare() }
     }
 
     /// Answers one call. Its time counts from when it arrived, its wait for its first turn included.
@@ -185,19 +185,19 @@ impl Door {
         method: Method,
         came: Came,
     ) -> Turn {
-        let known = match self.authority.authenticate(&snapshot, shown(request.headers()), connection.peer())
-        {
-            Ok(known) => known,
-            Err(error) => return Turn::refused(error),
-        };
-        connection.authenticated(known.client_id());
-        if let Some(Err(denied)) = method.permission.map(|permission| known.must(permission)) {
+        let client =
+            match self.authority.authenticate(&snapshot, presented(request.headers()), connection.peer()) {
+                Ok(client) => client,
+                Err(error) => return Turn::refused(error),
+            };
+        connection.authenticated(client.client_id());
+        if let Some(Err(denied)) = method.permission.map(|permission| client.must(permission)) {
             return Turn::refused(denied.into());
         }
         let First { overloaded, crowded, .. } = first;
-        let admitted = Admitted { snapshot, known, crowded, overloaded };
-        let request = match &self.at_once {
-            Some(at_once) => match at_once.answer(request, &admitted, connection, method) {
+        let admission = Admission { snapshot, client, crowded, overloaded };
+        let request = match &self.fast_path {
+            Some(fast_path) => match fast_path.answer(request, &admission, connection, method) {
                 Answered::Now(response) => return Turn::Over(response),
                 Answered::Later(response) => return Turn::Later(response),
                 Answered::Not(request) => request,
@@ -206,7 +206,7 @@ impl Door {
         };
         let came_whole = matches!(request.body(), Unread::Come(_));
         let mut request = request.map(|body| body.into_body(connection, method));
-        request.extensions_mut().insert(admitted.known.credential);
+        request.extensions_mut().insert(admission.client.credential);
         // A call may be begun long before what it says is sent.
         if came_whole {
             request.extensions_mut().insert(Arrived(came.us()));
@@ -264,12 +264,12 @@ fn deadline(headers: &HeaderMap) -> Option<Duration> {
 
 /// What a call shows to say who it is: one bearer credential (RFC 6750 section 2.1) goes before the
 /// certificate of its connection. Two are none.
-fn shown(headers: &HeaderMap) -> Shown<'_> {
+fn presented(headers: &HeaderMap) -> PresentedCredential<'_> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
-    let Some(value) = values.next() else { return Shown::Certificate };
+    let Some(value) = values.next() else { return PresentedCredential::Certificate };
     let one = value.to_str().ok().filter(|_| values.next().is_none());
     let key = one.and_then(|value| text::credentials(value, "bearer"));
-    Shown::ApiKey(key.unwrap_or_default())
+    PresentedCredential::ApiKey(key.unwrap_or_default())
 }
 
 /// Turns a refusal of tonic's making into the catalogue's words. One with details is ours already.

@@ -35,14 +35,14 @@ const PROBE: &str = "jeton.probe";
 /// Whether this replica follows the epoch of the log: not while it has failed to carry over what it holds.
 const EPOCH: &str = "jeton.epoch";
 
-/// What the health service tells on every listener.
+/// The health service, on every listener.
 #[derive(Clone)]
 pub struct Health {
-    told: watch::Sender<Told>,
+    condition: watch::Sender<Condition>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-struct Told {
+struct Condition {
     ready: bool,
     /// Whether this replica follows the epoch of the log.
     follows: bool,
@@ -56,43 +56,43 @@ struct Told {
 
 impl Default for Health {
     fn default() -> Self {
-        Self { told: watch::Sender::new(Told::default()) }
+        Self { condition: watch::Sender::new(Condition::default()) }
     }
 }
 
 impl Health {
     pub(super) fn service(&self, listener: Listener) -> HealthServer<HealthRpc> {
-        HealthServer::new(HealthRpc { told: self.told.subscribe(), listener })
+        HealthServer::new(HealthRpc { condition: self.condition.subscribe(), listener })
     }
 
     /// What came of a probe of the other replicas: whether the promise held, as far as it could be seen, and whether all
     /// answered.
     pub fn set_probed(&self, held: Option<bool>, answered: bool) {
-        self.set(|told| {
-            told.held = held.or(told.held);
-            told.answered = Some(answered);
+        self.set(|condition| {
+            condition.held = held.or(condition.held);
+            condition.answered = Some(answered);
         });
     }
 
     /// Says whether this replica can answer now.
     pub fn tell(&self, authority: &Authority) {
         let readiness = authority.readiness();
-        self.set(|told| {
-            told.ready = readiness.is_ready();
-            told.follows = readiness.epoch;
+        self.set(|condition| {
+            condition.ready = readiness.is_ready();
+            condition.follows = readiness.epoch;
         });
     }
 
-    fn set(&self, change: impl FnOnce(&mut Told)) {
-        self.told.send_if_modified(|told| {
-            let before = *told;
-            change(told);
-            *told != before
+    fn set(&self, change: impl FnOnce(&mut Condition)) {
+        self.condition.send_if_modified(|condition| {
+            let before = *condition;
+            change(condition);
+            *condition != before
         });
     }
 }
 
-impl Told {
+impl Condition {
     /// Of the service with this name; `None`: there is none on this listener.
     fn of(self, name: &str, listener: Listener) -> Option<ServingStatus> {
         let good = if name == PROMISE {
@@ -111,7 +111,7 @@ impl Told {
 
 /// The service of one listener.
 pub(super) struct HealthRpc {
-    told: watch::Receiver<Told>,
+    condition: watch::Receiver<Condition>,
     listener: Listener,
 }
 
@@ -124,8 +124,8 @@ impl HealthService for HealthRpc {
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
         let name = request.into_inner().service;
-        let told = *self.told.borrow();
-        let status = told.of(&name, self.listener);
+        let condition = *self.condition.borrow();
+        let status = condition.of(&name, self.listener);
         let status = status.ok_or(Error::NotFound { resource_type: "service", name })?;
         Ok(Response::new(HealthCheckResponse { status: status.into() }))
     }
@@ -136,7 +136,7 @@ impl HealthService for HealthRpc {
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         let watch = Watch {
-            told: self.told.clone(),
+            condition: self.condition.clone(),
             listener: self.listener,
             name: known_name(&request.into_inner().service),
             last: None,
@@ -152,7 +152,7 @@ fn known_name(name: &str) -> Option<&'static str> {
 }
 
 struct Watch {
-    told: watch::Receiver<Told>,
+    condition: watch::Receiver<Condition>,
     listener: Listener,
     /// `None`: nothing that there could ever be.
     name: Option<&'static str>,
@@ -163,14 +163,14 @@ impl Watch {
     /// The next change.
     async fn next(mut self) -> Option<(Result<HealthCheckResponse, Status>, Self)> {
         loop {
-            let told = *self.told.borrow_and_update();
-            let status = self.name.and_then(|name| told.of(name, self.listener));
+            let condition = *self.condition.borrow_and_update();
+            let status = self.name.and_then(|name| condition.of(name, self.listener));
             let status = status.unwrap_or(ServingStatus::ServiceUnknown);
             if self.last != Some(status) {
                 self.last = Some(status);
                 return Some((Ok(HealthCheckResponse { status: status.into() }), self));
             }
-            if told.over || self.told.changed().await.is_err() {
+            if condition.over || self.condition.changed().await.is_err() {
                 return None;
             }
         }
@@ -191,8 +191,8 @@ pub async fn watch_readiness(
         }
         health.tell(&authority);
     }
-    health.set(|told| told.ready = false);
+    health.set(|condition| condition.ready = false);
     stop.cancelled().await;
     // Those who watch hear the last of it, and their streams end.
-    health.set(|told| told.over = true);
+    health.set(|condition| condition.over = true);
 }

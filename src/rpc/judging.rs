@@ -21,7 +21,7 @@ use super::{
     door::Crowded,
     methods::MESSAGE_BYTES_MAX,
     streaming::Answers,
-    verdict::Told,
+    verdict::EncodedVerdict,
 };
 use crate::{
     authority::{Error, Invalid, ValidateRequest},
@@ -97,7 +97,7 @@ where
 async fn validate(
     context: &Context,
     request: Request<pb::ValidateRequest>,
-) -> Result<Response<[Told; 1]>, Status> {
+) -> Result<Response<[EncodedVerdict; 1]>, Status> {
     let (who, crowded) = (Who::of(&request)?, Crowded::is_in(request.extensions()));
     let request = validate_request(request.into_inner())?;
     if crowded {
@@ -106,9 +106,13 @@ async fn validate(
     Ok(Response::new([judge(context, &who, &request).await?]))
 }
 
-pub(super) async fn judge(context: &Context, who: &Who, request: &ValidateRequest) -> Result<Told, Error> {
+pub(super) async fn judge(
+    context: &Context,
+    who: &Who,
+    request: &ValidateRequest,
+) -> Result<EncodedVerdict, Error> {
     let (snapshot, caller) = context.clock_checked_snapshot(who).await?;
-    Ok(Told::of(&context.authority.validate(snapshot, &caller, request).await?))
+    Ok(EncodedVerdict::of(&context.authority.validate(snapshot, &caller, request).await?))
 }
 
 pub(super) fn validate_request(request: pb::ValidateRequest) -> Result<ValidateRequest, Invalid> {
@@ -126,7 +130,7 @@ pub(super) const VERDICTS: u32 = 1;
 impl<U, A> Codec for JudgingCodec<U, A>
 where
     U: Message + Default + 'static,
-    A: AsRef<[Told]> + Send + 'static,
+    A: AsRef<[EncodedVerdict]> + Send + 'static,
 {
     type Encode = A;
     type Decode = U;
@@ -144,15 +148,15 @@ where
 
 struct VerdictsEncoder<A>(PhantomData<A>);
 
-impl<A: AsRef<[Told]>> Encoder for VerdictsEncoder<A> {
+impl<A: AsRef<[EncodedVerdict]>> Encoder for VerdictsEncoder<A> {
     type Item = A;
     type Error = Status;
 
     fn encode(&mut self, verdicts: A, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
         let verdicts = verdicts.as_ref();
-        buffer.reserve(verdicts.iter().map(Told::len).fold(0, usize::saturating_add));
-        for told in verdicts {
-            told.put(VERDICTS, buffer);
+        buffer.reserve(verdicts.iter().map(EncodedVerdict::len).fold(0, usize::saturating_add));
+        for encoded in verdicts {
+            encoded.put(VERDICTS, buffer);
         }
         Ok(())
     }

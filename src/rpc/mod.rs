@@ -3,7 +3,6 @@
 
 mod admin_service;
 mod arriving;
-mod at_once;
 mod batch;
 mod blocks;
 mod clients;
@@ -11,6 +10,7 @@ mod convert;
 mod discovery_service;
 mod door;
 mod ext_authz;
+mod fast_path;
 mod front;
 mod health;
 mod judging;
@@ -44,7 +44,7 @@ use crate::{
     token::Render,
 };
 
-use at_once::AtOnce;
+use fast_path::FastPath;
 use judging::Judging;
 use methods::LONG_MESSAGE_BYTES_MAX;
 use reflection::with_reflection;
@@ -188,7 +188,7 @@ pub struct Services {
     listener: Listener,
     routes: Routes,
     /// Goes before the others.
-    at_once: Option<AtOnce>,
+    fast_path: Option<FastPath>,
 }
 
 impl Services {
@@ -210,10 +210,10 @@ impl Services {
         let tokens = TokenServiceServer::new(token_service::TokenRpc(context.clone()))
             .max_decoding_message_size(LONG_MESSAGE_BYTES_MAX);
         let tokens = Judging::before(tokens, context.clone());
-        let at_once = Some(AtOnce::of(context.clone()));
+        let fast_path = Some(FastPath::of(context.clone()));
         let routes = Routes::new(health.service(listener));
         match listener {
-            Listener::Ops => Self { listener, routes, at_once: None },
+            Listener::Ops => Self { listener, routes, fast_path: None },
             Listener::Public => {
                 let routes = routes
                     .add_service(tokens)
@@ -225,13 +225,13 @@ impl Services {
                         DiscoveryServiceServer::new(discovery_service::DiscoveryRpc(context))
                             .max_decoding_message_size(LONG_MESSAGE_BYTES_MAX),
                     );
-                Self { listener, routes, at_once }
+                Self { listener, routes, fast_path }
             }
             Listener::Admin => {
                 let admin = AdminServiceServer::new(admin_service::AdminRpc(context))
                     .max_decoding_message_size(LONG_MESSAGE_BYTES_MAX);
                 let routes = with_reflection(routes.add_service(tokens).add_service(admin));
-                Self { listener, routes, at_once }
+                Self { listener, routes, fast_path }
             }
         }
     }

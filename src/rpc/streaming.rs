@@ -17,7 +17,7 @@ use super::{
     door::Crowded,
     judging::{judge, validate_request},
     status::of_transport,
-    verdict::Told,
+    verdict::EncodedVerdict,
 };
 use crate::{
     authority::{Error, Invalid, check_clock},
@@ -33,7 +33,7 @@ pub(super) struct Answers {
     who: Who,
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
     /// The answer to a message that has to wait for the log or the lease.
-    waited_for: Option<BoxFuture<Told, Status>>,
+    waited_for: Option<BoxFuture<EncodedVerdict, Status>>,
     pace: Pace,
     over: bool,
 }
@@ -97,11 +97,11 @@ impl Answers {
     }
 
     /// The answer to the next message; `None`: the stream has ended.
-    fn poll_answer(&mut self, turn: &mut Turn<'_>) -> Poll<Option<Result<Told, Status>>> {
+    fn poll_answer(&mut self, turn: &mut Turn<'_>) -> Poll<Option<Result<EncodedVerdict, Status>>> {
         if self.waited_for.is_none() {
             let Some(message) = ready!(self.poll_message(turn)) else { return Poll::Ready(None) };
-            match message.and_then(|message| self.answer_at_once(message)) {
-                Ok(Answer::Now(told)) => return Poll::Ready(Some(Ok(told))),
+            match message.and_then(|message| self.try_answer(message)) {
+                Ok(Answer::Now(encoded)) => return Poll::Ready(Some(Ok(encoded))),
                 Ok(Answer::Later(answer)) => self.waited_for = Some(answer),
                 Err(status) => return Poll::Ready(Some(Err(status))),
             }
@@ -134,7 +134,7 @@ impl Answers {
         Poll::Ready(Some(Err(Error::Draining.into())))
     }
 
-    fn answer_at_once(&self, message: pb::StreamValidateRequest) -> Result<Answer, Status> {
+    fn try_answer(&self, message: pb::StreamValidateRequest) -> Result<Answer, Status> {
         let within = |invalid: Invalid| invalid.within("request");
         let request = message.request.ok_or_else(|| Invalid::required("request"))?;
         let request = validate_request(request).map_err(within)?;
@@ -150,24 +150,24 @@ impl Answers {
         if self.pace.crowded {
             context.authority.must_have_verified(request.token())?;
         }
-        let judged = context.authority.validate_at_once(&snapshot, &caller, &request);
+        let judged = context.authority.try_validate(&snapshot, &caller, &request);
         if let Some(judged) = judged.map_err(|error| error.map_invalid(within))? {
-            return Ok(Answer::Now(Told::of(&judged)));
+            return Ok(Answer::Now(EncodedVerdict::of(&judged)));
         }
         Ok(Answer::Later(Box::pin(async move {
             let judged = context.authority.validate(snapshot, &caller, &request).await;
-            Ok(Told::of(&judged.map_err(|error| error.map_invalid(within))?))
+            Ok(EncodedVerdict::of(&judged.map_err(|error| error.map_invalid(within))?))
         })))
     }
 }
 
 enum Answer {
-    Now(Told),
-    Later(BoxFuture<Told, Status>),
+    Now(EncodedVerdict),
+    Later(BoxFuture<EncodedVerdict, Status>),
 }
 
 impl Stream for Answers {
-    type Item = Result<[Told; 1], Status>;
+    type Item = Result<[EncodedVerdict; 1], Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, turn: &mut Turn<'_>) -> Poll<Option<Self::Item>> {
         if self.over {
@@ -176,7 +176,7 @@ impl Stream for Answers {
         let answer = ready!(self.poll_answer(turn));
         // A faulty message ends the stream: after an error nothing is taken from it.
         self.over = !matches!(answer, Some(Ok(_)));
-        Poll::Ready(answer.map(|answer| answer.map(|told| [told])))
+        Poll::Ready(answer.map(|answer| answer.map(|encoded| [encoded])))
     }
 }
 

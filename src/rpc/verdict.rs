@@ -1,4 +1,4 @@
-//! A verdict on the wire, as its caller may read it.
+//! The encoding of a verdict, with the fields that its caller may read.
 
 use prost::{
     Message,
@@ -14,9 +14,9 @@ use crate::{authority::Judged, state::Reason, token::Verified};
 /// Room for nearly every verdict, bytes.
 const VERDICT_BYTES: usize = 512;
 
-/// A `jeton.v1.Verdict`, encoded. A test holds it against what the definition of that message says.
+/// An encoded `jeton.v1.Verdict`. A test compares it with the encoding of the generated message.
 #[derive(Debug)]
-pub(super) struct Told(Vec<u8>);
+pub(super) struct EncodedVerdict(Vec<u8>);
 
 /// Fields of `jeton.v1.Verdict`.
 mod field {
@@ -36,9 +36,9 @@ mod field {
     pub(super) const SURROUNDINGS: u32 = 14;
 }
 
-impl Told {
-    /// What the token says, and why it was revoked, is answered to callers that are registered for it, to others its
-    /// `jti` alone.
+impl EncodedVerdict {
+    /// Encodes the token's claims and the reason of its revocation only for callers that are registered for one of its
+    /// audiences; other callers get the `jti` alone.
     pub(super) fn of(judged: &Judged) -> Self {
         let verdict = &judged.verdict;
         let mut out = Vec::with_capacity(VERDICT_BYTES);
@@ -61,24 +61,24 @@ impl Told {
         Self(out)
     }
 
-    /// Appends it as the field `tag` of another message.
+    /// Appends the verdict as the field `tag` of another message.
     pub(super) fn put(&self, tag: u32, out: &mut impl BufMut) {
         bytes(tag, &self.0, out);
     }
 
-    /// The bytes that `put` appends for a tag below 16.
+    /// The number of bytes that `put` appends for a tag below 16.
     pub(super) fn len(&self) -> usize {
         let len = self.0.len();
         len.saturating_add(1).saturating_add(encoded_len_varint(u64::try_from(len).unwrap_or(u64::MAX)))
     }
 }
 
-/// Claims of the caller's own, as a verdict has them.
+/// The encoding of custom claims in a verdict.
 pub(super) fn render(custom: &Map<String, Value>) -> Box<[u8]> {
     struct_from(custom).encode_to_vec().into_boxed_slice()
 }
 
-/// What the token says.
+/// Appends the token's claims.
 fn claims(token: &Verified, out: &mut Vec<u8>) {
     text(field::SUBJECT, token.subject(), out);
     token.audiences().for_each(|audience| text(field::AUDIENCES, audience, out));
@@ -197,9 +197,9 @@ mod tests {
                     let judged = Judged { verdict, disclosed, surroundings: None };
                     let expected = pb::ValidateResponse { verdict: Some(by_definition(&judged, &claims)) };
                     let mut written = Vec::new();
-                    let told = Told::of(&judged);
-                    told.put(1, &mut written);
-                    assert_eq!(told.len(), written.len());
+                    let encoded = EncodedVerdict::of(&judged);
+                    encoded.put(1, &mut written);
+                    assert_eq!(encoded.len(), written.len());
                     assert_eq!(pb::ValidateResponse::decode(written.as_slice()).unwrap(), expected);
                 }
             }
@@ -216,7 +216,7 @@ mod tests {
             server_time_ms: 0,
         };
         let surroundings = Some("quotes surround the token");
-        let Told(written) = Told::of(&Judged { verdict, disclosed: false, surroundings });
+        let EncodedVerdict(written) = EncodedVerdict::of(&Judged { verdict, disclosed: false, surroundings });
         let decoded = pb::Verdict::decode(written.as_slice()).unwrap();
         assert_eq!(decoded.status(), pb::TokenStatus::Malformed);
         assert_eq!(decoded.surroundings, "quotes surround the token");

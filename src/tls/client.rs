@@ -23,9 +23,9 @@ pub struct Validity {
     pub not_after: UnixSeconds,
 }
 
-/// What a server showed, its chain and name verified.
+/// The TLS facts of a server whose chain and name were verified.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Shown {
+pub struct TlsLook {
     /// Of its certificate.
     pub validity: Validity,
     /// `1.3` or `1.2`.
@@ -53,7 +53,7 @@ pub enum LookError {
 }
 
 /// Connects to `authority` (`host:port`) with the authorities in a file, or those of the system, and looks.
-pub async fn look(host: &str, authority: &str, ca: Option<&Path>) -> Result<Shown, LookError> {
+pub async fn look(host: &str, authority: &str, ca: Option<&Path>) -> Result<TlsLook, LookError> {
     let name = ServerName::try_from(host.to_owned()).map_err(|_| LookError::Name(host.to_owned()))?;
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
@@ -65,7 +65,7 @@ pub async fn look(host: &str, authority: &str, ca: Option<&Path>) -> Result<Show
     let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
     let (_, session) = stream.get_ref();
     let leaf = session.peer_certificates().and_then(<[_]>::first).ok_or(LookError::Unreadable)?;
-    Ok(Shown {
+    Ok(TlsLook {
         validity: validity_of(leaf).ok_or(LookError::Unreadable)?,
         version: if session.protocol_version() == Some(ProtocolVersion::TLSv1_3) { "1.3" } else { "1.2" },
     })

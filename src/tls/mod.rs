@@ -6,7 +6,7 @@ mod peer;
 mod server;
 mod words;
 
-pub use client::{LookError, Shown, Validity, look, validity};
+pub use client::{LookError, TlsLook, Validity, look, validity};
 pub use peer::{Peer, PeerCertificate, Unusable};
 pub use server::{ServerTls, ShownChain, TlsError, TlsFiles};
 pub use words::Untrusted;

@@ -1,6 +1,6 @@
-//! Validate, and Issue without a session, where their message has come with its headers, as that of nearly every call
-//! has: answered at the gate that the caller has passed, which holds while nothing is waited for. They are called as often
-//! as everything else together.
+//! The fast path: Validate, and Issue without a session, if the message arrived with its headers, as nearly every message
+//! does. Such a call is answered from the snapshot in which its caller was authenticated, and waits for nothing. These
+//! calls are as many as all others together.
 
 use std::{pin::Pin, sync::Arc};
 
@@ -14,17 +14,17 @@ use super::{
     arriving::Arriving,
     batch::{BATCH_VALIDATE, Batch},
     convert::issued,
-    door::Admitted,
+    door::Admission,
     judging::{VALIDATE, VERDICTS, validate_request},
     methods::Method,
     status::unreadable,
     token_service::issue_request,
     trace_id_of,
     unary::{self, Again, Message},
-    verdict::Told,
+    verdict::EncodedVerdict,
 };
 use crate::{
-    authority::{Caller, Error, Issued, IssuedAtOnce, Judged, check_clock},
+    authority::{Caller, Error, Issued, Judged, TryIssued, check_clock},
     listen::Connection,
     proto::v1 as pb,
 };
@@ -34,24 +34,25 @@ const REFRESH: &str = "/jeton.v1.TokenService/Refresh";
 /// A message that may be compressed is left to tonic, which says that it cannot be read.
 static GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 
-/// What became of a request.
+/// The outcome of a request on the fast path.
 pub(super) enum Answered {
     Now(Response<Body>),
-    /// It names a revision that has not been reached here, or its message is to be read out by and by.
+    /// The request names a revision that this replica has not reached, or its message is still arriving.
     Later(Pin<Box<dyn Future<Output = Response<Body>> + Send>>),
+    /// The request is tonic's.
     Not(Request<Unread>),
 }
 
-/// A body that is tonic's to read.
+/// The body of a request that tonic reads.
 pub(super) enum Unread {
-    /// As it comes.
+    /// The body is still arriving.
     Coming(Box<Again>),
-    /// It has come already.
+    /// The message has arrived.
     Come(Message),
 }
 
 impl Unread {
-    /// The body, its messages held to their limits.
+    /// The body; its messages are held to their limits.
     pub(super) fn into_body(self, connection: &Arc<Connection>, method: Method) -> Body {
         match self {
             Self::Coming(body) => Body::new(Arriving::new(body, connection, method)),
@@ -60,23 +61,23 @@ impl Unread {
     }
 }
 
-/// What goes before tonic's services.
+/// Stands before tonic's services.
 #[derive(Clone)]
-pub struct AtOnce {
+pub struct FastPath {
     context: Arc<Context>,
 }
 
-impl AtOnce {
+impl FastPath {
     pub(super) fn of(context: Context) -> Self {
         Self { context: Arc::new(context) }
     }
 
-    /// The answer; every other request is given back: it is tonic's. What is to be waited for after all is on the heap:
-    /// each call that is in flight has the room for what is here.
+    /// Answers the request, or gives it back for tonic. A call that has to wait does so on the heap: the stack frame here
+    /// counts for each call in flight.
     pub(super) fn answer(
         &self,
         request: Request<Incoming>,
-        admitted: &Admitted,
+        admission: &Admission,
         connection: &Arc<Connection>,
         method: Method,
     ) -> Answered {
@@ -84,7 +85,7 @@ impl AtOnce {
         let validates = path == VALIDATE;
         let encoding = request.headers().get(&GRPC_ENCODING);
         if path == BATCH_VALIDATE && encoding.is_none_or(|encoding| encoding == "identity") {
-            return self.batch(request, admitted, connection, method);
+            return self.batch(request, admission, connection, method);
         }
         if path == REFRESH {
             return Answered::Not(request.map(|body| match Message::arrived(body) {
@@ -101,14 +102,14 @@ impl AtOnce {
             Err(body) => return Answered::Not(Request::from_parts(parts, Unread::Coming(body))),
         };
         let answer = if validates {
-            self.validate(admitted, &parts.headers, &message)
+            self.validate(admission, &parts.headers, &message)
         } else {
             match pb::IssueRequest::decode(message.bytes()) {
-                // A row is to be written.
+                // Opening a session writes a row.
                 Ok(request) if request.refreshable => {
                     return Answered::Not(Request::from_parts(parts, Unread::Come(message)));
                 }
-                Ok(request) => self.issue(admitted, &parts.headers, request),
+                Ok(request) => self.issue(admission, &parts.headers, request),
                 Err(_) => Err(unreadable()),
             }
         };
@@ -118,7 +119,7 @@ impl AtOnce {
     fn batch(
         &self,
         request: Request<Incoming>,
-        admitted: &Admitted,
+        admission: &Admission,
         connection: &Arc<Connection>,
         method: Method,
     ) -> Answered {
@@ -126,10 +127,10 @@ impl AtOnce {
             context: Arc::clone(&self.context),
             connection: Arc::clone(connection),
             who: Who {
-                credential: Arc::clone(&admitted.known.credential),
+                credential: Arc::clone(&admission.client.credential),
                 trace_id: trace_id_of(request.headers()),
             },
-            overloaded: admitted.overloaded,
+            overloaded: admission.overloaded,
         };
         let arriving = Arriving::new(Box::new(Again::of(request.into_body())), connection, method);
         Answered::Later(Box::pin(batch.answer(arriving)))
@@ -137,22 +138,20 @@ impl AtOnce {
 
     fn validate(
         &self,
-        admitted: &Admitted,
+        admission: &Admission,
         headers: &HeaderMap,
         message: &Message,
     ) -> Result<Answered, Status> {
         let request = pb::ValidateRequest::decode(message.bytes()).map_err(|_| unreadable())?;
         let request = validate_request(request)?;
-        let caller = self.caller(admitted, headers)?;
-        if admitted.crowded {
+        let caller = self.caller(admission, headers)?;
+        if admission.crowded {
             self.context.authority.must_have_verified(request.token())?;
         }
-        if let Some(judged) =
-            self.context.authority.validate_at_once(&admitted.snapshot, &caller, &request)?
-        {
+        if let Some(judged) = self.context.authority.try_validate(&admission.snapshot, &caller, &request)? {
             return Ok(Answered::Now(verdict(&judged)));
         }
-        let (context, snapshot) = (Arc::clone(&self.context), admitted.snapshot.clone());
+        let (context, snapshot) = (Arc::clone(&self.context), admission.snapshot.clone());
         Ok(Answered::Later(Box::pin(async move {
             let judged = context.authority.validate(snapshot, &caller, &request).await;
             judged.map_or_else(|error| Status::from(error).into_http(), |judged| verdict(&judged))
@@ -161,19 +160,19 @@ impl AtOnce {
 
     fn issue(
         &self,
-        admitted: &Admitted,
+        admission: &Admission,
         headers: &HeaderMap,
         request: pb::IssueRequest,
     ) -> Result<Answered, Status> {
         let request = issue_request(request)?;
-        let caller = self.caller(admitted, headers)?;
-        if admitted.crowded {
+        let caller = self.caller(admission, headers)?;
+        if admission.crowded {
             return Err(Error::Overloaded.into());
         }
-        match self.context.authority.issue_at_once(&admitted.snapshot, &caller, request)? {
-            IssuedAtOnce::Whole(token) => Ok(Answered::Now(token_of(token))),
-            IssuedAtOnce::ToAudit(unaudited) => {
-                let (context, snapshot) = (Arc::clone(&self.context), admitted.snapshot.clone());
+        match self.context.authority.try_issue(&admission.snapshot, &caller, request)? {
+            TryIssued::Whole(token) => Ok(Answered::Now(token_of(token))),
+            TryIssued::ToAudit(unaudited) => {
+                let (context, snapshot) = (Arc::clone(&self.context), admission.snapshot.clone());
                 Ok(Answered::Later(Box::pin(async move {
                     let token = context.authority.audit_issue(&snapshot, *unaudited).await;
                     token.map_or_else(|error| Status::from(error).into_http(), token_of)
@@ -182,9 +181,9 @@ impl AtOnce {
         }
     }
 
-    fn caller(&self, admitted: &Admitted, headers: &HeaderMap) -> Result<Caller, Error> {
-        check_clock(&admitted.snapshot)?;
-        self.context.authority.called(admitted.known.clone(), trace_id_of(headers))
+    fn caller(&self, admission: &Admission, headers: &HeaderMap) -> Result<Caller, Error> {
+        check_clock(&admission.snapshot)?;
+        self.context.authority.called(admission.client.clone(), trace_id_of(headers))
     }
 }
 
@@ -197,6 +196,6 @@ fn token_of(token: Issued) -> Response<Body> {
 }
 
 fn verdict(judged: &Judged) -> Response<Body> {
-    let told = Told::of(judged);
-    unary::answer(told.len(), |out| told.put(VERDICTS, out))
+    let encoded = EncodedVerdict::of(judged);
+    unary::answer(encoded.len(), |out| encoded.put(VERDICTS, out))
 }

@@ -26,7 +26,7 @@ pub use log::{FilterError, Sampled, check_filter, log_to_stderr};
 /// Server-side duration of RPCs, as OpenTelemetry's `rpc.server.call.duration` is spelled there.
 const CALL_DURATION: &str = "rpc_server_call_duration_seconds";
 /// Server-side duration of plain HTTP requests, as OpenTelemetry's `http.server.request.duration`.
-const DOOR_DURATION: &str = "http_server_request_duration_seconds";
+const HTTP_DURATION: &str = "http_server_request_duration_seconds";
 const ISSUED: &str = "jeton_tokens_issued_total";
 const VALIDATIONS: &str = "jeton_validations_total";
 const REFRESHES: &str = "jeton_refreshes_total";
@@ -49,8 +49,8 @@ const CERTIFICATE_END: &str = "jeton_tls_certificate_not_after_seconds";
 /// Seconds: from a look-up in memory to a database that is away.
 const BUCKETS: [f64; 12] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
 
-/// The status whose durations are there from the start, for each door.
-const DOOR_OK: u16 = 200;
+/// The status whose durations are registered from the start, for each route.
+const HTTP_OK: u16 = 200;
 
 /// gRPC codes, by number.
 pub const CODES: [&str; 17] = [
@@ -95,7 +95,7 @@ pub const PROBE_OUTCOMES: [&str; 4] = ["dead", "alive", "unanswered", "failed"];
 /// Handles to every metric of this process.
 pub struct Metrics {
     calls: HashMap<&'static str, Calls>,
-    doors: HashMap<&'static str, Histogram>,
+    routes: HashMap<&'static str, Histogram>,
     issued: HashMap<&'static str, Counter>,
     validations: Vec<Counter>,
     refreshes: HashMap<&'static str, Counter>,
@@ -198,24 +198,24 @@ pub fn exporter() -> Result<Exporter, BuildError> {
     }
     let exporter = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Full(CALL_DURATION.to_owned()), &BUCKETS)?
-        .set_buckets_for_metric(Matcher::Full(DOOR_DURATION.to_owned()), &BUCKETS)?
+        .set_buckets_for_metric(Matcher::Full(HTTP_DURATION.to_owned()), &BUCKETS)?
         .install_recorder()?;
     Ok(EXPORTER.get_or_init(|| exporter).clone())
 }
 
 impl Metrics {
     /// Registers every metric at zero, so that each is there from the first scrape. `methods` are
-    /// full gRPC paths without the leading slash; `doors` paths of plain HTTP; `statuses` the names of verdicts.
+    /// full gRPC paths without the leading slash; `routes` paths of plain HTTP; `statuses` the names of verdicts.
     #[must_use]
     pub fn register(
         methods: &[&'static str],
-        doors: &[&'static str],
+        routes: &[&'static str],
         statuses: &[&'static str],
     ) -> Arc<Self> {
         describe_histogram!(
-            DOOR_DURATION,
+            HTTP_DURATION,
             metrics::Unit::Seconds,
-            "Duration of plain HTTP requests by door and status."
+            "Duration of plain HTTP requests by route and status."
         );
         describe_histogram!(CALL_DURATION, metrics::Unit::Seconds, "Duration of RPCs by method and code.");
         describe_counter!(ISSUED, "Access tokens minted, by the RPC that minted them.");
@@ -266,7 +266,7 @@ impl Metrics {
         let calls = methods.iter().map(|&method| (method, Calls::new(method)));
         let metrics = Self {
             calls: calls.collect(),
-            doors: doors.iter().map(|&route| (route, door_histogram(route, DOOR_OK))).collect(),
+            routes: routes.iter().map(|&route| (route, http_histogram(route, HTTP_OK))).collect(),
             issued: counters(ISSUED, "rpc", &["Issue", "Refresh"]),
             validations: statuses.iter().map(|&status| counter!(VALIDATIONS, "status" => status)).collect(),
             refreshes: counters(REFRESHES, "outcome", &REFRESH_OUTCOMES),
@@ -298,13 +298,13 @@ impl Metrics {
     }
 
     /// A plain HTTP request ended.
-    pub fn door(&self, route: &str, status: u16, seconds: f64) {
-        if status == DOOR_OK {
-            if let Some(histogram) = self.doors.get(route) {
+    pub fn http_request(&self, route: &str, status: u16, seconds: f64) {
+        if status == HTTP_OK {
+            if let Some(histogram) = self.routes.get(route) {
                 histogram.record(seconds);
             }
         } else {
-            door_histogram(route.to_owned(), status).record(seconds);
+            http_histogram(route.to_owned(), status).record(seconds);
         }
     }
 
@@ -418,8 +418,8 @@ impl Metrics {
 }
 
 /// `route` is one of those that are served, so that series stay few.
-fn door_histogram(route: impl Into<metrics::SharedString>, status: u16) -> Histogram {
-    histogram!(DOOR_DURATION, "http_route" => route.into(), "http_response_status_code" => status.to_string())
+fn http_histogram(route: impl Into<metrics::SharedString>, status: u16) -> Histogram {
+    histogram!(HTTP_DURATION, "http_route" => route.into(), "http_response_status_code" => status.to_string())
 }
 
 fn counters(

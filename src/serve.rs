@@ -74,7 +74,7 @@ pub struct Settings {
     pub bounds: Bounds,
     /// Threads behind the public listener.
     pub threads: NonZero<usize>,
-    /// Services beside jeton's own on the public listener, behind the same door.
+    /// Services beside jeton's own on the public listener, behind the same auth layer.
     pub beside: fn(rpc::Routes) -> rpc::Routes,
 }
 

@@ -1,4 +1,4 @@
-//! `bench.Empty`: a unary RPC that does nothing, behind the same door as jeton's own. The request
+//! `bench.Empty`: a unary RPC that does nothing, behind the same auth layer as jeton's own. The request
 //! says how long the answer is to be.
 
 use std::{

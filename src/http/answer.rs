@@ -1,4 +1,4 @@
-//! What the doors answer: JSON, and the errors of OAuth (RFC 6749 section 5.2) for those of the authority.
+//! The answers of the endpoints: JSON, and the errors of OAuth (RFC 6749 section 5.2) for those of the authority.
 
 use axum::{
     Json,
@@ -106,7 +106,7 @@ impl From<Error> for Refusal {
                 tracing::error!(error = what, "a defect");
                 Self::of(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "A defect on our side.")
             }
-            // What no door asks for.
+            // Errors of operations that no endpoint calls.
             Error::RefreshRefused(_)
             | Error::TooManyAffected { .. }
             | Error::EtagMismatch { .. }

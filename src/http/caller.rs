@@ -1,4 +1,4 @@
-//! Who asks at a door: by HTTP Basic (RFC 7617) with an API key in place of a password, by Bearer
+//! The caller of an endpoint: known by HTTP Basic (RFC 7617) with an API key in place of a password, by Bearer
 //! (RFC 6750 section 2.1), or by the certificate of the connection.
 
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use super::{DoorsState, answer::Refusal, form::Form};
+use super::{EndpointsState, answer::Refusal, form::Form};
 use crate::{
     authority::{Caller, Credential, Error, PresentedCredential},
     listen::{Connection, Turn},
@@ -23,32 +23,32 @@ pub(super) struct Who {
     credential: Arc<Credential>,
     trace_id: String,
     connection: Arc<Connection>,
-    /// Whether what would need a signature had better be refused.
-    pub(super) crowded: bool,
+    /// The thread is overloaded, and this client has many calls in flight: what needs a signature is refused.
+    pub(super) shed_costly: bool,
 }
 
 impl Who {
-    /// Who calls, and the form that was sent. Whoever is not known or lacks the permission is refused before anything
+    /// The sender, and the form that was sent. A sender that is not known or lacks the permission is refused before any
     /// of the form is read.
     pub(super) async fn and_form(
-        state: &DoorsState,
+        state: &EndpointsState,
         request: Request,
         permission: Option<Permission>,
     ) -> Result<(Self, Form), Refusal> {
         let (parts, body) = request.into_parts();
         let connection = parts.extensions.get::<Arc<Connection>>().ok_or(Error::Unauthenticated)?;
-        let crowded = parts.extensions.get::<Turn>().is_some_and(|turn| turn.crowded);
-        let who = Self::authenticate(state, &parts.headers, connection, permission, crowded).await?;
+        let shed_costly = parts.extensions.get::<Turn>().is_some_and(|turn| turn.crowded);
+        let who = Self::authenticate(state, &parts.headers, connection, permission, shed_costly).await?;
         let form = Form::read(&parts.headers, body, connection).await?;
         Ok((who, form))
     }
 
     async fn authenticate(
-        state: &DoorsState,
+        state: &EndpointsState,
         headers: &HeaderMap,
         connection: &Arc<Connection>,
         permission: Option<Permission>,
-        crowded: bool,
+        shed_costly: bool,
     ) -> Result<Self, Error> {
         let snapshot = state.authority.snapshot().await?;
         let sent = Sent::of(headers);
@@ -59,16 +59,21 @@ impl Who {
         }
         let credential = client.credential;
         let traceparent = headers.get("traceparent").and_then(|value| value.to_str().ok());
-        Ok(Self { credential, trace_id: trace_id(traceparent), connection: Arc::clone(connection), crowded })
+        Ok(Self {
+            credential,
+            trace_id: trace_id(traceparent),
+            connection: Arc::clone(connection),
+            shed_costly,
+        })
     }
 
-    /// Whether its client has more than a few calls in flight.
+    /// Returns whether its client has more than a few calls in flight.
     pub(super) fn asks_for_much(&self) -> bool {
         self.connection.weigh(0).is_much()
     }
 
     /// A snapshot, and the caller as it stands there.
-    pub(super) async fn snapshot(&self, state: &DoorsState) -> Result<(Snapshot, Caller), Error> {
+    pub(super) async fn snapshot(&self, state: &EndpointsState) -> Result<(Snapshot, Caller), Error> {
         let snapshot = state.authority.snapshot().await?;
         let caller = state.authority.caller(&snapshot, &self.credential, &self.trace_id)?;
         Ok((snapshot, caller))
@@ -77,7 +82,7 @@ impl Who {
     /// Like [`Self::snapshot`]; refused also while the clocks are too far apart.
     pub(super) async fn clock_checked_snapshot(
         &self,
-        state: &DoorsState,
+        state: &EndpointsState,
     ) -> Result<(Snapshot, Caller), Error> {
         let snapshot = state.authority.clock_checked_snapshot().await?;
         let caller = state.authority.caller(&snapshot, &self.credential, &self.trace_id)?;
@@ -85,12 +90,12 @@ impl Who {
     }
 }
 
-/// What was sent in the `authorization` header.
+/// The content of the `authorization` header.
 enum Sent {
     Nothing,
     Bearer(String),
-    /// The user as it was sent, and decoded from the form that RFC 6749 section 2.3.1 asks for: many clients
-    /// send it plainly.
+    /// The user as it was sent, and decoded from the form that RFC 6749 section 2.3.1 requires: many clients do not
+    /// encode it.
     Basic {
         user: String,
         decoded: String,
@@ -103,7 +108,7 @@ impl Sent {
     fn of(headers: &HeaderMap) -> Self {
         let mut values = headers.get_all(AUTHORIZATION).iter();
         let Some(value) = values.next() else { return Self::Nothing };
-        // Two are none.
+        // More than one header counts as none.
         let one = value.to_str().ok().filter(|_| values.next().is_none());
         one.and_then(Self::parse).unwrap_or(Self::Unreadable)
     }
@@ -114,7 +119,7 @@ impl Sent {
         }
         let encoded = text::credentials(value, "basic")?;
         let text = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
-        // A client's name may have a colon in it, an API key has none.
+        // A client's name may contain a colon, an API key does not.
         let (user, password) = text.rsplit_once(':')?;
         Some(Self::Basic {
             user: user.to_owned(),
@@ -135,7 +140,7 @@ impl Sent {
     }
 }
 
-/// One value of `application/x-www-form-urlencoded`, decoded; as it is where it is none.
+/// A value decoded from `application/x-www-form-urlencoded`; returned as it is if it cannot be decoded.
 fn form_decoded(text: &str) -> String {
     let pairs = serde_urlencoded::from_str::<Vec<(String, String)>>(&format!("v={text}"));
     match pairs.ok().as_deref() {

@@ -7,7 +7,7 @@ use axum::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    DoorsState,
+    EndpointsState,
     answer::{Refusal, private},
     caller::Who,
     form::Form,
@@ -19,7 +19,7 @@ use crate::{
 };
 
 pub(super) async fn introspect(
-    State(state): State<DoorsState>,
+    State(state): State<EndpointsState>,
     request: Request,
 ) -> Result<Response, Refusal> {
     let (who, form) = Who::and_form(&state, request, Some(Permission::Validate)).await?;
@@ -28,7 +28,7 @@ pub(super) async fn introspect(
         certificate_thumbprint: thumbprint(&form)?,
         ..BearerRequest::default()
     };
-    if who.crowded {
+    if who.shed_costly {
         state.authority.must_have_verified(&request.token)?;
     }
     let (snapshot, caller) = who.clock_checked_snapshot(&state).await?;

@@ -2,12 +2,12 @@
 
 use axum::{extract::State, http::HeaderMap, response::Response};
 
-use super::{DoorsState, answer::public};
+use super::{EndpointsState, answer::public};
 use crate::authority::JWKS_MAX_AGE_S;
 
 const CONTENT_TYPE: &str = "application/jwk-set+json";
 
-pub(super) async fn jwks(State(state): State<DoorsState>, headers: HeaderMap) -> Response {
+pub(super) async fn jwks(State(state): State<EndpointsState>, headers: HeaderMap) -> Response {
     let jwks = state.authority.jwks();
     public(&headers, CONTENT_TYPE, JWKS_MAX_AGE_S, jwks.json, &jwks.etag)
 }

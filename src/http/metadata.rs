@@ -4,14 +4,14 @@ use axum::{extract::State, http::HeaderMap, response::Response};
 use serde_json::json;
 
 use super::{
-    DoorsState, INTROSPECT, JWKS, REVOKE,
+    EndpointsState, INTROSPECT, JWKS, REVOKE,
     answer::{etag_of, public},
 };
 
 /// It changes with the configuration alone. Seconds.
 const MAX_AGE_S: i64 = 3_600;
 
-pub(super) async fn metadata(State(state): State<DoorsState>, headers: HeaderMap) -> Response {
+pub(super) async fn metadata(State(state): State<EndpointsState>, headers: HeaderMap) -> Response {
     let body = document(&state.authority.issuer, state.certificates);
     let etag = etag_of(&body);
     public(&headers, "application/json", MAX_AGE_S, body, &etag)

@@ -1,5 +1,5 @@
-//! The HTTP doors: for software that speaks OAuth and knows nothing of jeton, and for probes. The only
-//! code that knows axum. Each door parses, calls and converts; it decides nothing.
+//! HTTP endpoints for software that speaks OAuth and knows nothing of jeton, and for probes. The only code that uses
+//! axum. Each endpoint parses, calls the authority and converts; it decides nothing.
 
 mod answer;
 mod caller;
@@ -30,55 +30,55 @@ pub use ops::{OpsState, keep_up, ops};
 
 /// The key set (RFC 7517).
 const JWKS: &str = "/.well-known/jwks.json";
-/// What this issuer does (RFC 8414 section 3).
+/// The metadata of this issuer (RFC 8414 section 3).
 const METADATA: &str = "/.well-known/oauth-authorization-server";
 /// RFC 7662.
 const INTROSPECT: &str = "/oauth2/introspect";
 /// RFC 7009.
 const REVOKE: &str = "/oauth2/revoke";
 
-/// Every door that is measured by name.
+/// The endpoints that are measured by name.
 pub const ROUTES: [&str; 4] = [JWKS, METADATA, INTROSPECT, REVOKE];
 
-/// What the doors have at hand.
+/// The state of the endpoints.
 #[derive(Clone)]
-pub struct DoorsState {
+pub struct EndpointsState {
     /// The authority.
     pub authority: Arc<Authority>,
-    /// Where work that waits for the database goes on, even when the caller has gone away.
+    /// Runs work that waits for the database to its end, even if the caller goes away.
     pub background: Background,
-    /// Whether callers can show certificates.
+    /// Whether callers can present certificates.
     pub certificates: bool,
 }
 
-/// The doors of the public listener: at the root, and below the path of the issuer's URL where it has one,
-/// whether a proxy takes that path away or not.
-pub fn doors(state: DoorsState) -> Router {
+/// The endpoints of the public listener, at the root and below the path of the issuer's URL: so it does not matter
+/// whether a proxy takes that path away.
+pub fn endpoints(state: EndpointsState) -> Router {
     let path = issuer_path(&state.authority.issuer);
-    let doors = Router::new()
+    let endpoints = Router::new()
         .route(JWKS, get(jwks::jwks).options(preflight))
         .route(METADATA, get(metadata::metadata).options(preflight))
         .route(INTROSPECT, post(introspect::introspect))
         .route(REVOKE, post(revoke::revoke))
-        // Inside of it the route is known.
+        // A route layer, because only inside of it the route is known.
         .route_layer(from_fn_with_state(state.clone(), measure))
         .method_not_allowed_fallback(async || {
             Refusal::of(StatusCode::METHOD_NOT_ALLOWED, "invalid_request", "This method is not served here.")
         })
         .fallback(nothing)
         .with_state(state);
-    if path.is_empty() { doors } else { below(path, doors) }
+    if path.is_empty() { endpoints } else { below(path, endpoints) }
 }
 
-/// The path of a URL, without a slash at its end; empty where it has none.
+/// The path of a URL, without a slash at its end; empty if there is none.
 fn issuer_path(issuer: &str) -> String {
     let after_scheme = issuer.split_once("://").map_or("", |(_, rest)| rest);
     let path = after_scheme.split_once('/').map_or("", |(_, path)| path).trim_end_matches('/');
     if path.is_empty() { String::new() } else { format!("/{path}") }
 }
 
-/// The same doors at the root and below a path. RFC 8414 section 3.1 has the path behind the well-known part.
-fn below(path: String, doors: Router) -> Router {
+/// The same endpoints at the root and below a path. RFC 8414 section 3.1 puts the path behind the well-known part.
+fn below(path: String, endpoints: Router) -> Router {
     let inserted = format!("{METADATA}{path}");
     Router::new().fallback(async move |mut request: Request| {
         let asked = request.uri().path();
@@ -90,14 +90,14 @@ fn below(path: String, doors: Router) -> Router {
         if let Some(uri) = at_root.and_then(|path| path.parse::<Uri>().ok()) {
             *request.uri_mut() = uri;
         }
-        match doors.clone().call(request).await {
+        match endpoints.clone().call(request).await {
             Ok(response) => response,
             Err(never) => match never {},
         }
     })
 }
 
-/// A listener without doors.
+/// A listener without endpoints.
 pub fn none() -> Router {
     Router::new().fallback(nothing)
 }
@@ -106,9 +106,9 @@ async fn nothing() -> Refusal {
     Refusal::of(StatusCode::NOT_FOUND, "not_found", "There is nothing here.")
 }
 
-/// Counts each request by its door. Of what was sent, the door's name alone is told.
+/// Measures each request by its route. Metrics and logs name only the route, nothing else of what was sent.
 async fn measure(
-    State(state): State<DoorsState>,
+    State(state): State<EndpointsState>,
     route: MatchedPath,
     request: Request,
     next: Next,
@@ -116,7 +116,7 @@ async fn measure(
     let started = Instant::now();
     let response = next.run(request).await;
     let seconds = started.elapsed().as_secs_f64();
-    state.authority.metrics.door(route.as_str(), response.status().as_u16(), seconds);
+    state.authority.metrics.http_request(route.as_str(), response.status().as_u16(), seconds);
     tracing::debug!(
         http.route = route.as_str(),
         http.response.status_code = response.status().as_u16(),

@@ -7,7 +7,7 @@ use axum::{
 };
 
 use super::{
-    DoorsState,
+    EndpointsState,
     answer::{NO_STORE, Refusal},
     caller::Who,
 };
@@ -17,7 +17,10 @@ use crate::{
     state::Reason,
 };
 
-pub(super) async fn revoke(State(state): State<DoorsState>, request: Request) -> Result<Response, Refusal> {
+pub(super) async fn revoke(
+    State(state): State<EndpointsState>,
+    request: Request,
+) -> Result<Response, Refusal> {
     // `token_type_hint` is a hint: the text says what it is (RFC 7009 section 2.1).
     let (who, form) = Who::and_form(&state, request, None).await?;
     let token = form.token()?;

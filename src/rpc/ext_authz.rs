@@ -7,7 +7,7 @@ use prost_types::{ListValue, Struct, Value, value::Kind};
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use tonic::{Code, Request, Response, Status};
 
-use super::{Context, Who, door::Crowded};
+use super::{Context, Who, auth::ShedCostly};
 use crate::{
     authority::{BearerRequest, Error},
     proto::envoy::{
@@ -37,7 +37,7 @@ pub(super) struct ExtAuthzRpc(pub(super) Context);
 #[tonic::async_trait]
 impl Authorization for ExtAuthzRpc {
     async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
-        let (who, crowded) = (Who::of(&request)?, Crowded::is_in(request.extensions()));
+        let (who, shed_costly) = (Who::of(&request)?, ShedCostly::is_in(request.extensions()));
         let attributes = request.into_inner().attributes.unwrap_or_default();
         let (snapshot, caller) = self.0.clock_checked_snapshot(&who).await?;
         caller.must(Permission::Validate).map_err(Error::from)?;
@@ -45,7 +45,7 @@ impl Authorization for ExtAuthzRpc {
             // RFC 6750 section 3.1: without a token, no error code.
             return Ok(Response::new(denied(UNAUTHORIZED, r#"Bearer realm="jeton""#.to_owned())));
         };
-        if crowded {
+        if shed_costly {
             self.0.authority.must_have_verified(&token)?;
         }
         let asked = |key| names(&attributes.context_extensions, key);

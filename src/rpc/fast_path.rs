@@ -12,9 +12,9 @@ use tonic::{Status, body::Body};
 use super::{
     Context, Who,
     arriving::Arriving,
+    auth::Admission,
     batch::{BATCH_VALIDATE, Batch},
     convert::issued,
-    door::Admission,
     judging::{VALIDATE, VERDICTS, validate_request},
     methods::Method,
     status::unreadable,
@@ -38,7 +38,7 @@ static GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 pub(super) enum Answered {
     Now(Response<Body>),
     /// The request names a revision that this replica has not reached, or its message is still arriving.
-    Later(Pin<Box<dyn Future<Output = Response<Body>> + Send>>),
+    Pending(Pin<Box<dyn Future<Output = Response<Body>> + Send>>),
     /// The request is tonic's.
     Not(Request<Unread>),
 }
@@ -133,7 +133,7 @@ impl FastPath {
             overloaded: admission.overloaded,
         };
         let arriving = Arriving::new(Box::new(Again::of(request.into_body())), connection, method);
-        Answered::Later(Box::pin(batch.answer(arriving)))
+        Answered::Pending(Box::pin(batch.answer(arriving)))
     }
 
     fn validate(
@@ -145,14 +145,14 @@ impl FastPath {
         let request = pb::ValidateRequest::decode(message.bytes()).map_err(|_| unreadable())?;
         let request = validate_request(request)?;
         let caller = self.caller(admission, headers)?;
-        if admission.crowded {
+        if admission.shed_costly {
             self.context.authority.must_have_verified(request.token())?;
         }
         if let Some(judged) = self.context.authority.try_validate(&admission.snapshot, &caller, &request)? {
             return Ok(Answered::Now(verdict(&judged)));
         }
         let (context, snapshot) = (Arc::clone(&self.context), admission.snapshot.clone());
-        Ok(Answered::Later(Box::pin(async move {
+        Ok(Answered::Pending(Box::pin(async move {
             let judged = context.authority.validate(snapshot, &caller, &request).await;
             judged.map_or_else(|error| Status::from(error).into_http(), |judged| verdict(&judged))
         })))
@@ -166,14 +166,14 @@ impl FastPath {
     ) -> Result<Answered, Status> {
         let request = issue_request(request)?;
         let caller = self.caller(admission, headers)?;
-        if admission.crowded {
+        if admission.shed_costly {
             return Err(Error::Overloaded.into());
         }
         match self.context.authority.try_issue(&admission.snapshot, &caller, request)? {
             TryIssued::Whole(token) => Ok(Answered::Now(token_of(token))),
             TryIssued::ToAudit(unaudited) => {
                 let (context, snapshot) = (Arc::clone(&self.context), admission.snapshot.clone());
-                Ok(Answered::Later(Box::pin(async move {
+                Ok(Answered::Pending(Box::pin(async move {
                     let token = context.authority.audit_issue(&snapshot, *unaudited).await;
                     token.map_or_else(|error| Status::from(error).into_http(), token_of)
                 })))

@@ -1,4 +1,4 @@
-//! The front of a listener: gRPC goes through the door to the services, everything else to plain HTTP.
+//! The front of a listener: gRPC goes through the auth layer to the services, everything else to plain HTTP.
 
 use std::{
     convert::Infallible,
@@ -18,7 +18,7 @@ use tokio::{runtime::Handle, time::timeout};
 use tonic::body::Body;
 use tower::Service;
 
-use super::{Door, OVERLOADED, unary};
+use super::{AuthLayer, OVERLOADED, unary};
 use crate::listen::{Call, Connection, Handler, StrangerCall};
 
 /// What every gRPC request is labelled with (gRPC over HTTP/2, "Requests").
@@ -40,15 +40,15 @@ const REST_HTTP_1: (Duration, usize) = (Duration::from_secs(1), 16 * 1024);
 /// What a listener serves.
 #[derive(Clone)]
 pub struct Front<H> {
-    door: Door,
+    auth: AuthLayer,
     http: H,
 }
 
 impl<H> Front<H> {
-    /// The services behind the door, and beside them `http`, which is always ready.
+    /// The services behind the auth layer, and beside them `http`, which is always ready.
     #[must_use]
-    pub fn new(door: Door, http: H) -> Self {
-        Self { door, http }
+    pub fn new(auth: AuthLayer, http: H) -> Self {
+        Self { auth, http }
     }
 }
 
@@ -65,7 +65,7 @@ where
 
     async fn handle(mut self, request: Request<Incoming>, call: Call) -> Response<Body> {
         if is_grpc(&request) {
-            return self.door.call(request, call).await;
+            return self.auth.call(request, call).await;
         }
         let turn = call.turn();
         let rest = if request.version() == Version::HTTP_2 { REST } else { REST_HTTP_1 };

@@ -17,8 +17,8 @@ use tower::{Service, service_fn};
 
 use super::{
     Context, Who,
+    auth::ShedCostly,
     convert::{revision_of, thumbprint_of},
-    door::Crowded,
     methods::MESSAGE_BYTES_MAX,
     streaming::Answers,
     verdict::EncodedVerdict,
@@ -98,9 +98,9 @@ async fn validate(
     context: &Context,
     request: Request<pb::ValidateRequest>,
 ) -> Result<Response<[EncodedVerdict; 1]>, Status> {
-    let (who, crowded) = (Who::of(&request)?, Crowded::is_in(request.extensions()));
+    let (who, shed_costly) = (Who::of(&request)?, ShedCostly::is_in(request.extensions()));
     let request = validate_request(request.into_inner())?;
-    if crowded {
+    if shed_costly {
         context.authority.must_have_verified(request.token())?;
     }
     Ok(Response::new([judge(context, &who, &request).await?]))

@@ -3,12 +3,12 @@
 
 mod admin_service;
 mod arriving;
+mod auth;
 mod batch;
 mod blocks;
 mod clients;
 mod convert;
 mod discovery_service;
-mod door;
 mod ext_authz;
 mod fast_path;
 mod front;
@@ -49,7 +49,7 @@ use judging::Judging;
 use methods::LONG_MESSAGE_BYTES_MAX;
 use reflection::with_reflection;
 
-pub use door::Door;
+pub use auth::AuthLayer;
 pub use front::Front;
 pub use health::{Health, watch_readiness};
 pub use status::OVERLOADED;
@@ -91,7 +91,7 @@ static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// How verdicts have a token's own claims.
 pub const RENDER: Render = verdict::render;
 
-/// Which door a call came through.
+/// The listener that a call came to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Listener {
     /// For every service.
@@ -167,7 +167,7 @@ impl Who {
     }
 }
 
-/// What the door found. Without it, there was no door.
+/// The credential that the auth layer found. Without it, the call did not pass that layer.
 fn credential(extensions: &Extensions) -> Result<Arc<Credential>, Status> {
     Ok(extensions.get::<Arc<Credential>>().cloned().ok_or(Error::Unauthenticated)?)
 }

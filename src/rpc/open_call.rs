@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue};
 use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
 
-use super::door::GRPC_STATUS;
+use super::auth::GRPC_STATUS;
 use crate::listen::{Counted, Held, StrangerCall};
 
 /// Of Watch, and of reflection: those who want to know more ask again. As long as a connection may be idle.

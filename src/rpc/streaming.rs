@@ -3,7 +3,7 @@
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context as Turn, Poll, ready},
+    task::{Context as TaskContext, Poll, ready},
 };
 
 use futures_util::{Stream, StreamExt as _};
@@ -13,8 +13,8 @@ use tonic::{Request, Response, Status, Streaming, codegen::BoxFuture};
 
 use super::{
     Context, Who,
+    auth::ShedCostly,
     batch::{PART, TURN},
-    door::Crowded,
     judging::{judge, validate_request},
     status::of_transport,
     verdict::EncodedVerdict,
@@ -47,23 +47,23 @@ struct Pace {
     /// Since when it has let others go first, and what counts for its client meanwhile.
     yielded: Option<(Instant, Option<Weight>)>,
     /// Whether what would need a signature had better be refused.
-    crowded: bool,
+    shed_costly: bool,
 }
 
 impl Pace {
     /// Ready: the next message may be judged.
-    fn poll_turn(&mut self, turn: &Turn<'_>) -> Poll<()> {
+    fn poll_turn(&mut self, task: &TaskContext<'_>) -> Poll<()> {
         if let Some((since, weight)) = self.yielded.take() {
-            self.crowded = weight.is_some_and(|weight| weight.turn(since).crowded);
+            self.shed_costly = weight.is_some_and(|weight| weight.turn(since).crowded);
             self.messages = 0;
         } else if self.messages > 0 && self.messages.is_multiple_of(PART) {
             if self.begun.elapsed() >= TURN {
                 let weight = self.connection.as_ref().map(|connection| connection.weigh(PART));
                 self.yielded = Some((Instant::now(), weight));
-                turn.waker().wake_by_ref();
+                task.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            self.crowded = false;
+            self.shed_costly = false;
         }
         if self.messages == 0 {
             self.begun = Instant::now();
@@ -89,7 +89,7 @@ impl Answers {
             messages: 0,
             begun: Instant::now(),
             yielded: None,
-            crowded: Crowded::is_in(request.extensions()),
+            shed_costly: ShedCostly::is_in(request.extensions()),
         };
         let stop = Box::pin(context.stop.clone().cancelled_owned());
         let incoming = request.into_inner();
@@ -97,9 +97,9 @@ impl Answers {
     }
 
     /// The answer to the next message; `None`: the stream has ended.
-    fn poll_answer(&mut self, turn: &mut Turn<'_>) -> Poll<Option<Result<EncodedVerdict, Status>>> {
+    fn poll_answer(&mut self, task: &mut TaskContext<'_>) -> Poll<Option<Result<EncodedVerdict, Status>>> {
         if self.waited_for.is_none() {
-            let Some(message) = ready!(self.poll_message(turn)) else { return Poll::Ready(None) };
+            let Some(message) = ready!(self.poll_message(task)) else { return Poll::Ready(None) };
             match message.and_then(|message| self.try_answer(message)) {
                 Ok(Answer::Now(encoded)) => return Poll::Ready(Some(Ok(encoded))),
                 Ok(Answer::Later(answer)) => self.waited_for = Some(answer),
@@ -107,7 +107,7 @@ impl Answers {
             }
         }
         let Some(waited_for) = &mut self.waited_for else { return Poll::Pending };
-        let answer = ready!(waited_for.as_mut().poll(turn));
+        let answer = ready!(waited_for.as_mut().poll(task));
         self.waited_for = None;
         Poll::Ready(Some(answer))
     }
@@ -115,11 +115,11 @@ impl Answers {
     /// The next message, until the server drains: what is being judged is answered; what was not taken yet goes elsewhere.
     fn poll_message(
         &mut self,
-        turn: &mut Turn<'_>,
+        task: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<pb::StreamValidateRequest, Status>>> {
         if !self.context.stop.is_cancelled() {
-            ready!(self.pace.poll_turn(turn));
-            match self.incoming.poll_next_unpin(turn) {
+            ready!(self.pace.poll_turn(task));
+            match self.incoming.poll_next_unpin(task) {
                 Poll::Ready(message) => {
                     let unreadable =
                         |status: Status| of_transport(status.code(), status.message()).unwrap_or(status);
@@ -127,7 +127,7 @@ impl Answers {
                 }
                 Poll::Pending => {
                     self.pace.rests();
-                    ready!(self.stop.as_mut().poll(turn));
+                    ready!(self.stop.as_mut().poll(task));
                 }
             }
         }
@@ -147,7 +147,7 @@ impl Answers {
         };
         check_clock(&snapshot)?;
         let caller = context.authority.caller(&snapshot, &self.who.credential, &self.who.trace_id)?;
-        if self.pace.crowded {
+        if self.pace.shed_costly {
             context.authority.must_have_verified(request.token())?;
         }
         let judged = context.authority.try_validate(&snapshot, &caller, &request);
@@ -169,11 +169,11 @@ enum Answer {
 impl Stream for Answers {
     type Item = Result<[EncodedVerdict; 1], Status>;
 
-    fn poll_next(mut self: Pin<&mut Self>, turn: &mut Turn<'_>) -> Poll<Option<Self::Item>> {
+    fn poll_next(mut self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<Option<Self::Item>> {
         if self.over {
             return Poll::Ready(None);
         }
-        let answer = ready!(self.poll_answer(turn));
+        let answer = ready!(self.poll_answer(task));
         // A faulty message ends the stream: after an error nothing is taken from it.
         self.over = !matches!(answer, Some(Ok(_)));
         Poll::Ready(answer.map(|answer| answer.map(|encoded| [encoded])))
@@ -188,21 +188,21 @@ mod tests {
 
     #[test]
     fn e15_a_stream_whose_messages_take_long_lets_others_go_first() {
-        let turn = &Turn::from_waker(Waker::noop());
+        let task = &TaskContext::from_waker(Waker::noop());
         let begun = Instant::now();
-        let mut pace = Pace { connection: None, messages: 0, begun, yielded: None, crowded: false };
+        let mut pace = Pace { connection: None, messages: 0, begun, yielded: None, shed_costly: false };
         let mut judged = 0;
         // The time of a turn has passed with the first messages.
-        while pace.poll_turn(turn).is_ready() && judged < 1_000 {
+        while pace.poll_turn(task).is_ready() && judged < 1_000 {
             pace.begun = begun.checked_sub(TURN).unwrap_or(begun);
             judged = pace.messages;
         }
         assert_eq!(judged, PART);
-        assert!(pace.poll_turn(turn).is_ready(), "and goes on after them");
+        assert!(pace.poll_turn(task).is_ready(), "and goes on after them");
         assert_eq!(pace.messages, 1);
         // Those that come one by one need not wait.
         for _ in 0..1_000 {
-            assert!(pace.poll_turn(turn).is_ready());
+            assert!(pace.poll_turn(task).is_ready());
             pace.rests();
         }
     }

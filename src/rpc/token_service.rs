@@ -6,11 +6,11 @@ use tonic::{Request, Response, Status};
 
 use super::{
     Context, Listener, Who,
+    auth::{Arrived, ShedCostly},
     convert::{
         claims_of, issued, propagation, reach_of, reason_of, seconds, session, thumbprint_of, time_of,
         timestamp, wait_of,
     },
-    door::{Arrived, Crowded},
     status::watchers_not_served,
 };
 use crate::{
@@ -33,7 +33,7 @@ pub(super) struct TokenRpc(pub(super) Context);
 impl TokenService for TokenRpc {
     async fn issue(&self, request: Request<pb::IssueRequest>) -> Result<Response<pb::IssueResponse>, Status> {
         let who = Who::of(&request)?;
-        if Crowded::is_in(request.extensions()) {
+        if ShedCostly::is_in(request.extensions()) {
             return Err(Error::Overloaded.into());
         }
         let request = issue_request(request.into_inner())?;

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, Response, header::CONTENT_TYPE};
 use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
 use tonic::{Status, body::Body};
 
-use super::door::GRPC_STATUS;
+use super::auth::GRPC_STATUS;
 
 /// Before each message: whether it is compressed, and its length in bytes (gRPC over HTTP/2, "Length-Prefixed-Message").
 pub(super) const PREFIX_BYTES: usize = 5;

@@ -8,10 +8,10 @@ use tokio_util::sync::CancellationToken;
 use super::{Access, Listeners};
 use crate::{
     authority::{Authority, Background},
-    http::{self, DoorsState, OpsState},
+    http::{self, EndpointsState, OpsState},
     listen::{self, CONNECTIONS_MAX, Limits, Memory, Network, STRANGERS_PER_ADDRESS_MAX, Serving},
     observe::Exporter,
-    rpc::{self, Door, Front, Health, Listener, Services, watch_readiness},
+    rpc::{self, AuthLayer, Front, Health, Listener, Services, watch_readiness},
     tls::ServerTls,
 };
 
@@ -82,7 +82,7 @@ pub(super) async fn open(
     let Ends { asked, listeners: stop, probes, calls } = ends;
     let background = Background::on(Handle::current());
     let services = |listener| Services::of(listener, authority, &background, &health, stop);
-    let door = |services| Door::new(Arc::clone(authority), services);
+    let auth = |services| AuthLayer::new(Arc::clone(authority), services);
     let mut behind = JoinSet::new();
     for tls in [&public_tls, &admin_tls].into_iter().flatten() {
         behind.spawn(Arc::clone(tls).watch(Arc::clone(&authority.metrics), stop.clone()));
@@ -94,14 +94,14 @@ pub(super) async fn open(
     let state = OpsState { authority: Arc::clone(authority), exporter, draining: asked.clone() };
     // People and probes do not need every core.
     let one = NonZero::<usize>::MIN;
-    let doors = http::doors(DoorsState {
+    let endpoints = http::endpoints(EndpointsState {
         authority: Arc::clone(authority),
         background: background.clone(),
         certificates: public_tls.as_ref().is_some_and(|tls| tls.knows_clients()),
     });
-    let public = Front::new(door(services(Listener::Public).beside(beside)), doors);
-    let admin = Front::new(door(services(Listener::Admin)), http::none());
-    let ops = Front::new(door(services(Listener::Ops)), http::ops(state));
+    let public = Front::new(auth(services(Listener::Public).beside(beside)), endpoints);
+    let admin = Front::new(auth(services(Listener::Admin)), http::none());
+    let ops = Front::new(auth(services(Listener::Ops)), http::ops(state));
     // Probes have their own, whatever others hold.
     let (memory, probes_memory) = (Arc::default(), Arc::new(Memory::of(OPS_BYTES_MAX, OPS_BYTES_MAX)));
     let options = |name, tls, threads, memory: &Arc<Memory>, limits| listen::Options {

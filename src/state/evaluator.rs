@@ -1,6 +1,5 @@
-//! The one evaluator: (token text, state, now, what the caller accepts) → verdict. Every door of
-//! jeton that judges a token calls it. Verified, then judged: the costly part may be remembered,
-//! time and revocation never are.
+//! The one evaluator: (token text, state, now, what the caller accepts) → verdict. Every endpoint
+//! that judges a token calls it. A verified signature may be remembered; time and revocation are judged at every call.
 
 use std::sync::Arc;
 

@@ -15,7 +15,7 @@ const BETWEEN_AUDIENCES: char = '\n';
 /// Scope tokens have no spaces (RFC 6749 section 3.3).
 const BETWEEN_SCOPES: char = ' ';
 
-/// What a door makes of the claims of the caller's own: the same at each answer.
+/// Encodes custom claims for an answer: with the same result each time.
 pub type Render = fn(&Map<String, Value>) -> Box<[u8]>;
 
 /// Claims whose signature verified and whose form is good. Whether they hold now is judged elsewhere.
@@ -39,7 +39,7 @@ pub struct Verified {
     pub certificate_thumbprint: Option<Thumbprint>,
     /// The key that signed it.
     pub key_id: Arc<str>,
-    /// What a door has made of the custom claims, which do not change: made once.
+    /// The encoded custom claims: made once, because they do not change.
     pub rendered: OnceLock<Box<[u8]>>,
     texts: Box<str>,
     /// Where each of the texts ends: `iss`, `sub`, `client_id`, `aud`, `scope`; the custom claims' JSON is what follows.
@@ -144,7 +144,7 @@ impl Verified {
         self.texts.get(start.into()..).and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
     }
 
-    /// What it takes on the heap, what a door makes of it included, bytes.
+    /// The bytes that it takes on the heap, the encoded claims included.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let [.., start] = self.ends;

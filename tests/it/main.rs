@@ -1,5 +1,5 @@
-//! jeton as its users meet it: the real server on a real Postgres, over the wire. Every test names
-//! the duty of the specification that it holds jeton to.
+//! jeton as its users meet it: the real server on a real Postgres, over the wire. The name of a
+//! test that checks a rule of `docs/internals/behaviour.md` begins with the rule's number.
 
 #![allow(
     clippy::unwrap_used,
@@ -19,7 +19,7 @@
 mod attacks;
 mod clients;
 mod database;
-mod doors;
+mod endpoints;
 mod errors;
 mod immediate;
 mod issue;

@@ -1,12 +1,10 @@
-//! House rules, read from the sources: what `clippy.toml` cannot say.
+//! House rules that `clippy.toml` cannot express, read from the sources.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
 use jeton::proto::v1 as pb;
 
-/// THE list: a module uses only what stands before it. DESIGN.md section 7, with what has come to be: `observe`
-/// shows revisions, `tls` and `listen` know nothing of what is
-/// served, `config` holds the client verbs' flags, `operate` works for `config`'s verbs and for `dev`.
+/// THE list: a module uses only modules that stand before it.
 const LAYERS: [&str; 20] = [
     "clock",     // the only calls of the system clock
     "process",   // what this process may; files of the configuration

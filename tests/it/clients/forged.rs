@@ -19,7 +19,7 @@ async fn by_sql(world: &World, statement: &str) {
     world.sql(&format!("begin; {statement}; {CHANGED}; commit")).await;
 }
 
-/// Whether a key opens the door.
+/// Whether a key authenticates.
 async fn is_known(world: &World, key: &str) -> bool {
     let refused = world.api_with_key(key).await.validate("x", &["api"]).await.err();
     refused.map(|status| status.code()) != Some(Code::Unauthenticated)

@@ -14,7 +14,7 @@ use tonic_reflection::pb::v1::{
 };
 use tonic_types::StatusExt;
 
-use super::{Answers, door::unreadable};
+use super::{Answers, auth::unreadable};
 use crate::world::{
     Api, InProcess, World, api_key, channel, issue_request, policy, revoke_request, seconds, until,
     validate_request,

@@ -1,7 +1,7 @@
-//! The catalogue of refusals: E1. A walk over the enum, and the door.
+//! The catalogue of refusals: E1. A walk over the enum, and the auth layer.
 
+mod auth;
 mod catalogue;
-mod door;
 mod faults;
 
 use std::collections::HashMap;
@@ -33,7 +33,7 @@ impl Answers {
 fn not_here(reason: ErrorReason) -> Option<&'static str> {
     match reason {
         ErrorReason::Unspecified => Some("no reason at all"),
-        ErrorReason::RateLimited => Some("no rate is set here: `door` meets them"),
+        ErrorReason::RateLimited => Some("no rate is set here: `auth` meets them"),
         ErrorReason::QuotaExceeded => Some("no quota is set here: `clients::quota` meets them"),
         ErrorReason::Overloaded => Some("nobody is that busy here: `listeners::crowd` is"),
         ErrorReason::DeadlineExceeded => {

@@ -40,7 +40,7 @@ async fn v10_a_token_bound_to_a_certificate_is_active_with_it_alone_and_not_with
     // any other: who bears the token is told by the request alone.
     assert_eq!(billing.status(&bound.access_token, "api").await, TokenStatus::WrongBinding);
 
-    // At the door the same: with the certificate named, or left to whoever asks.
+    // Introspection judges a certificate that is named; without one it returns the thumbprint for its caller to compare.
     let dialer = secure.dialer(Some(&renewed));
     let asked = async |extra: &str| {
         let form = format!("{}{extra}", bound.access_token);

@@ -86,18 +86,18 @@ async fn c6_a_disabled_client_with_a_certificate_is_refused_at_once_on_open_conn
     let leaf = secure.clients.client(BILLING);
     let mut billing = secure.api_of(&leaf);
     let token = billing.token("user:7", "api").await.access_token;
-    let mut door = secure.dialer(Some(&leaf)).http(secure.public()).await;
+    let mut connection = secure.dialer(Some(&leaf)).http(secure.public()).await;
     for _ in 0..3 {
         let mut stream = Stream::open(&billing).await;
         assert_eq!(stream.ask(&token).await.unwrap(), TokenStatus::Active);
-        door.write(&introspection(&token, &[])).await;
-        assert_eq!(door.read(false).await.status, 200);
+        connection.write(&introspection(&token, &[])).await;
+        assert_eq!(connection.read(false).await.status, 200);
         secure.set_disabled("billing", true).await;
         assert_unknown(stream.ask(&token).await);
         assert_unknown(billing.validate(&token, &["api"]).await);
         assert_unknown(billing.issue(issue_request("user:7", &["api"])).await);
-        door.write(&introspection(&token, &[])).await;
-        assert_eq!(door.read(false).await.status, 401);
+        connection.write(&introspection(&token, &[])).await;
+        assert_eq!(connection.read(false).await.status, 401);
         // A new connection does no better.
         assert_unknown(secure.api_of(&leaf).validate(&token, &["api"]).await);
         assert_eq!(secure.api("service").status(&token, "api").await, TokenStatus::Active);
@@ -117,9 +117,9 @@ async fn c3_a_connection_that_outlives_its_certificate_is_refused() {
     let mut billing = secure.api_of(&leaf);
     let mut stream = Stream::open(&billing).await;
     assert_eq!(stream.ask(&token).await.unwrap(), TokenStatus::Active);
-    let mut door = secure.dialer(Some(&leaf)).http(secure.public()).await;
-    door.write(&introspection(&token, &[])).await;
-    assert_eq!(door.read(false).await.status, 200);
+    let mut connection = secure.dialer(Some(&leaf)).http(secure.public()).await;
+    connection.write(&introspection(&token, &[])).await;
+    assert_eq!(connection.read(false).await.status, 200);
 
     until_within(Duration::from_mins(1), "it is refused", async || {
         match billing.validate(&token, &["api"]).await {
@@ -132,8 +132,8 @@ async fn c3_a_connection_that_outlives_its_certificate_is_refused() {
     })
     .await;
     assert_unknown(stream.ask(&token).await);
-    door.write(&introspection(&token, &[])).await;
-    assert_eq!(door.read(false).await.status, 401);
+    connection.write(&introspection(&token, &[])).await;
+    assert_eq!(connection.read(false).await.status, 401);
 }
 
 #[tokio::test]

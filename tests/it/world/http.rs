@@ -148,7 +148,7 @@ pub async fn http(
     connection.read(method == "HEAD").await
 }
 
-/// One form to a door.
+/// Sends a form to an endpoint.
 pub async fn post_form(address: &str, path: &str, authorization: &str, form: &str) -> HttpAnswer {
     let headers = [("authorization", authorization), ("content-type", "application/x-www-form-urlencoded")];
     http(address, "POST", path, &headers, form).await

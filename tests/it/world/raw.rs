@@ -22,7 +22,7 @@ use tonic::{
 };
 use tower::Service;
 
-/// A connection to a listener, through a door that counts how often one is opened.
+/// A connection to a listener, through a relay that counts how often one is opened.
 #[derive(Clone)]
 pub struct Raw {
     channel: Channel,
@@ -68,7 +68,7 @@ impl Raw {
     /// Opens one connection to `address`.
     pub async fn open(address: &str, api_key: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let door = listener.local_addr().unwrap();
+        let relay = listener.local_addr().unwrap();
         let opened = Arc::new(AtomicU32::new(0));
         let (count, address) = (Arc::clone(&opened), address.to_owned());
         tokio::spawn(async move {
@@ -78,7 +78,7 @@ impl Raw {
                 tokio::spawn(async move { tokio::io::copy_bidirectional(&mut near, &mut far).await });
             }
         });
-        let channel = Endpoint::new(format!("http://{door}")).unwrap().connect().await.unwrap();
+        let channel = Endpoint::new(format!("http://{relay}")).unwrap().connect().await.unwrap();
         Self { channel, api_key: api_key.to_owned(), opened }
     }
 

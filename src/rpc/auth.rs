@@ -1,5 +1,5 @@
-//! The layer around every service of a listener: measures each call, and lets nobody in whose
-//! credential is not good, before the body is looked at.
+//! The auth layer around the services of a listener: measures each call, and refuses a call without a good credential
+//! before its body is read.
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
@@ -21,34 +21,34 @@ use super::{
 use crate::{
     authority::{AuthenticatedClient, Authority, Error, PresentedCredential},
     clock::Clock,
-    listen::{Call, Came, Connection, Turn as First},
+    listen::{Call, Came, Connection, Turn},
     state::Snapshot,
     token::text,
 };
 
-/// Services that need no credential: public facts, and probes.
+/// Services that need no credential: public facts and probes.
 const OPEN: [&str; 4] = [
     "/jeton.v1.DiscoveryService/",
     "/grpc.health.v1.Health/",
     "/grpc.reflection.v1.",
     "/grpc.reflection.v1alpha.",
 ];
-// Made once: a name in text is read letter by letter at each look.
+// Parsed once: a name given as text would be parsed at each look-up.
 pub(super) static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 static GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
-/// Digits of a timeout.
+/// The most digits of a timeout.
 const TIMEOUT_DIGITS_MAX: usize = 8;
-/// Until a call's answer begins, whatever deadline its caller has or has not: a message that does not
-/// arrive holds a stream no longer. Longer than anybody waits for a revocation.
+/// The longest time until the answer of a call begins, whatever its caller's deadline: so a message that does not
+/// arrive frees its stream. Longer than any wait for a revocation.
 const CALL_MAX: Duration = Duration::from_mins(2);
 static GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 static GRPC_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
-/// With the refusal of a compressed message (gRPC's compression specification).
+/// Sent with the refusal of a compressed message (gRPC's compression specification).
 static GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 
-/// The door in front of the services of a listener.
+/// The layer in front of the services of a listener.
 #[derive(Clone)]
-pub struct Door {
+pub struct AuthLayer {
     authority: Arc<Authority>,
     listener: Listener,
     fast_path: Option<FastPath>,
@@ -59,30 +59,30 @@ pub struct Door {
 pub(super) struct Admission {
     pub(super) snapshot: Snapshot,
     pub(super) client: AuthenticatedClient,
-    /// Whether what costs much had better be refused.
-    pub(super) crowded: bool,
-    /// Whether what costs very much had better be, whoever asks.
+    /// The thread is overloaded, and this client has many calls in flight: what needs a signature is refused.
+    pub(super) shed_costly: bool,
+    /// The thread is overloaded: what needs very many signatures is refused, whoever calls.
     pub(super) overloaded: bool,
 }
 
-/// Marks a request that, if it costs much, had better be refused: once its message has been read, since a peer whose
-/// messages are not read is one whose streams are reset.
+/// Marks a request that is refused if it needs a signature. It is refused only after its message was read: a peer whose
+/// messages are not read has its streams reset.
 #[derive(Clone, Copy)]
-pub(super) struct Crowded;
+pub(super) struct ShedCostly;
 
-impl Crowded {
-    /// Whether a request with these extensions is marked.
+impl ShedCostly {
+    /// Returns whether a request with these extensions is marked.
     pub(super) fn is_in(extensions: &Extensions) -> bool {
         extensions.get::<Self>().is_some()
     }
 }
 
-/// When a request came whole: boot clock, microseconds.
+/// The time when the whole request had arrived, by the boot clock, in microseconds.
 #[derive(Clone, Copy)]
 pub(super) struct Arrived(i64);
 
 impl Arrived {
-    /// Of a request with these extensions; of one whose message came later than its call, when that is read.
+    /// The arrival of the request with these extensions; if its message came after its headers, the time of this call.
     pub(super) fn of(extensions: &Extensions, clock: &Clock) -> i64 {
         let now_us = || extensions.get::<Arc<Connection>>().map(|connection| connection.came_us());
         let came_us = extensions.get::<Self>().map(|arrived| arrived.0).or_else(now_us);
@@ -90,16 +90,16 @@ impl Arrived {
     }
 }
 
-impl Door {
-    /// In front of these services.
+impl AuthLayer {
+    /// Builds the layer in front of these services.
     #[must_use]
     pub fn new(authority: Arc<Authority>, services: Services) -> Self {
         let Services { listener, routes, fast_path } = services;
-        // Made now rather than at the first call of each connection.
+        // Prepared once, not at the first call of each connection.
         Self { authority, listener, fast_path, routes: routes.prepare() }
     }
 
-    /// Answers one call. Its time counts from when it arrived, its wait for its first turn included.
+    /// Answers one call. Its time counts from its arrival, so it includes the wait for the first turn.
     pub(super) async fn call(mut self, request: Request<Incoming>, call: Call) -> Response<Body> {
         let authority = Arc::clone(&self.authority);
         let path = request.uri().path();
@@ -109,8 +109,8 @@ impl Door {
         let came = call.came();
         let arrived = came.read();
         let response = match self.begin(request, call.turn(), came, wait) {
-            Turn::Over(response) => response,
-            Turn::Later(response) => tokio::select! {
+            Step::Done(response) => response,
+            Step::Pending(response) => tokio::select! {
                 biased;
                 response = response => response,
                 () = sleep_until(arrived.checked_add(wait).unwrap_or(arrived)) => {
@@ -127,31 +127,31 @@ impl Door {
         response
     }
 
-    /// The first turn of a call that may wait for so long.
-    fn begin(&mut self, request: Request<Incoming>, first: First, came: Came, wait: Duration) -> Turn {
+    /// Runs the first turn of a call that may wait for `wait`.
+    fn begin(&mut self, request: Request<Incoming>, first: Turn, came: Came, wait: Duration) -> Step {
         if first.waited >= wait {
-            // Nobody hears the answer any more.
-            return Turn::Over(deadline_passed().into_http());
+            // The caller has stopped waiting.
+            return Step::Done(deadline_passed().into_http());
         }
         let Some(connection) = request.extensions().get::<Arc<Connection>>().cloned() else {
-            return Turn::refused(Error::Unauthenticated);
+            return Step::refused(Error::Unauthenticated);
         };
         if connection.has_room().is_err() {
-            return Turn::refused(Error::Overloaded);
+            return Step::refused(Error::Overloaded);
         }
         let path = request.uri().path();
         let method = Method::of(path, self.listener);
         if OPEN.iter().any(|open| path.starts_with(open)) {
-            let Ok(counted) = connection.stranger() else { return Turn::refused(Error::Overloaded) };
+            let Ok(counted) = connection.stranger() else { return Step::refused(Error::Overloaded) };
             let Ok(stays) = method.watches.then(|| connection.stays_open()).transpose() else {
-                return Turn::refused(Error::Overloaded);
+                return Step::refused(Error::Overloaded);
             };
             let mut request = request;
-            // Nobody reads it here, and a call may last.
+            // Not read here, and the call may last: no credential is kept so long.
             request.headers_mut().remove(AUTHORIZATION);
             let body = |body| Unread::Coming(Box::new(Again::of(body))).into_body(&connection, method);
             let response = self.route(request.map(body));
-            return Turn::Later(Box::pin(async move {
+            return Step::Pending(Box::pin(async move {
                 response.await.map(|body| Body::new(OpenAnswer::new(body, (counted, stays))))
             }));
         }
@@ -160,46 +160,46 @@ impl Door {
             return self.after_lease_check(request, snapshot, first, &connection, method, came);
         }
         // Until the caller is known, the call counts as one of an unauthenticated peer.
-        let Ok(counted) = connection.stranger() else { return Turn::refused(Error::Overloaded) };
-        let mut door = self.clone();
-        Turn::Later(Box::pin(async move {
+        let Ok(counted) = connection.stranger() else { return Step::refused(Error::Overloaded) };
+        let mut auth = self.clone();
+        Step::Pending(Box::pin(async move {
             let _counted = counted;
-            let snapshot = match door.authority.snapshot().await {
+            let snapshot = match auth.authority.snapshot().await {
                 Ok(snapshot) => snapshot,
                 Err(error) => return Status::from(error).into_http(),
             };
-            match door.after_lease_check(request, snapshot, first, &connection, method, came) {
-                Turn::Over(response) => response,
-                Turn::Later(response) => response.await,
+            match auth.after_lease_check(request, snapshot, first, &connection, method, came) {
+                Step::Done(response) => response,
+                Step::Pending(response) => response.await,
             }
         }))
     }
 
-    /// Lets in whoever shows a good credential and may call the method at all: before anything of the message is read.
+    /// Admits a caller that has a good credential and may call the method, before any of the message is read.
     fn after_lease_check(
         &mut self,
         request: Request<Incoming>,
         snapshot: Snapshot,
-        first: First,
+        first: Turn,
         connection: &Arc<Connection>,
         method: Method,
         came: Came,
-    ) -> Turn {
+    ) -> Step {
         let client =
             match self.authority.authenticate(&snapshot, presented(request.headers()), connection.peer()) {
                 Ok(client) => client,
-                Err(error) => return Turn::refused(error),
+                Err(error) => return Step::refused(error),
             };
         connection.authenticated(client.client_id());
         if let Some(Err(denied)) = method.permission.map(|permission| client.must(permission)) {
-            return Turn::refused(denied.into());
+            return Step::refused(denied.into());
         }
-        let First { overloaded, crowded, .. } = first;
-        let admission = Admission { snapshot, client, crowded, overloaded };
+        let Turn { overloaded, crowded: shed_costly, .. } = first;
+        let admission = Admission { snapshot, client, shed_costly, overloaded };
         let request = match &self.fast_path {
             Some(fast_path) => match fast_path.answer(request, &admission, connection, method) {
-                Answered::Now(response) => return Turn::Over(response),
-                Answered::Later(response) => return Turn::Later(response),
+                Answered::Now(response) => return Step::Done(response),
+                Answered::Pending(response) => return Step::Pending(response),
                 Answered::Not(request) => request,
             },
             None => request.map(|body| Unread::Coming(Box::new(Again::of(body)))),
@@ -207,19 +207,19 @@ impl Door {
         let came_whole = matches!(request.body(), Unread::Come(_));
         let mut request = request.map(|body| body.into_body(connection, method));
         request.extensions_mut().insert(admission.client.credential);
-        // A call may be begun long before what it says is sent.
+        // A call may begin long before its message is sent.
         if came_whole {
             request.extensions_mut().insert(Arrived(came.us()));
         }
-        if crowded {
-            request.extensions_mut().insert(Crowded);
+        if shed_costly {
+            request.extensions_mut().insert(ShedCostly);
         }
-        Turn::Later(self.route(request))
+        Step::Pending(self.route(request))
     }
 
     fn route(&mut self, request: Request<Body>) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
         let called = Called::of(request.uri(), request.headers(), self.listener);
-        // They are always ready.
+        // The services are always ready.
         let response = self.routes.call(request);
         Box::pin(async move {
             match response.await {
@@ -230,20 +230,20 @@ impl Door {
     }
 }
 
-/// What a call's first turn leaves. Small: each call in flight has the room for it.
-enum Turn {
-    Over(Response<Body>),
-    Later(Pin<Box<dyn Future<Output = Response<Body>> + Send>>),
+/// The result of a call's first turn. Small, because each call in flight keeps room for it.
+enum Step {
+    Done(Response<Body>),
+    Pending(Pin<Box<dyn Future<Output = Response<Body>> + Send>>),
 }
 
-impl Turn {
+impl Step {
     fn refused(error: Error) -> Self {
-        Self::Over(Status::from(error).into_http())
+        Self::Done(Status::from(error).into_http())
     }
 }
 
-/// How long the caller waits (gRPC over HTTP/2, `grpc-timeout`). Ours ends before tonic's own, which says
-/// CANCELLED. What cannot be read is left to tonic.
+/// The time that the caller waits (gRPC over HTTP/2, `grpc-timeout`). Our timeout ends before tonic's own, which answers
+/// CANCELLED. An unreadable header is left to tonic.
 fn deadline(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(&GRPC_TIMEOUT)?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
@@ -262,8 +262,8 @@ fn deadline(headers: &HeaderMap) -> Option<Duration> {
     }
 }
 
-/// What a call shows to say who it is: one bearer credential (RFC 6750 section 2.1) goes before the
-/// certificate of its connection. Two are none.
+/// The credential of a call: one bearer credential (RFC 6750 section 2.1) goes before the certificate of the connection.
+/// More than one header counts as none.
 fn presented(headers: &HeaderMap) -> PresentedCredential<'_> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else { return PresentedCredential::Certificate };
@@ -272,7 +272,7 @@ fn presented(headers: &HeaderMap) -> PresentedCredential<'_> {
     PresentedCredential::ApiKey(key.unwrap_or_default())
 }
 
-/// Turns a refusal of tonic's making into the catalogue's words. One with details is ours already.
+/// Turns a refusal made by tonic into one of the catalogue. A refusal with details is ours already.
 fn readable(response: Response<Body>, called: &Called) -> Response<Body> {
     let headers = response.headers();
     let code = code(headers);
@@ -282,7 +282,7 @@ fn readable(response: Response<Body>, called: &Called) -> Response<Body> {
     if code == Code::Ok {
         return if called.reflects() { refusing(response) } else { response };
     }
-    // Percent-encoded: its words are not repeated, but for numbers in it.
+    // Percent-encoded. Of its words only numbers are used.
     let message =
         headers.get(&GRPC_MESSAGE).map(|value| String::from_utf8_lossy(value.as_bytes()).replace("%20", " "));
     let Some(status) = called.refused(code, message.as_deref().unwrap_or_default()) else { return response };
@@ -303,14 +303,14 @@ fn code(headers: &HeaderMap) -> Code {
 mod tests {
     use super::*;
 
-    /// Bytes of what a function of so many arguments gives.
+    /// The size of what a function of three arguments returns, in bytes.
     fn size_of_answer<A, B, C, R>(_: impl FnOnce(A, B, C) -> R) -> usize {
         size_of::<R>()
     }
 
     #[test]
     fn a_call_in_flight_takes_little_room() {
-        let size = size_of_answer(Door::call);
+        let size = size_of_answer(AuthLayer::call);
         assert!(size <= 1_024, "{size} bytes, which are moved for each call");
     }
 }

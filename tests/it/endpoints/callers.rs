@@ -1,4 +1,4 @@
-//! C3, C4: who asks at a door is known before anything else is looked at.
+//! C3, C4: the caller of an endpoint is authenticated before anything else is looked at.
 
 use std::{collections::BTreeSet, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What is sent to a door, and what of it may be told to others.
+//! Forms that are sent to endpoints, and what of them may be told to others.
 
 use std::collections::BTreeMap;
 

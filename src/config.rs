@@ -54,7 +54,7 @@ const DRAIN_DELAY: SignedDuration = SignedDuration::from_secs(5);
 /// A token authority for fleets of services: short-lived JWTs, revoked at once.
 #[derive(Parser, Debug)]
 #[command(name = "jeton", version, propagate_version = true, max_term_width = 100)]
-pub struct Cli {
+pub struct CommandLine {
     /// Of the client verbs.
     #[command(flatten)]
     pub globals: GlobalArgs,
@@ -63,7 +63,7 @@ pub struct Cli {
     pub command: Command,
 }
 
-impl Cli {
+impl CommandLine {
     /// What was given, with where it came from.
     pub fn read(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let mut cli = Self::from_arg_matches(matches)?;
@@ -435,7 +435,7 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        CommandLine::command().debug_assert();
     }
 
     #[test]

@@ -10,7 +10,7 @@ use jeton::{
     cli::{self, ClientCommand, Environment, GlobalArgs},
     clock::Clock,
     config::{
-        AuditVerb, Cli, ClientVerb, Command, DevArgs, EpochCommand, KeyCommand, ServeArgs, command,
+        AuditVerb, ClientVerb, Command, CommandLine, DevArgs, EpochCommand, KeyCommand, ServeArgs, command,
         secret_in_environment, unknown_variables, variable_of,
     },
     dev::{self, DevOptions, Listen, die_with_parent},
@@ -36,7 +36,7 @@ const BACKGROUND_THREADS: usize = 2;
 
 fn main() -> ExitCode {
     process::settle();
-    let Cli { globals, command } = match parse() {
+    let CommandLine { globals, command } = match parse() {
         Ok(cli) => cli,
         Err(code) => return code,
     };
@@ -95,12 +95,12 @@ fn main() -> ExitCode {
 }
 
 /// Flags and environment; what is wrong with them is said.
-fn parse() -> Result<Cli, ExitCode> {
+fn parse() -> Result<CommandLine, ExitCode> {
     if let Some(refused) = secret_in_environment(|name| !is_empty(name)) {
         let _closed = writeln!(std::io::stderr(), "error: {refused}.");
         return Err(ExitCode::from(2));
     }
-    let parsed = command(is_empty).try_get_matches().and_then(|matches| Cli::read(&matches));
+    let parsed = command(is_empty).try_get_matches().and_then(|matches| CommandLine::read(&matches));
     parsed.map_err(|error| {
         let _closed = error.print();
         let given: Vec<String> = env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();

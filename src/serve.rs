@@ -19,8 +19,8 @@ use crate::{
     prober::{Prober, ProberSettings},
     process::raise_descriptors,
     replica::{
-        Agreement, Auditor, Barrier, Feed, Fleet, Flusher, Following, Housekeeping, Keys, Lease, Loader,
-        Refresher, Refusals, Registered, Rotation, Schedule, agree, await_log,
+        Agreement, Auditor, Barrier, Feed, Fleet, Flusher, Following, Housekeeping, Keys, LeaseRenewer,
+        Loader, Refresher, Refusals, Registered, Rotation, Schedule, agree, await_log,
     },
     rpc::{self, Health, METHODS},
     state::{Status, VerifiedCache},
@@ -307,7 +307,7 @@ async fn start(
     let (flusher, flushing) = Flusher::start(appends, handle.clone(), Arc::clone(&roots));
     let (refresher, refreshing) = Refresher::start(&store).await?;
     let (auditor, auditing) = Auditor::start(audits);
-    let (lease, renewals) = Lease::new(
+    let (lease, renewals) = LeaseRenewer::new(
         Arc::clone(&roots),
         Arc::clone(&clock),
         renews,

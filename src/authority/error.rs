@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::{
-    replica::{EpochOver, KeyError, QueueFull},
+    replica::{EpochOver, QueueFull, StoredKeyError},
     state::{Permission, Reason},
     store::StoreError,
     token::{Algorithm, UnixSeconds},
@@ -360,17 +360,17 @@ impl From<StoreError> for Error {
     }
 }
 
-impl From<KeyError> for Error {
-    fn from(error: KeyError) -> Self {
+impl From<StoredKeyError> for Error {
+    fn from(error: StoredKeyError) -> Self {
         match error {
-            KeyError::Store(error) => error.into(),
-            other @ (KeyError::WrongMasterKey { .. }
-            | KeyError::ForeignClients { .. }
-            | KeyError::Damaged { .. }
-            | KeyError::NotMade
-            | KeyError::Duplicate { .. }
-            | KeyError::Pending { .. }
-            | KeyError::Busy) => Self::Internal(other.to_string()),
+            StoredKeyError::Store(error) => error.into(),
+            other @ (StoredKeyError::WrongMasterKey { .. }
+            | StoredKeyError::ForeignClients { .. }
+            | StoredKeyError::Damaged { .. }
+            | StoredKeyError::NotMade
+            | StoredKeyError::Duplicate { .. }
+            | StoredKeyError::Pending { .. }
+            | StoredKeyError::Busy) => Self::Internal(other.to_string()),
         }
     }
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{Authority, Caller, target::Resolved};
 use crate::{
     state::{Permission, Snapshot},
-    store::{SessionFilter, Target},
+    store::{AppendTarget, SessionFilter},
     token::{
         UnixSeconds,
         pasted::{named_api_key, named_jti},
@@ -67,7 +67,7 @@ impl Authority {
     /// What can be found out in time. `live`: as far as is known here, nothing has revoked it before.
     pub(super) async fn look(&self, resolved: &Resolved, live: bool) -> Findings {
         let mut findings = Findings::default();
-        if let (Target::Token(jti), true, true) = (&resolved.target, resolved.is_bare(), live) {
+        if let (AppendTarget::Token(jti), true, true) = (&resolved.target, resolved.is_bare(), live) {
             findings.unverified_jti_time = Some(UnixSeconds::new(uuid_unix_ms(*jti).div_euclid(1000)));
         }
         let Some(filter) = sessions_of(resolved) else { return findings };
@@ -84,7 +84,7 @@ impl Authority {
     /// `None`: the database did not answer, or not in time. The revocation tells of it.
     async fn look_at_sessions(&self, resolved: &Resolved, filter: &SessionFilter) -> Option<Findings> {
         let is_there = self.store.has_session_within(filter, LOOK).await.ok()??;
-        if matches!(resolved.target, Target::Token(_)) {
+        if matches!(resolved.target, AppendTarget::Token(_)) {
             return Some(Findings { is_live_session: is_there, ..Findings::default() });
         }
         if is_there {
@@ -110,11 +110,11 @@ impl Authority {
 /// The sessions that a target may have been meant for, where those are to be looked for.
 fn sessions_of(resolved: &Resolved) -> Option<SessionFilter> {
     match &resolved.target {
-        Target::Token(jti) if resolved.is_bare() => {
+        AppendTarget::Token(jti) if resolved.is_bare() => {
             Some(SessionFilter { id: Some(*jti), ..SessionFilter::default() })
         }
-        Target::Wide { .. } => resolved.sessions.clone(),
-        Target::Token(_) | Target::Session(_) | Target::Nothing => None,
+        AppendTarget::Wide { .. } => resolved.sessions.clone(),
+        AppendTarget::Token(_) | AppendTarget::Session(_) | AppendTarget::Nothing => None,
     }
 }
 

@@ -58,7 +58,7 @@ pub use quota::Quota;
 pub use rates::Rates;
 pub use readiness::Readiness;
 pub use refresh::RefreshRequest;
-pub use revoke::{Outcome, RevokeRequest, Revoked};
+pub use revoke::{RevokeOutcome, RevokeRequest, Revoked};
 pub use target::RevokeTarget;
 pub use validate::{BATCH_MAX, Judged, ValidateRequest, check_batch_size};
 

@@ -15,7 +15,7 @@ use crate::{
     state::{
         Effective, FAMILY_ANY, KeyRing, Permission, Policies, REFRESH_ABSOLUTE_MAX_S, Reason, Snapshot, Terms,
     },
-    store::{AuditedAct, NewRevocation, Presented, Presenter, SessionRow, Target},
+    store::{AppendTarget, AuditedAct, NewRevocation, Presented, Presenter, SessionRow},
     token::{Ask, Excess, ParsedRefresh, RefreshToken, UnixSeconds, uuid_unix_ms},
 };
 
@@ -261,7 +261,7 @@ impl Authority {
         audit.session_id = Some(row.id);
         audit.client_id = Some(row.client_id.clone());
         let item = NewRevocation {
-            target: Target::Session(row.id),
+            target: AppendTarget::Session(row.id),
             reason: Reason::RefreshReuse,
             expire_time: self.wide_end(snapshot),
             audit,

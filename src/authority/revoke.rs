@@ -12,7 +12,7 @@ use super::{
 use crate::{
     replica::{Propagation, Reach},
     state::{MarkKind, Reason, Snapshot},
-    store::{Appended, CANARY, Held, NewAudit, NewRevocation, SessionRow, Target},
+    store::{AppendTarget, Appended, CANARY, Held, NewAudit, NewRevocation, SessionRow},
     token::{Revision, UnixSeconds},
 };
 
@@ -44,7 +44,7 @@ pub struct RevokeRequest {
 
 /// What became of a revocation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Outcome {
+pub enum RevokeOutcome {
     /// It took effect now.
     Revoked,
     /// An earlier one covered it.
@@ -61,7 +61,7 @@ pub enum Outcome {
 #[derive(Debug)]
 pub struct Revoked {
     /// What happened.
-    pub outcome: Outcome,
+    pub outcome: RevokeOutcome,
     /// Live sessions hit, where that was asked.
     pub affected_sessions: i64,
     /// Some of them.
@@ -75,7 +75,7 @@ pub struct Revoked {
     /// Who has applied it.
     pub propagation: Option<Propagation>,
     /// The whole target as it was understood; nothing where it is not ours.
-    pub target: Target,
+    pub target: AppendTarget,
     /// What else was found out about it.
     pub findings: Findings,
 }
@@ -98,7 +98,7 @@ impl Authority {
                     Findings::default()
                 }
             };
-            return Ok(Revoked { findings, ..Revoked::nothing(Outcome::Foreign, snapshot.revision) });
+            return Ok(Revoked { findings, ..Revoked::nothing(RevokeOutcome::Foreign, snapshot.revision) });
         };
         let affected_sessions = self.affected(request, &resolved).await?;
         let earlier = self.earlier(&resolved).await?;
@@ -107,7 +107,7 @@ impl Authority {
         }
         let (outcome, target) = resolved.act(earlier_of_both_clocks(snapshot));
         let holds = Holds::of(outcome, &target, request.reason, earlier);
-        if resolved.is_bare() && target != Target::Nothing {
+        if resolved.is_bare() && target != AppendTarget::Nothing {
             self.check_bare_quota(&caller.client.client_id).await?;
         }
         let audit = resolved.audit(self.audit(caller, "Revoke"), &request.note, outcome);
@@ -119,7 +119,7 @@ impl Authority {
             Ok::<_, Error>((appended, propagation))
         };
         // Asked for first, and waited for last: sessions are swept once they are revoked.
-        let (findings, done) = tokio::join!(self.look(&resolved, outcome == Outcome::Revoked), append);
+        let (findings, done) = tokio::join!(self.look(&resolved, outcome == RevokeOutcome::Revoked), append);
         let (appended, propagation) = done?;
         if let Some((audit, left_out)) = line {
             audit.log(Some(appended.revision), left_out);
@@ -180,15 +180,15 @@ impl Authority {
         earlier: Option<Held>,
     ) -> Result<Revoked, Error> {
         let outcome = match resolved.standing {
-            Standing::Live => Outcome::WouldRevoke,
-            Standing::Revoked => Outcome::AlreadyRevoked,
-            Standing::Expired => Outcome::AlreadyExpired,
+            Standing::Live => RevokeOutcome::WouldRevoke,
+            Standing::Revoked => RevokeOutcome::AlreadyRevoked,
+            Standing::Expired => RevokeOutcome::AlreadyExpired,
         };
         let sample = match &resolved.sessions {
             Some(filter) => self.store.sessions(filter, SAMPLE_MAX).await?,
             None => Vec::new(),
         };
-        let findings = self.look(&resolved, outcome == Outcome::WouldRevoke).await;
+        let findings = self.look(&resolved, outcome == RevokeOutcome::WouldRevoke).await;
         Ok(Revoked {
             affected_sessions,
             sample,
@@ -212,13 +212,14 @@ enum Holds {
 }
 
 impl Holds {
-    fn of(outcome: Outcome, target: &Target, reason: Reason, earlier: Option<Held>) -> Self {
+    fn of(outcome: RevokeOutcome, target: &AppendTarget, reason: Reason, earlier: Option<Held>) -> Self {
         match outcome {
-            Outcome::AlreadyRevoked => Self::Earlier(earlier),
-            Outcome::AlreadyExpired if *target == Target::Nothing => Self::Nothing,
-            Outcome::Revoked | Outcome::AlreadyExpired | Outcome::Foreign | Outcome::WouldRevoke => {
-                Self::This(reason)
-            }
+            RevokeOutcome::AlreadyRevoked => Self::Earlier(earlier),
+            RevokeOutcome::AlreadyExpired if *target == AppendTarget::Nothing => Self::Nothing,
+            RevokeOutcome::Revoked
+            | RevokeOutcome::AlreadyExpired
+            | RevokeOutcome::Foreign
+            | RevokeOutcome::WouldRevoke => Self::This(reason),
         }
     }
 
@@ -235,18 +236,18 @@ impl Holds {
 impl Resolved {
     /// Whether nothing is known of the token but its id.
     pub(super) fn is_bare(&self) -> bool {
-        matches!(self.target, Target::Token(_)) && self.client_id.is_none()
+        matches!(self.target, AppendTarget::Token(_)) && self.client_id.is_none()
     }
 
     /// The audit row: the whole target, and what became of it.
-    fn audit(&self, act: NewAudit, note: &str, outcome: Outcome) -> NewAudit {
+    fn audit(&self, act: NewAudit, note: &str, outcome: RevokeOutcome) -> NewAudit {
         let (key_id, audience, cutoff) = match &self.target {
-            Target::Wide { kind, target, audience, cutoff } => (
+            AppendTarget::Wide { kind, target, audience, cutoff } => (
                 (*kind == MarkKind::Key).then(|| target.clone()),
                 (!audience.is_empty()).then(|| audience.clone()),
                 (cutoff.get() > 0).then_some(*cutoff),
             ),
-            Target::Nothing | Target::Token(_) | Target::Session(_) => (None, None, None),
+            AppendTarget::Nothing | AppendTarget::Token(_) | AppendTarget::Session(_) => (None, None, None),
         };
         NewAudit {
             subject: self.subject.clone(),
@@ -264,18 +265,20 @@ impl Resolved {
 
     /// What is answered, and what is written. What is dead already moves the head all the same: the
     /// barrier is the same.
-    fn act(&self, now: UnixSeconds) -> (Outcome, Target) {
+    fn act(&self, now: UnixSeconds) -> (RevokeOutcome, AppendTarget) {
         match self.standing {
-            Standing::Live => (Outcome::Revoked, self.target.clone()),
-            Standing::Revoked => (Outcome::AlreadyRevoked, Target::Nothing),
+            Standing::Live => (RevokeOutcome::Revoked, self.target.clone()),
+            Standing::Revoked => (RevokeOutcome::AlreadyRevoked, AppendTarget::Nothing),
             // Some clock may still take it for alive.
-            Standing::Expired if now < self.expire_time => (Outcome::AlreadyExpired, self.target.clone()),
-            Standing::Expired => (Outcome::AlreadyExpired, Target::Nothing),
+            Standing::Expired if now < self.expire_time => {
+                (RevokeOutcome::AlreadyExpired, self.target.clone())
+            }
+            Standing::Expired => (RevokeOutcome::AlreadyExpired, AppendTarget::Nothing),
         }
     }
 }
 
-impl Outcome {
+impl RevokeOutcome {
     /// The name that metrics use.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -290,7 +293,7 @@ impl Outcome {
 }
 
 impl Revoked {
-    fn nothing(outcome: Outcome, revision: Revision) -> Self {
+    fn nothing(outcome: RevokeOutcome, revision: Revision) -> Self {
         Self {
             outcome,
             affected_sessions: 0,
@@ -299,7 +302,7 @@ impl Revoked {
             reason: Reason::Unspecified,
             revision,
             propagation: None,
-            target: Target::Nothing,
+            target: AppendTarget::Nothing,
             findings: Findings::default(),
         }
     }

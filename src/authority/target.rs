@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     state::{KeyState, MarkKind, Permission, Snapshot},
-    store::{Held, Hit, SessionFilter, SessionRow, Target},
+    store::{AppendTarget, Held, Hit, SessionFilter, SessionRow},
     token::{
         LIFETIME_CAP_S, RefreshToken, UnixSeconds, Verified, looks_like_refresh_token, parse_uuid_v7,
         pasted::{bare, candidates},
@@ -62,7 +62,7 @@ pub(super) enum Standing {
 /// A target, resolved.
 #[derive(Debug)]
 pub(super) struct Resolved {
-    pub(super) target: Target,
+    pub(super) target: AppendTarget,
     pub(super) standing: Standing,
     pub(super) expire_time: UnixSeconds,
     /// For the audit.
@@ -79,7 +79,7 @@ pub(super) struct Resolved {
 }
 
 impl Resolved {
-    fn new(target: Target, standing: Standing, expire_time: UnixSeconds) -> Self {
+    fn new(target: AppendTarget, standing: Standing, expire_time: UnixSeconds) -> Self {
         Self {
             target,
             standing,
@@ -112,7 +112,7 @@ impl Resolved {
             client_id: Some(row.client_id),
             session_id: Some(id),
             sessions: Some(SessionFilter { id: Some(id), ..SessionFilter::default() }),
-            ..Self::new(Target::Session(id), standing, expire_time)
+            ..Self::new(AppendTarget::Session(id), standing, expire_time)
         }
     }
 }
@@ -273,7 +273,7 @@ impl Authority {
         Ok(Resolved {
             session_id: Some(id),
             hit: Hit { session_id: Some(id), ..Hit::default() },
-            ..Resolved::new(Target::Session(id), standing, self.wide_end(snapshot))
+            ..Resolved::new(AppendTarget::Session(id), standing, self.wide_end(snapshot))
         })
     }
 
@@ -358,7 +358,8 @@ impl Authority {
             issue_time: cutoff.saturating_add(-1),
             ..Hit::default()
         };
-        let wide = Target::Wide { kind, target: target.to_owned(), audience: audience.to_owned(), cutoff };
+        let wide =
+            AppendTarget::Wide { kind, target: target.to_owned(), audience: audience.to_owned(), cutoff };
         let expire_time = self.wide_end(snapshot);
         Ok(Resolved { subject, client_id, sessions, hit, ..Resolved::new(wide, standing, expire_time) })
     }
@@ -389,7 +390,7 @@ fn bare_jti(snapshot: &Snapshot, caller: &Caller, text: &str) -> Result<Resolved
     Ok(Resolved {
         jti: Some(jti),
         hit: Hit { jti: Some(jti), ..Hit::default() },
-        ..Resolved::new(Target::Token(jti), standing, expire_time)
+        ..Resolved::new(AppendTarget::Token(jti), standing, expire_time)
     })
 }
 
@@ -413,7 +414,7 @@ fn of_token(verified: &Verified, standing: Standing, expire_time: UnixSeconds) -
             revision: verified.revision,
             issue_time: verified.issue_time.min(opened),
         },
-        ..Resolved::new(Target::Token(verified.jti), standing, expire_time)
+        ..Resolved::new(AppendTarget::Token(verified.jti), standing, expire_time)
     }
 }
 

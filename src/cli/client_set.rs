@@ -201,7 +201,7 @@ async fn revoke_all(
     let start = Instant::now();
     let mut tokens = TokenServiceClient::new(connection.channel());
     let response = connection.call(tokens.revoke(connection.request(request))).await?;
-    let target = revoke::Target::new(kind);
+    let target = revoke::NamedTarget::new(kind);
     if as_json {
         // Standard output has the client's.
         output::talk(&revoke_report::result(&target, &response, start.elapsed(), false));

@@ -122,7 +122,7 @@ pub struct RevokeArgs {
 /// Runs it.
 pub async fn run(cli: &Cli<'_>, args: RevokeArgs) -> Result<Exit, Failure> {
     let as_json = cli.output.wants_json()?;
-    let target = Target::new(kind(cli, &args).await?);
+    let target = NamedTarget::new(kind(cli, &args).await?);
     check(cli, &args, &target)?;
     let cutoff = args.before.as_deref().map(|before| cutoff(before, (cli.env.now)())).transpose()?;
     let request = RevokeRequest {
@@ -173,13 +173,13 @@ async fn call(connection: &Connection, request: RevokeRequest) -> Result<RevokeR
 }
 
 /// What is to be revoked, and what a person calls it.
-pub struct Target {
+pub struct NamedTarget {
     kind: Kind,
     /// What the text of a token says that its jti is.
     jti: Option<String>,
 }
 
-impl Target {
+impl NamedTarget {
     /// Of what the API names.
     pub fn new(kind: Kind) -> Self {
         let jti = if let Kind::Token(text) = &kind { inspect::claimed_jti(text) } else { None };
@@ -252,7 +252,7 @@ async fn kind(cli: &Cli<'_>, args: &RevokeArgs) -> Result<Kind, Failure> {
 }
 
 /// What can be refused without a server is refused before anything is sent.
-fn check(cli: &Cli<'_>, args: &RevokeArgs, target: &Target) -> Result<(), Failure> {
+fn check(cli: &Cli<'_>, args: &RevokeArgs, target: &NamedTarget) -> Result<(), Failure> {
     let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
     let narrows = args.audience.is_some() || args.before.is_some();
     if narrows && (target.is_key() || !target.is_wide()) {
@@ -276,7 +276,11 @@ fn check(cli: &Cli<'_>, args: &RevokeArgs, target: &Target) -> Result<(), Failur
 }
 
 /// Shows what will end, and has the name typed.
-async fn confirm(connection: &Connection, request: &RevokeRequest, target: &Target) -> Result<(), Failure> {
+async fn confirm(
+    connection: &Connection,
+    request: &RevokeRequest,
+    target: &NamedTarget,
+) -> Result<(), Failure> {
     let preview = call(connection, RevokeRequest { validate_only: true, ..request.clone() }).await?;
     report::talk_plan(target, &preview);
     let question = format!("This cannot be undone. Type {} to revoke it: ", output::escape(target.name()));

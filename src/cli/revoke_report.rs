@@ -6,7 +6,7 @@ use super::{
     Cli,
     exit::{Exit, Failure},
     output,
-    revoke::Target,
+    revoke::NamedTarget,
     session, time,
 };
 use crate::proto::v1::{Propagation, RevocationOutcome, RevocationReason, RevokeResponse};
@@ -30,7 +30,7 @@ pub fn exit(response: &RevokeResponse, dry_run: bool) -> Exit {
 }
 
 /// The plan as data: `--dry-run`.
-pub fn print_plan(target: &Target, response: &RevokeResponse) -> Result<(), Failure> {
+pub fn print_plan(target: &NamedTarget, response: &RevokeResponse) -> Result<(), Failure> {
     if !response.sample_sessions.is_empty() {
         session::table(&response.sample_sessions)?;
     }
@@ -40,7 +40,7 @@ pub fn print_plan(target: &Target, response: &RevokeResponse) -> Result<(), Fail
 }
 
 /// The plan as talk: before the question.
-pub fn talk_plan(target: &Target, response: &RevokeResponse) {
+pub fn talk_plan(target: &NamedTarget, response: &RevokeResponse) {
     for sample in response.sample_sessions.iter().take(SAMPLES_ASKED_ABOUT) {
         let line = format!(
             "  session {} of {}, by {}, for {}, last used {}",
@@ -56,7 +56,7 @@ pub fn talk_plan(target: &Target, response: &RevokeResponse) {
 }
 
 /// `subject svc:billing for audience orders, issued before 2026-01-31T09:00:00Z`: all of it, as the server understood it.
-fn whole(target: &Target, response: &RevokeResponse) -> String {
+fn whole(target: &NamedTarget, response: &RevokeResponse) -> String {
     let mut name = target.describe();
     let Some(understood) = &response.target else { return name };
     if !understood.audience.is_empty() {
@@ -84,7 +84,7 @@ fn since(response: &RevokeResponse) -> String {
     }
 }
 
-fn plan(target: &Target, response: &RevokeResponse) -> String {
+fn plan(target: &NamedTarget, response: &RevokeResponse) -> String {
     let name = whole(target, response);
     match response.outcome() {
         RevocationOutcome::Unspecified => format!("what revoking {name} would do is not known"),
@@ -107,7 +107,7 @@ fn plan(target: &Target, response: &RevokeResponse) -> String {
 /// The last line, and what to do when it is not everywhere. `local`: the others were not to be waited for.
 pub fn print_result(
     cli: &Cli<'_>,
-    target: &Target,
+    target: &NamedTarget,
     response: &RevokeResponse,
     elapsed: Duration,
     local: bool,
@@ -123,7 +123,7 @@ pub fn print_result(
 }
 
 /// What came of it, on one line.
-pub fn result(target: &Target, response: &RevokeResponse, elapsed: Duration, local: bool) -> String {
+pub fn result(target: &NamedTarget, response: &RevokeResponse, elapsed: Duration, local: bool) -> String {
     let name = whole(target, response);
     let done = match response.outcome() {
         RevocationOutcome::Foreign => {
@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn the_last_line_is_fit_for_an_incident_channel() {
         let line = result(
-            &Target::of_subject("svc:billing"),
+            &NamedTarget::of_subject("svc:billing"),
             &response(RevocationOutcome::Revoked, true),
             Duration::from_micros(4_300),
             false,
@@ -250,7 +250,7 @@ mod tests {
             affected_sessions: 2,
             ..response(RevocationOutcome::WouldRevoke, true)
         };
-        let target = Target::of_subject("s");
+        let target = NamedTarget::of_subject("s");
         assert_eq!(
             plan(&target, &narrowed),
             "would end 2 live sessions and every token of subject s for audience orders, issued before 1970-01-01T00:00:00Z"
@@ -274,13 +274,13 @@ mod tests {
     fn what_has_expired_for_every_clock_is_not_said_to_be_revoked() {
         let nothing =
             RevokeResponse { revoke_time: None, ..response(RevocationOutcome::AlreadyExpired, true) };
-        let line = result(&Target::of_subject("s"), &nothing, Duration::ZERO, false);
+        let line = result(&NamedTarget::of_subject("s"), &nothing, Duration::ZERO, false);
         assert!(
             line.starts_with("already expired, nothing was to be revoked: subject s, revision"),
             "{line}"
         );
         let recorded = response(RevocationOutcome::AlreadyExpired, true);
-        let line = result(&Target::of_subject("s"), &recorded, Duration::ZERO, false);
+        let line = result(&NamedTarget::of_subject("s"), &recorded, Duration::ZERO, false);
         assert!(line.starts_with("already expired, and revoked: subject s at 02:14:07.412Z"), "{line}");
     }
 
@@ -295,7 +295,7 @@ mod tests {
                 laggards: laggards.iter().map(|name| (*name).to_owned()).collect(),
                 ..Propagation::default()
             });
-            let line = result(&Target::of_subject("s"), &response, Duration::from_millis(3_310), local);
+            let line = result(&NamedTarget::of_subject("s"), &response, Duration::from_millis(3_310), local);
             line.split_once("1.8841, ").map(|(_, rest)| rest.to_owned()).unwrap_or_default()
         };
         assert_eq!(

@@ -76,11 +76,12 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
-    use crate::config::Cli;
+    use crate::config::CommandLine;
 
     #[test]
     fn e19_a_value_is_named_by_where_it_came_from() {
-        let matches = Cli::command().try_get_matches_from(["jeton", "serve", "--issuer", "x"]).unwrap();
+        let matches =
+            CommandLine::command().try_get_matches_from(["jeton", "serve", "--issuer", "x"]).unwrap();
         let (_, serve) = matches.subcommand().unwrap();
         let text = "plaintext = true\n# log = 'x'\nlog = 'loud'\nissuer = 'y'\n".to_owned();
         let places = Places::of(serve).with_file(PathBuf::from("jeton.toml"), text);

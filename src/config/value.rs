@@ -9,7 +9,7 @@ use std::{
 use clap::{Arg, Command, CommandFactory, error::ContextKind, error::ContextValue};
 use serde::{Deserialize, Deserializer, de::Error};
 
-use super::Cli;
+use super::CommandLine;
 
 /// Variables that somebody might set with a secret in them, and those that are read in their place. An environment is
 /// inherited, and shown by tools; a file is not.
@@ -24,7 +24,7 @@ const SECRETS: [(&str, &str); 5] = [
 /// The command line. A variable that is empty counts as unset.
 #[must_use]
 pub fn command(is_empty: fn(&OsStr) -> bool) -> Command {
-    without_empty(Cli::command(), is_empty)
+    without_empty(CommandLine::command(), is_empty)
 }
 
 fn without_empty(command: Command, is_empty: fn(&OsStr) -> bool) -> Command {
@@ -56,7 +56,7 @@ pub fn variable_of(error: &clap::Error, given: &[String]) -> Option<String> {
     if given.iter().any(is_given) {
         return None;
     }
-    let command = Cli::command();
+    let command = CommandLine::command();
     let verb = given.iter().find(|word| command.find_subcommand(word).is_some());
     environment_name(verb.map(String::as_str), flag)
 }
@@ -68,7 +68,7 @@ pub(super) fn environment_name(verb: Option<&str>, flag: &str) -> Option<String>
         own.map(|name| name.to_string_lossy().into_owned())
             .or_else(|| command.get_subcommands().find_map(|command| of(command, flag)))
     }
-    let command = Cli::command();
+    let command = CommandLine::command();
     let own = verb.and_then(|verb| command.find_subcommand(verb)).and_then(|verb| of(verb, flag));
     own.or_else(|| of(&command, flag))
 }
@@ -82,7 +82,7 @@ pub fn variables() -> BTreeSet<String> {
         command.get_subcommands().for_each(|command| add(command, names));
     }
     let mut names = BTreeSet::new();
-    add(&Cli::command(), &mut names);
+    add(&CommandLine::command(), &mut names);
     names
 }
 
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn e19_a_value_that_was_not_given_is_said_to_come_from_its_variable() {
         let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
-        let error = Cli::try_parse_from(["jeton", "serve", "--listen", ":7070"]).unwrap_err();
+        let error = CommandLine::try_parse_from(["jeton", "serve", "--listen", ":7070"]).unwrap_err();
         assert_eq!(variable_of(&error, &words("serve --listen :7070")), None);
         assert_eq!(variable_of(&error, &words("serve --listen=:7070")), None);
         assert_eq!(variable_of(&error, &words("serve")).as_deref(), Some("JETON_LISTEN"));
@@ -178,6 +178,6 @@ mod tests {
             }
             command.get_subcommands().for_each(check);
         }
-        check(&Cli::command());
+        check(&CommandLine::command());
     }
 }

@@ -20,11 +20,11 @@ const STOP: Duration = Duration::from_secs(15);
 
 /// Those that run, in the order of their numbers.
 #[derive(Debug, Default)]
-pub(super) struct Fleet {
+pub(super) struct DevReplicas {
     servers: Vec<Server>,
 }
 
-impl Fleet {
+impl DevReplicas {
     /// Starts them, and returns once every one of them answers.
     pub(super) async fn start(
         &mut self,

@@ -29,7 +29,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use fleet::Fleet;
+use fleet::DevReplicas;
 use home::Home;
 
 /// The two clients of a development server, and whether they administer it.
@@ -124,7 +124,7 @@ pub async fn run(
         held: Some(held),
         replicas: options.replicas,
         request: PrepareRequest { database_url, master_key_file, clients },
-        fleet: Fleet::default(),
+        fleet: DevReplicas::default(),
     };
     let outcome = run.serve(&mut cluster, prepare, &mut signals).await;
     let stopped = run.fleet.stop(&mut signals).await;
@@ -142,7 +142,7 @@ struct Run {
     held: Option<Held>,
     replicas: NonZero<u8>,
     request: PrepareRequest,
-    fleet: Fleet,
+    fleet: DevReplicas,
 }
 
 impl Run {

@@ -32,14 +32,14 @@ const RETRY_S: u16 = 1;
 
 /// A refusal in the words of OAuth.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct HttpRefusal {
     status: StatusCode,
     error: &'static str,
     description: &'static str,
     retry: bool,
 }
 
-impl Refusal {
+impl HttpRefusal {
     pub(super) const fn of(status: StatusCode, error: &'static str, description: &'static str) -> Self {
         Self { status, error, description, retry: false }
     }
@@ -58,7 +58,7 @@ impl Refusal {
     }
 }
 
-impl From<Error> for Refusal {
+impl From<Error> for HttpRefusal {
     fn from(error: Error) -> Self {
         match error {
             Error::Invalid(_) => Self::invalid("A parameter has the wrong form."),
@@ -116,7 +116,7 @@ impl From<Error> for Refusal {
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for HttpRefusal {
     fn into_response(self) -> Response {
         let body = json!({ "error": self.error, "error_description": self.description });
         let mut response = (self.status, [NO_STORE], [NO_SNIFF], Json(body)).into_response();
@@ -192,7 +192,7 @@ mod tests {
         let (second, quota) =
             (std::time::Duration::from_secs(1), crate::authority::Quantity::BareRevocations);
         let told = |error: Error| {
-            let refusal = Refusal::from(error);
+            let refusal = HttpRefusal::from(error);
             (refusal.status.as_u16(), refusal.error, refusal.retry)
         };
         let rate = Error::RateLimited { limit_per_second: 1, retry: second };

@@ -9,7 +9,7 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use super::{EndpointsState, answer::Refusal, form::Form};
+use super::{EndpointsState, answer::HttpRefusal, form::Form};
 use crate::{
     authority::{Caller, Credential, Error, PresentedCredential},
     listen::{Connection, Turn},
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The sender of a request: authenticated, and to be looked up again in the snapshot that the request is answered from.
-pub(super) struct Who {
+pub(super) struct HttpOrigin {
     credential: Arc<Credential>,
     trace_id: String,
     connection: Arc<Connection>,
@@ -27,20 +27,20 @@ pub(super) struct Who {
     pub(super) shed_costly: bool,
 }
 
-impl Who {
+impl HttpOrigin {
     /// The sender, and the form that was sent. A sender that is not known or lacks the permission is refused before any
     /// of the form is read.
     pub(super) async fn and_form(
         state: &EndpointsState,
         request: Request,
         permission: Option<Permission>,
-    ) -> Result<(Self, Form), Refusal> {
+    ) -> Result<(Self, Form), HttpRefusal> {
         let (parts, body) = request.into_parts();
         let connection = parts.extensions.get::<Arc<Connection>>().ok_or(Error::Unauthenticated)?;
         let shed_costly = parts.extensions.get::<Turn>().is_some_and(|turn| turn.crowded);
-        let who = Self::authenticate(state, &parts.headers, connection, permission, shed_costly).await?;
+        let origin = Self::authenticate(state, &parts.headers, connection, permission, shed_costly).await?;
         let form = Form::read(&parts.headers, body, connection).await?;
-        Ok((who, form))
+        Ok((origin, form))
     }
 
     async fn authenticate(

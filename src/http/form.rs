@@ -10,7 +10,7 @@ use axum::{
 
 use tokio::time::timeout;
 
-use super::answer::Refusal;
+use super::answer::HttpRefusal;
 use crate::{
     authority::{Caller, Error},
     listen::{ARRIVES_WITHIN, ARRIVING_BYTES_MAX, Connection, Held},
@@ -23,23 +23,23 @@ const PARAMETERS_MAX: usize = 32;
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// Reads a body, in memory of its own: what has arrived of it is counted for its connection.
-async fn read(mut body: Body, connection: &Arc<Connection>) -> Result<(Vec<u8>, Held), Refusal> {
+async fn read(mut body: Body, connection: &Arc<Connection>) -> Result<(Vec<u8>, Held), HttpRefusal> {
     let (mut bytes, mut held) = (Vec::new(), connection.arriving());
     while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
-        let frame = frame.map_err(|_| Refusal::invalid("The body broke off."))?;
+        let frame = frame.map_err(|_| HttpRefusal::invalid("The body broke off."))?;
         let Ok(data) = frame.into_data() else { continue };
         let length = data.len().saturating_add(bytes.len());
         if length > BODY_BYTES_MAX {
             return Err(too_large());
         }
-        held.resize(length, ARRIVING_BYTES_MAX).map_err(|_full| Refusal::from(Error::Overloaded))?;
+        held.resize(length, ARRIVING_BYTES_MAX).map_err(|_full| HttpRefusal::from(Error::Overloaded))?;
         bytes.extend_from_slice(&data);
     }
     Ok((bytes, held))
 }
 
-fn too_large() -> Refusal {
-    Refusal::of(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", "The body is longer than 16 KiB.")
+fn too_large() -> HttpRefusal {
+    HttpRefusal::of(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", "The body is longer than 16 KiB.")
 }
 
 /// The parameters of a request.
@@ -51,11 +51,11 @@ impl Form {
         headers: &HeaderMap,
         body: Body,
         connection: &Arc<Connection>,
-    ) -> Result<Self, Refusal> {
+    ) -> Result<Self, HttpRefusal> {
         let label = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let label = label.split(';').next().unwrap_or_default().trim();
         if !label.eq_ignore_ascii_case(FORM) {
-            return Err(Refusal::of(
+            return Err(HttpRefusal::of(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "invalid_request",
                 "The body must be application/x-www-form-urlencoded.",
@@ -64,7 +64,7 @@ impl Form {
         if body.size_hint().lower() > u64::try_from(BODY_BYTES_MAX).unwrap_or(u64::MAX) {
             return Err(too_large());
         }
-        let late = Refusal::of(
+        let late = HttpRefusal::of(
             StatusCode::REQUEST_TIMEOUT,
             "invalid_request",
             "The body did not arrive within 10 s. Send it at once.",
@@ -72,18 +72,18 @@ impl Form {
         let (bytes, _held) =
             timeout(ARRIVES_WITHIN, read(body, connection)).await.map_err(|_late| late)??;
         if bytes.split(|byte| *byte == b'&').nth(PARAMETERS_MAX).is_some() {
-            return Err(Refusal::invalid("The form has more than 32 parameters."));
+            return Err(HttpRefusal::invalid("The form has more than 32 parameters."));
         }
         let pairs: Vec<(String, String)> = serde_urlencoded::from_bytes(&bytes)
-            .map_err(|_| Refusal::invalid("The body is not a form in UTF-8."))?;
+            .map_err(|_| HttpRefusal::invalid("The body is not a form in UTF-8."))?;
         let names: HashSet<&str> = pairs.iter().map(|(name, _)| name.as_str()).collect();
         if names.len() < pairs.len() {
-            return Err(Refusal::invalid("A parameter is there twice."));
+            return Err(HttpRefusal::invalid("A parameter is there twice."));
         }
         let form = Self(pairs);
         if form.get("client_secret").is_some() {
             // RFC 6749 section 2.3: in one way only.
-            return Err(Refusal::invalid("The caller is known by its headers: leave client_secret out."));
+            return Err(HttpRefusal::invalid("The caller is known by its headers: leave client_secret out."));
         }
         Ok(form)
     }
@@ -101,8 +101,8 @@ impl Form {
     }
 
     /// The token.
-    pub(super) fn token(&self) -> Result<String, Refusal> {
-        let token = self.get("token").ok_or(Refusal::invalid("The parameter token is required."))?;
+    pub(super) fn token(&self) -> Result<String, HttpRefusal> {
+        let token = self.get("token").ok_or(HttpRefusal::invalid("The parameter token is required."))?;
         Ok(token.to_owned())
     }
 }

@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::{
     EndpointsState,
-    answer::{Refusal, private},
-    caller::Who,
+    answer::{HttpRefusal, private},
+    caller::HttpOrigin,
     form::Form,
 };
 use crate::{
@@ -21,17 +21,17 @@ use crate::{
 pub(super) async fn introspect(
     State(state): State<EndpointsState>,
     request: Request,
-) -> Result<Response, Refusal> {
-    let (who, form) = Who::and_form(&state, request, Some(Permission::Validate)).await?;
+) -> Result<Response, HttpRefusal> {
+    let (origin, form) = HttpOrigin::and_form(&state, request, Some(Permission::Validate)).await?;
     let request = BearerRequest {
         token: form.token()?,
         certificate_thumbprint: thumbprint(&form)?,
         ..BearerRequest::default()
     };
-    if who.shed_costly {
+    if origin.shed_costly {
         state.authority.must_have_verified(&request.token)?;
     }
-    let (snapshot, caller) = who.clock_checked_snapshot(&state).await?;
+    let (snapshot, caller) = origin.clock_checked_snapshot(&state).await?;
     form.check_client(&caller)?;
     let verdict = state.authority.judge_bearer(snapshot, &caller, &request).await?;
     Ok(private(&match verdict.token.as_deref().filter(|_| is_active(&verdict, &request)) {
@@ -42,8 +42,9 @@ pub(super) async fn introspect(
 }
 
 /// A parameter of ours: of the certificate that the token's bearer presented.
-fn thumbprint(form: &Form) -> Result<Option<Thumbprint>, Refusal> {
-    let malformed = |_| Refusal::invalid("The certificate_thumbprint must be the base64url of a SHA-256.");
+fn thumbprint(form: &Form) -> Result<Option<Thumbprint>, HttpRefusal> {
+    let malformed =
+        |_| HttpRefusal::invalid("The certificate_thumbprint must be the base64url of a SHA-256.");
     form.get("certificate_thumbprint").map(|text| text.parse().map_err(malformed)).transpose()
 }
 

@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use tower::Service as _;
 
 use crate::authority::{Authority, Background};
-use answer::{Refusal, preflight};
+use answer::{HttpRefusal, preflight};
 
 pub use ops::{OpsState, keep_up, ops};
 
@@ -63,7 +63,11 @@ pub fn endpoints(state: EndpointsState) -> Router {
         // A route layer, because only inside of it the route is known.
         .route_layer(from_fn_with_state(state.clone(), measure))
         .method_not_allowed_fallback(async || {
-            Refusal::of(StatusCode::METHOD_NOT_ALLOWED, "invalid_request", "This method is not served here.")
+            HttpRefusal::of(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "invalid_request",
+                "This method is not served here.",
+            )
         })
         .fallback(nothing)
         .with_state(state);
@@ -102,8 +106,8 @@ pub fn none() -> Router {
     Router::new().fallback(nothing)
 }
 
-async fn nothing() -> Refusal {
-    Refusal::of(StatusCode::NOT_FOUND, "not_found", "There is nothing here.")
+async fn nothing() -> HttpRefusal {
+    HttpRefusal::of(StatusCode::NOT_FOUND, "not_found", "There is nothing here.")
 }
 
 /// Measures each request by its route. Metrics and logs name only the route, nothing else of what was sent.

@@ -8,8 +8,8 @@ use axum::{
 
 use super::{
     EndpointsState,
-    answer::{NO_STORE, Refusal},
-    caller::Who,
+    answer::{HttpRefusal, NO_STORE},
+    caller::HttpOrigin,
 };
 use crate::{
     authority::{Denied, Error, RevokeRequest, RevokeTarget},
@@ -20,15 +20,15 @@ use crate::{
 pub(super) async fn revoke(
     State(state): State<EndpointsState>,
     request: Request,
-) -> Result<Response, Refusal> {
+) -> Result<Response, HttpRefusal> {
     // `token_type_hint` is a hint: the text says what it is (RFC 7009 section 2.1).
-    let (who, form) = Who::and_form(&state, request, None).await?;
+    let (origin, form) = HttpOrigin::and_form(&state, request, None).await?;
     let token = form.token()?;
-    let request = RevokeRequest { asks_for_much: who.asks_for_much(), ..of_token(token) };
+    let request = RevokeRequest { asks_for_much: origin.asks_for_much(), ..of_token(token) };
     let background = state.background.clone();
     // Runs to its end whatever becomes of the caller: what was sent to the database is not cancelled.
     let revoking = background.spawn(async move {
-        let (snapshot, caller) = who.snapshot(&state).await?;
+        let (snapshot, caller) = origin.snapshot(&state).await?;
         form.check_client(&caller)?;
         state.authority.revoke(&snapshot, &caller, &request).await
     });
@@ -38,7 +38,7 @@ pub(super) async fn revoke(
     };
     // Durable, but somebody may still take the token for good: a repetition waits for them.
     if revoked.propagation.is_some_and(|propagation| !propagation.complete) {
-        return Err(Refusal::unavailable());
+        return Err(HttpRefusal::unavailable());
     }
     Ok((StatusCode::OK, [NO_STORE]).into_response())
 }
@@ -58,9 +58,9 @@ fn of_token(token: String) -> RevokeRequest {
 
 /// A token of another client's is refused, and never answered as though it had been revoked (RFC 7009
 /// section 2.1).
-fn refusal(error: Error) -> Refusal {
+fn refusal(error: Error) -> HttpRefusal {
     if matches!(error, Error::Denied(Denied::Permission(_))) {
-        return Refusal::of(
+        return HttpRefusal::of(
             StatusCode::BAD_REQUEST,
             "unauthorized_client",
             "The token was not issued to this client. It was not revoked.",

@@ -2,7 +2,7 @@
 //! only once every replica knows it.
 
 use super::{
-    KeyError, Keys, MAC_AFTER_RETIREMENT_S, VERIFY_AFTER_RETIREMENT_S, await_everywhere,
+    Keys, MAC_AFTER_RETIREMENT_S, StoredKeyError, VERIFY_AFTER_RETIREMENT_S, await_everywhere,
     everywhere::await_known,
     keys::{SYSTEM, hex},
 };
@@ -58,8 +58,8 @@ impl Keys {
         lead_s: i64,
         older_than_s: Option<i64>,
         audit: &NewAudit,
-    ) -> Result<Option<(String, Revision)>, KeyError> {
-        let key = SigningKey::generate(algorithm).map_err(|_| KeyError::NotMade)?;
+    ) -> Result<Option<(String, Revision)>, StoredKeyError> {
+        let key = SigningKey::generate(algorithm).map_err(|_| StoredKeyError::NotMade)?;
         let (refused, _) = self.refused(store).await?;
         let sealed = self.sealed(&key);
         let published = store.publish_signing_key(&sealed, lead_s, older_than_s, &refused, audit).await?;
@@ -77,7 +77,7 @@ impl Keys {
         key_id: &str,
         only_due: bool,
         audit: &NewAudit,
-    ) -> Result<Option<Revision>, KeyError> {
+    ) -> Result<Option<Revision>, StoredKeyError> {
         let activated =
             store.activate_signing_key(key_id, only_due, VERIFY_AFTER_RETIREMENT_S, audit).await?;
         if let Some(revision) = activated {
@@ -92,7 +92,7 @@ impl Keys {
         store: &Store,
         lead_s: i64,
         older_than_s: i64,
-    ) -> Result<(), KeyError> {
+    ) -> Result<(), StoredKeyError> {
         let key = MacKey::generate();
         let sealed = self.seal(Purpose::MacKey, &hex(key.id()), key.secret());
         let (_, refused) = self.refused(store).await?;
@@ -107,7 +107,7 @@ impl Keys {
 
     /// The signing keys and the MAC keys that count as absent, since jeton did not write their rows as they are: whoever
     /// publishes another one does not wait for them. None where the rows are all under another master key.
-    async fn refused(&self, store: &Store) -> Result<(Vec<String>, Vec<[u8; 4]>), KeyError> {
+    async fn refused(&self, store: &Store) -> Result<(Vec<String>, Vec<[u8; 4]>), StoredKeyError> {
         let rows = store.keys().await?;
         if !self.fits(&rows) {
             return Ok(Default::default());
@@ -118,7 +118,7 @@ impl Keys {
     }
 
     /// Likewise.
-    pub(super) async fn activate_mac(&self, store: &Store, id: [u8; 4]) -> Result<(), KeyError> {
+    pub(super) async fn activate_mac(&self, store: &Store, id: [u8; 4]) -> Result<(), StoredKeyError> {
         let audit = self.audit(SYSTEM, "ActivateMacKey");
         if let Some(revision) = store.activate_mac_key(id, MAC_AFTER_RETIREMENT_S, &audit).await? {
             log(&audit, &hex(id), revision);
@@ -128,7 +128,7 @@ impl Keys {
 
     /// Makes what is missing: a key that signs for each algorithm, and a MAC key. Whoever comes first makes it;
     /// the others find it. Nothing is made when what is there cannot be opened.
-    pub async fn ensure(&self, store: &Store) -> Result<(), KeyError> {
+    pub async fn ensure(&self, store: &Store) -> Result<(), StoredKeyError> {
         let ring = self.ring(store).await?;
         for algorithm in [Algorithm::Es256, Algorithm::EdDsa] {
             if ring.of(algorithm).all(|record| record.life.state != KeyState::Active) {
@@ -143,7 +143,7 @@ impl Keys {
     }
 
     /// Lets those sign that are published and due, each once every replica knows it.
-    pub(super) async fn activate_due(&self, store: &Store) -> Result<(), KeyError> {
+    pub(super) async fn activate_due(&self, store: &Store) -> Result<(), StoredKeyError> {
         let ring = self.ring(store).await?;
         let pending =
             [Algorithm::Es256, Algorithm::EdDsa].into_iter().flat_map(|algorithm| ring.of(algorithm));
@@ -161,12 +161,12 @@ impl Keys {
 
     /// Adds a key from elsewhere. `active`: it signs on every replica when this returns, and the active key of
     /// its algorithm is retired.
-    pub async fn import(&self, store: &Store, key: &SigningKey, active: bool) -> Result<(), KeyError> {
+    pub async fn import(&self, store: &Store, key: &SigningKey, active: bool) -> Result<(), StoredKeyError> {
         const ACTOR: &str = "jeton key import";
         // A master key that does not fit what is there would split the set in two.
         let ring = self.ring(store).await?;
         if store.has_signing_key(key.key_id()).await? {
-            return Err(KeyError::Duplicate { key_id: key.key_id().to_owned() });
+            return Err(StoredKeyError::Duplicate { key_id: key.key_id().to_owned() });
         }
         let audit = self.audit(ACTOR, "ImportKey");
         if !active {
@@ -181,7 +181,7 @@ impl Keys {
             let mut pending =
                 ring.of(key.algorithm()).filter(|record| record.life.state == KeyState::Pending);
             let key_id = pending.next().map_or_else(String::new, |it| it.verifying.key_id().to_owned());
-            return Err(KeyError::Pending { algorithm: key.algorithm(), key_id });
+            return Err(StoredKeyError::Pending { algorithm: key.algorithm(), key_id });
         };
         log(&audit, key.key_id(), published);
         await_everywhere(store, &self.clock, published).await?;
@@ -198,7 +198,7 @@ impl Keys {
     }
 
     /// Seals every key with `new` that this master key opens: all of them, or none.
-    pub async fn reseal(&self, store: &Store, new: &Self) -> Result<Resealed, KeyError> {
+    pub async fn reseal(&self, store: &Store, new: &Self) -> Result<Resealed, StoredKeyError> {
         for _ in 0..RESEAL_TRIES {
             let rows = store.keys_ever().await?;
             let SealedAnew { signing, mac, done } = self.sealed_anew(&rows, new)?;
@@ -212,7 +212,7 @@ impl Keys {
                 return Ok(done);
             }
         }
-        Err(KeyError::Busy)
+        Err(StoredKeyError::Busy)
     }
 
     /// Whether this master key is the one of these keys: it opens one of them, or there are none. Whoever holds
@@ -225,7 +225,7 @@ impl Keys {
             || rows.mac.iter().any(|row| self.open_mac(row).is_ok())
     }
 
-    fn sealed_anew(&self, rows: &KeyRows, new: &Self) -> Result<SealedAnew, KeyError> {
+    fn sealed_anew(&self, rows: &KeyRows, new: &Self) -> Result<SealedAnew, StoredKeyError> {
         let now = self.clock.now();
         // Where neither opens any of them, it is the master key that is wrong, rather than the rows.
         let is_ours = self.fits(rows) || new.fits(rows);

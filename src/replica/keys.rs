@@ -29,7 +29,7 @@ pub(super) const SYSTEM: &str = "system";
 
 /// Why a key cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum KeyError {
+pub enum StoredKeyError {
     /// The master key does not open it.
     #[error("the master key does not open key {key_id} in the database: give the one that sealed it")]
     WrongMasterKey {
@@ -82,7 +82,7 @@ pub enum KeyError {
     Store(#[from] StoreError),
 }
 
-impl KeyError {
+impl StoredKeyError {
     /// Whether the database is away, and nothing else is wrong.
     #[must_use]
     pub fn is_away(&self) -> bool {
@@ -130,7 +130,7 @@ impl Keys {
     /// Every key in the database, each opened now. Fails where one that signs, is yet to sign or
     /// authenticates refresh tokens cannot be. One whose row is refused counts as absent; unless none can be opened:
     /// then it is the master key that is wrong.
-    pub async fn ring(&self, store: &Store) -> Result<KeyRing, KeyError> {
+    pub async fn ring(&self, store: &Store) -> Result<KeyRing, StoredKeyError> {
         let rows = store.keys().await?;
         let is_ours = self.fits(&rows);
         let mut records = Vec::new();
@@ -157,12 +157,12 @@ impl Keys {
                 if row.refused.is_some() && is_ours { None } else { Some(Arc::new(self.open_mac(row)?)) };
             Ok(mac_record(row, key.filter(|_| row.refused.is_none())))
         });
-        let mac = mac.collect::<Result<_, KeyError>>()?;
+        let mac = mac.collect::<Result<_, StoredKeyError>>()?;
         Ok(KeyRing::new(records, signing, mac))
     }
 
     /// Refuses to go on where no key shows whether the master key is the right one, and it is not that of any client.
-    pub async fn check_clients(&self, store: &Store) -> Result<(), KeyError> {
+    pub async fn check_clients(&self, store: &Store) -> Result<(), StoredKeyError> {
         let rows = store.keys_ever().await?;
         if self.fits(&rows) && !(rows.signing.is_empty() && rows.mac.is_empty()) {
             return Ok(());
@@ -170,7 +170,7 @@ impl Keys {
         let refused = store.refused_clients().await?;
         match refused.first() {
             Some(client_id) if store.clients().await?.by_name().is_empty() => {
-                Err(KeyError::ForeignClients { client_id: client_id.clone() })
+                Err(StoredKeyError::ForeignClients { client_id: client_id.clone() })
             }
             Some(_) | None => Ok(()),
         }
@@ -221,22 +221,22 @@ impl Keys {
         new_uuid_v7(self.clock.now_ms())
     }
 
-    pub(super) fn open_signing(&self, row: &SigningKeyRow) -> Result<SigningKey, KeyError> {
+    pub(super) fn open_signing(&self, row: &SigningKeyRow) -> Result<SigningKey, StoredKeyError> {
         let pkcs8 = self
             .unseal(Purpose::SigningKey, &row.key_id, &row.sealed)
-            .map_err(|_| KeyError::WrongMasterKey { key_id: row.key_id.clone() })?;
-        let damaged = |what| KeyError::Damaged { key_id: row.key_id.clone(), what };
+            .map_err(|_| StoredKeyError::WrongMasterKey { key_id: row.key_id.clone() })?;
+        let damaged = |what| StoredKeyError::Damaged { key_id: row.key_id.clone(), what };
         let key = SigningKey::from_pkcs8(&pkcs8).map_err(|_| damaged("not a PKCS#8 key"))?;
         if key.key_id() == row.key_id { Ok(key) } else { Err(damaged("private and public half differ")) }
     }
 
-    pub(super) fn open_mac(&self, row: &MacKeyRow) -> Result<MacKey, KeyError> {
+    pub(super) fn open_mac(&self, row: &MacKeyRow) -> Result<MacKey, StoredKeyError> {
         let key_id = hex(row.id);
         let secret = self
             .unseal(Purpose::MacKey, &key_id, &row.sealed)
-            .map_err(|_| KeyError::WrongMasterKey { key_id: key_id.clone() })?;
+            .map_err(|_| StoredKeyError::WrongMasterKey { key_id: key_id.clone() })?;
         let secret = <[u8; 32]>::try_from(secret.as_slice())
-            .map_err(|_| KeyError::Damaged { key_id, what: "a MAC key is of 32 bytes" })?;
+            .map_err(|_| StoredKeyError::Damaged { key_id, what: "a MAC key is of 32 bytes" })?;
         Ok(MacKey::new(row.id, secret))
     }
 
@@ -258,7 +258,7 @@ impl Opened {
     fn signing(
         &mut self,
         row: &SigningKeyRow,
-        open: impl FnOnce() -> Result<SigningKey, KeyError>,
+        open: impl FnOnce() -> Result<SigningKey, StoredKeyError>,
     ) -> Option<Arc<SigningKey>> {
         let known =
             self.signing.get(&row.key_id).map(|(sealed, key)| (*sealed == row.sealed, Arc::clone(key)));
@@ -280,7 +280,7 @@ impl Opened {
     fn mac(
         &mut self,
         row: &MacKeyRow,
-        open: impl FnOnce() -> Result<MacKey, KeyError>,
+        open: impl FnOnce() -> Result<MacKey, StoredKeyError>,
     ) -> Option<Arc<MacKey>> {
         let known = self.mac.get(&row.id).map(|(sealed, key)| (*sealed == row.sealed, Arc::clone(key)));
         if let Some((true, key)) = known {
@@ -301,7 +301,7 @@ impl Opened {
         &mut self,
         part: &'static str,
         key_id: &str,
-        opened: Result<T, KeyError>,
+        opened: Result<T, StoredKeyError>,
     ) -> Option<T> {
         let what = (part, key_id.to_owned());
         match opened {
@@ -334,9 +334,9 @@ fn checks_itself(key: &SigningKey) -> bool {
     good
 }
 
-fn record(row: &SigningKeyRow) -> Result<KeyRecord, KeyError> {
+fn record(row: &SigningKeyRow) -> Result<KeyRecord, StoredKeyError> {
     let verifying = VerifyingKey::from_jwk(&row.public_jwk)
-        .map_err(|_| KeyError::Damaged { key_id: row.key_id.clone(), what: "not a public JWK" })?;
+        .map_err(|_| StoredKeyError::Damaged { key_id: row.key_id.clone(), what: "not a public JWK" })?;
     let life = life(&row.times, row.revoke_time.is_some());
     Ok(KeyRecord { verifying, life: no_longer(life, &row.times, VERIFY_AFTER_RETIREMENT_S) })
 }

@@ -88,7 +88,7 @@ struct Registration {
 }
 
 /// The task.
-pub struct Lease {
+pub struct LeaseRenewer {
     roots: Arc<Roots>,
     clock: Arc<Clock>,
     connection: OwnConnection,
@@ -100,7 +100,7 @@ pub struct Lease {
     failing: bool,
 }
 
-impl Lease {
+impl LeaseRenewer {
     /// Not registered yet.
     #[must_use]
     pub fn new(

@@ -2,7 +2,7 @@
 
 use crate::{
     state::Entry,
-    store::{Appended, NewRevocation, Target},
+    store::{AppendTarget, Appended, NewRevocation},
     token::Revision,
 };
 
@@ -24,10 +24,10 @@ impl OwnBatch {
         let mut entries = Vec::with_capacity(batch.len());
         for &NewRevocation { ref target, reason, expire_time, .. } in batch {
             match *target {
-                Target::Nothing => {}
-                Target::Token(id) => entries.push(Entry::Token { id, expire_time, reason }),
-                Target::Session(id) => entries.push(Entry::Session { id, expire_time, reason }),
-                Target::Wide { .. } => return None,
+                AppendTarget::Nothing => {}
+                AppendTarget::Token(id) => entries.push(Entry::Token { id, expire_time, reason }),
+                AppendTarget::Session(id) => entries.push(Entry::Session { id, expire_time, reason }),
+                AppendTarget::Wide { .. } => return None,
             }
         }
         Some(Self { after, revision, entries })
@@ -48,7 +48,7 @@ mod tests {
         token::UnixSeconds,
     };
 
-    fn item(target: Target) -> NewRevocation {
+    fn item(target: AppendTarget) -> NewRevocation {
         let audit = NewAudit::new(Uuid::nil(), "client", "Revoke");
         NewRevocation { target, reason: Reason::Leaked, expire_time: UnixSeconds::new(500), audit }
     }
@@ -61,7 +61,8 @@ mod tests {
     #[test]
     fn a_batch_of_ids_says_itself_what_it_appended_and_where() {
         let (token, session) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let batch = [Target::Token(token), Target::Nothing, Target::Session(session)].map(item);
+        let batch =
+            [AppendTarget::Token(token), AppendTarget::Nothing, AppendTarget::Session(session)].map(item);
         let own = OwnBatch::of(at(10), &batch).unwrap();
         assert_eq!((own.after, own.revision), (at(7).revision, at(10).revision));
         let (expire_time, reason) = (UnixSeconds::new(500), Reason::Leaked);
@@ -74,17 +75,17 @@ mod tests {
 
     #[test]
     fn a_batch_with_a_mark_is_read_since_the_database_takes_marks_by_maximum() {
-        let wide = Target::Wide {
+        let wide = AppendTarget::Wide {
             kind: MarkKind::Subject,
             target: "user:7".to_owned(),
             audience: String::new(),
             cutoff: UnixSeconds::new(0),
         };
-        assert!(OwnBatch::of(at(10), &[item(Target::Token(Uuid::nil())), item(wide)]).is_none());
+        assert!(OwnBatch::of(at(10), &[item(AppendTarget::Token(Uuid::nil())), item(wide)]).is_none());
     }
 
     #[test]
     fn a_batch_that_is_longer_than_the_log_is_read() {
-        assert!(OwnBatch::of(at(1), &[item(Target::Nothing), item(Target::Nothing)]).is_none());
+        assert!(OwnBatch::of(at(1), &[item(AppendTarget::Nothing), item(AppendTarget::Nothing)]).is_none());
     }
 }

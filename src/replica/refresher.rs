@@ -78,7 +78,7 @@ impl Refresher {
 
 /// What a statement made of a presentation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Outcome {
+enum RefreshOutcome {
     /// The session has moved on to this generation.
     Advanced(i64),
     /// It has not.
@@ -87,7 +87,7 @@ enum Outcome {
     Unknown,
 }
 
-impl Outcome {
+impl RefreshOutcome {
     fn of(advance: &Advance) -> Self {
         match advance {
             Ok(Some(row)) => Self::Advanced(row.generation),
@@ -108,7 +108,7 @@ impl Outcome {
 }
 
 /// A connection that is free again, and what became of what was sent over it.
-type Done = (OwnConnection, Vec<(Presented, Outcome)>);
+type Done = (OwnConnection, Vec<(Presented, RefreshOutcome)>);
 
 struct Dispatch {
     /// The one used last is used next.
@@ -185,7 +185,7 @@ impl Dispatch {
         {
             // Nobody waits for it any more: it is not spent.
             if item.reply.is_closed() {
-                self.release(&item.presented, Outcome::Unknown);
+                self.release(&item.presented, RefreshOutcome::Unknown);
             } else {
                 batch.push(item);
             }
@@ -204,7 +204,7 @@ impl Dispatch {
 
     /// A session is under way no more: the next of those behind is ready, once those that need not be tried
     /// are answered.
-    fn release(&mut self, presented: &Presented, outcome: Outcome) {
+    fn release(&mut self, presented: &Presented, outcome: RefreshOutcome) {
         let Entry::Occupied(mut entry) = self.behind.entry(presented.id) else { return };
         let mut next = None;
         let behind = std::mem::take(entry.get_mut());
@@ -237,7 +237,7 @@ async fn advance(mut connection: OwnConnection, batch: Vec<Item>) -> Done {
     let (presented, replies): (Vec<_>, Vec<_>) =
         batch.into_iter().map(|item| (item.presented, item.reply)).unzip();
     let answers = answers(&mut connection, &presented).await;
-    let outcomes = presented.into_iter().zip(answers.iter().map(Outcome::of)).collect();
+    let outcomes = presented.into_iter().zip(answers.iter().map(RefreshOutcome::of)).collect();
     for (reply, answer) in replies.into_iter().zip(answers) {
         // Whoever went away has spent it all the same.
         let _gone = reply.send(answer);

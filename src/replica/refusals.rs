@@ -32,7 +32,7 @@ const OTHERS: &str = "(others)";
 
 /// A kind of refusal.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-struct Refusal {
+struct RefusalKind {
     /// The client; of a credential that is not good, whom its address stands for.
     who: String,
     reason: &'static str,
@@ -46,8 +46,8 @@ pub struct Refusals(Arc<Mutex<Counts>>);
 
 #[derive(Default, Debug)]
 struct Counts {
-    clients: HashMap<Refusal, u64>,
-    strangers: HashMap<Refusal, u64>,
+    clients: HashMap<RefusalKind, u64>,
+    strangers: HashMap<RefusalKind, u64>,
 }
 
 impl Refusals {
@@ -65,7 +65,7 @@ impl Refusals {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self) -> HashMap<Refusal, u64> {
+    fn take(&self) -> HashMap<RefusalKind, u64> {
         let Counts { mut clients, strangers } = std::mem::take(&mut *self.lock());
         for (refusal, count) in strangers {
             // The same only where both are of others.
@@ -91,7 +91,7 @@ impl Refusals {
     async fn tell(&self, auditor: &Auditor, roots: &Roots, clock: &Clock) {
         let known = roots.current().applied();
         let mut told = Vec::new();
-        for (Refusal { who, reason, what }, count) in self.take() {
+        for (RefusalKind { who, reason, what }, count) in self.take() {
             tracing::warn!(
                 jeton.caller = who,
                 jeton.reason = reason,
@@ -115,8 +115,8 @@ impl Refusals {
     }
 }
 
-fn add(counts: &mut HashMap<Refusal, u64>, who: String, reason: &'static str, what: &'static str) {
-    let mut refusal = Refusal { who, reason, what };
+fn add(counts: &mut HashMap<RefusalKind, u64>, who: String, reason: &'static str, what: &'static str) {
+    let mut refusal = RefusalKind { who, reason, what };
     if counts.len() >= DIFFERENT_MAX && !counts.contains_key(&refusal) {
         OTHERS.clone_into(&mut refusal.who);
     }

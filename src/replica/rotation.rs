@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::{KeyError, Keys, key_change::ANY_AGE_S, keys::SYSTEM};
+use super::{Keys, StoredKeyError, key_change::ANY_AGE_S, keys::SYSTEM};
 use crate::{
     clock::Clock,
     observe::Metrics,
@@ -146,7 +146,7 @@ impl Rotation {
 
     /// Takes the steps that are due by what is in memory. Not with a clock that the database's contradicts, nor
     /// without a lease: what such a replica believes may be long past.
-    async fn look(&self) -> Result<(), KeyError> {
+    async fn look(&self) -> Result<(), StoredKeyError> {
         let root = self.roots.current();
         let ring = root.keys.load_full();
         let now_ms = self.clock.now_ms().saturating_add(root.clock_offset_ms());

@@ -3,7 +3,7 @@
 use tonic::{Request, Response, Status};
 
 use super::{
-    Context, Who,
+    Context, RpcOrigin,
     clients::{self, api_key, client},
     convert::{audit_event, etag_of, replica, session, time_of},
     keys,
@@ -23,7 +23,7 @@ impl AdminService for AdminRpc {
         &self,
         request: Request<pb::ListSessionsRequest>,
     ) -> Result<Response<pb::ListSessionsResponse>, Status> {
-        let who = Who::of(&request)?;
+        let origin = RpcOrigin::of(&request)?;
         let request = request.into_inner();
         let query = SessionQuery {
             subject: request.subject,
@@ -34,7 +34,7 @@ impl AdminService for AdminRpc {
         };
         let context = self.0.clone();
         let answer = self.0.detached(async move {
-            let (snapshot, caller) = context.snapshot(&who).await?;
+            let (snapshot, caller) = context.snapshot(&origin).await?;
             let listed = context.authority.list_sessions(&snapshot, &caller, &query).await?;
             Ok(pb::ListSessionsResponse {
                 sessions: listed.rows.into_iter().map(session).collect(),
@@ -49,7 +49,7 @@ impl AdminService for AdminRpc {
         &self,
         request: Request<pb::ListAuditEventsRequest>,
     ) -> Result<Response<pb::ListAuditEventsResponse>, Status> {
-        let who = Who::of(&request)?;
+        let origin = RpcOrigin::of(&request)?;
         let request = request.into_inner();
         let query = AuditQuery {
             subject: request.subject,
@@ -68,7 +68,7 @@ impl AdminService for AdminRpc {
         };
         let context = self.0.clone();
         let answer = self.0.detached(async move {
-            let (_, caller) = context.snapshot(&who).await?;
+            let (_, caller) = context.snapshot(&origin).await?;
             let listed = context.authority.list_audit_events(&caller, &query).await?;
             Ok(pb::ListAuditEventsResponse {
                 audit_events: listed.rows.into_iter().map(audit_event).collect(),
@@ -83,10 +83,10 @@ impl AdminService for AdminRpc {
         &self,
         request: Request<pb::ListReplicasRequest>,
     ) -> Result<Response<pb::ListReplicasResponse>, Status> {
-        let who = Who::of(&request)?;
+        let origin = RpcOrigin::of(&request)?;
         let context = self.0.clone();
         let answer = self.0.detached(async move {
-            let (_, caller) = context.snapshot(&who).await?;
+            let (_, caller) = context.snapshot(&origin).await?;
             let (replicas, most_replicas_of_last_day) = context.authority.list_replicas(&caller).await?;
             let replicas = replicas.into_iter().map(replica).collect();
             Ok(pb::ListReplicasResponse { replicas, most_replicas_of_last_day })
@@ -98,10 +98,10 @@ impl AdminService for AdminRpc {
         &self,
         request: Request<pb::GetPolicyRequest>,
     ) -> Result<Response<pb::GetPolicyResponse>, Status> {
-        let who = Who::of(&request)?;
+        let origin = RpcOrigin::of(&request)?;
         let pb::GetPolicyRequest { audience, client_id } = request.into_inner();
         let client_id = if client_id.is_empty() { FAMILY_ANY.to_owned() } else { client_id };
-        let (snapshot, caller) = self.0.snapshot(&who).await?;
+        let (snapshot, caller) = self.0.snapshot(&origin).await?;
         let (stored, effective) = self.0.authority.get_policy(&snapshot, &caller, &audience, &client_id)?;
         Ok(Response::new(pb::GetPolicyResponse {
             policy: stored.map(policy),
@@ -113,11 +113,11 @@ impl AdminService for AdminRpc {
         &self,
         request: Request<pb::ListPoliciesRequest>,
     ) -> Result<Response<pb::ListPoliciesResponse>, Status> {
-        let who = Who::of(&request)?;
+        let origin = RpcOrigin::of(&request)?;
         let request = request.into_inner();
         let context = self.0.clone();
         let answer = self.0.detached(async move {
-            let (_, caller) = context.snapshot(&who).await?;
+            let (_, caller) = context.snapshot(&origin).await?;
             let (policies, next_page_token) =
                 context.authority.list_policies(&caller, request.page_size, &request.page_token).await?;
             Ok(pb::ListPoliciesResponse {
@@ -132,11 +132,11 @@ impl AdminService for AdminRpc {
         &self,
         request: Request<pb::UpdatePolicyRequest>,
     ) -> Result<Response<pb::UpdatePolicyResponse>, Status> {
-        let who = Who::of(&request)?;
+        let origin = RpcOrigin::of(&request)?;
         let update = policy_update(request.into_inner())?;
         let context = self.0.clone();
         let answer = self.0.detached(async move {
-            let (_, caller) = context.snapshot(&who).await?;
+            let (_, caller) = context.snapshot(&origin).await?;
             let written = context.authority.update_policy(&caller, &update).await?;
             Ok(pb::UpdatePolicyResponse { policy: Some(policy(written)) })
         });
@@ -147,12 +147,12 @@ impl AdminService for AdminRpc {
         &self,
         request: Request<pb::DeletePolicyRequest>,
     ) -> Result<Response<pb::DeletePolicyResponse>, Status> {
-        let who = Who::of(&request)?;
+        let origin = RpcOrigin::of(&request)?;
         let request = request.into_inner();
         let etag = etag_of("etag", &request.etag)?;
         let context = self.0.clone();
         let answer = self.0.detached(async move {
-            let (_, caller) = context.snapshot(&who).await?;
+            let (_, caller) = context.snapshot(&origin).await?;
             context.authority.delete_policy(&caller, &request.audience, &request.client_id, etag).await?;
             Ok(pb::DeletePolicyResponse {})
         });
@@ -162,11 +162,11 @@ impl AdminService for AdminRpc {
         &self,
         request: Request<pb::CreateClientRequest>,
     ) -> Result<Response<pb::CreateClientResponse>, Status> {
-        let who = Who::of(&request)?;
+        let origin = RpcOrigin::of(&request)?;
         let new = clients::new_client(request.into_inner())?;
         let context = self.0.clone();
         let answer = self.0.detached(async move {
-            let (_, caller) = context.snapshot(&who).await?;
+            let (_, caller) = context.snapshot(&origin).await?;
             let created = context.authority.create_client(&caller, new).await?;
             Ok(pb::CreateClientResponse { client: Some(client(created)) })
         });
@@ -177,11 +177,11 @@ impl AdminService for AdminRpc {
         &self,
         request: Request<pb::GetClientRequest>,
     ) -> Result<Response<pb::GetClientResponse>, Status> {
-        let who = Who::of(&request)?;
+        let origin = RpcOrigin::of(&request)?;
         let client_id = request.into_inner().client_id;
         let context = self.0.clone();
         let answer = self.0.detached(async move {
-            let (snapshot, caller) = context.snapshot(&who).await?;
+            let (snapshot, caller) = context.snapshot(&origin).await?;
             let row = context.authority.get_client(&snapshot, &caller, &client_id).await?;
             Ok(pb::GetClientResponse { client: Some(client(row)) })
         });
@@ -192,11 +192,11 @@ impl AdminService for AdminRpc {
         &self,
         request: Request<pb::ListClientsRequest>,
     ) -> Result<Response<pb::ListClientsResponse>, Status> {
-        let who = Who::of(&request)?;
+        let origin = RpcOrigin::of(&request)?;
         let request = request.into_inner();
         let context = self.0.clone();
         let answer = self.0.detached(async move {
-            let (snapshot, caller) = context.snapshot(&who).await?;
+            let (snapshot, caller) = context.snapshot(&origin).await?;
             let (rows, next_page_token) = context
                 .authority
                 .list_clients(&snapshot, &caller, request.page_size, &request.page_token)
@@ -211,11 +211,11 @@ impl AdminService for AdminRpc {
         &self,
         request: Request<pb::UpdateClientRequest>,
     ) -> Result<Response<pb::UpdateClientResponse>, Status> {
-        let who = Who::of(&request)?;
+        let origin = RpcOrigin::of(&request)?;
         let update = clients::client_update(request.into_inner())?;
         let context = self.0.clone();
         let answer = self.0.detached(async move {
-            let (snapshot, caller) = context.snapshot(&who).await?;
+            let (snapshot, caller) = context.snapshot(&origin).await?;
             let written = context.authority.update_client(&snapshot, &caller, &update).await?;
             Ok(pb::UpdateClientResponse { client: Some(client(written)) })
         });
@@ -226,12 +226,12 @@ impl AdminService for AdminRpc {
         &self,
         request: Request<pb::DeleteClientRequest>,
     ) -> Result<Response<pb::DeleteClientResponse>, Status> {
-        let who = Who::of(&request)?;
+        let origin = RpcOrigin::of(&request)?;
         let request = request.into_inner();
         let etag = etag_of("etag", &request.etag)?;
         let context = self.0.clone();
         let answer = self.0.detached(async move {
-            let (snapshot, caller) = context.snapshot(&who).await?;
+            let (snapshot, caller) = context.snapshot(&origin).await?;
             context.authority.delete_client(&snapshot, &caller, &request.client_id, etag).await?;
             Ok(pb::DeleteClientResponse {})
         });
@@ -242,12 +242,12 @@ impl AdminService for AdminRpc {
         &self,
         request: Request<pb::CreateApiKeyRequest>,
     ) -> Result<Response<pb::CreateApiKeyResponse>, Status> {
-        let who = Who::of(&request)?;
+        let origin = RpcOrigin::of(&request)?;
         let request = request.into_inner();
         let ttl_s = clients::ttl_s(request.ttl)?;
         let context = self.0.clone();
         let answer = self.0.detached(async move {
-            let (_, caller) = context.snapshot(&who).await?;
+            let (_, caller) = context.snapshot(&origin).await?;
             let new = context.authority.create_api_key(&caller, &request.client_id, ttl_s).await?;
             Ok(pb::CreateApiKeyResponse {
                 secret: new.key.expose().to_owned(),
@@ -261,11 +261,11 @@ impl AdminService for AdminRpc {
         &self,
         request: Request<pb::DeleteApiKeyRequest>,
     ) -> Result<Response<pb::DeleteApiKeyResponse>, Status> {
-        let who = Who::of(&request)?;
+        let origin = RpcOrigin::of(&request)?;
         let request = request.into_inner();
         let context = self.0.clone();
         let answer = self.0.detached(async move {
-            let (_, caller) = context.snapshot(&who).await?;
+            let (_, caller) = context.snapshot(&origin).await?;
             let (client_id, api_key_id) = (&request.client_id, &request.api_key_id);
             context.authority.delete_api_key(&caller, client_id, api_key_id).await?;
             Ok(pb::DeleteApiKeyResponse {})
@@ -277,11 +277,11 @@ impl AdminService for AdminRpc {
         &self,
         request: Request<pb::ListKeysRequest>,
     ) -> Result<Response<pb::ListKeysResponse>, Status> {
-        let who = Who::of(&request)?;
+        let origin = RpcOrigin::of(&request)?;
         let request = request.into_inner();
         let context = self.0.clone();
         let answer = self.0.detached(async move {
-            let (_, caller) = context.snapshot(&who).await?;
+            let (_, caller) = context.snapshot(&origin).await?;
             let page = context.authority.list_keys(&caller, request.page_size, &request.page_token).await?;
             Ok(keys::page(page))
         });
@@ -292,11 +292,11 @@ impl AdminService for AdminRpc {
         &self,
         request: Request<pb::RotateKeyRequest>,
     ) -> Result<Response<pb::RotateKeyResponse>, Status> {
-        let who = Who::of(&request)?;
+        let origin = RpcOrigin::of(&request)?;
         let request = keys::rotate_request(request.get_ref())?;
         let context = self.0.clone();
         let answer = self.0.detached(async move {
-            let (_, caller) = context.snapshot(&who).await?;
+            let (_, caller) = context.snapshot(&origin).await?;
             Ok(keys::rotated(context.authority.rotate_key(&caller, request).await?))
         });
         Ok(Response::new(answer.await?))

@@ -13,7 +13,7 @@ use tokio::{task::yield_now, time::Instant};
 use tonic::{Status, body::Body};
 
 use super::{
-    Context, Who,
+    Context, RpcOrigin,
     arriving::Arriving,
     blocks::Blocks,
     judging::{VERDICTS, validate_request},
@@ -44,7 +44,7 @@ const ANSWER_BLOCK_BYTES: usize = 64 * 1024;
 pub(super) struct Batch {
     pub(super) context: Arc<Context>,
     pub(super) connection: Arc<Connection>,
-    pub(super) who: Who,
+    pub(super) origin: RpcOrigin,
     /// Whether the thread has more to do than time.
     pub(super) overloaded: bool,
 }
@@ -67,7 +67,7 @@ impl Batch {
         let authority = &self.context.authority;
         let mut answer = Answer::new(&self.connection, count);
         let mut statuses = Vec::with_capacity(count);
-        let (mut snapshot, mut caller) = self.context.clock_checked_snapshot(&self.who).await?;
+        let (mut snapshot, mut caller) = self.context.clock_checked_snapshot(&self.origin).await?;
         let mut begun = Instant::now();
         for first in (0..count).step_by(PART) {
             if begun.elapsed() >= TURN {

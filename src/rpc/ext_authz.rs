@@ -7,7 +7,7 @@ use prost_types::{ListValue, Struct, Value, value::Kind};
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use tonic::{Code, Request, Response, Status};
 
-use super::{Context, Who, auth::ShedCostly};
+use super::{Context, RpcOrigin, auth::ShedCostly};
 use crate::{
     authority::{BearerRequest, Error},
     proto::envoy::{
@@ -37,9 +37,9 @@ pub(super) struct ExtAuthzRpc(pub(super) Context);
 #[tonic::async_trait]
 impl Authorization for ExtAuthzRpc {
     async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
-        let (who, shed_costly) = (Who::of(&request)?, ShedCostly::is_in(request.extensions()));
+        let (origin, shed_costly) = (RpcOrigin::of(&request)?, ShedCostly::is_in(request.extensions()));
         let attributes = request.into_inner().attributes.unwrap_or_default();
-        let (snapshot, caller) = self.0.clock_checked_snapshot(&who).await?;
+        let (snapshot, caller) = self.0.clock_checked_snapshot(&origin).await?;
         caller.must(Permission::Validate).map_err(Error::from)?;
         let Some(token) = bearer(&attributes) else {
             // RFC 6750 section 3.1: without a token, no error code.

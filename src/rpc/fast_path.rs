@@ -10,7 +10,7 @@ use prost::Message as _;
 use tonic::{Status, body::Body};
 
 use super::{
-    Context, Who,
+    Context, RpcOrigin,
     arriving::Arriving,
     auth::Admission,
     batch::{BATCH_VALIDATE, Batch},
@@ -126,7 +126,7 @@ impl FastPath {
         let batch = Batch {
             context: Arc::clone(&self.context),
             connection: Arc::clone(connection),
-            who: Who {
+            origin: RpcOrigin {
                 credential: Arc::clone(&admission.client.credential),
                 trace_id: trace_id_of(request.headers()),
             },

@@ -16,7 +16,7 @@ use tonic_prost::ProstDecoder;
 use tower::{Service, service_fn};
 
 use super::{
-    Context, Who,
+    Context, RpcOrigin,
     auth::ShedCostly,
     convert::{revision_of, thumbprint_of},
     methods::MESSAGE_BYTES_MAX,
@@ -98,20 +98,20 @@ async fn validate(
     context: &Context,
     request: Request<pb::ValidateRequest>,
 ) -> Result<Response<[EncodedVerdict; 1]>, Status> {
-    let (who, shed_costly) = (Who::of(&request)?, ShedCostly::is_in(request.extensions()));
+    let (origin, shed_costly) = (RpcOrigin::of(&request)?, ShedCostly::is_in(request.extensions()));
     let request = validate_request(request.into_inner())?;
     if shed_costly {
         context.authority.must_have_verified(request.token())?;
     }
-    Ok(Response::new([judge(context, &who, &request).await?]))
+    Ok(Response::new([judge(context, &origin, &request).await?]))
 }
 
 pub(super) async fn judge(
     context: &Context,
-    who: &Who,
+    origin: &RpcOrigin,
     request: &ValidateRequest,
 ) -> Result<EncodedVerdict, Error> {
-    let (snapshot, caller) = context.clock_checked_snapshot(who).await?;
+    let (snapshot, caller) = context.clock_checked_snapshot(origin).await?;
     Ok(EncodedVerdict::of(&context.authority.validate(snapshot, &caller, request).await?))
 }
 

@@ -128,16 +128,16 @@ struct Context {
 impl Context {
     /// A snapshot, and the caller as it stands there. Refused if the state cannot be proven fresh, if the caller is
     /// no client any more, and if it calls too often.
-    async fn snapshot(&self, who: &Who) -> Result<(Snapshot, Caller), Error> {
+    async fn snapshot(&self, origin: &RpcOrigin) -> Result<(Snapshot, Caller), Error> {
         let snapshot = self.authority.snapshot().await?;
-        let caller = self.authority.caller(&snapshot, &who.credential, &who.trace_id)?;
+        let caller = self.authority.caller(&snapshot, &origin.credential, &origin.trace_id)?;
         Ok((snapshot, caller))
     }
 
     /// Like [`Self::snapshot`]; refused also while the clocks are too far apart.
-    async fn clock_checked_snapshot(&self, who: &Who) -> Result<(Snapshot, Caller), Error> {
+    async fn clock_checked_snapshot(&self, origin: &RpcOrigin) -> Result<(Snapshot, Caller), Error> {
         let snapshot = self.authority.clock_checked_snapshot().await?;
-        let caller = self.authority.caller(&snapshot, &who.credential, &who.trace_id)?;
+        let caller = self.authority.caller(&snapshot, &origin.credential, &origin.trace_id)?;
         Ok((snapshot, caller))
     }
 
@@ -155,12 +155,12 @@ impl Context {
 
 /// What a request says of who sent it.
 #[derive(Clone)]
-struct Who {
+struct RpcOrigin {
     credential: Arc<Credential>,
     trace_id: String,
 }
 
-impl Who {
+impl RpcOrigin {
     fn of<T>(request: &Request<T>) -> Result<Self, Status> {
         let trace_id = trace_id_of(request.metadata().as_ref());
         Ok(Self { credential: credential(request.extensions())?, trace_id })

@@ -39,7 +39,7 @@ const RETRY_STORE: Duration = Duration::from_secs(1);
 const RETRY_PEOPLE: Duration = Duration::from_secs(30);
 
 /// A refusal, before it is encoded.
-struct Refusal {
+struct GrpcRefusal {
     code: Code,
     reason: &'static str,
     message: String,
@@ -48,7 +48,7 @@ struct Refusal {
     retry: Option<Duration>,
 }
 
-impl Refusal {
+impl GrpcRefusal {
     fn new(code: Code, reason: &'static str, message: impl Into<String>) -> Self {
         Self { code, reason, message: message.into(), metadata: Vec::new(), field: None, retry: None }
     }
@@ -111,53 +111,53 @@ impl From<Error> for Status {
             Error::Invalid(invalid) => of_invalid(invalid),
             Error::Denied(denied) => of_denied(denied),
             Error::RefreshRefused(refused) => of_refresh(&refused),
-            Error::Unauthenticated => Refusal::new(
+            Error::Unauthenticated => GrpcRefusal::new(
                 Code::Unauthenticated,
                 "CALLER_UNAUTHENTICATED",
                 "The caller is not authenticated. Send a valid API key as `authorization: Bearer jtk_...`, or show a registered certificate.",
             ),
-            Error::TooManyAffected { affected, max } => Refusal::new(
+            Error::TooManyAffected { affected, max } => GrpcRefusal::new(
                 Code::FailedPrecondition,
                 "AFFECTED_SESSIONS_EXCEEDED",
                 format!("{affected} live sessions would be hit, {max} are allowed. Raise the limit or narrow the target."),
             )
             .with("affectedSessions", affected)
             .with("maxAffectedSessions", max),
-            Error::EtagMismatch { current } => Refusal::new(
+            Error::EtagMismatch { current } => GrpcRefusal::new(
                 Code::Aborted,
                 "ETAG_MISMATCH",
                 "The etag is stale: somebody else has changed this. Read it again and repeat the change.",
             )
             .with("currentEtag", current),
-            Error::NotFound { resource_type, name } => Refusal::new(
+            Error::NotFound { resource_type, name } => GrpcRefusal::new(
                 Code::NotFound,
                 "NOT_FOUND",
                 format!("The {resource_type} {} does not exist. Check the name.", quoted(&name)),
             )
             .with("resourceType", resource_type)
             .with("resourceName", name),
-            Error::AlreadyExists { resource_type, name } => Refusal::new(
+            Error::AlreadyExists { resource_type, name } => GrpcRefusal::new(
                 Code::AlreadyExists,
                 "ALREADY_EXISTS",
                 format!("The {resource_type} {} exists already. Use another name, or change what there is.", quoted(&name)),
             )
             .with("resourceType", resource_type)
             .with("resourceName", name),
-            Error::QuotaExceeded { of, quota, retry } => Refusal::new(
+            Error::QuotaExceeded { of, quota, retry } => GrpcRefusal::new(
                 Code::ResourceExhausted,
                 "QUOTA_EXCEEDED",
                 over_quota(of, quota),
             )
             .with("quota", quota)
             .after(retry),
-            Error::RateLimited { limit_per_second, retry } => Refusal::new(
+            Error::RateLimited { limit_per_second, retry } => GrpcRefusal::new(
                 Code::ResourceExhausted,
                 "RATE_LIMITED",
                 format!("More than {limit_per_second} calls, or failed authentications, per second. Slow down and try again."),
             )
             .with("limitPerSecond", limit_per_second)
             .after(retry),
-            Error::Overloaded => Refusal::new(
+            Error::Overloaded => GrpcRefusal::new(
                 Code::ResourceExhausted,
                 "OVERLOADED",
                 OVERLOADED,
@@ -204,7 +204,7 @@ impl From<Error> for Status {
             Error::Internal(what) => {
                 // Logged here and nowhere else: the caller is told nothing of it.
                 tracing::error!(error = what, "a defect");
-                Refusal::new(Code::Internal, "INTERNAL", "A defect on our side. Report it with the time of the call.")
+                GrpcRefusal::new(Code::Internal, "INTERNAL", "A defect on our side. Report it with the time of the call.")
             }
         };
         refusal.into_status()
@@ -217,8 +217,8 @@ impl From<Invalid> for Status {
     }
 }
 
-fn of_invalid(invalid: Invalid) -> Refusal {
-    let refusal = |reason, message: String| Refusal::new(Code::InvalidArgument, reason, message);
+fn of_invalid(invalid: Invalid) -> GrpcRefusal {
+    let refusal = |reason, message: String| GrpcRefusal::new(Code::InvalidArgument, reason, message);
     match invalid {
         Invalid::Required { field } => {
             refusal("FIELD_REQUIRED", format!("The field {field} is required. Set it."))
@@ -310,8 +310,8 @@ fn of_invalid(invalid: Invalid) -> Refusal {
     }
 }
 
-fn of_denied(denied: Denied) -> Refusal {
-    let refusal = |reason, message: String| Refusal::new(Code::PermissionDenied, reason, message);
+fn of_denied(denied: Denied) -> GrpcRefusal {
+    let refusal = |reason, message: String| GrpcRefusal::new(Code::PermissionDenied, reason, message);
     match denied {
         Denied::Permission(permission) => refusal(
             "CALLER_FORBIDDEN",
@@ -355,8 +355,8 @@ fn of_denied(denied: Denied) -> Refusal {
     }
 }
 
-fn of_refresh(refused: &RefreshRefused) -> Refusal {
-    let refusal = |reason, message: String| Refusal::new(Code::Unauthenticated, reason, message);
+fn of_refresh(refused: &RefreshRefused) -> GrpcRefusal {
+    let refusal = |reason, message: String| GrpcRefusal::new(Code::Unauthenticated, reason, message);
     match *refused {
         RefreshRefused::Invalid => refusal(
             "REFRESH_TOKEN_INVALID",
@@ -384,8 +384,8 @@ fn of_refresh(refused: &RefreshRefused) -> Refusal {
     }
 }
 
-fn unavailable(reason: &'static str, message: impl Into<String>, retry: Duration) -> Refusal {
-    Refusal { retry: Some(retry), ..Refusal::new(Code::Unavailable, reason, message) }
+fn unavailable(reason: &'static str, message: impl Into<String>, retry: Duration) -> GrpcRefusal {
+    GrpcRefusal { retry: Some(retry), ..GrpcRefusal::new(Code::Unavailable, reason, message) }
 }
 
 /// Whether a caller has put a credential where a name belongs: whoever logs the refusal must not log that (E1).

@@ -12,7 +12,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Request, Response, Status, Streaming, codegen::BoxFuture};
 
 use super::{
-    Context, Who,
+    Context, RpcOrigin,
     auth::ShedCostly,
     batch::{PART, TURN},
     judging::{judge, validate_request},
@@ -30,7 +30,7 @@ use crate::{
 pub(super) struct Answers {
     incoming: Streaming<pb::StreamValidateRequest>,
     context: Arc<Context>,
-    who: Who,
+    origin: RpcOrigin,
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
     /// The answer to a message that has to wait for the log or the lease.
     waited_for: Option<BoxFuture<EncodedVerdict, Status>>,
@@ -83,7 +83,7 @@ impl Answers {
         context: Arc<Context>,
         request: Request<Streaming<pb::StreamValidateRequest>>,
     ) -> Result<Response<Self>, Status> {
-        let who = Who::of(&request)?;
+        let origin = RpcOrigin::of(&request)?;
         let pace = Pace {
             connection: request.extensions().get().cloned(),
             messages: 0,
@@ -93,7 +93,7 @@ impl Answers {
         };
         let stop = Box::pin(context.stop.clone().cancelled_owned());
         let incoming = request.into_inner();
-        Ok(Response::new(Self { incoming, context, who, stop, waited_for: None, pace, over: false }))
+        Ok(Response::new(Self { incoming, context, origin, stop, waited_for: None, pace, over: false }))
     }
 
     /// The answer to the next message; `None`: the stream has ended.
@@ -140,13 +140,13 @@ impl Answers {
         let request = validate_request(request).map_err(within)?;
         let context = Arc::clone(&self.context);
         let Some(snapshot) = context.authority.try_snapshot() else {
-            let who = self.who.clone();
+            let origin = self.origin.clone();
             return Ok(Answer::Later(Box::pin(async move {
-                Ok(judge(&context, &who, &request).await.map_err(|error| error.map_invalid(within))?)
+                Ok(judge(&context, &origin, &request).await.map_err(|error| error.map_invalid(within))?)
             })));
         };
         check_clock(&snapshot)?;
-        let caller = context.authority.caller(&snapshot, &self.who.credential, &self.who.trace_id)?;
+        let caller = context.authority.caller(&snapshot, &self.origin.credential, &self.origin.trace_id)?;
         if self.pace.shed_costly {
             context.authority.must_have_verified(request.token())?;
         }

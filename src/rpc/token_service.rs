@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use super::{
-    Context, Listener, Who,
+    Context, Listener, RpcOrigin,
     auth::{Arrived, ShedCostly},
     convert::{
         claims_of, issued, propagation, reach_of, reason_of, seconds, session, thumbprint_of, time_of,
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     authority::{
-        Caller, Denied, Error, Findings, Invalid, IssueRequest, Outcome, Presence, RefreshRequest,
+        Caller, Denied, Error, Findings, Invalid, IssueRequest, Presence, RefreshRequest, RevokeOutcome,
         RevokeRequest, RevokeTarget, Revoked,
     },
     listen::Connection,
@@ -23,7 +23,7 @@ use crate::{
         self as pb, issue_request::Expiration, revocation_target::Kind, token_service_server::TokenService,
     },
     state::MarkKind,
-    store::Target,
+    store::AppendTarget,
     token::Ask,
 };
 
@@ -32,7 +32,7 @@ pub(super) struct TokenRpc(pub(super) Context);
 #[tonic::async_trait]
 impl TokenService for TokenRpc {
     async fn issue(&self, request: Request<pb::IssueRequest>) -> Result<Response<pb::IssueResponse>, Status> {
-        let who = Who::of(&request)?;
+        let origin = RpcOrigin::of(&request)?;
         if ShedCostly::is_in(request.extensions()) {
             return Err(Error::Overloaded.into());
         }
@@ -40,7 +40,7 @@ impl TokenService for TokenRpc {
         let writes = request.refreshable;
         let context = self.0.clone();
         let issue = async move {
-            let (snapshot, caller) = context.clock_checked_snapshot(&who).await?;
+            let (snapshot, caller) = context.clock_checked_snapshot(&origin).await?;
             let token = context.authority.issue(&snapshot, &caller, request).await?;
             Ok(pb::IssueResponse { token: Some(issued(token)) })
         };
@@ -53,13 +53,13 @@ impl TokenService for TokenRpc {
         &self,
         request: Request<pb::RefreshRequest>,
     ) -> Result<Response<pb::RefreshResponse>, Status> {
-        let who = Who::of(&request)?;
+        let origin = RpcOrigin::of(&request)?;
         // Kept until it is answered, or nobody waits any more.
         let (presence, _waits) = Presence::since(Arrived::of(request.extensions(), &self.0.authority.clock));
         let request = refresh_request(request.into_inner());
         let context = self.0.clone();
         let answer = self.0.detached(async move {
-            let (snapshot, caller) = context.clock_checked_snapshot(&who).await?;
+            let (snapshot, caller) = context.clock_checked_snapshot(&origin).await?;
             let token = context.authority.refresh(&snapshot, &caller, &presence, &request).await?;
             Ok(pb::RefreshResponse { token: Some(issued(token)) })
         });
@@ -70,14 +70,14 @@ impl TokenService for TokenRpc {
         &self,
         request: Request<pb::RevokeRequest>,
     ) -> Result<Response<pb::RevokeResponse>, Status> {
-        let who = Who::of(&request)?;
+        let origin = RpcOrigin::of(&request)?;
         let connection = request.extensions().get::<Arc<Connection>>();
         let asks_for_much = connection.is_some_and(|connection| connection.weigh(0).is_much());
         let request = revoke_request(request.into_inner(), self.0.listener)?;
         let request = RevokeRequest { asks_for_much, ..request };
         let context = self.0.clone();
         let answer = self.0.detached(async move {
-            let (snapshot, caller) = context.snapshot(&who).await?;
+            let (snapshot, caller) = context.snapshot(&origin).await?;
             must_be_narrow(&request.target, context.listener, &caller)?;
             Ok(revoke_response(context.authority.revoke(&snapshot, &caller, &request).await?))
         });
@@ -166,11 +166,11 @@ fn must_be_narrow(target: &RevokeTarget, listener: Listener, caller: &Caller) ->
 
 fn revoke_response(revoked: Revoked) -> pb::RevokeResponse {
     let outcome = match revoked.outcome {
-        Outcome::Revoked => pb::RevocationOutcome::Revoked,
-        Outcome::AlreadyRevoked => pb::RevocationOutcome::AlreadyRevoked,
-        Outcome::AlreadyExpired => pb::RevocationOutcome::AlreadyExpired,
-        Outcome::Foreign => pb::RevocationOutcome::Foreign,
-        Outcome::WouldRevoke => pb::RevocationOutcome::WouldRevoke,
+        RevokeOutcome::Revoked => pb::RevocationOutcome::Revoked,
+        RevokeOutcome::AlreadyRevoked => pb::RevocationOutcome::AlreadyRevoked,
+        RevokeOutcome::AlreadyExpired => pb::RevocationOutcome::AlreadyExpired,
+        RevokeOutcome::Foreign => pb::RevocationOutcome::Foreign,
+        RevokeOutcome::WouldRevoke => pb::RevocationOutcome::WouldRevoke,
     };
     pb::RevokeResponse {
         outcome: outcome.into(),
@@ -186,13 +186,13 @@ fn revoke_response(revoked: Revoked) -> pb::RevokeResponse {
 }
 
 /// The target as it was understood.
-fn understood(target: Target) -> Option<pb::RevocationTarget> {
+fn understood(target: AppendTarget) -> Option<pb::RevocationTarget> {
     let narrow = |kind| pb::RevocationTarget { kind: Some(kind), ..Default::default() };
     match target {
-        Target::Nothing => None,
-        Target::Token(jti) => Some(narrow(Kind::Jti(jti.to_string()))),
-        Target::Session(id) => Some(narrow(Kind::SessionId(id.to_string()))),
-        Target::Wide { kind, target, audience, cutoff } => Some(pb::RevocationTarget {
+        AppendTarget::Nothing => None,
+        AppendTarget::Token(jti) => Some(narrow(Kind::Jti(jti.to_string()))),
+        AppendTarget::Session(id) => Some(narrow(Kind::SessionId(id.to_string()))),
+        AppendTarget::Wide { kind, target, audience, cutoff } => Some(pb::RevocationTarget {
             kind: Some(match kind {
                 MarkKind::Subject => Kind::Subject(target),
                 MarkKind::Client => Kind::ClientId(target),

@@ -17,7 +17,7 @@ const APPEND_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What one item of a batch revokes.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Target {
+pub enum AppendTarget {
     /// Nothing new: the head moves and the act is audited.
     Nothing,
     /// A token, by `jti`.
@@ -42,7 +42,7 @@ pub enum Target {
 #[derive(Clone, Debug)]
 pub struct NewRevocation {
     /// What it revokes.
-    pub target: Target,
+    pub target: AppendTarget,
     /// Why.
     pub reason: Reason,
     /// May be forgotten from here on.
@@ -90,10 +90,10 @@ struct Columns<'a> {
 impl<'a> Columns<'a> {
     fn push(&mut self, item: &'a NewRevocation) {
         let (kind, id, wide) = match &item.target {
-            Target::Nothing => (0, None, None),
-            Target::Token(id) => (1, Some(*id), None),
-            Target::Session(id) => (2, Some(*id), None),
-            Target::Wide { kind, target, audience, cutoff } => {
+            AppendTarget::Nothing => (0, None, None),
+            AppendTarget::Token(id) => (1, Some(*id), None),
+            AppendTarget::Session(id) => (2, Some(*id), None),
+            AppendTarget::Wide { kind, target, audience, cutoff } => {
                 (kind.number(), None, Some((target.as_str(), audience.as_str(), *cutoff)))
             }
         };

@@ -45,7 +45,7 @@ use address::Address;
 use connect::Connector;
 use pool::Pool;
 
-pub use append::{Appended, NewRevocation, Target};
+pub use append::{AppendTarget, Appended, NewRevocation};
 pub use audit::{AuditFilter, AuditRow, AuditedAct, CANARY, NewAudit};
 pub use bare::BareRevocations;
 pub use chain::ChainHead;

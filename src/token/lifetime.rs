@@ -15,7 +15,7 @@ const LIKELY_DAYS_MAX: i64 = 1_000;
 
 /// What the policies of all audiences allow, merged to the strictest.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Terms {
+pub struct LifetimeTerms {
     /// TTL when none is asked for, in seconds. Above the maximum it counts as the maximum.
     pub default_ttl_s: i64,
     /// The longest TTL, in seconds. Above the cap it counts as the cap, below 1 as 1.
@@ -121,7 +121,7 @@ pub enum LifetimeError {
 /// see to; if it does not, the token lives for one second.
 pub fn decide(
     ask: Ask,
-    terms: &Terms,
+    terms: &LifetimeTerms,
     now: UnixSeconds,
     session_end: Option<UnixSeconds>,
 ) -> Result<Lifetime, LifetimeError> {

@@ -50,8 +50,7 @@ pub use import::ImportError;
 pub use jws::{RawToken, inspect_unverified};
 pub use key::{KeyError, MintError, SigningKey, largest_claim};
 pub use lifetime::{
-    Ask, Basis, Excess, Lifetime, LifetimeError, Terms as LifetimeTerms, decide as decide_lifetime,
-    refresh_time,
+    Ask, Basis, Excess, Lifetime, LifetimeError, LifetimeTerms, decide as decide_lifetime, refresh_time,
 };
 pub use limits::{LIFETIME_CAP_S, TOKEN_BYTES_MAX};
 pub use malformed::Malformed;

@@ -4,7 +4,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use tonic::{Code, Status};
 
-use super::{Invalid, Refusal, quoted};
+use super::{GrpcRefusal, Invalid, quoted};
 use crate::rpc::{Listener, reflection::PATHS};
 
 static GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
@@ -61,7 +61,7 @@ impl Called {
                 quoted(service)
             ),
         };
-        let refusal = Refusal::new(Code::Unimplemented, "NOT_SERVED_HERE", message)
+        let refusal = GrpcRefusal::new(Code::Unimplemented, "NOT_SERVED_HERE", message)
             .with("service", service)
             .with("listener", here);
         match encoding {
@@ -84,7 +84,7 @@ impl Called {
 
 /// The reach that only watchers could tell of.
 pub(in crate::rpc) fn watchers_not_served(listener: Listener) -> Status {
-    Refusal::new(
+    GrpcRefusal::new(
         Code::Unimplemented,
         "NOT_SERVED_HERE",
         "Watchers are not served by this version, so nothing can wait for them. Wait for REACH_REPLICAS.",
@@ -131,7 +131,7 @@ fn too_large(message: &str) -> Status {
 
 /// Nobody waits for the answer any more.
 pub(in crate::rpc) fn deadline_passed() -> Status {
-    Refusal::new(
+    GrpcRefusal::new(
         Code::DeadlineExceeded,
         "DEADLINE_EXCEEDED",
         "The deadline passed before the answer. What was asked may have been done: to repeat a revocation is safe.",

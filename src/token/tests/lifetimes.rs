@@ -3,16 +3,16 @@
 use proptest::prelude::*;
 
 use super::super::{
-    Ask, Basis, DailyBoundary, Excess, Lifetime, LifetimeError, LifetimeTerms as Terms,
-    decide_lifetime as decide, refresh_time,
+    Ask, Basis, DailyBoundary, Excess, Lifetime, LifetimeError, LifetimeTerms, decide_lifetime as decide,
+    refresh_time,
 };
 use super::{NOW, UnixSeconds};
 
-fn terms(default_ttl_s: i64, max_ttl_s: i64, excess: Excess) -> Terms {
-    Terms { default_ttl_s, max_ttl_s, excess, daily_boundary: Vec::new() }
+fn terms(default_ttl_s: i64, max_ttl_s: i64, excess: Excess) -> LifetimeTerms {
+    LifetimeTerms { default_ttl_s, max_ttl_s, excess, daily_boundary: Vec::new() }
 }
 
-fn built_in() -> Terms {
+fn built_in() -> LifetimeTerms {
     terms(900, 3_600, Excess::Reject)
 }
 
@@ -120,7 +120,7 @@ fn the_sessions_end_and_the_daily_boundary_cut_short() {
     assert_eq!(decide(Ask::Default, &built_in(), NOW, end(-5)), lives(1, Basis::SessionEnd));
     // NOW is 08:00:00 UTC.
     let at = |hours, minutes| DailyBoundary::parse(hours, minutes, "UTC").unwrap();
-    let bounded = Terms { daily_boundary: vec![at(9, 0), at(8, 10)], ..built_in() };
+    let bounded = LifetimeTerms { daily_boundary: vec![at(9, 0), at(8, 10)], ..built_in() };
     assert_eq!(decide(Ask::Default, &bounded, NOW, None), lives(600, Basis::DailyBoundary));
     assert_eq!(decide(Ask::Default, &bounded, NOW, end(5)), lives(5, Basis::SessionEnd));
     assert_eq!(decide(Ask::Default, &bounded, NOW, end(700)), lives(600, Basis::DailyBoundary));
@@ -156,14 +156,14 @@ fn any_ask() -> impl Strategy<Value = Ask> {
     ]
 }
 
-fn any_terms() -> impl Strategy<Value = Terms> {
+fn any_terms() -> impl Strategy<Value = LifetimeTerms> {
     let seconds = prop_oneof![any::<i64>(), 1_i64..100_000];
     let excess = prop_oneof![Just(Excess::Reject), Just(Excess::Clamp)];
     let boundary = (0..24, 0..60)
         .prop_map(|(hours, minutes)| DailyBoundary::parse(hours, minutes, "Europe/Berlin").unwrap());
     let boundaries = prop::collection::vec(boundary, 0..3);
     (seconds.clone(), seconds, excess, boundaries).prop_map(
-        |(default_ttl_s, max_ttl_s, excess, daily_boundary)| Terms {
+        |(default_ttl_s, max_ttl_s, excess, daily_boundary)| LifetimeTerms {
             default_ttl_s,
             max_ttl_s,
             excess,

@@ -9,9 +9,11 @@ use jeton::{
     clock::Clock,
     observe::Metrics,
     proto::v1 as pb,
-    replica::{Feed, Fleet as Others, Flusher, Following, Keys, Lease, LeaseHandle, Loader, Registered},
+    replica::{
+        Feed, Fleet as Others, Flusher, Following, Keys, LeaseHandle, LeaseRenewer, Loader, Registered,
+    },
     state::{Reason, Roots},
-    store::{NewAudit, NewRevocation, ReplicaIdentity, Store, StoreError, Target, Task},
+    store::{AppendTarget, NewAudit, NewRevocation, ReplicaIdentity, Store, StoreError, Task},
     token::{MasterKey, Revision, UnixSeconds, new_uuid_v7},
 };
 use sqlx::Executor;
@@ -72,8 +74,14 @@ impl Leaseholder {
         let (clock, Following { feed, handle, roots, .. }, registered) = follower(world).await;
         let identity = ReplicaIdentity { name: "guest".to_owned(), ..ReplicaIdentity::default() };
         let connection = world.store().connection_of(Task::Lease);
-        let (lease, renewals) =
-            Lease::new(Arc::clone(&roots), Arc::clone(&clock), connection, handle, identity, registered);
+        let (lease, renewals) = LeaseRenewer::new(
+            Arc::clone(&roots),
+            Arc::clone(&clock),
+            connection,
+            handle,
+            identity,
+            registered,
+        );
         let leaving = CancellationToken::new();
         let ended = tokio::spawn(lease.run(leaving.clone()));
         assert!(renewals.join().await);
@@ -147,7 +155,7 @@ async fn k9_an_append_below_what_was_read_waits_for_another_epoch() {
         let (flusher, _task) = Flusher::start(connection, following.handle.clone(), following.roots);
         let id = new_uuid_v7(Clock::system().now_ms());
         let item = NewRevocation {
-            target: Target::Token(id),
+            target: AppendTarget::Token(id),
             reason: Reason::Leaked,
             expire_time: UnixSeconds::new(Clock::system().now_s() + 600),
             audit: audit("Revoke"),

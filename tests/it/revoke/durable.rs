@@ -12,7 +12,7 @@ use jeton::{
     clock::Clock,
     proto::v1::{self as pb, RevocationOutcome, TokenStatus, revocation_target::Kind},
     state::{Entry, MarkKind, Reason},
-    store::{NewAudit, NewRevocation, Target, Task},
+    store::{AppendTarget, NewAudit, NewRevocation, Task},
     token::{Revision, UnixSeconds, new_uuid_v7},
 };
 use tokio::{sync::Notify, task::JoinSet};
@@ -168,7 +168,7 @@ async fn k10_no_audit_row_no_revocation_and_the_neighbours_of_a_batch_survive() 
 }
 
 /// Something to append.
-pub fn item(target: Target) -> NewRevocation {
+pub fn item(target: AppendTarget) -> NewRevocation {
     let now_ms = Clock::system().now_ms();
     NewRevocation {
         target,
@@ -183,8 +183,8 @@ pub fn item(target: Target) -> NewRevocation {
     }
 }
 
-fn mark_of(subject: &str) -> Target {
-    Target::Wide {
+fn mark_of(subject: &str) -> AppendTarget {
+    AppendTarget::Wide {
         kind: MarkKind::Subject,
         target: subject.to_owned(),
         audience: String::new(),
@@ -198,10 +198,10 @@ async fn k1_a_batch_that_is_sent_again_acts_once() {
     let store = world.store();
     let id = || new_uuid_v7(Clock::system().now_ms());
     let batch = [
-        item(Target::Token(id())),
-        item(Target::Session(id())),
+        item(AppendTarget::Token(id())),
+        item(AppendTarget::Session(id())),
         item(mark_of("user:7")),
-        item(Target::Nothing),
+        item(AppendTarget::Nothing),
     ];
     let first = store.connection_of(Task::Flusher).append(&batch).await.unwrap();
     let position = world.number("select position from mark").await;
@@ -212,13 +212,13 @@ async fn k1_a_batch_that_is_sent_again_acts_once() {
     assert_eq!(world.number(REVOCATIONS).await, 2);
     assert_eq!(world.audited("actor = 'test' and action = 'Revoke'").await, 4);
     // In part new: the new one acts, the old one does not.
-    let mixed = [batch[2].clone(), item(Target::Token(id()))];
+    let mixed = [batch[2].clone(), item(AppendTarget::Token(id()))];
     store.connection_of(Task::Flusher).append(&mixed).await.unwrap();
     assert_eq!(world.number("select position from mark").await, position);
     assert_eq!(world.number(REVOCATIONS).await, 3);
     // The same token and the same mark twice in one batch.
-    let token = item(Target::Token(id()));
-    let same = NewRevocation { audit: item(Target::Token(id())).audit, ..token.clone() };
+    let token = item(AppendTarget::Token(id()));
+    let same = NewRevocation { audit: item(AppendTarget::Token(id())).audit, ..token.clone() };
     store
         .connection_of(Task::Flusher)
         .append(&[token, same, item(mark_of("a")), item(mark_of("a"))])

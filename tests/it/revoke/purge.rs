@@ -6,9 +6,9 @@ use jeton::{
     clock::Clock,
     observe::Metrics,
     proto::v1::{TokenStatus, revocation_target::Kind},
-    replica::{Feed, Following, Housekeeping, Keys, Lease, LeaseHandle, Loader, Registered},
+    replica::{Feed, Following, Housekeeping, Keys, LeaseHandle, LeaseRenewer, Loader, Registered},
     state::{Entry, Roots},
-    store::{NewRevocation, ReplicaIdentity, Store, Target, Task},
+    store::{AppendTarget, NewRevocation, ReplicaIdentity, Store, Task},
     token::{MasterKey, Revision, UnixSeconds, new_uuid_v7},
 };
 use jiff::Timestamp;
@@ -44,7 +44,7 @@ impl House {
                 .await
                 .unwrap();
         let identity = ReplicaIdentity { name: "house".to_owned(), ..ReplicaIdentity::default() };
-        let (renewing, lease) = Lease::new(
+        let (renewing, lease) = LeaseRenewer::new(
             Arc::clone(&roots),
             Arc::clone(&clock),
             store.connection_of(Task::Lease),
@@ -302,9 +302,9 @@ async fn v7_a_round_forgets_what_has_ended_and_keeps_the_rest() {
     let house = House::of(&world).await;
     let id = || new_uuid_v7(Clock::system().now_ms());
     let soon = |target| NewRevocation { expire_time: UnixSeconds::new(now_s() + 1), ..item(target) };
-    let targets = [Target::Token(id()), Target::Session(id())];
+    let targets = [AppendTarget::Token(id()), AppendTarget::Session(id())];
     let mut batch = targets.clone().map(soon).to_vec();
-    batch.extend([item(Target::Token(id())), item(Target::Session(id()))]);
+    batch.extend([item(AppendTarget::Token(id())), item(AppendTarget::Session(id()))]);
     house.store.connection_of(Task::Flusher).append(&batch).await.unwrap();
     let partitions = world.number(PARTITIONS).await;
     let long_ago = Timestamp::from_second(now_s() - 20 * 86_400).unwrap();

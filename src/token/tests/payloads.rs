@@ -200,17 +200,6 @@ fn no_key_mints_a_lifetime_above_the_cap() {
     assert!(lasting(i64::MAX).is_err());
 }
 
-/// I13.
-#[test]
-fn the_check_of_a_minted_token_sees_another_token() {
-    let key = SigningKey::generate(Algorithm::EdDsa).unwrap();
-    let token = key.mint(&full_claims()).unwrap();
-    assert!(key.minted(&token, &full_claims()));
-    assert!(!key.minted(&token, &least_claims()));
-    assert!(!SigningKey::generate(Algorithm::EdDsa).unwrap().minted(&token, &full_claims()));
-    assert!(!key.minted(&token[1..], &full_claims()));
-}
-
 proptest! {
     // Most texts of any characters are none that Issue takes.
     #![proptest_config(ProptestConfig { max_global_rejects: 65_536, ..ProptestConfig::default() })]

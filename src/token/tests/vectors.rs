@@ -86,7 +86,6 @@ fn jsonwebtoken_reads_what_is_minted_here() {
             let ours = key.verifying().verify(&RawToken::parse(&token).unwrap()).unwrap();
             assert_says(&ours, &claims);
             assert_eq!(&*ours.key_id, key.key_id());
-            assert!(key.minted(&token, &claims));
         }
     }
 }

@@ -96,7 +96,7 @@ lint: ## check format, lints and API definitions
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	scripts/buf lint proto
 
-sqlx: ## write .sqlx anew, after a change of queries or migrations
+sqlx: ## write .sqlx again, after a change of queries or migrations
 	@scripts/need-cc
 	@scripts/write-query-data
 

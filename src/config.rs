@@ -123,7 +123,7 @@ pub struct DevArgs {
     /// Use this database, empty or made by an earlier run, rather than a private one; never taken from the environment
     #[arg(long)]
     pub database_url: Option<String>,
-    /// Begin anew: delete what earlier runs left in the data directory
+    /// Start over: delete what earlier runs left in the data directory
     #[arg(long)]
     pub fresh: bool,
     /// Where PostgreSQL's binaries are, if not in the usual places
@@ -170,7 +170,7 @@ pub struct ServeArgs {
     #[arg(long, env = "JETON_OPS_LISTEN", value_parser = address)]
     #[serde(deserialize_with = "value::address_in_file")]
     ops_listen: Option<SocketAddr>,
-    /// Certificate of the listeners: PEM, with its chain; read anew when it changes
+    /// Certificate of the listeners: PEM, with its chain; read again when it changes
     #[arg(long, env = "JETON_TLS_CERT", value_name = "FILE")]
     tls_cert: Option<PathBuf>,
     /// Private key of it: PEM

@@ -100,16 +100,16 @@ pub async fn reseal_keys(args: ResealArgs, mut say: impl FnMut(String)) -> anyho
     let (old, new) = (Keys::new(old_key, Arc::clone(&clock)), Keys::new(new_key, clock));
     let store = Store::patient(&args.database.database_url)?.sealed(seal);
     store.check_schema().await?;
-    let resealed = old.reseal(&store, &new).await.context("nothing was sealed anew")?;
+    let resealed = old.reseal(&store, &new).await.context("nothing was resealed")?;
     let clients =
-        store.reseal_clients().await.context("the clients and API keys were not sealed anew: try again")?;
+        store.reseal_clients().await.context("the clients and API keys were not resealed: try again")?;
     let refused = store.refused_clients().await?;
     store.close().await;
     say(match resealed.before {
-        0 => format!("sealed {} keys anew", resealed.sealed),
-        before => format!("sealed {} keys anew; the new master key opens {before} already", resealed.sealed),
+        0 => format!("resealed {} keys", resealed.sealed),
+        before => format!("resealed {} keys; the new master key opens {before} already", resealed.sealed),
     });
-    say(format!("sealed {clients} clients and API keys anew"));
+    say(format!("resealed {clients} clients and API keys"));
     for client_id in refused {
         say(format!(
             "client {client_id} is left as it was: neither master key is the one that it was registered under"

@@ -83,7 +83,7 @@ pub enum Error {
         age_ms: Option<i64>,
     },
     /// This process is ending: ask another replica.
-    #[error("this server is ending")]
+    #[error("this server is shutting down")]
     Draining,
     /// The database is away: come back.
     #[error("the database is out of reach")]

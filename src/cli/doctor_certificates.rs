@@ -54,7 +54,7 @@ pub async fn certificates(cli: &Cli<'_>, now: Timestamp) -> Check {
         return Check::warn(
             name,
             detail,
-            "Renew what ends soon: servers read it anew by themselves. Plaintext wants a mesh that encrypts.",
+            "Renew certificates that end soon: servers read them again by themselves. Plaintext needs a mesh that encrypts.",
         );
     }
     Check::ok(name, detail)

@@ -58,7 +58,7 @@ pub struct GlobalArgs {
     /// The public listener: https://host:port, or http:// on loopback or within a mesh
     #[arg(long, global = true, env = "JETON_ENDPOINT", value_name = "URL")]
     pub endpoint: Option<String>,
-    /// The admin listener, likewise
+    /// The admin listener, a URL of the same form
     #[arg(long, global = true, env = "JETON_ADMIN_ENDPOINT", value_name = "URL")]
     pub admin_endpoint: Option<String>,
     /// The file that holds the API key

@@ -116,7 +116,7 @@ fn elsewhere(wanted: &Path) -> anyhow::Result<PathBuf> {
 
 fn misplaced(wanted: &Path, target: &Path) -> String {
     format!(
-        "{} leads to {}, the cluster of another directory: start anew with --fresh",
+        "{} leads to {}, the cluster of another directory: start over with --fresh",
         wanted.display(),
         target.display()
     )

@@ -318,7 +318,7 @@ impl Feed {
                 self.swap(root);
             }
         } else if published < head.floor {
-            tracing::warn!("the log was purged past what this replica had read: loading anew");
+            tracing::warn!("the log was purged past what this replica had read: loading all tables again");
             let root = self.loader.root(&mut self.connection).await?;
             self.swap(root);
         } else if head.revision > published {

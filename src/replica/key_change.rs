@@ -42,7 +42,7 @@ impl Resealed {
 
 /// All keys, sealed anew, in the order of their rows.
 #[derive(Default)]
-struct SealedAnew {
+struct ResealedRows {
     signing: Vec<Vec<u8>>,
     mac: Vec<Vec<u8>>,
     done: Resealed,
@@ -201,11 +201,11 @@ impl Keys {
     pub async fn reseal(&self, store: &Store, new: &Self) -> Result<Resealed, StoredKeyError> {
         for _ in 0..RESEAL_TRIES {
             let rows = store.keys_ever().await?;
-            let SealedAnew { signing, mac, done } = self.sealed_anew(&rows, new)?;
+            let ResealedRows { signing, mac, done } = self.resealed_rows(&rows, new)?;
             if done.sealed == 0 {
                 return Ok(done);
             }
-            let note = format!("{} sealed anew", done.sealed);
+            let note = format!("{} resealed", done.sealed);
             let audit = NewAudit { note, ..self.audit("jeton key reseal", "ResealKeys") };
             if store.reseal_keys(&rows, &signing, &mac, &audit).await? {
                 audit.log(None, 0);
@@ -225,11 +225,11 @@ impl Keys {
             || rows.mac.iter().any(|row| self.open_mac(row).is_ok())
     }
 
-    fn sealed_anew(&self, rows: &KeyRows, new: &Self) -> Result<SealedAnew, StoredKeyError> {
+    fn resealed_rows(&self, rows: &KeyRows, new: &Self) -> Result<ResealedRows, StoredKeyError> {
         let now = self.clock.now();
         // Where neither opens any of them, it is the master key that is wrong, rather than the rows.
         let is_ours = self.fits(rows) || new.fits(rows);
-        let mut anew = SealedAnew::default();
+        let mut anew = ResealedRows::default();
         for row in &rows.signing {
             let is_new = new.is_current(Purpose::SigningKey, &row.key_id, &row.sealed);
             // A row that is refused stays as it is: it signs nothing either.

@@ -75,7 +75,7 @@ pub enum StoredKeyError {
         key_id: String,
     },
     /// The keys changed while they were sealed anew, again and again.
-    #[error("other keys were written meanwhile, and nothing was sealed anew: try again")]
+    #[error("other keys were written meanwhile, and nothing was resealed: try again")]
     Busy,
     /// The database.
     #[error(transparent)]

@@ -190,7 +190,7 @@ impl LeaseRenewer {
                 // Nobody waits for this replica any more.
                 (Renewal::Gone, ..) => {
                     self.roots.current().lease.drop_now();
-                    tracing::warn!("this replica's registration was gone: it registers anew");
+                    tracing::warn!("this replica's registration was gone: it registers again");
                     self.forget();
                 }
             }

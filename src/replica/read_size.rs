@@ -57,6 +57,6 @@ mod tests {
             size.was_filled(500);
             reads += 1;
         }
-        assert_eq!(reads, 9, "and it is as large as ever after a few");
+        assert_eq!(reads, 9, "and it is as large as before after a few");
     }
 }

@@ -1,4 +1,4 @@
-//! `AdminService`: what has no handler here answers UNIMPLEMENTED, by the generated stubs.
+//! `AdminService`. A method without a handler here answers UNIMPLEMENTED, by the generated stubs.
 
 use tonic::{Request, Response, Status};
 

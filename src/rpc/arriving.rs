@@ -1,5 +1,5 @@
-//! The body of a request, message by message: nothing is set aside for a message before it arrives, what has arrived of
-//! it is counted, and it has to arrive in time.
+//! The body of a request, message by message. No memory is set aside for a message before it arrives, its bytes are
+//! counted as they arrive, and it has to arrive in time.
 
 use std::{
     mem,
@@ -23,32 +23,32 @@ use crate::{
     listen::{ARRIVES_WITHIN, ARRIVING_BYTES_MAX, Connection, Counted, Held, STRANGER_ARRIVING_BYTES_MAX},
 };
 
-/// The messages of a request, each whole with its prefix.
+/// The messages of a request, each complete with its prefix.
 pub(super) struct Arriving {
     body: Box<Again>,
     connection: Arc<Connection>,
     method: Method,
-    /// What came with the end of a message, and was not looked at yet.
+    /// Bytes that came with the end of a message and were not looked at yet.
     rest: Bytes,
-    /// What has arrived of the next message.
+    /// The part of the next message that has arrived.
     part: Part,
-    /// Bytes of a message that has arrived and is kept.
+    /// Bytes of complete messages that are kept.
     whole: usize,
     held: Held,
-    /// When the next message has to be there, once it is waited for.
+    /// The deadline of the next message, once it is waited for.
     until: Option<Pin<Box<Sleep>>>,
-    /// The call counts as one that waits, once it does.
+    /// Counts the call as waiting, once it waits.
     waits: Option<Counted>,
     _streams: Option<[Counted; 2]>,
-    /// What it costs that the call stays open.
+    /// The memory that is charged for keeping the call open.
     _stays_open: Option<Held>,
-    /// There is no room for it.
+    /// There was no room for the call to stay open.
     refused: bool,
     over: bool,
 }
 
 impl Arriving {
-    /// Those of a call of this method.
+    /// The messages of a call of this method.
     pub(super) fn new(body: Box<Again>, connection: &Arc<Connection>, method: Method) -> Self {
         let opened = method.streams.then(|| connection.stays_open());
         let refused = matches!(opened, Some(Err(_)));
@@ -70,7 +70,8 @@ impl Arriving {
         }
     }
 
-    /// The one message of a request, behind its prefix, which nothing follows; and the count of its bytes.
+    /// Reads the only message of a request, without its prefix, and the count of its bytes. More data behind it is
+    /// refused.
     pub(super) async fn message(mut self) -> Result<(Blocks, Held), Status> {
         let mut message: Option<Blocks> = None;
         while let Some(arrived) = std::future::poll_fn(|context| self.poll_messages(context)).await {
@@ -80,7 +81,7 @@ impl Arriving {
             if message.is_some() || !is_one {
                 return Err(unreadable());
             }
-            // Compressed: nothing here can read it.
+            // Compressed messages are not supported.
             if arrived.get_u8() != 0 {
                 return Err(unreadable());
             }
@@ -110,10 +111,10 @@ impl Arriving {
                 return self.poll_wait(context).map(|status| Some(Err(self.end(status))));
             };
             match next.transpose() {
-                // Trailers say nothing to anybody here.
+                // Trailers of a request mean nothing here.
                 Ok(Some(frame)) => self.rest = frame.into_data().unwrap_or_default(),
                 Ok(None) if self.part.is_empty() => self.over = true,
-                // It breaks off.
+                // The body broke off.
                 Ok(None) => return Poll::Ready(Some(Err(self.end(unreadable())))),
                 Err(error) => return Poll::Ready(Some(Err(self.end(Status::from_error(Box::new(error)))))),
             }
@@ -121,19 +122,19 @@ impl Arriving {
         Poll::Ready(None)
     }
 
-    /// Nothing of it is taken any more.
+    /// Refuses the rest of the body.
     fn end(&mut self, status: Status) -> Status {
         self.over = true;
         self.part = Part::default();
         status
     }
 
-    /// Nothing is there. Ready when what is waited for comes too late, or there is no room to wait.
+    /// Waits while nothing has arrived. Ready when the deadline passes or there is no room to wait.
     fn poll_wait(&mut self, context: &mut Context<'_>) -> Poll<Status> {
         if self.waits.is_none() {
             let (waits, cost) = self.connection.unfinished();
             self.waits = Some(waits);
-            // One that stays open has been counted.
+            // A call that stays open has been counted already.
             if !self.method.streams && self.held.charge(cost).is_err() {
                 return Poll::Ready(Error::Overloaded.into());
             }
@@ -147,11 +148,11 @@ impl Arriving {
         Poll::Ready(deadline_passed())
     }
 
-    /// The whole messages that are there with these bytes, which are all that is there; the rest stays.
+    /// Takes the complete messages that end in these bytes; the rest is kept.
     fn take(&mut self, mut data: Bytes) -> Result<Option<Blocks>, Status> {
         let most = self.method.message_bytes_max;
         if self.part.is_empty() {
-            // Nearly always all of it. What is wrong behind whole messages is said when they have been answered.
+            // Nearly always everything. A fault behind complete messages is reported after they have been answered.
             let (whole, wrong) = whole_messages(&data, most);
             if whole > 0 {
                 let messages = data.split_to(whole);
@@ -174,7 +175,7 @@ impl Arriving {
         Ok(Some(mem::take(&mut self.part).into()))
     }
 
-    /// Keeps a part of a message of so many bytes, as far as that is known.
+    /// Keeps a part of a message of `needed` bytes, as far as its length is known.
     fn keep(&mut self, mut more: &[u8], needed: usize) -> Result<(), Status> {
         while !more.is_empty() {
             let room = self.part.next_block(needed);
@@ -198,7 +199,7 @@ impl Arriving {
     }
 }
 
-/// Bytes of the first message and its prefix, as far as the prefix is there.
+/// The number of bytes of the first message and its prefix, as far as the prefix has arrived.
 fn split_message(data: &[u8], bytes_max: usize) -> Result<Option<usize>, Status> {
     let Some((prefix, _)) = data.split_first_chunk::<PREFIX_BYTES>() else { return Ok(None) };
     let [_, length @ ..] = prefix;
@@ -211,8 +212,8 @@ fn split_message(data: &[u8], bytes_max: usize) -> Result<Option<usize>, Status>
     Ok(size.checked_add(PREFIX_BYTES))
 }
 
-/// Bytes of the whole messages at the beginning of these, prefixes included; and the refusal of one behind them that
-/// says that it is too long.
+/// The number of bytes of the complete messages at the beginning of `data`, prefixes included, and the refusal of a
+/// message behind them that announces too great a length.
 fn whole_messages(data: &[u8], bytes_max: usize) -> (usize, Option<Status>) {
     let mut whole = 0_usize;
     loop {

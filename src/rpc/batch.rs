@@ -1,5 +1,5 @@
-//! `BatchValidate`: its message is the longest that is taken, so its requests are read out of it one after another, and
-//! its thread is given to others in between.
+//! `BatchValidate`. Its message is the longest that is accepted, so its requests are decoded one after another, and
+//! other calls on the thread get their turn in between.
 
 use std::{sync::Arc, time::Duration};
 
@@ -32,20 +32,20 @@ pub(super) const BATCH_VALIDATE: &str = "/jeton.v1.TokenService/BatchValidate";
 
 /// The field of the requests in `BatchValidateRequest`.
 const REQUESTS: u32 = 1;
-/// Requests that are read out of the message and judged together.
+/// Requests that are decoded and judged together.
 pub(super) const PART: usize = 4;
-/// After so long others have their turn: a signature takes some ten microseconds to verify.
+/// After so long other calls get their turn: a signature takes some ten microseconds to verify.
 pub(super) const TURN: Duration = Duration::from_micros(250);
 
-/// An answer is written in blocks of this length: one block that grew would leave as much again behind it. Bytes.
+/// An answer is written in blocks of this length: one growing block would leave as much freed memory behind it. Bytes.
 const ANSWER_BLOCK_BYTES: usize = 64 * 1024;
 
-/// A call, whose caller is authenticated.
+/// A call whose caller is authenticated.
 pub(super) struct Batch {
     pub(super) context: Arc<Context>,
     pub(super) connection: Arc<Connection>,
     pub(super) origin: RpcOrigin,
-    /// Whether the thread has more to do than time.
+    /// The thread is overloaded.
     pub(super) overloaded: bool,
 }
 
@@ -59,7 +59,7 @@ impl Batch {
         let (mut message, mut held) = arriving.message().await?;
         let count = count(message.clone())?;
         check_batch_size(count)?;
-        // Its message was read: a peer whose messages are not read is one whose streams are reset.
+        // Only now, when the message has been read: a peer whose messages are not read has its streams reset.
         let weight = self.connection.weigh(count);
         if self.overloaded && weight.is_much() {
             return Err(Error::Overloaded.into());
@@ -72,11 +72,11 @@ impl Batch {
         for first in (0..count).step_by(PART) {
             if begun.elapsed() >= TURN {
                 yield_now().await;
-                // Whatever came meanwhile holds for the rest.
+                // Changes that came meanwhile hold for the rest.
                 (snapshot, caller) = authority.later_snapshot(&caller).await?;
                 begun = Instant::now();
             }
-            // What was read is let go.
+            // The memory of what was decoded is released.
             held.shrink(message.remaining());
             let mut read = Vec::with_capacity(PART);
             for index in (first..count).take(PART) {
@@ -94,21 +94,22 @@ impl Batch {
     }
 }
 
-/// How many requests a message has; no more are counted than may be.
+/// The number of requests in a message; stops counting above the maximum.
 fn count(mut message: Blocks) -> Result<usize, Status> {
     let mut count = 0_usize;
     while let Some(length) = next_length(&mut message)? {
         message.advance(length);
         count = count.saturating_add(1);
         if count > BATCH_MAX {
-            // However many follow.
+            // Not counted further.
             check_batch_size(count)?;
         }
     }
     Ok(count)
 }
 
-/// The next request of a message, still encoded. One that is too long is cut off where that can be told.
+/// The next request of a message, still encoded. A longer request than Validate takes is cut off, so that its length is
+/// seen to be too great.
 fn next(message: &mut Blocks) -> Result<Option<Bytes>, Status> {
     let Some(length) = next_length(message)? else { return Ok(None) };
     let read = length.min(MESSAGE_BYTES_MAX.saturating_add(1));
@@ -117,12 +118,12 @@ fn next(message: &mut Blocks) -> Result<Option<Bytes>, Status> {
     Ok(Some(request))
 }
 
-/// The length of the next request, which is all there.
+/// The length of the next request, all of which has arrived.
 fn next_length(message: &mut Blocks) -> Result<Option<usize>, Status> {
     while message.has_remaining() {
         let (tag, wire_type) = decode_key(message).map_err(|_| unreadable())?;
         if tag != REQUESTS {
-            // Newer than this server.
+            // A field of a newer version.
             skip_field(wire_type, tag, message, DecodeContext::default()).map_err(|_| unreadable())?;
             continue;
         }
@@ -135,7 +136,7 @@ fn next_length(message: &mut Blocks) -> Result<Option<usize>, Status> {
     Ok(None)
 }
 
-/// One request. It is as long as one of Validate may be.
+/// Decodes one request. It may be as long as one of Validate.
 fn read_one(request: &Bytes) -> Result<crate::authority::ValidateRequest, Invalid> {
     if request.len() > MESSAGE_BYTES_MAX {
         return Err(Invalid::field(
@@ -149,16 +150,16 @@ fn read_one(request: &Bytes) -> Result<crate::authority::ValidateRequest, Invali
 
 /// The answer as far as it is written, counted for its connection.
 struct Answer {
-    /// The first one begins with the prefix of the message.
+    /// The first block begins with the prefix of the message.
     blocks: Vec<Vec<u8>>,
-    /// Verdicts that are still to come.
+    /// The number of verdicts that are still to come.
     left: usize,
     bytes: usize,
     held: Held,
 }
 
 impl Answer {
-    /// One of so many verdicts.
+    /// An answer with so many verdicts.
     fn new(connection: &Arc<Connection>, count: usize) -> Self {
         Self { blocks: Vec::new(), left: count, bytes: 0, held: connection.answering() }
     }
@@ -181,7 +182,8 @@ impl Answer {
         Ok(())
     }
 
-    /// A further block, with room for a verdict of so many bytes, and for as many as are still to come if they are alike.
+    /// A further block, with room for a verdict of `needed` bytes, and for the verdicts still to come if they are
+    /// alike.
     fn block(&mut self, needed: usize) -> Result<Vec<u8>, Error> {
         let prefix: &[u8] = if self.blocks.is_empty() { &unary::PREFIX } else { &[] };
         let all = needed.saturating_mul(self.left);
@@ -193,7 +195,7 @@ impl Answer {
         Ok(block)
     }
 
-    /// Each block stays counted until it is taken.
+    /// The response. Each block stays counted until it is sent.
     fn into_response(self) -> Response<Body> {
         let Self { blocks, mut held, .. } = self;
         let mut response = unary::framed(blocks, |block| {
@@ -230,7 +232,7 @@ mod tests {
         };
         assert_eq!(split_of(message(3)).unwrap(), ["x", "x", "x"]);
         assert_eq!(split_of(Bytes::new()).unwrap(), [""; 0]);
-        // Fields that nobody knows are no fault: newer clients send them.
+        // Unknown fields are no fault: newer clients send them.
         let newer = [&message(1)[..], &[0x12, 1, b'n', 0x18, 5], &message(1)[..]].concat();
         assert_eq!(split_of(newer.into()).unwrap(), ["x", "x"]);
         for bad in [&[0x0a, 0x80][..], &[0x0a, 5, b'x'], &[0x08, 1], &[0x0b], &[0xff; 20]] {
@@ -242,7 +244,7 @@ mod tests {
     fn v11_no_more_requests_are_counted_than_may_be() {
         assert_eq!(count(Blocks::one(message(1_000))).unwrap(), 1_000);
         assert!(count(Blocks::one(message(1_001))).is_err());
-        // Empty ones take no room on the wire.
+        // Empty requests take next to no room on the wire.
         let empty: Vec<u8> = [0x0a, 0].repeat(4 << 20);
         assert!(count(Blocks::one(empty.into())).is_err());
     }

@@ -1,5 +1,5 @@
-//! A message that comes in parts, in blocks of one size and of its own: a frame's memory is that of all that came with
-//! it, and one block that grew would leave as much again behind it.
+//! A message that arrives in parts, copied into blocks of one size. A part of a frame would keep the memory of the
+//! whole frame, and one growing block would leave as much freed memory behind it.
 
 use std::collections::VecDeque;
 
@@ -7,12 +7,12 @@ use hyper::body::{Buf, Bytes};
 
 use super::unary::PREFIX_BYTES;
 
-/// A block. Bytes.
+/// The size of a block. Bytes.
 pub(super) const BLOCK_BYTES: usize = 16 * 1024;
-/// The first one: most that come in parts are short, or do not come.
+/// The size of the first block: most messages that arrive in parts are short, or never arrive.
 const FIRST_BLOCK_BYTES: usize = 1_024;
 
-/// What has arrived of a message.
+/// The part of a message that has arrived.
 #[derive(Default)]
 pub(super) struct Part {
     blocks: Vec<Vec<u8>>,
@@ -25,7 +25,7 @@ impl Part {
         self.len == 0
     }
 
-    /// Bytes that it takes.
+    /// The bytes of memory that it takes.
     pub(super) fn room(&self) -> usize {
         self.room
     }
@@ -35,7 +35,7 @@ impl Part {
         self.blocks.iter().flatten().take(PREFIX_BYTES).copied().collect()
     }
 
-    /// The size of the block that the next byte needs; 0: there is room. It will be so many bytes.
+    /// The size of the block that the next byte needs, for a message of `needed` bytes; 0 if there is room.
     pub(super) fn next_block(&self, needed: usize) -> usize {
         if self.room > self.len {
             return 0;
@@ -44,7 +44,7 @@ impl Part {
         needed.saturating_sub(self.len).clamp(PREFIX_BYTES, most)
     }
 
-    /// Takes what fits, with a further block of that size. Gives the rest.
+    /// Takes as many bytes as fit, with a further block of that size. Returns the rest.
     pub(super) fn fill<'a>(&mut self, more: &'a [u8], room: usize) -> &'a [u8] {
         if room > 0 {
             self.blocks.push(Vec::with_capacity(room));
@@ -60,7 +60,7 @@ impl Part {
     }
 }
 
-/// Bytes that are not in one piece.
+/// Bytes that are not contiguous.
 #[derive(Clone, Default)]
 pub(super) struct Blocks {
     blocks: VecDeque<Bytes>,
@@ -77,7 +77,7 @@ impl Blocks {
         self.blocks.iter().flatten().take(PREFIX_BYTES).copied().collect()
     }
 
-    /// All of it, in one piece.
+    /// All bytes, contiguous.
     pub(super) fn in_one(mut self) -> Bytes {
         self.copy_to_bytes(self.remaining)
     }
@@ -98,7 +98,7 @@ impl Buf for Blocks {
         self.blocks.front().map(Bytes::as_ref).unwrap_or_default()
     }
 
-    /// No further than to its end. Each block goes as soon as nothing of it is left.
+    /// Advances no further than to the end. A block is freed as soon as it is used up.
     fn advance(&mut self, count: usize) {
         let mut left = count.min(self.remaining);
         self.remaining = self.remaining.saturating_sub(left);

@@ -23,7 +23,7 @@ pub(super) fn client_update(request: pb::UpdateClientRequest) -> Result<ClientUp
     Ok(ClientUpdate { client: client_of(given)?, fields, etag })
 }
 
-/// The life that is asked for.
+/// The lifetime that was requested.
 pub(super) fn ttl_s(ttl: Option<prost_types::Duration>) -> Result<Option<i64>, Invalid> {
     match ttl {
         Some(ttl) if ttl.seconds < 1 => {
@@ -62,7 +62,7 @@ fn populated(given: &pb::Client) -> Vec<ClientField> {
     ClientField::ALL.map(|(field, _)| field).into_iter().filter(|field| set(*field)).collect()
 }
 
-/// What is written of it. Output-only fields are not looked at: what was read may be sent back.
+/// The fields that can be written. Output-only fields are ignored: so a client that was read can be sent back.
 fn client_of(given: pb::Client) -> Result<ClientRow, Invalid> {
     let permission = |number: &i32| {
         let known = i16::try_from(*number).ok().and_then(Permission::from_number);

@@ -1,4 +1,4 @@
-//! Wire ↔ domain: times, JSON, sessions, policies. What has the wrong form is refused here, once.
+//! Wire ↔ domain: times, JSON, sessions, policies. Values of a wrong form are refused here, once.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::{
     token::{Basis, Revision, Thumbprint, UnixSeconds, number},
 };
 
-/// Longest wait that makes sense for a caller that waits, seconds.
+/// The longest wait that makes sense for a caller, seconds.
 const WAIT_MAX_S: i64 = 3_600;
 
 /// 0001-01-01T00:00:00Z, where `google.protobuf.Timestamp` begins.
@@ -38,30 +38,30 @@ pub(super) fn duration_s(seconds: i64) -> prost_types::Duration {
 }
 
 pub(super) fn duration_ms(millis: i64) -> prost_types::Duration {
-    // Both parts cut toward zero, so they have one sign, as the type wants it.
+    // Both parts are cut toward zero, so they have the same sign, as the type requires.
     let seconds = millis.checked_div(1000).unwrap_or_default();
     let nanos = millis.checked_rem(1000).unwrap_or_default().saturating_mul(1_000_000);
     prost_types::Duration { seconds, nanos: i32::try_from(nanos).unwrap_or_default() }
 }
 
-/// A time of the wire, of nanosecond precision.
+/// A wire time, of nanosecond precision.
 pub(super) fn time_of(field: &str, time: prost_types::Timestamp) -> Result<Timestamp, Invalid> {
     if !(0..1_000_000_000).contains(&time.nanos) {
         return Err(Invalid::field(field, "nanos from 0 to 999999999"));
     }
-    // jiff reaches further back than the type of the wire does.
+    // jiff reaches further back than the wire type.
     let seconds = Some(time.seconds).filter(|seconds| *seconds >= YEAR_ONE_S);
     seconds
         .and_then(|seconds| Timestamp::new(seconds, time.nanos).ok())
         .ok_or_else(|| Invalid::field(field, "from 0001-01-01T00:00:00Z to 9999-12-31T23:59:59Z"))
 }
 
-/// Whole seconds of a duration of the wire.
+/// The whole seconds of a wire duration.
 pub(super) fn whole_seconds(field: &str, duration: prost_types::Duration) -> Result<i64, Invalid> {
     if duration.nanos == 0 { Ok(duration.seconds) } else { Err(Invalid::field(field, "whole seconds")) }
 }
 
-/// How long a caller will wait.
+/// The time that a caller will wait.
 pub(super) fn wait_of(
     field: &str,
     duration: Option<prost_types::Duration>,
@@ -98,7 +98,7 @@ pub(super) fn etag_of(field: &str, text: &str) -> Result<Option<Revision>, Inval
     text.parse().map(Some).map_err(|_| Invalid::field(field, "an etag that this API answered"))
 }
 
-/// Custom claims. The outermost claim is named where a number in it cannot be kept exactly.
+/// Custom claims. If a number cannot be kept exactly, the error names the outermost claim that contains it.
 pub(super) fn claims_of(claims: Option<prost_types::Struct>) -> Result<Map<String, Value>, Invalid> {
     claims
         .unwrap_or_default()
@@ -157,7 +157,7 @@ pub(super) fn reason_of(number: i32) -> Result<Reason, Invalid> {
     Reason::from_number(number).ok_or_else(|| Invalid::field("reason", "a value of RevocationReason"))
 }
 
-/// How far a revocation must have travelled; `None`: to watchers, which are not served.
+/// The reach that a caller requests; `None` for watchers, which are not served.
 pub(super) fn reach_of(number: i32) -> Result<Option<Reach>, Invalid> {
     match pb::Reach::try_from(number) {
         Ok(pb::Reach::Unspecified | pb::Reach::Replicas) => Ok(Some(Reach::Replicas)),
@@ -203,7 +203,7 @@ pub(super) fn issued(issued: Issued) -> pb::IssuedToken {
 }
 
 pub(super) fn replica(row: ReplicaRow) -> pb::Replica {
-    // For show: a lease ends by the replica's own clock.
+    // For display only: the lease itself ends by the replica's own clock.
     let end = row.beat_time.checked_add(SignedDuration::from_millis(LEASE_OVER_MS)).unwrap_or(row.beat_time);
     pb::Replica {
         replica: row.identity.name,

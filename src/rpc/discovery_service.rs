@@ -11,7 +11,7 @@ use crate::{
     proto::v1::{self as pb, discovery_service_server::DiscoveryService},
 };
 
-/// What a client may want to know is here.
+/// Optional features that a client may look for.
 const FEATURES: [&str; 2] = ["introspection", "ext_authz"];
 
 pub(super) struct DiscoveryRpc(pub(super) Context);

@@ -1,5 +1,5 @@
-//! `envoy.service.auth.v3.Authorization`: Envoy asks whether a request may pass, by the token that it
-//! bears. A good one passes with headers that say whose it is, and that nobody else can have set.
+//! `envoy.service.auth.v3.Authorization`: Envoy asks whether a request may pass, by the token that it bears. A request
+//! with a good token passes with headers that say whose it is, and that nobody else can have set.
 
 use std::collections::HashMap;
 
@@ -19,7 +19,7 @@ use crate::{
     token::{Thumbprint, UnixSeconds, Verified, text},
 };
 
-/// What a request is told to bear when it passes; what is not set is removed, whoever sent it.
+/// Headers that a request gets when it passes. A header without a value is removed, whoever sent it.
 const SUBJECT: &str = "x-jeton-subject";
 const CLIENT_ID: &str = "x-jeton-client-id";
 const JTI: &str = "x-jeton-jti";
@@ -60,7 +60,7 @@ impl Authorization for ExtAuthzRpc {
     }
 }
 
-/// The one bearer token of the request (RFC 6750 section 2.1). Envoy tells of its headers in one of two ways
+/// The one bearer token of the request (RFC 6750 section 2.1). Envoy reports the headers in one of two ways
 /// (`encode_raw_headers`).
 fn bearer(attributes: &AttributeContext) -> Option<String> {
     let http = attributes.request.as_ref()?.http.as_ref()?;
@@ -70,7 +70,7 @@ fn bearer(attributes: &AttributeContext) -> Option<String> {
     let raw =
         raw.map(|it| if it.raw_value.is_empty() { it.value.as_bytes() } else { it.raw_value.as_slice() });
     let mut values = texts.chain(raw);
-    // Two are none.
+    // More than one header counts as none.
     let one = values.next().filter(|_| values.next().is_none())?;
     text::credentials(str::from_utf8(one).ok()?, "bearer").map(str::to_owned)
 }
@@ -79,8 +79,8 @@ fn names(extensions: &HashMap<String, String>, key: &str) -> Vec<String> {
     extensions.get(key).into_iter().flat_map(|text| text.split_whitespace()).map(str::to_owned).collect()
 }
 
-/// Of the certificate that the request's sender presented to Envoy, which sends it as URL-encoded PEM. One
-/// that cannot be read is none.
+/// The thumbprint of the certificate that the request's sender presented to Envoy, which passes it on as URL-encoded
+/// PEM. An unreadable certificate counts as none.
 fn thumbprint(attributes: &AttributeContext) -> Option<Thumbprint> {
     let encoded = &attributes.source.as_ref()?.certificate;
     let pem = percent_decoded(encoded)?;
@@ -136,9 +136,8 @@ fn denied(status: i32, challenge: String) -> CheckResponse {
     }
 }
 
-/// A claim as the value of a header: what is neither a visible ASCII character nor a space between such,
-/// and the percent sign, is percent-encoded. So each claim has a value of its own: a space at an end would
-/// be lost on the way.
+/// A claim as the value of a header. The percent sign, and everything but visible ASCII and inner spaces, is
+/// percent-encoded: so different claims have different values, and a space at an end is not lost on the way.
 fn header(name: &str, value: &str) -> HeaderValueOption {
     let mut encoded = String::with_capacity(value.len());
     let inner = value.trim_start_matches(' ').len();
@@ -156,17 +155,17 @@ fn header(name: &str, value: &str) -> HeaderValueOption {
     header_of(name, encoded)
 }
 
-/// In place of whatever the request bore under this name.
+/// Replaces whatever the request had under this name.
 fn header_of(name: &str, value: String) -> HeaderValueOption {
     HeaderValueOption {
-        // Envoy reads this and nothing else where it changes a request's headers.
+        // The only field that Envoy reads when it changes a request's headers.
         append: Some(false),
         header: Some(HeaderValue { key: name.to_owned(), value, raw_value: Vec::new() }),
         append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
     }
 }
 
-/// What the token says, for Envoy's other filters and its access log.
+/// The token's claims, for Envoy's other filters and its access log.
 fn metadata(token: &Verified) -> Struct {
     let text = |text: &str| Kind::StringValue(text.to_owned());
     let audiences = token.audiences().map(|it| Value { kind: Some(text(it)) }).collect();
@@ -194,7 +193,7 @@ fn kind(value: &serde_json::Value) -> Kind {
     match value {
         serde_json::Value::Null => Kind::NullValue(0),
         serde_json::Value::Bool(value) => Kind::BoolValue(*value),
-        // Issue lets no number in that this would not keep (I9).
+        // Issue refuses numbers that this would not keep (I9).
         serde_json::Value::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or(f64::NAN)),
         serde_json::Value::String(text) => Kind::StringValue(text.clone()),
         serde_json::Value::Array(list) => {
@@ -206,7 +205,7 @@ fn kind(value: &serde_json::Value) -> Kind {
     }
 }
 
-/// `None`: not percent-encoded as RFC 3986 section 2.1 has it.
+/// `None` if the text is not percent-encoded as RFC 3986 section 2.1 defines it.
 fn percent_decoded(text: &str) -> Option<Vec<u8>> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();

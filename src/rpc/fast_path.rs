@@ -31,7 +31,7 @@ use crate::{
 
 const ISSUE: &str = "/jeton.v1.TokenService/Issue";
 const REFRESH: &str = "/jeton.v1.TokenService/Refresh";
-/// A message that may be compressed is left to tonic, which says that it cannot be read.
+/// A message that may be compressed is left to tonic, which refuses it.
 static GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 
 /// The outcome of a request on the fast path.
@@ -190,7 +190,7 @@ impl FastPath {
 fn token_of(token: Issued) -> Response<Body> {
     let response = pb::IssueResponse { token: Some(issued(token)) };
     unary::answer(response.encoded_len(), |out| {
-        // A vector has room for all.
+        // Encoding into a vector cannot fail.
         let _infallible = response.encode(out);
     })
 }

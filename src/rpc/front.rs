@@ -21,23 +21,23 @@ use tower::Service;
 use super::{AuthLayer, OVERLOADED, unary};
 use crate::listen::{Call, Connection, Handler, StrangerCall};
 
-/// What every gRPC request is labelled with (gRPC over HTTP/2, "Requests").
+/// The content type of every gRPC request (gRPC over HTTP/2, "Requests").
 const GRPC: &[u8] = b"application/grpc";
 
-/// Until the answer to a plain HTTP request begins, its body read: a revocation waits a few seconds at
-/// most, and a body that does not arrive holds nothing for longer.
+/// The longest time until the answer to a plain HTTP request begins: a revocation waits a few seconds at most, and a
+/// body that does not arrive frees its connection.
 const HTTP_MAX: Duration = Duration::from_secs(30);
 
-/// The error of OAuth where another try is safe.
+/// The OAuth error for refusals after which a retry is safe.
 const UNAVAILABLE: &str = "temporarily_unavailable";
 const LATE: &str = "The answer did not begin within 30 s. What was asked may have been done: to repeat a revocation is safe.";
 
-/// How long the body of a request that was answered may go on arriving, and how much of it. Bytes.
+/// The time and the bytes for which the body of an answered request may go on arriving.
 const REST: (Duration, usize) = (Duration::from_secs(10), 4 * 1024 * 1024);
-/// Over HTTP/1.1 the connection ends behind such an answer where more is left.
+/// Over HTTP/1.1 the connection is closed after the answer if more than this is left.
 const REST_HTTP_1: (Duration, usize) = (Duration::from_secs(1), 16 * 1024);
 
-/// What a listener serves.
+/// The services of a listener.
 #[derive(Clone)]
 pub struct Front<H> {
     auth: AuthLayer,
@@ -81,7 +81,7 @@ where
             Ok(counted) => counted,
             Err(_full) => return refused(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, OVERLOADED),
         };
-        // On the heap: each gRPC call in flight would have the room for it.
+        // On the heap: otherwise each gRPC call in flight would keep room for it.
         Box::pin(timeout(HTTP_MAX, self.http.call(request))).await.map_or_else(
             |_late| refused(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, LATE),
             |answered| match answered {
@@ -94,7 +94,7 @@ where
     }
 }
 
-/// A refusal before anything behind the front is asked: in the words of OAuth, as theirs are.
+/// A refusal by the front itself, in the format of OAuth, like those of the endpoints.
 fn refused(status: StatusCode, error: &str, description: &str) -> Response<Body> {
     let mut response = Response::new(unary::body(in_json(error, description).into()));
     *response.status_mut() = status;
@@ -107,7 +107,7 @@ fn refused(status: StatusCode, error: &str, description: &str) -> Response<Body>
     response
 }
 
-/// Neither has anything in it that JSON escapes.
+/// Neither text contains a character that JSON escapes.
 fn in_json(error: &str, description: &str) -> String {
     format!(r#"{{"error":"{error}","error_description":"{description}"}}"#)
 }
@@ -138,8 +138,8 @@ impl<B: HttpBody> HttpBody for Counted<B> {
     }
 }
 
-/// The body of a plain HTTP request. What is left of it when it has been answered is let arrive for a while, unread:
-/// over HTTP/2 a client whose stream is reset while it sends may never see the answer.
+/// The body of a plain HTTP request. After the answer the rest of it may arrive for a while, unread: over HTTP/2 a
+/// client whose stream is reset while it sends may never see the answer.
 pub struct Unread {
     body: Option<Incoming>,
     rest: (Duration, usize),
@@ -193,13 +193,13 @@ fn is_grpc<T>(request: &Request<T>) -> bool {
         && label(request).is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
-/// What its content type has behind that of gRPC.
+/// The part of its content type that follows `application/grpc`.
 fn label<T>(request: &Request<T>) -> Option<&[u8]> {
     let label = request.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     label.and_then(|label| label.strip_prefix(GRPC))
 }
 
-/// What speaks gRPC in another way than it is served here: `application/grpc-web`, or over HTTP/1.1.
+/// Refuses gRPC in a form that is not served here: `application/grpc-web`, or over HTTP/1.1.
 fn not_served() -> Response<Body> {
     let reason: &'static str = "gRPC is served over HTTP/2 alone, and gRPC-Web not at all: call through a proxy that translates it.\n";
     let mut response = Response::new(unary::body(Bytes::from_static(reason.as_bytes())));

@@ -15,10 +15,10 @@ use tonic_health::pb::{
 use super::Listener;
 use crate::authority::{Authority, Error};
 
-/// How often it looks.
+/// The pause between two looks.
 const LOOK: Duration = Duration::from_millis(250);
-/// The services that clients ask after, and where each is served. The empty name is the server as a whole. The ops
-/// listener, which serves none of them, tells of all.
+/// The services that clients ask for, and the listeners that serve each. The empty name is the server as a whole. The
+/// ops listener serves none of them, and reports all.
 const SERVICES: [(&str, &[Listener]); 5] = [
     ("", &[Listener::Public, Listener::Admin, Listener::Ops]),
     ("jeton.v1.TokenService", &[Listener::Public, Listener::Admin, Listener::Ops]),
@@ -27,12 +27,12 @@ const SERVICES: [(&str, &[Listener]); 5] = [
     ("jeton.v1.AdminService", &[Listener::Admin, Listener::Ops]),
 ];
 
-/// Whether a canary that was revoked here was dead on the other replicas that answered, at the latest probe that said so;
-/// unknown where nobody probes.
+/// Serving if the canary was dead on all other replicas that answered, at the latest probe that could tell; unknown if
+/// nothing probes.
 const PROMISE: &str = "jeton.promise";
-/// Whether all of them answered the latest probe.
+/// Serving if all other replicas answered the latest probe.
 const PROBE: &str = "jeton.probe";
-/// Whether this replica follows the epoch of the log: not while it has failed to carry over what it holds.
+/// Serving if this replica follows the epoch of the log: not while it has failed to carry over its state.
 const EPOCH: &str = "jeton.epoch";
 
 /// The health service, on every listener.
@@ -44,13 +44,13 @@ pub struct Health {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct Condition {
     ready: bool,
-    /// Whether this replica follows the epoch of the log.
+    /// This replica follows the epoch of the log.
     follows: bool,
-    /// Whether the promise held at the latest probe that said so.
+    /// The promise held at the latest probe that could tell.
     held: Option<bool>,
-    /// Whether all of the other replicas answered the latest probe.
+    /// All other replicas answered the latest probe.
     answered: Option<bool>,
-    /// Nothing more is told.
+    /// The streams of watchers end.
     over: bool,
 }
 
@@ -65,8 +65,8 @@ impl Health {
         HealthServer::new(HealthRpc { condition: self.condition.subscribe(), listener })
     }
 
-    /// What came of a probe of the other replicas: whether the promise held, as far as it could be seen, and whether all
-    /// answered.
+    /// Records the result of a probe of the other replicas: whether the promise held, as far as it could be seen, and
+    /// whether all answered.
     pub fn set_probed(&self, held: Option<bool>, answered: bool) {
         self.set(|condition| {
             condition.held = held.or(condition.held);
@@ -74,7 +74,7 @@ impl Health {
         });
     }
 
-    /// Says whether this replica can answer now.
+    /// Records whether this replica can answer now.
     pub fn tell(&self, authority: &Authority) {
         let readiness = authority.readiness();
         self.set(|condition| {
@@ -93,7 +93,7 @@ impl Health {
 }
 
 impl Condition {
-    /// Of the service with this name; `None`: there is none on this listener.
+    /// The status of the service with this name; `None` if this listener does not know it.
     fn of(self, name: &str, listener: Listener) -> Option<ServingStatus> {
         let good = if name == PROMISE {
             self.held?
@@ -109,7 +109,7 @@ impl Condition {
     }
 }
 
-/// The service of one listener.
+/// The health service of one listener.
 pub(super) struct HealthRpc {
     condition: watch::Receiver<Condition>,
     listener: Listener,
@@ -130,7 +130,7 @@ impl HealthService for HealthRpc {
         Ok(Response::new(HealthCheckResponse { status: status.into() }))
     }
 
-    /// A name that is not known now may be later: it is watched like any other.
+    /// An unknown name is watched like any other: it may be served later.
     async fn watch(
         &self,
         request: Request<HealthCheckRequest>,
@@ -145,7 +145,7 @@ impl HealthService for HealthRpc {
     }
 }
 
-/// The name as it stands here: what a caller sent is not kept for as long as it watches.
+/// The static name that equals `name`: the caller's own text is not kept while it watches.
 fn known_name(name: &str) -> Option<&'static str> {
     let names = SERVICES.iter().map(|(service, _)| *service).chain([PROMISE, PROBE, EPOCH]);
     names.into_iter().find(|known| *known == name)
@@ -154,7 +154,7 @@ fn known_name(name: &str) -> Option<&'static str> {
 struct Watch {
     condition: watch::Receiver<Condition>,
     listener: Listener,
-    /// `None`: nothing that there could ever be.
+    /// `None` for a name that can never be served.
     name: Option<&'static str>,
     last: Option<ServingStatus>,
 }
@@ -177,7 +177,7 @@ impl Watch {
     }
 }
 
-/// Keeps the health service true until told to stop; from `leaving` on, it says that nothing is served.
+/// Keeps the health service up to date until `stop`; from `leaving` on it reports that nothing is served.
 pub async fn watch_readiness(
     health: Health,
     authority: Arc<Authority>,
@@ -193,6 +193,6 @@ pub async fn watch_readiness(
     }
     health.set(|condition| condition.ready = false);
     stop.cancelled().await;
-    // Those who watch hear the last of it, and their streams end.
+    // Watchers get the last status, and their streams end.
     health.set(|condition| condition.over = true);
 }

@@ -1,5 +1,5 @@
-//! Validate and its kin. They are called as often as everything else together, and most of an answer is the same at
-//! each: so they have a codec of their own, which writes what was encoded once for each token.
+//! Validate and StreamValidate. They are called as often as everything else together, and most of an answer is the same
+//! each time: so they have a codec of their own, which copies what was encoded once for each token.
 
 use std::{convert::Infallible, marker::PhantomData, sync::Arc, task};
 
@@ -31,13 +31,13 @@ use crate::{
 pub(super) const VALIDATE: &str = "/jeton.v1.TokenService/Validate";
 const STREAM_VALIDATE: &str = "/jeton.v1.TokenService/StreamValidate";
 
-/// What is set aside for a message before its length is known, bytes: room for the token and the answer of nearly all
-/// calls. tonic's 8 KiB, twice a call, are mostly memory that is fetched and not used.
+/// The buffer that is allocated for a message before its length is known, bytes: room for the token and the answer of
+/// nearly all calls. Of tonic's 8 KiB, twice per call, most would be fetched and not used.
 const BUFFER_BYTES: usize = 1_024;
-/// Answers of a stream that are ready go out together up to here, bytes: as in tonic.
+/// Answers of a stream that are ready are sent together up to this size, bytes: as in tonic.
 const YIELD_BYTES: usize = 32 * 1_024;
 
-/// The methods of `TokenService` that judge tokens, and behind them `rest` with the others.
+/// The methods of `TokenService` that judge tokens; `rest` has the others.
 #[derive(Clone)]
 pub(super) struct Judging<S> {
     context: Arc<Context>,
@@ -121,7 +121,7 @@ pub(super) fn validate_request(request: pb::ValidateRequest) -> Result<ValidateR
     ValidateRequest::new(request.token, request.audiences, request.scopes, min_revision, thumbprint)
 }
 
-/// Reads requests as prost does, and writes verdicts as field 1 of an answer: that is where all three have them.
+/// Decodes requests as prost does, and writes verdicts as field 1 of an answer: all three answers have them there.
 struct JudgingCodec<U, A>(PhantomData<(U, A)>);
 
 /// The field of the verdicts in `ValidateResponse`, `BatchValidateResponse` and `StreamValidateResponse`.

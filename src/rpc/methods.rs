@@ -1,14 +1,15 @@
-//! What is known of a method before anything of its message is read: how long that may be, and whom it is for.
+//! Facts about a method that are known before its message is read: the greatest length of the message, and the
+//! permission that callers need.
 
 use super::METHODS;
 use crate::{rpc::Listener, state::Permission};
 
-/// Bytes of one message. A token is looked at up to 8 KiB, and the rest of a request is short.
+/// The greatest length of a message, bytes. A token is judged up to 8 KiB, and the rest of a request is short.
 pub(super) const MESSAGE_BYTES_MAX: usize = 16 * 1024;
-/// Of Issue, whose claims may be long before they are refused; of `AdminService`'s writes, for their lists; of Envoy's
-/// Check, which repeats a request's headers: Envoy itself takes 60 KiB of those.
+/// The same for Issue, whose claims may be long before they are refused; for `AdminService`'s writes, for their lists;
+/// and for Envoy's Check, which repeats a request's headers: Envoy itself accepts 60 KiB of those.
 pub(super) const LONG_MESSAGE_BYTES_MAX: usize = 64 * 1024;
-/// Of a batch: a thousand tokens, each as long as a text may be that is looked at, and room for the rest of the requests.
+/// The same for a batch: a thousand tokens of the greatest length, and room for the rest of the requests.
 pub(super) const BATCH_BYTES_MAX: usize = 9 * 1024 * 1024;
 
 const TOKENS: &str = "/jeton.v1.TokenService/";
@@ -17,21 +18,21 @@ const ENVOY: &str = "/envoy.service.auth.v3.Authorization/";
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
 const REFLECTION: &str = "/grpc.reflection.";
 
-/// A method, as far as its path tells.
+/// The facts about a method, as far as its path tells.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Method {
-    /// The length of one message. Bytes.
+    /// The greatest length of a message. Bytes.
     pub(super) message_bytes_max: usize,
-    /// Whether messages come one after another, for as long as the caller likes.
+    /// Messages come one after another, for as long as the caller likes.
     pub(super) streams: bool,
-    /// Whether the answer goes on for as long as the caller likes, though its message has come.
+    /// The answer goes on for as long as the caller likes, after its one message.
     pub(super) watches: bool,
-    /// Who may call it at all. Of some methods only the message tells.
+    /// The permission that a caller needs; `None` if it depends on the message.
     pub(super) permission: Option<Permission>,
 }
 
 impl Method {
-    /// Of this path on this listener. What is not served there needs no permission to be told so.
+    /// The method of this path on this listener. A path that is not served needs no permission to be refused.
     pub(super) fn of(path: &str, listener: Listener) -> Self {
         let plain =
             Self { message_bytes_max: MESSAGE_BYTES_MAX, streams: false, watches: false, permission: None };

@@ -1,5 +1,5 @@
-//! The only server code that knows gRPC: wire ↔ domain, who calls, errors → statuses. A handler
-//! parses, calls and converts; it decides nothing.
+//! The only server code that uses gRPC: wire ↔ domain, caller, errors → statuses. A handler parses, calls the authority
+//! and converts; it decides nothing.
 
 mod admin_service;
 mod arriving;
@@ -55,7 +55,7 @@ pub use health::{Health, watch_readiness};
 pub use status::OVERLOADED;
 pub use tonic::service::Routes;
 
-/// Every method that is measured by name: full gRPC paths without the leading slash.
+/// The methods that are measured by name: full gRPC paths without the leading slash.
 pub const METHODS: [&str; 26] = [
     "jeton.v1.TokenService/Issue",
     "jeton.v1.TokenService/Refresh",
@@ -88,13 +88,13 @@ pub const METHODS: [&str; 26] = [
 /// W3C Trace Context section 3.2.
 static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// How verdicts have a token's own claims.
+/// The encoding of custom claims in verdicts.
 pub const RENDER: Render = verdict::render;
 
 /// The listener that a call came to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Listener {
-    /// For every service.
+    /// Serves every service but `AdminService`.
     Public,
     /// For people and break-glass identities: wide targets are allowed.
     Admin,
@@ -103,7 +103,7 @@ pub enum Listener {
 }
 
 impl Listener {
-    /// What flags, logs and refusals call it.
+    /// The name in flags, logs and refusals.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -114,11 +114,11 @@ impl Listener {
     }
 }
 
-/// What every service of a listener has at hand.
+/// The state that every service of a listener has.
 #[derive(Clone)]
 struct Context {
     authority: Arc<Authority>,
-    /// Where work that waits for the database goes on, even when the caller has gone away.
+    /// Runs work that waits for the database to its end, even if the caller goes away.
     background: Background,
     listener: Listener,
     /// Cancelled when this process is to end: streams end with it.
@@ -141,7 +141,7 @@ impl Context {
         Ok((snapshot, caller))
     }
 
-    /// Runs to its end whatever becomes of the caller: what was sent to the database is not cancelled.
+    /// Runs `work` to its end even if the caller goes away: a statement that was sent to the database is not cancelled.
     async fn detached<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
@@ -153,7 +153,7 @@ impl Context {
     }
 }
 
-/// What a request says of who sent it.
+/// The sender of a request: its credential and its trace id.
 #[derive(Clone)]
 struct RpcOrigin {
     credential: Arc<Credential>,
@@ -176,7 +176,7 @@ fn trace_id_of(headers: &HeaderMap) -> String {
     trace_id(headers.get(&TRACEPARENT).and_then(|value| value.to_str().ok()))
 }
 
-/// The trace id of W3C `traceparent`, or nothing.
+/// The trace id of W3C `traceparent`, or an empty text.
 #[must_use]
 pub fn trace_id(traceparent: Option<&str>) -> String {
     let id = traceparent.and_then(|text| text.split('-').nth(1));
@@ -187,12 +187,12 @@ pub fn trace_id(traceparent: Option<&str>) -> String {
 pub struct Services {
     listener: Listener,
     routes: Routes,
-    /// Goes before the others.
+    /// Tried before the others.
     fast_path: Option<FastPath>,
 }
 
 impl Services {
-    /// Those of jeton.
+    /// The services of jeton.
     #[must_use]
     pub fn of(
         listener: Listener,
@@ -236,7 +236,7 @@ impl Services {
         }
     }
 
-    /// With others beside them.
+    /// Adds other services.
     #[must_use]
     pub fn beside(self, add: impl FnOnce(Routes) -> Routes) -> Self {
         Self { routes: add(self.routes), ..self }

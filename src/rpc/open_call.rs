@@ -1,4 +1,4 @@
-//! The answer to a call that needs no credential: it ends after a while, and while it lasts it counts for its connection.
+//! The answer to a call that needs no credential: it ends after a while, and counts for its connection until then.
 
 use std::{
     pin::Pin,
@@ -13,24 +13,24 @@ use tokio::time::{Sleep, sleep};
 use super::auth::GRPC_STATUS;
 use crate::listen::{Counted, Held, StrangerCall};
 
-/// Of Watch, and of reflection: those who want to know more ask again. As long as a connection may be idle.
+/// For Watch and reflection: clients that want more call again. As long as a connection may be idle.
 const LASTS_AT_MOST: Duration = Duration::from_mins(5);
 
 /// The body of such an answer.
 pub(super) struct OpenAnswer<B> {
     body: B,
     lasts: Duration,
-    /// Of a stream, once something is waited for.
+    /// The deadline of a stream, once it waits.
     until: Option<Pin<Box<Sleep>>>,
     over: bool,
     _counted: Counts,
 }
 
-/// What counts as long as the answer lasts.
+/// The counts that are held as long as the answer lasts.
 pub(super) type Counts = (Option<StrangerCall>, Option<(Counted, Held)>);
 
 impl<B> OpenAnswer<B> {
-    /// Counted as this as long as it lasts.
+    /// Holds `counted` as long as the answer lasts.
     pub(super) fn new(body: B, counted: Counts) -> Self {
         Self { body, lasts: LASTS_AT_MOST, until: None, over: false, _counted: counted }
     }
@@ -74,7 +74,7 @@ mod tests {
 
     use super::*;
 
-    /// A stream on which nothing happens.
+    /// A stream that sends nothing.
     struct Silent;
 
     impl HttpBody for Silent {

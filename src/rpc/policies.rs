@@ -26,7 +26,7 @@ pub(super) fn policy_update(request: pb::UpdatePolicyRequest) -> Result<PolicyUp
     })
 }
 
-/// Names of the fields that may be written, as a mask spells them.
+/// The fields that may be written, by their names in a mask.
 const FIELDS: [(&str, PolicyField); 12] = [
     ("default_ttl", PolicyField::DefaultTtl),
     ("max_ttl", PolicyField::MaxTtl),
@@ -113,7 +113,7 @@ fn policy_of(given: pb::Policy) -> Result<Policy, Invalid> {
 }
 
 pub(super) fn policy(policy: Policy) -> pb::Policy {
-    // One that was never written has no etag and no time: what `validate_only` would create.
+    // A policy that was never written has no etag and no time: `validate_only` returns such a policy.
     let written = policy.revision != Revision::ZERO;
     pb::Policy {
         etag: if written { policy.revision.to_string() } else { String::new() },
@@ -156,7 +156,7 @@ pub(super) fn effective_policy(effective: Effective, client_id: String) -> pb::P
     }
 }
 
-/// More than the wire can say stands only in a row that jeton did not write: then the most that it can say.
+/// Only a row that jeton did not write can hold more than the wire type can: then the greatest value of the type.
 fn sessions(most: Option<i64>) -> Option<i32> {
     most.map(|most| i32::try_from(most).unwrap_or(i32::MAX))
 }

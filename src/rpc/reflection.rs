@@ -1,5 +1,5 @@
-//! Reflection, on the admin listener. Its refusals come behind a stream's answers, in words of tonic's own: here they
-//! become those of the catalogue.
+//! Reflection, on the admin listener. tonic sends its refusals behind a stream's answers, with texts of its own: here
+//! they are replaced by those of the catalogue.
 
 use std::{
     pin::Pin,
@@ -15,7 +15,7 @@ use crate::{
     proto::FILE_DESCRIPTOR_SET,
 };
 
-/// How the paths of both versions begin.
+/// The beginning of the paths of both versions.
 pub(super) const PATHS: &str = "/grpc.reflection.";
 
 /// Adds both versions: newer clients speak v1, older ones v1alpha.
@@ -34,7 +34,7 @@ pub(super) fn with_reflection(routes: Routes) -> Routes {
     }
 }
 
-/// The response, with the catalogue's words in its trailers.
+/// The response, with the catalogue's texts in its trailers.
 pub(super) fn refusing(response: Response<Body>) -> Response<Body> {
     response.map(|inner| Body::new(Refusing { inner: Box::pin(inner) }))
 }
@@ -67,7 +67,7 @@ impl HttpBody for Refusing {
     }
 }
 
-/// What these trailers refuse, in our words.
+/// The catalogue's status for these trailers, if they refuse.
 fn refusal(trailers: &HeaderMap) -> Option<Status> {
     let status = Status::from_header_map(trailers)?;
     if status.code() == Code::NotFound {

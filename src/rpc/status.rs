@@ -1,5 +1,5 @@
-//! The one mapping of errors to statuses (E1): one `ErrorInfo`, `BadRequest` for fields, `RetryInfo`
-//! where a retry helps. One sentence on what is wrong, one on what to do.
+//! The one mapping of errors to statuses (E1): one `ErrorInfo`, `BadRequest` for fields, `RetryInfo` if a retry helps.
+//! One sentence on what is wrong, one on what to do.
 
 mod transport;
 
@@ -17,28 +17,28 @@ use crate::{
 pub(super) use transport::{Called, deadline_passed, of_transport, unreadable, watchers_not_served};
 
 const DOMAIN: &str = "jeton.v1";
-/// Characters of a message.
+/// The greatest length of a message, characters.
 const MESSAGE_CHARS_MAX: usize = 300;
-/// Characters of a caller's text that a message repeats.
+/// The greatest length of a caller's text in a message, characters.
 const QUOTED_CHARS_MAX: usize = 64;
-/// Characters of a value of the metadata: more than any text of a good form has. The whole status must
-/// fit into the headers that a peer takes, 16 KiB by default.
+/// The greatest length of a metadata value, characters: more than any well-formed text has. The whole status must fit
+/// into the headers that a peer accepts, 16 KiB by default.
 const METADATA_CHARS_MAX: usize = 512;
 
-/// In place of what may be a credential.
+/// Stands in place of a text that may be a credential.
 const HIDDEN: &str = "(hidden: it looks like a credential)";
 
-/// After a read of the log; the next one is due by then.
+/// After a read of the log, which is due by then.
 const RETRY_FRESH: Duration = Duration::from_millis(200);
 /// The log passed into another epoch.
-const EPOCH_OVER: &str = "The database was replaced while this change was waited for, and may have lost it. Look, and \
+const EPOCH_OVER: &str = "The database was replaced while this change was under way, and may have lost it. Check, and \
                           send it again: a repeated revocation is safe.";
-/// Postgres restarts in seconds.
+/// Postgres restarts within seconds.
 const RETRY_STORE: Duration = Duration::from_secs(1);
-/// People mend clocks and keys.
+/// People have to correct clocks and keys.
 const RETRY_PEOPLE: Duration = Duration::from_secs(30);
 
-/// A refusal, before it is encoded.
+/// A refusal before it is encoded.
 struct GrpcRefusal {
     code: Code,
     reason: &'static str,
@@ -85,22 +85,22 @@ impl GrpcRefusal {
     }
 }
 
-/// What is said where more is to be done than there is time or memory for, over HTTP, too.
-pub const OVERLOADED: &str = "More is waiting than there is time for. Try again shortly, or another replica.";
+/// The message of refusals for want of time or memory, also over HTTP.
+pub const OVERLOADED: &str = "This server is overloaded. Try again shortly, or another replica.";
 
 fn over_quota(of: Quantity, quota: i64) -> String {
     match of {
         Quantity::BareRevocations => format!(
             "The caller has {quota} live revocations by bare jti, and may have no more. Revoke by token text, session, \
-             subject or client, or come back."
+             subject or client, or try again later."
         ),
         Quantity::Sessions => format!(
-            "The caller has {quota} live sessions, and may have no more. Revoke those that nobody needs, or come back when \
-             some have ended."
+            "The caller has {quota} live sessions, and may have no more. Revoke unneeded ones, or try again when some have \
+             ended."
         ),
         Quantity::SubjectSessions => format!(
             "The subject has {quota} live sessions for this audience, and may have no more by policy. Revoke one of them, or \
-             come back when one has ended."
+             try again when one has ended."
         ),
     }
 }
@@ -114,7 +114,7 @@ impl From<Error> for Status {
             Error::Unauthenticated => GrpcRefusal::new(
                 Code::Unauthenticated,
                 "CALLER_UNAUTHENTICATED",
-                "The caller is not authenticated. Send a valid API key as `authorization: Bearer jtk_...`, or show a registered certificate.",
+                "The caller is not authenticated. Send a valid API key as `authorization: Bearer jtk_...`, or present a registered certificate.",
             ),
             Error::TooManyAffected { affected, max } => GrpcRefusal::new(
                 Code::FailedPrecondition,
@@ -139,7 +139,7 @@ impl From<Error> for Status {
             Error::AlreadyExists { resource_type, name } => GrpcRefusal::new(
                 Code::AlreadyExists,
                 "ALREADY_EXISTS",
-                format!("The {resource_type} {} exists already. Use another name, or change what there is.", quoted(&name)),
+                format!("The {resource_type} {} exists already. Use another name, or change the existing one.", quoted(&name)),
             )
             .with("resourceType", resource_type)
             .with("resourceName", name),
@@ -176,7 +176,7 @@ impl From<Error> for Status {
             .with("ageMillis", age_ms),
             Error::Draining => unavailable(
                 "SERVER_DRAINING",
-                "This server is ending. Send what was not answered to another replica.",
+                "This server is shutting down. Send unanswered calls to another replica.",
                 RETRY_FRESH,
             ),
             Error::StoreUnavailable => unavailable(
@@ -186,23 +186,23 @@ impl From<Error> for Status {
             ),
             Error::EpochOver => unavailable("STORE_UNAVAILABLE", EPOCH_OVER, RETRY_STORE),
             Error::SigningKeyUnavailable(algorithm) => {
-                // Of refresh tokens: their MAC has one algorithm.
+                // `None` is the MAC of refresh tokens, which has one algorithm.
                 let algorithm = algorithm.map_or("HS256", Algorithm::as_str);
                 unavailable(
                     "SIGNING_KEY_UNAVAILABLE",
-                    format!("No {algorithm} key may sign now. An operator must see to the keys."),
+                    format!("No {algorithm} key may sign now. An operator must check the keys."),
                     RETRY_PEOPLE,
                 )
                 .with("algorithm", algorithm)
             }
             Error::ClockSkew { offset_ms } => unavailable(
                 "CLOCK_SKEW",
-                format!("Server and database clocks are {offset_ms} ms apart. An operator must see to the clocks."),
+                format!("Server and database clocks are {offset_ms} ms apart. An operator must correct the clocks."),
                 RETRY_PEOPLE,
             )
             .with("offsetMillis", offset_ms),
             Error::Internal(what) => {
-                // Logged here and nowhere else: the caller is told nothing of it.
+                // Logged only here: the caller learns nothing of it.
                 tracing::error!(error = what, "a defect");
                 GrpcRefusal::new(Code::Internal, "INTERNAL", "A defect on our side. Report it with the time of the call.")
             }
@@ -299,12 +299,12 @@ fn of_invalid(invalid: Invalid) -> GrpcRefusal {
         .at("message", format!("at most {max_size} bytes")),
         Invalid::PageToken => refusal(
             "PAGE_TOKEN_INVALID",
-            "The page_token is not of this query. Begin again without one.".to_owned(),
+            "The page_token is of another query. Start again without one.".to_owned(),
         )
         .at("page_token", "from the page before of the same query"),
         Invalid::Revision { field } => refusal(
             "REVISION_INVALID",
-            "The revision is malformed or of another log. Use one that a Revoke on this jeton answered.".to_owned(),
+            "The revision is malformed or of another log. Use one from an answer of Revoke on this jeton.".to_owned(),
         )
         .at(field, "a revision of this log"),
     }
@@ -342,7 +342,7 @@ fn of_denied(denied: Denied) -> GrpcRefusal {
             };
             refusal(
                 "SCOPE_NOT_ALLOWED",
-                format!("The scope {} is outside {whose}. Ask for less.", quoted(&scope)),
+                format!("The scope {} is outside {whose}. Request fewer scopes.", quoted(&scope)),
             )
             .with("scope", scope)
             .with("audience", audience)
@@ -360,24 +360,24 @@ fn of_refresh(refused: &RefreshRefused) -> GrpcRefusal {
     match *refused {
         RefreshRefused::Invalid => refusal(
             "REFRESH_TOKEN_INVALID",
-            "This is not a refresh token of this issuer for this caller. Sign in anew.".to_owned(),
+            "This is not a refresh token of this issuer for this caller. Sign in again.".to_owned(),
         ),
         RefreshRefused::Expired { limit, expire_time } => {
             let end = rfc3339(expire_time);
             refusal(
                 "REFRESH_TOKEN_EXPIRED",
-                format!("The session passed its {limit} limit at {end}. Sign in anew."),
+                format!("The session passed its {limit} limit at {end}. Sign in again."),
             )
             .with("limit", limit)
             .with("expireTime", end)
         }
         RefreshRefused::Reused { session_id } => refusal(
             "REFRESH_TOKEN_REUSED",
-            format!("A spent refresh token was presented: session {session_id} is revoked. Sign in anew."),
+            format!("A spent refresh token was presented: session {session_id} is revoked. Sign in again."),
         )
         .with("sessionId", session_id),
         RefreshRefused::Revoked { session_id, reason } => {
-            refusal("SESSION_REVOKED", format!("The session {session_id} was revoked. Sign in anew."))
+            refusal("SESSION_REVOKED", format!("The session {session_id} was revoked. Sign in again."))
                 .with("sessionId", session_id)
                 .with("revocationReason", reason.name())
         }
@@ -388,12 +388,12 @@ fn unavailable(reason: &'static str, message: impl Into<String>, retry: Duration
     GrpcRefusal { retry: Some(retry), ..GrpcRefusal::new(Code::Unavailable, reason, message) }
 }
 
-/// Whether a caller has put a credential where a name belongs: whoever logs the refusal must not log that (E1).
+/// Returns whether a caller has put a credential in place of a name: nothing that logs the refusal may log it (E1).
 fn is_secret(text: &str) -> bool {
     ["eyJ", "jtr_", "jtk_"].iter().any(|beginning| text.contains(beginning))
 }
 
-/// A caller's text in a message: short, and one line whatever is in it.
+/// A caller's text in a message: short, and on one line whatever it contains.
 fn quoted(text: &str) -> String {
     if is_secret(text) {
         return HIDDEN.to_owned();

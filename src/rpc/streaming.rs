@@ -25,8 +25,8 @@ use crate::{
     proto::v1 as pb,
 };
 
-/// The answers to the messages of one stream. A state machine by hand: messages come by the hundred thousand a second, and
-/// what a generated one has in it is moved at each.
+/// The answers to the messages of one stream. Written as a state machine: messages come by the hundred thousand a
+/// second, and a generated one would move its whole state at each.
 pub(super) struct Answers {
     incoming: Streaming<pb::StreamValidateRequest>,
     context: Arc<Context>,
@@ -38,20 +38,20 @@ pub(super) struct Answers {
     over: bool,
 }
 
-/// How fast a stream goes: where some messages took long, others have their turn.
+/// The pace of a stream: after messages that took long, other calls get their turn.
 struct Pace {
     connection: Option<Arc<Connection>>,
-    /// Messages since it began.
+    /// Messages since the turn began.
     messages: usize,
     begun: Instant,
-    /// Since when it has let others go first, and what counts for its client meanwhile.
+    /// Since when the stream has let others go first, and what counts for its client meanwhile.
     yielded: Option<(Instant, Option<Weight>)>,
-    /// Whether what would need a signature had better be refused.
+    /// The thread is overloaded, and this client has many calls in flight: what needs a signature is refused.
     shed_costly: bool,
 }
 
 impl Pace {
-    /// Ready: the next message may be judged.
+    /// Ready when the next message may be judged.
     fn poll_turn(&mut self, task: &TaskContext<'_>) -> Poll<()> {
         if let Some((since, weight)) = self.yielded.take() {
             self.shed_costly = weight.is_some_and(|weight| weight.turn(since).crowded);
@@ -72,7 +72,7 @@ impl Pace {
         Poll::Ready(())
     }
 
-    /// Nothing has come: others have their turn anyway.
+    /// Nothing has arrived, so others get their turn anyway.
     fn rests(&mut self) {
         self.messages = 0;
     }
@@ -96,7 +96,7 @@ impl Answers {
         Ok(Response::new(Self { incoming, context, origin, stop, waited_for: None, pace, over: false }))
     }
 
-    /// The answer to the next message; `None`: the stream has ended.
+    /// The answer to the next message; `None` at the end of the stream.
     fn poll_answer(&mut self, task: &mut TaskContext<'_>) -> Poll<Option<Result<EncodedVerdict, Status>>> {
         if self.waited_for.is_none() {
             let Some(message) = ready!(self.poll_message(task)) else { return Poll::Ready(None) };
@@ -112,7 +112,8 @@ impl Answers {
         Poll::Ready(Some(answer))
     }
 
-    /// The next message, until the server drains: what is being judged is answered; what was not taken yet goes elsewhere.
+    /// The next message, until the server drains: the message in hand is answered; the client sends the others
+    /// elsewhere.
     fn poll_message(
         &mut self,
         task: &mut TaskContext<'_>,
@@ -174,7 +175,7 @@ impl Stream for Answers {
             return Poll::Ready(None);
         }
         let answer = ready!(self.poll_answer(task));
-        // A faulty message ends the stream: after an error nothing is taken from it.
+        // A faulty message ends the stream: after an error nothing more is taken from it.
         self.over = !matches!(answer, Some(Ok(_)));
         Poll::Ready(answer.map(|answer| answer.map(|encoded| [encoded])))
     }
@@ -192,7 +193,7 @@ mod tests {
         let begun = Instant::now();
         let mut pace = Pace { connection: None, messages: 0, begun, yielded: None, shed_costly: false };
         let mut judged = 0;
-        // The time of a turn has passed with the first messages.
+        // The first messages have used up the time of a turn.
         while pace.poll_turn(task).is_ready() && judged < 1_000 {
             pace.begun = begun.checked_sub(TURN).unwrap_or(begun);
             judged = pace.messages;
@@ -200,7 +201,7 @@ mod tests {
         assert_eq!(judged, PART);
         assert!(pace.poll_turn(task).is_ready(), "and goes on after them");
         assert_eq!(pace.messages, 1);
-        // Those that come one by one need not wait.
+        // Messages that come one by one need not wait.
         for _ in 0..1_000 {
             assert!(pace.poll_turn(task).is_ready());
             pace.rests();

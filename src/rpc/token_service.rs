@@ -1,4 +1,4 @@
-//! `TokenService`, but for what `judging` answers.
+//! `TokenService`, apart from the methods in `judging`.
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ impl TokenService for TokenRpc {
             let token = context.authority.issue(&snapshot, &caller, request).await?;
             Ok(pb::IssueResponse { token: Some(issued(token)) })
         };
-        // Only a session is written; everything else is done where the call came in.
+        // Only a session is written to the database; otherwise no task is needed.
         let answer = if writes { self.0.detached(issue).await? } else { issue.await? };
         Ok(Response::new(answer))
     }
@@ -54,7 +54,7 @@ impl TokenService for TokenRpc {
         request: Request<pb::RefreshRequest>,
     ) -> Result<Response<pb::RefreshResponse>, Status> {
         let origin = RpcOrigin::of(&request)?;
-        // Kept until it is answered, or nobody waits any more.
+        // Held until the call is answered or its caller has gone.
         let (presence, _waits) = Presence::since(Arrived::of(request.extensions(), &self.0.authority.clock));
         let request = refresh_request(request.into_inner());
         let context = self.0.clone();
@@ -119,7 +119,7 @@ fn revoke_request(request: pb::RevokeRequest, listener: Listener) -> Result<Revo
         note: request.note,
         validate_only: request.validate_only,
         max_affected_sessions: request.max_affected_sessions,
-        // To take a nearer reach for it would say that watchers have it.
+        // A nearer reach would claim that watchers have it.
         reach: reach.ok_or_else(|| watchers_not_served(listener))?,
         wait: wait_of("wait_timeout", request.wait_timeout)?,
         asks_for_much: false,
@@ -149,7 +149,8 @@ fn revoke_target(target: pb::RevocationTarget) -> Result<RevokeTarget, Error> {
     Ok(RevokeTarget::Wide { kind, target, audience, cutoff })
 }
 
-/// Refuses wide targets on the public listener. A mesh sees paths, not what is inside: that is why they need the other.
+/// Refuses wide targets on the public listener. A mesh can tell calls apart only by path, so wide targets have a
+/// listener of their own.
 fn must_be_narrow(target: &RevokeTarget, listener: Listener, caller: &Caller) -> Result<(), Denied> {
     let RevokeTarget::Wide { kind, .. } = target else { return Ok(()) };
     let target_kind = match kind {
@@ -185,7 +186,7 @@ fn revoke_response(revoked: Revoked) -> pb::RevokeResponse {
     }
 }
 
-/// The target as it was understood.
+/// The target as the server understood it.
 fn understood(target: AppendTarget) -> Option<pb::RevocationTarget> {
     let narrow = |kind| pb::RevocationTarget { kind: Some(kind), ..Default::default() };
     match target {

@@ -1,5 +1,5 @@
-//! The shortest way through a unary call: one whose message has arrived, whole, when it begins, as that of nearly every
-//! call has. tonic's own way is made for streams, and costs as much as all else that is done for a Validate.
+//! The shortest way through a unary call whose message has arrived, complete, when the call begins, as nearly every
+//! message has. tonic's own way is made for streams, and costs as much as the rest of a Validate.
 
 use std::{
     mem,
@@ -14,14 +14,15 @@ use tonic::{Status, body::Body};
 
 use super::auth::GRPC_STATUS;
 
-/// Before each message: whether it is compressed, and its length in bytes (gRPC over HTTP/2, "Length-Prefixed-Message").
+/// Stands before each message: a flag for compression, and the length in bytes (gRPC over HTTP/2,
+/// "Length-Prefixed-Message").
 pub(super) const PREFIX_BYTES: usize = 5;
 
-/// A request's one message, uncompressed.
+/// The only message of a request, uncompressed.
 pub(super) struct Message(Bytes);
 
 impl Message {
-    /// Where it has arrived, and nothing else can come. Else the body, as it was.
+    /// The message, if it has arrived and nothing can follow; otherwise the body, unchanged.
     pub(super) fn arrived(body: Incoming) -> Result<Self, Box<Again>> {
         let mut again = Again::of(body);
         let data = again.take().and_then(|frame| frame.data_ref()).filter(|data| is_message(data)).cloned();
@@ -31,18 +32,18 @@ impl Message {
         }
     }
 
-    /// What it says.
+    /// The bytes of the message.
     pub(super) fn bytes(&self) -> Bytes {
         self.0.slice(PREFIX_BYTES..)
     }
 
-    /// The body that it came in.
+    /// The message as a request's body.
     pub(super) fn into_body(self) -> Body {
         Body::new(Rest::Last(self.0))
     }
 }
 
-/// Whether these bytes are exactly one message that is not compressed.
+/// Returns whether these bytes are exactly one message that is not compressed.
 fn is_message(data: &Bytes) -> bool {
     data.split_first_chunk::<PREFIX_BYTES>().is_some_and(|(prefix, message)| {
         let [compressed, length @ ..] = prefix;
@@ -52,28 +53,28 @@ fn is_message(data: &Bytes) -> bool {
 
 type Taken = Result<Frame<Bytes>, hyper::Error>;
 
-/// A body of which something may have been taken already.
+/// A body that may have been looked into; what was read from it can be taken again.
 pub(super) struct Again {
     taken: [Option<Taken>; 2],
     rest: Incoming,
 }
 
 impl Again {
-    /// One of which nothing was taken.
+    /// A body that nothing was read from.
     pub(super) fn of(body: Incoming) -> Self {
         Self { taken: [None, None], rest: body }
     }
 
-    /// What has arrived next, if something has. It stays to be taken again.
+    /// The next frame, if it has arrived. It can be taken again.
     fn take(&mut self) -> Option<&Frame<Bytes>> {
-        // Nothing is waited for: whoever waits asks anew, and says then who is to be woken.
+        // No wake-up is needed: a reader that waits polls again with its own waker.
         let mut context = Context::from_waker(Waker::noop());
         let Poll::Ready(Some(taken)) = Pin::new(&mut self.rest).poll_frame(&mut context) else { return None };
         let free = self.taken.iter_mut().find(|taken| taken.is_none())?;
         free.insert(taken).as_ref().ok()
     }
 
-    /// Whether nothing comes any more: the end came with the message, or in an empty frame behind it.
+    /// Returns whether the body has ended: with the message, or by an empty frame behind it.
     fn has_ended(&mut self) -> bool {
         let is_empty = |frame: &Frame<Bytes>| frame.data_ref().is_some_and(Bytes::is_empty);
         self.rest.is_end_stream() || (self.take().is_some_and(is_empty) && self.rest.is_end_stream())
@@ -96,7 +97,7 @@ impl HttpBody for Again {
     }
 }
 
-/// The answer OK with one message, of so many bytes, that `write` appends.
+/// The answer OK with one message of `len` bytes that `write` appends.
 pub(super) fn answer(len: usize, write: impl FnOnce(&mut Vec<u8>)) -> Response<Body> {
     let mut message = Vec::with_capacity(PREFIX_BYTES.saturating_add(len));
     message.push(0);
@@ -108,8 +109,8 @@ pub(super) fn answer(len: usize, write: impl FnOnce(&mut Vec<u8>)) -> Response<B
 /// The prefix of a message whose length is not known yet.
 pub(super) const PREFIX: [u8; PREFIX_BYTES] = [0; PREFIX_BYTES];
 
-/// The answer OK with the message in these blocks, the first of which begins with room for its prefix; the bytes of each as
-/// `held` has them.
+/// The answer OK with the message in these blocks, the first of which begins with room for the prefix; `held` wraps the
+/// bytes of each.
 pub(super) fn framed(mut blocks: Vec<Vec<u8>>, held: impl FnMut(Vec<u8>) -> Bytes) -> Response<Body> {
     let all: usize = blocks.iter().map(Vec::len).sum();
     let len = length(all.saturating_sub(PREFIX_BYTES));
@@ -135,7 +136,7 @@ pub(super) fn body(data: Bytes) -> Body {
     Body::new(Rest::Last(data))
 }
 
-/// What is still to come of a body.
+/// The part of a body that is still to be sent.
 enum Rest {
     /// A message, and then the status OK.
     Message(Bytes),
@@ -185,7 +186,7 @@ impl HttpBody for Rest {
         match self {
             Self::Last(data) => SizeHint::with_exact(u64::try_from(data.len()).unwrap_or(u64::MAX)),
             Self::Nothing => SizeHint::with_exact(0),
-            // Trailers follow: no length is said.
+            // Trailers follow, so no length is announced.
             Self::Message(_) | Self::Blocks(_) | Self::Ok => SizeHint::default(),
         }
     }

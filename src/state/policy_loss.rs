@@ -253,7 +253,7 @@ mod tests {
         let held: Policies = [maximum("later", 3, 60), maximum("lost", 4, 90)].into_iter().collect();
         let with = |removed| StoredPolicies { removed, ..StoredPolicies::default() };
         let lost = held.lost_in(&with(removed(&[("later", 9), ("lost", 3)], 0)), at(8));
-        assert_eq!(written(&lost), [("lost", 0, 4, Some(90))], "it was removed, made anew, and lost");
+        assert_eq!(written(&lost), [("lost", 0, 4, Some(90))], "it was removed, made again, and lost");
         assert_eq!(held.lost_in(&with(removed(&[], 9)), at(8)), [], "nobody knows any more");
         assert_eq!(written(&held.lost_in(&with(removed(&[], 8)), at(8))).len(), 2);
     }

@@ -248,7 +248,7 @@ fn is_passing(code: &str) -> bool {
     CODES.contains(&code) || CLASSES.iter().any(|class| code.starts_with(class))
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "likewise")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "as above")]
 impl From<MigrateError> for StoreError {
     fn from(error: MigrateError) -> Self {
         match error {

@@ -309,7 +309,7 @@ mod tests {
         assert_eq!(seal.judge_all(Table::Client, &[]), []);
         seal.end_pass();
         assert_eq!(judge(row("a", "x", &first, 1, 0)), [Some(Forged::PutBack)]);
-        assert_eq!(judge(row("a", "y", &second, 2, 0)), [None], "it was made anew");
+        assert_eq!(judge(row("a", "y", &second, 2, 0)), [None], "it was made again");
     }
 
     #[test]

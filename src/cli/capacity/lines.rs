@@ -321,7 +321,7 @@ fn of_revoke(plan: &Plan) -> Vec<Line> {
             "a Revoke: p99",
             revoke.p99_ms,
             ms,
-            "likewise (revoke_p99_ms_*); 3.3 s, once, when a replica has died".to_owned(),
+            "a commit and the barrier (revoke_p99_ms_*); 3.3 s, once, when a replica has died".to_owned(),
         ),
     ]
 }

@@ -1,5 +1,5 @@
-//! The refusals of the transport in the words of the catalogue: what was never a call of ours, what could not be
-//! read, and what came too late.
+//! The transport's refusals with the texts of the catalogue: calls of no method of ours, unreadable messages, and calls
+//! that came too late.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use tonic::{Code, Status};
@@ -9,7 +9,7 @@ use crate::rpc::{Listener, reflection::PATHS};
 
 static GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 
-/// Where each service is served. A service that is not listed is served nowhere.
+/// The listeners that serve each service. Other services are served nowhere.
 const SERVED: [(&str, &[Listener]); 7] = [
     ("jeton.v1.TokenService", &[Listener::Public, Listener::Admin]),
     ("jeton.v1.DiscoveryService", &[Listener::Public]),
@@ -20,7 +20,7 @@ const SERVED: [(&str, &[Listener]); 7] = [
     ("grpc.health.v1.Health", &[Listener::Public, Listener::Admin, Listener::Ops]),
 ];
 
-/// What a call asked for, as far as its refusal names it.
+/// The part of a call that its refusal names.
 pub(in crate::rpc) struct Called {
     uri: Uri,
     encoding: Option<HeaderValue>,
@@ -28,7 +28,7 @@ pub(in crate::rpc) struct Called {
 }
 
 impl Called {
-    /// Of a request with this target and these headers.
+    /// The call with this target and these headers.
     pub(in crate::rpc) fn of(uri: &Uri, headers: &HeaderMap, listener: Listener) -> Self {
         Self { uri: uri.clone(), encoding: headers.get(&GRPC_ENCODING).cloned(), listener }
     }
@@ -71,18 +71,18 @@ impl Called {
         .into_status()
     }
 
-    /// Whether it asks what is served.
+    /// Returns whether the call is one of reflection.
     pub(in crate::rpc) fn reflects(&self) -> bool {
         self.uri.path().starts_with(PATHS)
     }
 
-    /// What tonic says of a call that it could not serve, in the words of the catalogue; `None`: as it is.
+    /// The catalogue's status for a call that tonic could not serve; `None` to leave tonic's.
     pub(in crate::rpc) fn refused(&self, code: Code, message: &str) -> Option<Status> {
         if code == Code::Unimplemented { Some(self.not_served()) } else { of_transport(code, message) }
     }
 }
 
-/// The reach that only watchers could tell of.
+/// The refusal of the reach that only watchers could report.
 pub(in crate::rpc) fn watchers_not_served(listener: Listener) -> Status {
     GrpcRefusal::new(
         Code::Unimplemented,
@@ -94,7 +94,7 @@ pub(in crate::rpc) fn watchers_not_served(listener: Listener) -> Status {
     .into_status()
 }
 
-/// What tonic says of a message that it could not read, in the words of the catalogue; `None`: as it is.
+/// The catalogue's status for a message that tonic could not read; `None` to leave tonic's.
 #[must_use]
 pub(in crate::rpc) fn of_transport(code: Code, message: &str) -> Option<Status> {
     match code {
@@ -117,19 +117,19 @@ pub(in crate::rpc) fn of_transport(code: Code, message: &str) -> Option<Status> 
     }
 }
 
-/// What cannot be decoded.
+/// The refusal of a message that cannot be decoded.
 pub(in crate::rpc) fn unreadable() -> Status {
     Invalid::field("message", "a well-formed protobuf message of this method").into()
 }
 
-/// A message that is longer than tonic was told to read. tonic says in words how long it is, and what is allowed.
+/// A message that is longer than allowed. tonic's text contains both lengths.
 fn too_large(message: &str) -> Status {
     let mut numbers = message.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok());
     let (size, max_size) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
     Invalid::MessageTooLarge { size, max_size }.into()
 }
 
-/// Nobody waits for the answer any more.
+/// The caller has stopped waiting for the answer.
 pub(in crate::rpc) fn deadline_passed() -> Status {
     GrpcRefusal::new(
         Code::DeadlineExceeded,

@@ -207,7 +207,7 @@ async fn e15_more_requests_of_a_stranger_than_may_wait_are_answered_so() {
         let came = peer.next().await.expect("it goes on");
         match came.kind {
             frames::HEADERS => drop(heads.insert(came.stream, decoder.decode(&came.payload).unwrap())),
-            frames::DATA if String::from_utf8_lossy(&came.payload).contains("More is waiting") => {
+            frames::DATA if String::from_utf8_lossy(&came.payload).contains("overloaded") => {
                 break (&heads[&came.stream], came.payload);
             }
             _ => {}

@@ -39,7 +39,7 @@ async fn k9_a_replica_that_fell_below_the_floor_loads_anew_while_it_is_asked() {
     asking.end().await;
     fleet.all_revoked(&early).await;
     fleet.all_revoked(&late).await;
-    assert!(fleet.server(1).logged().contains("loading anew"));
+    assert!(fleet.server(1).logged().contains("loading all tables again"));
     fleet.history.assert_no_stale_answer();
 }
 

@@ -184,7 +184,7 @@ async fn k13_a_server_that_is_not_registered_yet_carries_nothing_over() {
     assert_eq!(world.database.number("select carried_epoch from log_head").await, 1);
     assert_eq!(following.roots.current().applied().epoch(), 1);
     world.database.execute(&format!("update log_head set carried_epoch = 2, {AS_JETON}")).await;
-    until("it loads anew", async || following.roots.current().applied().epoch() == 2).await;
+    until("it loads all tables again", async || following.roots.current().applied().epoch() == 2).await;
     stop.cancel();
     running.await.unwrap();
 }

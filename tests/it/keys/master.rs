@@ -72,11 +72,10 @@ async fn c2_the_master_key_is_rotated_under_running_servers_without_a_refusal() 
     let next = second_api.refresh(&refresh_token(&opened)).await.unwrap();
     // 2. Everything sealed anew.
     let said = reseal(&world, &old, &new).await;
-    assert_eq!(said.data(), "sealed 3 keys anew\nsealed 14 clients and API keys anew");
+    assert_eq!(said.data(), "resealed 3 keys\nresealed 14 clients and API keys");
     assert_eq!(world.audited("action = 'ResealKeys' and actor = 'jeton key reseal'").await, 1);
     let again = reseal(&world, &old, &new).await;
-    let already =
-        "sealed 0 keys anew; the new master key opens 3 already\nsealed 0 clients and API keys anew";
+    let already = "resealed 0 keys; the new master key opens 3 already\nresealed 0 clients and API keys";
     assert_eq!(again.data(), already);
     // 3. Servers that know the new one alone.
     let third = server(&world, "third", &new, None, &[]).await.unwrap();
@@ -165,7 +164,7 @@ async fn c2_keys_are_sealed_anew_all_or_none() {
     let damaged = world.number(SEALED).await;
     assert_ne!(before, damaged);
     let said = reseal(&world, &old, &new).await;
-    assert!(said.with_code(1).contains("nothing was sealed anew"), "{said:?}");
+    assert!(said.with_code(1).contains("nothing was resealed"), "{said:?}");
     assert_eq!(world.number(SEALED).await, damaged, "not one of the others");
     assert_eq!(world.audited("action = 'ResealKeys'").await, 0);
 }
@@ -205,5 +204,5 @@ async fn c2_after_the_loss_of_the_master_key_a_new_one_begins_with_new_keys() {
     assert_eq!(api.status(&token, "api").await, TokenStatus::Active);
     // The revoked ones, which nobody can open, do not keep the others from being sealed anew.
     let said = reseal(&world, &next, &after).await;
-    assert_eq!(said.data(), "sealed 3 keys anew\nsealed 14 clients and API keys anew");
+    assert_eq!(said.data(), "resealed 3 keys\nresealed 14 clients and API keys");
 }

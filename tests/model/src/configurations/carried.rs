@@ -28,7 +28,7 @@ fn specified() -> Vec<Configuration> {
         ),
         holds(
             "C5",
-            "removed, then written anew, stricter: both may be lost",
+            "removed, then written again, stricter: both may be lost",
             Carrying { acts: vec![Act::Remove, Act::Write(0)], loss: 2, crashes: 1, ..Carrying::default() },
         ),
         holds(
@@ -60,7 +60,7 @@ fn without_a_rule() -> Vec<Configuration> {
         // The first alone leaves nobody who answers: a start is what would make up for that.
         Configuration::carrying(
             "C11",
-            "the revocation of a key is carried over twice, which fails, and every replica starts anew",
+            "the revocation of a key is carried over twice, which fails, and every replica starts again",
             Expected::Violated,
             Carrying {
                 crashes: 2,

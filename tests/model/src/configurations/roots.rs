@@ -5,7 +5,7 @@ use crate::rule::Rule;
 
 pub(super) fn all() -> Vec<Configuration> {
     vec![
-        Configuration::holds("R1", "a root is loaded anew under a call", |w| w.mishaps.loads = 1),
+        Configuration::holds("R1", "a root is loaded again during a call", |w| w.mishaps.loads = 1),
         Configuration::holds("R2", "the same, calls join renewals", |w| {
             w.mishaps.loads = 1;
             w.calls_join = true;

@@ -1,4 +1,4 @@
-//! What people ask: which sessions there are, and what was done.
+//! Lists for people: sessions, acts and replicas.
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -13,21 +13,21 @@ use crate::{
     },
 };
 
-/// Rows of a page when nobody says.
+/// Rows of a page if the request names no number.
 const PAGE_SIZE_DEFAULT: i64 = 50;
-/// Rows of a page at most.
+/// The most rows of a page.
 pub(super) const PAGE_SIZE_MAX: i64 = 1_000;
-/// Bytes of a page token that name its query.
+/// Bytes of a page token that identify its query.
 const QUERY_BYTES: usize = 8;
 
-/// Which sessions to list.
+/// The sessions to list.
 #[derive(Clone, Debug, Default)]
 pub struct SessionQuery {
-    /// Whose; empty: anybody's.
+    /// Their subject; empty: any.
     pub subject: String,
-    /// Obtained by whom; empty: anybody.
+    /// The client that opened them; empty: any.
     pub client_id: String,
-    /// Ended ones, too.
+    /// Ended sessions, too.
     pub show_ended: bool,
     /// Rows; 0: 50.
     pub page_size: i32,
@@ -35,7 +35,7 @@ pub struct SessionQuery {
     pub page_token: String,
 }
 
-/// Which acts to list. Empty: any.
+/// The acts to list. Empty fields match any.
 #[derive(Clone, Debug, Default)]
 pub struct AuditQuery {
     /// Subject.
@@ -54,9 +54,9 @@ pub struct AuditQuery {
     pub client_id: String,
     /// Key concerned.
     pub key_id: String,
-    /// What was done.
+    /// The action.
     pub action: String,
-    /// A part of the remark.
+    /// A part of the note.
     pub note: String,
     /// The prober's canaries, too.
     pub show_canaries: bool,
@@ -73,12 +73,12 @@ pub struct Listed<T> {
     pub rows: Vec<T>,
     /// Empty at the end.
     pub next_page_token: String,
-    /// Where nothing was found of a subject: those of live sessions that are spelled nearly so.
+    /// If a subject has no rows: subjects of live sessions that are spelled nearly the same.
     pub similar_subjects: Vec<String>,
 }
 
 impl Authority {
-    /// Every replica, the one with the worst lag first; and the most that there were within a day.
+    /// Every replica, the one with the greatest lag first, and the most that there were within a day.
     pub async fn list_replicas(&self, caller: &Caller) -> Result<(Vec<ReplicaRow>, i32), Error> {
         caller.must(Permission::AdminRead)?;
         let mut replicas = self.store.replicas().await?;
@@ -107,7 +107,7 @@ impl Authority {
             SessionFilter { subject, client_id, ended: query.show_ended, before, ..SessionFilter::default() };
         let mut rows = self.store.sessions(&filter, page.limit()).await?;
         let next_page_token = page.cut(&mut rows, |row| row.id);
-        // What the log revokes and the sweep has not written yet is ended all the same.
+        // A session counts as ended also if the log revokes it and the sweep has not written that yet.
         for row in &mut rows {
             if let Some(reason) =
                 snapshot.root.session_revoked(row.facts()).filter(|_| row.revoke_time.is_none())
@@ -129,7 +129,7 @@ impl Authority {
         query: &AuditQuery,
     ) -> Result<Listed<AuditRow>, Error> {
         caller.must(Permission::AdminRead)?;
-        // Whatever decides which rows there are.
+        // Everything that decides which rows there are.
         let name =
             format!("audit\0{:?}", AuditQuery { page_size: 0, page_token: String::new(), ..query.clone() });
         let page = page(&name, query.page_size, &query.page_token)?;
@@ -137,7 +137,7 @@ impl Authority {
             subject: set_name("subject", &query.subject, text::check_subject)?,
             jti: set_id("jti", &query.jti)?,
             session_id: set_id("session_id", &query.session_id)?,
-            // A verb on the database, or an address, too.
+            // An actor may also be a verb on the database, or an address.
             actor: set_name("actor", &query.actor, text::check_subject)?,
             client_id: set_name("client_id", &query.client_id, check_policy_client)?,
             key_id: set_name("key_id", &query.key_id, text::check_subject)?,
@@ -155,7 +155,7 @@ impl Authority {
         Ok(Listed { rows, next_page_token, similar_subjects })
     }
 
-    /// Where nothing was found of a subject: those of live sessions that are spelled nearly so.
+    /// If nothing was found for a subject: subjects of live sessions that are spelled nearly the same.
     async fn similar_unless(&self, found: bool, subject: &str) -> Vec<String> {
         if found || subject.is_empty() {
             return Vec::new();
@@ -164,12 +164,12 @@ impl Authority {
     }
 }
 
-/// The client of a policy: `*` stands for any there.
+/// The client of a policy; `*` stands for any.
 fn check_policy_client(client_id: &str) -> Result<(), Rule> {
     if client_id == FAMILY_ANY { Ok(()) } else { text::check_client_id(client_id) }
 }
 
-/// A name that rows must have. One that nothing can have would find nothing, which looks like an answer.
+/// A name that rows must have. A name that nothing can have is refused: an empty list would look like an answer.
 fn set_name(
     field: &str,
     name: &str,
@@ -196,8 +196,7 @@ fn set_id(field: &str, text: &str) -> Result<Option<Uuid>, Invalid> {
     parse_uuid_v7(text).map(Some).ok_or_else(|| not_uuid(field, text))
 }
 
-/// A place in a list: how many rows from where. Its token names the query, so that one from another
-/// query is refused.
+/// A place in a list. Its token identifies the query, so that a token of another query is refused.
 #[derive(Debug)]
 pub struct Page {
     query: Vec<u8>,
@@ -205,7 +204,7 @@ pub struct Page {
     after: Option<Vec<u8>>,
 }
 
-/// The page that was asked for.
+/// The requested page.
 pub(super) fn page(query: &str, page_size: i32, page_token: &str) -> Result<Page, Invalid> {
     if page_size < 0 {
         return Err(Invalid::field("page_size", "not negative"));
@@ -237,12 +236,12 @@ impl Page {
         self.after().map(|after| Uuid::from_slice(after).map_err(|_| Invalid::PageToken)).transpose()
     }
 
-    /// One row more than the page holds: it tells whether there is a next one.
+    /// One row more than the page holds, to see whether there is a next page.
     pub(super) fn limit(&self) -> i64 {
         i64::try_from(self.size).unwrap_or(PAGE_SIZE_MAX).saturating_add(1)
     }
 
-    /// Cuts the rows to the page; the token of the next one, or empty.
+    /// Cuts the rows to the page. Returns the token of the next page, or an empty text.
     fn cut<T>(&self, rows: &mut Vec<T>, id: impl Fn(&T) -> Uuid) -> String {
         let more = rows.len() > self.size;
         rows.truncate(self.size);

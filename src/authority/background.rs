@@ -1,9 +1,9 @@
-//! Work that goes on whatever becomes of its caller: what was sent to the database is not cancelled.
+//! Work that goes on even if its caller goes away: a statement that was sent to the database is not cancelled.
 
 use tokio::{runtime::Handle, task::JoinHandle};
 use tokio_util::task::TaskTracker;
 
-/// Where such work is done, and all of it that is not done yet.
+/// The runtime that does such work, and all work that is not finished.
 #[derive(Clone, Debug)]
 pub struct Background {
     runtime: Handle,
@@ -11,18 +11,18 @@ pub struct Background {
 }
 
 impl Background {
-    /// On this runtime.
+    /// Works on this runtime.
     #[must_use]
     pub fn on(runtime: Handle) -> Self {
         Self { runtime, work: TaskTracker::new() }
     }
 
-    /// Does it.
+    /// Starts the work.
     pub fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
         self.work.spawn_on(work, &self.runtime)
     }
 
-    /// Waits until all of it has been done; no more is to be begun.
+    /// Waits until all of it is finished; no more may be started.
     pub async fn done(&self) {
         self.work.close();
         self.work.wait().await;

@@ -1,4 +1,4 @@
-//! Who calls, and what it may do.
+//! The caller and its rights.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::{
     token::{UnixSeconds, hash_eq, is_api_key_id, named_id, sha256},
 };
 
-/// No API key is longer. What is hashed of a text that is none, bytes.
+/// API keys are shorter. Of a longer text only so much is hashed, bytes.
 const API_KEY_BYTES_MAX: usize = 128;
 
 /// The credential that a caller presents.
@@ -29,12 +29,11 @@ pub enum PresentedCredential<'a> {
     Certificate,
 }
 
-/// A credential that was found good: it names a client. Whether that still stands is asked of each
-/// root anew.
+/// A credential that was found good: it names a client. Each root is asked again whether it still holds.
 #[derive(Clone, Debug)]
 pub struct Credential {
     kind: Kind,
-    /// Where what is refused to its client is counted.
+    /// Counts the refusals of its client.
     refusals: Refusals,
 }
 
@@ -47,19 +46,19 @@ enum Kind {
 /// A client whose credential was found good in a snapshot: valid as long as that snapshot is used.
 #[derive(Clone, Debug)]
 pub struct AuthenticatedClient {
-    /// What it showed.
+    /// The credential that it presented.
     pub credential: Arc<Credential>,
     client: Arc<Client>,
 }
 
 impl AuthenticatedClient {
-    /// Who it is.
+    /// Its name.
     #[must_use]
     pub fn client_id(&self) -> &str {
         &self.client.client_id
     }
 
-    /// Refuses a caller without the permission: before anything of its request is read.
+    /// Refuses a client without the permission, before any of its request is read.
     pub fn must(&self, permission: Permission) -> Result<(), Denied> {
         if self.client.may(permission) {
             return Ok(());
@@ -76,22 +75,22 @@ impl AuthenticatedClient {
 pub struct Caller {
     /// Its registration.
     pub client: Arc<Client>,
-    /// What it showed.
+    /// The credential that it presented.
     credential: Arc<Credential>,
     /// W3C trace id of the call, for the audit.
     pub trace_id: String,
 }
 
 impl Credential {
-    /// Of an API key's text. One that cannot be a key is hashed all the same: what is wrong with a
-    /// credential does not show in the time that it takes.
+    /// The credential of an API key's text. A text that cannot be a key is hashed as well, so that the time taken does
+    /// not tell what is wrong with it.
     fn of_api_key(text: &str, refusals: Refusals) -> Self {
         let hashed = text.as_bytes().get(..API_KEY_BYTES_MAX).unwrap_or(text.as_bytes());
         let id = named_id(text).unwrap_or_default().to_owned();
         Self { kind: Kind::ApiKey { id, hash: sha256(&[hashed]) }, refusals }
     }
 
-    /// The client that it names in this root.
+    /// The client that the credential names in this root.
     fn client(&self, root: &Root, now: UnixSeconds) -> Option<Arc<Client>> {
         let clients = root.clients.load();
         let client = match &self.kind {
@@ -118,7 +117,7 @@ impl Credential {
 }
 
 impl Authority {
-    /// Who calls. One answer, whatever is wrong, until there were too many from one address.
+    /// Authenticates a caller. The refusal is the same whatever is wrong, until one address has failed too often.
     pub fn authenticate(
         &self,
         snapshot: &Snapshot,
@@ -150,11 +149,11 @@ impl Authority {
         });
         let known = known.ok_or_else(|| {
             self.log_refused(text, peer);
-            // Whose it may have been is not known: who shows it is known by the address alone.
+            // The client is unknown, so the refusal is counted for the address.
             self.refusals.count_stranger(
                 peer.address,
                 "CALLER_UNAUTHENTICATED",
-                "a credential that is not good",
+                "a bad credential",
             );
             self.rates.failed(peer.address)
         })?;
@@ -164,7 +163,7 @@ impl Authority {
         Ok(known)
     }
 
-    /// One line for some of the credentials that are refused: who knows the address knows what is set up wrongly.
+    /// Logs some of the refused credentials: whoever knows the address can tell what is set up wrongly.
     fn log_refused(&self, api_key: Option<&str>, peer: &Peer) {
         let Some(left_out) = self.refusal_lines.turn(self.clock.now_s()) else { return };
         tracing::warn!(
@@ -210,18 +209,18 @@ impl Caller {
         denied
     }
 
-    /// Counts that something of the caller's was refused. `reason` is an `ErrorReason`.
+    /// Counts a refusal to the caller. `reason` is an `ErrorReason`.
     pub(super) fn refused(&self, reason: &'static str, what: &'static str) {
         self.credential.refusals.count(&self.client.client_id, reason, what);
     }
 
-    /// A refresh token that is none of this issuer's.
+    /// The refusal of a refresh token that this issuer did not make.
     pub(super) fn forged(&self) -> RefreshRefused {
-        self.refused("REFRESH_TOKEN_INVALID", "a refresh token that is not good");
+        self.refused("REFRESH_TOKEN_INVALID", "a bad refresh token");
         RefreshRefused::Invalid
     }
 
-    /// Refuses a caller that says it is another client than the one that its credential is of.
+    /// Refuses a caller that claims to be another client than its credential says.
     pub fn must_be(&self, client_id: &str) -> Result<(), Error> {
         if self.client.client_id == client_id {
             return Ok(());

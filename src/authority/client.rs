@@ -12,10 +12,10 @@ use crate::{
     token::{ApiKey, Revision, UnixSeconds, is_api_key_id},
 };
 
-/// A write that somebody else was faster than is tried again on what they wrote, so many times. Each time
-/// one of the rivals has got through: so many may write one client at once.
+/// Tries of a write that others were faster than; each try starts from what they wrote. One of the rivals succeeds each
+/// time, so this many may write one client at once.
 const TRIES_MAX: u32 = 64;
-/// API keys of a client, expired ones included: a rotation takes two at a time, for each of a few places.
+/// The most API keys of a client, expired ones included: a rotation uses two at a time, in each of a few places.
 const API_KEYS_MAX: i64 = 20;
 /// The rule that keeps a deployment from locking everybody out (C6).
 const LAST_ADMINISTRATOR: &str = "one that leaves a client which is not disabled, has PERMISSION_ADMIN_WRITE, \
@@ -28,18 +28,18 @@ pub enum ClientField {
     DisplayName,
     /// Certificates.
     CertificateUris,
-    /// What it may do.
+    /// Its permissions.
     Permissions,
     /// Audiences.
     Audiences,
     /// Subjects.
     Subjects,
-    /// Refused at once.
+    /// All its calls are refused.
     Disabled,
 }
 
 impl ClientField {
-    /// Every field, and its name in masks, in errors and in the audit.
+    /// Every field, with its name in masks, errors and the audit.
     pub const ALL: [(Self, &'static str); 6] = [
         (Self::DisplayName, "display_name"),
         (Self::CertificateUris, "certificate_uris"),
@@ -53,18 +53,18 @@ impl ClientField {
 /// A change of one client.
 #[derive(Clone, Debug)]
 pub struct ClientUpdate {
-    /// The new values, and whose they are.
+    /// The new values, and the client that they are for.
     pub client: ClientRow,
-    /// Which of them to write; one that is named and empty is cleared.
+    /// The fields to write; a field that is named and empty is cleared.
     pub fields: Vec<ClientField>,
-    /// The etag that the caller knows.
+    /// The etag that the caller has read.
     pub etag: Option<Revision>,
 }
 
-/// An API key that was made just now.
+/// A new API key.
 #[derive(Debug)]
 pub struct NewApiKey {
-    /// Its text: here and nowhere else.
+    /// Its text, which is kept nowhere else.
     pub key: ApiKey,
     /// Its facts.
     pub facts: ApiKeyRow,
@@ -134,7 +134,7 @@ impl Authority {
         let note = note_of(update);
         for _ in 0..TRIES_MAX {
             let stored = self.store.client(client_id).await?;
-            // A row that is refused is no base of another: what jeton did not write would be as if it had.
+            // A refused row is no base for another: that would vouch for values that jeton did not write.
             let stored = stored.filter(|row| row.refused.is_none()).ok_or_else(|| missing(client_id))?;
             check_etag(&stored, update.etag)?;
             let expected = stored.client.revision;
@@ -152,7 +152,7 @@ impl Authority {
         Err(Error::Overloaded)
     }
 
-    /// Removes a client with its keys. All that it obtained is dead on every replica when it returns.
+    /// Removes a client with its keys. All tokens that it obtained are dead on every replica when this returns.
     pub async fn delete_client(
         &self,
         snapshot: &Snapshot,
@@ -177,7 +177,7 @@ impl Authority {
         Err(Error::Overloaded)
     }
 
-    /// Adds an API key, which lives for `ttl_s` or without end.
+    /// Adds an API key that lives for `ttl_s`, or without end.
     pub async fn create_api_key(
         &self,
         caller: &Caller,
@@ -235,7 +235,8 @@ impl Authority {
     }
 }
 
-/// The revision of a write; or why there is none. `field`: what the request should have said otherwise.
+/// The revision of a write, or the reason why there is none. `field`: the field of the request that would have to
+/// differ.
 fn written_at(written: ClientWrite, client_id: &str, field: &str) -> Result<Revision, Error> {
     let taken = |resource_type, name| Err(Error::AlreadyExists { resource_type, name });
     match written {
@@ -256,7 +257,7 @@ fn missing(client_id: &str) -> Error {
     Error::NotFound { resource_type: "client", name: client_id.to_owned() }
 }
 
-/// What the audit says of an update: its fields; and of those that are short and tell what a client may do, the values.
+/// The audit note of an update: its fields, with their values if they are short and say what a client may do.
 fn note_of(update: &ClientUpdate) -> String {
     let client = &update.client.client;
     let words = |(field, name): &(ClientField, &str)| match field {
@@ -275,7 +276,7 @@ fn note_of(update: &ClientUpdate) -> String {
     named.map(words).collect::<Vec<_>>().join(" ")
 }
 
-/// The field by which the last administrator would be none.
+/// The field that would remove the last administrator.
 fn decisive(update: &ClientUpdate) -> &'static str {
     let takes = |field: &ClientField| match field {
         ClientField::Disabled => update.client.client.disabled,
@@ -283,7 +284,7 @@ fn decisive(update: &ClientUpdate) -> &'static str {
         ClientField::CertificateUris => update.client.client.certificate_uris.is_empty(),
         ClientField::DisplayName | ClientField::Audiences | ClientField::Subjects => false,
     };
-    // From the end: `disabled` says it plainly.
+    // From the end, because `disabled` is the plainest.
     let named =
         ClientField::ALL.iter().rev().find(|(field, _)| update.fields.contains(field) && takes(field));
     named.map_or("client_id", |(_, name)| *name)
@@ -313,7 +314,7 @@ fn merge(stored: ClientRow, update: &ClientUpdate) -> ClientRow {
     merged
 }
 
-/// What this replica knows of uses that are not written yet.
+/// Adds the uses that this replica knows of and has not written yet.
 fn add_last_uses(snapshot: &Snapshot, row: &mut ClientRow) {
     let clients = snapshot.root.clients.load();
     for key in &mut row.api_keys {

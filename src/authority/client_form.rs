@@ -1,4 +1,4 @@
-//! The form of a client's registration: what each field may be, and how many of it.
+//! The form of a client's registration: the values and the length of each field.
 
 use std::collections::HashSet;
 
@@ -12,13 +12,13 @@ use crate::{
     },
 };
 
-/// Certificates of a client: one for each place that it runs in.
+/// The most certificates of a client: one for each place that it runs in.
 const CERTIFICATE_URIS_MAX: usize = 32;
-/// Audiences of a client: they are looked through with each call. More is what "*" is for.
+/// The most audiences of a client: each call searches them. A client with more takes "*".
 const AUDIENCES_MAX: usize = 100;
-/// Subjects of a client, likewise.
+/// The most subjects of a client: each call searches them.
 const SUBJECTS_MAX: usize = 100;
-/// The longest life of an API key that ends, seconds: ten years. One that is to live longer needs no end.
+/// The longest lifetime of an API key, seconds: ten years. A key that is to live longer has no end.
 const API_KEY_TTL_MAX_S: i64 = 10 * 366 * 86_400;
 
 /// A client's name in a field.
@@ -29,7 +29,7 @@ pub(super) fn check_client_name(field: &str, client_id: &str) -> Result<(), Inva
     text::check_client_id(client_id).map_err(|rule| Invalid::field(field, rule))
 }
 
-/// Everything else of a registration.
+/// Checks the other fields of a registration.
 pub(super) fn check_registration(row: &ClientRow) -> Result<(), Invalid> {
     let client = &row.client;
     text::check_display_name(&row.display_name)
@@ -47,7 +47,7 @@ pub(super) fn check_registration(row: &ClientRow) -> Result<(), Invalid> {
     }
 }
 
-/// How long an API key is to live.
+/// Checks the lifetime of an API key.
 pub(super) fn check_api_key_ttl(ttl_s: Option<i64>) -> Result<(), Invalid> {
     match ttl_s {
         Some(ttl_s) if !(1..=API_KEY_TTL_MAX_S).contains(&ttl_s) => {
@@ -57,7 +57,7 @@ pub(super) fn check_api_key_ttl(ttl_s: Option<i64>) -> Result<(), Invalid> {
     }
 }
 
-/// An audience, or `*`. There are no prefixes: a `*` that stands with more would be taken by its letter.
+/// An audience, or `*`. There are no prefixes: a `*` in a longer text would be taken literally.
 fn check_audiences(audience: &str) -> Result<(), Rule> {
     if audience == FAMILY_ANY {
         return Ok(());
@@ -68,13 +68,13 @@ fn check_audiences(audience: &str) -> Result<(), Rule> {
     text::check_audience(audience)
 }
 
-/// A subject, or a prefix and `*`. A `*` elsewhere would be taken by its letter, which nobody means.
+/// A subject, or a prefix followed by `*`. A `*` elsewhere would be taken literally, which nobody means.
 fn check_subjects(subjects: &str) -> Result<(), Rule> {
     let prefix = subjects.strip_suffix('*').unwrap_or(subjects);
     if prefix.contains('*') {
         return Err("a subject, or a prefix followed by `*`: no `*` but at the end".into());
     }
-    // All but its `*`, which alone stands for any.
+    // Everything before its `*`; `*` alone stands for any subject.
     if prefix.is_empty() && !subjects.is_empty() { Ok(()) } else { text::check_subject(prefix) }
 }
 

@@ -3,8 +3,8 @@
 use super::{Authority, BATCH_MAX};
 use crate::token::{LIFETIME_CAP_S, Revision, UnixSeconds, base64url, jwks, limits, sha256};
 
-/// How long verifiers may keep the key set. Far less than the hour for which a key is published before it
-/// signs. Seconds.
+/// The time for which verifiers may keep the key set, seconds: far less than the hour for which a key is published
+/// before it signs.
 pub const JWKS_MAX_AGE_S: i64 = 300;
 
 /// The key set, as verifiers fetch it.
@@ -16,18 +16,18 @@ pub struct Jwks {
     pub etag: String,
 }
 
-/// What a client may want to know of this server.
+/// Facts about this server that a client may want.
 #[derive(Clone, Debug)]
 pub struct ServerInfo {
     /// Wall clock, milliseconds since the epoch.
     pub server_time_ms: i64,
     /// Database clock minus wall clock, milliseconds.
     pub clock_offset_ms: i64,
-    /// The log is applied up to here.
+    /// The revision up to which the log is applied.
     pub revision: Revision,
 }
 
-/// Limits that clients may ask for, by name.
+/// Limits that clients may query, by name.
 pub const LIMITS: [(&str, i64); 4] = [
     ("token_bytes_max", to_i64(limits::TOKEN_BYTES_MAX)),
     ("batch_size_max", to_i64(BATCH_MAX)),

@@ -1,5 +1,4 @@
-//! Why an operation is refused, by what the caller can do about it. One mapping, in `rpc`, turns it
-//! into a status.
+//! The refusals of operations, named by what the caller can do. One mapping, in `rpc`, turns them into statuses.
 
 use std::time::Duration;
 
@@ -13,91 +12,91 @@ use crate::{
 /// Every refusal of an operation.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The request itself is wrong: mend it.
+    /// The request itself is wrong: correct it.
     #[error("invalid request: {0:?}")]
     Invalid(Invalid),
-    /// The caller may not: ask an administrator.
+    /// The caller may not do this: ask an administrator.
     #[error("denied: {0:?}")]
     Denied(Denied),
-    /// The refresh token is of no use: sign in anew.
+    /// The refresh token is of no use: sign in again.
     #[error("refresh refused: {0:?}")]
     RefreshRefused(RefreshRefused),
     /// No credential, or a bad one.
     #[error("the caller is not authenticated")]
     Unauthenticated,
-    /// More would be hit than the caller allows: raise the limit, or aim better.
+    /// More sessions would be hit than the caller allows: raise the limit, or narrow the target.
     #[error("{affected} sessions would be hit, {max} are allowed")]
     TooManyAffected {
         /// Live sessions that would be hit.
         affected: i64,
-        /// What the caller allows.
+        /// The number that the caller allows.
         max: i64,
     },
-    /// Somebody else was first: read again.
+    /// Another write came first: read again.
     #[error("the etag is stale")]
     EtagMismatch {
-        /// The etag now; empty where there is nothing.
+        /// The etag now; empty if there is nothing.
         current: String,
     },
-    /// There is no such thing.
+    /// The resource does not exist.
     #[error("{resource_type} {name} does not exist")]
     NotFound {
-        /// What kind of thing.
+        /// The type of the resource.
         resource_type: &'static str,
-        /// Which.
+        /// Its name.
         name: String,
     },
-    /// There is such a thing already.
+    /// The resource exists already.
     #[error("{resource_type} {name} exists already")]
     AlreadyExists {
-        /// What kind of thing.
+        /// The type of the resource.
         resource_type: &'static str,
-        /// Which.
+        /// Its name.
         name: String,
     },
-    /// A client or a subject has as much as it may have: come back when some of it has ended.
+    /// A client or a subject has as much as it may have: retry when some of it has ended.
     #[error("{quota} {of:?}")]
     QuotaExceeded {
-        /// Of what.
+        /// The quantity that is limited.
         of: Quantity,
-        /// How many it may have.
+        /// The number that it may have.
         quota: i64,
-        /// When to come back.
+        /// The time until a retry makes sense.
         retry: Duration,
     },
-    /// Too often: come back.
+    /// Too many calls per second: retry later.
     #[error("more than {limit_per_second} per second")]
     RateLimited {
-        /// What is allowed.
+        /// The number that is allowed.
         limit_per_second: u32,
-        /// When to come back.
+        /// The time until a retry makes sense.
         retry: Duration,
     },
-    /// Too much at once: come back, or ask another replica.
-    #[error("more is waiting than there is time for")]
+    /// The server is overloaded: retry later, or at another replica.
+    #[error("this server is overloaded")]
     Overloaded,
-    /// The state cannot be proven fresh: come back, or ask another replica.
+    /// The state cannot be proven fresh: retry later, or at another replica.
     #[error("the revocation state is {age_ms:?} ms old")]
     Stale {
-        /// Since the log was last read; none: it never was.
+        /// The time since the log was last read; `None` if it never was.
         age_ms: Option<i64>,
     },
-    /// This process is ending: ask another replica.
+    /// This process is shutting down: call another replica.
     #[error("this server is shutting down")]
     Draining,
-    /// The database is away: come back.
+    /// The database is away: retry later.
     #[error("the database is out of reach")]
     StoreUnavailable,
-    /// The log passed into another epoch while a change was waited for, and may have lost it: look, and send it again.
+    /// The log passed into another epoch during a change, and may have lost it: check, and send it again.
     #[error("the log is in another epoch than the change")]
     EpochOver,
-    /// No key may sign with this algorithm now; without one, none may authenticate this refresh token.
+    /// No key may sign with this algorithm now; with `None`, no key may authenticate this refresh token.
     #[error("no {} key may sign", .0.map_or("MAC", Algorithm::as_str))]
     SigningKeyUnavailable(Option<Algorithm>),
     /// Server and database clocks are too far apart.
     #[error("server and database clocks are {offset_ms} ms apart")]
     ClockSkew {
-        /// Database minus server.
+        /// Database clock minus server clock.
         offset_ms: i64,
     },
     /// A defect on our side.
@@ -105,7 +104,7 @@ pub enum Error {
     Internal(String),
 }
 
-/// What a client or a subject may have so much of.
+/// A limited quantity.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Quantity {
     /// Live revocations by bare jti.
@@ -117,14 +116,14 @@ pub enum Quantity {
 }
 
 impl Error {
-    /// The same error; where it is a fault of the request, with this done to it.
+    /// The same error; a fault of the request is changed by `change`.
     #[must_use]
     pub fn map_invalid(self, change: impl FnOnce(Invalid) -> Invalid) -> Self {
         if let Self::Invalid(invalid) = self { Self::Invalid(change(invalid)) } else { self }
     }
 }
 
-/// What is wrong with a request.
+/// A fault of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Invalid {
     /// A required field is empty.
@@ -136,70 +135,70 @@ pub enum Invalid {
     Field {
         /// Its path, snake case.
         field: String,
-        /// What it must be.
+        /// The rule for its values.
         rule: String,
     },
     /// The TTL is above the maximum.
     TtlExceedsMaximum {
-        /// What was sent: `ttl` or `expire_time`.
+        /// The field that was sent: `ttl` or `expire_time`.
         field: &'static str,
-        /// Whose maximum.
+        /// The audience whose maximum it is.
         audience: String,
-        /// Asked for.
+        /// The requested TTL.
         requested_s: i64,
-        /// Allowed.
+        /// The maximum.
         max_s: i64,
         /// The value looks like milliseconds.
         likely_milliseconds: bool,
     },
     /// The TTL is below a second.
     TtlTooShort {
-        /// Asked for.
+        /// The requested TTL.
         requested_ms: i64,
     },
     /// The end is not in the future.
     ExpireTimePast {
-        /// Asked for.
+        /// The requested end.
         expire_time: UnixSeconds,
-        /// Our clock.
+        /// The server's clock.
         server_time: UnixSeconds,
     },
     /// A custom claim has a name that the issuer sets.
     ClaimReserved {
-        /// Which.
+        /// The claim's name.
         claim: String,
     },
     /// A number in a custom claim cannot be kept exactly.
     ClaimNumberUnsafe {
-        /// Which.
+        /// The claim's name.
         claim: String,
     },
-    /// The token would outgrow what peers let through in a header.
+    /// The token would be longer than peers accept in a header.
     TokenTooLarge {
-        /// What it would be.
+        /// Its length.
         size_bytes: usize,
-        /// What it may be.
+        /// The greatest length.
         max_size_bytes: usize,
-        /// What to shorten first.
+        /// The claim to shorten first.
         largest_claim: String,
     },
-    /// Too many at once.
+    /// Too many requests in one batch.
     BatchTooLarge {
-        /// Asked for.
+        /// The number of requests.
         size: usize,
-        /// Allowed.
+        /// The greatest number.
         max_size: usize,
     },
-    /// A message is longer than its method takes, bytes.
+    /// A message is longer than its method accepts, bytes.
     MessageTooLarge {
-        /// What was sent, or announced.
+        /// Its length, as sent or announced.
         size: u64,
-        /// Allowed.
+        /// The greatest length.
         max_size: u64,
     },
-    /// Foreign, or from another query.
+    /// A page token that is foreign, or of another query.
     PageToken,
-    /// A revision that is malformed, or from another log.
+    /// A revision that is malformed, or of another log.
     Revision {
         /// The path of its field, snake case.
         field: String,
@@ -219,13 +218,13 @@ impl Invalid {
         Self::Field { field: field.into(), rule: rule.into() }
     }
 
-    /// A revision is malformed, or from another log.
+    /// A revision is malformed, or of another log.
     #[must_use]
     pub fn revision(field: impl Into<String>) -> Self {
         Self::Revision { field: field.into() }
     }
 
-    /// The same fault of a part of a larger request.
+    /// The same fault in a part of a larger request.
     #[must_use]
     pub fn within(self, prefix: &str) -> Self {
         match self {
@@ -245,7 +244,7 @@ impl Invalid {
     }
 }
 
-/// What the caller may not.
+/// An act that the caller may not do.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Denied {
     /// It lacks a permission.
@@ -254,11 +253,11 @@ pub enum Denied {
     Audience(String),
     /// It is not registered for this subject.
     Subject(String),
-    /// Outside the policy, or the session.
+    /// A scope outside the policy, or the session.
     Scope {
-        /// Which.
+        /// The scope.
         scope: String,
-        /// Whose policy; empty: the session.
+        /// The audience whose policy it is; empty: the session.
         audience: String,
     },
     /// A wide target on the public listener.
@@ -269,7 +268,7 @@ pub enum Denied {
 }
 
 impl Denied {
-    /// The reason that is answered, and what was asked for.
+    /// The reason that is answered, and the thing that was requested.
     #[must_use]
     pub fn kind(&self) -> (&'static str, &'static str) {
         match self {
@@ -282,28 +281,28 @@ impl Denied {
     }
 }
 
-/// Why a refresh token is of no use.
+/// Reasons why a refresh token is of no use.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum RefreshRefused {
-    /// Not one of this issuer, or not of this caller.
+    /// Not a token of this issuer, or not of this caller.
     Invalid,
     /// Past a limit.
     Expired {
         /// `idle` or `absolute`.
         limit: &'static str,
-        /// When.
+        /// The end of the session.
         expire_time: UnixSeconds,
     },
     /// Spent; the session is revoked now.
     Reused {
-        /// Which session.
+        /// The session.
         session_id: uuid::Uuid,
     },
     /// The session was revoked.
     Revoked {
-        /// Which session.
+        /// The session.
         session_id: uuid::Uuid,
-        /// Why.
+        /// The reason of its revocation.
         reason: Reason,
     },
 }
@@ -335,8 +334,8 @@ impl From<EpochOver> for Error {
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
-            // That the database has gone is said once, by the store.
-            // So is, by who passes from one epoch to the next, that the log is another.
+            // Logged once elsewhere: by the store that the database is away, and by the passage into another epoch that
+            // the log is another.
             StoreError::Unreachable(_)
             | StoreError::Unfit(_)
             | StoreError::Late

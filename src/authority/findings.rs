@@ -1,5 +1,5 @@
-//! What is found out about the target of a revocation beside its outcome: where it may not be what the caller meant.
-//! Found beside the revocation, which never waits for long for it.
+//! Findings about the target of a revocation that may show that it is not what the caller meant. They are gathered
+//! beside the revocation, which never waits for them for long.
 
 use std::time::Duration;
 
@@ -17,29 +17,29 @@ use crate::{
     },
 };
 
-/// Looks at once: where there are more, a replica has other things to do.
+/// The most looks at once: with more under way, a replica has other things to do.
 pub const LOOKS_MAX: usize = 4;
-/// A revocation waits for a look no longer.
+/// The longest time that a revocation waits for a look.
 const LOOK: Duration = Duration::from_millis(250);
-/// Sessions whose subjects are held against a name: some milliseconds of the database's time.
+/// The most sessions whose subjects are compared with a name: some milliseconds of the database's time.
 const SESSIONS_LOOKED_AT: i64 = 5_000;
-/// Names that are offered.
+/// The most similar names that are returned.
 const SIMILAR_MAX: usize = 5;
-/// Characters that are wrong, missing or too many in a name that is nearly right.
+/// The most wrong, missing or additional characters in a similar name.
 const DISTANCE_MAX: usize = 2;
 
-/// What was found.
+/// The findings.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Findings {
-    /// Of a bare jti that was not known here: the time that it names.
+    /// The time in a bare jti that was not known here.
     pub unverified_jti_time: Option<UnixSeconds>,
-    /// Sessions were not looked for: there was too much else to do, or the database took too long.
+    /// Sessions were not looked for: the server had too much else to do, or the database took too long.
     pub sessions_not_looked_for: bool,
     /// The bare jti is the id of a live session.
     pub is_live_session: bool,
-    /// Of a subject or client: no live session was hit.
+    /// The subject or client has no live session.
     pub no_live_sessions: bool,
-    /// Subjects of live sessions that are spelled nearly so.
+    /// Subjects of live sessions that are spelled nearly the same.
     pub similar_subjects: Vec<String>,
     /// The jti that can be read in a foreign text.
     pub readable_jti: Option<Uuid>,
@@ -49,7 +49,7 @@ pub struct Findings {
     pub api_key_client_id: Option<String>,
 }
 
-/// What a text says that cannot be verified as a token of ours.
+/// The facts that can be read in a text that is no verifiable token of ours.
 pub(super) fn read_foreign(snapshot: &Snapshot, caller: &Caller, text: &str) -> Findings {
     let api_key_id = named_api_key(text).map(str::to_owned);
     let clients = snapshot.root.clients.load();
@@ -64,7 +64,8 @@ pub(super) fn read_foreign(snapshot: &Snapshot, caller: &Caller, text: &str) -> 
 }
 
 impl Authority {
-    /// What can be found out in time. `live`: as far as is known here, nothing has revoked it before.
+    /// The findings that can be gathered in time. `live`: as far as this replica knows, no earlier revocation covers
+    /// the target.
     pub(super) async fn look(&self, resolved: &Resolved, live: bool) -> Findings {
         let mut findings = Findings::default();
         if let (AppendTarget::Token(jti), true, true) = (&resolved.target, resolved.is_bare(), live) {
@@ -81,7 +82,7 @@ impl Authority {
         }
     }
 
-    /// `None`: the database did not answer, or not in time. The revocation tells of it.
+    /// `None` if the database did not answer in time; the revocation itself reports that.
     async fn look_at_sessions(&self, resolved: &Resolved, filter: &SessionFilter) -> Option<Findings> {
         let is_there = self.store.has_session_within(filter, LOOK).await.ok()??;
         if matches!(resolved.target, AppendTarget::Token(_)) {
@@ -97,7 +98,7 @@ impl Authority {
         Some(Findings { no_live_sessions: true, similar_subjects, ..Findings::default() })
     }
 
-    /// Subjects of live sessions that are spelled nearly as this one; `None`: they could not be read in time.
+    /// Subjects of live sessions that are spelled nearly like this one; `None` if they could not be read in time.
     pub(super) async fn similar_subjects(&self, subject: &str) -> Option<Vec<String>> {
         let mut subjects = self.store.recent_subjects(SESSIONS_LOOKED_AT, LOOK).await.ok()??;
         subjects.retain(|other| other != subject && is_near(subject, other));
@@ -107,7 +108,7 @@ impl Authority {
     }
 }
 
-/// The sessions that a target may have been meant for, where those are to be looked for.
+/// The sessions that the target may have been meant for, if they are to be looked for.
 fn sessions_of(resolved: &Resolved) -> Option<SessionFilter> {
     match &resolved.target {
         AppendTarget::Token(jti) if resolved.is_bare() => {
@@ -118,7 +119,7 @@ fn sessions_of(resolved: &Resolved) -> Option<SessionFilter> {
     }
 }
 
-/// Whether one name may be meant by the other: by its letters and digits alone, or but for a slip or two.
+/// Returns whether one name may be meant by the other: equal in letters and digits, or but for a slip or two.
 fn is_near(name: &str, other: &str) -> bool {
     let folded = |text: &str| text.to_lowercase().chars().collect::<Vec<_>>();
     let plain = |text: &[char]| text.iter().copied().filter(|c| c.is_alphanumeric()).collect::<Vec<_>>();
@@ -130,7 +131,7 @@ fn is_near(name: &str, other: &str) -> bool {
             && distance(&name, &other) <= DISTANCE_MAX)
 }
 
-/// How many characters are to be changed, added or left out (Levenshtein).
+/// The number of characters to change, add or leave out (Levenshtein).
 fn distance(from: &[char], to: &[char]) -> usize {
     let mut row: Vec<usize> = (0..=to.len()).collect();
     for (index, a) in from.iter().enumerate() {

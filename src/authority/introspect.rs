@@ -1,5 +1,5 @@
-//! Introspection (RFC 7662) and its kin: judges a token that somebody brought, for software that
-//! knows nothing of jeton. The same evaluator as Validate, for any audience of the caller's.
+//! Introspection (RFC 7662) and ext_authz: judge a token that a bearer presented, for software that knows nothing of
+//! jeton. The same evaluator as for Validate, with any of the caller's audiences.
 
 use super::{Authority, Caller, Error, issue::check_audiences, issue::check_scopes};
 use crate::{
@@ -7,16 +7,16 @@ use crate::{
     token::Thumbprint,
 };
 
-/// What is asked.
+/// A request of introspection or ext_authz.
 #[derive(Clone, Debug, Default)]
 pub struct BearerRequest {
-    /// Text that nobody has looked at.
+    /// Unchecked text.
     pub token: String,
-    /// Of those of the caller's registration, the audiences to accept; empty: all of them.
+    /// Audiences to accept, among those of the caller's registration; empty: all of them.
     pub audiences: Vec<String>,
     /// Scopes that the token must have.
     pub scopes: Vec<String>,
-    /// Of the certificate that the bearer presented.
+    /// The thumbprint of the certificate that the bearer presented.
     pub certificate_thumbprint: Option<Thumbprint>,
 }
 
@@ -33,7 +33,8 @@ impl Authority {
         check_audiences(&request.audiences)?;
         caller.must_cover_audiences(&request.audiences)?;
         let verdict = self.judge_brought(&snapshot, caller, request);
-        // Minted by a replica that knows more: one look, then what the token claims counts for nothing.
+        // The token was minted by a replica that has read more of the log: look once more; after that its `rev` counts
+        // for nothing.
         let verdict = if verdict.token_is_ahead() {
             let snapshot = self.renewed_snapshot().await?;
             let caller = caller.again(&snapshot)?;

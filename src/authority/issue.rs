@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// What is asked of Issue.
+/// A request of Issue.
 #[derive(Clone, Debug)]
 pub struct IssueRequest {
     /// `sub`.
@@ -28,20 +28,20 @@ pub struct IssueRequest {
     pub scopes: Vec<String>,
     /// Custom claims.
     pub claims: Map<String, Value>,
-    /// The lifetime asked for.
+    /// The requested lifetime.
     pub ask: Ask,
-    /// Open a session.
+    /// Opens a session.
     pub refreshable: bool,
-    /// Bind the token to this certificate.
+    /// Binds the token to this certificate.
     pub certificate_thumbprint: Option<Thumbprint>,
 }
 
-/// A token, handed out.
+/// A token that is handed out.
 #[derive(Debug)]
 pub struct Issued {
     /// The compact JWS.
     pub access_token: String,
-    /// Its handle.
+    /// Its id.
     pub jti: Uuid,
     /// The session it belongs to.
     pub session_id: Option<Uuid>,
@@ -49,11 +49,11 @@ pub struct Issued {
     pub issue_time: UnixSeconds,
     /// `exp`.
     pub expire_time: UnixSeconds,
-    /// When to renew.
+    /// The time to renew it.
     pub refresh_time: UnixSeconds,
-    /// What decided `exp`.
+    /// The rule that decided `exp`.
     pub basis: Basis,
-    /// Of a session.
+    /// The refresh token, if a session was opened.
     pub refresh: Option<RefreshCredential>,
 }
 
@@ -62,13 +62,13 @@ pub struct Issued {
 pub struct RefreshCredential {
     /// Opaque, single use.
     pub refresh_token: String,
-    /// Unused past this, the session ends.
+    /// The session ends if it is not used until then.
     pub idle_expire_time: UnixSeconds,
     /// The session ends then in any case.
     pub session_expire_time: UnixSeconds,
 }
 
-/// A token that is minted, and to be audited before anybody gets it.
+/// A minted token that must be audited before it is handed out.
 #[derive(Debug)]
 pub struct Unaudited {
     issued: Issued,
@@ -80,7 +80,7 @@ pub struct Unaudited {
 pub enum TryIssued {
     /// A token.
     Whole(Issued),
-    /// One for [`Authority::audit_issue`].
+    /// A token for [`Authority::audit_issue`].
     ToAudit(Box<Unaudited>),
 }
 
@@ -100,7 +100,7 @@ impl Issued {
 }
 
 impl Authority {
-    /// Mints a token. Writes nothing, unless it is to be refreshable, or a policy wants it audited: then one row each.
+    /// Mints a token. Writes one row for a session, and one if a policy requires an audit; otherwise nothing.
     pub async fn issue(
         &self,
         snapshot: &Snapshot,
@@ -150,7 +150,7 @@ impl Authority {
         }
     }
 
-    /// Writes the audit row of a token that nobody has yet, and hands it out when the row is durable.
+    /// Writes the audit row of a token, and hands the token out when the row is durable.
     pub async fn audit_issue(&self, snapshot: &Snapshot, unaudited: Unaudited) -> Result<Issued, Error> {
         let Unaudited { issued, audit } = unaudited;
         let audit = NewAudit { jti: Some(issued.jti), session_id: issued.session_id, ..audit };
@@ -188,7 +188,7 @@ impl Authority {
             idle_expire_time: create_time.saturating_add(terms.refresh_idle_s()),
             expire_time: create_time.saturating_add(terms.refresh_absolute_s()),
         };
-        // Held until the session is opened, where sessions are few: the next count must see it.
+        // Held until the session is open, if few are left: the next count must see it.
         let _counted = self.check_session_quota(client_id).await?;
         // Signed first: a token that cannot be made must not leave a session behind.
         let minted = self.mint(
@@ -211,7 +211,7 @@ impl Authority {
     }
 }
 
-/// What holds for a request that the caller may make.
+/// The terms of a request that the caller may make.
 fn terms(snapshot: &Snapshot, caller: &Caller, request: &IssueRequest) -> Result<Terms, Error> {
     caller.must(Permission::Issue)?;
     request.check()?;
@@ -224,8 +224,8 @@ fn terms(snapshot: &Snapshot, caller: &Caller, request: &IssueRequest) -> Result
     Ok(terms)
 }
 
-/// Room for what grows while a session lives: the digits of `rev`. Without it a refresh could fail
-/// though the session could be opened.
+/// Leaves room for the digits by which `rev` grows while a session lives. Otherwise a refresh could fail although the
+/// session could be opened.
 fn check_room(minted: &Minted) -> Result<(), Invalid> {
     const GROWTH_BYTES: usize = 24;
     let size_bytes = minted.text.len().saturating_add(GROWTH_BYTES);
@@ -242,7 +242,7 @@ fn check_room(minted: &Minted) -> Result<(), Invalid> {
 }
 
 impl IssueRequest {
-    /// What can be refused without looking anything up.
+    /// Checks the rules that need no look-up.
     fn check(&self) -> Result<(), Invalid> {
         if self.subject.is_empty() {
             return Err(Invalid::required("subject"));
@@ -271,7 +271,7 @@ impl IssueRequest {
     }
 }
 
-/// The form of `aud` values.
+/// Checks the form of `aud` values.
 pub(super) fn check_audiences(audiences: &[String]) -> Result<(), Invalid> {
     if audiences.len() > limits::AUDIENCES_MAX {
         return Err(Invalid::field("audiences", format!("at most {}", limits::AUDIENCES_MAX)));
@@ -279,12 +279,12 @@ pub(super) fn check_audiences(audiences: &[String]) -> Result<(), Invalid> {
     check_each("audiences", audiences, text::check_audience)
 }
 
-/// The form of scope tokens.
+/// Checks the form of scope tokens.
 pub(super) fn check_scopes(scopes: &[String]) -> Result<(), Invalid> {
     check_scopes_of("scopes", scopes)
 }
 
-/// The form of scope tokens in this field.
+/// Checks the form of scope tokens in this field.
 pub(super) fn check_scopes_of(field: &str, scopes: &[String]) -> Result<(), Invalid> {
     if scopes.len() > limits::SCOPES_MAX {
         return Err(Invalid::field(field, format!("at most {}", limits::SCOPES_MAX)));
@@ -292,7 +292,7 @@ pub(super) fn check_scopes_of(field: &str, scopes: &[String]) -> Result<(), Inva
     check_each(field, scopes, text::check_scope)
 }
 
-/// The form of each element of a list, and that none stands twice.
+/// Checks the form of each element of a list, and that none occurs twice.
 pub(super) fn check_each<R: Into<String>>(
     field: &str,
     list: &[String],

@@ -11,30 +11,30 @@ use crate::{
     token::{Algorithm, Revision},
 };
 
-/// How long a key is published before it signs when nobody says: service meshes fetch key sets every 20 minutes.
+/// The default time for which a key is published before it signs: service meshes fetch key sets every 20 minutes.
 const LEAD_DEFAULT_S: i64 = 3_600;
-/// At most. Seconds.
+/// The greatest such time. Seconds.
 const LEAD_MAX_S: i64 = 7 * 86_400;
-/// A key that somebody else lets sign, or revokes, meanwhile is looked at again, so many times.
+/// Tries if a key is activated or revoked by somebody else meanwhile.
 const TRIES_MAX: u32 = 8;
 
-/// A rotation that is asked for.
+/// A request to rotate.
 #[derive(Clone, Copy, Debug)]
 pub struct RotateRequest {
-    /// Of which keys.
+    /// The algorithm of the keys.
     pub algorithm: Algorithm,
-    /// How long the new key is published before it signs, seconds. Unset: 1 hour.
+    /// The time for which the new key is published before it signs, seconds. `None`: 1 hour.
     pub lead_s: Option<i64>,
-    /// It signs when the answer comes.
+    /// The key signs when the answer comes.
     pub emergency: bool,
 }
 
-/// What came of a rotation.
+/// The result of a rotation.
 #[derive(Clone, Debug)]
 pub struct Rotated {
     /// The new key.
     pub key: SigningKeyRow,
-    /// The one that it replaces, if there is one.
+    /// The key that it replaces, if there is one.
     pub replaced: Option<SigningKeyRow>,
 }
 
@@ -79,8 +79,8 @@ impl Authority {
         Ok(KeyPage { keys, next_page_token, refused_macs })
     }
 
-    /// Publishes a new key, on every replica when it returns; it signs when its time has come, or at once. Where one
-    /// is published already, that is the new one: so asking again changes nothing.
+    /// Publishes a new key, on every replica when it returns; it signs at its time, or at once. If a pending key is
+    /// published already, that is the new one: so a repeated call changes nothing.
     pub async fn rotate_key(&self, caller: &Caller, request: RotateRequest) -> Result<Rotated, Error> {
         caller.must(Permission::AdminWrite)?;
         request.check()?;
@@ -97,7 +97,7 @@ impl Authority {
             Some((key_id, _)) => rows.signing.iter().find(|row| row.key_id == *key_id),
             None => in_state(&rows, algorithm, KeyState::Pending),
         };
-        // It was pending, and is not any more: whoever asks again gets another.
+        // The key was pending, and is not any more: a retry gets another.
         let key = key.ok_or(Error::Overloaded)?;
         self.known_everywhere(key.times.published).await?;
         let active = in_state(&rows, algorithm, KeyState::Active);
@@ -105,8 +105,8 @@ impl Authority {
         Ok(Rotated { key: key.clone(), replaced })
     }
 
-    /// Sees to it that each algorithm has a key that signs, after one was revoked. What fails here, the task that
-    /// rotates tries again; meanwhile minting says that no key may sign.
+    /// Makes a signing key for each algorithm whose key was revoked. If this fails, the task that rotates tries again;
+    /// until then minting answers that no key may sign.
     pub(super) async fn replace_revoked(&self, caller: &Caller) {
         for algorithm in [Algorithm::Es256, Algorithm::EdDsa] {
             let replaced = async {
@@ -122,14 +122,14 @@ impl Authority {
         self.lease.join().await;
     }
 
-    /// A new key signs when this returns: published, if there is none that is; on every replica; then signing, on
-    /// every replica.
+    /// Makes a new key sign before it returns: publishes one unless one is pending, waits for every replica, activates
+    /// it, and waits for every replica again.
     async fn sign_anew(
         &self,
         algorithm: Algorithm,
         audit: impl Fn(&'static str) -> NewAudit,
     ) -> Result<Rotated, Error> {
-        // What signs when this begins is what is to be replaced: whoever lets another one sign meanwhile does our work.
+        // The key that signs now is the one to replace: if somebody else replaces it meanwhile, the work is done.
         let before = self.store.keys().await?;
         self.must_fit(algorithm, &before)?;
         let replaced = in_state(&before, algorithm, KeyState::Active).cloned();
@@ -143,7 +143,7 @@ impl Authority {
                 return Ok(Rotated { key, replaced: self.again(replaced).await? });
             }
             let pending = in_state(&rows, algorithm, KeyState::Pending);
-            // What the caller does first bears the name of what was asked.
+            // The caller's first act bears the name of what was requested.
             let act = if pending.is_some() { "RotateKey" } else { "ActivateKey" };
             let published = match pending {
                 Some(row) => Some((row.key_id.clone(), row.times.published)),
@@ -156,15 +156,15 @@ impl Authority {
         Err(Error::Overloaded)
     }
 
-    /// The row as it is now.
+    /// Reads the row again.
     async fn again(&self, row: Option<SigningKeyRow>) -> Result<Option<SigningKeyRow>, Error> {
         let Some(row) = row else { return Ok(None) };
         let now = self.store.keys().await?.signing;
         Ok(Some(now.into_iter().find(|it| it.key_id == row.key_id).unwrap_or(row)))
     }
 
-    /// Waits until a key that stands in the tables is known on every replica. One that was published in an earlier epoch is
-    /// known to whoever has come to this one: its place in the log is the head.
+    /// Waits until every replica knows a key that is in the tables. Each replica that is in this epoch knows the keys
+    /// of earlier epochs, so for these the position is the head.
     async fn known_everywhere(&self, published: Revision) -> Result<(), Error> {
         let head = self.head().await?;
         self.in_effect(if head.epoch() > published.epoch() { head } else { published }).await
@@ -174,7 +174,7 @@ impl Authority {
         Ok(self.store.connection_of(Task::Feed).head().await?.revision)
     }
 
-    /// A server that holds another master key must not add keys that nobody else can open.
+    /// A server with another master key must not add keys that no other server can open.
     fn must_fit(&self, algorithm: Algorithm, rows: &KeyRows) -> Result<(), Error> {
         if self.keys.fits(rows) {
             return Ok(());
@@ -184,7 +184,7 @@ impl Authority {
     }
 }
 
-/// The key of an algorithm that is in this state: pending or active, of which there is one at most.
+/// The key of an algorithm in this state: pending or active, of which there is at most one.
 fn in_state(rows: &KeyRows, algorithm: Algorithm, state: KeyState) -> Option<&SigningKeyRow> {
     let is_it = |row: &&SigningKeyRow| {
         row.refused.is_none()

@@ -1,5 +1,5 @@
-//! API keys that were found good before. To hash a key as it is stored costs more than all else that is asked of a
-//! caller, and callers come back with the same key; what it is good for is looked up at each call.
+//! API keys that were found good before. Hashing a key as it is stored costs more than all other checks of a caller,
+//! and callers return with the same key. Its client is looked up at each call.
 
 use std::sync::Arc;
 
@@ -11,10 +11,11 @@ use quick_cache::{
 use super::Credential;
 use crate::state::{AsHashed, TextHash};
 
-/// Keys that are remembered: those of more clients than call one replica at a time. A few hundred bytes each.
+/// The most keys that are remembered: more clients than call one replica at a time. A few hundred bytes each.
 const KNOWN_MAX: u32 = 10_000;
 
-/// The keys, by their whole text, which is not kept. Only good ones come in: garbage cannot push them out.
+/// The credentials by the whole text of the key; the text itself is not kept. Only good keys are added: garbage cannot
+/// push them out.
 pub struct KnownKeys {
     hash: TextHash,
     credentials: Cache<u128, Arc<Credential>, UnitWeighter, AsHashed>,
@@ -35,7 +36,7 @@ impl Default for KnownKeys {
 }
 
 impl KnownKeys {
-    /// What exactly this text was found to be.
+    /// The credential that exactly this text was found to be.
     pub(super) fn get(&self, text: &str) -> Option<Arc<Credential>> {
         self.credentials.get(&self.hash.of(text))
     }

@@ -1,4 +1,4 @@
-//! What Issue and Refresh share: from terms and claims to a signed token.
+//! The part that Issue and Refresh share: from terms and claims to a signed token.
 
 use std::borrow::Cow;
 
@@ -14,10 +14,10 @@ use crate::{
     },
 };
 
-/// One token in so many is judged before it is handed out: a key or a build gone bad shows at once.
+/// One token in so many is judged before it is handed out: a damaged key or build shows at once.
 const CHECKED_ONE_IN: u64 = 256;
 
-/// What a token is to say, as far as the caller decides it.
+/// The claims that the caller decides.
 pub(super) struct Draft {
     pub(super) subject: String,
     pub(super) audiences: Vec<String>,
@@ -30,7 +30,7 @@ pub(super) struct Draft {
     pub(super) ask: Ask,
 }
 
-/// A signed token with the facts of it.
+/// A signed token and its facts.
 #[derive(Debug)]
 pub(super) struct Minted {
     pub(super) text: String,
@@ -67,9 +67,10 @@ impl Authority {
             custom: draft.custom,
         };
         let text = key.mint(&claims).map_err(|error| mint_error(error, key))?;
-        // What is random in the id serves twice: which token is judged, and when it is to be renewed, is no secret.
+        // The random part of the id serves two purposes, neither of which is secret: the choice of tokens to check, and
+        // the time to renew.
         let chance = chance_of(claims.jti);
-        // The one is by its low bits, the other by its high ones.
+        // The check uses its low bits, the jitter its high bits.
         let (check, jitter) = (chance.checked_rem(CHECKED_ONE_IN), chance.rotate_left(2));
         if check == Some(0) {
             self.check(snapshot, &text, key)?;
@@ -84,7 +85,7 @@ impl Authority {
         })
     }
 
-    /// Judges a token of our own making. A failure takes the key out of use until it is loaded anew.
+    /// Judges a token of our own. If it fails, the key is out of use until it is loaded again.
     fn check(&self, snapshot: &Snapshot, text: &str, key: &SigningKey) -> Result<(), Error> {
         let accepted = Accepted { audiences: None, scopes: &[], thumbprint: None };
         let verdict = self.judge(&snapshot.root).evaluate(text, accepted, || self.clock.now_ms());
@@ -114,7 +115,7 @@ impl Authority {
     }
 }
 
-/// The fault of an ask, in the words of the request's fields.
+/// The error for a requested lifetime, named by the request's field.
 pub(super) fn lifetime_error(error: LifetimeError, audience: String, ask: Ask) -> Error {
     let field = match ask {
         Ask::ExpireAt { .. } => "expire_time",

@@ -1,5 +1,4 @@
-//! What jeton does: one file per operation, each a function that reads top to bottom. Knows neither
-//! the wire nor SQL.
+//! The operations of jeton: one file each, as functions that read from top to bottom. Uses neither gRPC nor SQL.
 
 mod admin;
 mod background;
@@ -70,45 +69,45 @@ pub struct Authority {
     pub replica: String,
     /// The clocks.
     pub clock: Arc<Clock>,
-    /// What is in memory.
+    /// The state in memory.
     pub roots: Arc<Roots>,
     /// Renewals of the lease.
     pub lease: LeaseHandle,
-    /// The log's appender.
+    /// Appends to the log.
     pub flusher: Flusher,
     /// Spends refresh tokens.
     pub refresher: Refresher,
-    /// What is known of the log's epoch.
+    /// Facts about the log's epoch.
     pub epoch: EpochKnown,
-    /// Writes acts that are no appends to the log.
+    /// Writes acts that are not in the log.
     pub auditor: Auditor,
-    /// Counts what is refused.
+    /// Counts refusals.
     pub refusals: Refusals,
-    /// Waits for everybody.
+    /// Waits for all replicas.
     pub barrier: Barrier,
     /// The database.
     pub store: Store,
-    /// The means to open and to make keys.
+    /// Opens and makes keys.
     pub keys: Keys,
-    /// Signatures found good before.
+    /// Signatures that were found good before.
     pub cache: VerifiedCache,
-    /// API keys found good before.
+    /// API keys that were found good before.
     pub known_keys: KnownKeys,
-    /// How often one may call.
+    /// Limits of calls per second.
     pub rates: Rates,
-    /// Live revocations by bare jti that a client may have (K11).
+    /// The limit of a client's live revocations by bare jti (K11).
     pub bare_quota: Quota,
-    /// Live sessions that a client may have.
+    /// The limit of a client's live sessions.
     pub session_quota: Quota,
-    /// Looks for findings that are under way.
+    /// Bounds the looks for findings.
     pub looks: Semaphore,
-    /// Texts of tokens to be revoked that are verified at once: one, and one of those who ask for much.
+    /// Bounds the texts of tokens that revocations verify at once: one, and one for clients with many calls in flight.
     pub texts: [Semaphore; 2],
-    /// Lines of the log for revocations.
+    /// Limits the log lines about revocations.
     pub revocation_lines: Sampled,
-    /// Lines of the log for credentials that were refused.
+    /// Limits the log lines about refused credentials.
     pub refusal_lines: Sampled,
-    /// What it counts.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
 }
 
@@ -125,7 +124,7 @@ impl Authority {
         new_uuid_v7(self.clock.now_ms())
     }
 
-    /// Logs a change, and waits until it is in effect on every replica: the same barrier as a revocation's.
+    /// Logs a change, and waits until it is in effect on every replica, by the same barrier as a revocation.
     async fn changed(&self, audit: &NewAudit, revision: Revision) -> Result<(), Error> {
         audit.log(Some(revision), 0);
         self.in_effect(revision).await

@@ -14,18 +14,18 @@ use crate::{
     token::{LIFETIME_CAP_S, Revision, text},
 };
 
-/// A write that somebody else was faster than is tried again on what they wrote, so many times. Each
-/// time one of the rivals has got through: so many may write one policy at once.
+/// Tries of a write that others were faster than; each try starts from what they wrote. One of the rivals succeeds each
+/// time, so this many may write one policy at once.
 const TRIES_MAX: u32 = 64;
 
 /// A field of a policy that a write may name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PolicyField {
-    /// TTL when none is asked for.
+    /// TTL if none is requested.
     DefaultTtl,
     /// Ceiling for any TTL.
     MaxTtl,
-    /// What an ask above it gets.
+    /// Treatment of a greater TTL.
     ExcessTtlAction,
     /// Clock tolerance.
     Leeway,
@@ -41,24 +41,24 @@ pub enum PolicyField {
     AllowedScopes,
     /// JWS algorithm.
     Algorithm,
-    /// Whether each Issue is audited.
+    /// An audit row for each Issue.
     AuditIssue,
-    /// Live sessions of a subject.
+    /// The most live sessions of a subject.
     MaxSessionsPerSubject,
 }
 
 /// A change of one policy.
 #[derive(Clone, Debug)]
 pub struct PolicyUpdate {
-    /// The new values, and whose they are.
+    /// The new values, and the policy's audience and client.
     pub policy: Policy,
-    /// Which of them to write; one that is named and unset is cleared.
+    /// The fields to write; a field that is named and unset is cleared.
     pub fields: Vec<PolicyField>,
-    /// The etag that the caller knows.
+    /// The etag that the caller has read.
     pub etag: Option<Revision>,
     /// Create it if absent.
     pub allow_missing: bool,
-    /// Answer what would change, change nothing.
+    /// Only returns the policy that would be written.
     pub validate_only: bool,
 }
 
@@ -130,7 +130,7 @@ impl Authority {
         Err(Error::Overloaded)
     }
 
-    /// Removes a policy: the wider ones apply, on every replica, when it returns.
+    /// Removes a policy. When this returns, the wider policies apply on every replica.
     pub async fn delete_policy(
         &self,
         caller: &Caller,
@@ -155,7 +155,7 @@ impl Authority {
         Err(Error::Overloaded)
     }
 
-    /// What the table's function writes of it, too.
+    /// The audit entry of a write, as the table's function writes it.
     fn audit_of_policy(
         &self,
         caller: &Caller,
@@ -258,7 +258,7 @@ fn check_range(field: &str, value: Option<i64>, min: i64, max: i64) -> Result<()
     }
 }
 
-/// What no single field shows.
+/// Checks the fields together.
 fn check_together(policy: &Policy) -> Result<(), Invalid> {
     match (policy.default_ttl_s, policy.max_ttl_s) {
         (Some(default), Some(max)) if default > max => {
@@ -268,7 +268,7 @@ fn check_together(policy: &Policy) -> Result<(), Invalid> {
     }
 }
 
-/// A page of pairs of names: neither holds a line's end.
+/// A place in a list of pairs of names: no name contains a line break.
 impl Page {
     fn after_names(&self) -> Result<Option<(&str, &str)>, Invalid> {
         let names = |after| str::from_utf8(after).ok()?.split_once('\n');

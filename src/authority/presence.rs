@@ -1,5 +1,5 @@
-//! Whether somebody still waits for an answer, and since when: nothing is concluded from what somebody presented who has
-//! gone since, or who came before others that were answered meanwhile.
+//! Tells whether a caller still waits for its answer, and since when. Nothing is concluded from what a caller presented
+//! that has gone away, or that came before others which were answered meanwhile.
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -14,7 +14,8 @@ pub struct Presence {
 }
 
 impl Presence {
-    /// Of a caller whose call arrived then (boot clock, microseconds), and who waits for as long as the guard is kept.
+    /// The caller of a call that arrived then (boot clock, microseconds). The caller waits as long as the guard is
+    /// held.
     #[must_use]
     pub fn since(arrived_us: i64) -> (Self, DropGuard) {
         let gone = CancellationToken::new();
@@ -26,12 +27,12 @@ impl Presence {
         self.gone.cancelled().await;
     }
 
-    /// Whether the caller has gone.
+    /// Returns whether the caller has gone.
     pub(super) fn has_gone(&self) -> bool {
         self.gone.is_cancelled()
     }
 
-    /// How long the caller has waited, microseconds.
+    /// The time that the caller has waited, microseconds.
     pub(super) fn waited_us(&self, clock: &Clock) -> i64 {
         clock.boot_us().saturating_sub(self.arrived_us)
     }

@@ -1,5 +1,5 @@
-//! How much of what is kept a client may have: live revocations by bare jti (K11), and live sessions. What it revokes by
-//! the text of a token is bounded by the tokens that there are; ids anybody can make up, and sessions open in a loop.
+//! Limits of the rows that a client may have: live revocations by bare jti (K11), and live sessions. Revocations by a
+//! token's text are bounded by the number of tokens, but anybody can make up ids, and open sessions in a loop.
 
 use std::{
     collections::HashMap,
@@ -19,30 +19,31 @@ use crate::{
     store::{BareRevocations, SessionFilter},
 };
 
-/// What one count lets pass unasked: this part of what it leaves. As many replicas may have counted at once, and all of
-/// them together let pass no more than is left.
+/// The share of what is left that passes after one count without another. As many replicas may count at once, and
+/// together let no more pass than is left.
 const SHARE_OF_REST: i64 = 32;
-/// Of sessions, at least this part of the whole quota, as far as there is so much left: a client that hovers at its quota
-/// is not counted for each session. Replicas that count at once may together exceed the quota by as much each.
+/// For sessions at least this share of the whole quota passes, if so much is left: so a client near its quota is not
+/// counted for each session. Replicas that count at once may together exceed the quota by as much each.
 const SHARE_OF_QUOTA: i64 = 1_024;
-/// A count of revocations is good for so long, milliseconds.
+/// The time for which a count of revocations is used, milliseconds.
 const BARE_COUNTED_MS: i64 = 1_000;
-/// A count of sessions, which reads as many rows: until then this replica lets pass what the count left for it.
+/// The same for a count of sessions, which reads as many rows; until then this replica lets pass as many as the count
+/// allowed.
 const SESSIONS_COUNTED_MS: i64 = 60_000;
-/// A count that leaves nothing is good for so long, milliseconds: sessions end at any time.
+/// The time for which a count that leaves nothing is used, milliseconds: sessions end at any time.
 const FULL_MS: i64 = 1_000;
-/// After a count that took so long, none of the same client follows for this many times as long: a client costs the
-/// database no more than a fifth of one connection's time.
+/// After a count, the next count of the same client waits for this many times as long as the count took: a client costs
+/// the database no more than a fifth of one connection's time.
 const REST_AFTER_COUNT: i64 = 4;
-/// But for no longer, milliseconds: a caller waits for it.
+/// The longest such wait, milliseconds: a caller waits for it.
 const REST_MAX_MS: i64 = 5_000;
-/// When somebody asks again who was refused for the sessions of one subject.
+/// The retry delay of a refusal for the sessions of one subject.
 const SUBJECT_RETRY: Duration = Duration::from_secs(1);
-/// More clients than ever are counted within the life of a count: then the old counts go.
+/// More clients than are counted during the life of a count: above this, old counts are dropped.
 const CLIENTS_MAX: usize = 1_024;
 
-/// The quota, and what is left of the latest count of each client: near the quota, and for small ones, nothing, so that
-/// each is counted.
+/// A quota, and the rest of the latest count of each client. Near the quota, and for small quotas, the rest is nothing,
+/// so that each call counts.
 pub struct Quota {
     most: NonZero<u32>,
     counted_ms: i64,
@@ -51,15 +52,15 @@ pub struct Quota {
 
 #[derive(Default)]
 struct Client {
-    /// Held by who counts for this client: those of it who come meanwhile wait for that count. Other clients do not.
+    /// Held while the client is counted: other calls of the client wait for that count. Other clients do not.
     counting: Arc<sync::Mutex<()>>,
     left: Option<Left>,
 }
 
-/// What a count has left.
+/// The rest of a count.
 #[derive(Clone, Copy)]
 struct Left {
-    /// When the count ended.
+    /// The end of the count.
     counted: BootMillis,
     took_ms: i64,
     unasked: i64,
@@ -74,17 +75,17 @@ enum Found {
     TooSlow,
 }
 
-/// What an earlier count says of another one.
+/// The answer of an earlier count.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Known {
     Passes,
     Refused(Found),
-    /// It is to be counted, in so many milliseconds.
+    /// Count again, in so many milliseconds.
     Count(i64),
 }
 
 impl Left {
-    /// No other count follows before so many milliseconds after this one.
+    /// The time before which no other count follows this one, milliseconds.
     fn rest_ms(&self) -> i64 {
         let rest = self.took_ms.saturating_mul(REST_AFTER_COUNT).clamp(0, REST_MAX_MS);
         if self.found == Found::Room { rest } else { rest.max(FULL_MS) }
@@ -92,13 +93,13 @@ impl Left {
 }
 
 impl Quota {
-    /// Of so many live revocations by bare jti.
+    /// A quota of live revocations by bare jti.
     #[must_use]
     pub fn of_bare_revocations(quota: NonZero<u32>) -> Self {
         Self::new(quota, BARE_COUNTED_MS)
     }
 
-    /// Of so many live sessions.
+    /// A quota of live sessions.
     #[must_use]
     pub fn of_sessions(quota: NonZero<u32>) -> Self {
         Self::new(quota, SESSIONS_COUNTED_MS)
@@ -112,7 +113,7 @@ impl Quota {
         with(&mut self.clients.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether another one may pass by an earlier count.
+    /// Returns whether another one may pass by an earlier count.
     fn passes(&self, client_id: &str, now: BootMillis) -> bool {
         self.lock(|clients| {
             let Some(left) = clients.get_mut(client_id).and_then(|client| client.left.as_mut()) else {
@@ -124,7 +125,7 @@ impl Quota {
         })
     }
 
-    /// What an earlier count says, for who holds the client's turn to count.
+    /// The answer of an earlier count, for the holder of the client's lock.
     fn known(&self, client_id: &str, now: BootMillis) -> Known {
         if self.passes(client_id, now) {
             return Known::Passes;
@@ -139,13 +140,13 @@ impl Quota {
         }
     }
 
-    /// The client's turn to count.
+    /// The lock of the client's counts.
     fn turn(&self, client_id: &str) -> Arc<sync::Mutex<()>> {
         self.lock(|clients| Arc::clone(&clients.entry(client_id.to_owned()).or_default().counting))
     }
 
-    /// Whether another one may pass by a count that found so many. `spare` may pass after it unasked, at least, where so
-    /// many are left.
+    /// Returns whether another one may pass by a count of `held`. At least `spare` may pass after it without a count,
+    /// if so many are left.
     fn counted(&self, client_id: &str, began: BootMillis, now: BootMillis, held: i64, spare: i64) -> bool {
         let rest = i64::from(self.most.get()).saturating_sub(held);
         let unasked = rest.max(0).div_euclid(SHARE_OF_REST).max(spare.min(rest.saturating_sub(1)));
@@ -185,8 +186,8 @@ impl Authority {
         Err(Error::QuotaExceeded { of: Quantity::BareRevocations, quota, retry })
     }
 
-    /// Refuses a client that has as many live sessions as it may have. Where it was counted for this one, what is answered is
-    /// to be held until the session is there: the next count of this replica sees it.
+    /// Refuses a client that has as many live sessions as it may have. If this call counted, the guard must be held
+    /// until the session exists, so that the next count of this replica sees it.
     pub(super) async fn check_session_quota(
         &self,
         client_id: &str,
@@ -228,7 +229,7 @@ impl Authority {
     }
 }
 
-/// The refusal of another session for a subject that has so many.
+/// The refusal of another session for a subject that has the most allowed.
 pub(super) fn over_subject_sessions(most: i64) -> Error {
     Error::QuotaExceeded { of: Quantity::SubjectSessions, quota: most, retry: SUBJECT_RETRY }
 }
@@ -270,7 +271,7 @@ mod tests {
             assert!(quota.counted("a", at(0), at(1_000), 1_000_000 - rest, 976));
             let passed = (0..100_000).filter(|_| quota.passes("a", at(1_001))).count();
             assert_eq!(passed, unasked, "{rest}");
-            // The count took a second: whoever comes next waits for four, from its end.
+            // The count took a second: the next one waits for four, from its end.
             assert_eq!(quota.known("a", at(1_001)), Known::Count(3_999));
             assert_eq!(quota.known("a", at(5_000)), Known::Count(0));
         }

@@ -1,4 +1,4 @@
-//! How often one may call, and fail to say who it is (C5).
+//! Limits of calls, and of failed authentications, per second (C5).
 
 use std::{
     net::IpAddr,
@@ -15,18 +15,18 @@ use governor::{
 use super::Error;
 use crate::listen::holder;
 
-/// Failed authentications of one peer address per second: more is no mistake of a configuration.
+/// The most failed authentications of one address per second: no misconfiguration causes more.
 const FAILURES_PER_SECOND: NonZero<u32> = match NonZero::new(20) {
     Some(limit) => limit,
     None => NonZero::<u32>::MIN,
 };
-/// A caller is never told to come back at once.
+/// The least retry delay.
 const RETRY_MIN: Duration = Duration::from_millis(1);
-/// Addresses that have not failed lately are forgotten with every so many failures.
+/// Addresses that have not failed recently are forgotten at each so many failures.
 const FORGET_EVERY: u32 = 1_024;
 
-/// The limiters of one replica. A good credential passes whatever others do from the same address:
-/// behind a proxy, one client must not keep out its neighbours, and 256 bits are not guessed.
+/// The limiters of one replica. A good credential passes whatever others do from the same address: behind a proxy one
+/// client must not lock out its neighbours, and 256 bits cannot be guessed.
 pub struct Rates {
     failures: DefaultKeyedRateLimiter<IpAddr>,
     failed: AtomicU32,
@@ -34,7 +34,7 @@ pub struct Rates {
 }
 
 impl Rates {
-    /// With a limit to the calls of each client per second, or without.
+    /// Limits the calls of each client per second, if a limit is given.
     #[must_use]
     pub fn new(calls_per_second: Option<NonZero<u32>>) -> Self {
         let calls = calls_per_second.map(|limit| (limit, RateLimiter::keyed(Quota::per_second(limit))));
@@ -45,7 +45,7 @@ impl Rates {
         }
     }
 
-    /// What a caller at this address is told whose credential is not good.
+    /// The refusal for a caller at this address whose credential is not good.
     pub(super) fn failed(&self, address: IpAddr) -> Error {
         if self.failed.fetch_add(1, Ordering::Relaxed).checked_rem(FORGET_EVERY) == Some(0) {
             self.failures.retain_recent();
@@ -68,7 +68,7 @@ impl Rates {
 }
 
 fn limited(limit: NonZero<u32>, retry: Duration) -> Error {
-    // It may have become free between the two looks at the clock.
+    // It may have become free between the two readings of the clock.
     Error::RateLimited { limit_per_second: limit.get(), retry: retry.max(RETRY_MIN) }
 }
 

@@ -1,28 +1,28 @@
-//! Whether this replica can do its work now.
+//! The readiness of this replica.
 
 use std::time::Duration;
 
 use super::Authority;
 use crate::{state::BUILT_IN_ALGORITHM, token::Algorithm};
 
-/// What has to hold before calls should be sent here.
+/// The conditions under which this replica should receive calls.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a check, with a line of its own")]
 pub struct Readiness {
-    /// The lease is held: it was renewed lately, so the database answers and the state is whole.
+    /// The lease is held: it was renewed recently, so the database answers and the state is whole.
     pub lease: bool,
-    /// It is connected to append to the log: a revocation would be taken.
+    /// A connection that appends to the log is open: a revocation would be accepted.
     pub append: bool,
-    /// A key signs with the built-in algorithm, and another opens sessions.
+    /// A key signs with the built-in algorithm, and a MAC key opens sessions.
     pub key: bool,
     /// Server and database clocks agree.
     pub clock: bool,
-    /// What this replica holds is in the log's epoch: it has not failed to carry it over.
+    /// The state is in the log's epoch: the replica has not failed to carry it over.
     pub epoch: bool,
 }
 
 impl Readiness {
-    /// Whether all of it holds.
+    /// Returns whether all of them hold.
     #[must_use]
     pub fn is_ready(self) -> bool {
         self.lease && self.append && self.key && self.clock && self.epoch
@@ -30,20 +30,20 @@ impl Readiness {
 }
 
 impl Authority {
-    /// Seconds since the latest renewal that was adopted; infinite where none was.
+    /// Seconds since the latest renewal that was adopted; infinite if there was none.
     #[must_use]
     pub fn lease_age_s(&self) -> f64 {
         let Some(age_ms) = self.roots.current().age_ms(self.clock.boot()) else { return f64::INFINITY };
         Duration::from_millis(u64::try_from(age_ms).unwrap_or_default()).as_secs_f64()
     }
 
-    /// Counts what memory holds.
+    /// Updates the metrics of what memory holds.
     pub fn count_held(&self) {
         let root = self.roots.current();
         self.metrics.held(root.tokens.len(), root.sessions.len(), root.marks.len());
     }
 
-    /// What holds now.
+    /// The conditions now.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
         const SIGNS: Algorithm = BUILT_IN_ALGORITHM;

@@ -19,28 +19,28 @@ use crate::{
     token::{Ask, Excess, ParsedRefresh, RefreshToken, UnixSeconds, uuid_unix_ms},
 };
 
-/// A row that moves while it is being looked at is looked at again, so many times.
+/// Looks at a row that moves while it is looked at.
 const TRIES_MAX: u32 = 3;
-/// A row is looked at so often to find out whether a token was presented before it moved on or after.
+/// Looks at a row to tell whether a token was presented before or after the row moved on.
 const LOOKS_MAX: u32 = 8;
 
-/// Entries about sessions and marks are kept so long after they are sent, seconds: the longest life
-/// of a token, the largest leeway, the spread of clocks, and the time to send.
+/// The time for which entries about sessions and marks are kept after they are sent, seconds: the longest life of a
+/// token, the greatest leeway, the spread of clocks, and the time to send.
 pub(super) const WIDE_KEPT_S: i64 = 86_400 + 130;
 
-/// What is asked of Refresh. The token is text that nobody has looked at.
+/// A request of Refresh. The token is unchecked text.
 #[derive(Clone, Debug)]
 pub struct RefreshRequest {
     /// The refresh token.
     pub refresh_token: String,
     /// A subset of the session's scopes; empty: all of them.
     pub scopes: Vec<String>,
-    /// The lifetime asked for.
+    /// The requested lifetime.
     pub ask: Ask,
 }
 
-/// A presentation: who asks for what, and the policies that it is judged by from its first look to its
-/// last. One that changes meanwhile must not refuse what is spent already.
+/// A presentation: its caller, its request, and the policies that it is judged by from beginning to end. A policy that
+/// changes meanwhile must not refuse a token that is already spent.
 struct Call<'a> {
     snapshot: &'a Snapshot,
     caller: &'a Caller,
@@ -49,8 +49,8 @@ struct Call<'a> {
     policies: Arc<Policies>,
 }
 
-/// A session's row, and how long after its latest rotation the token was presented: between these, in microseconds.
-/// Below zero: before it.
+/// A session's row, and the time between its latest rotation and the presentation: within these bounds, in
+/// microseconds. Negative if the presentation came first.
 struct Seen {
     row: Box<SessionRow>,
     least_us: i64,
@@ -58,26 +58,26 @@ struct Seen {
 }
 
 impl Seen {
-    /// Whether nothing has become of the session since.
+    /// Returns whether the session is unchanged.
     fn is_spent_as(&self, before: &Self) -> bool {
         self.row.generation == before.row.generation && self.row.revoke_time.is_none()
     }
 }
 
-/// What a presentation came to.
+/// The result of a presentation.
 enum Found {
     /// The session moved on.
     Advanced(Box<SessionRow>),
-    /// The immediate predecessor, within the grace: the same successor again.
+    /// It was the immediate predecessor, within the grace: the same successor again.
     Replayed(Box<SessionRow>),
-    /// The row has lost history: it was moved up to the token, which may now be spent.
+    /// The row had lost history: it was moved up to the token, which may now be spent.
     Recovered,
     /// The row moved meanwhile.
     Moved,
 }
 
 impl Authority {
-    /// Spends a refresh token: one statement where it succeeds, shared with those that come at the same time.
+    /// Spends a refresh token, by one statement that all presentations of the moment share.
     pub async fn refresh(
         &self,
         snapshot: &Snapshot,
@@ -104,7 +104,7 @@ impl Authority {
         let &Call { snapshot, caller, request, .. } = call;
         caller.must(Permission::Issue)?;
         request.check(snapshot.issue_time())?;
-        // One HMAC in every case, and no query for what we did not make.
+        // One HMAC in every case, and no query for a token that jeton did not make.
         let keys = snapshot.root.keys.load_full();
         let Some(token) = RefreshToken::open(&request.refresh_token, |id| keys.mac(id)) else {
             let sealed = is_sealed(&keys, &request.refresh_token);
@@ -159,7 +159,7 @@ impl Authority {
     async fn present(&self, call: &Call<'_>, presented: &Presented) -> Result<Found, Error> {
         let advanced = tokio::select! {
             advanced = self.refresher.advance(presented.clone()) => advanced??,
-            // What is not sent yet is not spent. Of what is, nobody hears.
+            // A token that was not sent to the database is not spent. If it was sent, nobody waits for the result.
             () = call.presence.gone() => return Err(Error::StoreUnavailable),
         };
         if let Some(row) = advanced {
@@ -171,7 +171,7 @@ impl Authority {
         }
     }
 
-    /// The session's row now, and how long before the presentation its latest rotation was.
+    /// The session's row now, and the time from its latest rotation to the presentation.
     async fn look_at(&self, call: &Call<'_>, id: Uuid) -> Result<Option<Seen>, Error> {
         let before_us = call.presence.waited_us(&self.clock);
         let Some(row) = self.store.session(id).await? else { return Ok(None) };
@@ -181,7 +181,7 @@ impl Authority {
         Ok(Some(Seen { row: Box::new(row), least_us, most_us }))
     }
 
-    /// Why the session did not move on, by what its row says.
+    /// The reason why the session did not move on, by its row.
     async fn explain(&self, call: &Call<'_>, presented: &Presented, seen: Seen) -> Result<Found, Error> {
         let Seen { row, .. } = &seen;
         if row.secret_hash != presented.secret_hash {
@@ -211,8 +211,8 @@ impl Authority {
         self.refuse_spent(call, seen).await
     }
 
-    /// A spent token is reuse where it was presented after the latest rotation, and somebody still waits. Else it may be a
-    /// call that was given up, and made again: no proof that somebody stole the token.
+    /// A spent token is reuse if it was presented after the latest rotation and its caller still waits. Otherwise it
+    /// may belong to a call that was given up and repeated, which is no proof of theft.
     async fn refuse_spent(&self, call: &Call<'_>, mut seen: Seen) -> Result<Found, Error> {
         for _ in 0..LOOKS_MAX {
             if call.presence.has_gone() || seen.most_us < 0 {
@@ -221,7 +221,7 @@ impl Authority {
             if seen.least_us >= 0 {
                 return Err(self.reused(call.snapshot, call.caller, &seen.row).await);
             }
-            // It was presented about when the session moved on: a look that takes less time tells.
+            // The presentation came about when the session moved on: a faster look can tell which was first.
             match self.look_at(call, seen.row.id).await? {
                 Some(next) if next.is_spent_as(&seen) => seen = next,
                 Some(_) | None => return Ok(Found::Moved),
@@ -231,7 +231,7 @@ impl Authority {
         Err(RefreshRefused::Invalid.into())
     }
 
-    /// A session that the denylist holds: whose it is, its row alone knows, and nobody else is told.
+    /// A session in the denylist. Only its row knows its client, and no other client is told.
     async fn revoked(&self, call: &Call<'_>, token: &RefreshToken, reason: Reason) -> Error {
         let row = match self.store.session(token.session_id).await {
             Ok(row) => row.filter(|row| row.secret_hash == token.secret.hash()),
@@ -244,7 +244,7 @@ impl Authority {
         }
     }
 
-    /// Refuses every client but the one that opened the session. It lives on.
+    /// Refuses every client but the one that opened the session, which lives on.
     async fn refuse_others(&self, call: &Call<'_>, row: &SessionRow) -> Result<(), Error> {
         if row.client_id == call.caller.client.client_id {
             return Ok(());
@@ -253,8 +253,8 @@ impl Authority {
         Err(RefreshRefused::Invalid.into())
     }
 
-    /// A spent token: stolen, or its successor was. The session and all its tokens are revoked before
-    /// the refusal is answered.
+    /// A spent token was presented: it was stolen, or its successor was. The session and all its tokens are revoked
+    /// before the refusal is answered.
     async fn reused(&self, snapshot: &Snapshot, caller: &Caller, row: &SessionRow) -> Error {
         let mut audit = self.audit(caller, "RefreshReuseDetected");
         audit.subject = Some(row.subject.clone());
@@ -305,7 +305,7 @@ impl Authority {
         let keys = snapshot.root.keys.load();
         let mac = keys.mac(token.key_id).ok_or(Error::SigningKeyUnavailable(None))?;
         let terms = policies.terms(&row.audiences, &row.client_id);
-        // What the policy has taken away since is taken away here, too.
+        // Scopes that the policy has lost since are left out.
         let asked = if request.scopes.is_empty() { row.scopes.clone() } else { request.scopes.clone() };
         let minted = self.mint(
             snapshot,
@@ -347,13 +347,13 @@ impl Authority {
 }
 
 impl RefreshRequest {
-    /// What can be refused without looking anything up.
+    /// Checks the rules that need no look-up.
     fn check(&self, now: UnixSeconds) -> Result<(), Error> {
         if self.refresh_token.is_empty() {
             return Err(Invalid::required("refresh_token").into());
         }
         check_scopes(&self.scopes)?;
-        // Against the widest terms there can be: what fails here fails for everybody.
+        // Checked against the widest possible terms: a request that these refuse is refused under all policies.
         let widest = Effective {
             excess: Excess::Clamp,
             ..crate::state::Policies::default().effective(FAMILY_ANY, FAMILY_ANY)
@@ -362,8 +362,8 @@ impl RefreshRequest {
     }
 }
 
-/// What the policies in force and the caller's registration say of each audience, for the statement
-/// that spends the token: so that a request that will be refused spends nothing.
+/// The policies in force and the caller's registration for each audience, as input of the statement that spends the
+/// token: so a request that will be refused spends nothing.
 fn rules(call: &Call<'_>) -> Value {
     let Call { snapshot, caller, request, policies, .. } = call;
     let keys = snapshot.root.keys.load();
@@ -381,7 +381,7 @@ fn rules(call: &Call<'_>) -> Value {
             && keys.signer(policy.algorithm).is_some();
         json!({ "ok": i32::from(ok), "idle_s": policy.refresh_idle_s, "absolute_s": policy.refresh_absolute_s })
     };
-    // An audience that the caller does not cover needs no rule of its own: `*` refuses it.
+    // An audience outside the caller's registration needs no rule of its own: `*` refuses it.
     let covered = policies.audiences().filter(|audience| client.covers_audience(audience));
     covered
         .chain(client.audiences.iter().map(String::as_str))
@@ -391,7 +391,7 @@ fn rules(call: &Call<'_>) -> Value {
         .into()
 }
 
-/// The same rules, in the words of a refusal.
+/// The same rules as a refusal.
 fn refuse_by_rules(call: &Call<'_>, terms: &Terms, row: &SessionRow) -> Result<(), Error> {
     let Call { snapshot, caller, request, .. } = call;
     let end = row.create_time.saturating_add(terms.refresh_absolute_s());
@@ -418,13 +418,14 @@ fn refuse_by_rules(call: &Call<'_>, terms: &Terms, row: &SessionRow) -> Result<(
     Ok(())
 }
 
-/// Whether a token whose MAC could not be verified names a MAC key that is sealed under a master key that is not
-/// here: it may be good, and is neither refused nor spent.
+/// Returns whether the text names a MAC key that is sealed under a master key that is not here: the token may be good,
+/// so it is neither refused nor spent.
 pub(super) fn is_sealed(keys: &KeyRing, text: &str) -> bool {
     ParsedRefresh::parse(text).is_some_and(|parsed| keys.is_sealed_mac(parsed.key_id()))
 }
 
-/// A session without a row: never there, or dropped after the longest life that one can have.
+/// The refusal for a session without a row: it never existed, or was dropped after the longest life that a session can
+/// have.
 fn absent(id: Uuid, now: UnixSeconds) -> RefreshRefused {
     let end = UnixSeconds::new(uuid_unix_ms(id).div_euclid(1000)).saturating_add(REFRESH_ABSOLUTE_MAX_S);
     if now >= end {

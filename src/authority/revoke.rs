@@ -1,4 +1,4 @@
-//! Revoke: when it answers OK, what it hit is dead on every replica.
+//! Revoke: when it answers OK, the targeted tokens are dead on every replica.
 
 use std::time::Duration;
 
@@ -16,33 +16,33 @@ use crate::{
     token::{Revision, UnixSeconds},
 };
 
-/// Sessions shown when asked what would happen.
+/// The most sessions in the answer of `validate_only`.
 const SAMPLE_MAX: i64 = 100;
-/// Characters of a remark.
+/// The most characters of a note.
 const NOTE_CHARS_MAX: usize = 500;
 
-/// What is asked of Revoke.
+/// A request of Revoke.
 #[derive(Clone, Debug)]
 pub struct RevokeRequest {
-    /// What to revoke.
+    /// The target.
     pub target: RevokeTarget,
-    /// Why. Required for a wide target.
+    /// The reason. Required for a wide target.
     pub reason: Reason,
-    /// Incident number or remark.
+    /// Incident number or note.
     pub note: String,
-    /// Answer what would happen, change nothing.
+    /// Only returns what would happen.
     pub validate_only: bool,
-    /// Refuse when more live sessions than this would be hit.
+    /// Refuses the call if more live sessions than this would be hit.
     pub max_affected_sessions: Option<i64>,
-    /// How far it must have travelled before the answer.
+    /// How far the revocation must have travelled before the answer.
     pub reach: Reach,
-    /// Longest wait for that.
+    /// The longest wait for that.
     pub wait: Option<Duration>,
-    /// Whether the caller has more than a few calls in flight: then others do not wait for it.
+    /// The caller has more than a few calls in flight: others do not wait for it.
     pub asks_for_much: bool,
 }
 
-/// What became of a revocation.
+/// The outcome of a revocation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RevokeOutcome {
     /// It took effect now.
@@ -51,7 +51,7 @@ pub enum RevokeOutcome {
     AlreadyRevoked,
     /// It had expired by itself.
     AlreadyExpired,
-    /// Not ours; nothing was recorded.
+    /// Not a token of ours; nothing was recorded.
     Foreign,
     /// It would take effect.
     WouldRevoke,
@@ -60,28 +60,28 @@ pub enum RevokeOutcome {
 /// The answer of Revoke.
 #[derive(Debug)]
 pub struct Revoked {
-    /// What happened.
+    /// The outcome.
     pub outcome: RevokeOutcome,
-    /// Live sessions hit, where that was asked.
+    /// Live sessions that were hit, if the request asked for the number.
     pub affected_sessions: i64,
     /// Some of them.
     pub sample: Vec<SessionRow>,
-    /// Commit instant, by the database's clock, of the revocation that holds.
+    /// Commit time, by the database's clock, of the revocation that holds.
     pub revoke_time: Option<Timestamp>,
-    /// Why that was made.
+    /// The reason of that revocation.
     pub reason: Reason,
-    /// Reflect at least this to see it.
+    /// The revision from which on a verdict reflects it.
     pub revision: Revision,
-    /// Who has applied it.
+    /// The replicas that have applied it.
     pub propagation: Option<Propagation>,
-    /// The whole target as it was understood; nothing where it is not ours.
+    /// The whole target as it was understood; `Nothing` for a foreign text.
     pub target: AppendTarget,
-    /// What else was found out about it.
+    /// Other findings about the target.
     pub findings: Findings,
 }
 
 impl Authority {
-    /// Revokes. Durable, and as far as asked, when it returns.
+    /// Revokes. Durable, and as far travelled as requested, when it returns.
     pub async fn revoke(
         &self,
         snapshot: &Snapshot,
@@ -118,14 +118,14 @@ impl Authority {
             let propagation = self.barrier.wait(appended.revision, request.reach, request.wait).await?;
             Ok::<_, Error>((appended, propagation))
         };
-        // Asked for first, and waited for last: sessions are swept once they are revoked.
+        // The findings are polled first and awaited last: sessions are swept once they are revoked.
         let (findings, done) = tokio::join!(self.look(&resolved, outcome == RevokeOutcome::Revoked), append);
         let (appended, propagation) = done?;
         if let Some((audit, left_out)) = line {
             audit.log(Some(appended.revision), left_out);
         }
         if matches!(request.target, RevokeTarget::Wide { kind: MarkKind::Key, .. }) {
-            // On the heap: every other revocation would have the room for it.
+            // On the heap: otherwise every other revocation would keep room for it.
             Box::pin(self.replace_revoked(caller)).await;
         }
         self.metrics.revoked(outcome.name());
@@ -143,7 +143,8 @@ impl Authority {
         })
     }
 
-    /// What is to be logged of it once it is done. A probe every few seconds would hide all else.
+    /// The log line of a finished revocation. The prober's canaries get none: one every few seconds would hide the
+    /// others.
     fn line_of(&self, audit: &NewAudit) -> Option<(NewAudit, u64)> {
         if audit.subject.as_deref() == Some(CANARY) {
             return None;
@@ -151,7 +152,7 @@ impl Authority {
         Some((audit.clone(), self.revocation_lines.turn(self.clock.now_s())?))
     }
 
-    /// The revocation that holds already.
+    /// The earlier revocation that holds.
     async fn earlier(&self, resolved: &Resolved) -> Result<Option<Held>, Error> {
         if resolved.standing != Standing::Revoked {
             return Ok(None);
@@ -159,7 +160,7 @@ impl Authority {
         Ok(self.store.held(&resolved.hit).await?.or(resolved.written))
     }
 
-    /// Counts only when asked: an emergency never waits for a count.
+    /// Counts only if the request asks for it: an emergency never waits for a count.
     async fn affected(&self, request: &RevokeRequest, resolved: &Resolved) -> Result<i64, Error> {
         let Some(filter) = &resolved.sessions else { return Ok(0) };
         if !request.validate_only && request.max_affected_sessions.is_none() {
@@ -203,11 +204,11 @@ impl Authority {
 
 /// The revocation that holds.
 enum Holds {
-    /// An earlier one; none where it is not on record any more.
+    /// An earlier one; `None` if it is no longer on record.
     Earlier(Option<Held>),
     /// This one, with its reason.
     This(Reason),
-    /// None: what has expired for every clock was not recorded.
+    /// None: a target that has expired by every clock is not recorded.
     Nothing,
 }
 
@@ -223,7 +224,7 @@ impl Holds {
         }
     }
 
-    /// When it was made, and why.
+    /// Its time and its reason.
     fn since(self, appended: Appended) -> (Option<Timestamp>, Reason) {
         match self {
             Self::Earlier(Some(earlier)) => (Some(earlier.revoke_time), earlier.reason),
@@ -234,12 +235,12 @@ impl Holds {
 }
 
 impl Resolved {
-    /// Whether nothing is known of the token but its id.
+    /// Returns whether nothing but the id of the token is known.
     pub(super) fn is_bare(&self) -> bool {
         matches!(self.target, AppendTarget::Token(_)) && self.client_id.is_none()
     }
 
-    /// The audit row: the whole target, and what became of it.
+    /// The audit row: the whole target, and the outcome.
     fn audit(&self, act: NewAudit, note: &str, outcome: RevokeOutcome) -> NewAudit {
         let (key_id, audience, cutoff) = match &self.target {
             AppendTarget::Wide { kind, target, audience, cutoff } => (
@@ -263,13 +264,12 @@ impl Resolved {
         }
     }
 
-    /// What is answered, and what is written. What is dead already moves the head all the same: the
-    /// barrier is the same.
+    /// The outcome to answer, and the target to write. A dead target also moves the head: the barrier is the same.
     fn act(&self, now: UnixSeconds) -> (RevokeOutcome, AppendTarget) {
         match self.standing {
             Standing::Live => (RevokeOutcome::Revoked, self.target.clone()),
             Standing::Revoked => (RevokeOutcome::AlreadyRevoked, AppendTarget::Nothing),
-            // Some clock may still take it for alive.
+            // Some clock may still count it as live.
             Standing::Expired if now < self.expire_time => {
                 (RevokeOutcome::AlreadyExpired, self.target.clone())
             }
@@ -279,7 +279,7 @@ impl Resolved {
 }
 
 impl RevokeOutcome {
-    /// The name that metrics use.
+    /// The name in metrics.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

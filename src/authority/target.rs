@@ -1,4 +1,4 @@
-//! What a revocation aims at, and what that is in truth: ours or foreign, alive or not, whose.
+//! The target of a revocation: resolves it to a token, session or mark, and finds its client and its state.
 
 use jiff::Timestamp;
 use tokio::task::yield_now;
@@ -20,13 +20,13 @@ use crate::{
     },
 };
 
-/// A token known by its text is remembered so long past its `exp`, seconds: the largest leeway and
-/// the spread of clocks.
+/// The time for which a token known by its text is kept past its `exp`, seconds: the greatest leeway and the spread of
+/// clocks.
 const PAST_EXP_S: i64 = 120;
-/// A bare jti may lie so far ahead of our clock, seconds.
+/// The greatest time by which a bare jti may be ahead of our clock, seconds.
 const JTI_AHEAD_S: i64 = 60;
 
-/// What to revoke. Texts that nobody has looked at.
+/// The target of a request. The texts are unchecked.
 #[derive(Clone, Debug)]
 pub enum RevokeTarget {
     /// One token, or a refresh token's session, by its text.
@@ -41,17 +41,17 @@ pub enum RevokeTarget {
         kind: MarkKind,
         /// The subject, client or `kid`.
         target: String,
-        /// Only what names this audience.
+        /// Only tokens for this audience.
         audience: Option<String>,
-        /// Only what was issued before.
+        /// Only what was issued before this time.
         cutoff: Option<Timestamp>,
     },
 }
 
-/// Why nothing new is to be written, or that something is.
+/// The state of a target before the revocation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Standing {
-    /// It is in force as far as we know.
+    /// It is in force, as far as this replica knows.
     Live,
     /// An earlier revocation covers it.
     Revoked,
@@ -70,11 +70,11 @@ pub(super) struct Resolved {
     pub(super) jti: Option<Uuid>,
     pub(super) session_id: Option<Uuid>,
     pub(super) client_id: Option<String>,
-    /// Live sessions that it hits; `None`: none can be.
+    /// Live sessions that it hits; `None` if there can be none.
     pub(super) sessions: Option<SessionFilter>,
-    /// What earlier revocations may have hit it by.
+    /// The earlier revocations that may have hit it.
     pub(super) hit: Hit,
-    /// What its row says of an earlier one.
+    /// The earlier revocation in its row.
     pub(super) written: Option<Held>,
 }
 
@@ -94,7 +94,7 @@ impl Resolved {
         }
     }
 
-    /// The session that a row tells of, held against the revocations that may have hit it.
+    /// The session of a row, with the revocations that may have hit it.
     fn of_session(id: Uuid, row: SessionRow, standing: Standing, expire_time: UnixSeconds) -> Self {
         let written = row.revoke_time.map(|revoke_time| Held { revoke_time, reason: row.revoke_reason });
         Self {
@@ -118,13 +118,13 @@ impl Resolved {
 }
 
 impl Authority {
-    /// Until when an entry about a session or a mark is kept.
+    /// The time until which an entry about a session or a mark is kept.
     pub(super) fn wide_end(&self, snapshot: &Snapshot) -> UnixSeconds {
         let now = UnixSeconds::new(self.clock.now_s());
         now.saturating_add(WIDE_KEPT_S).saturating_add(snapshot.root.behind_s())
     }
 
-    /// What the target is, and whether the caller may. `None`: foreign.
+    /// Resolves the target, if the caller may revoke it. `None`: foreign.
     pub(super) async fn resolve(
         &self,
         snapshot: &Snapshot,
@@ -153,8 +153,7 @@ impl Authority {
         }
     }
 
-    /// The token in a text. What surrounds it is no part of it: the text as it stands goes first, then what can be found
-    /// in it.
+    /// The token in a text. The text is tried as it stands first, then the candidates within it.
     async fn text(
         &self,
         snapshot: &Snapshot,
@@ -188,15 +187,15 @@ impl Authority {
         if looks_like_refresh_token(text) {
             return self.refresh_token(snapshot, caller, text).await;
         }
-        // A signature is verified on the threads that keep the lease: one at a time, and one for those who ask for much,
-        // for whom nobody else waits.
+        // Signatures are verified on the threads that keep the lease: one at a time, and one for clients with many
+        // calls in flight, for whom nobody else waits.
         let [texts, texts_of_many] = &self.texts;
         let turn = if asks_for_much { texts_of_many } else { texts };
         let _turn = turn.acquire().await.map_err(|_closed| Error::Draining)?;
         self.access_token(snapshot, caller, text)
     }
 
-    /// Refuses a client that was never registered, as far as anybody knows. One that is gone may have left tokens.
+    /// Refuses a client that was never registered, as far as can be known. A deleted one may have left tokens.
     async fn must_be_known(&self, snapshot: &Snapshot, client_id: &str) -> Result<(), Error> {
         let marked = snapshot.root.marks.get(MarkKind::Client, client_id, "").is_some();
         if marked || snapshot.root.clients.load().get(client_id).is_some() {
@@ -204,7 +203,7 @@ impl Authority {
         }
         let filter =
             SessionFilter { client_id: Some(client_id.to_owned()), ended: true, ..SessionFilter::default() };
-        // Whether its row can be trusted or not: its tokens may be alive.
+        // Even if its row cannot be trusted: its tokens may be live.
         let is_stored = self.store.client(client_id).await?.is_some();
         if !is_stored && self.store.sessions(&filter, 1).await?.is_empty() {
             return Err(Error::NotFound { resource_type: "client", name: client_id.to_owned() });
@@ -226,8 +225,8 @@ impl Authority {
         let Some(key) = keys.find(&verified.key_id, now) else { return Ok(None) };
         must_own(caller, verified.client_id())?;
         let end = verified.expire_time.min(verified.issue_time.saturating_add(LIFETIME_CAP_S));
-        // Held against its own `rev` even where that lies ahead of us: to take it for revoked by an
-        // older mark would leave it unrecorded, and alive where its `rev` is known.
+        // Its own `rev` counts even if it is ahead of us: to count the token as revoked by an older mark would leave it
+        // unrecorded, and live where its `rev` is known.
         let revision = snapshot.revision.max(verified.revision);
         let standing = if judge.revocation(&verified, Some(key.as_ref()), revision).is_some() {
             Standing::Revoked
@@ -236,7 +235,7 @@ impl Authority {
         } else {
             Standing::Live
         };
-        // A token from a clock ahead of ours is kept no longer than one can live from here.
+        // A token from a clock ahead of ours is kept no longer than a token can live from now.
         let expire_time =
             end.min(now.saturating_add(LIFETIME_CAP_S + JTI_AHEAD_S)).saturating_add(PAST_EXP_S);
         Ok(Some(of_token(&verified, standing, expire_time)))
@@ -250,22 +249,22 @@ impl Authority {
     ) -> Result<Option<Resolved>, Error> {
         let keys = snapshot.root.keys.load_full();
         let Some(token) = RefreshToken::open(text, |id| keys.mac(id)) else {
-            // It may be good: to call it foreign would leave it alive.
+            // The token may be good: to call it foreign would leave it alive.
             return if is_sealed(&keys, text) { Err(Error::SigningKeyUnavailable(None)) } else { Ok(None) };
         };
         let row = self.store.session(token.session_id).await?;
-        // A MAC key alone cannot make one: the row knows the secret.
+        // The MAC key alone cannot make a token: the row knows the secret.
         if row.as_ref().is_some_and(|row| row.secret_hash != token.secret.hash()) {
             return Ok(None);
         }
         if row.is_none() {
-            // Its text is ours, and its row was lost with a restore, perhaps: its tokens may be alive.
+            // The token is ours, and its row may have been lost with a restore: its access tokens may be live.
             return self.lost_session(snapshot, caller, token.session_id).map(Some);
         }
         self.session(snapshot, caller, token.session_id, row).map(Some)
     }
 
-    /// A session without a row. Nobody can tell whose it is.
+    /// A session without a row: nothing tells whose it is.
     fn lost_session(&self, snapshot: &Snapshot, caller: &Caller, id: Uuid) -> Result<Resolved, Error> {
         caller.must(Permission::RevokeAny)?;
         let held = snapshot.root.sessions.get(&id).is_some();
@@ -286,7 +285,7 @@ impl Authority {
     ) -> Result<Resolved, Error> {
         let held = snapshot.root.sessions.get(&id).is_some();
         let Some(row) = row else {
-            // What it is, its entry still says.
+            // Its entry still tells the state.
             let resolved = self.lost_session(snapshot, caller, id)?;
             let missing = || Error::NotFound { resource_type: "session", name: id.to_string() };
             return if held { Ok(resolved) } else { Err(missing()) };
@@ -330,7 +329,7 @@ impl Authority {
                     Standing::Live
                 }
             }
-            // Without a cutoff it always hits more than before: what was issued since.
+            // Without a cutoff it always hits more than before: everything issued since.
             MarkKind::Subject | MarkKind::Client => match held {
                 Some(mark) if cutoff.get() > 0 && mark.cutoff >= cutoff => Standing::Revoked,
                 _ => Standing::Live,
@@ -349,7 +348,7 @@ impl Authority {
             opened_before: (cutoff.get() > 0).then(|| cutoff.into()),
             ..SessionFilter::default()
         });
-        // What an equal one hit before.
+        // The earlier marks that hit as much.
         let hit = Hit {
             subject: subject.clone(),
             client_id: client_id.clone(),
@@ -377,7 +376,7 @@ fn bare_jti(snapshot: &Snapshot, caller: &Caller, text: &str) -> Result<Resolved
             Invalid::field("target.jti", "its time is not more than 60 s ahead of the server's").into()
         );
     }
-    // Nothing is stored that could tell whose it is.
+    // Nothing stored tells whose it is.
     caller.must(Permission::RevokeAny)?;
     let expire_time = made.min(now).saturating_add(LIFETIME_CAP_S + PAST_EXP_S);
     let standing = if snapshot.root.tokens.get(&jti).is_some() {
@@ -418,14 +417,14 @@ fn of_token(verified: &Verified, standing: Standing, expire_time: UnixSeconds) -
     }
 }
 
-/// The server's or the database's clock, whichever is behind: what one of them takes for alive is not
-/// expired, however far apart they are.
+/// The server's or the database's clock, whichever is behind: so a token counts as expired only if it has expired by
+/// both, however far apart they are.
 pub(super) fn earlier_of_both_clocks(snapshot: &Snapshot) -> UnixSeconds {
     let database_ms = snapshot.now_ms.saturating_add(snapshot.root.clock_offset_ms());
     UnixSeconds::new(snapshot.now_ms.min(database_ms).div_euclid(1000))
 }
 
-/// One's own: any client. Others': a permission.
+/// Any client may revoke its own tokens; those of others need a permission.
 fn must_own(caller: &Caller, client_id: &str) -> Result<(), Denied> {
     if caller.client.client_id == client_id { Ok(()) } else { caller.must(Permission::RevokeAny) }
 }

@@ -1,4 +1,4 @@
-//! The form of what a revocation aims at.
+//! The form of a revocation's target.
 
 use jiff::Timestamp;
 
@@ -8,10 +8,10 @@ use crate::{
     token::{UnixSeconds, pasted::uuid_in_any_form, text},
 };
 
-/// A cutoff closer to now than this, seconds, counts as none: clocks are no better.
+/// A cutoff that is less than this before now, seconds, counts as none: clocks are no more exact.
 const CUTOFF_NOW_S: i64 = 60;
 
-/// Why this is no id. One in another spelling is told its own.
+/// The refusal of a text that is no id. If it is an id in another spelling, the refusal names the canonical one.
 pub(super) fn not_uuid(field: &str, text: &str) -> Invalid {
     if text.is_empty() {
         Invalid::required(field)
@@ -21,7 +21,7 @@ pub(super) fn not_uuid(field: &str, text: &str) -> Invalid {
     }
 }
 
-/// Refuses a wide target that nothing can be.
+/// Refuses a wide target that nothing can have.
 pub(super) fn check_wide(
     kind: MarkKind,
     target: &str,
@@ -54,9 +54,9 @@ pub(super) fn check_wide(
     }
 }
 
-/// The cutoff in whole seconds, rounded up; `0` where it is as good as none. Never into the future.
+/// The cutoff in whole seconds, rounded up; `0` if it is as good as none. Never in the future.
 pub(super) fn effective_cutoff(cutoff: Timestamp, now: Timestamp) -> Result<UnixSeconds, Invalid> {
-    // Before it is rounded: a caller's "now" is not the future.
+    // Checked before rounding: a caller's "now" is not in the future.
     if cutoff > now {
         return Err(Invalid::field("target.issue_cutoff_time", "not in the future"));
     }

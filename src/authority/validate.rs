@@ -9,11 +9,11 @@ use crate::{
     token::{Revision, Thumbprint, pasted::surroundings},
 };
 
-/// Requests of one batch.
+/// The most requests of one batch.
 pub const BATCH_MAX: usize = 1_000;
 
-/// What is asked of Validate. The token is text that nobody has looked at. The form of the rest was checked when it was
-/// made: before anything is waited for, since a short message may hold very many names.
+/// A request of Validate. The token is unchecked text. The form of the rest is checked when the request is made, before
+/// anything is waited for: a short message may contain very many names.
 #[derive(Clone, Debug)]
 pub struct ValidateRequest {
     /// The compact JWS.
@@ -22,14 +22,14 @@ pub struct ValidateRequest {
     audiences: Vec<String>,
     /// Scopes that the token must have.
     scopes: Vec<String>,
-    /// The verdict must reflect at least this.
+    /// The verdict must reflect at least this revision.
     min_revision: Option<Revision>,
-    /// Of the certificate that the bearer presented.
+    /// The thumbprint of the certificate that the bearer presented.
     certificate_thumbprint: Option<Thumbprint>,
 }
 
 impl ValidateRequest {
-    /// A request, unless its form is wrong.
+    /// Makes a request, unless its form is wrong.
     pub fn new(
         token: String,
         audiences: Vec<String>,
@@ -45,7 +45,7 @@ impl ValidateRequest {
         Ok(Self { token, audiences, scopes, min_revision, certificate_thumbprint })
     }
 
-    /// The text that is to be judged.
+    /// The text to judge.
     #[must_use]
     pub fn token(&self) -> &str {
         &self.token
@@ -57,10 +57,9 @@ impl ValidateRequest {
 pub struct Judged {
     /// The verdict.
     pub verdict: Verdict,
-    /// Whether the caller is registered for one of the token's audiences: what it says in full, else
-    /// its `jti` alone.
+    /// The caller is registered for one of the token's audiences, and may read all claims; otherwise only the `jti`.
     pub disclosed: bool,
-    /// Of text that is malformed: what surrounds a token in it.
+    /// If the token is malformed: the characters around a token in it.
     pub surroundings: Option<&'static str>,
 }
 
@@ -102,13 +101,13 @@ impl Authority {
         Ok(Some(judged))
     }
 
-    /// Refuses to verify a signature: what was found good before is answered as soon as it would be refused.
+    /// Refuses to verify a signature: a token whose signature is remembered passes.
     pub fn must_have_verified(&self, token: &str) -> Result<(), Error> {
         self.cache.get(self.cache.place(token)).map(drop).ok_or(Error::Overloaded)
     }
 
-    /// Judges a part of a batch from one snapshot, in request order; its first request has this place in the batch, whose
-    /// size [`check_batch_size`] has let pass. A fault of a request refuses the whole batch.
+    /// Judges a part of a batch from one snapshot, in request order. `first` is the place of its first request in the
+    /// batch, whose size [`check_batch_size`] has accepted. A fault of one request refuses the whole batch.
     pub async fn validate_part(
         &self,
         snapshot: Snapshot,
@@ -144,7 +143,7 @@ impl Authority {
         requests: &[ValidateRequest],
         place: impl Fn(Invalid, usize) -> Invalid,
     ) -> Result<Vec<Judged>, Error> {
-        // Who may not ask does not make us read the log either.
+        // A caller without the permission must not make this replica read the log either.
         caller.must(Permission::Validate)?;
         let placed = |error: Error, index| error.map_invalid(|invalid| place(invalid, index));
         let judge_all = |snapshot: &Snapshot, caller: &Caller| {
@@ -162,7 +161,8 @@ impl Authority {
             }
             None => judge_all(&snapshot, caller)?,
         };
-        // Minted by a replica that knows more: one look, then what the token claims counts for nothing.
+        // Minted by a replica that has read more of the log: look once more; after that the token's `rev` counts for
+        // nothing.
         let judged = if judged.iter().any(|judged| judged.verdict.token_is_ahead()) {
             let snapshot = self.renewed_snapshot().await?;
             judge_all(&snapshot, &caller.again(&snapshot)?)?
@@ -189,7 +189,7 @@ impl Authority {
         let accepted =
             Accepted { audiences, scopes: &request.scopes, thumbprint: request.certificate_thumbprint };
         let verdict = self.judge(&snapshot.root).evaluate(&request.token, accepted, || self.clock.now_ms());
-        // What is wrong with a token whatever it is for is answered all the same.
+        // Faults that do not depend on an audience are answered even so.
         if audiences.is_none() && verdict.status.depends_on_audience() {
             return Err(Invalid::required("audiences").into());
         }
@@ -201,7 +201,7 @@ impl Authority {
     }
 }
 
-/// Refuses an empty batch and one that is too large: before anything is made of its requests.
+/// Refuses an empty batch and one that is too large, before its requests are decoded.
 pub fn check_batch_size(size: usize) -> Result<(), Invalid> {
     if size == 0 {
         return Err(Invalid::required("requests"));
@@ -212,7 +212,7 @@ pub fn check_batch_size(size: usize) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// The audiences of the caller's registration, `*` apart; `None`: there are no others, and a caller that is registered
+/// The audiences of the caller's registration without `*`; `None` if there are no others: a caller that is registered
 /// for any must say which it accepts.
 fn registered_audiences(caller: &Caller) -> Option<Vec<String>> {
     let named: Vec<String> =

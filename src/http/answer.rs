@@ -23,14 +23,14 @@ use crate::{
 /// Not to be kept by anything on the way (RFC 7662 section 4).
 pub(super) const NO_STORE: (HeaderName, HeaderValue) = (CACHE_CONTROL, HeaderValue::from_static("no-store"));
 const NO_SNIFF: (&str, HeaderValue) = ("x-content-type-options", HeaderValue::from_static("nosniff"));
-/// What a caller without a good credential may show (RFC 9110 section 11.6.1).
+/// The challenges for a caller without a good credential (RFC 9110 section 11.6.1).
 const CHALLENGES: [&str; 2] = [r#"Basic realm="jeton", charset="UTF-8""#, r#"Bearer realm="jeton""#];
-/// Pages of any origin may read a public document: there is nothing in it that depends on who asks.
+/// Pages of any origin may read a public document: it is the same for every reader.
 const ANY_ORIGIN: (HeaderName, HeaderValue) = (ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-/// Seconds after which it makes sense to come back.
+/// Seconds after which a retry makes sense.
 const RETRY_S: u16 = 1;
 
-/// A refusal in the words of OAuth.
+/// A refusal in the format of OAuth.
 #[derive(Debug)]
 pub(super) struct HttpRefusal {
     status: StatusCode,
@@ -48,7 +48,7 @@ impl HttpRefusal {
         Self::of(StatusCode::BAD_REQUEST, "invalid_request", description)
     }
 
-    /// Nothing was decided: another try is safe.
+    /// A refusal that decided nothing, so a retry is safe.
     pub(super) const fn unavailable() -> Self {
         let description = "This replica cannot answer now. Try again, or another replica.";
         Self {
@@ -65,7 +65,7 @@ impl From<Error> for HttpRefusal {
             Error::Unauthenticated => Self::of(
                 StatusCode::UNAUTHORIZED,
                 "invalid_client",
-                "Show a valid API key, as Basic with the client's name or as Bearer, or a registered certificate.",
+                "Send a valid API key, as Basic with the client's name or as Bearer, or a registered certificate.",
             ),
             Error::Denied(Denied::Permission(_)) => Self::of(
                 StatusCode::FORBIDDEN,
@@ -82,14 +82,14 @@ impl From<Error> for HttpRefusal {
                 ..Self::of(
                     StatusCode::TOO_MANY_REQUESTS,
                     "slow_down",
-                    "More calls, or failed authentications, than may be per second. Slow down and try again.",
+                    "Too many calls, or failed authentications, per second. Slow down and try again.",
                 )
             },
-            // To come back after a moment does not help.
+            // A retry after a moment does not help.
             Error::QuotaExceeded { .. } => Self::of(
                 StatusCode::TOO_MANY_REQUESTS,
                 "quota_exceeded",
-                "The caller has as much as it may have. Come back when some of it has ended.",
+                "The caller has reached its quota. Try again when some of its sessions or revocations have ended.",
             ),
             Error::Overloaded => Self {
                 retry: true,
@@ -102,7 +102,7 @@ impl From<Error> for HttpRefusal {
             | Error::SigningKeyUnavailable(_)
             | Error::ClockSkew { .. } => Self::unavailable(),
             Error::Internal(what) => {
-                // Logged here and nowhere else: the caller is told nothing of it.
+                // Logged only here: the caller learns nothing of it.
                 tracing::error!(error = what, "a defect");
                 Self::of(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "A defect on our side.")
             }
@@ -133,12 +133,12 @@ impl IntoResponse for HttpRefusal {
     }
 }
 
-/// An answer about a caller or a token: for the caller alone.
+/// An answer about a caller or a token, for the caller alone.
 pub(super) fn private(body: &serde_json::Value) -> Response {
     ([NO_STORE], [NO_SNIFF], Json(body)).into_response()
 }
 
-/// A public document with its strong entity tag; without its body for who has it (RFC 9110 section 13.1.2).
+/// A public document with its strong entity tag; without its body if the reader has it (RFC 9110 section 13.1.2).
 pub(super) fn public(
     request: &HeaderMap,
     content_type: &'static str,
@@ -157,7 +157,7 @@ pub(super) fn public(
     (headers, [(CONTENT_TYPE, HeaderValue::from_static(content_type))], [NO_SNIFF], body).into_response()
 }
 
-/// Whether a page may read a public document, and how it may ask: a browser asks before it says what it has.
+/// Answers a browser that asks whether a page may read a public document and send conditional requests.
 pub(super) async fn preflight() -> Response {
     let headers = [
         ANY_ORIGIN,
@@ -173,12 +173,12 @@ pub(super) fn etag_of(body: &str) -> String {
     format!("\"{}\"", base64url::encode(sha256(&[body.as_bytes()])))
 }
 
-/// Whether the requester has the document with this tag.
+/// Returns whether the requester has the document with this tag.
 fn has(request: &HeaderMap, etag: &HeaderValue) -> bool {
     let tags = request.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     let etag = etag.to_str().unwrap_or_default();
     tags.flat_map(|tags| tags.split(',')).map(str::trim).any(|tag| {
-        // Compared weakly, as the field asks for.
+        // The field requires a weak comparison.
         tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag
     })
 }

@@ -16,13 +16,13 @@ use crate::{
     listen::{ARRIVES_WITHIN, ARRIVING_BYTES_MAX, Connection, Held},
 };
 
-/// A token is at most 8 KiB, a refresh token a fraction of it. Bytes.
+/// A token has at most 8 KiB, a refresh token a fraction of it. Bytes.
 const BODY_BYTES_MAX: usize = 16 * 1024;
-/// Parameters of a form: there is no endpoint that knows of more than a few.
+/// The most parameters of a form: no endpoint knows more than a few.
 const PARAMETERS_MAX: usize = 32;
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// Reads a body, in memory of its own: what has arrived of it is counted for its connection.
+/// Reads a body into memory of its own, counted for its connection as it arrives.
 async fn read(mut body: Body, connection: &Arc<Connection>) -> Result<(Vec<u8>, Held), HttpRefusal> {
     let (mut bytes, mut held) = (Vec::new(), connection.arriving());
     while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
@@ -82,7 +82,7 @@ impl Form {
         }
         let form = Self(pairs);
         if form.get("client_secret").is_some() {
-            // RFC 6749 section 2.3: in one way only.
+            // RFC 6749 section 2.3: a client authenticates in one way only.
             return Err(HttpRefusal::invalid("The caller is known by its headers: leave client_secret out."));
         }
         Ok(form)
@@ -94,8 +94,7 @@ impl Form {
         found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
     }
 
-    /// Refuses a caller that says it is another: clients with certificates name themselves here (RFC 8705
-    /// section 2).
+    /// Refuses a caller that claims another name: clients with certificates name themselves here (RFC 8705 section 2).
     pub(super) fn check_client(&self, caller: &Caller) -> Result<(), Error> {
         self.get("client_id").map_or(Ok(()), |named| caller.must_be(named))
     }

@@ -1,4 +1,4 @@
-//! `POST /oauth2/introspect` (RFC 7662): what a token says, if it is good now.
+//! `POST /oauth2/introspect` (RFC 7662): the token's claims, if it is good now.
 
 use axum::{
     extract::{Request, State},
@@ -36,28 +36,28 @@ pub(super) async fn introspect(
     let verdict = state.authority.judge_bearer(snapshot, &caller, &request).await?;
     Ok(private(&match verdict.token.as_deref().filter(|_| is_active(&verdict, &request)) {
         Some(token) => active(token),
-        // Nothing of why (RFC 7662 section 2.2).
+        // The reason is not told (RFC 7662 section 2.2).
         None => json!({ "active": false }),
     }))
 }
 
-/// A parameter of ours: of the certificate that the token's bearer presented.
+/// A parameter of our own: the thumbprint of the certificate that the token's bearer presented.
 fn thumbprint(form: &Form) -> Result<Option<Thumbprint>, HttpRefusal> {
     let malformed =
         |_| HttpRefusal::invalid("The certificate_thumbprint must be the base64url of a SHA-256.");
     form.get("certificate_thumbprint").map(|text| text.parse().map_err(malformed)).transpose()
 }
 
-/// A token that is bound to a certificate is good for its bearer alone. Whoever does not say which
-/// certificate was presented is told the token's, and compares them (RFC 8705 section 3.2): the binding is
-/// what is judged last, so that nothing else speaks against the token.
+/// A token that is bound to a certificate is good for its bearer alone. A caller that does not name the presented
+/// certificate gets the token's thumbprint, and compares them itself (RFC 8705 section 3.2). The binding is judged
+/// last, so nothing else speaks against such a token.
 fn is_active(verdict: &Verdict, request: &BearerRequest) -> bool {
     verdict.status == Status::Active
         || (verdict.status == Status::WrongBinding && request.certificate_thumbprint.is_none())
 }
 
 fn active(token: &Verified) -> Value {
-    // Custom claims first: none has a registered name.
+    // Custom claims first: none of them has a registered name.
     let mut said: Map<String, Value> = token.custom();
     let registered = [
         ("active", json!(true)),

@@ -1,4 +1,4 @@
-//! `GET /.well-known/oauth-authorization-server`: what this issuer does, and where (RFC 8414).
+//! `GET /.well-known/oauth-authorization-server`: the abilities of this issuer and their URLs (RFC 8414).
 
 use axum::{extract::State, http::HeaderMap, response::Response};
 use serde_json::json;
@@ -8,7 +8,7 @@ use super::{
     answer::{etag_of, public},
 };
 
-/// It changes with the configuration alone. Seconds.
+/// The document changes only with the configuration. Seconds.
 const MAX_AGE_S: i64 = 3_600;
 
 pub(super) async fn metadata(State(state): State<EndpointsState>, headers: HeaderMap) -> Response {
@@ -17,7 +17,7 @@ pub(super) async fn metadata(State(state): State<EndpointsState>, headers: Heade
     public(&headers, "application/json", MAX_AGE_S, body, &etag)
 }
 
-/// What is not said of jeton is what it does not do: tokens are obtained over gRPC, so there is neither an
+/// Members that are missing name things that jeton does not do: tokens are obtained over gRPC, so there is neither an
 /// authorization nor a token endpoint, no response type and no grant. A list without elements is left out (RFC 8414
 /// section 3.2).
 fn document(issuer: &str, certificates: bool) -> String {
@@ -28,7 +28,7 @@ fn document(issuer: &str, certificates: bool) -> String {
         "issuer": issuer,
         "jwks_uri": format!("{base}{JWKS}"),
         "introspection_endpoint": format!("{base}{INTROSPECT}"),
-        // A protected resource may show an access token there (RFC 8414 section 2): here, an API key.
+        // A protected resource may present an access token there (RFC 8414 section 2); here it is an API key.
         "introspection_endpoint_auth_methods_supported": methods(&["client_secret_basic", "Bearer"]),
         "revocation_endpoint": format!("{base}{REVOKE}"),
         "revocation_endpoint_auth_methods_supported": methods(&["client_secret_basic"]),

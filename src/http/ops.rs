@@ -1,5 +1,5 @@
-//! The ops listener, for probes and Prometheus: `/livez`, `/readyz`, `/metrics`. Plaintext and
-//! without a caller: what it tells is no secret.
+//! The ops listener, for probes and Prometheus: `/livez`, `/readyz`, `/metrics`. Plaintext and without a caller: its
+//! answers are no secret.
 
 use std::{fmt::Write, sync::Arc, time::Duration};
 
@@ -18,21 +18,21 @@ use crate::{
     observe::{self, Exporter},
 };
 
-/// Samples of histograms are gathered in between, so that they do not pile up without a scrape.
+/// Samples of histograms are gathered at this interval, so that they do not pile up without a scrape.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// What the ops listener looks at.
+/// The state of the ops listener.
 #[derive(Clone)]
 pub struct OpsState {
     /// The authority.
     pub authority: Arc<Authority>,
-    /// Where metrics are read.
+    /// The source of the metrics.
     pub exporter: Exporter,
     /// Cancelled as soon as this process is to end: it is not ready from then on.
     pub draining: CancellationToken,
 }
 
-/// What the ops listener serves.
+/// The endpoints of the ops listener.
 pub fn ops(state: OpsState) -> Router {
     Router::new()
         .route("/livez", get(livez))
@@ -52,12 +52,12 @@ pub async fn keep_up(exporter: Exporter, stop: CancellationToken) {
     }
 }
 
-/// The process answers; nothing more. A database that is away is no reason to restart it.
+/// The process answers, which is all this says. A database that is away is no reason to restart the process.
 async fn livez() -> &'static str {
     "ok\n"
 }
 
-/// One line per check, as Kubernetes' own components answer it.
+/// One line per check, in the format of Kubernetes' own components.
 async fn readyz(State(state): State<OpsState>) -> Response {
     let readiness = state.authority.readiness();
     let checks = [
@@ -83,7 +83,7 @@ async fn metrics(State(state): State<OpsState>) -> Response {
     let authority = &state.authority;
     let (open, idle) = authority.store.connections();
     authority.metrics.pool(open, idle);
-    // Now, not at the last renewal: one that hangs is what this gauge is watched for.
+    // The age now, not at the last renewal: this gauge must show a renewal that hangs.
     authority.metrics.lease_age(authority.lease_age_s());
     authority.count_held();
     let text = state.exporter.render() + &authority.metrics.audit_heads();

@@ -21,12 +21,12 @@ pub(super) async fn revoke(
     State(state): State<EndpointsState>,
     request: Request,
 ) -> Result<Response, HttpRefusal> {
-    // `token_type_hint` is a hint: the text says what it is (RFC 7009 section 2.1).
+    // `token_type_hint` is ignored: the text itself shows its type (RFC 7009 section 2.1).
     let (origin, form) = HttpOrigin::and_form(&state, request, None).await?;
     let token = form.token()?;
     let request = RevokeRequest { asks_for_much: origin.asks_for_much(), ..of_token(token) };
     let background = state.background.clone();
-    // Runs to its end whatever becomes of the caller: what was sent to the database is not cancelled.
+    // Runs to its end even if the caller goes away: a statement that was sent to the database is not cancelled.
     let revoking = background.spawn(async move {
         let (snapshot, caller) = origin.snapshot(&state).await?;
         form.check_client(&caller)?;
@@ -36,7 +36,7 @@ pub(super) async fn revoke(
         Ok(revoked) => revoked.map_err(refusal)?,
         Err(_) => return Err(Error::Internal("a task ended before its answer".to_owned()).into()),
     };
-    // Durable, but somebody may still take the token for good: a repetition waits for them.
+    // Durable, but a replica may still accept the token: a repeated request waits for it.
     if revoked.propagation.is_some_and(|propagation| !propagation.complete) {
         return Err(HttpRefusal::unavailable());
     }
@@ -56,8 +56,7 @@ fn of_token(token: String) -> RevokeRequest {
     }
 }
 
-/// A token of another client's is refused, and never answered as though it had been revoked (RFC 7009
-/// section 2.1).
+/// A token of another client is refused, and never answered as if it had been revoked (RFC 7009 section 2.1).
 fn refusal(error: Error) -> HttpRefusal {
     if matches!(error, Error::Denied(Denied::Permission(_))) {
         return HttpRefusal::of(

@@ -326,14 +326,14 @@ async fn e18_refused_calls_and_credentials_are_told_by_who_it_was_and_why() {
         ("narrow", "AUDIENCE_NOT_ALLOWED", "an audience", 3),
         ("narrow", "SUBJECT_NOT_ALLOWED", "a subject", 3),
         ("admin", "WIDE_REVOCATION_FORBIDDEN", "subject", 1),
-        ("service", "REFRESH_TOKEN_INVALID", "a refresh token that is not good", 2),
+        ("service", "REFRESH_TOKEN_INVALID", "a bad refresh token", 2),
     ] {
         let row = format!(
             "action = 'Refused' and actor = '{actor}' and outcome = '{outcome}' and note = '{count} times within a minute: {what}'"
         );
         assert_eq!(world.audited(&row).await, 1, "{row}");
     }
-    let credential = "outcome = 'CALLER_UNAUTHENTICATED' and note like '% times within a minute: a credential that is not good'";
+    let credential = "outcome = 'CALLER_UNAUTHENTICATED' and note like '% times within a minute: a bad credential'";
     assert_eq!(world.audited(&format!("action = 'Refused' and {credential}")).await, 1);
     assert!(world.server.logged().contains("refused within a minute"));
     assert_whole(&world.database).await;
@@ -342,7 +342,7 @@ async fn e18_refused_calls_and_credentials_are_told_by_who_it_was_and_why() {
 #[tokio::test]
 async fn e18_what_is_refused_over_http_is_told_by_who_it_was_and_why() {
     const BAD: &str = "action = 'Refused' and outcome = 'CALLER_UNAUTHENTICATED'
-                       and note like '% times within a minute: a credential that is not good'";
+                       and note like '% times within a minute: a bad credential'";
     let mut world = World::start().await;
     let public = world.server.ready.public.clone();
     let theirs = world.api("service").await.token("user:7", "api").await.access_token;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use jiff::Timestamp;
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-/// Milliseconds since boot, suspend included. Decides freshness; never compared between machines.
+/// Milliseconds since boot, suspend included. They decide freshness, and are never compared between machines.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct BootMillis(i64);
 
@@ -43,13 +43,13 @@ impl BootMillis {
 pub struct Moment {
     /// The boot clock.
     pub boot: BootMillis,
-    /// Wall clock, steps included, minus boot clock, milliseconds: it grows when the boot clock stood
-    /// still while the world went on, as in a machine that was frozen and resumed.
+    /// Wall clock minus boot clock, steps included, milliseconds. It grows if the boot clock stood still while time
+    /// went on, as in a machine that was frozen and resumed.
     pub wall_ahead_ms: i64,
 }
 
-/// The clocks of one process. The wall clock never goes back: it follows steps forward at once and
-/// stands still through steps back, so that nothing that has expired comes alive again.
+/// The clocks of one process. The wall clock never goes back: it follows steps forward at once and stands still during
+/// steps back, so that an expired token does not become live again.
 #[derive(Debug)]
 pub struct Clock {
     /// The latest answer, in milliseconds since the epoch.
@@ -71,13 +71,13 @@ impl Clock {
         Self::shifted(0)
     }
 
-    /// A wall clock that is wrong by `shift_ms`, to see how the rest bears it.
+    /// A wall clock that is wrong by `shift_ms`, for tests.
     #[must_use]
     pub fn shifted(shift_ms: i64) -> Self {
         Self { latest_ms: AtomicI64::new(i64::MIN), shift_ms: AtomicI64::new(shift_ms) }
     }
 
-    /// Steps the wall clock by so many milliseconds, to see how the rest bears it.
+    /// Steps the wall clock by so many milliseconds, for tests.
     pub fn step(&self, by_ms: i64) {
         self.shift_ms.fetch_add(by_ms, Ordering::Relaxed);
     }
@@ -152,7 +152,7 @@ fn boot_time() -> Timespec {
     clock_gettime(id)
 }
 
-/// Milliseconds of CPU time that the calling thread has used so far. They stand still while the machine gives it none.
+/// Milliseconds of CPU time that the calling thread has used. They stand still while the machine runs something else.
 #[must_use]
 pub fn thread_cpu_ms() -> i64 {
     let time = clock_gettime(ClockId::ThreadCPUTime);

@@ -1,4 +1,4 @@
-//! Flags, environment and file → typed values. Refuses nonsense at start, in one sentence.
+//! Flags, environment and file → typed values. Wrong values are refused at the start, in one sentence.
 
 mod audit;
 mod client;
@@ -43,10 +43,10 @@ use read::{host_name, prober, read_file};
 use value::address;
 pub use value::{command, secret_in_environment, unknown_variables, variable_of, variables};
 
-/// Of `jeton dev`: more say nothing more on one machine.
+/// The most replicas of `jeton dev`: more show nothing new on one machine.
 const DEV_REPLICAS_MAX: i64 = 20;
 
-/// Who waits longer for a server to end has forgotten it.
+/// The longest drain: an operator does not wait longer for a server to end.
 const DRAIN_TIMEOUT_MAX: Duration = Duration::from_hours(1);
 /// Balancers look every few seconds.
 const DRAIN_DELAY: SignedDuration = SignedDuration::from_secs(5);
@@ -55,7 +55,7 @@ const DRAIN_DELAY: SignedDuration = SignedDuration::from_secs(5);
 #[derive(Parser, Debug)]
 #[command(name = "jeton", version, propagate_version = true, max_term_width = 100)]
 pub struct CommandLine {
-    /// Of the client verbs.
+    /// Flags of the client verbs.
     #[command(flatten)]
     pub globals: GlobalArgs,
     /// The verb.
@@ -64,7 +64,7 @@ pub struct CommandLine {
 }
 
 impl CommandLine {
-    /// What was given, with where it came from.
+    /// The parsed command line, with the source of each value.
     pub fn read(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let mut cli = Self::from_arg_matches(matches)?;
         if let (Command::Serve(args), Some((_, given))) = (&mut cli.command, matches.subcommand()) {
@@ -84,27 +84,27 @@ pub enum Command {
     /// Bring the database's schema to this version, or show where it is
     #[command(subcommand)]
     Migrate(MigrateCommand),
-    /// The keys that sign
+    /// Signing keys
     #[command(subcommand)]
     Key(KeyCommand),
-    /// Go on after a restore or a move of the database
+    /// Continue after a restore or a move of the database
     #[command(subcommand)]
     Epoch(EpochCommand),
-    /// Clients: who may call, and as what
+    /// Clients: the callers of jeton and their rights
     #[command(subcommand)]
     Client(Box<ClientVerb>),
     /// The audit trail
     #[command(subcommand)]
     Audit(Box<AuditVerb>),
-    /// What speaks to a server.
+    /// The verbs that call a server.
     #[command(flatten)]
     Remote(ClientCommand),
 }
 
-/// Of `jeton dev`.
+/// Flags of `jeton dev`.
 #[derive(Args, Debug)]
 pub struct DevArgs {
-    /// Where everything is kept between runs
+    /// The directory for everything that is kept between runs
     #[arg(long, env = "JETON_DATA_DIR", default_value = "./.jeton")]
     pub data_dir: PathBuf,
     /// Public listener
@@ -126,39 +126,40 @@ pub struct DevArgs {
     /// Start over: delete what earlier runs left in the data directory
     #[arg(long)]
     pub fresh: bool,
-    /// Where PostgreSQL's binaries are, if not in the usual places
+    /// The directory of PostgreSQL's binaries, if it is not a usual one
     #[arg(long, env = "JETON_POSTGRES_BIN")]
     pub postgres_bin: Option<PathBuf>,
 }
 
-/// Of `jeton serve`. Also the keys of its file, in snake case.
+/// Flags of `jeton serve`. Also the keys of its file, in snake case.
 #[derive(Args, Deserialize, Debug, Default)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServeArgs {
-    /// Where everything is kept: <postgres://user:password@host/database?sslmode=verify-full>
+    /// The database: <postgres://user:password@host/database?sslmode=verify-full>
     #[arg(long, env = "JETON_DATABASE_URL", hide_env_values = true)]
     database_url: Option<String>,
-    /// Serve from a database whose fsync is off, which may lose what was acknowledged: in tests
+    /// Serve from a database whose fsync is off, which may lose acknowledged changes: in tests
     #[arg(long, env = "JETON_ALLOW_FSYNC_OFF", num_args = 0..=1, default_missing_value = "true")]
     allow_fsync_off: Option<bool>,
     /// A file with the master key: 32 bytes, as 64 hex digits or base64
     #[arg(long, env = "JETON_MASTER_KEY_FILE")]
     master_key_file: Option<PathBuf>,
-    /// A file with another master key, that opens what it sealed: while keys are moved from one to the other
+    /// A file with another master key, which opens what it has sealed: while keys are moved from one to the other
     #[arg(long, env = "JETON_PREVIOUS_MASTER_KEY_FILE")]
     previous_master_key_file: Option<PathBuf>,
-    /// How often there are new keys [default: 30d]
+    /// The age at which keys are replaced [default: 30d]
     #[arg(long, env = "JETON_ROTATE_KEYS_EVERY", value_name = "DURATION", value_parser = parse_duration)]
     #[serde(deserialize_with = "key::duration_in_file")]
     rotate_keys_every: Option<SignedDuration>,
-    /// How long a new key is published before it signs: longer than any verifier keeps a key set [default: 1h]
+    /// The time for which a new key is published before it signs: longer than any verifier keeps a key set [default:
+    /// 1h]
     #[arg(long, env = "JETON_PUBLISH_KEYS_AHEAD", value_name = "DURATION", value_parser = parse_duration)]
     #[serde(deserialize_with = "key::duration_in_file")]
     publish_keys_ahead: Option<SignedDuration>,
     /// `iss` of every token: the URL that verifiers know jeton by
     #[arg(long, env = "JETON_ISSUER")]
     issuer: Option<String>,
-    /// Public listener; port 0 is chosen by the system
+    /// Public listener; with port 0 the system chooses one
     #[arg(long, env = "JETON_LISTEN", value_parser = address)]
     #[serde(deserialize_with = "value::address_in_file")]
     listen: Option<SocketAddr>,
@@ -173,19 +174,19 @@ pub struct ServeArgs {
     /// Certificate of the listeners: PEM, with its chain; read again when it changes
     #[arg(long, env = "JETON_TLS_CERT", value_name = "FILE")]
     tls_cert: Option<PathBuf>,
-    /// Private key of it: PEM
+    /// The private key of that certificate: PEM
     #[arg(long, env = "JETON_TLS_KEY", value_name = "FILE")]
     tls_key: Option<PathBuf>,
-    /// Authorities of clients' certificates: PEM; without it, clients show API keys alone
+    /// Authorities of clients' certificates: PEM; without it, clients authenticate by API key alone
     #[arg(long, env = "JETON_CLIENT_CA", value_name = "FILE")]
     client_ca: Option<PathBuf>,
     /// Certificate of the admin listener [default: --tls-cert]
     #[arg(long, env = "JETON_ADMIN_TLS_CERT", value_name = "FILE")]
     admin_tls_cert: Option<PathBuf>,
-    /// Private key of it [default: --tls-key]
+    /// The private key of that certificate [default: --tls-key]
     #[arg(long, env = "JETON_ADMIN_TLS_KEY", value_name = "FILE")]
     admin_tls_key: Option<PathBuf>,
-    /// Authorities of the certificates of who calls the admin listener [default: --client-ca]
+    /// Authorities of the certificates of callers of the admin listener [default: --client-ca]
     #[arg(long, env = "JETON_ADMIN_CLIENT_CA", value_name = "FILE")]
     admin_client_ca: Option<PathBuf>,
     /// Calls that each client may make per second; a batch, and a message of a stream, is one [default: any number]
@@ -200,21 +201,23 @@ pub struct ServeArgs {
     /// Warn when memory holds more revocations than this [default: 5000000]
     #[arg(long, env = "JETON_REVOCATIONS_HIGH_WATER", value_name = "N")]
     revocations_high_water: Option<NonZero<u32>>,
-    /// Memory for tokens that were found good before, MiB: about 1400 tokens each [default: 768]
+    /// Memory for tokens whose signatures were found good, MiB: about 1400 tokens each [default: 768]
     #[arg(long, env = "JETON_TOKEN_CACHE_MIB", value_name = "MIB")]
     token_cache_mib: Option<NonZero<u32>>,
-    /// Longest time from SIGTERM to the end, whatever is in flight and however the database is [default: 13s after --drain-delay]
+    /// The longest time from SIGTERM to the end, even with calls in flight or without a database [default: 13s after
+    /// --drain-delay]
     #[arg(long, env = "JETON_DRAIN_TIMEOUT", value_name = "DURATION", value_parser = parse_duration)]
     #[serde(deserialize_with = "key::duration_in_file")]
     drain_timeout: Option<SignedDuration>,
-    /// Connections of one address that have not authenticated [default: 256]
+    /// Connections that one address may have before they authenticate [default: 256]
     #[arg(long, env = "JETON_CONNECTIONS_PER_ADDRESS", value_name = "N")]
     connections_per_address: Option<NonZero<u16>>,
-    /// A balancer or a network of them, for whose addresses that limit does not hold: <10.0.0.0/8>; several by commas
+    /// A balancer or a network of balancers, whose addresses are exempt from that limit: <10.0.0.0/8>; several by
+    /// commas
     #[arg(long, env = "JETON_TRUSTED_PROXY", value_name = "CIDR", value_delimiter = ',')]
     #[serde(deserialize_with = "read::networks")]
     trusted_proxy: Vec<Network>,
-    /// How long balancers have to see that this server is ending, before it takes no more connections [default: 5s]
+    /// The time for balancers to see that this server is ending, before it accepts no more connections [default: 5s]
     #[arg(long, env = "JETON_DRAIN_DELAY", value_name = "DURATION", value_parser = parse_duration)]
     #[serde(deserialize_with = "key::duration_in_file")]
     drain_delay: Option<SignedDuration>,
@@ -224,10 +227,10 @@ pub struct ServeArgs {
     /// Name of this replica, shown to operators [default: host name and process id]
     #[arg(long, env = "JETON_REPLICA_NAME")]
     replica_name: Option<String>,
-    /// URL under which other replicas reach the public listener [default: where it is bound]
+    /// The URL under which other replicas reach the public listener [default: where it is bound]
     #[arg(long, env = "JETON_ADVERTISE")]
     advertise: Option<String>,
-    /// Revoke a canary here every so many seconds, and see it dead on the other replicas [default: never]
+    /// Revoke a canary here every so many seconds, and check that it is dead on the other replicas [default: never]
     #[arg(long, env = "JETON_PROBE_EVERY", value_name = "SECONDS")]
     probe_every: Option<NonZero<u32>>,
     /// A file with the API key of a client that may issue and validate for subject and audience `jeton-canary`
@@ -236,17 +239,17 @@ pub struct ServeArgs {
     /// The authorities of the other replicas' certificates: PEM [default: those of the system]
     #[arg(long, env = "JETON_PROBE_CA", value_name = "FILE")]
     probe_ca: Option<PathBuf>,
-    /// Written once every listener answers, removed at the end
+    /// A file that is written when every listener answers, and removed at the end
     #[arg(long, env = "JETON_READY_FILE")]
     ready_file: Option<PathBuf>,
-    /// What to log, as in `RUST_LOG`; what it says no level for stays as it is by default [default: info,sqlx=warn]
+    /// The log filter, as in `RUST_LOG`; other targets keep their default level [default: info,sqlx=warn]
     #[arg(long, env = "JETON_LOG")]
     log: Option<String>,
-    /// A TOML file with any of these, in snake case; flags and environment go before it
+    /// A TOML file with any of these, in snake case; flags and environment override it
     #[arg(long, env = "JETON_CONFIG")]
     #[serde(skip)]
     config: Option<PathBuf>,
-    /// End when this process does.
+    /// End when this process ends.
     #[arg(long, hide = true)]
     #[serde(skip)]
     parent_pid: Option<u32>,
@@ -255,52 +258,52 @@ pub struct ServeArgs {
     places: Places,
 }
 
-/// A server, ready to be started.
+/// The settings of a server that is ready to be started.
 pub struct ServeConfig {
-    /// Where everything is kept.
+    /// The database.
     pub database_url: String,
-    /// Whether that may be a database that loses what it acknowledged: in tests.
+    /// That database may lose what it acknowledged: in tests.
     pub allow_fsync_off: bool,
-    /// Opens the keys.
+    /// Opens and seals the keys.
     pub master_key: MasterKey,
-    /// Opens those that it sealed, too.
+    /// Opens the keys that it has sealed.
     pub previous_master_key: Option<MasterKey>,
-    /// When keys are rotated.
+    /// The schedule of key rotations.
     pub schedule: Schedule,
     /// `iss` of every token.
     pub issuer: String,
     /// Public, admin, ops.
     pub listen: [SocketAddr; 3],
-    /// TLS of the public and of the admin listener; none: plaintext.
+    /// TLS of the public and of the admin listener; `None`: plaintext.
     pub tls: Option<[TlsFiles; 2]>,
-    /// Calls that each client may make per second; none: any number.
+    /// Calls that each client may make per second; `None`: any number.
     pub client_rate: Option<NonZero<u32>>,
-    /// Connections of one address that have not authenticated; none: as many as usual.
+    /// Connections that one address may have before they authenticate; `None`: the default.
     pub connections_per_address: Option<NonZero<u16>>,
-    /// Balancers, for whose addresses that does not hold.
+    /// Balancers, whose addresses are exempt from that.
     pub trusted_proxies: Vec<Network>,
-    /// Between the end of readiness and the end of the listeners.
+    /// The time between the end of readiness and the end of the listeners.
     pub drain_delay: Duration,
-    /// How much may be revoked.
+    /// Limits of revocations and sessions.
     pub bounds: Bounds,
-    /// Worth a line in the log.
+    /// Lines for the log.
     pub warnings: Vec<String>,
-    /// Shown to operators.
+    /// The name that operators see.
     pub replica: String,
-    /// URL under which other replicas reach the public listener; by default where it is bound.
+    /// The URL under which other replicas reach the public listener; by default where it is bound.
     pub advertise: Option<String>,
     /// Probes the other replicas.
     pub prober: Option<ProberSettings>,
-    /// Written once it serves.
+    /// Written when the server serves.
     pub ready_file: Option<PathBuf>,
-    /// What to log.
+    /// The log filter.
     pub log: String,
-    /// End when this process does.
+    /// End when this process ends.
     pub parent_pid: Option<u32>,
 }
 
 impl ServeArgs {
-    /// Flag, else environment, else file, else default.
+    /// The settings: a flag goes before the environment, the file and the default, in this order.
     pub fn resolve(self) -> anyhow::Result<ServeConfig> {
         let mut places = self.places;
         let file = match self.config {
@@ -413,7 +416,7 @@ fn open_to_others(
     secrets.filter_map(|(path, what)| process::open_to_others(path, what)).collect()
 }
 
-/// How long the end may take that begins with this delay.
+/// The longest duration of the end, with this drain delay.
 fn drain_timeout(asked: Option<SignedDuration>, delay: Duration) -> Result<Duration, &'static str> {
     let Some(asked) = asked else { return Ok(Bounds::drain_timeout_after(delay)) };
     let asked =

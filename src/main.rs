@@ -1,4 +1,4 @@
-//! argv to one verb.
+//! Parses the command line, and runs one verb.
 
 use std::{
     env, ffi::OsStr, io::Write, num::NonZero, path::PathBuf, process::ExitCode, sync::Arc,
@@ -27,7 +27,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// glibc's costs a tenth of a call.
+/// With glibc's allocator a call costs a tenth more.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
         Command::Dev(args) => many_threads().and_then(|runtime| runtime.block_on(run_dev(args))),
         Command::Serve(args) => many_threads().and_then(|runtime| {
             let done = runtime.block_on(run_serve(*args, &unknown));
-            // What did not end in time is not waited for.
+            // Work that has not ended in time is not waited for.
             runtime.shutdown_background();
             done
         }),
@@ -94,7 +94,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Flags and environment; what is wrong with them is said.
+/// Parses flags and environment, and reports what is wrong with them.
 fn parse() -> Result<CommandLine, ExitCode> {
     if let Some(refused) = secret_in_environment(|name| !is_empty(name)) {
         let _closed = writeln!(std::io::stderr(), "error: {refused}.");
@@ -111,7 +111,7 @@ fn parse() -> Result<CommandLine, ExitCode> {
     })
 }
 
-/// A warning for each variable that was meant for jeton, perhaps, and that it does not read.
+/// A warning for each variable that may be meant for jeton and that no verb reads.
 fn unread_variables() -> Vec<String> {
     let unknown = unknown_variables(env::vars_os().map(|(name, _)| name));
     unknown
@@ -120,7 +120,7 @@ fn unread_variables() -> Vec<String> {
         .collect()
 }
 
-/// Whether a variable says nothing.
+/// Returns whether a variable is empty.
 #[expect(clippy::disallowed_methods, reason = "the environment of flags, read here and nowhere else")]
 fn is_empty(name: &OsStr) -> bool {
     env::var_os(name).is_none_or(|value| value.is_empty())
@@ -147,7 +147,7 @@ async fn run_dev(args: DevArgs) -> anyhow::Result<Done> {
     Ok(Done::Whole)
 }
 
-/// A database that happens to be in the environment may be a live one: `jeton dev` leaves it alone.
+/// `jeton dev` ignores a database in the environment: it may be a live one.
 #[expect(clippy::disallowed_methods, reason = "the environment is read here and nowhere else")]
 fn warn_of_database(named: bool) {
     const NAME: &str = "JETON_DATABASE_URL";
@@ -200,8 +200,8 @@ async fn run_serve(args: ServeArgs, warnings: &[String]) -> anyhow::Result<Done>
     Ok(Done::Whole)
 }
 
-/// Asks the server to end at a first signal, and to hurry at a second. One that asks others to read their configuration
-/// anew asks nothing: what may change while a server runs is read when it does.
+/// Makes the server end at a first signal, and hurry at a second. SIGHUP is ignored: settings that may change while a
+/// server runs are read when they change.
 fn end_by_signals(stop: &CancellationToken, hurry: &CancellationToken) -> anyhow::Result<()> {
     let [mut terminate, mut interrupt, mut quit] =
         [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::quit())?];
@@ -244,9 +244,9 @@ fn environment() -> anyhow::Result<Environment> {
     })
 }
 
-/// Logs what a verb on the database does, as servers log what they do, and nothing else: the rest it says itself.
+/// Logs the acts of a verb on the database, as servers log theirs, and nothing else: the verb prints the rest itself.
 fn log_acts(verb: &str) {
-    // A filter of our own, which can be read.
+    // A filter of our own always parses.
     let _read = observe::log_to_stderr("off,jeton::store::audit=info", verb);
 }
 
@@ -258,13 +258,13 @@ fn one_thread() -> anyhow::Result<runtime::Runtime> {
     Ok(runtime::Builder::new_current_thread().enable_all().build()?)
 }
 
-/// Data goes to stdout. Whoever closed it does not want it.
+/// Prints data to stdout. If the reader has closed it, nothing is missing.
 #[expect(clippy::needless_pass_by_value, reason = "the shape that the verbs ask for")]
 fn say(line: String) {
     let _closed = writeln!(std::io::stdout(), "{line}");
 }
 
-/// The same, of what holds a secret.
+/// The same for a line that holds a secret.
 fn say_secret(line: String) {
     cli::keep_from_others();
     say(line);

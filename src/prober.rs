@@ -1,5 +1,5 @@
-//! Proves the promise again and again, as a caller of its own would: revokes a canary on this replica, and
-//! sees it dead on all the others.
+//! Tests the promise again and again as a client would: revokes a canary on this replica, and checks that it is dead on
+//! all others.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -22,16 +22,16 @@ use crate::{
 
 /// The life of a canary, seconds: far longer than a probe takes, and no longer in the denylist than needed.
 const CANARY_TTL_S: i64 = 60;
-/// Longer than a Revoke waits for a replica that says nothing.
+/// Longer than a Revoke waits for a replica that does not answer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How the prober goes about it.
+/// The settings of the prober.
 pub struct ProberSettings {
     /// Between two probes.
     pub every: Duration,
     /// The API key of a client that may issue, validate and revoke canaries.
     pub api_key: SecretString,
-    /// The authorities of the replicas' certificates, PEM; none: those of the system.
+    /// The authorities of the replicas' certificates, PEM; `None`: those of the system.
     pub authorities: Option<Vec<u8>>,
 }
 
@@ -47,7 +47,7 @@ impl ProberSettings {
 /// The task.
 pub struct Prober {
     settings: ProberSettings,
-    /// Where this replica's own public listener is reached.
+    /// The URL of this replica's own public listener.
     own: String,
     store: Store,
     metrics: Arc<Metrics>,
@@ -55,13 +55,13 @@ pub struct Prober {
     channels: HashMap<String, Channel>,
 }
 
-/// What one replica said of a canary whose revocation had been answered.
+/// The answer of one replica about a canary whose revocation had been answered.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Seen {
     Dead,
     /// The promise is broken.
     Alive,
-    /// It did not say, for this reason.
+    /// It did not answer, for this reason.
     Unanswered(String),
 }
 
@@ -75,7 +75,7 @@ impl Seen {
     }
 }
 
-/// Why a probe came to nothing.
+/// The reason why a probe failed.
 #[derive(Debug, thiserror::Error)]
 enum ProbeError {
     #[error("the replicas could not be listed: {0}")]
@@ -93,7 +93,7 @@ enum ProbeError {
 }
 
 impl ProbeError {
-    /// Whether the database is away, which the store has said.
+    /// Returns whether the database is away, which the store has logged.
     fn is_away(&self) -> bool {
         match self {
             Self::Store(error) => error.is_unreachable(),
@@ -110,7 +110,7 @@ impl From<Status> for ProbeError {
 }
 
 impl Prober {
-    /// Of the replica that is reached at `own`.
+    /// The prober of the replica at `own`.
     #[must_use]
     pub fn new(
         settings: ProberSettings,
@@ -137,7 +137,7 @@ impl Prober {
         }
     }
 
-    /// Whether the promise held, as far as it was seen, and whether all answered.
+    /// Reports whether the promise held, as far as it could be seen, and whether all replicas answered.
     fn report(&self, probed: Result<Vec<(String, Seen)>, ProbeError>) -> (Option<bool>, bool) {
         let seen = match probed {
             Ok(seen) => seen,
@@ -168,7 +168,7 @@ impl Prober {
         (Some(none(|seen| matches!(seen, Seen::Alive))), none(|seen| matches!(seen, Seen::Unanswered(_))))
     }
 
-    /// One canary, from its making to its end. Each other replica with what it said.
+    /// Follows one canary from its making to its end. Returns each other replica with its answer.
     async fn probe(&mut self) -> Result<Vec<(String, Seen)>, ProbeError> {
         let own = self.own.clone();
         let others: Vec<ReplicaRow> = self.store.replicas().await?;
@@ -197,7 +197,7 @@ impl Prober {
                 self.request(validate(&token))?,
             ));
         }
-        // Alive before, so that "dead" says something; and each connection is warm.
+        // Live before, so that "dead" means something; and each connection is warm.
         let asked = join_all(asked.into_iter().map(|(name, mut client, before, after)| async move {
             let (active, cause) = match client.validate(before).await {
                 Ok(said) => (says(&said, pb::TokenStatus::Active), String::new()),
@@ -254,7 +254,7 @@ impl Prober {
     }
 }
 
-/// Why there was no answer: `transport error` says nothing, the end of the chain does.
+/// The end of the chain of errors: `transport error` by itself says nothing.
 fn cause_of(status: &Status) -> String {
     let mut cause = std::error::Error::source(status);
     while let Some(next) = cause.and_then(std::error::Error::source) {

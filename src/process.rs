@@ -1,5 +1,4 @@
-//! What this process may do to the machine, and the machine to it: set once, at start. And files of others, of which no
-//! more is read than belongs into them.
+//! The limits of this process, set once at the start, and the reading of files up to a length.
 
 use std::{
     fs::File,
@@ -14,8 +13,8 @@ use rustix::{
     thread::disable_transparent_huge_pages,
 };
 
-/// Keeps keys out of core dumps, and memory to what is used of it: a page that is touched is not to take two megabytes.
-/// What the system refuses is left as it is: it protects, and nothing depends on it.
+/// Keeps keys out of core dumps, and memory to the pages that are used: a touched page must not take two megabytes. If
+/// the system refuses, nothing depends on it.
 pub fn settle() {
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     let _refused = setrlimit(Resource::Core, none);
@@ -23,7 +22,7 @@ pub fn settle() {
     let _refused = disable_transparent_huge_pages(true);
 }
 
-/// Raises the limit of open descriptors to what this process may have, and gives it.
+/// Raises the limit of open descriptors to what this process may have, and returns it.
 #[must_use]
 pub fn raise_descriptors() -> usize {
     let limit = getrlimit(Resource::Nofile);
@@ -34,16 +33,16 @@ pub fn raise_descriptors() -> usize {
     current.and_then(|current| usize::try_from(current).ok()).unwrap_or(usize::MAX)
 }
 
-/// Bytes of a file that belongs to the configuration: certificates are the longest.
+/// The greatest length of a configuration file, bytes: certificates are the longest.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
-/// Bytes of a log that is looked through, and of one line of it.
+/// The greatest length of a log that is read, bytes, and of a line in it.
 const LOG_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 const LINE_BYTES_MAX: u64 = 1024 * 1024;
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// Permission bits of everybody but a file's owner and group.
 const OF_OTHERS: u32 = 0o007;
 
-/// A file of the configuration, whole. Refuses one that is longer than any is, or has no end.
+/// Reads a configuration file. Refuses one that is too long or endless.
 pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let length = File::open(path)?.take(FILE_BYTES_MAX.saturating_add(1)).read_to_end(&mut bytes)?;
@@ -53,7 +52,7 @@ pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The same, without a byte order mark: of PEM.
+/// The same for PEM, without a byte order mark.
 pub fn read_pem(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = read_file(path)?;
     if bytes.starts_with(BYTE_ORDER_MARK) {
@@ -62,21 +61,21 @@ pub fn read_pem(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The same, of text.
+/// The same for text.
 pub fn read_text(path: &Path) -> io::Result<String> {
     let text = String::from_utf8(read_file(path)?);
     text.map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
 }
 
-/// A clause for people, where every user of the machine can read a file that holds a secret.
+/// A clause for people, if every user of the machine can read a file that holds a secret.
 #[must_use]
 pub fn open_to_others(path: &Path, what: &str) -> Option<String> {
     let is_open = path.metadata().is_ok_and(|facts| facts.permissions().mode() & OF_OTHERS != 0);
     is_open.then(|| format!("every user of this machine can read the {what} {}: chmod o= it", path.display()))
 }
 
-/// The lines of a file that may be long, as a log is. Refuses one with a line that is longer than a log's are, and reads no
-/// more of it than logs have.
+/// The lines of a file that may be as long as a log. Refuses longer lines and reads no more than the greatest length of
+/// a log.
 pub fn lines(path: &Path) -> io::Result<impl Iterator<Item = io::Result<String>>> {
     let mut file = io::BufReader::new(File::open(path)?.take(LOG_BYTES_MAX));
     Ok(iter::from_fn(move || {

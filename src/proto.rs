@@ -1,4 +1,4 @@
-//! Generated from `proto/` by `build.rs`: the types of the wire. They live in `rpc` and `cli` and nowhere else.
+//! Generated from `proto/` by `build.rs`: the wire types. They are used by `rpc`, `cli` and the prober only.
 
 /// `jeton.v1`: messages, servers and clients.
 #[allow(
@@ -17,7 +17,7 @@ pub mod v1 {
     tonic::include_proto!("jeton.v1");
 }
 
-/// `envoy.service.auth.v3`: what jeton speaks of Envoy's external authorization protocol.
+/// `envoy.service.auth.v3`: the part of Envoy's external authorization protocol that jeton uses.
 #[allow(
     missing_docs,
     clippy::all,

@@ -150,11 +150,7 @@ impl Authority {
         let known = known.ok_or_else(|| {
             self.log_refused(text, peer);
             // The client is unknown, so the refusal is counted for the address.
-            self.refusals.count_stranger(
-                peer.address,
-                "CALLER_UNAUTHENTICATED",
-                "a bad credential",
-            );
+            self.refusals.count_stranger(peer.address, "CALLER_UNAUTHENTICATED", "a bad credential");
             self.rates.failed(peer.address)
         })?;
         if let Some(api_key) = text.filter(|_| !is_known) {

@@ -1,4 +1,4 @@
-//! `jeton audit`: what happened, and who did it.
+//! `jeton audit`: acts, and the callers that did them.
 
 use super::{
     Cli,
@@ -16,7 +16,7 @@ use crate::proto::v1::{
 /// The verbs.
 #[derive(Debug, clap::Subcommand)]
 pub enum AuditCommand {
-    /// List events, newest first; all that is asked for must hold
+    /// List events, newest first; an event must match all flags
     List(ListArgs),
 }
 
@@ -38,7 +38,7 @@ pub struct ListArgs {
     /// From here on: 2h, or an RFC 3339 time
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// At most so many
+    /// At most so many rows
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
 }
@@ -90,7 +90,7 @@ pub async fn run(cli: &Cli<'_>, command: AuditCommand) -> Result<Exit, Failure> 
     Ok(Exit::Done)
 }
 
-/// How a wide revocation was narrowed: `orders, before 2026-01-31T09:00:00Z`.
+/// The limits of a wide revocation: `orders, before 2026-01-31T09:00:00Z`.
 fn narrowed(event: &AuditEvent) -> String {
     let before = event.issue_cutoff_time.as_ref().map(|time| format!("before {}", time::show(Some(time))));
     let audience = Some(event.audience.clone()).filter(|audience| !audience.is_empty());

@@ -1,4 +1,4 @@
-//! `jeton client`: who may call, and as what.
+//! `jeton client`: the callers of jeton and their rights.
 
 use std::io::IsTerminal;
 
@@ -18,7 +18,7 @@ use crate::proto::v1::{
 /// The verbs.
 #[derive(Debug, clap::Subcommand)]
 pub enum ClientAdminCommand {
-    /// List them, by name
+    /// List clients, by name
     List,
     /// One client, with its API keys
     Get {
@@ -27,9 +27,9 @@ pub enum ClientAdminCommand {
     },
     /// Register a client; it can call once it has a certificate or an API key
     Create(Box<client_set::CreateArgs>),
-    /// Change the fields that are given
+    /// Change the fields that are given, and no others
     Update(Box<client_set::UpdateArgs>),
-    /// Remove a client with its keys, and revoke all that it obtained
+    /// Remove a client with its keys, and revoke all tokens that it obtained
     Delete(DeleteArgs),
     /// Add an API key, which is shown once
     AddKey(client_key::AddArgs),
@@ -42,7 +42,7 @@ pub enum ClientAdminCommand {
 pub struct DeleteArgs {
     /// Its name
     client_id: String,
-    /// Only if it is still this one
+    /// Only if the client still has this etag
     #[arg(long)]
     etag: Option<String>,
     /// Do not ask
@@ -63,7 +63,7 @@ pub async fn run(cli: &Cli<'_>, command: ClientAdminCommand) -> Result<Exit, Fai
     }
 }
 
-/// All of them.
+/// Lists all clients.
 pub async fn all(connection: &Connection) -> Result<ListClientsResponse, Failure> {
     let mut client = AdminServiceClient::new(connection.channel());
     let mut all = ListClientsResponse::default();
@@ -124,7 +124,7 @@ fn state(client: &Client) -> &'static str {
     }
 }
 
-/// As they are typed.
+/// The permissions as they are typed.
 fn permissions(client: &Client) -> String {
     let names = client.permissions().map(|permission| {
         permission.as_str_name().trim_start_matches("PERMISSION_").to_lowercase().replace('_', "-")
@@ -154,7 +154,7 @@ async fn get(cli: &Cli<'_>, client_id: String) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// A client, for people.
+/// Prints a client, for people.
 pub fn print(cli: &Cli<'_>, client: &Client) -> Result<(), Failure> {
     output::facts(&[
         ("client", client.client_id.clone()),
@@ -174,7 +174,7 @@ pub fn print(cli: &Cli<'_>, client: &Client) -> Result<(), Failure> {
     let now = (cli.env.now)();
     let end = |key: &crate::proto::v1::ApiKey| {
         let end = key.expire_time.as_ref();
-        // An end that is to come is read as a date; that it is past must not be missed.
+        // An end in the future is shown as a date; one in the past must not be overlooked.
         let past = end.and_then(time::from_wire_timestamp).is_some_and(|end| end <= now);
         if past { time::show_with_distance(end, now) } else { time::show(end) }
     };
@@ -193,7 +193,7 @@ pub fn print(cli: &Cli<'_>, client: &Client) -> Result<(), Failure> {
     )
 }
 
-/// Whether a person can be asked.
+/// Returns whether a person can be asked.
 pub fn can_ask(cli: &Cli<'_>) -> bool {
     std::io::stdin().is_terminal() && !cli.globals.no_input
 }
@@ -202,7 +202,7 @@ async fn delete(cli: &Cli<'_>, args: DeleteArgs) -> Result<Exit, Failure> {
     let as_json = cli.output.wants_json()?;
     if !args.yes && !can_ask(cli) {
         return Err(Failure::Usage(
-            "this revokes all that the client obtained, and there is nobody to ask. Give --yes.".into(),
+            "this revokes all that the client obtained, and nobody can be asked. Give --yes.".into(),
         ));
     }
     let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
@@ -223,7 +223,7 @@ async fn delete(cli: &Cli<'_>, args: DeleteArgs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Shows what goes, and has the name typed.
+/// Shows what will be removed, and has the name typed.
 async fn confirm(connection: &Connection, client_id: &str) -> Result<(), Failure> {
     let found = fetch(connection, client_id).await?;
     let name = output::escape(&found.client_id);

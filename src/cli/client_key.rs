@@ -1,5 +1,4 @@
-//! `jeton client add-key` and `delete-key`. A key's text is shown once, and never to a terminal that was not
-//! asked to show it.
+//! `jeton client add-key` and `delete-key`. A key's text is shown once, and to a terminal only with `--show`.
 
 use std::path::PathBuf;
 
@@ -18,9 +17,9 @@ use crate::proto::v1::{CreateApiKeyRequest, DeleteApiKeyRequest, admin_service_c
 /// Flags of `add-key`.
 #[derive(Debug, clap::Args)]
 pub struct AddArgs {
-    /// Whose key
+    /// The client
     client_id: String,
-    /// How long it lives, as in 90d; without it, it does not expire
+    /// The lifetime, as in 90d; without it, the key does not expire
     #[arg(long, value_name = "DURATION", value_parser = time::parse_duration)]
     ttl: Option<SignedDuration>,
     /// Write the key to this file, for its owner alone
@@ -34,13 +33,13 @@ pub struct AddArgs {
 /// Operands of `delete-key`.
 #[derive(Debug, clap::Args)]
 pub struct DeleteArgs {
-    /// Whose key
+    /// The client
     client_id: String,
-    /// Which: the part of it that is no secret, as `jeton client get` shows it
+    /// The public part of the key, as `jeton client get` shows it
     api_key_id: String,
 }
 
-/// What is printed of a new key.
+/// The output for a new key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Form {
     Facts,
@@ -49,7 +48,7 @@ enum Form {
     Header,
 }
 
-/// Decided before a key is made: one that nobody gets to see is of no use.
+/// Decided before a key is made: a key that nobody gets to see is of no use.
 fn form(cli: &Cli<'_>, args: &AddArgs) -> Result<Form, Failure> {
     let seen = args.show || !cli.output.is_terminal();
     let form = match cli.output.format() {
@@ -87,7 +86,7 @@ pub async fn add(cli: &Cli<'_>, args: AddArgs) -> Result<Exit, Failure> {
     let response = connection.call(client.create_api_key(connection.request(request))).await?;
     let facts = response.api_key.clone().unwrap_or_default();
     if let Some(path) = &args.key_file {
-        // First of all: what fails later must not cost the only copy of it.
+        // Written first: a later failure must not cost the only copy.
         write_private(path, format!("{}\n", response.secret).as_bytes())?;
     }
     match form {

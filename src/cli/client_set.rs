@@ -1,4 +1,4 @@
-//! `jeton client create` and `update`: what a client is and may do.
+//! `jeton client create` and `update`: a client's registration and rights.
 
 use std::time::Duration;
 
@@ -40,16 +40,16 @@ enum Permission {
     AdminWrite,
 }
 
-/// What both verbs take.
+/// Flags of both verbs.
 #[derive(Debug, clap::Args)]
 pub struct Fields {
-    /// For people
+    /// A name for people
     #[arg(long, value_name = "NAME")]
     display_name: Option<String>,
     /// A certificate that authenticates it: <spiffe://trust-domain/path>; may be repeated
     #[arg(long, value_name = "URI")]
     certificate_uri: Vec<String>,
-    /// What it may do; may be repeated
+    /// A permission; may be repeated
     #[arg(long, value_name = "PERMISSION")]
     permission: Vec<Permission>,
     /// An audience that it may issue and validate for, or `*`; may be repeated
@@ -67,7 +67,7 @@ pub struct CreateArgs {
     client_id: String,
     #[command(flatten)]
     fields: Fields,
-    /// Refuse it for now
+    /// Refuse its calls for now
     #[arg(long)]
     disabled: bool,
 }
@@ -77,22 +77,22 @@ pub struct CreateArgs {
 pub struct UpdateArgs {
     /// Its name
     client_id: String,
-    /// What is given replaces what there is.
+    /// The given values replace the present ones.
     #[command(flatten)]
     fields: Fields,
-    /// Clear a list, or the name
+    /// Clear a list, or the display name
     #[arg(long, value_name = "FIELD")]
     clear: Vec<Clear>,
-    /// Refuse it from now on; what it obtained lives on
+    /// Refuse its calls from now on; tokens that it obtained live on
     #[arg(long, conflicts_with = "enable")]
     disable: bool,
-    /// Refuse it no longer
+    /// Accept its calls again
     #[arg(long)]
     enable: bool,
-    /// With --disable: revoke all that it obtained, too
+    /// With --disable: also revoke all tokens that it obtained
     #[arg(long, requires = "disable", conflicts_with = "enable")]
     revoke: bool,
-    /// Only if it is still this one
+    /// Only if the client still has this etag
     #[arg(long)]
     etag: Option<String>,
 }
@@ -140,7 +140,7 @@ pub async fn create(cli: &Cli<'_>, args: CreateArgs) -> Result<Exit, Failure> {
     client::print(cli, &created)?;
     if created.certificate_uris.is_empty() {
         let name = output::escape(&created.client_id);
-        output::talk(&format!("It has nothing to show who it is yet: `jeton client add-key {name}`."));
+        output::talk(&format!("It has no credential yet: `jeton client add-key {name}`."));
     }
     Ok(Exit::Done)
 }
@@ -179,13 +179,13 @@ pub async fn update(cli: &Cli<'_>, args: UpdateArgs) -> Result<Exit, Failure> {
     let timeout = connect::timeout(cli).max(REVOKE_TIMEOUT);
     let done = revoke_all(cli, &connection.with_timeout(timeout), client_id, as_json).await;
     if done.is_err() {
-        // Half of what was asked for is done, and stays so.
-        output::talk("It is refused from now on, but what it obtained may live on:");
+        // The first half of the request is done, and stays done.
+        output::talk("It is refused from now on, but its tokens may live on:");
     }
     done
 }
 
-/// As `jeton revoke --client` does.
+/// Revokes as `jeton revoke --client` does.
 async fn revoke_all(
     cli: &Cli<'_>,
     connection: &Connection,
@@ -203,7 +203,7 @@ async fn revoke_all(
     let response = connection.call(tokens.revoke(connection.request(request))).await?;
     let target = revoke::NamedTarget::new(kind);
     if as_json {
-        // Standard output has the client's.
+        // Standard output already has the client.
         output::talk(&revoke_report::result(&target, &response, start.elapsed(), false));
     } else {
         revoke_report::print_result(cli, &target, &response, start.elapsed(), false)?;
@@ -211,7 +211,7 @@ async fn revoke_all(
     Ok(revoke_report::exit(&response, false))
 }
 
-/// The mask names what was given, so that nobody's change to another field is undone.
+/// The mask names the given fields, so that changes by others to other fields are kept.
 fn request_of(args: UpdateArgs) -> Result<UpdateClientRequest, Failure> {
     let fields = &args.fields;
     let given = [

@@ -1,4 +1,4 @@
-//! Which server, with which credential: flags, then the context, then what `jeton dev` left in `./.jeton`.
+//! The server and the credential: from flags, then the context, then the files of `jeton dev` in `./.jeton`.
 
 use std::{collections::HashMap, future::Future, io::ErrorKind, path::PathBuf, sync::Once, time::Duration};
 
@@ -21,28 +21,28 @@ use super::{
 use crate::process;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Whom the command line is to a server that `jeton dev` started.
+/// The client as which the command line calls a server that `jeton dev` started.
 const DEV_CLIENT: &str = "dev-admin";
 
-/// Which of a server's listeners.
+/// One of a server's listeners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listener {
-    /// Every service's.
+    /// The listener of every service but `AdminService`.
     Public,
     /// For people, and for wide targets.
     Admin,
 }
 
-/// Whether the call says who is calling.
+/// The authentication of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Identity {
-    /// It does; no credential is an error.
+    /// A credential is sent; without one the call fails.
     Required,
     /// Public facts: no credential is sent.
     Anonymous,
 }
 
-/// A channel with what every request on it carries.
+/// A channel, and the credential and deadline that every request on it carries.
 #[derive(Debug)]
 pub struct Connection {
     channel: Channel,
@@ -87,9 +87,9 @@ impl Connection {
         };
         match tokio::time::timeout(self.timeout, answer).await {
             Ok(Ok(response)) => Ok(response.into_inner()),
-            // Either side's transport may watch the same deadline and come first, with words that help nobody.
+            // Either side's transport may enforce the same deadline first, with a text that helps nobody.
             Ok(Err(status)) if is_bare_timeout(&status) => Err(late().into()),
-            // Not an answer of the server's: the transport has more to say than "transport error".
+            // Not an answer of the server: the source of the error says more than "transport error".
             Ok(Err(status)) => match std::error::Error::source(&status) {
                 Some(cause) if status.details().is_empty() => {
                     let Explained { cause, advice } = explain(&root_cause(cause), &self.url);
@@ -102,24 +102,24 @@ impl Connection {
     }
 }
 
-/// A deadline that a transport enforced: a refusal of the server's carries details.
+/// Returns whether a transport enforced the deadline: the server's refusals carry details.
 fn is_bare_timeout(status: &Status) -> bool {
     matches!(status.code(), Code::Cancelled | Code::DeadlineExceeded) && status.details().is_empty()
 }
 
-/// The API key of a source, and where that source may send it.
+/// The API key of a source, and the URLs to which it may be sent.
 enum Credential {
     Key(SecretString),
     File(PathBuf),
 }
 
-/// What one source (a context, or `dev.json`) knows of a deployment.
+/// The facts that one source (a context, or `dev.json`) has about a deployment.
 #[derive(Default)]
 struct Source {
     public: Option<String>,
     admin: Option<String>,
     credential: Option<Credential>,
-    /// Everywhere else that the credential is good for.
+    /// The other URLs that the credential is good for.
     also: Vec<String>,
     /// Its files for TLS.
     tls: Files,
@@ -130,7 +130,7 @@ pub async fn open(cli: &Cli<'_>, listener: Listener, identity: Identity) -> Resu
     destination(cli, listener, identity)?.dial().await
 }
 
-/// Where a connection would go, and what it would carry. Nothing is sent yet.
+/// The target of a connection, with credential and TLS. Nothing is sent yet.
 pub struct Destination {
     url: String,
     tls: Files,
@@ -165,7 +165,7 @@ impl Destination {
     }
 }
 
-/// What flags, context and `dev.json` say of a listener.
+/// The destination that flags, context and `dev.json` give for a listener.
 pub fn destination(cli: &Cli<'_>, listener: Listener, identity: Identity) -> Result<Destination, Failure> {
     let source = source(cli)?;
     let (flag, known, name) = match listener {
@@ -215,7 +215,7 @@ async fn dial(url: &str, tls: &Files, timeout: Duration) -> Result<Channel, Fail
     }
 }
 
-/// `transport error` says nothing; the end of the chain does.
+/// The end of the chain of errors: `transport error` by itself says nothing.
 fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(next) = cause.source() {
@@ -224,14 +224,14 @@ fn root_cause(error: &dyn std::error::Error) -> String {
     output::escape(&cause.to_string())
 }
 
-/// A full URL: a bare `host:port` is what ready files and people write.
+/// Completes a URL: ready files contain, and people write, a bare `host:port`.
 fn url(given: &str) -> String {
     let url = if given.contains("://") { given.to_owned() } else { format!("http://{given}") };
     url.trim_end_matches('/').to_owned()
 }
 
 impl Source {
-    /// Whether what it holds was given for this URL: a mistyped --endpoint must not collect it.
+    /// Returns whether its credential was given for this URL: a mistyped --endpoint must not collect it.
     fn knows(&self, url: &str) -> bool {
         let own = [&self.public, &self.admin].into_iter().flatten().chain(&self.also);
         own.map(|known| self::url(known)).any(|known| known == url)
@@ -252,7 +252,7 @@ fn source(cli: &Cli<'_>) -> Result<Source, Failure> {
     dev_source(cli)
 }
 
-/// What `jeton dev` writes, as far as a client needs it.
+/// The part of `dev.json` that a client needs.
 #[derive(Deserialize)]
 struct DevFile {
     public: String,
@@ -290,7 +290,7 @@ fn dev_source(cli: &Cli<'_>) -> Result<Source, Failure> {
     })
 }
 
-/// The API key to send; none where a certificate says who calls.
+/// The API key to send; `None` if a certificate authenticates.
 fn authorization(
     cli: &Cli<'_>,
     source: &Source,
@@ -316,17 +316,17 @@ fn authorization(
     Ok(Some(value))
 }
 
-/// From the first call on, Ctrl-C ends the program with its own exit code. Before it, nothing was sent, and a prompt
-/// puts the terminal back by itself.
+/// From the first call on, Ctrl-C ends the program with its own exit code. Before it nothing was sent, and a prompt
+/// restores the terminal by itself.
 fn arm_interrupt() {
     static ARMED: Once = Once::new();
     ARMED.call_once(|| {
         tokio::spawn(async {
             if tokio::signal::ctrl_c().await.is_ok() {
                 output::talk(if token_input::is_asking() {
-                    "interrupted. What the question is about was not done."
+                    "interrupted. Nothing was done."
                 } else {
-                    "interrupted. What was sent may have taken effect: look, or run it again."
+                    "interrupted. The request may have taken effect: check, or run the command again."
                 });
                 std::process::exit(i32::from(Exit::Interrupted.code()));
             }

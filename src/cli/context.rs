@@ -28,14 +28,14 @@ pub enum ContextCommand {
         /// Its name
         name: String,
     },
-    /// Use this one from now on
+    /// Use this context from now on
     Use {
         /// Its name
         name: String,
     },
-    /// List them
+    /// List contexts
     List,
-    /// Forget one
+    /// Forget a context
     Remove {
         /// Its name
         name: String,
@@ -52,7 +52,7 @@ pub struct Context {
     /// The admin listener.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin_endpoint: Option<String>,
-    /// Where the API key is.
+    /// The file with the API key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_key_file: Option<PathBuf>,
     /// The authorities of the servers' certificates.
@@ -61,7 +61,7 @@ pub struct Context {
     /// The client's certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_cert: Option<PathBuf>,
-    /// The private key of it.
+    /// The private key of the certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_key: Option<PathBuf>,
 }
@@ -83,7 +83,7 @@ struct Contexts {
     contexts: BTreeMap<String, Context>,
 }
 
-/// The context to use: the one named, else the current one, else none.
+/// The context to use: the named one, otherwise the current one, if any.
 pub fn chosen(cli: &Cli<'_>) -> Result<Option<Context>, Failure> {
     let named = cli.globals.context.as_deref();
     let mut all = match (path(cli), named) {
@@ -132,7 +132,7 @@ pub fn run(cli: &Cli<'_>, command: ContextCommand) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// A name is typed on command lines, and shown.
+/// Checks a name: it is typed on command lines, and shown.
 fn check_name(name: &str) -> Result<(), Failure> {
     if !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic()) {
         return Ok(());
@@ -201,11 +201,11 @@ fn list(cli: &Cli<'_>, all: &Contexts) -> Result<(), Failure> {
 }
 
 fn unknown(name: &str) -> Failure {
-    Failure::Usage(format!("there is no context {name:?}. `jeton context list` shows those that there are."))
+    Failure::Usage(format!("there is no context {name:?}. `jeton context list` shows them all."))
 }
 
 fn path(cli: &Cli<'_>) -> Result<PathBuf, Failure> {
-    // The base directory specification: a relative path there is to be ignored.
+    // Base directory specification: a relative path in the variable is ignored.
     let base = cli.env.xdg_config_home.clone().filter(|path| path.is_absolute());
     let base = base.or_else(|| cli.env.home.as_ref().map(|home| home.join(".config")));
     let base = base.ok_or_else(|| {
@@ -229,14 +229,15 @@ fn load(path: &Path) -> Result<Contexts, Failure> {
     })
 }
 
-/// Whole or not at all, and for this user alone.
+/// Saves all contexts or none, readable by this user alone.
 fn save(path: &Path, all: &Contexts) -> Result<(), Failure> {
     let text = toml::to_string(all)
         .map_err(|error| Failure::Local(format!("cannot write the contexts: {error}.")))?;
     write_private(path, text.as_bytes())
 }
 
-/// Writes a file that only its owner can read, whole: through a temporary one beside it and a rename.
+/// Writes a file that only its owner can read, through a temporary file beside it and a rename: so it is complete or
+/// absent.
 pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let temporary = temporary(path);
     let write = || {

@@ -1,5 +1,5 @@
-//! How issue and refresh hand out what they got. Token text never reaches a terminal without `--show`, for it
-//! stays in scrollback and in shared screens.
+//! The output of issue and refresh. Token text reaches a terminal only with `--show`: it stays in scrollback and in
+//! shared screens.
 
 use std::path::PathBuf;
 
@@ -25,7 +25,7 @@ pub struct CredentialArgs {
     refresh_token_file: Option<PathBuf>,
 }
 
-/// What will be printed.
+/// The form of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// Facts, for people.
@@ -40,12 +40,12 @@ pub enum Form {
     Env,
 }
 
-/// Makes sure, before anything is minted or spent, that the refresh token can be kept.
+/// Makes sure, before anything is minted or spent, that the refresh token can be written.
 pub fn check(args: &CredentialArgs) -> Result<(), Failure> {
     args.refresh_token_file.as_deref().map_or(Ok(()), check_writable)
 }
 
-/// What the flags and the terminal come to. `to_pipe` is what a program gets that did not say what it wants.
+/// The form that follows from the flags and the terminal. `to_pipe` is the default for a pipe.
 #[must_use]
 pub fn form(cli: &Cli<'_>, args: &CredentialArgs, to_pipe: Form) -> Form {
     let silent = cli.output.is_terminal() && !args.show;
@@ -62,21 +62,21 @@ pub fn form(cli: &Cli<'_>, args: &CredentialArgs, to_pipe: Form) -> Form {
     }
 }
 
-/// Whether the refresh token reaches whoever runs this.
+/// Returns whether the refresh token reaches the user.
 #[must_use]
 pub fn hands_out_refresh_token(cli: &Cli<'_>, args: &CredentialArgs, form: Form) -> bool {
     let readable = args.show || !cli.output.is_terminal();
     args.refresh_token_file.is_some() || (form == Form::Json && readable)
 }
 
-/// How a verb hands out its token.
+/// The output options of a verb.
 #[derive(Debug)]
 pub struct Handout<'a> {
     /// What to print.
     pub form: Form,
     /// The flags.
     pub args: &'a CredentialArgs,
-    /// Facts that the answer does not repeat.
+    /// Facts that are not in the answer.
     pub known: Vec<(&'static str, String)>,
 }
 
@@ -89,7 +89,7 @@ pub fn print<M: Message + Name>(
 ) -> Result<(), Failure> {
     let Handout { form, args, mut known } = handout;
     if let (Some(path), Some(refresh)) = (&args.refresh_token_file, &token.refresh) {
-        // First of all: what fails later must not cost the only copy of it.
+        // Written first: a later failure must not cost the only copy.
         write_private(path, format!("{}\n", refresh.refresh_token).as_bytes())?;
     }
     match form {

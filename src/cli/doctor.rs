@@ -1,4 +1,4 @@
-//! `jeton doctor`: what is wrong, and what to do about it.
+//! `jeton doctor`: faults, and advice.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -19,11 +19,11 @@ use crate::proto::v1::{
     admin_service_client::AdminServiceClient, discovery_service_client::DiscoveryServiceClient,
 };
 
-/// Past it a server neither mints nor judges.
+/// With a greater offset a server neither mints nor judges.
 const STORE_OFFSET_FAIL: SignedDuration = SignedDuration::from_secs(30);
-/// Clocks that are kept do not drift so far.
+/// Synchronized clocks do not drift so far.
 const OFFSET_WARN: SignedDuration = SignedDuration::from_secs(2);
-/// From here on other servers may notice: what one mints, another may take for minted in the future.
+/// From this offset on, other servers may refuse tokens as minted in the future.
 pub const STORE_OFFSET_WARN: SignedDuration = SignedDuration::from_secs(1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -34,7 +34,7 @@ enum Grade {
     Fail,
 }
 
-/// One line of it.
+/// One line of the report.
 #[derive(Debug, Serialize)]
 pub struct Check {
     name: &'static str,
@@ -50,12 +50,12 @@ struct Report<'a> {
 }
 
 impl Check {
-    /// All is well.
+    /// A check that succeeded.
     pub fn ok(name: &'static str, detail: String) -> Self {
         Self { name, status: Grade::Ok, detail, advice: "" }
     }
 
-    /// Look at it.
+    /// A check that needs attention.
     pub fn warn(name: &'static str, detail: String, advice: &'static str) -> Self {
         Self { name, status: Grade::Warn, detail, advice }
     }
@@ -70,19 +70,19 @@ impl Check {
         &self.detail
     }
 
-    /// It is not well.
+    /// A check that failed.
     pub fn fail(name: &'static str, detail: String, advice: &'static str) -> Self {
         Self { name, status: Grade::Fail, detail, advice }
     }
 }
 
-/// Runs it. A check that fails does not keep the others from running.
+/// Runs all checks; a failed check does not stop the others.
 pub async fn run(cli: &Cli<'_>) -> Result<Exit, Failure> {
     let as_json = cli.output.wants_json()?;
     let mut checks = Vec::new();
     let mut store_now = None;
     match connect::open(cli, Listener::Public, Identity::Anonymous).await {
-        // Nothing was looked at: the command line is wrong, not the server.
+        // Nothing was checked: the command line is wrong, not the server.
         Err(failure @ Failure::Usage(_)) => return Err(failure),
         Err(failure) => {
             checks.push(unreachable(&failure));
@@ -131,7 +131,7 @@ fn print(cli: &Cli<'_>, checks: &[Check]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// One line out of a failure.
+/// A failure on one line.
 pub fn said(failure: &Failure) -> String {
     let lines = failure.lines().join("; ");
     lines.strip_prefix("error: ").map(str::to_owned).unwrap_or(lines)
@@ -141,7 +141,7 @@ fn unreachable(failure: &Failure) -> Check {
     Check::fail("server", said(failure), "Start the server, or correct --endpoint or the context.")
 }
 
-/// Answers what time it is by the database's clock, as far as the server knows.
+/// Checks the server. Returns the database's time, as far as the server knows it.
 async fn server(cli: &Cli<'_>, connection: &Connection, checks: &mut Vec<Check>) -> Option<Timestamp> {
     let mut client = DiscoveryServiceClient::new(connection.channel());
     let start = Instant::now();
@@ -203,13 +203,13 @@ fn store_clock(info: &GetServerInfoResponse) -> Check {
     of_offset(name, offset.abs(), format!("{} the database's", away(offset)))
 }
 
-/// How far a server's clock is from the database's, which is so much ahead.
+/// The distance of a server's clock from the database's, which is `offset` ahead.
 pub fn away(offset: SignedDuration) -> String {
     let way = if offset.is_negative() { "ahead of" } else { "behind" };
     format!("{} ms {way}", offset.abs().as_millis())
 }
 
-/// What is to be said of a clock, or of several, of which the worst is so far from the database's.
+/// The check of one or several clocks, of which the worst is `worst` away from the database's.
 pub fn of_offset(name: &'static str, worst: SignedDuration, detail: String) -> Check {
     let advice =
         "Check time synchronisation on the server and the database. Past 30 s nothing is minted or judged.";
@@ -242,8 +242,8 @@ async fn keys(connection: &Connection) -> Check {
     }
 }
 
-/// Says more of keys that are published: which sign, and whether they are rotated. Whoever may not list them has
-/// seen what is public.
+/// Adds to the published keys which of them sign, and whether they are rotated. A caller that may not list keys sees
+/// only what is public.
 async fn rotation(connection: &Connection, checks: &mut [Check], now: Timestamp) {
     let published = checks.iter_mut().find(|check| check.name == "keys" && check.status == Grade::Ok);
     if let (Some(check), Ok(all)) = (published, key::list(connection).await) {
@@ -268,7 +268,7 @@ fn no_admin(name: &'static str, failure: &Failure) -> Check {
     }
 }
 
-/// The audit trail is read from the database by every server, so reading it shows that the database answers.
+/// Every server reads the audit trail from the database, so reading it shows that the database answers.
 async fn database(connection: &Connection) -> Check {
     let name = "database";
     let mut client = AdminServiceClient::new(connection.channel());
@@ -292,7 +292,7 @@ async fn fleet(connection: &Connection, checks: &mut Vec<Check>, store_now: Time
     }
 }
 
-/// What the admin listener did not answer, though it is there.
+/// The check that the admin listener refused or did not answer, although it is reachable.
 pub fn refused(name: &'static str, failure: &Failure) -> Check {
     if matches!(failure, Failure::Refused(status) if status.code() == Code::Unimplemented) {
         return Check::warn(name, format!("not checked: {}", said(failure)), "Update the server.");

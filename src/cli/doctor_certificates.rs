@@ -1,4 +1,4 @@
-//! What doctor says of the certificates: the servers' and the client's own.
+//! Doctor's checks of the certificates: the servers', and the client's own.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -11,22 +11,22 @@ use super::{
 };
 use crate::tls::{Validity, look, validity};
 
-/// Time to find who renews it.
+/// The time left to find the person who renews it.
 const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
 
-/// One look: what is well, or what is not.
+/// One certificate's result.
 enum Look {
     Good(String),
     Doubtful(String),
     Bad(String),
 }
 
-/// Looks at the certificate of each listener, and at the client's own.
+/// Checks the certificate of each listener, and the client's own.
 pub async fn certificates(cli: &Cli<'_>, now: Timestamp) -> Check {
     let name = "certificates";
     let mut looks = Vec::new();
     for (listener, called) in [(Listener::Public, "public"), (Listener::Admin, "admin")] {
-        // What is not known was said already.
+        // A missing endpoint was reported before.
         if let Ok(destination) = connect::destination(cli, listener, Identity::Anonymous) {
             looks.push(
                 of_listener(called, destination.url(), destination.tls(), connect::timeout(cli), now).await,
@@ -75,7 +75,7 @@ async fn of_listener(
         };
     };
     let host = tls::host(authority);
-    // What follows the port is no part of where to connect.
+    // A path after the port is not part of the address.
     let place = authority.split('/').next().unwrap_or_default();
     let place = if place.len() > host.len() && !place.ends_with(']') {
         place.to_owned()
@@ -92,7 +92,7 @@ async fn of_listener(
     }
 }
 
-/// What is left of a certificate: little is below two weeks, or below a third of a life that is short.
+/// The time left of a certificate. Less than two weeks, or than a third of a short life, needs attention.
 fn left(what: &str, validity: Validity, now: Timestamp) -> Look {
     let life = SignedDuration::from_secs(validity.not_after.since(validity.not_before));
     let end = Timestamp::from(validity.not_after);

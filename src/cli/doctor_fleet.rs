@@ -1,4 +1,4 @@
-//! What doctor says of several servers: their leases, and the prober that tries the promise out.
+//! Doctor's checks of several servers: their leases, and the prober that tests the promise.
 
 use jiff::Timestamp;
 use tonic::Code;
@@ -16,15 +16,15 @@ use super::{
 };
 use crate::{proto::v1::Replica, token::Revision};
 
-/// What health calls the promise, and the prober that tries it out.
+/// The names of the promise and of the prober in the health service.
 const PROMISE: &str = "jeton.promise";
 const PROBER: &str = "jeton.probe";
-/// What health calls it that a server follows the epoch of the log.
+/// The name in the health service for following the epoch of the log.
 const EPOCH: &str = "jeton.epoch";
-/// Places of the log that pass while one looks; more is a replica that does not keep up.
+/// The revisions that may be committed while the list is read; a replica further behind does not keep up.
 const LAG_OK: i64 = 100;
 
-/// Whether every listed replica holds a lease at `now`, by the database's clock, and keeps up.
+/// Checks that every listed replica holds a lease at `now`, by the database's clock, and keeps up.
 pub fn leases(replicas: &[Replica], now: Timestamp) -> Check {
     let name = "leases";
     let Some(head) = replica::largest(replicas) else {
@@ -69,19 +69,19 @@ fn held(replicas: &[Replica], head: Revision) -> String {
     format!("{count}, at revision {head}{lag}")
 }
 
-/// Whether the server follows the epoch of the log.
+/// Checks that the server follows the epoch of the log.
 pub async fn epoch(connection: &Connection) -> Check {
     let name = "epoch";
     match asked(connection, EPOCH).await {
         Err(failure) => not_checked(name, &failure),
         Ok(ServingStatus::Serving) => {
-            Check::ok(name, "what this server holds is in the log's epoch".to_owned())
+            Check::ok(name, "the state of this server is in the log's epoch".to_owned())
         }
         Ok(ServingStatus::NotServing) => Check::fail(
             name,
-            "this server cannot carry over what it holds into the log's new epoch, and answers nothing"
+            "this server cannot carry over its state into the log's new epoch, and answers nothing"
                 .to_owned(),
-            "Do not restart it: what it alone holds would be lost. Its log says what is in its way.",
+            "Do not restart it: revocations that it alone holds would be lost. Its log names the cause.",
         ),
         Ok(ServingStatus::ServiceUnknown | ServingStatus::Unknown) => {
             Check::warn(name, "the server does not say".to_owned(), "Update the server.")
@@ -89,7 +89,7 @@ pub async fn epoch(connection: &Connection) -> Check {
     }
 }
 
-/// Whether each replica's clock is near the database's. An older one does not say.
+/// Checks that each replica's clock is near the database's. An older replica does not report it.
 pub fn clocks(replicas: &[Replica]) -> Check {
     let offset = |it: &Replica| it.store_clock_offset.as_ref().map(time::from_wire_duration);
     let offsets: Vec<_> = replicas.iter().filter_map(|it| Some((it, offset(it)?))).collect();
@@ -106,7 +106,7 @@ pub fn clocks(replicas: &[Replica]) -> Check {
     of_offset("clocks", worst, detail)
 }
 
-/// Whether the replicas have in common what they should.
+/// Checks that the replicas have the same settings.
 pub fn settings(replicas: &[Replica]) -> Check {
     let name = "settings";
     let differ = |what: fn(&Replica) -> String| {
@@ -139,7 +139,7 @@ pub fn settings(replicas: &[Replica]) -> Check {
     Check::warn(name, found.join("; "), "Give all replicas the same, but for the time of an update.")
 }
 
-/// Whether as many replicas are there as there were of late.
+/// Checks that as many replicas are there as there were recently.
 pub fn count(replicas: &[Replica], most: i32) -> Check {
     let (name, count) = ("replicas", replicas.len());
     match usize::try_from(most) {
@@ -152,7 +152,7 @@ pub fn count(replicas: &[Replica], most: i32) -> Check {
     }
 }
 
-/// Asks health whether the promise holds, as far as the prober sees, and whether the prober sees.
+/// Asks the health service whether the promise holds, as far as the prober sees, and whether the prober sees all.
 pub async fn prober(connection: &Connection) -> [Check; 2] {
     let promise = match asked(connection, PROMISE).await {
         Ok(ServingStatus::Serving) => Check::ok(
@@ -174,7 +174,7 @@ pub async fn prober(connection: &Connection) -> [Check; 2] {
         Ok(ServingStatus::NotServing) => Check::fail(
             "prober",
             "the latest probe was not answered by all replicas, which says nothing of the promise".into(),
-            "Look at the server's log: it says what was not answered, and by whom.",
+            "Look at the server's log: it names the replicas that did not answer.",
         ),
         Ok(ServingStatus::ServiceUnknown) => Check::ok("prober", "off on this server".into()),
         Ok(ServingStatus::Unknown) => Check::ok("prober", "has not judged yet".into()),
@@ -241,7 +241,7 @@ mod tests {
         let said =
             with(|it| it.rotate_keys_every = Some(prost_types::Duration { seconds: 86_400, nanos: 0 }));
         assert!(!said.0 && said.1.starts_with("periods of rotation differ: "), "{said:?}");
-        // An older version says less.
+        // An older version reports less.
         assert!(with(|it| it.issuer.clear()).0);
     }
 

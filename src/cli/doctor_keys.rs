@@ -1,17 +1,17 @@
-//! What doctor says of the keys: that each algorithm has one that signs, and that they are rotated.
+//! Doctor's checks of the keys: each algorithm has one that signs, and they are rotated.
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::{doctor::Check, time};
 use crate::proto::v1::{Key, key::State};
 
-/// A key that is due is let sign within seconds.
+/// A due key is activated within seconds.
 const DUE_WITHIN: SignedDuration = SignedDuration::from_mins(1);
-/// The period of rotation unless an operator says otherwise, and a day.
+/// The default period of rotation, and a day.
 const OLD: SignedDuration = SignedDuration::from_hours(31 * 24);
 const ALGORITHMS: [&str; 2] = ["ES256", "EdDSA"];
 
-/// Whether each algorithm has a key that signs, at `now` by the database's clock, and keys are rotated.
+/// Checks that each algorithm has a key that signs, at `now` by the database's clock, and that keys are rotated.
 pub fn keys(keys: &[Key], now: Timestamp) -> Check {
     let name = "keys";
     let mut details = Vec::new();

@@ -1,4 +1,4 @@
-//! What doctor says of the rows of clients and keys: that jeton wrote them all.
+//! Doctor's check of the rows of clients and keys: jeton wrote them all.
 
 use super::{
     client,
@@ -10,12 +10,12 @@ use super::{
 };
 use crate::proto::v1::{Client, ListKeysResponse};
 
-/// The line's name.
+/// The name of the check.
 const NAME: &str = "rows";
-/// So many are named: whoever writes to the database can make any number of them.
+/// The most rows that are named: anybody who can write to the database can make any number of them.
 const NAMED_MAX: usize = 20;
 
-/// Whether every client, API key, signing key and MAC key is as jeton wrote it.
+/// Checks that every client, API key, signing key and MAC key is as jeton wrote it.
 pub async fn rows(connection: &Connection) -> Check {
     let listed =
         async { Ok::<_, Failure>((client::all(connection).await?.clients, key::list(connection).await?)) };

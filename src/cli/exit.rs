@@ -1,4 +1,4 @@
-//! How a verb ends: exit codes that scripts rely on, and what a person reads when something went wrong.
+//! The end of a verb: exit codes that scripts rely on, and the error texts for people.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -8,13 +8,13 @@ use tonic_types::StatusExt;
 
 use super::{output::escape, time};
 
-/// What a script may wait for: a longer delay is no matter of trying again.
+/// The longest retry delay that counts as a retry; a longer one is a lasting limit.
 const RETRY_MAX: Duration = Duration::from_mins(1);
 
 /// The exit codes. Scripts branch on them: they are never renumbered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// Done, also when there was nothing left to do.
+    /// Done, also if nothing was left to do.
     Done,
     /// The server or this program failed.
     Error,
@@ -55,20 +55,20 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a verb did not finish. Each text is one sentence on what is wrong and one on what to do.
+/// The reason why a verb did not finish. Each text is one sentence on what is wrong and one on what to do.
 #[derive(Debug)]
 pub enum Failure {
-    /// The command line, or a file it names, does not make sense.
+    /// The command line, or a file that it names, is wrong.
     Usage(String),
     /// Something on this machine failed.
     Local(String),
     /// Ctrl-C at a prompt, before anything was sent.
     Interrupted,
-    /// No connection came about.
+    /// No connection was made.
     Unreachable(String),
     /// The server refused, or did not answer.
     Refused(Status),
-    /// What was to be revoked is not there: the answer is no.
+    /// The target of the revocation does not exist: the answer is no.
     Absent(Status),
 }
 
@@ -92,7 +92,7 @@ impl Failure {
         }
     }
 
-    /// What a person reads: `error: …`, then the reason and its metadata on a line of their own.
+    /// The text for people: `error: …`, then the reason and its metadata on a line of their own.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         match self {
@@ -109,11 +109,11 @@ fn exit_of_status(status: &Status) -> Exit {
     match status.code() {
         Code::Ok => Exit::Done,
         Code::Unauthenticated | Code::PermissionDenied => Exit::Denied,
-        // A peer that gave up on the call: nothing was decided.
+        // The peer gave up on the call: nothing was decided.
         Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => Exit::Unavailable,
-        // Nothing ends because it is asked again.
+        // A retry does not free any quota.
         Code::ResourceExhausted if is_quota(status) => Exit::Error,
-        // Over a rate: the server says when to come back. Without that, or where it takes hours, a limit that stays.
+        // Over a rate, the server says when to retry. Without that, or if the delay is hours, the limit is lasting.
         Code::ResourceExhausted if retry_delay(status).is_some_and(|delay| delay <= RETRY_MAX) => {
             Exit::Unavailable
         }
@@ -142,7 +142,7 @@ fn lines_of_status(status: &Status) -> Vec<String> {
     };
     let mut lines = vec![format!("error: {message}")];
     if let Some(info) = status.get_details_error_info() {
-        // A map iterates in any order; people and scripts want one.
+        // A map iterates in any order; people and scripts need one order.
         let mut metadata: Vec<_> = info.metadata.iter().collect();
         metadata.sort();
         let pairs = metadata.into_iter().map(|(key, value)| format!("{}={}", escape(key), escape(value)));

@@ -1,5 +1,5 @@
-//! `jeton inspect`: says in words what a token says. It contacts nothing, so it cannot know whether the token is
-//! revoked; without a key set it cannot even know who made it.
+//! `jeton inspect`: shows the claims of a token in words. It contacts nothing, so it cannot know whether the token is
+//! revoked; without a key set it cannot even know its issuer.
 
 use std::path::{Path, PathBuf};
 
@@ -31,23 +31,23 @@ pub struct InspectArgs {
     jwks: Option<PathBuf>,
 }
 
-/// What the signature is worth.
+/// The result of checking the signature.
 #[derive(Debug, PartialEq, Eq)]
 enum Signature {
-    /// Nobody checked it.
+    /// It was not checked.
     Unchecked,
     /// A key of the set made it.
     Good(String),
-    /// It is not to be trusted, and why.
+    /// It cannot be trusted, for this reason.
     Bad(String),
 }
 
-/// A token taken apart.
+/// A decoded token.
 struct Inspected {
     header: Map<String, Value>,
     claims: Map<String, Value>,
     signature: Signature,
-    /// A rule of jeton's that it breaks.
+    /// A rule of jeton that it breaks.
     broken: Option<Malformed>,
 }
 
@@ -98,7 +98,7 @@ fn verify(raw: &RawToken<'_>, keys: &[VerifyingKey]) -> Signature {
         return Signature::Bad(format!("the key set has no key {}", raw.key_id()));
     };
     match key.verify(raw) {
-        // What is wrong with well-signed claims is said apart: the signature is good.
+        // Faults of well-signed claims are shown separately: the signature is good.
         Ok(_) | Err(Rejected::MalformedClaims(_)) => Signature::Good(key.key_id().to_owned()),
         Err(Rejected::BadSignature) => Signature::Bad(format!("key {} did not make it", key.key_id())),
     }
@@ -117,7 +117,7 @@ fn read_keys(path: &Path) -> Result<Vec<VerifyingKey>, Failure> {
     let set: Value = serde_json::from_str(&text).map_err(|error| no_set(error.to_string()))?;
     let keys =
         set.get("keys").and_then(Value::as_array).ok_or_else(|| no_set("it has no `keys`".to_owned()))?;
-    // A set may hold keys for other purposes: one that is none of ours is not an error, it just verifies nothing.
+    // A set may hold keys for other purposes: an unusable key is no error, it just verifies nothing.
     Ok(keys.iter().filter_map(|key| VerifyingKey::from_jwk(&key.to_string()).ok()).collect())
 }
 
@@ -125,10 +125,10 @@ fn print(cli: &Cli<'_>, inspected: &Inspected) -> Result<(), Failure> {
     let claims = &inspected.claims;
     let now = (cli.env.now)();
     let trust = match &inspected.signature {
-        Signature::Unchecked => "Nothing of it is verified: this is what its text says.".to_owned(),
+        Signature::Unchecked => "Nothing is verified: these are the claims in its text.".to_owned(),
         Signature::Good(key) => {
             let good = cli.output.paint("The signature is good", Tone::Good);
-            format!("{good}: key {key} made it. Whether it is revoked, only a server knows.")
+            format!("{good}: key {key} made it. Only a server knows whether it is revoked.")
         }
         Signature::Bad(why) => {
             let bad = cli.output.paint("The signature is not good", Tone::Bad);
@@ -149,7 +149,7 @@ fn print(cli: &Cli<'_>, inspected: &Inspected) -> Result<(), Failure> {
     output::facts(&facts)
 }
 
-/// Whom it speaks for, to whom, and for how long.
+/// The subject, the audience and the lifetime, as a sentence.
 fn sentence(claims: &Map<String, Value>, now: Timestamp) -> String {
     let text = |name| claims.get(name).map_or("nobody".to_owned(), plain);
     let (subject, audience, client) = (text("sub"), text("aud"), text("client_id"));
@@ -166,7 +166,7 @@ fn sentence(claims: &Map<String, Value>, now: Timestamp) -> String {
     }
 }
 
-/// A member's value, with what its number means.
+/// A member's value; a number with its meaning.
 fn in_words(name: &str, value: &Value, now: Timestamp) -> String {
     let number = value.as_i64();
     match (name, number) {
@@ -208,17 +208,17 @@ fn print_json(inspected: &Inspected) -> Result<(), Failure> {
     output::data(&json::of_own(&json)?)
 }
 
-/// A refresh token names its session and how often that was refreshed; all else in it is secret.
+/// A refresh token names its session and its generation; everything else in it is secret.
 fn refresh_token(text: &str, as_json: bool) -> Result<Exit, Failure> {
     let Some((session, generation)) = session_of(text) else {
-        output::data("This starts like a refresh token and is none: it has another length or alphabet.")?;
+        output::data("This begins like a refresh token but is none: its length or alphabet is wrong.")?;
         return Ok(Exit::Negative);
     };
     if as_json {
         let json = serde_json::json!({ "refreshToken": { "sessionId": session.to_string(), "generation": generation } });
         output::data(&json::of_own(&json)?)?;
     } else {
-        output::data("A refresh token. Nothing of it is verified: this is what its text says.")?;
+        output::data("A refresh token. Nothing is verified: these are the claims in its text.")?;
         output::facts(&[("session", session.to_string()), ("refreshes before it", generation.to_string())])?;
     }
     Ok(Exit::Done)
@@ -235,14 +235,14 @@ fn session_of(text: &str) -> Option<(Uuid, u32)> {
     Some((session, generation))
 }
 
-/// The jti of a token's text, when it has the form of one: a name for people, not a fact.
+/// The jti of a text in the form of a token: a name for people, not a fact.
 pub fn claimed_jti(text: &str) -> Option<String> {
     let (_, claims) = inspect_unverified(text).ok()?;
     let jti = claims.get("jti")?.as_str()?;
     Uuid::try_parse(jti).ok().map(|jti| jti.to_string())
 }
 
-/// The audiences that a token's text names: what it claims, not a fact.
+/// The audiences in a token's text: claimed, not a fact.
 pub fn claimed_audiences(text: &str) -> Option<Vec<String>> {
     let (_, claims) = inspect_unverified(text).ok()?;
     let audiences = match claims.get("aud")? {

@@ -12,25 +12,25 @@ use super::{
 };
 use crate::proto::v1::{IssueRequest, issue_request::Expiration, token_service_client::TokenServiceClient};
 
-/// Above it a number is no longer exact in JSON's doubles, and the server would see another one than was typed.
+/// Above this a number is not exact in JSON's doubles: the server would see another number than was typed.
 const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
 
 /// Flags.
 #[derive(Debug, clap::Args)]
 pub struct IssueArgs {
-    /// Whom the token speaks for
+    /// The subject that the token speaks for
     #[arg(long)]
     subject: String,
-    /// Whom it is for; may be repeated
+    /// An audience of the token; may be repeated
     #[arg(long, required = true)]
     audience: Vec<String>,
-    /// What it may do; may be repeated
+    /// A scope of the token; may be repeated
     #[arg(long)]
     scope: Vec<String>,
-    /// How long it lives, as in 15m; the policy's default without it
+    /// Its lifetime, as in 15m; the policy's default without it
     #[arg(long, value_name = "DURATION", value_parser = time::parse_duration, conflicts_with = "expire_time")]
     ttl: Option<SignedDuration>,
-    /// When it ends, as in 2026-01-31T09:00:00Z
+    /// The time when it ends, as in 2026-01-31T09:00:00Z
     #[arg(long, value_name = "TIME")]
     expire_time: Option<Timestamp>,
     /// A claim whose value is text; may be repeated
@@ -72,7 +72,7 @@ pub async fn run(cli: &Cli<'_>, args: IssueArgs) -> Result<Exit, Failure> {
             .map(|ttl| Expiration::Ttl(time::to_wire_duration(ttl)))
             .or_else(|| args.expire_time.map(|at| Expiration::ExpireTime(time::to_wire_timestamp(at)))),
         refreshable: args.refreshable,
-        // The command line holds no certificate that it could bind a token to.
+        // The command line knows no certificate to bind a token to.
         certificate_thumbprint: String::new(),
     };
     let connection = connect::open(cli, Listener::Public, Identity::Required).await?;

@@ -9,12 +9,12 @@ use crate::proto::{FILE_DESCRIPTOR_SET, v1::Verdict};
 
 const MASK: &str = "(hidden; --show)";
 
-/// Whether fields that the API marks as secret keep their text.
+/// The treatment of fields that the API marks as secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Secrets {
-    /// They do.
+    /// They keep their text.
     Shown,
-    /// They do not.
+    /// Their text is replaced.
     Masked,
 }
 
@@ -81,14 +81,14 @@ fn mask(message: &mut DynamicMessage) {
     }
 }
 
-/// `debug_redact` in `proto/` is the one list of what is secret.
+/// `debug_redact` in `proto/` is the one list of secret fields.
 fn is_secret(field: &FieldDescriptor) -> bool {
     let options = field.options();
     options.get_field_by_name("debug_redact").and_then(|value| value.as_bool()).unwrap_or(false)
 }
 
-/// JSON says what it said before, in characters that do not steer a terminal: outside of strings there are none
-/// of them but the line breaks of the indentation.
+/// Escapes characters that control a terminal, without changing the value: outside of strings there are none but the
+/// line breaks of the indentation.
 fn escape(json: &str) -> String {
     let mut escaped = String::with_capacity(json.len());
     for character in json.chars() {

@@ -1,4 +1,4 @@
-//! `jeton key`: the keys that sign.
+//! `jeton key`: the signing keys.
 
 use std::path::PathBuf;
 
@@ -20,9 +20,9 @@ use crate::proto::v1::{
 /// The verbs.
 #[derive(Debug, clap::Subcommand)]
 pub enum KeyClientCommand {
-    /// List those that are not gone, newest first
+    /// List keys that are not gone, newest first
     List,
-    /// Publish a new key, which signs after a while; where one is published already, show it
+    /// Publish a new key, which signs after a while; if one is published already, show that
     Rotate(RotateArgs),
     /// Write the public keys as a JSON Web Key Set
     ExportJwks(ExportArgs),
@@ -34,11 +34,11 @@ pub struct RotateArgs {
     /// ES256 or EdDSA
     #[arg(long, default_value = "ES256")]
     algorithm: String,
-    /// How long it is published before it signs, at most 7d [default: 1h]. Verifiers that hold an older key set by then
-    /// refuse what it signs
+    /// How long the key is published before it signs, at most 7d [default: 1h]. Verifiers that then still hold an older
+    /// key set refuse its tokens
     #[arg(long, value_name = "DURATION", value_parser = time::parse_duration, conflicts_with = "emergency")]
     lead: Option<SignedDuration>,
-    /// It signs now: the published one, if there is one. Verifiers with an old key set refuse what it signs
+    /// The key signs now: the published one, if there is one. Verifiers with an old key set refuse its tokens
     #[arg(long)]
     emergency: bool,
 }
@@ -73,7 +73,7 @@ async fn show_list(cli: &Cli<'_>) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// All of them.
+/// Lists all keys.
 pub async fn list(connection: &Connection) -> Result<ListKeysResponse, Failure> {
     let mut client = AdminServiceClient::new(connection.channel());
     let mut all = ListKeysResponse::default();
@@ -131,7 +131,7 @@ async fn rotate(cli: &Cli<'_>, args: RotateArgs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// One line: what signs, or will.
+/// One line about the key that signs, or will.
 fn said(cli: &Cli<'_>, response: &RotateKeyResponse) -> String {
     let key = response.key.clone().unwrap_or_default();
     let (id, algorithm) = (output::escape(&key.key_id), output::escape(&key.algorithm));

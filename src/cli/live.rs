@@ -1,5 +1,5 @@
-//! The line that a person sees while a revocation travels. It is a convenience: it never keeps the revocation waiting,
-//! and where it cannot be had, there is none.
+//! The line that a person sees while a revocation travels. It is a convenience: it never delays the revocation, and is
+//! left out if its data cannot be had.
 
 use std::{future::Future, io::IsTerminal, pin::pin, time::Duration};
 
@@ -14,23 +14,23 @@ use super::{
 };
 use crate::{proto::v1::Replica, token::Revision};
 
-/// What is over sooner than this is not worth a line.
+/// A revocation that ends sooner gets no line.
 const PATIENCE: Duration = Duration::from_millis(150);
-/// How often it is looked.
+/// The pause between two looks.
 const POLL: Duration = Duration::from_millis(100);
 
-/// What the replicas had applied before, on its way here.
+/// The revisions that the replicas had applied before, still being fetched.
 #[derive(Debug)]
 pub struct Live {
     before: JoinHandle<Result<(Connection, Option<Revision>), Failure>>,
 }
 
 impl Live {
-    /// Asks, if there is a terminal to draw on and a server to ask beside `listener`, where the revocation goes. Returns
-    /// at once.
+    /// Starts asking, if there is a terminal to draw on and a server to ask beside `listener`, which the revocation
+    /// goes to. Returns at once.
     pub fn ask(cli: &Cli<'_>, listener: Listener) -> Option<Self> {
-        // One flag of the two, and the other listener from elsewhere: that may be another deployment, which must neither
-        // be shown nor be sent the credential.
+        // If only one of the two flags is given, the other listener may be of another deployment, which must neither be
+        // shown nor be sent the credential.
         let is_beside = cli.globals.endpoint.is_some() == cli.globals.admin_endpoint.is_some();
         if !std::io::stderr().is_terminal() || (listener == Listener::Public && !is_beside) {
             return None;
@@ -56,7 +56,7 @@ impl Live {
     }
 }
 
-/// Waits for an answer, with a line beside it. The answer's own future is polled first: what it sends goes out first.
+/// Waits for an answer, with a line beside it. The answer's own future is polled first, so its request is sent first.
 pub async fn beside<T>(live: Option<Live>, answer: impl Future<Output = T>) -> T {
     let mut answer = pin!(answer);
     if let Some(live) = live {
@@ -76,8 +76,8 @@ pub async fn beside<T>(live: Option<Live>, answer: impl Future<Output = T>) -> T
 fn line(replicas: &[Replica], before: Revision) -> String {
     let head = replica::largest(replicas).unwrap_or(before);
     let differ = replicas.iter().any(|replica| replica::revision(replica) < Some(head));
-    // Nobody is further than before, but some are further than others: the first look may have come too late, and seen
-    // it applied already. Those behind wait for it in any case, and more is not known.
+    // No replica is further than before, but some are further than others: the first look may have come too late, when
+    // the revocation was applied already. Those behind must still apply it; more is not known.
     let known = head > before || !differ;
     let is_waiting = |replica: &&Replica| {
         let revision = replica::revision(replica);

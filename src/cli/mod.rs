@@ -1,5 +1,5 @@
-//! The client verbs: one file each. They speak gRPC and can do nothing that a user's own client cannot; flags,
-//! files, exit codes and JSON are relied upon by scripts.
+//! The client verbs: one file each. They use gRPC and can do nothing that a user's own client cannot. Scripts rely on
+//! flags, files, exit codes and JSON.
 
 mod audit;
 mod capacity;
@@ -52,7 +52,7 @@ pub use self::{
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Global options")]
 pub struct GlobalArgs {
-    /// The context to use; without one, ./.jeton/dev.json where it exists
+    /// The context to use; without one, ./.jeton/dev.json if it exists
     #[arg(long, global = true, env = "JETON_CONTEXT", value_name = "NAME")]
     pub context: Option<String>,
     /// The public listener: https://host:port, or http:// on loopback or within a mesh
@@ -76,10 +76,10 @@ pub struct GlobalArgs {
         value_name = "FILE"
     )]
     pub tls_cert: Option<PathBuf>,
-    /// The private key of it: PEM
+    /// The private key of the client certificate: PEM
     #[arg(long, visible_alias = "client-key", global = true, env = "JETON_CLIENT_KEY", value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
-    /// The form of the answer; table unless the verb says otherwise
+    /// The form of the answer [default: table, unless the verb says otherwise]
     #[arg(long, global = true, value_name = "FORMAT")]
     pub output: Option<Format>,
     /// The longest wait for an answer [default: 10s]
@@ -88,21 +88,21 @@ pub struct GlobalArgs {
     /// Never ask; fail instead
     #[arg(long, global = true)]
     pub no_input: bool,
-    /// Colour
+    /// When to use colour
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub color: Color,
 }
 
-/// What the process knows of its surroundings. The verbs ask nothing else.
+/// The environment of the process. The verbs read nothing else of it.
 #[derive(Debug)]
 pub struct Environment {
     /// `HOME`.
     pub home: Option<PathBuf>,
     /// `XDG_CONFIG_HOME`.
     pub xdg_config_home: Option<PathBuf>,
-    /// Whether `NO_COLOR` is set and not empty.
+    /// `NO_COLOR` is set and not empty.
     pub no_color: bool,
-    /// Where `.jeton/dev.json` is looked for.
+    /// The directory in which `.jeton/dev.json` is looked for.
     pub current_dir: PathBuf,
     /// The wall clock.
     pub now: fn() -> Timestamp,
@@ -117,7 +117,7 @@ pub enum ClientCommand {
     Refresh(refresh::RefreshArgs),
     /// Judge a token; exit 3 unless it is ACTIVE
     Validate(validate::ValidateArgs),
-    /// Say what a token says, offline
+    /// Show the claims of a token, offline
     Inspect(inspect::InspectArgs),
     /// Revoke a token, a session, or all of a subject, client or key
     Revoke(revoke::RevokeArgs),
@@ -127,13 +127,13 @@ pub enum ClientCommand {
     /// Policies
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
-    /// The keys that sign: among the verbs on the database
+    /// Signing keys: listed among the verbs on the database
     #[command(skip)]
     Key(key::KeyClientCommand),
-    /// Clients. Named where the verb on the database is, too.
+    /// Clients: listed with the verb on the database.
     #[command(skip)]
     Client(ClientAdminCommand),
-    /// The audit trail. Named where the verb on the database is, too.
+    /// The audit trail: listed with the verb on the database.
     #[command(skip)]
     Audit(audit::AuditCommand),
     /// The servers on one database
@@ -141,7 +141,7 @@ pub enum ClientCommand {
     Replica(replica::ReplicaCommand),
     /// Check server, certificates, clocks, keys, prober, database and leases; exit 3 when a check fails
     Doctor,
-    /// Say what a load takes, offline: replicas, Postgres, what binds first, from measured figures
+    /// Plan for a load, offline: replicas, Postgres and the first bottleneck, from measured figures
     Capacity(capacity::CapacityArgs),
     /// Named deployments: endpoints and credential
     #[command(subcommand)]
@@ -150,18 +150,18 @@ pub enum ClientCommand {
     Version,
 }
 
-/// What a verb works with.
+/// The context that a verb runs in.
 #[derive(Debug)]
 pub struct Cli<'a> {
     /// The flags of all verbs.
     pub globals: &'a GlobalArgs,
-    /// The surroundings.
+    /// The environment.
     pub env: &'a Environment,
-    /// Where data goes.
+    /// The destination of data.
     pub output: Output,
 }
 
-/// Runs one verb to its end. Whatever there is to say is said.
+/// Runs one verb to its end, and prints its result or failure.
 pub async fn run(command: ClientCommand, globals: &GlobalArgs, env: &Environment) -> Exit {
     let output = Output::new(globals.output, globals.color, env.no_color);
     let cli = Cli { globals, env, output };

@@ -1,5 +1,5 @@
-//! The only place that writes: data to stdout, talk to stderr. Everything that a server or a token says is
-//! attacker text and is escaped here or by its caller with [`escape`].
+//! The only place that writes: data to stdout, messages to stderr. Any text from a server or a token may come from an
+//! attacker; it is escaped here, or by the caller with [`escape`].
 
 use std::{
     fs::{File, Permissions},
@@ -44,18 +44,18 @@ pub enum Color {
     Never,
 }
 
-/// A judgement that colour underlines; the words say it, too.
+/// A judgement that colour emphasizes; the words say it, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
-    /// All is well.
+    /// It is well.
     Good,
-    /// Look at it.
+    /// It needs attention.
     Doubtful,
-    /// It is not well.
+    /// It failed.
     Bad,
 }
 
-/// Where data goes, and in which form.
+/// The destination and the form of data.
 #[derive(Debug)]
 pub struct Output {
     format: Option<Format>,
@@ -64,7 +64,7 @@ pub struct Output {
 }
 
 impl Output {
-    /// What the flags and the terminal come to.
+    /// The output that follows from the flags and the terminal.
     #[must_use]
     pub fn new(format: Option<Format>, color: Color, no_color: bool) -> Self {
         let terminal = io::stdout().is_terminal();
@@ -76,19 +76,19 @@ impl Output {
         Self { format, color, terminal }
     }
 
-    /// Whether stdout is a terminal: then token text is kept from it.
+    /// Returns whether stdout is a terminal: then token text is kept from it.
     #[must_use]
     pub fn is_terminal(&self) -> bool {
         self.terminal
     }
 
-    /// The form asked for, if any.
+    /// The requested form, if any.
     #[must_use]
     pub fn format(&self) -> Option<Format> {
         self.format
     }
 
-    /// Whether to answer in JSON, for verbs that know no more than table and JSON.
+    /// Returns whether to answer in JSON, for verbs that support only table and JSON.
     pub fn wants_json(&self) -> Result<bool, Failure> {
         match self.format {
             None | Some(Format::Table) => Ok(false),
@@ -105,13 +105,13 @@ impl Output {
         data(&json::of(message, secrets)?)
     }
 
-    /// The same, of a response that holds a secret: see [`secret`].
+    /// The same for a response that holds a secret: see [`secret`].
     pub fn secret_json<M: Message + Name>(&self, message: &M, show: bool) -> Result<(), Failure> {
         keep_from_others();
         self.json(message, show)
     }
 
-    /// `text` in the colour of `tone`, where colour is wanted.
+    /// `text` in the colour of `tone`, if colours are used.
     #[must_use]
     pub fn paint(&self, text: &str, tone: Tone) -> String {
         let code = match tone {
@@ -123,7 +123,7 @@ impl Output {
     }
 }
 
-/// Name and value, a line each. A value without text is left out.
+/// Prints name and value on a line each. A value without text is left out.
 pub fn facts(facts: &[(&str, String)]) -> Result<(), Failure> {
     let mut table = Table::new();
     for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
@@ -132,7 +132,7 @@ pub fn facts(facts: &[(&str, String)]) -> Result<(), Failure> {
     data(&plain(table))
 }
 
-/// Rows under a header. Columns are padded, never cut: lines stay fit for grep.
+/// Prints rows under a header. Columns are padded, never cut: lines stay fit for grep.
 pub fn table(header: &[&str], rows: Vec<Vec<String>>) -> Result<(), Failure> {
     let mut table = Table::new();
     table.set_header(header.iter().map(|name| (*name).to_owned()));
@@ -151,26 +151,27 @@ fn plain(mut table: Table) -> String {
     table.trim_fmt()
 }
 
-/// One piece of data, with a newline, to stdout. Already escaped.
+/// Prints a piece of data and a newline to stdout. It must be escaped already.
 pub fn data(text: &str) -> Result<(), Failure> {
     erase();
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.write_all(b"\n"));
     match written.and_then(|()| stdout.flush()) {
         Ok(()) => Ok(()),
-        // `jeton audit list | head`: the reader has seen enough.
+        // `jeton audit list | head`: the reader has enough.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(Failure::Local(format!("cannot write to standard output: {error}."))),
     }
 }
 
-/// One piece of data that is a secret. A file that it goes to is for its owner alone from then on.
+/// Prints a piece of secret data. If it goes to a file, only its owner can read that from then on.
 pub fn secret(text: &str) -> Result<(), Failure> {
     keep_from_others();
     data(text)
 }
 
-/// Takes the rights of others from the file that standard output is, if it is one: a shell makes it for all to read.
+/// Removes the rights of others from the file behind standard output, if it is one: a shell makes files that all can
+/// read.
 pub fn keep_from_others() {
     let Ok(file) = io::stdout().as_fd().try_clone_to_owned().map(File::from) else { return };
     let Ok(facts) = file.metadata() else { return };
@@ -185,40 +186,40 @@ pub fn keep_from_others() {
     }
 }
 
-/// One line for a person, to stderr. When even that fails, there is nobody left to tell.
+/// Prints one line for a person to stderr. A failure of that cannot be reported anywhere.
 pub fn talk(text: &str) {
     erase();
     let mut stderr = io::stderr().lock();
     let _gone = writeln!(stderr, "{text}");
 }
 
-/// A question, to stderr, that is answered on the same line.
+/// Prints a question to stderr; the answer follows on the same line.
 pub fn ask(text: &str) {
     erase();
     let mut stderr = io::stderr().lock();
     let _gone = write!(stderr, "{text}").and_then(|()| stderr.flush());
 }
 
-/// Whether a line stands on stderr that is still going to change. Whoever writes next erases it.
+/// A line on stderr is still changing. The next output erases it.
 static DRAWN: AtomicBool = AtomicBool::new(false);
-/// To the left edge, and nothing on the line.
+/// Moves to the left edge, and clears the line.
 const CLEAR: &str = "\r\u{1b}[2K";
-/// Of a terminal that does not say.
+/// The width of a terminal that reports none.
 const COLUMNS: usize = 80;
 
-/// A line for a person, on a terminal, in the place of the one drawn before.
+/// Draws a line for a person on a terminal, in place of the one drawn before.
 pub fn draw(text: &str) {
     let stderr = io::stderr();
     let columns = rustix::termios::tcgetwinsize(&stderr).ok().map(|size| usize::from(size.ws_col));
     let columns = columns.filter(|columns| *columns > 0).unwrap_or(COLUMNS);
-    // One that wraps could not be erased.
+    // A line that wraps could not be erased.
     let line: String = text.chars().take(columns.saturating_sub(1)).collect();
     DRAWN.store(true, Ordering::Relaxed);
     let mut stderr = stderr.lock();
     let _gone = write!(stderr, "{CLEAR}{line}").and_then(|()| stderr.flush());
 }
 
-/// Takes away what was drawn.
+/// Erases the drawn line.
 pub fn erase() {
     if DRAWN.swap(false, Ordering::Relaxed) {
         let mut stderr = io::stderr().lock();
@@ -226,7 +227,7 @@ pub fn erase() {
     }
 }
 
-/// Says what went wrong, and how the program ends.
+/// Prints a failure, and returns the exit code.
 pub fn fail(failure: &Failure) -> Exit {
     for line in failure.lines() {
         talk(&line);
@@ -234,7 +235,7 @@ pub fn fail(failure: &Failure) -> Exit {
     failure.exit()
 }
 
-/// Text for a terminal: control characters, and those that reorder or hide text, become `\u{…}`.
+/// Text for a terminal: characters that control it, or that reorder or hide text, become `\u{…}`.
 #[must_use]
 pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
@@ -248,7 +249,7 @@ pub fn escape(text: &str) -> String {
     escaped
 }
 
-/// Whether a character moves the cursor, reorders what is around it, or cannot be seen.
+/// Returns whether a character moves the cursor, reorders its surroundings, or cannot be seen.
 #[must_use]
 pub fn is_hostile(character: char) -> bool {
     character.is_control()

@@ -16,23 +16,23 @@ use crate::proto::v1::{
 /// The verbs.
 #[derive(Debug, clap::Subcommand)]
 pub enum PolicyCommand {
-    /// List what is stored, by audience, then client
+    /// List stored policies, by audience, then client
     List,
     /// One policy, as stored and as it takes effect
     Get(PolicyName),
-    /// Change the fields that are given, or make the policy
+    /// Change the fields that are given, or create the policy
     Set(Box<policy_set::SetArgs>),
     /// Remove a policy: the wider ones apply
     Delete {
         #[command(flatten)]
         name: PolicyName,
-        /// Only if it is still this one
+        /// Only if the policy still has this etag
         #[arg(long)]
         etag: Option<String>,
     },
 }
 
-/// Which policy.
+/// The name of a policy.
 #[derive(Debug, clap::Args)]
 pub struct PolicyName {
     /// The audience, or `*` for any
@@ -137,7 +137,7 @@ async fn delete(cli: &Cli<'_>, name: PolicyName, etag: Option<String>) -> Result
     Ok(Exit::Done)
 }
 
-/// A policy, name and rules, a line each.
+/// Prints a policy, its name and rules on a line each.
 pub fn print(policy: &Policy) -> Result<(), Failure> {
     let mut facts = vec![("audience", policy.audience.clone()), ("client", policy.client_id.clone())];
     facts.extend(rules(policy));

@@ -1,4 +1,4 @@
-//! `jeton policy set`: changes the rules that are given, and no others.
+//! `jeton policy set`: changes the given rules, and no others.
 
 use clap::ValueEnum;
 use jiff::SignedDuration;
@@ -16,7 +16,7 @@ use crate::proto::v1::{
     DailyBoundary, ExcessTtlAction, Policy, UpdatePolicyRequest, admin_service_client::AdminServiceClient,
 };
 
-/// What an ask above the maximum gets.
+/// The treatment of a TTL above the maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Excess {
     /// A refusal.
@@ -25,12 +25,12 @@ enum Excess {
     Clamp,
 }
 
-/// A rule that holds or does not.
+/// A rule that is on or off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Answer {
-    /// It holds.
+    /// On.
     Yes,
-    /// It does not.
+    /// Off.
     No,
 }
 
@@ -39,46 +39,46 @@ enum Answer {
 pub struct SetArgs {
     #[command(flatten)]
     name: PolicyName,
-    /// The ceiling for any TTL
+    /// The maximum of any TTL
     #[arg(long, value_name = "DURATION", value_parser = time::parse_duration)]
     max_ttl: Option<SignedDuration>,
-    /// The TTL when the caller asks for none
+    /// The TTL if the caller requests none
     #[arg(long, value_name = "DURATION", value_parser = time::parse_duration)]
     default_ttl: Option<SignedDuration>,
-    /// What an ask above the ceiling gets
+    /// What happens if a caller requests more than the maximum
     #[arg(long)]
     excess: Option<Excess>,
     /// The tolerance for clocks, up to 60s
     #[arg(long, value_name = "DURATION", value_parser = time::parse_duration)]
     leeway: Option<SignedDuration>,
-    /// A session ends when unused for so long
+    /// A session ends when it is not used for so long
     #[arg(long, value_name = "DURATION", value_parser = time::parse_duration)]
     idle: Option<SignedDuration>,
-    /// A session ends after so long in any case
+    /// A session ends after so long even if it is used
     #[arg(long, value_name = "DURATION", value_parser = time::parse_duration)]
     absolute: Option<SignedDuration>,
-    /// For so long a spent refresh token gets its successor again
+    /// How long a spent refresh token gets the same successor again
     #[arg(long, value_name = "DURATION", value_parser = time::parse_duration)]
     grace: Option<SignedDuration>,
     /// No token outlives this time of day, as in "00:00 Europe/Berlin"; or `none`
     #[arg(long, value_name = "TIME ZONE", value_parser = parse_boundary)]
     daily_boundary: Option<Boundary>,
-    /// A scope that may be issued; may be repeated, and replaces those of before
+    /// A scope that may be issued; may be repeated, and replaces the present list
     #[arg(long, value_name = "SCOPE")]
     allow_scope: Vec<String>,
     /// `ES256` or `EdDSA`
     #[arg(long)]
     algorithm: Option<String>,
-    /// Whether each Issue writes an audit row before it is answered: the database is on its way then
+    /// Write an audit row for each Issue before it is answered: this puts the database into its path
     #[arg(long)]
     audit_issue: Option<Answer>,
     /// Live sessions that one subject may have for the audience; or `none`
     #[arg(long, value_name = "NUMBER", value_parser = parse_sessions)]
     sessions_per_subject: Option<Sessions>,
-    /// Only if it is still this one
+    /// Only if the policy still has this etag
     #[arg(long)]
     etag: Option<String>,
-    /// Answer what would change, change nothing
+    /// Show what would change, change nothing
     #[arg(long, alias = "validate-only")]
     dry_run: bool,
 }
@@ -100,7 +100,7 @@ pub async fn run(cli: &Cli<'_>, args: SetArgs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// The mask names the flags that were given, so that nobody's change to another rule is undone.
+/// The mask names the given flags, so that changes by others to other rules are kept.
 fn request_of(args: SetArgs) -> Result<UpdatePolicyRequest, Failure> {
     let scopes_given = !args.allow_scope.is_empty();
     let given = [
@@ -152,7 +152,7 @@ fn request_of(args: SetArgs) -> Result<UpdatePolicyRequest, Failure> {
     })
 }
 
-/// A daily boundary, or `none`. A type of its own: clap gives `Option<Option<…>>` another meaning.
+/// A daily boundary, or `none`. A type of its own, because clap gives `Option<Option<…>>` another meaning.
 #[derive(Clone, Debug, PartialEq)]
 struct Boundary(Option<DailyBoundary>);
 

@@ -1,5 +1,5 @@
-//! `jeton refresh`: spends a refresh token. Whoever loses the successor loses the session, so it is made sure
-//! beforehand that it has somewhere to go.
+//! `jeton refresh`: spends a refresh token. Losing the successor means losing the session, so the verb first makes sure
+//! that the successor can be written.
 
 use super::{
     Cli,

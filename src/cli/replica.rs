@@ -1,4 +1,4 @@
-//! `jeton replica`: the servers on one database, and how far each of them is.
+//! `jeton replica`: the servers on one database, and their progress in the log.
 
 use super::{
     Cli,
@@ -16,7 +16,7 @@ use crate::{
 /// The verbs.
 #[derive(Debug, clap::Subcommand)]
 pub enum ReplicaCommand {
-    /// List them, worst lag first
+    /// List replicas, the greatest lag first
     List,
 }
 
@@ -36,24 +36,24 @@ pub async fn run(cli: &Cli<'_>, command: ReplicaCommand) -> Result<Exit, Failure
     Ok(Exit::Done)
 }
 
-/// All of them.
+/// Lists all replicas.
 pub async fn list(connection: &Connection) -> Result<ListReplicasResponse, Failure> {
     let mut client = AdminServiceClient::new(connection.channel());
     connection.call(client.list_replicas(connection.request(ListReplicasRequest {}))).await
 }
 
-/// What a replica has applied; `None` for what is no revision.
+/// The revision that a replica has applied; `None` if it is malformed.
 pub fn revision(replica: &Replica) -> Option<Revision> {
     replica.revision.parse().ok()
 }
 
-/// What the one that is furthest has applied.
+/// The greatest revision that any replica has applied.
 pub fn largest(replicas: &[Replica]) -> Option<Revision> {
     replicas.iter().filter_map(revision).max()
 }
 
-/// How many places of the log a replica is behind `head`; `None` where they do not compare: in another epoch, places
-/// are counted anew.
+/// The number of revisions that a replica is behind `head`; `None` if they do not compare: each epoch counts from the
+/// start.
 pub fn lag(replica: &Replica, head: Option<Revision>) -> Option<i64> {
     let (own, head) = (revision(replica)?, head?);
     (own.epoch() == head.epoch()).then(|| head.seq().saturating_sub(own.seq()))

@@ -1,5 +1,5 @@
-//! `jeton revoke`: the verb of an emergency. It never waits for a count that was not asked for, and it never ends
-//! more than was meant without having been told twice.
+//! `jeton revoke`: the verb of an emergency. It never waits for a count that was not requested, and never ends more
+//! than was meant without a confirmation.
 
 use std::{io::IsTerminal, path::PathBuf, time::Duration};
 
@@ -27,12 +27,13 @@ use crate::{
     token::Thumbprint,
 };
 
-/// What the server waits when `--wait` does not say, as far as the deadline is concerned.
+/// The server's wait if `--wait` is not given, for the deadline.
 const DEFAULT_WAIT: Duration = Duration::from_secs(10);
 /// The deadline is later than the wait, so that an incomplete revocation is answered, not cut off.
 const WAIT_MARGIN: Duration = Duration::from_secs(5);
 
-/// One in sixty-four key ids begins with a hyphen, as a flag does: what begins with one is a key id only as a whole.
+/// Parses a key id. One in sixty-four begins with a hyphen, like a flag: a text that begins with one must be a complete
+/// key id.
 fn key_id(text: String) -> Result<String, &'static str> {
     if text.starts_with('-') && text.parse::<Thumbprint>().is_err() {
         return Err("not a key id, which is 43 characters of base64url: `jeton key list` has them");
@@ -90,31 +91,31 @@ pub struct RevokeArgs {
     /// Every token signed by a key
     #[arg(long, value_name = "KID", group = "target", allow_hyphen_values = true, value_parser = NonEmpty::new().try_map(key_id))]
     key: Option<String>,
-    /// Of a subject or client: only what is for this audience
+    /// Of a subject or client: only tokens for this audience
     #[arg(long, value_parser = NonEmpty::new())]
     audience: Option<String>,
-    /// Of a subject or client: only what was issued before; an RFC 3339 time, or "2h ago"
+    /// Of a subject or client: only tokens issued before; an RFC 3339 time, or "2h ago"
     #[arg(long, value_name = "TIME")]
     before: Option<String>,
-    /// Why; required for a subject, client or key
+    /// The reason; required for a subject, client or key
     #[arg(long)]
     reason: Option<Reason>,
-    /// An incident number or remark
+    /// An incident number or note
     #[arg(long)]
     note: Option<String>,
-    /// Say what would happen, change nothing
+    /// Show what would happen, change nothing
     #[arg(long)]
     dry_run: bool,
     /// Do not ask
     #[arg(long)]
     yes: bool,
-    /// Refuse when more live sessions than this would be hit
+    /// Refuse if more live sessions than this would be hit
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
     max_affected: Option<i64>,
-    /// How far it must have travelled before the answer [default: replicas]
+    /// How far the revocation must have travelled before the answer [default: replicas]
     #[arg(long, value_name = "REACH")]
     wait_for: Option<WaitFor>,
-    /// The longest wait for that; afterwards it is exit 7
+    /// The longest wait for that; if it ends first, the exit code is 7
     #[arg(long, value_name = "DURATION", value_parser = time::parse_duration)]
     wait: Option<SignedDuration>,
 }
@@ -138,7 +139,7 @@ pub async fn run(cli: &Cli<'_>, args: RevokeArgs) -> Result<Exit, Failure> {
         wait_for: args.wait_for.map_or(Reach::Unspecified, to_wire_reach).into(),
         wait_timeout: args.wait.map(time::to_wire_duration),
     };
-    // An emergency waits for nothing: what the live line needs is asked for beside all else.
+    // An emergency waits for nothing: the data for the live line is fetched at the same time.
     let listener = if target.is_wide() { Listener::Admin } else { Listener::Public };
     let seen = !args.dry_run && args.wait_for != Some(WaitFor::Local);
     let ask = || seen.then(|| Live::ask(cli, listener)).flatten();
@@ -148,7 +149,7 @@ pub async fn run(cli: &Cli<'_>, args: RevokeArgs) -> Result<Exit, Failure> {
         if cli.globals.timeout.is_some() { connection } else { connection.with_timeout(deadline(&args)) };
     if target.is_wide() && !args.yes && !args.dry_run {
         confirm(&connection, &request, &target).await?;
-        // A person thinks longer than the log stands still.
+        // A person may think for so long that the log moves on.
         live = ask();
     }
     let start = Instant::now();
@@ -172,21 +173,21 @@ async fn call(connection: &Connection, request: RevokeRequest) -> Result<RevokeR
     }
 }
 
-/// What is to be revoked, and what a person calls it.
+/// The target of a revocation, with a name for people.
 pub struct NamedTarget {
     kind: Kind,
-    /// What the text of a token says that its jti is.
+    /// The jti in the text of a token.
     jti: Option<String>,
 }
 
 impl NamedTarget {
-    /// Of what the API names.
+    /// A target that the API names.
     pub fn new(kind: Kind) -> Self {
         let jti = if let Kind::Token(text) = &kind { inspect::claimed_jti(text) } else { None };
         Self { kind, jti }
     }
 
-    /// Whether it hits more than one session: such a one is confirmed, and goes to the admin listener.
+    /// Returns whether it hits more than one session: such a target is confirmed, and goes to the admin listener.
     pub fn is_wide(&self) -> bool {
         match self.kind {
             Kind::Token(_) | Kind::Jti(_) | Kind::SessionId(_) => false,
@@ -207,7 +208,7 @@ impl NamedTarget {
         }
     }
 
-    /// Whether it is a key: its sessions live on, so that their count says nothing.
+    /// Returns whether it is a key: its sessions live on, so their number says nothing.
     pub fn is_key(&self) -> bool {
         matches!(self.kind, Kind::KeyId(_))
     }
@@ -217,7 +218,7 @@ impl NamedTarget {
         Self::new(Kind::Subject(subject.to_owned()))
     }
 
-    /// What a person types to confirm.
+    /// The text that a person types to confirm.
     fn name(&self) -> &str {
         match &self.kind {
             Kind::Token(_) => "",
@@ -234,7 +235,7 @@ async fn kind(cli: &Cli<'_>, args: &RevokeArgs) -> Result<Kind, Failure> {
     let token = match (args.token.as_deref(), &args.token_file) {
         (_, Some(path)) => token_input::from_file(path)?,
         (Some(text), None) if token_input::is_token_text(text) => {
-            // The only verb that takes it: an emergency comes first, and the token dies of it.
+            // Only this verb accepts it: an emergency comes first, and the token dies anyway.
             output::talk("warning: token text on the command line is read by others. Pipe it in next time.");
             token_input::from_argument(text)?
         }
@@ -251,7 +252,7 @@ async fn kind(cli: &Cli<'_>, args: &RevokeArgs) -> Result<Kind, Failure> {
     Ok(Kind::Token(token_input::expose(&token)))
 }
 
-/// What can be refused without a server is refused before anything is sent.
+/// Refuses what can be refused without a server, before anything is sent.
 fn check(cli: &Cli<'_>, args: &RevokeArgs, target: &NamedTarget) -> Result<(), Failure> {
     let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
     let narrows = args.audience.is_some() || args.before.is_some();
@@ -269,7 +270,7 @@ fn check(cli: &Cli<'_>, args: &RevokeArgs, target: &NamedTarget) -> Result<(), F
     let can_ask = std::io::stdin().is_terminal() && !cli.globals.no_input;
     if !args.yes && !args.dry_run && !can_ask {
         return usage(
-            "this ends more than one session, and there is nobody to ask. Give --yes, or --dry-run to look first.",
+            "this ends more than one session, and nobody can be asked. Give --yes, or --dry-run to look first.",
         );
     }
     Ok(())
@@ -285,14 +286,14 @@ async fn confirm(
     report::talk_plan(target, &preview);
     let question = format!("This cannot be undone. Type {} to revoke it: ", output::escape(target.name()));
     let typed = token_input::answer(&question).await?;
-    // What is shown escaped can only be typed escaped.
+    // A name that is shown escaped can only be typed escaped.
     if typed == target.name() || typed == output::escape(target.name()) {
         return Ok(());
     }
     Err(Failure::Usage("that is not the name: nothing was revoked. Run it again to revoke it.".into()))
 }
 
-/// Cutoffs are whole seconds, as the times of tokens are.
+/// Parses a cutoff, in whole seconds, like the times of tokens.
 fn cutoff(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
     let wrong = |error: String| Failure::Usage(format!("--before: {error}."));
     let instant = time::parse_past(text, now).map_err(wrong)?;

@@ -1,4 +1,5 @@
-//! What a revocation tells people: the plan before it, and one line after it that is fit for an incident channel.
+//! The report of a revocation for people: the plan before it, and one line after it that is fit for an incident
+//! channel.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use super::{
 };
 use crate::proto::v1::{Propagation, RevocationOutcome, RevocationReason, RevokeResponse};
 
-/// More of the sample than this only scrolls the count away.
+/// The most sessions shown before the question: more would scroll the count away.
 const SAMPLES_ASKED_ABOUT: usize = 10;
 
 /// The exit code of an answer.
@@ -29,7 +30,7 @@ pub fn exit(response: &RevokeResponse, dry_run: bool) -> Exit {
     }
 }
 
-/// The plan as data: `--dry-run`.
+/// Prints the plan as data: `--dry-run`.
 pub fn print_plan(target: &NamedTarget, response: &RevokeResponse) -> Result<(), Failure> {
     if !response.sample_sessions.is_empty() {
         session::table(&response.sample_sessions)?;
@@ -39,7 +40,7 @@ pub fn print_plan(target: &NamedTarget, response: &RevokeResponse) -> Result<(),
     Ok(())
 }
 
-/// The plan as talk: before the question.
+/// Prints the plan as a message, before the question.
 pub fn talk_plan(target: &NamedTarget, response: &RevokeResponse) {
     for sample in response.sample_sessions.iter().take(SAMPLES_ASKED_ABOUT) {
         let line = format!(
@@ -55,7 +56,8 @@ pub fn talk_plan(target: &NamedTarget, response: &RevokeResponse) {
     output::talk(&plan(target, response));
 }
 
-/// `subject svc:billing for audience orders, issued before 2026-01-31T09:00:00Z`: all of it, as the server understood it.
+/// The whole target, as the server understood it: `subject svc:billing for audience orders, issued before
+/// 2026-01-31T09:00:00Z`.
 fn whole(target: &NamedTarget, response: &RevokeResponse) -> String {
     let mut name = target.describe();
     let Some(understood) = &response.target else { return name };
@@ -70,7 +72,7 @@ fn whole(target: &NamedTarget, response: &RevokeResponse) -> String {
     name
 }
 
-/// ` since 2026-01-31T09:15:00Z (LEAKED)`: of the revocation that holds.
+/// The time and reason of the revocation that holds: ` since 2026-01-31T09:15:00Z (LEAKED)`.
 fn since(response: &RevokeResponse) -> String {
     let reason = response.revocation_reason();
     let why = if reason == RevocationReason::Unspecified {
@@ -87,7 +89,7 @@ fn since(response: &RevokeResponse) -> String {
 fn plan(target: &NamedTarget, response: &RevokeResponse) -> String {
     let name = whole(target, response);
     match response.outcome() {
-        RevocationOutcome::Unspecified => format!("what revoking {name} would do is not known"),
+        RevocationOutcome::Unspecified => format!("the effect of revoking {name} is not known"),
         RevocationOutcome::Foreign => {
             format!("{name} cannot be verified as one of this issuer: it would not be revoked")
         }
@@ -104,7 +106,8 @@ fn plan(target: &NamedTarget, response: &RevokeResponse) -> String {
     }
 }
 
-/// The last line, and what to do when it is not everywhere. `local`: the others were not to be waited for.
+/// Prints the last line, and advice if the revocation is not everywhere. `local`: the other replicas were not waited
+/// for.
 pub fn print_result(
     cli: &Cli<'_>,
     target: &NamedTarget,
@@ -122,7 +125,7 @@ pub fn print_result(
     Ok(())
 }
 
-/// What came of it, on one line.
+/// The result on one line.
 pub fn result(target: &NamedTarget, response: &RevokeResponse, elapsed: Duration, local: bool) -> String {
     let name = whole(target, response);
     let done = match response.outcome() {
@@ -132,7 +135,9 @@ pub fn result(target: &NamedTarget, response: &RevokeResponse, elapsed: Duration
             );
         }
         RevocationOutcome::Unspecified | RevocationOutcome::WouldRevoke => {
-            return format!("not known whether {name} is revoked: the server answered an unknown outcome");
+            return format!(
+                "it is not known whether {name} is revoked: the server answered an unknown outcome"
+            );
         }
         RevocationOutcome::Revoked => "revoked",
         RevocationOutcome::AlreadyRevoked => "already revoked",
@@ -141,7 +146,7 @@ pub fn result(target: &NamedTarget, response: &RevokeResponse, elapsed: Duration
         }
         RevocationOutcome::AlreadyExpired => "already expired, and revoked:",
     };
-    // Of today, but for what was revoked before.
+    // A time of today, except for an earlier revocation.
     let at = match &response.revoke_time {
         _ if response.outcome() == RevocationOutcome::AlreadyRevoked => since(response),
         Some(time) => format!(" at {}", time::show_time_of_day(Some(time))),
@@ -172,7 +177,7 @@ fn reach(propagation: &Propagation) -> String {
     format!("{applied_replicas}/{replicas} replicas{watched}")
 }
 
-/// Who has not applied it, and what that means.
+/// The replicas that have not applied it, and the consequence.
 fn missing(propagation: &Propagation, local: bool) -> String {
     let Propagation { complete, applied_replicas, replicas, laggards, .. } = propagation;
     let laggards: Vec<_> = laggards.iter().map(String::as_str).collect();
@@ -188,7 +193,7 @@ fn missing(propagation: &Propagation, local: bool) -> String {
     }
 }
 
-/// More names than this only scroll the sentence away.
+/// The most names: more would scroll the sentence away.
 const NAMES_MAX: usize = 3;
 
 /// `dev-1, dev-2, dev-3 and 4 more`.
@@ -196,7 +201,7 @@ pub fn names(all: &[&str]) -> String {
     first_names(all, NAMES_MAX)
 }
 
-/// The first so many of them, and how many more there are.
+/// The first `most` names, and the number of the others.
 pub fn first_names(all: &[&str], most: usize) -> String {
     let named = all.iter().take(most).map(|name| output::escape(name)).collect::<Vec<_>>().join(", ");
     match all.len().saturating_sub(most) {

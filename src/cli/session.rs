@@ -1,4 +1,4 @@
-//! `jeton session`: the live sessions of a subject or a client.
+//! `jeton session`: the sessions of a subject or a client.
 
 use super::{
     Cli,
@@ -10,13 +10,13 @@ use crate::proto::v1::{
     ListSessionsRequest, ListSessionsResponse, Session, admin_service_client::AdminServiceClient,
 };
 
-/// The server's largest page is 1000 rows; this many stay far below the size that a message may have.
+/// Rows of a page. The server allows 1000; this many stay far below the greatest size of a message.
 pub const PAGE_SIZE: i32 = 200;
 
 /// The verbs.
 #[derive(Debug, clap::Subcommand)]
 pub enum SessionCommand {
-    /// List them, newest first
+    /// List sessions, newest first
     List(ListArgs),
 }
 
@@ -24,16 +24,16 @@ pub enum SessionCommand {
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("whose").required(true).multiple(true))]
 pub struct ListArgs {
-    /// Those of this subject
+    /// Sessions of this subject
     #[arg(long, group = "whose")]
     subject: Option<String>,
-    /// Those that this client obtained
+    /// Sessions that this client opened
     #[arg(long, group = "whose")]
     client: Option<String>,
-    /// Ended ones, too
+    /// Include ended sessions
     #[arg(long)]
     show_ended: bool,
-    /// At most so many
+    /// At most so many rows
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
 }
@@ -74,7 +74,7 @@ pub async fn run(cli: &Cli<'_>, command: SessionCommand) -> Result<Exit, Failure
     Ok(Exit::Done)
 }
 
-/// Where nothing was found of a subject: which it may have been.
+/// If nothing was found for a subject: the subjects that may have been meant.
 pub fn talk_similar(subjects: &[String]) {
     if !subjects.is_empty() {
         let names = subjects.iter().map(|name| output::escape(name)).collect::<Vec<_>>().join(", ");
@@ -84,12 +84,12 @@ pub fn talk_similar(subjects: &[String]) {
     }
 }
 
-/// What is left to fetch, in pages.
+/// The size of the next page.
 pub fn page_size(limit: usize, fetched: usize) -> i32 {
     i32::try_from(limit.saturating_sub(fetched)).unwrap_or(PAGE_SIZE).min(PAGE_SIZE)
 }
 
-/// Sessions as rows.
+/// Prints sessions as rows.
 pub fn table(sessions: &[Session]) -> Result<(), Failure> {
     let rows = sessions.iter().map(row).collect();
     let header = [

@@ -25,7 +25,7 @@ pub fn parse_past(text: &str, now: Timestamp) -> Result<Timestamp, String> {
     now.checked_add(duration).map_err(|_| format!("{text:?} is further back than time goes"))
 }
 
-/// As [`parse_past`], where a bare duration can only mean the past: `--since 2h`.
+/// Like [`parse_past`]; a bare duration also means the past: `--since 2h`.
 pub fn parse_since(text: &str, now: Timestamp) -> Result<Timestamp, String> {
     match signed(text) {
         Ok(duration) if duration.is_positive() => {
@@ -47,13 +47,13 @@ fn signed(text: &str) -> Result<SignedDuration, String> {
     span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| format!("{text:?} is too long"))
 }
 
-/// As the API wants it.
+/// The duration as the API's type.
 #[must_use]
 pub fn to_wire_duration(duration: SignedDuration) -> prost_types::Duration {
     prost_types::Duration { seconds: duration.as_secs(), nanos: duration.subsec_nanos() }
 }
 
-/// As the API wants it.
+/// The instant as the API's type.
 #[must_use]
 pub fn to_wire_timestamp(instant: Timestamp) -> prost_types::Timestamp {
     // The wire counts nanoseconds forward from the second, also before 1970.
@@ -65,19 +65,19 @@ pub fn to_wire_timestamp(instant: Timestamp) -> prost_types::Timestamp {
     prost_types::Timestamp { seconds: instant.as_second(), nanos }
 }
 
-/// The instant that the API means; `None` for one that no calendar holds.
+/// The instant of the API's type; `None` if no calendar contains it.
 #[must_use]
 pub fn from_wire_timestamp(instant: &prost_types::Timestamp) -> Option<Timestamp> {
     Timestamp::new(instant.seconds, instant.nanos).ok()
 }
 
-/// The duration that the API means.
+/// The duration of the API's type.
 #[must_use]
 pub fn from_wire_duration(duration: &prost_types::Duration) -> SignedDuration {
     SignedDuration::new(duration.seconds.clamp(-MAX_SECONDS, MAX_SECONDS), duration.nanos)
 }
 
-/// The protobuf range of Duration: what lies beyond is nonsense, and nonsense must not overflow.
+/// The range of protobuf's Duration: values beyond it are nonsense, and must not overflow.
 const MAX_SECONDS: i64 = 315_576_000_000;
 
 /// An instant for a table: RFC 3339 in UTC; empty when unset.
@@ -114,11 +114,11 @@ pub fn show_duration(duration: Option<&prost_types::Duration>) -> String {
     duration.map(|wire| show_signed(from_wire_duration(wire))).unwrap_or_default()
 }
 
-/// A duration in the units that people say it in: `15m`, `24h`, `30d`.
+/// A duration in the usual units: `15m`, `24h`, `30d`.
 #[must_use]
 pub fn show_signed(duration: SignedDuration) -> String {
     let span = Span::try_from(duration).and_then(|span| {
-        // Up to two days people count hours: `24h` is a limit, `1d` a habit.
+        // Up to two days, people count hours.
         let largest = if duration.abs() > SignedDuration::from_hours(48) { Unit::Day } else { Unit::Hour };
         span.round(SpanRound::new().largest(largest).days_are_24_hours())
     });

@@ -1,4 +1,4 @@
-//! Which authorities are trusted, and which certificate is shown: flags, then the context.
+//! The trusted authorities and the client's certificate: from flags, then the context.
 
 use std::{
     net::IpAddr,
@@ -22,13 +22,13 @@ pub struct Files {
     /// The client's certificate.
     #[serde(rename = "tls_cert", skip_serializing_if = "Option::is_none")]
     pub certificate: Option<PathBuf>,
-    /// The private key of it.
+    /// The private key of that certificate.
     #[serde(rename = "tls_key", skip_serializing_if = "Option::is_none")]
     pub key: Option<PathBuf>,
 }
 
 impl Files {
-    /// What the flags say.
+    /// The files that the flags name.
     pub fn given(globals: &GlobalArgs) -> Result<Self, Failure> {
         if globals.tls_cert.is_some() != globals.tls_key.is_some() {
             return Err(Failure::Usage("--tls-cert and --tls-key go together. Give both, or none.".into()));
@@ -40,7 +40,7 @@ impl Files {
         })
     }
 
-    /// These, and where they say nothing, what `other` says.
+    /// These files; those that are missing are taken from `other`.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         let (certificate, key) = match (self.certificate, self.key) {
@@ -50,20 +50,20 @@ impl Files {
         Self { ca: self.ca.or(other.ca), certificate, key }
     }
 
-    /// The same files, found from anywhere.
+    /// The same files with absolute paths.
     #[must_use]
     pub fn absolute(self, directory: &Path) -> Self {
         let absolute = |path: Option<PathBuf>| path.map(|path| directory.join(path));
         Self { ca: absolute(self.ca), certificate: absolute(self.certificate), key: absolute(self.key) }
     }
 
-    /// Whether a certificate is shown: then no API key is needed.
+    /// Returns whether a certificate is presented: then no API key is needed.
     #[must_use]
     pub fn shows_certificate(&self) -> bool {
         self.certificate.is_some()
     }
 
-    /// Reads them.
+    /// Reads the files.
     pub fn config(&self) -> Result<ClientTlsConfig, Failure> {
         let config = match &self.ca {
             Some(ca) => {
@@ -84,7 +84,7 @@ fn read(file: &Path) -> Result<SecretString, Failure> {
     Ok(text.trim_start_matches('\u{feff}').into())
 }
 
-/// Whether what is sent to this URL leaves the machine readable by others.
+/// Returns whether others can read what is sent to this URL.
 #[must_use]
 pub fn is_exposed(url: &str) -> bool {
     let Some(authority) = url.strip_prefix("http://") else { return false };

@@ -1,8 +1,8 @@
-//! What TLS says of what went wrong, in the words of whoever has to mend it.
+//! TLS failures in the words of the person who has to correct them.
 
 use crate::tls::Untrusted;
 
-/// What is wrong, and what to do.
+/// The fault, and advice.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Explained {
     /// One clause.
@@ -11,7 +11,7 @@ pub struct Explained {
     pub advice: String,
 }
 
-/// Of the end of the chain of causes, at this URL.
+/// Explains the end of the chain of errors, for this URL.
 #[must_use]
 pub fn explain(cause: &str, url: &str) -> Explained {
     let of = |cause: &str, advice: &str| Explained { cause: cause.to_owned(), advice: advice.to_owned() };

@@ -1,5 +1,5 @@
-//! Where token text comes from: standard input, a file, a prompt without echo. Never a flag or the environment:
-//! the process list and the shell's history are read by others.
+//! The sources of token text: standard input, a file, a prompt without echo. Never a flag or the environment: others
+//! can read the process list and the shell's history.
 
 use std::{
     fs::File,
@@ -18,7 +18,7 @@ use crate::{
     token::{API_KEY_PREFIX, pasted::without_blanks},
 };
 
-/// Twice what the server reads of a token: text that is too long is the server's to judge, a disk image is not.
+/// Twice what the server reads of a token: a text that is too long is for the server to judge, a disk image is not.
 const MAX_INPUT_BYTES: u64 = 16 * 1024;
 
 /// The operand of every verb that takes a token.
@@ -50,14 +50,14 @@ impl TokenArgs {
     }
 }
 
-/// Whether this is token text rather than an identifier: three segments, a refresh token, or a header's value.
+/// Returns whether this is token text rather than an id: three segments, a refresh token, or a header's value.
 #[must_use]
 pub fn is_token_text(text: &str) -> bool {
     let text = without_scheme(text.trim());
     text.starts_with("jtr_") || text.bytes().filter(|byte| *byte == b'.').count() == 2
 }
 
-/// Refuses the text of an API key where the name of its file belongs, and does not repeat it.
+/// Refuses the text of an API key in place of the name of its file, without repeating it.
 pub fn check_key_file_name(path: &Path) -> Result<(), Failure> {
     let is_key = path.to_str().is_some_and(|text| without_scheme(text.trim()).starts_with(API_KEY_PREFIX));
     if !is_key || path.exists() {
@@ -70,7 +70,7 @@ pub fn check_key_file_name(path: &Path) -> Result<(), Failure> {
     ))
 }
 
-/// Says that others can read a file that holds a secret.
+/// Warns if others can read a file that holds a secret.
 pub fn warn_if_open(path: &Path, what: &str) {
     if let Some(warning) = process::open_to_others(path, what) {
         output::talk(&format!("warning: {warning}"));
@@ -84,12 +84,11 @@ pub fn api_key_from_file(path: &Path) -> Result<SecretString, Failure> {
     let file = File::open(path).map_err(|error| Failure::Usage(format!("cannot read {shown}: {error}.")))?;
     warn_if_open(path, "API key");
     let text = text_of(file, &shown.to_string())?;
-    without_ends(without_blanks(&text)).ok_or_else(|| {
-        Failure::Usage(format!("{shown} is empty, and is to hold an API key. Write it there."))
-    })
+    without_ends(without_blanks(&text))
+        .ok_or_else(|| Failure::Usage(format!("{shown} is empty, but must hold an API key. Write it there.")))
 }
 
-/// Token text that somebody put on the command line.
+/// Token text from the command line.
 pub fn from_argument(text: &str) -> Result<SecretString, Failure> {
     clean(text)
 }
@@ -101,7 +100,7 @@ pub fn from_file(path: &Path) -> Result<SecretString, Failure> {
     limited(file, &shown.to_string())
 }
 
-/// Token text from standard input: all of a pipe, or what a person types unseen.
+/// Token text from standard input: all of a pipe, or a line that a person types unseen.
 pub async fn from_stdin(cli: &Cli<'_>, what: &str) -> Result<SecretString, Failure> {
     if !io::stdin().is_terminal() {
         return blocking(|| limited(io::stdin().lock(), "standard input")).await;
@@ -110,8 +109,8 @@ pub async fn from_stdin(cli: &Cli<'_>, what: &str) -> Result<SecretString, Failu
         return Err(Failure::Usage("no token was given. Pipe it in, or use --token-file.".into()));
     }
     let prompt = format!("{what} (not shown): ");
-    // The prompt raises SIGINT while the terminal is still without echo. With someone listening it does not kill,
-    // and the prompt puts the terminal back.
+    // The prompt raises SIGINT while the terminal is still without echo. With a listener the signal does not kill, and
+    // the prompt restores the terminal.
     let _listening = signal(SignalKind::interrupt());
     blocking(move || match rpassword::prompt_password(prompt).map(Zeroizing::new) {
         Ok(typed) => clean(&typed),
@@ -121,16 +120,16 @@ pub async fn from_stdin(cli: &Cli<'_>, what: &str) -> Result<SecretString, Failu
     .await
 }
 
-/// Whether a person is asked whether to go on.
+/// A person is being asked whether to go on.
 static ASKED: AtomicBool = AtomicBool::new(false);
 
-/// Whether the program waits for a person who has not said yes.
+/// Returns whether the program waits for a person who has not said yes.
 #[must_use]
 pub fn is_asking() -> bool {
     ASKED.load(Ordering::Relaxed)
 }
 
-/// The line that a person types, and sees, as the answer to a question.
+/// Asks a question, and returns the line that a person types, visibly.
 pub async fn answer(question: &str) -> Result<String, Failure> {
     ASKED.store(true, Ordering::Relaxed);
     output::ask(question);
@@ -142,7 +141,7 @@ pub async fn answer(question: &str) -> Result<String, Failure> {
 async fn typed_line() -> Result<String, Failure> {
     blocking(|| {
         let mut line = String::new();
-        // Nobody types more; a stream without a line's end is not read to it.
+        // Nobody types more; a stream without a line break is not read to its end.
         let read = io::BufRead::read_line(&mut io::stdin().lock().take(MAX_INPUT_BYTES), &mut line);
         read.map_err(|error| Failure::Local(format!("cannot read from the terminal: {error}.")))?;
         Ok(line.trim_end_matches(['\r', '\n']).to_owned())
@@ -150,7 +149,7 @@ async fn typed_line() -> Result<String, Failure> {
     .await
 }
 
-/// Reading waits for a person or a pipe: it must not hold up the task that listens for Ctrl-C.
+/// Reading waits for a person or a pipe: it must not block the task that listens for Ctrl-C.
 async fn blocking<T: Send + 'static>(
     read: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
@@ -164,8 +163,8 @@ fn limited(source: impl Read, name: &str) -> Result<SecretString, Failure> {
 }
 
 fn text_of(source: impl Read, name: &str) -> Result<Zeroizing<String>, Failure> {
-    // One byte more than allowed tells a text that just fits from one that was cut. The whole room at once: a
-    // buffer that grows leaves copies of the secret behind.
+    // One byte more than allowed tells a text that just fits from one that was cut. The whole buffer is allocated at
+    // once: a growing buffer leaves copies of the secret behind.
     let mut text = Zeroizing::new(Vec::with_capacity(MAX_ROOM));
     source
         .take(MAX_INPUT_BYTES.saturating_add(1))
@@ -190,7 +189,8 @@ fn clean(text: &str) -> Result<SecretString, Failure> {
     })
 }
 
-/// One trailing newline is the shell's, a `Bearer ` is the header's. Everything else is the token's, good or bad.
+/// Removes one trailing newline, which the shell adds, and a leading `Bearer `. Everything else is the token, good or
+/// bad.
 fn without_ends(text: &str) -> Option<SecretString> {
     let text = text.strip_suffix('\n').unwrap_or(text);
     let text = without_scheme(text.strip_suffix('\r').unwrap_or(text));

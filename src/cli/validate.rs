@@ -19,8 +19,8 @@ use crate::proto::v1::{TokenStatus, ValidateRequest, Verdict, token_service_clie
 pub struct ValidateArgs {
     #[command(flatten)]
     token: TokenArgs,
-    /// An audience that is accepted; may be repeated. Without it, those that the caller is registered for,
-    /// or, where that is any, those that the token names
+    /// An audience that is accepted; may be repeated. Without it: those that the caller is registered for; if that is
+    /// any, those that the token names
     #[arg(long)]
     audience: Vec<String>,
     /// A scope that the token must have; may be repeated
@@ -47,7 +47,7 @@ pub async fn run(cli: &Cli<'_>, args: ValidateArgs) -> Result<Exit, Failure> {
         && let Some(audiences) = inspect::claimed_audiences(&request.token)
     {
         output::talk(&output::escape(&format!(
-            "No --audience was given: accepting what the token itself names: {}.",
+            "No --audience was given: accepting those that the token itself names: {}.",
             audiences.join(" ")
         )));
         request.audiences = audiences;

@@ -1,4 +1,4 @@
-//! `jeton audit`: one verb works on the database, the other speaks to a server.
+//! `jeton audit`: one verb works on the database, the other calls a server.
 
 use std::path::PathBuf;
 
@@ -7,29 +7,29 @@ use clap::{Args, Subcommand};
 use super::DatabaseArgs;
 use crate::cli::AuditCommand;
 
-/// Of `jeton audit`.
+/// The verbs of `jeton audit`.
 #[derive(Subcommand, Debug)]
 pub enum AuditVerb {
-    /// On the database: name each row of the trail that was changed, left out or added; exit 3 where there is one
+    /// On the database: name each row of the trail that was changed, left out or added; exit 3 if there is one
     Verify(VerifyArgs),
-    /// What speaks to a server.
+    /// The verbs that call a server.
     #[command(flatten)]
     Remote(AuditCommand),
 }
 
-/// Of `jeton audit verify`.
+/// Flags of `jeton audit verify`.
 #[derive(Args, Debug)]
 pub struct VerifyArgs {
-    /// Logs of servers: a chain that ends before a head that they tell was cut off
+    /// Logs of servers: a chain that ends before a head in them was cut off
     #[arg(long, value_name = "FILE")]
     pub heads: Vec<PathBuf>,
-    /// Where.
+    /// The database.
     #[command(flatten)]
     pub database: DatabaseArgs,
     /// The master key of that database
     #[arg(long, env = "JETON_MASTER_KEY_FILE")]
     pub master_key_file: PathBuf,
-    /// Master keys from before: what was written under them is good, too
+    /// Earlier master keys: rows written under them are good, too
     #[arg(long, value_name = "FILE", env = "JETON_PREVIOUS_MASTER_KEY_FILE")]
     pub previous_master_key_file: Vec<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! `jeton client`: one verb works on the database, the others speak to a server.
+//! `jeton client`: one verb works on the database, the others call a server.
 
 use std::path::PathBuf;
 
@@ -7,26 +7,26 @@ use clap::{Args, Subcommand};
 use super::DatabaseArgs;
 use crate::cli::ClientAdminCommand;
 
-/// Of `jeton client`.
+/// The verbs of `jeton client`.
 #[derive(Subcommand, Debug)]
 pub enum ClientVerb {
-    /// On the database: register the first client that administers, and print its API key, once
+    /// On the database: register the first administrator, and print its API key once
     Bootstrap(BootstrapArgs),
-    /// What speaks to a server.
+    /// The verbs that call a server.
     #[command(flatten)]
     Remote(ClientAdminCommand),
 }
 
-/// Of `jeton client bootstrap`.
+/// Flags of `jeton client bootstrap`.
 #[derive(Args, Debug)]
 pub struct BootstrapArgs {
-    /// Its name
+    /// The client's name
     #[arg(long)]
     pub client_id: String,
-    /// Where to.
+    /// The database.
     #[command(flatten)]
     pub database: DatabaseArgs,
-    /// The master key of the servers: without it, nobody could register a client
+    /// The master key of the servers: nobody can register a client without it
     #[arg(long, env = "JETON_MASTER_KEY_FILE")]
     pub master_key_file: PathBuf,
 }

@@ -1,17 +1,17 @@
-//! The verbs on the database, and where it is.
+//! The verbs on the database, and its address.
 
 use clap::{Args, Subcommand};
 
-/// Of `jeton migrate`.
+/// The verbs of `jeton migrate`.
 #[derive(Subcommand, Debug)]
 pub enum MigrateCommand {
-    /// Apply what is missing
+    /// Apply missing migrations
     Up(DatabaseArgs),
-    /// Show each migration, and whether it is applied; exit 3 when one is missing
+    /// Show each migration, and whether it is applied; exit 3 if one is missing
     Status(DatabaseArgs),
 }
 
-/// Where the database is.
+/// The address of the database.
 #[derive(Args, Debug)]
 pub struct DatabaseArgs {
     /// <postgres://user:password@host/database?sslmode=verify-full>

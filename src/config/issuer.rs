@@ -1,8 +1,8 @@
-//! `--issuer`: what every token says of where it comes from.
+//! `--issuer`: the `iss` of every token.
 
 use crate::token::text;
 
-/// Refuses what is no issuer, or would be taken for another one by half of its readers: the rule that it breaks.
+/// Returns the rule that an issuer breaks, if it is none, or if some of its readers would take it for another.
 pub(super) fn check_issuer(issuer: &str) -> Result<(), String> {
     text::check_issuer(issuer).map_err(|rule| format!("it is {rule}"))?;
     let authority = issuer.split_once("://").map_or("", |(_, rest)| rest);
@@ -16,7 +16,7 @@ pub(super) fn check_issuer(issuer: &str) -> Result<(), String> {
         ),
         (!issuer.contains(['?', '#']), "it has no query and no fragment (RFC 8414 section 2)"),
         (!issuer.contains(char::is_whitespace), "it has no white space"),
-        // Compared byte by byte by whoever verifies a token: one more slash is another issuer.
+        // Verifiers compare it byte by byte: one more slash is another issuer.
         (!issuer.ends_with('/'), "leave out the slash at its end"),
         (!authority.contains('@'), "it names no user"),
         (!host.is_empty(), "it names no host"),

@@ -1,4 +1,4 @@
-//! `jeton key`, and when `jeton serve` rotates keys.
+//! `jeton key`, and the schedule by which `jeton serve` rotates keys.
 
 use std::path::PathBuf;
 
@@ -12,19 +12,19 @@ use crate::{
     replica::Schedule,
 };
 
-/// Of `jeton key`.
+/// The verbs of `jeton key`.
 #[derive(Subcommand, Debug)]
 pub enum KeyCommand {
     /// Move a signing key here: from another jeton, or after a disaster (on the database)
     Import(ImportArgs),
     /// Seal every key with another master key (on the database)
     Reseal(ResealArgs),
-    /// What speaks to a server.
+    /// The verbs that call a server.
     #[command(flatten)]
     Remote(KeyClientCommand),
 }
 
-/// Of `jeton key import`.
+/// Flags of `jeton key import`.
 #[derive(Args, Debug)]
 pub struct ImportArgs {
     /// The private key: PEM, PKCS#8, P-256 or Ed25519
@@ -33,7 +33,7 @@ pub struct ImportArgs {
     /// `active` signs at once, and retires the active key of its algorithm; `retired` only verifies
     #[arg(long)]
     pub state: ImportState,
-    /// Where to.
+    /// The database.
     #[command(flatten)]
     pub database: DatabaseArgs,
     /// The master key that seals the keys there
@@ -41,7 +41,7 @@ pub struct ImportArgs {
     pub master_key_file: PathBuf,
 }
 
-/// In which state a key is imported.
+/// The state in which a key is imported.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub enum ImportState {
     /// Signs at once.
@@ -50,16 +50,16 @@ pub enum ImportState {
     Retired,
 }
 
-/// Of `jeton key reseal`.
+/// Flags of `jeton key reseal`.
 #[derive(Args, Debug)]
 pub struct ResealArgs {
-    /// Where.
+    /// The database.
     #[command(flatten)]
     pub database: DatabaseArgs,
     /// The master key that seals the keys now
     #[arg(long, env = "JETON_MASTER_KEY_FILE")]
     pub master_key_file: PathBuf,
-    /// The master key that is to seal them
+    /// The master key that will seal them
     #[arg(long, env = "JETON_NEW_MASTER_KEY_FILE")]
     pub new_master_key_file: PathBuf,
 }
@@ -72,7 +72,7 @@ pub(super) fn duration_in_file<'de, D: Deserializer<'de>>(
     parse_duration(&text).map(Some).map_err(D::Error::custom)
 }
 
-/// When keys are rotated: every so often, published so long ahead.
+/// The schedule of rotations: the period, and the time of publication before a key signs.
 pub(super) fn schedule(
     every: Option<SignedDuration>,
     ahead: Option<SignedDuration>,

@@ -1,4 +1,4 @@
-//! Where the value of a flag came from, for whoever has to change it.
+//! The source of a flag's value, for the person who has to change it.
 
 use std::{collections::HashSet, fmt::Display, path::PathBuf};
 
@@ -6,7 +6,7 @@ use clap::{ArgMatches, parser::ValueSource};
 
 use super::value::environment_name;
 
-/// Where values came from. Flags are named as their keys in the file are: `drain_delay`.
+/// The sources of values. Flags are named as their keys in the file: `drain_delay`.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     /// Given on the command line.
@@ -18,7 +18,7 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// Of what was given to a verb.
+    /// The sources of the values that a verb was given.
     pub(super) fn of(matches: &ArgMatches) -> Self {
         let mut places = Self::default();
         for id in matches.ids().map(clap::Id::as_str) {
@@ -32,13 +32,13 @@ impl Places {
         places
     }
 
-    /// What is not said elsewhere may be in this file.
+    /// Values without another source may be in this file.
     pub(super) fn with_file(mut self, path: PathBuf, text: String) -> Self {
         self.file = Some((path, text));
         self
     }
 
-    /// `--drain-delay`, `JETON_DRAIN_DELAY`, or `drain_delay at line 3 of jeton.toml`; the flag where it came from nowhere.
+    /// `--drain-delay`, `JETON_DRAIN_DELAY`, or `drain_delay at line 3 of jeton.toml`; the flag if it has no source.
     pub(super) fn name(&self, id: &str) -> String {
         let flag = id.replace('_', "-");
         if !self.flags.contains(id) {
@@ -56,7 +56,7 @@ impl Places {
         format!("--{flag}")
     }
 
-    /// Why the value of a flag is refused, with where it came from.
+    /// The refusal of a flag's value, with its source.
     pub(super) fn refused(&self, id: &str, rule: impl Display) -> anyhow::Error {
         anyhow::anyhow!("{} is not valid: {rule}", self.name(id))
     }

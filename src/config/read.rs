@@ -1,4 +1,4 @@
-//! What the configuration names: files, and texts with a form.
+//! Files and formatted texts that the configuration names.
 
 use std::{num::NonZero, path::Path, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
     token::{ApiKey, MasterKey, pasted::without_blanks},
 };
 
-/// What the file says, and its text.
+/// The settings in the file, and its text.
 pub(super) fn read_file(path: &Path) -> anyhow::Result<(ServeArgs, String)> {
     let text = process::read_text(path)
         .with_context(|| format!("the configuration {} cannot be read", path.display()))?;
@@ -24,7 +24,7 @@ pub(super) fn read_file(path: &Path) -> anyhow::Result<(ServeArgs, String)> {
     Ok((args, text))
 }
 
-/// ` at line 3, listen`: of the file, nothing but the name of a key.
+/// ` at line 3, listen`: nothing of the file but the name of a key.
 fn place(text: &str, at: usize) -> String {
     let before = text.get(..at).unwrap_or_default();
     let (number, start) = (
@@ -37,7 +37,7 @@ fn place(text: &str, at: usize) -> String {
     key.map_or_else(|| format!(" at line {number}"), |key| format!(" at line {number}, {key}"))
 }
 
-/// The prober, where it is asked for.
+/// The prober, if it is requested.
 pub(super) fn prober(
     every: Option<NonZero<u32>>,
     key_file: Option<&Path>,

@@ -1,4 +1,4 @@
-//! Which listeners speak TLS, with which files.
+//! The listeners that use TLS, and their files.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use anyhow::{bail, ensure};
 use super::places::Places;
 use crate::tls::TlsFiles;
 
-/// What was said of one listener's TLS.
+/// The TLS settings of one listener.
 #[derive(Debug, Default)]
 pub(super) struct Said {
     pub(super) certificate: Option<PathBuf>,
@@ -16,15 +16,15 @@ pub(super) struct Said {
 }
 
 impl Said {
-    /// The first of its files that was given, by the flags for them.
+    /// The flag of the first of its files that was given.
     fn first<'a>(&self, [certificate, key, client_ca]: [&'a str; 3]) -> Option<&'a str> {
         let given = [(&self.certificate, certificate), (&self.key, key), (&self.client_ca, client_ca)];
         given.into_iter().find(|(file, _)| file.is_some()).map(|(_, flag)| flag)
     }
 }
 
-/// The files of the public and of the admin listener; none where both are in plaintext. What is not
-/// said of the admin listener is as on the public one. Plaintext must be asked for.
+/// The files of the public and of the admin listener; `None` if both are in plaintext, which must be requested. Missing
+/// settings of the admin listener are those of the public one.
 pub(super) fn files(
     plaintext: bool,
     public: Said,

@@ -1,4 +1,4 @@
-//! Values from flags, environment and file: what is refused says where it came from, and how one looks.
+//! Values from flags, environment and file. A refusal names the source of the value, and shows a good one.
 
 use std::{
     collections::BTreeSet,
@@ -11,8 +11,8 @@ use serde::{Deserialize, Deserializer, de::Error};
 
 use super::CommandLine;
 
-/// Variables that somebody might set with a secret in them, and those that are read in their place. An environment is
-/// inherited, and shown by tools; a file is not.
+/// Variables that somebody might set to a secret, and those that are read in their place. An environment is inherited,
+/// and shown by tools; a file is not.
 const SECRETS: [(&str, &str); 5] = [
     ("JETON_API_KEY", "JETON_API_KEY_FILE"),
     ("JETON_MASTER_KEY", "JETON_MASTER_KEY_FILE"),
@@ -36,7 +36,7 @@ fn without_empty(command: Command, is_empty: fn(&OsStr) -> bool) -> Command {
         .mut_subcommands(|command| without_empty(command, is_empty))
 }
 
-/// Why a secret in the environment is refused, if there is one.
+/// The refusal of a secret in the environment, if there is one.
 #[must_use]
 pub fn secret_in_environment(is_set: fn(&OsStr) -> bool) -> Option<String> {
     let (name, instead) = SECRETS.into_iter().find(|(name, _)| is_set(OsStr::new(name)))?;
@@ -46,7 +46,7 @@ pub fn secret_in_environment(is_set: fn(&OsStr) -> bool) -> Option<String> {
     ))
 }
 
-/// The variable that a refused value came from, where it was not given on the command line.
+/// The variable that a refused value came from, unless it was given on the command line.
 #[must_use]
 pub fn variable_of(error: &clap::Error, given: &[String]) -> Option<String> {
     let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else { return None };
@@ -86,12 +86,12 @@ pub fn variables() -> BTreeSet<String> {
     names
 }
 
-/// Those of these names that look like variables of jeton's, and that no verb reads: they may be mistyped.
+/// Those of these names that look like variables of jeton, and that no verb reads: they may be mistyped.
 #[must_use]
 pub fn unknown_variables(names: impl Iterator<Item = OsString>) -> Vec<String> {
     // The line of `--output env`.
     const OWN: [&str; 1] = ["JETON_TOKEN"];
-    // Kubernetes sets such ones for a service that is called jeton.
+    // Kubernetes sets such variables for a service called jeton.
     let is_of_a_service = |name: &str| {
         name == "JETON_PORT" || name.starts_with("JETON_PORT_") || name.starts_with("JETON_SERVICE_")
     };
@@ -105,7 +105,7 @@ pub fn unknown_variables(names: impl Iterator<Item = OsString>) -> Vec<String> {
     unknown
 }
 
-/// Where to listen.
+/// The address of a listener.
 pub(super) fn address(text: &str) -> Result<SocketAddr, &'static str> {
     text.parse().map_err(|_| "an address is IP:PORT, as in 127.0.0.1:7070, 0.0.0.0:7070 or [::]:7070")
 }
@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(unknown, ["JETON_DRAINDELAY", "JETON_ISUER"]);
     }
 
-    /// JETON_ and the flag; the certificate and key that a client shows are not those of a server.
+    /// JETON_ and the flag; a client's certificate and key are not those of a server.
     #[test]
     fn e19_each_flag_and_its_variable_have_one_name() {
         fn check(command: &Command) {

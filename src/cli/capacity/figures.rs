@@ -1,4 +1,4 @@
-//! What was measured: `benches/figures.json`, which the bench writes, as it was when this program was built. Parsed
+//! The measured figures: `benches/figures.json`, which the bench writes, as it was when this program was built. Parsed
 //! strictly: a plan from half of the figures would look like one from all.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,18 +15,18 @@ struct File {
     figures: Vec<Figure>,
 }
 
-/// One figure, and what it is from.
+/// One figure, and its origin.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Figure {
     pub name: String,
     pub value: f64,
     pub unit: String,
-    /// Of the bench: a number of its, or a curve; or how else it came about.
+    /// The origin: a number or curve of the bench, or another source.
     pub from: String,
 }
 
-/// A figure that the model uses: its name, which is that in the file, and its unit.
+/// The figures that the model uses: names, as in the file, and units.
 macro_rules! figures {
     ($($name:ident: $unit:literal,)*) => {
         /// The figures by name.
@@ -35,7 +35,7 @@ macro_rules! figures {
             $(pub $name: f64,)*
         }
 
-        /// Each with its unit.
+        /// Each figure with its unit.
         const NAMES: &[(&str, &str)] = &[$((stringify!($name), $unit),)*];
 
         impl Figures {
@@ -83,15 +83,15 @@ figures! {
     refresh_wal_bytes: "bytes",
 }
 
-/// The file, read.
+/// The parsed file.
 #[derive(Debug)]
 pub struct Measured {
-    /// What they were taken on.
+    /// The machine of the measurements.
     pub machine: BTreeMap<String, String>,
-    /// The cores of it, which load, server and Postgres shared.
+    /// Its cores, which load, server and Postgres shared.
     pub cores: f64,
     pub figures: Figures,
-    /// The same, each with what it is from.
+    /// The same figures with their origins.
     pub all: Vec<Figure>,
 }
 

@@ -11,24 +11,24 @@ use super::{
 
 /// One line of the plan.
 pub struct Line {
-    /// In JSON.
+    /// The name in JSON.
     pub name: &'static str,
     pub what: &'static str,
     pub value: f64,
-    /// As people read it.
+    /// The value for people.
     pub shown: String,
     /// The arithmetic, by names of figures.
     pub how: String,
 }
 
-/// All of them.
+/// All lines of the plan.
 pub fn lines(measured: &Measured, plan: &Plan) -> Vec<Line> {
     let all =
         [of_cores(measured, plan), of_memory(measured, plan), of_postgres(measured, plan), of_revoke(plan)];
     all.into_iter().flatten().collect()
 }
 
-/// A line, and how its value is shown.
+/// A line; `show` formats its value.
 fn line(
     name: &'static str,
     what: &'static str,

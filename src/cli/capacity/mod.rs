@@ -1,4 +1,4 @@
-//! `jeton capacity`: what a load takes, from measured figures. It contacts nothing.
+//! `jeton capacity`: a plan for a load, from measured figures. It contacts nothing.
 
 mod figures;
 mod lines;
@@ -16,12 +16,12 @@ use super::{
 };
 use crate::token::limits::LIFETIME_CAP_S;
 
-/// How often a token is validated while it lives, where nothing is said: a service that serves ten calls a second
-/// with it.
+/// The default number of validations of a token per second of its life: a service that serves ten calls a second with
+/// it.
 const USES_PER_TOKEN_AND_SECOND: f64 = 10.0;
-/// A revocation is kept so long after its token's `exp`: the largest leeway and spread of clocks there can be.
+/// The time for which a revocation is kept after its token's `exp`, seconds: the greatest leeway and spread of clocks.
 const PAST_EXP_S: f64 = 120.0;
-/// Beyond it no number means anything here.
+/// Greater numbers mean nothing here.
 const COUNT_MAX: f64 = 1e12;
 
 /// Flags. Numbers as 1e6, 250k or 1M.
@@ -53,8 +53,8 @@ pub struct CapacityArgs {
     /// replica, and what its cache cannot hold]
     #[arg(long, value_name = "PART", value_parser = parse_part)]
     unseen: Option<f64>,
-    /// The part of the revocations that name a jti alone, a session or a subject: they are kept for a day, those by
-    /// the token itself until it would have expired
+    /// The part of the revocations that name only a jti, a session or a subject: they are kept for a day; those by a
+    /// token's text until it would have expired
     #[arg(long, value_name = "PART", default_value = "0", value_parser = parse_part)]
     by_id: f64,
     /// Cores of one replica
@@ -63,7 +63,7 @@ pub struct CapacityArgs {
     /// Connections to one replica
     #[arg(long, value_name = "N", default_value = "1k", value_parser = parse_count)]
     connections: f64,
-    /// How many times the load everything must carry: for its peaks, and for the loss of a replica
+    /// The capacity as a multiple of the load: for its peaks, and for the loss of a replica
     #[arg(long, value_name = "TIMES", default_value = "2", value_parser = parse_headroom)]
     headroom: f64,
 }
@@ -96,7 +96,7 @@ pub fn run(cli: &Cli<'_>, args: &CapacityArgs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// What is not said follows from what is.
+/// The load, with defaults derived from the given values.
 fn demand(args: &CapacityArgs, ttl_s: f64) -> Demand {
     let validations = args.validations;
     let issues = match (args.issues, args.tokens) {
@@ -119,7 +119,7 @@ fn demand(args: &CapacityArgs, ttl_s: f64) -> Demand {
     }
 }
 
-/// What of it was never measured.
+/// The parts of the plan that are beyond the measurements.
 fn beyond(plan: &Plan) -> Option<String> {
     let reached = [
         ("live tokens", plan.demand.tokens, model::TOKENS_MEASURED),

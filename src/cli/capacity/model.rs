@@ -1,63 +1,64 @@
-//! What a load takes, from what was measured: a pure function. It knows neither how it is asked nor how it is shown.
+//! The resources that a load takes, from measured figures: a pure function.
 
 use super::figures::{Figures, Measured};
 
-/// So many at least: one may be lost.
+/// The fewest replicas: one may be lost.
 const REPLICAS_MIN: u32 = 2;
-/// Of one log. Each Revoke waits for the slowest of them, and each batch of revocations is read and acknowledged by
-/// all: three times as many as were measured, and as many as the protocol's own trials had with single-digit latency.
+/// The most replicas of one log. Each Revoke waits for the slowest of them, and all of them read and acknowledge each
+/// batch of revocations: three times as many as were measured, and as many as the protocol's own trials had with
+/// single-digit latency.
 pub const REPLICAS_MAX: u32 = 30;
-/// Where a plan ends: more is no plan.
+/// The most cells of a plan.
 const CELLS_MAX: u32 = 1_000;
 
-/// To where figures were measured: live tokens, live revocations, replicas, connections of one, sessions.
+/// The ranges of the measurements: live tokens, live revocations, replicas, connections of one, sessions.
 pub const TOKENS_MEASURED: f64 = 1e6;
 pub const REVOCATIONS_MEASURED: f64 = 1e7;
 pub const REPLICAS_MEASURED: u32 = 10;
 pub const CONNECTIONS_MEASURED: f64 = 1e4;
 pub const SESSIONS_MEASURED: f64 = 1e6;
 
-/// A revocation's row stays an hour longer than in memory, and until the twelve hours of its partition are over.
+/// A revocation's row is kept an hour longer than in memory, and until the twelve hours of its partition are over.
 const ON_DISK_LONGER_S: f64 = 13.0 * 3_600.0;
-/// An audit row stays so long.
+/// The time for which audit rows are kept.
 pub const AUDIT_DAYS: f64 = 400.0;
 pub const DAY_S: f64 = 86_400.0;
 
 /// Statements of an idle replica each second: a renewal of its lease, ten looks at the head, two at the others.
 pub const IDLE_STATEMENTS: f64 = 13.0;
-/// Of each batch: the append, and the looks of its barrier.
+/// Statements for each batch: the append, and the looks of its barrier.
 pub const BATCH_STATEMENTS: f64 = 4.0;
-/// Of each batch on each other replica: reading it, and the acknowledgement.
+/// Statements for each batch on each other replica: reading it, and the acknowledgement.
 pub const FOLLOW_STATEMENTS: f64 = 2.0;
 /// Connections of a replica to Postgres under load: five of its own, four for refreshes, and sixteen.
 pub const POSTGRES_CONNECTIONS: f64 = 26.0;
-/// Rows and entries of indexes that a revocation writes: two and five.
+/// Rows and index entries that a revocation writes: two and five.
 pub const REVOCATION_WRITES: f64 = 7.0;
 
-/// The load: per second, where nothing else is said.
+/// The load; per second unless noted.
 #[derive(Clone, Debug)]
 pub struct Demand {
     pub validations: f64,
-    /// Alive at a time.
+    /// Live at a time.
     pub tokens: f64,
-    /// The part of the validations whose token the replica has not seen; derived where it is not given.
+    /// The part of the validations whose token the replica has not seen; derived if it is not given.
     pub unseen: Option<f64>,
     pub issues: f64,
     pub refreshes: f64,
-    /// Alive at a time.
+    /// Live at a time.
     pub sessions: f64,
     pub revocations: f64,
-    /// How long one is kept, seconds.
+    /// The time for which a revocation is kept, seconds.
     pub kept_s: f64,
-    /// Of one replica.
+    /// Cores of one replica.
     pub cores: f64,
-    /// The capacity is so many times the load.
+    /// The capacity as a multiple of the load.
     pub headroom: f64,
-    /// Of one replica.
+    /// Connections of one replica.
     pub connections: f64,
 }
 
-/// What it takes. All but `cells` is of one cell.
+/// The resources that the load takes. All fields but `cells` are for one cell.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub cells: u32,
@@ -67,18 +68,18 @@ pub struct Plan {
     pub memory: Memory,
     pub postgres: Postgres,
     pub revoke: Revoke,
-    /// What all could grow to before each of these binds, the first to bind first.
+    /// The multiple of the load at which each bottleneck binds, the first to bind first.
     pub limits: Vec<Limit>,
 }
 
-/// Cores that are busy, over all replicas of the cell.
+/// Busy cores, over all replicas of the cell.
 #[derive(Clone, Debug)]
 pub struct Cpu {
     pub seen_us: f64,
     /// The part of the validations that must verify a signature.
     pub unseen: f64,
     pub validate: f64,
-    /// Validate's, were all of it messages of streams, or batches of 100.
+    /// Cores for Validate if all tokens came in streams, or in batches of 100.
     pub streamed: f64,
     pub batched: f64,
     pub issue: f64,
@@ -92,33 +93,33 @@ pub struct Cpu {
 pub struct Memory {
     pub live_revocations: f64,
     pub revocations: f64,
-    /// Tokens that its cache holds when full.
+    /// The tokens that a full cache holds.
     pub cache_tokens: f64,
     pub cache: f64,
     pub connections: f64,
     pub total: f64,
-    /// Seconds until a replica that starts serves.
+    /// Seconds from the start of a replica until it serves.
     pub start_s: f64,
-    /// Bytes per second that reach it by Validate, and leave it.
+    /// Bytes per second that Validate receives and sends.
     pub received: f64,
     pub sent: f64,
 }
 
-/// What the cell's Postgres does.
+/// The load of the cell's Postgres.
 #[derive(Clone, Debug)]
 pub struct Postgres {
     /// Batches of revocations per second.
     pub batches: f64,
     /// Commits that wait for the disk, per second.
     pub commits: f64,
-    /// All statements per second, those among them.
+    /// All statements per second, including those.
     pub statements: f64,
-    /// The part of it that is busy.
+    /// The part of its time that it is busy.
     pub busy: f64,
     pub connections: f64,
-    /// Rows and entries of indexes per second.
+    /// Rows and index entries per second.
     pub writes: f64,
-    /// Bytes of log per second.
+    /// Bytes of WAL per second.
     pub wal: f64,
     pub revocation_rows: f64,
     pub revocation_bytes: f64,
@@ -127,7 +128,7 @@ pub struct Postgres {
     pub session_bytes: f64,
 }
 
-/// What a Revoke takes while all is well, ms, and how many there can be.
+/// The time of a Revoke while all is well, ms, and the greatest rate.
 #[derive(Clone, Debug)]
 pub struct Revoke {
     pub commit_ms: f64,
@@ -136,10 +137,10 @@ pub struct Revoke {
     pub per_second: f64,
 }
 
-/// What can bind.
+/// The bottlenecks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource {
-    /// Replicas' cores, with as many replicas as a cell has at most.
+    /// Replicas' cores, with the most replicas that a cell has.
     Cores,
     /// Commits and statements of the one Postgres.
     Postgres,
@@ -148,14 +149,14 @@ pub enum Resource {
     Refreshes,
 }
 
-/// To how many times this load it carries, with headroom.
+/// The multiple of this load that a bottleneck allows, with headroom.
 #[derive(Clone, Copy, Debug)]
 pub struct Limit {
     pub resource: Resource,
     pub times: f64,
 }
 
-/// The fewest cells, of the fewest replicas, that carry the load with headroom; none where even a thousand do not.
+/// The fewest cells, of the fewest replicas, that carry the load with headroom; `None` if a thousand cells do not.
 pub fn plan(measured: &Measured, demand: &Demand) -> Option<Plan> {
     (1..=CELLS_MAX).find_map(|cells| {
         let plan = cell(measured, demand.part(cells), cells);
@@ -164,7 +165,7 @@ pub fn plan(measured: &Measured, demand: &Demand) -> Option<Plan> {
 }
 
 impl Demand {
-    /// Of one of so many cells among which it is dealt out.
+    /// The load of one of `cells` cells that share it.
     fn part(&self, cells: u32) -> Self {
         let part = |whole: f64| whole / f64::from(cells);
         Self {
@@ -209,7 +210,7 @@ fn cpu(measured: &Measured, demand: &Demand, replicas: u32) -> Cpu {
     let validations = |us: f64| cores(demand.validations, us + unseen * signature_us);
     let validate = validations(seen_us);
     let issue = cores(demand.issues, figures.issue_us);
-    // Not measured by themselves, but no more than this: load, server and Postgres shared the machine's cores.
+    // Not measured alone, but no more than this: load, server and Postgres shared the machine's cores.
     let refresh = cores(demand.refreshes, measured.cores * 1e6 / figures.refreshes_per_second);
     let revoke = cores(demand.revocations, measured.cores * 1e6 / figures.revokes_per_second_1);
     Cpu {
@@ -225,7 +226,7 @@ fn cpu(measured: &Measured, demand: &Demand, replicas: u32) -> Cpu {
     }
 }
 
-/// Calls are balanced one by one: so each replica sees each token, and verifies it when it first does; and again when
+/// Calls are balanced one by one, so each replica sees each token. It verifies the token the first time, and again if
 /// its cache had no room for it.
 fn unseen(figures: &Figures, demand: &Demand, replicas: u32) -> f64 {
     if demand.validations <= 0.0 {
@@ -263,7 +264,7 @@ fn memory(figures: &Figures, demand: &Demand, replicas: u32) -> Memory {
 
 fn postgres(figures: &Figures, demand: &Demand, replicas: u32, live_revocations: f64) -> Postgres {
     let replicas = f64::from(replicas);
-    // One at a time holds the head; what arrives meanwhile goes into the next batch.
+    // One batch at a time holds the head; revocations that arrive meanwhile form the next batch.
     let batches = demand.revocations.min(1e3 / figures.revoke_p50_ms_1);
     let commits = batches + replicas + demand.refreshes;
     let others = replicas - 1.0;
@@ -296,7 +297,7 @@ fn revoke(figures: &Figures, replicas: u32) -> Revoke {
     let Figures { revoke_p50_ms_1, revoke_p50_ms_3, revoke_p50_ms_10, .. } = *figures;
     let Figures { revoke_p99_ms_1, revoke_p99_ms_3, revoke_p99_ms_10, .. } = *figures;
     let Figures { revokes_per_second_1, revokes_per_second_3, revokes_per_second_10, .. } = *figures;
-    // Logarithms: they fall by parts, not by steps.
+    // Logarithms, because the rates fall by factors, not by steps.
     let per_second = among([revokes_per_second_1, revokes_per_second_3, revokes_per_second_10].map(f64::ln));
     Revoke {
         commit_ms: figures.commit_p50_ms,
@@ -320,7 +321,7 @@ fn limits(measured: &Measured, demand: &Demand, postgres: &Postgres, revoke: &Re
     limits.into_iter().filter(|limit| limit.times.is_finite()).collect()
 }
 
-/// Between measured points, by the logarithm of x; before the first, the first; beyond the last, on along the line.
+/// Between measured points, by the logarithm of x; before the first, the first; beyond the last, along the line.
 fn along(x: f64, points: &[(f64, f64)]) -> f64 {
     let mut value = points.first().map_or(0.0, |(_, y)| *y);
     for pair in points.windows(2) {

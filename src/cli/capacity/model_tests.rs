@@ -1,4 +1,4 @@
-//! The model, by figures that can be reckoned with by hand.
+//! Tests of the model with figures that are easy to compute by hand.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use super::{super::figures::measured, *};
@@ -41,10 +41,10 @@ fn cores_are_calls_by_what_one_takes_and_replicas_leave_headroom() {
     let replicas = f64::from(plan.replicas);
     assert!(replicas * 4.0 >= plan.cpu.total * 2.0, "{plan:?}");
     assert!((replicas - 1.0) * 4.0 < plan.cpu.total * 2.0, "no more than needed: {plan:?}");
-    // All verified: the signature at each call. That may be more than one cell carries; the cores are those of one.
+    // All tokens are verified at each call. That may be more than one cell carries; the cores are those of one.
     let plan = planned(&Demand { unseen: Some(1.0), tokens: 1e3, ..demand() });
     close(plan.cpu.validate * f64::from(plan.cells), figures.validate_unseen_us);
-    // Nothing to do: one may be lost all the same.
+    // No load; yet one replica may be lost.
     let idle = Demand { validations: 0.0, revocations: 0.0, unseen: None, ..demand() };
     assert_eq!((planned(&idle).replicas, planned(&idle).cells), (2, 1));
 }
@@ -101,7 +101,7 @@ fn tables_grow_with_revocations_and_statements_with_replicas() {
         plan.postgres.busy,
         plan.postgres.commits / figures.commits_per_second + reads / figures.reads_per_second,
     );
-    // What comes faster than a batch takes goes into the next one.
+    // Revocations that arrive during a batch go into the next one.
     let most = 1e3 / figures.revoke_p50_ms_1;
     let many = Demand { revocations: most * 5.0, ..demand() };
     close(postgres(&figures, &many, 3, 0.0).batches, most);

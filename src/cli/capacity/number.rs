@@ -1,6 +1,6 @@
-//! Numbers as people read them.
+//! Numbers for people.
 
-/// Three digits that say something, and thousands apart.
+/// Three significant digits, and thousands separated.
 pub fn number(value: f64) -> String {
     let whole = value.round();
     let is_whole = (value - whole).abs() < 1e-9;
@@ -27,12 +27,12 @@ fn grouped(digits: &str) -> String {
     out
 }
 
-/// Decimal.
+/// Decimal bytes.
 pub fn bytes(value: f64) -> String {
     scaled(value, ["B", "kB", "MB", "GB", "TB"])
 }
 
-/// Per second.
+/// Bits per second.
 pub fn bits(value: f64) -> String {
     format!("{}/s", scaled(value, ["bit", "kbit", "Mbit", "Gbit", "Tbit"]))
 }

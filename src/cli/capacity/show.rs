@@ -1,4 +1,4 @@
-//! A plan for people, as a table in which each line says how it came about, and for programs, as JSON.
+//! A plan as a table for people, in which each line shows its arithmetic, and as JSON for programs.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::cli::{exit::Failure, output};
 
-/// On standard output.
+/// Prints the plan as a table.
 pub fn table(measured: &Measured, whole: &Demand, plan: &Plan) -> Result<(), Failure> {
     let of = if plan.cells == 1 { String::new() } else { format!("{} cells, each of ", plan.cells) };
     let (replicas, cores) = (plan.replicas, number(plan.demand.cores));
@@ -39,7 +39,7 @@ pub fn table(measured: &Measured, whole: &Demand, plan: &Plan) -> Result<(), Fai
     ))
 }
 
-/// The same for programs.
+/// The plan as JSON.
 pub fn json(measured: &Measured, whole: &Demand, plan: &Plan, warning: Option<&str>) -> Value {
     let lines = lines(measured, plan).into_iter().map(|line| {
         json!({ "name": line.name, "what": line.what, "value": line.value, "shown": line.shown, "how": line.how })
@@ -65,7 +65,7 @@ pub fn json(measured: &Measured, whole: &Demand, plan: &Plan, warning: Option<&s
     })
 }
 
-/// What comes first when the load grows, and what to do then.
+/// The first bottleneck when the load grows, and advice.
 fn sentence(plan: &Plan) -> String {
     let Some(first) = plan.limits.first() else { return "Nothing binds.".to_owned() };
     let others: Vec<_> =

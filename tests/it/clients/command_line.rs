@@ -179,7 +179,7 @@ async fn an_interrupt_at_a_question_says_what_was_not_done() {
         [&["client", "update", "service", "--disable"][..], &["client", "delete", "service"], &wide]
     {
         let said = shell.interrupting(arguments, "ype service to").await;
-        assert!(said.with_code(130).contains("What the question is about was not done"), "{said:?}");
+        assert!(said.with_code(130).contains("Nothing was done"), "{said:?}");
     }
     assert_eq!(world.api("admin").await.status(&token, "api").await, TokenStatus::Active);
     assert_eq!(world.number("select count(*) from client where client_id = 'service'").await, 1);
@@ -196,7 +196,7 @@ async fn c6_who_may_disable_but_not_revoke_is_told_what_lives_on() {
     let token = world.api("service").await.token("user:7", "api").await.access_token;
     let said = shell.run(&["client", "update", "service", "--disable", "--revoke"]).await;
     let error = said.with_code(4);
-    assert!(error.contains("what it obtained may live on") && error.contains("REVOKE_WIDE"), "{said:?}");
+    assert!(error.contains("its tokens may live on") && error.contains("REVOKE_WIDE"), "{said:?}");
     assert!(said.out.contains("disabled"), "{said:?}");
     assert_eq!(world.api("admin").await.status(&token, "api").await, TokenStatus::Active);
 }

@@ -333,7 +333,8 @@ async fn e18_refused_calls_and_credentials_are_told_by_who_it_was_and_why() {
         );
         assert_eq!(world.audited(&row).await, 1, "{row}");
     }
-    let credential = "outcome = 'CALLER_UNAUTHENTICATED' and note like '% times within a minute: a bad credential'";
+    let credential =
+        "outcome = 'CALLER_UNAUTHENTICATED' and note like '% times within a minute: a bad credential'";
     assert_eq!(world.audited(&format!("action = 'Refused' and {credential}")).await, 1);
     assert!(world.server.logged().contains("refused within a minute"));
     assert_whole(&world.database).await;

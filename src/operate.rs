@@ -176,7 +176,7 @@ pub async fn bump_epoch(args: BumpArgs, mut say: impl FnMut(String)) -> anyhow::
         })?;
     }
     await_no_lease(&store, &clock, head).await.with_context(|| {
-        format!("epoch {epoch} has begun, but its last step may have failed: check, and run the same command again")
+        format!("epoch {epoch} has begun, but it is not known whether it continues: check, and run the same command again")
     })?;
     store.connection_of(Task::Feed).settle_epoch(epoch).await.with_context(|| {
         format!(

@@ -1,5 +1,5 @@
-//! Tokens whose form and signature were found good, by the whole of their text. It says nothing of
-//! time, revocation or the key's life: those are judged afresh at every look.
+//! Tokens whose form and signature were found good, by the whole of their text. The cache says nothing of time,
+//! revocation or the key's life: those are judged at every look-up.
 
 use std::{num::NonZero, sync::Arc};
 
@@ -12,7 +12,7 @@ use super::{AsHashed, TextHash};
 use crate::token::{Render, Verified};
 
 const MIB: u64 = 1024 * 1024;
-/// What one token takes, about: sizes the table inside.
+/// The typical size of one token: it sizes the inner table.
 const ENTRY_BYTES_TYPICAL: u64 = 704;
 
 #[derive(Clone)]
@@ -26,11 +26,11 @@ impl Weighter<u128, Arc<Verified>> for Weigh {
     }
 }
 
-/// Where a text is, or would be, in the cache that named it: its hash.
+/// The place of a text in the cache that made it: its hash.
 #[derive(Clone, Copy, Debug)]
 pub struct Place(u128);
 
-/// The cache. Only verified tokens go in, so garbage can neither fill it nor push good ones out.
+/// The cache. Only verified tokens are added, so garbage can neither fill it nor displace good tokens.
 pub struct VerifiedCache {
     hash: TextHash,
     render: Option<Render>,
@@ -38,13 +38,13 @@ pub struct VerifiedCache {
 }
 
 impl VerifiedCache {
-    /// A cache of at most so many MiB.
+    /// A cache of at most this many MiB.
     #[must_use]
     pub fn of_mib(mib_max: NonZero<u32>) -> Self {
         Self::with_capacity(u64::from(mib_max.get()).saturating_mul(MIB))
     }
 
-    /// A cache of at most so many bytes.
+    /// A cache of at most this many bytes.
     #[must_use]
     pub fn with_capacity(bytes_max: u64) -> Self {
         let entries = usize::try_from(bytes_max.div_euclid(ENTRY_BYTES_TYPICAL)).unwrap_or(usize::MAX);
@@ -55,13 +55,13 @@ impl VerifiedCache {
         }
     }
 
-    /// The same; what comes in has its own claims rendered.
+    /// The same; custom claims of added tokens are rendered.
     #[must_use]
     pub fn rendering(self, render: Render) -> Self {
         Self { render: Some(render), ..self }
     }
 
-    /// How what comes in is to be rendered.
+    /// The renderer of added tokens.
     pub(super) fn render(&self) -> Option<Render> {
         self.render
     }
@@ -72,13 +72,13 @@ impl VerifiedCache {
         Place(self.hash.of(text))
     }
 
-    /// The token whose place this is, if it was seen before.
+    /// The token at this place, if it was seen before.
     #[must_use]
     pub fn get(&self, place: Place) -> Option<Arc<Verified>> {
         self.tokens.get(&place.0)
     }
 
-    /// Remembers the token whose place this is, and whose signature verified.
+    /// Adds a token whose signature verified, at this place.
     pub fn insert(&self, place: Place, verified: &Arc<Verified>) {
         self.tokens.insert(place.0, Arc::clone(verified));
     }
@@ -89,7 +89,7 @@ impl VerifiedCache {
         self.tokens.len()
     }
 
-    /// Whether none is held.
+    /// Returns whether the cache is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.tokens.is_empty()

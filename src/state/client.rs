@@ -1,4 +1,4 @@
-//! Callers of jeton: what they may do, and the credentials that name them.
+//! Callers of jeton: their rights, and the credentials that name them.
 
 use std::sync::Arc;
 
@@ -8,12 +8,12 @@ use crate::token::{Revision, UnixSeconds};
 
 use super::{FAMILY_ANY, LastUse};
 
-/// What a client may do. The numbers are those of `jeton.v1.Permission`.
+/// A right of a client. The numbers are those of `jeton.v1.Permission`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Permission {
     /// Issue and Refresh.
     Issue,
-    /// Validate and its kin.
+    /// Validate, BatchValidate, StreamValidate and introspection.
     Validate,
     /// Revoke one token or session of any client.
     RevokeAny,
@@ -39,7 +39,7 @@ impl Permission {
         Self::AdminWrite,
     ];
 
-    /// By its number.
+    /// The permission with this number.
     #[must_use]
     pub fn from_number(number: i16) -> Option<Self> {
         Self::ALL.into_iter().find(|permission| permission.number() == number)
@@ -77,42 +77,42 @@ impl Permission {
 /// A registered caller.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Client {
-    /// Its identifier, the `client_id` claim of what it obtains.
+    /// Its identifier, the `client_id` claim of its tokens.
     pub client_id: String,
     /// The log's revision of its latest change.
     pub revision: Revision,
     /// Certificates that authenticate it, by their SPIFFE ID.
     pub certificate_uris: Vec<String>,
-    /// What it may do.
+    /// Its permissions.
     pub permissions: Vec<Permission>,
     /// Audiences that it may issue and validate for; `*` is any.
     pub audiences: Vec<String>,
     /// Subjects that it may issue for: exact, or a prefix followed by `*`.
     pub subjects: Vec<String>,
-    /// Refused at once.
+    /// Its calls are refused.
     pub disabled: bool,
 }
 
 impl Client {
-    /// Whether it holds the permission.
+    /// Returns whether it holds the permission.
     #[must_use]
     pub fn may(&self, permission: Permission) -> bool {
         self.permissions.contains(&permission)
     }
 
-    /// Whether it is registered for every audience.
+    /// Returns whether it is registered for every audience.
     #[must_use]
     pub fn covers_any_audience(&self) -> bool {
         self.audiences.iter().any(|registered| registered == FAMILY_ANY)
     }
 
-    /// Whether it is registered for this audience.
+    /// Returns whether it is registered for this audience.
     #[must_use]
     pub fn covers_audience(&self, audience: &str) -> bool {
         self.audiences.iter().any(|registered| registered == FAMILY_ANY || registered == audience)
     }
 
-    /// Whether it is registered for this subject.
+    /// Returns whether it is registered for this subject.
     #[must_use]
     pub fn covers_subject(&self, subject: &str) -> bool {
         self.subjects.iter().any(|registered| match registered.strip_suffix('*') {
@@ -122,18 +122,18 @@ impl Client {
     }
 }
 
-/// An API key as it is stored: no text, only the hash of it.
+/// An API key as it is stored: only the hash of its text.
 #[derive(Clone, Debug)]
 pub struct ApiKeyRecord {
-    /// The part of the key that is no secret.
+    /// The public part of the key.
     pub api_key_id: String,
-    /// Whose it is.
+    /// The client that it belongs to.
     pub client_id: String,
     /// SHA-256 of the whole text.
     pub secret_hash: [u8; 32],
     /// End of its life.
     pub expire_time: Option<UnixSeconds>,
-    /// Shared by all that is read of this key one after the other.
+    /// Shared by all successive readings of this key.
     pub last_use: Arc<LastUse>,
 }
 
@@ -146,7 +146,7 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Of clients and the keys that are theirs.
+    /// Builds the set of clients and their keys.
     #[must_use]
     pub fn new(clients: Vec<Client>, api_keys: Vec<ApiKeyRecord>) -> Self {
         let clients: HashMap<_, _> =
@@ -167,7 +167,7 @@ impl Clients {
         Self { by_id: clients, api_keys, certificates }
     }
 
-    /// These, with the last uses that `before` knows of.
+    /// These, with the last uses that `before` has.
     #[must_use]
     pub fn with_last_uses_of(mut self, before: &Self) -> Self {
         for (key, _) in self.api_keys.values_mut() {
@@ -178,7 +178,7 @@ impl Clients {
         self
     }
 
-    /// Uses of keys that are to be noted: the key's id, and its use.
+    /// Uses of keys that must be written: the key's id, and its use.
     pub fn uses_to_note(&self) -> impl Iterator<Item = (&str, &LastUse)> {
         let keys = self.api_keys.values().map(|(key, _)| (key.api_key_id.as_str(), key.last_use.as_ref()));
         keys.filter(|(_, last_use)| last_use.to_note().is_some())
@@ -221,7 +221,7 @@ impl Clients {
         self.certificates.get(uri)
     }
 
-    /// The key with this id, and whose it is.
+    /// The key with this id, and its client.
     #[must_use]
     pub fn api_key(&self, api_key_id: &str) -> Option<(&ApiKeyRecord, &Arc<Client>)> {
         self.api_keys.get(api_key_id).map(|(key, client)| (key, client))

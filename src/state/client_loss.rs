@@ -1,14 +1,14 @@
-//! Which changes of clients the tables have lost, as the memory of a replica shows.
+//! The changes of clients that the tables have lost, by the memory of a replica.
 
 use std::collections::HashSet;
 
 use super::{ApiKeyRecord, Client, Clients, FAMILY_ANY};
 use crate::token::{Revision, UnixSeconds};
 
-/// What the tables let a client have again and must not.
+/// Rights that the tables have given back to a client by a loss.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Restriction {
-    /// What the client is left with. Its revision is the one that this is as old as.
+    /// The client with the rights that it keeps. Its revision is the one up to which this is known.
     pub client: Client,
     /// The revision that it replaces.
     pub expected: Revision,
@@ -18,19 +18,19 @@ pub struct Restriction {
     pub ending_keys: Vec<EndingKey>,
 }
 
-/// An API key that ends sooner than the tables say.
+/// An API key that ends sooner than in the tables.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct EndingKey {
-    /// The part of it that is no secret.
+    /// The public part of the key.
     pub api_key_id: String,
     /// SHA-256 of the whole text.
     pub secret_hash: [u8; 32],
-    /// When it ends.
+    /// Its end.
     pub end: UnixSeconds,
 }
 
-/// What of the tables a replica had seen before, in the state that it is in, or in a later one. It is no news, whatever
-/// revision it bears.
+/// Parts of the tables that a replica had seen before, in their present state or a later one. They are no news,
+/// whatever revision they bear.
 #[derive(Clone, Default, Debug)]
 pub struct SeenClients {
     /// Clients.
@@ -40,9 +40,9 @@ pub struct SeenClients {
 }
 
 impl Clients {
-    /// What is to be taken away from `stored` so that it allows no more than these do, which are as of `applied`:
-    /// disabled or absent beats enabled, fewer rights beat more. What `stored` has from later on, and was not `seen`, is
-    /// news; of an API key that was seen and is not here, it is known that it was removed.
+    /// The rights to take away from `stored` so that it allows no more than these clients do, as of `applied`: disabled
+    /// or absent beats enabled, fewer rights beat more. Later changes in `stored` that were not `seen` are news. An API
+    /// key that was seen and is absent here was removed.
     #[must_use]
     pub fn restrictions(&self, stored: &Self, applied: Revision, seen: &SeenClients) -> Vec<Restriction> {
         let mut restrictions: Vec<Restriction> =
@@ -102,7 +102,7 @@ impl ApiKeyRecord {
 }
 
 impl Client {
-    /// This client, with nothing that `held` has not.
+    /// This client without anything that `held` lacks.
     fn no_more_than(&self, held: &Self) -> Self {
         let in_both = |stored: &[String], held: &[String]| {
             stored.iter().filter(|one| held.contains(one)).cloned().collect::<Vec<_>>()
@@ -123,7 +123,7 @@ impl Client {
     }
 }
 
-/// What two lists of patterns both cover: of each pair the narrower, where one covers the other.
+/// The intersection of two lists of patterns: of each pair of which one covers the other, the narrower.
 fn covered_by_both(stored: &[String], held: &[String], covers: impl Fn(&str, &str) -> bool) -> Vec<String> {
     let covered = |one: &String, by: &[String]| by.iter().any(|wide| covers(wide, one));
     let mut both: Vec<String> = stored.iter().filter(|one| covered(one, held)).cloned().collect();
@@ -255,7 +255,7 @@ mod tests {
             [
                 ("c", false, strings(&["removed"])),
                 ("gone", false, vec![]),
-                // Somebody has written it since: what is known of it is that a key of it was removed.
+                // Written since by somebody: all that is known is that one of its keys was removed.
                 ("later", true, strings(&["removed-too"])),
             ]
         );

@@ -6,10 +6,10 @@ use crate::token::UnixSeconds;
 
 use super::{Reason, sharded::Sharded};
 
-/// 24 bytes with its key, so that ten million of them fit where they must.
+/// 24 bytes with its key, so that ten million of them fit into memory.
 #[derive(Clone, Copy)]
 struct Denied {
-    /// Seconds since the epoch; good until 2106.
+    /// Seconds since the epoch; sufficient until 2106.
     expire_s: u32,
     reason: Reason,
 }
@@ -24,14 +24,14 @@ impl Denied {
     }
 }
 
-/// Revoked ids of one kind, each until nothing that it hits can be alive.
+/// Revoked ids of one kind, each kept until no token that it hits can be live.
 #[derive(Default)]
 pub struct Denylist {
     ids: Sharded<Uuid, Denied>,
 }
 
 impl Denylist {
-    /// Why `id` is revoked, if it is.
+    /// The reason why `id` is revoked, if it is.
     #[must_use]
     pub fn get(&self, id: &Uuid) -> Option<Reason> {
         self.ids.get(id, |denied| denied.reason)
@@ -48,17 +48,17 @@ impl Denylist {
         self.ids.change_all(revocations.into_iter().map(denied), |new, old| Some(new.beside(old)));
     }
 
-    /// Makes room for about so many.
+    /// Makes room for about `count` more.
     pub fn reserve(&self, count: usize) {
         self.ids.reserve(count);
     }
 
-    /// Shows every revocation: id, end, reason.
+    /// Calls `see` with every revocation: id, end, reason.
     pub fn for_each(&self, mut see: impl FnMut(Uuid, UnixSeconds, Reason)) {
         self.ids.for_each(|id, denied| see(*id, UnixSeconds::new(denied.expire_s.into()), denied.reason));
     }
 
-    /// Forgets what has passed its end.
+    /// Forgets revocations that have reached their end.
     pub fn forget_expired(&self, now: UnixSeconds) {
         let now_s = u32::try_from(now.get().max(0)).unwrap_or(u32::MAX);
         self.ids.retain(|_, denied| denied.expire_s > now_s);
@@ -70,7 +70,7 @@ impl Denylist {
         self.ids.len()
     }
 
-    /// Whether none is held.
+    /// Returns whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -110,7 +110,7 @@ mod tests {
         let revocations: Vec<_> = (0_u32..2_000)
             .map(|n| {
                 let reason = if n % 3 == 0 { Reason::Leaked } else { Reason::Logout };
-                // Each id twice, the first time with the earlier end for some, with the later one for others.
+                // Each id twice, for some with the earlier end first, for others with the later.
                 let end = UnixSeconds::new(i64::from(100 + n % 7));
                 (Uuid::from_u128(u128::from(n % 1_000) << 64), end, reason)
             })

@@ -7,12 +7,12 @@ use crate::token::{LIFETIME_CAP_S, RawToken, Rejected, Revision, Thumbprint, Uni
 
 use super::{KeyRecord, KeyState, Reason, Root, VerifiedCache};
 
-/// The first thing that speaks against a token, in the order of `jeton.v1.TokenStatus`.
+/// The first fault of a token, in the order of `jeton.v1.TokenStatus`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Status {
-    /// Nothing does.
+    /// No fault.
     Active,
-    /// Not a token that this issuer could have made.
+    /// This issuer could not have made such a token.
     Malformed,
     /// `kid` names no key of this issuer.
     UnknownKey,
@@ -59,14 +59,13 @@ impl Status {
         i32::try_from(self.place()).unwrap_or_default().saturating_add(1)
     }
 
-    /// Its place in `ALL`.
+    /// Its index in `ALL`.
     #[must_use]
     pub fn place(self) -> usize {
         Self::ALL.iter().position(|status| *status == self).unwrap_or_default()
     }
 
-    /// Whether it holds only for the audiences that were accepted: what is checked before them speaks against a token
-    /// whatever it is for.
+    /// Returns whether the status depends on the accepted audiences; faults that are checked before them do not.
     #[must_use]
     pub fn depends_on_audience(self) -> bool {
         match self {
@@ -102,54 +101,54 @@ impl Status {
     }
 }
 
-/// What the caller accepts.
+/// The requirements of the caller.
 #[derive(Clone, Copy, Debug)]
 pub struct Accepted<'a> {
     /// One of these must be in `aud`; `None`: any will do.
     pub audiences: Option<&'a [String]>,
     /// All of these must be in `scope`.
     pub scopes: &'a [String],
-    /// Of the certificate that the bearer presented.
+    /// The thumbprint of the certificate that the bearer presented.
     pub thumbprint: Option<Thumbprint>,
 }
 
 /// The verdict on one token.
 #[derive(Clone, Debug)]
 pub struct Verdict {
-    /// The first thing that speaks against it, or ACTIVE.
+    /// The first fault, or ACTIVE.
     pub status: Status,
-    /// What it says, where signature and form of the claims are good, whatever the status.
+    /// The claims, if signature and form are good, whatever the status.
     pub token: Option<Arc<Verified>>,
-    /// Why it is revoked, if that is its status.
+    /// The reason of the revocation, if that is the status.
     pub reason: Option<Reason>,
-    /// What the verdict was made at: read before the look-ups.
+    /// The revision of the verdict: read before the look-ups.
     pub revision: Revision,
     /// Wall clock at the verdict, milliseconds: read after the look-ups.
     pub server_time_ms: i64,
 }
 
 impl Verdict {
-    /// Whether the token claims to be minted at a revision that this replica had not reached.
+    /// Returns whether the token claims a revision that this replica had not reached.
     #[must_use]
     pub fn token_is_ahead(&self) -> bool {
         self.token.as_ref().is_some_and(|token| token.revision > self.revision)
     }
 }
 
-/// What judging needs besides the token.
+/// The inputs of judging besides the token.
 #[derive(Clone, Copy)]
 pub struct Judge<'a> {
     /// The root of the call's snapshot.
     pub root: &'a Root,
-    /// Signatures found good before.
+    /// Signatures that were found good before.
     pub cache: &'a VerifiedCache,
     /// `iss` of this issuer's tokens.
     pub issuer: &'a str,
 }
 
 impl Judge<'_> {
-    /// Judges one token. What `now_ms` says after the look-ups decides: a call that is paused in
-    /// between cannot miss a revocation that was purged because its token had expired.
+    /// Judges one token. The time is read by `now_ms` after the look-ups: so a call that is paused in between cannot
+    /// miss a revocation that was purged because its token had expired.
     #[must_use]
     pub fn evaluate(&self, text: &str, accepted: Accepted<'_>, now_ms: impl Fn() -> i64) -> Verdict {
         let revision = self.root.applied();
@@ -178,8 +177,8 @@ impl Judge<'_> {
         Verdict { status, token: Some(verified), reason, revision, server_time_ms }
     }
 
-    /// Form, key, signature, form of the claims: in this order, so that a key that is gone is unknown
-    /// whatever the signature. What the cache knows may be of a key that has gone since.
+    /// Checks form, key, signature and form of the claims, in this order: so a key that is gone is unknown whatever the
+    /// signature. A cached token may be of a key that has gone since.
     pub fn verify(&self, text: &str, now: impl FnOnce() -> UnixSeconds) -> Result<Arc<Verified>, Status> {
         let place = self.cache.place(text);
         if let Some(verified) = self.cache.get(place) {
@@ -188,7 +187,7 @@ impl Judge<'_> {
         let raw = RawToken::parse(text).map_err(|_| Status::Malformed)?;
         let keys = self.root.keys.load();
         let key = keys.find(raw.key_id(), now()).ok_or(Status::UnknownKey)?;
-        // The algorithm is a property of the key; a header that names another is not of our making.
+        // The algorithm is a property of the key; this issuer makes no header that names another.
         if key.verifying.algorithm() != raw.algorithm() {
             return Err(Status::Malformed);
         }
@@ -202,7 +201,7 @@ impl Judge<'_> {
         Ok(verified)
     }
 
-    /// Why the token is revoked, by any kind of target.
+    /// The reason why the token is revoked, by any kind of target.
     #[must_use]
     pub fn revocation(
         &self,
@@ -210,7 +209,7 @@ impl Judge<'_> {
         key: Option<&KeyRecord>,
         applied: Revision,
     ) -> Option<Reason> {
-        // A revision that the log has not reached proves nothing: older than every mark.
+        // A revision that the log has not reached proves nothing: it counts as older than every mark.
         let revision = if verified.revision > applied { Revision::ZERO } else { verified.revision };
         self.root
             .tokens
@@ -261,13 +260,13 @@ impl Judge<'_> {
         Status::Active
     }
 
-    /// How much earlier than it says a token is good: where this server's clock is known to be behind, as much at least.
+    /// The seconds before its own times at which a token is accepted: at least as many as this server's clock is known
+    /// to be behind.
     fn early_s(&self, token: &Verified) -> i64 {
         self.leeway_s(token).max(self.root.known_behind_s())
     }
 
-    /// The tolerance of clocks that the policies in force allow this token; asked only where it
-    /// could change the answer.
+    /// The clock tolerance that the policies in force allow this token; looked up only if it could change the answer.
     #[must_use]
     pub fn leeway_s(&self, token: &Verified) -> i64 {
         self.root.policies.load().terms(token.audiences(), token.client_id()).leeway_s()

@@ -1,4 +1,4 @@
-//! The keys that sign, those that still verify or are yet to sign, and those of the refresh tokens' MAC.
+//! The keys that sign, those that only verify or will sign, and the MAC keys of refresh tokens.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 
 use crate::token::{Algorithm, MacKey, Revision, SigningKey, UnixSeconds, VerifyingKey};
 
-/// Where a key is in its life.
+/// The state of a key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum KeyState {
     /// Published: verifies, does not sign yet.
@@ -15,20 +15,20 @@ pub enum KeyState {
     Active,
     /// Verifies only.
     Retired,
-    /// Neither: what it signed is revoked.
+    /// Neither: its tokens are revoked.
     Revoked,
 }
 
-/// Where a key is in its life, and when it goes on. Times are the database's clock's.
+/// The life of a key: its state, and the time of the next. Times are by the database's clock.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct KeyLife {
-    /// Where it is.
+    /// The state.
     pub state: KeyState,
-    /// Of a pending key, when it is due to sign; of another, since when it has signed.
+    /// The time when a pending key is due to sign; for other states, when it began to sign.
     pub activate_time: UnixSeconds,
-    /// Leaves the key set from here on. Unset: signs until further notice.
+    /// The time when it leaves the key set. `None`: it signs until further notice.
     pub expire_time: Option<UnixSeconds>,
-    /// The log's revision of its publication: whoever has applied it knows the key.
+    /// The revision of its publication: every replica that has applied it knows the key.
     pub published: Revision,
 }
 
@@ -42,7 +42,7 @@ pub struct KeyRecord {
 }
 
 impl KeyRecord {
-    /// Whether the key is gone: no token that it signed can be alive.
+    /// Returns whether the key is gone: no token that it signed can be live.
     #[must_use]
     pub fn is_gone(&self, now: UnixSeconds) -> bool {
         self.life.expire_time.is_some_and(|end| now >= end)
@@ -54,15 +54,15 @@ impl KeyRecord {
 pub struct MacRecord {
     /// Its id in refresh tokens.
     pub id: [u8; 4],
-    /// Its life: it signs where it opens sessions.
+    /// Its life; an active key opens sessions.
     pub life: KeyLife,
-    /// Unset: it is sealed under a master key that is not here, or refused.
+    /// `None` if it is sealed under a master key that is not here, or refused.
     pub key: Option<Arc<MacKey>>,
-    /// Jeton did not write its row as it is: it opens no session, and another one takes its place.
+    /// jeton did not write its row: it opens no session, and another key takes its place.
     pub refused: bool,
 }
 
-/// All keys of this issuer. Replaced whole when one changes.
+/// All keys of this issuer. Replaced as a whole when one changes.
 #[derive(Default)]
 pub struct KeyRing {
     records: HashMap<String, Arc<KeyRecord>>,
@@ -71,7 +71,7 @@ pub struct KeyRing {
 }
 
 impl KeyRing {
-    /// Of signing keys in any state, the private halves of those that may sign, and MAC keys.
+    /// Builds the ring from signing keys in any state, the private halves of those that may sign, and MAC keys.
     #[must_use]
     pub fn new(records: Vec<KeyRecord>, signing: Vec<Arc<SigningKey>>, mac: Vec<MacRecord>) -> Self {
         let records = records
@@ -81,7 +81,7 @@ impl KeyRing {
         Self { records, signing, mac }
     }
 
-    /// The same keys, but this one does not sign.
+    /// The same keys, without the private half of this one.
     #[must_use]
     pub fn without_signer(&self, key_id: &str) -> Self {
         Self {
@@ -97,7 +97,7 @@ impl KeyRing {
         self.records.get(key_id).filter(|record| !record.is_gone(now))
     }
 
-    /// Keys that are revoked here, but not in `other`, which has them.
+    /// Keys that are revoked here, and present but not revoked in `other`.
     pub fn revoked_but_not_in<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a str> {
         let revoked = self.records.iter().filter(|(_, record)| record.life.state == KeyState::Revoked);
         revoked.map(|(key_id, _)| key_id.as_str()).filter(|key_id| {
@@ -105,8 +105,8 @@ impl KeyRing {
         })
     }
 
-    /// MAC keys of `stored` that are not here, though they had been published by `applied`, or had been seen: they were
-    /// removed.
+    /// MAC keys of `stored` that are absent here although they had been published by `applied`, or had been seen: they
+    /// were removed.
     #[must_use]
     pub fn macs_removed_from(
         &self,
@@ -130,7 +130,7 @@ impl KeyRing {
         self.records.values().filter(move |record| record.verifying.algorithm() == algorithm)
     }
 
-    /// Those that verifiers may trust, or may have to soon: all but the revoked, not gone.
+    /// Keys that verifiers may trust now or soon: all but the revoked ones, not gone.
     pub fn published(&self, now: UnixSeconds) -> impl Iterator<Item = &VerifyingKey> {
         let mut records: Vec<_> = self
             .records
@@ -141,13 +141,13 @@ impl KeyRing {
         records.into_iter().map(|record| &record.verifying)
     }
 
-    /// The MAC key with this id, where it could be opened.
+    /// The MAC key with this id, if it could be opened.
     #[must_use]
     pub fn mac(&self, id: [u8; 4]) -> Option<&MacKey> {
         self.mac.iter().find(|record| record.id == id)?.key.as_deref()
     }
 
-    /// Whether a MAC key has this id that could not be opened here.
+    /// Returns whether a MAC key with this id could not be opened here.
     #[must_use]
     pub fn is_sealed_mac(&self, id: [u8; 4]) -> bool {
         self.mac.iter().any(|record| record.id == id && record.key.is_none())

@@ -1,5 +1,5 @@
-//! When an API key was last used, to the minute. Nobody decides by it: it is kept in memory and written
-//! by and by.
+//! The time when an API key was last used, to the minute. No decision depends on it: it is kept in memory and written
+//! later.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -7,7 +7,7 @@ use crate::token::UnixSeconds;
 
 const MINUTE_S: i64 = 60;
 
-/// Of one key, on one replica. Minutes since the epoch; 0: never.
+/// The last use of one key on one replica. Minutes since the epoch; 0: never.
 #[derive(Debug, Default)]
 pub struct LastUse {
     used: AtomicI64,
@@ -15,7 +15,7 @@ pub struct LastUse {
 }
 
 impl LastUse {
-    /// It is used now. Writes to memory that all threads read only when the minute is another.
+    /// Records a use. Writes to the shared memory only when the minute has changed.
     pub fn used(&self, now: UnixSeconds) {
         let minute = now.get().div_euclid(MINUTE_S);
         if self.used.load(Ordering::Relaxed) < minute {
@@ -23,19 +23,19 @@ impl LastUse {
         }
     }
 
-    /// The minute that is not noted yet, if there is one.
+    /// The minute that is not written yet, if there is one.
     #[must_use]
     pub fn to_note(&self) -> Option<i64> {
         let used = self.used.load(Ordering::Relaxed);
         (used > self.noted.load(Ordering::Relaxed)).then_some(used)
     }
 
-    /// This minute is noted.
+    /// Records that this minute is written.
     pub fn noted(&self, minute: i64) {
         self.noted.fetch_max(minute, Ordering::Relaxed);
     }
 
-    /// When it was, as far as this replica knows.
+    /// The last use, as far as this replica knows.
     #[must_use]
     pub fn time(&self) -> Option<UnixSeconds> {
         let minute = self.used.load(Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! The lease: until when a root may be answered from, and up to which revision it is whole.
+//! The lease: how long a root may be answered from, and up to which revision it is whole.
 
 use super::atomic::{AtomicI64, Ordering};
 use crate::{
@@ -6,29 +6,29 @@ use crate::{
     token::Revision,
 };
 
-/// How long a renewal lets a replica answer, counted from before it was sent: nine tenths of the
-/// 3.0 s that it stands for, since clock rates may differ by a tenth.
+/// The time for which a renewal lets a replica answer, counted from before it was sent: nine tenths of the nominal 3.0
+/// s, because clock rates may differ by a tenth.
 pub const LEASE_MS: i64 = 2_700;
 
-/// What a revoker waits, by its own clock, before a replica that says nothing cannot hold a lease any
-/// more: eleven tenths of the 3.0 s.
+/// The time that a revoker waits, by its own clock, until a silent replica cannot hold a lease any more: eleven tenths
+/// of 3.0 s.
 pub const LEASE_OVER_MS: i64 = 3_300;
 
 // The slowest clock of a leaseholder against the fastest of a revoker.
 const _: () = assert!(LEASE_MS * 11 <= LEASE_OVER_MS * 9, "a revoker must outwait every lease");
 
-/// A wall clock that has run ahead of the boot clock by more since the renewal was sent: the machine
-/// was frozen, and the boot clock did not see it.
+/// If the wall clock has run ahead of the boot clock by more since the renewal was sent, the machine was frozen and the
+/// boot clock did not count it.
 const FROZEN_MS: i64 = 100;
 
 /// No renewal has been adopted yet.
 const NEVER: i64 = i64::MIN + 1;
-/// None will be: the root was replaced.
+/// No renewal will be adopted: the root was replaced.
 const RETIRED: i64 = i64::MIN;
 
-/// The lease of one root. Whoever finds it held finds, in what he looks up *after that*, everything that
-/// was committed before the renewal was sent: entries are applied, then `applied` is published, then a
-/// renewal that knows no later head is adopted, then the lease is held.
+/// The lease of one root. A caller that finds it held sees, in everything that it looks up *after that*, all that was
+/// committed before the renewal was sent: entries are applied, then `applied` is published, then a renewal that knows
+/// no later head is adopted, then the lease is held.
 #[derive(Debug)]
 pub struct Lease {
     /// The revision up to which the root is whole.
@@ -40,7 +40,7 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// Not held: of a root that is whole up to `applied`.
+    /// A lease that is not held, for a root that is whole up to `applied`.
     #[must_use]
     pub fn new(applied: Revision) -> Self {
         Self {
@@ -56,39 +56,39 @@ impl Lease {
         Revision::from_i64(self.applied.load(Ordering::Acquire)).unwrap_or(Revision::ZERO)
     }
 
-    /// Says that everything up to here has been applied. After the entries, never before.
+    /// Publishes that everything up to here has been applied. After the entries, never before.
     pub fn publish(&self, applied: Revision) {
         self.applied.fetch_max(applied.as_i64(), Ordering::Release);
     }
 
-    /// Adopts a renewal that was sent at `sent` and saw the log's head at `head`. Never from the reply on:
-    /// what the renewal did not see was committed after it was sent, and no earlier. False, and nothing
-    /// adopted, while the root is not whole up to `head`, is of another epoch, or was replaced.
+    /// Adopts a renewal that was sent at `sent` and saw the log's head at `head`. The time counts from the sending,
+    /// never from the reply: changes that the renewal did not see were committed after it was sent. Returns false, and
+    /// adopts nothing, while the root is not whole up to `head`, is of another epoch, or was replaced.
     pub fn adopt(&self, head: Revision, sent: Moment) -> bool {
         let applied = self.applied();
         if applied < head || applied.epoch() != head.epoch() {
             return false;
         }
-        // Before the deadline: whoever sees the deadline holds the clocks against this look or a later one.
+        // Before the deadline: a thread that sees the deadline compares the clocks with this look or a later one.
         self.wall_ahead_ms.store(sent.wall_ahead_ms, Ordering::Relaxed);
         let deadline_ms = sent.boot.plus_ms(LEASE_MS).get();
         let later = |now: i64| (now != RETIRED).then_some(now.max(deadline_ms));
         self.deadline_ms.fetch_update(Ordering::Release, Ordering::Relaxed, later).is_ok()
     }
 
-    /// Ends it for good: nothing may be answered from the root any more.
+    /// Ends the lease for good: nothing may be answered from the root any more.
     pub fn retire(&self) {
         self.deadline_ms.store(RETIRED, Ordering::Release);
     }
 
-    /// Ends it until the next renewal: what it rests on is in doubt.
+    /// Ends the lease until the next renewal, because its basis is in doubt.
     pub fn drop_now(&self) {
         let ended = |now: i64| (now != RETIRED).then_some(NEVER);
         // A root that was replaced stays replaced.
         let _retired = self.deadline_ms.fetch_update(Ordering::Release, Ordering::Relaxed, ended);
     }
 
-    /// Whether the root may be answered from at `now`. Ask before looking anything up.
+    /// Returns whether the root may be answered from at `now`. Check before looking anything up.
     #[must_use]
     pub fn is_held(&self, now: Moment) -> bool {
         let deadline_ms = self.deadline_ms.load(Ordering::Acquire);
@@ -96,7 +96,7 @@ impl Lease {
         now.boot.get() < deadline_ms && frozen_ms <= FROZEN_MS
     }
 
-    /// Milliseconds that it still holds; 0 where it does not.
+    /// The milliseconds for which it is still held; 0 if it is not.
     #[must_use]
     pub fn left_ms(&self, now: Moment) -> i64 {
         if !self.is_held(now) {

@@ -1,4 +1,4 @@
-//! Wide revocations: one entry each, whatever they hit. Compared by maximum, never by precedence.
+//! Wide revocations: one entry each, whatever they hit. Marks are merged by maximum, never by precedence.
 
 use uuid::Uuid;
 
@@ -6,7 +6,7 @@ use crate::token::{Revision, UnixSeconds, Verified, uuid_unix_ms};
 
 use super::{Reason, sharded::Sharded};
 
-/// What a mark names. The numbers are those of the table.
+/// The kind of target of a mark. The numbers are those of the table.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum MarkKind {
     /// Every token and session of a subject.
@@ -18,7 +18,7 @@ pub enum MarkKind {
 }
 
 impl MarkKind {
-    /// By its number.
+    /// The kind with this number.
     #[must_use]
     pub fn from_number(number: i16) -> Option<Self> {
         match number {
@@ -55,30 +55,30 @@ pub struct Mark {
     pub cutoff: UnixSeconds,
     /// Why.
     pub reason: Reason,
-    /// No token that it hits can be alive from here on; sessions are the sweep's affair.
+    /// No token that it hits can be live from then on; sessions are left to the sweep.
     pub expire_time: UnixSeconds,
 }
 
-/// What a mark needs to know of a session.
+/// The facts of a session that marks are compared with.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionFacts<'a> {
     /// Its id; a UUIDv7, so it tells when the session was opened.
     pub id: Uuid,
-    /// Whose it is.
+    /// Its subject.
     pub subject: &'a str,
-    /// Who obtained it.
+    /// Its client.
     pub client_id: &'a str,
-    /// What its tokens are for.
+    /// The audiences of its tokens.
     pub audiences: &'a [String],
     /// The log's revision at its opening.
     pub revision: Revision,
 }
 
-/// What a mark is held against.
+/// The facts of a token or session that marks are compared with.
 #[derive(Clone, Copy)]
 struct Issued<'a> {
     revision: Revision,
-    /// Seconds; absent for a session, which has its id's time alone.
+    /// Seconds; absent for a session, which has only the time in its id.
     issue_time: Option<UnixSeconds>,
     session_id: Option<Uuid>,
     audiences: Audiences<'a>,
@@ -151,8 +151,8 @@ impl Marks {
         });
     }
 
-    /// Why a token is revoked by a mark, if it is. `revision` is the token's `rev`, or zero when
-    /// it claims one that the log has not reached.
+    /// The reason why a mark revokes a token, if one does. `revision` is the token's `rev`, or zero if it claims a
+    /// revision that the log has not reached.
     #[must_use]
     pub fn hit_token(&self, token: &Verified, revision: Revision) -> Option<Reason> {
         let issued = Issued {
@@ -163,13 +163,13 @@ impl Marks {
         };
         hit(&self.subjects, token.subject(), issued)
             .or_else(|| hit(&self.clients, token.client_id(), issued))
-            // Whatever the token says: who stole the key writes the claims himself.
+            // Whatever the token claims: a thief of the key writes its claims.
             .or_else(|| {
                 self.keys.get(token.key_id.as_ref(), |marks| marks.first().map(|mark| mark.reason)).flatten()
             })
     }
 
-    /// Why a session is ended by a mark, if it is.
+    /// The reason why a mark ends a session, if one does.
     #[must_use]
     pub fn hit_session(&self, session: SessionFacts<'_>) -> Option<Reason> {
         let issued = Issued {
@@ -189,7 +189,7 @@ impl Marks {
             .flatten()
     }
 
-    /// Shows every mark.
+    /// Calls `see` with every mark.
     pub fn for_each(&self, mut see: impl FnMut(&Mark)) {
         for marks in [&self.subjects, &self.clients, &self.keys] {
             marks.for_each(|_, marks| marks.iter().for_each(&mut see));
@@ -202,7 +202,7 @@ impl Marks {
         [&self.subjects, &self.clients, &self.keys].into_iter().map(Sharded::len).sum()
     }
 
-    /// Whether there is none.
+    /// Returns whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

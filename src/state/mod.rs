@@ -1,5 +1,5 @@
-//! What a replica knows, in memory, and the one function that judges a token by it. Knows neither
-//! the wire nor SQL; the log's feed writes here, everybody else reads.
+//! The state of a replica, in memory, and the one function that judges a token by it. Uses neither gRPC nor SQL; the
+//! log's feed writes here, everybody else reads.
 
 mod cache;
 mod client;
@@ -37,7 +37,7 @@ pub use revocation::{Entry, Reason};
 pub use root::{Root, Roots, Snapshot};
 pub use text_hash::{AsHashed, TextHash};
 
-/// What the lease is made of; a model checker puts its own in their place.
+/// The atomics of the lease; a model checker substitutes its own.
 mod atomic {
     pub(super) use std::sync::atomic::{AtomicI64, Ordering};
 }

@@ -1,5 +1,4 @@
-//! The rules for tokens of one audience obtained by one client, and how narrower and wider ones
-//! combine.
+//! The rules for tokens of one audience obtained by one client, and the combination of narrower and wider ones.
 
 use std::collections::BTreeMap;
 
@@ -13,24 +12,24 @@ use crate::token::{
 /// Stands for every audience, or every client.
 pub const FAMILY_ANY: &str = "*";
 
-/// TTL when nobody says otherwise: long enough for a job, short enough to wait out.
+/// The default TTL: long enough for a job, short enough to wait out.
 const DEFAULT_TTL_BUILT_IN_S: i64 = 900;
-/// Ceiling for a TTL when nobody says otherwise.
+/// The default maximum of a TTL.
 const MAX_TTL_BUILT_IN_S: i64 = 3_600;
 /// A session may be left for days and resumed within the week.
 pub const IDLE_BUILT_IN_S: i64 = 7 * 86_400;
 const ABSOLUTE_BUILT_IN_S: i64 = 30 * 86_400;
-/// A session's partition is dropped after this; nothing may live longer.
+/// The age at which a session's partition is dropped: no session may live longer.
 pub const REFRESH_ABSOLUTE_MAX_S: i64 = 90 * 86_400;
 /// Covers a retry after a lost answer.
 const REPLAY_GRACE_BUILT_IN_S: i64 = 10;
 /// A longer grace would be a second life for a stolen token.
 pub const REPLAY_GRACE_MAX_S: i64 = 60;
-/// The largest tolerance of clocks; what is kept for revocations counts on it.
+/// The greatest clock tolerance; the time for which revocations are kept depends on it.
 pub const LEEWAY_MAX_S: i64 = 60;
-/// As many sessions as a client may have, unless set: more would be no limit.
+/// The greatest value of the limit: as many sessions as a client may have by default.
 pub const SUBJECT_SESSIONS_MAX: i64 = 1_000_000;
-/// The algorithm when nobody says otherwise: every verifier has it.
+/// The default algorithm: every verifier supports it.
 pub const BUILT_IN_ALGORITHM: Algorithm = Algorithm::Es256;
 
 /// A policy as it is stored. `None`: taken from the next wider one.
@@ -42,13 +41,13 @@ pub struct Policy {
     pub client_id: String,
     /// The log's revision of its latest change; its etag.
     pub revision: Revision,
-    /// When it was changed last, by the database's clock.
+    /// The time of its latest change, by the database's clock.
     pub update_time: Timestamp,
     /// Seconds.
     pub default_ttl_s: Option<i64>,
     /// Seconds, at most 86 400.
     pub max_ttl_s: Option<i64>,
-    /// What an ask above the maximum gets.
+    /// The treatment of a TTL above the maximum.
     pub excess: Option<Excess>,
     /// Seconds, 0 to 60.
     pub leeway_s: Option<i64>,
@@ -70,16 +69,16 @@ pub struct Policy {
     pub subject_sessions: Option<i64>,
 }
 
-/// A policy with every field filled in: what holds for (audience, client).
+/// A policy with every field filled in: the rules for (audience, client).
 #[derive(Clone, Debug)]
 pub struct Effective {
-    /// Whose it is.
+    /// Its audience.
     pub audience: String,
     /// Seconds; never above `max_ttl_s`.
     pub default_ttl_s: i64,
     /// Seconds; never above the cap.
     pub max_ttl_s: i64,
-    /// What an ask above the maximum gets.
+    /// The treatment of a TTL above the maximum.
     pub excess: Excess,
     /// Seconds.
     pub leeway_s: i64,
@@ -102,7 +101,7 @@ pub struct Effective {
 }
 
 impl Effective {
-    /// Whether this policy refuses the ask by itself, whatever the other audiences' say.
+    /// Checks whether this policy by itself allows the request, whatever the other audiences' policies say.
     pub fn check_ask(&self, ask: Ask, now: UnixSeconds) -> Result<(), LifetimeError> {
         decide_lifetime(ask, &self.lifetime_terms(), now, None).map(drop)
     }
@@ -140,7 +139,7 @@ impl Terms {
         &self.each
     }
 
-    /// The lifetime that all of them agree to. The audience that refuses is named.
+    /// The lifetime that all of them allow. A refusal names the audience.
     pub fn lifetime(
         &self,
         ask: Ask,
@@ -150,7 +149,7 @@ impl Terms {
         for policy in &self.each {
             policy.check_ask(ask, now).map_err(|error| (error, policy.audience.clone()))?;
         }
-        // Whoever rejects has spoken: what is left above the smallest maximum is to be clamped.
+        // Policies that reject have done so: the rest is clamped to the smallest maximum.
         let terms = LifetimeTerms {
             default_ttl_s: self.min(|policy| policy.default_ttl_s),
             max_ttl_s: self.min(|policy| policy.max_ttl_s),
@@ -210,7 +209,7 @@ impl Terms {
         self.each.first().map_or(BUILT_IN_ALGORITHM, |policy| policy.algorithm)
     }
 
-    /// Whether an Issue is audited: one audience that says so suffices.
+    /// Returns whether an Issue is audited: one audience that requires it suffices.
     #[must_use]
     pub fn audit_issue(&self) -> bool {
         self.each.iter().any(|policy| policy.audit_issue)
@@ -247,7 +246,7 @@ impl Policies {
         self.by_audience.values().flat_map(BTreeMap::values)
     }
 
-    /// Puts a policy in the place of the one of its audience and client.
+    /// Puts a policy in place of that of its audience and client.
     pub(super) fn put(&mut self, policy: Policy) {
         let of_audience = self.by_audience.entry(policy.audience.clone()).or_default();
         of_audience.insert(policy.client_id.clone(), policy);
@@ -263,7 +262,7 @@ impl Policies {
         }
     }
 
-    /// Every audience that has a policy of its own, `*` apart.
+    /// The audiences that have a policy of their own, without `*`.
     pub fn audiences(&self) -> impl Iterator<Item = &str> {
         self.by_audience.keys().map(String::as_str).filter(|audience| *audience != FAMILY_ANY)
     }
@@ -275,8 +274,8 @@ impl Policies {
         Terms { each: audiences.into_iter().map(effective).collect() }
     }
 
-    /// What holds for (audience, client): the narrowest value that is set, but for maxima, which
-    /// never widen: of those the smallest that is set on the way.
+    /// The rules for (audience, client): for each field the narrowest policy that sets it; for maxima, which never
+    /// widen, the smallest that is set on the way.
     #[must_use]
     pub fn effective(&self, audience: &str, client_id: &str) -> Effective {
         let mut path: Vec<&Policy> = Vec::with_capacity(3);

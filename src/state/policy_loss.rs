@@ -1,22 +1,22 @@
-//! Which changes of policies the tables have lost, as the memory of a replica shows.
+//! The changes of policies that the tables have lost, by the memory of a replica.
 
 use std::collections::HashMap;
 
 use super::{Effective, FAMILY_ANY, Policies, Policy};
 use crate::token::{Excess, Revision};
 
-/// Policies that were removed, and when.
+/// Policies that were removed, and the revisions of the removals.
 #[derive(Clone, Debug, Default)]
 pub struct RemovedPolicies {
-    /// Of what was removed at or before, some may be missing.
+    /// Removals up to this revision may be missing.
     pub floor: Revision,
     /// The revision of the latest removal, by audience and client.
     pub revisions: HashMap<(String, String), Revision>,
 }
 
 impl RemovedPolicies {
-    /// Whether the tables lack a policy because it was removed after `applied`. What they do not know, they do not hold
-    /// to be a loss.
+    /// Returns whether the tables lack a policy because it was removed after `applied`. A removal that they do not know
+    /// is not taken for a loss.
     fn after(&self, applied: Revision, policy: &Policy) -> bool {
         let removed = self.revisions.get(&(policy.audience.clone(), policy.client_id.clone()));
         self.floor > applied || removed.is_some_and(|revision| *revision > applied)
@@ -26,32 +26,32 @@ impl RemovedPolicies {
 /// The policies in the tables.
 #[derive(Clone, Debug, Default)]
 pub struct StoredPolicies {
-    /// Those that are there.
+    /// The policies that are present.
     pub policies: Policies,
-    /// Those that were.
+    /// The policies that were removed.
     pub removed: RemovedPolicies,
 }
 
-/// What has to be done to a policy in the tables so that it allows no more than a replica held.
+/// A change to a policy in the tables, so that it allows no more than a replica held.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum LostPolicy {
-    /// It becomes this. `policy.revision` is the one that it is as old as.
+    /// Writes this policy. `policy.revision` is the revision up to which it is known.
     Write {
-        /// What it becomes.
+        /// The new policy.
         policy: Policy,
-        /// The revision that it replaces; zero where there is none.
+        /// The revision that it replaces; zero if there is none.
         expected: Revision,
     },
-    /// It goes.
+    /// Removes the policy.
     Remove {
         /// The policy to remove.
         policy: Policy,
-        /// Its removal was known by then.
+        /// The revision by which its removal was known.
         as_of: Revision,
     },
 }
 
-/// How strict a policy is in one number, and where that is stored: the smaller, the stricter.
+/// A number of a policy, and the field that stores it: the smaller, the stricter.
 type Number = (fn(&Effective) -> i64, fn(&mut Policy) -> &mut Option<i64>);
 
 const NUMBERS: [Number; 7] = [
@@ -65,10 +65,9 @@ const NUMBERS: [Number; 7] = [
 ];
 
 impl Policies {
-    /// What has to be done to the stored policies so that none allows more than these do, which are as of `applied`.
-    /// Policies that were written or removed after `applied` are news: they count here as they are stored. A policy that
-    /// was lost comes back whole; of one that differs the stricter value of each field holds, and what has no order
-    /// stays as it is stored.
+    /// The changes to the stored policies so that none allows more than these do, as of `applied`. Policies that were
+    /// written or removed after `applied` are news: they count as they are stored. A lost policy comes back whole; of
+    /// one that differs, the stricter value of each field holds, and fields without an order stay as they are stored.
     #[must_use]
     pub fn lost_in(&self, stored: &StoredPolicies, applied: Revision) -> Vec<LostPolicy> {
         let held = self.with_news_of(stored, applied);
@@ -79,7 +78,7 @@ impl Policies {
             lost.push(LostPolicy::Write { policy: policy.clone(), expected: Revision::ZERO });
         }
         let mut known: Vec<&Policy> = stored.policies.iter().filter(|it| it.revision <= applied).collect();
-        // The widest first: what a narrower one takes from them is right by then.
+        // The widest first: what narrower ones take from them is then right.
         known.sort_by_key(|policy| (policy.audience != FAMILY_ANY, policy.client_id != FAMILY_ANY));
         for policy in known {
             let restricted = held.restrict(&result, policy);
@@ -100,7 +99,7 @@ impl Policies {
         lost
     }
 
-    /// These, with what the tables have had from after `applied`.
+    /// These policies, with the changes in the tables from after `applied`.
     fn with_news_of(&self, stored: &StoredPolicies, applied: Revision) -> Self {
         let mut all = self.clone();
         for policy in self.iter().filter(|policy| stored.removed.after(applied, policy)) {
@@ -114,12 +113,12 @@ impl Policies {
         all
     }
 
-    /// A policy of `all`, allowing no more than these do for its audience and client. `all` allows no more already in
-    /// what it takes from wider ones.
+    /// A policy of `all` that allows no more than these do for its audience and client. What it takes from wider ones
+    /// is already restricted in `all`.
     fn restrict(&self, all: &Self, policy: &Policy) -> Policy {
         let (audience, client_id) = (&policy.audience, &policy.client_id);
         let (held, now) = (self.effective(audience, client_id), all.effective(audience, client_id));
-        // What is unset there is taken from the wider ones here, too.
+        // Unset fields are taken from the wider ones here, too.
         let mut stricter = self.get(audience, client_id).cloned().unwrap_or_default();
         let mut restricted = policy.clone();
         for (value, place) in NUMBERS {
@@ -140,14 +139,14 @@ impl Policies {
             restricted.allowed_scopes = scopes;
         }
         if self.get(audience, client_id).is_none() {
-            // It was removed: what has no order is no reason to keep it.
+            // The policy was removed: fields without an order are no reason to keep it.
             restricted.algorithm = None;
         }
         restricted
     }
 }
 
-/// Those of `now` that `held` allows, too, where there are others. An empty list allows every scope.
+/// The scopes of `now` that `held` allows, too, if `now` has others. An empty list allows every scope.
 fn fewer_scopes(held: &[String], now: &[String]) -> Option<Vec<String>> {
     if held.is_empty() || (!now.is_empty() && now.iter().all(|scope| held.contains(scope))) {
         return None;
@@ -200,7 +199,7 @@ mod tests {
         }
     }
 
-    /// What is written: audience, revision that it replaces, revision that it is as old as, maximum.
+    /// The changes: audience, replaced revision, known revision, maximum.
     fn written(lost: &[LostPolicy]) -> Vec<(&str, i64, i64, Option<i64>)> {
         let written = lost.iter().filter_map(|lost| match lost {
             LostPolicy::Write { policy, expected } => Some((
@@ -222,7 +221,7 @@ mod tests {
         gone.collect()
     }
 
-    /// What the tables hold once it is done.
+    /// The tables after the changes.
     fn after(stored: &StoredPolicies, lost: &[LostPolicy]) -> StoredPolicies {
         let mut after = stored.clone();
         for lost in lost {
@@ -268,7 +267,7 @@ mod tests {
         assert_eq!(gone(&lost), ["raised"], "and what allows less than the wider ones stays");
         assert_eq!(written(&lost), []);
         assert_eq!(held.lost_in(&after(&stored, &lost), at(8)), [], "once");
-        // Another replica held it, written anew after that removal, and lost as well.
+        // Another replica held it, written again after that removal, and lost as well.
         let other: Policies = [maximum("raised", 10, 7_200)].into_iter().collect();
         assert_eq!(written(&other.lost_in(&after(&stored, &lost), at(11))), [("raised", 0, 10, Some(7_200))]);
     }

@@ -6,7 +6,7 @@ use crate::token::UnixSeconds;
 
 use super::{Mark, MarkKind};
 
-/// Why a revocation was made. The numbers are those of `jeton.v1.RevocationReason`.
+/// The reason of a revocation. The numbers are those of `jeton.v1.RevocationReason`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Reason {
     /// Not given.
@@ -40,7 +40,7 @@ impl Reason {
         Self::Administrative,
     ];
 
-    /// By its number.
+    /// The reason with this number.
     #[must_use]
     pub fn from_number(number: i32) -> Option<Self> {
         Self::ALL.get(usize::try_from(number).ok()?).copied()
@@ -61,7 +61,7 @@ impl Reason {
         }
     }
 
-    /// The name that metadata and metrics use: the API's, without its prefix.
+    /// The name in metadata and metrics: that of the API, without its prefix.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -77,30 +77,30 @@ impl Reason {
     }
 }
 
-/// One entry of the log that changes what is in memory. To apply it twice changes nothing.
+/// An entry of the log that changes the state in memory. Applying it twice changes nothing.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Entry {
     /// The token with this `jti` is revoked.
     Token {
         /// The `jti`.
         id: Uuid,
-        /// May be forgotten from here on.
+        /// It may be forgotten from then on.
         expire_time: UnixSeconds,
-        /// Why.
+        /// The reason.
         reason: Reason,
     },
     /// The session with this `sid` is revoked, with all its tokens.
     Session {
         /// The `sid`.
         id: Uuid,
-        /// May be forgotten from here on.
+        /// It may be forgotten from then on.
         expire_time: UnixSeconds,
-        /// Why.
+        /// The reason.
         reason: Reason,
     },
     /// A wide revocation.
     Mark(Mark),
-    /// A mark has been removed: a full pass over the sessions has outlived it.
+    /// A mark has been removed: a full sweep of the sessions has followed its end.
     MarkRemoved {
         /// The kind of target.
         kind: MarkKind,

@@ -1,6 +1,6 @@
-//! One root holds all that a replica answers from. A call takes it once, and anew after every
-//! wait. Entries are added to the live root; it is never cleared: loading anew builds another,
-//! which begins without a lease, and swaps it in.
+//! A root holds everything that a replica answers from. A call takes it once, and again after every wait. Entries are
+//! added to the live root, which is never cleared: loading all tables again builds another root, which begins without a
+//! lease, and swaps it in.
 
 use std::sync::{
     Arc,
@@ -18,20 +18,20 @@ use super::{
     Clients, Denylist, Entry, KeyRing, Lease, Mark, MarkKind, Marks, Policies, Reason, SessionFacts,
 };
 
-/// Server and database clocks further apart than this: nobody mints or judges.
+/// If server and database clocks are further apart than this, the replica neither mints nor judges.
 const CLOCK_SKEW_MAX_MS: i64 = 30_000;
-/// Clocks that are kept are not so far apart: a statement that takes long looks like less.
+/// Synchronized clocks differ by less; a slow statement looks like a difference below this.
 const CLOCK_OFFSET_KNOWN_MS: i64 = 1_000;
 
 /// Everything that is answered from memory.
 pub struct Root {
-    /// Until when it may be answered from, and up to which revision it is whole.
+    /// Tells how long the root may be answered from, and up to which revision it is whole.
     pub lease: Lease,
-    /// When the latest renewal was sent that was adopted, boot-clock milliseconds.
+    /// The time when the latest adopted renewal was sent, boot-clock milliseconds.
     renewed_ms: AtomicI64,
     /// Database clock minus wall clock, milliseconds.
     clock_offset_ms: AtomicI64,
-    /// By how much the wall clock is ahead of the database's, at least, milliseconds.
+    /// The milliseconds by which the wall clock is ahead of the database's, at least.
     ahead_ms: AtomicI64,
     /// Revoked tokens, by `jti`.
     pub tokens: Denylist,
@@ -65,7 +65,7 @@ impl Root {
         }
     }
 
-    /// Adds one entry of the log. To apply an entry twice changes nothing.
+    /// Applies an entry of the log. Applying it twice changes nothing.
     pub fn apply(&self, entry: Entry) {
         match entry {
             Entry::Token { id, expire_time, reason } => self.tokens.insert(id, expire_time, reason),
@@ -75,7 +75,7 @@ impl Root {
         }
     }
 
-    /// Adds many, marks in the order that they come in.
+    /// Applies many entries, marks in their order.
     pub fn apply_all(&self, entries: Vec<Entry>) {
         let mut tokens = Vec::with_capacity(entries.len());
         for entry in entries {
@@ -104,28 +104,28 @@ impl Root {
         adopted
     }
 
-    /// Says what the database's clock said in a statement that began and ended then, by the wall clock. The offset is
-    /// counted against the middle.
+    /// Records the database's time from a statement that began and ended at these times of the wall clock. The offset
+    /// is counted from the middle.
     pub fn set_database_time_ms(&self, database_ms: i64, before_ms: i64, after_ms: i64) {
         let middle_ms = before_ms.saturating_add(after_ms.saturating_sub(before_ms).div_euclid(2));
         self.clock_offset_ms.store(database_ms.saturating_sub(middle_ms), Ordering::Relaxed);
         self.ahead_ms.store(before_ms.saturating_sub(database_ms).max(0), Ordering::Relaxed);
     }
 
-    /// Takes over what another root knows of the clocks.
+    /// Takes over the clock offsets of another root.
     pub fn set_clocks_of(&self, other: &Self) {
         self.clock_offset_ms.store(other.clock_offset_ms(), Ordering::Relaxed);
         self.ahead_ms.store(other.ahead_ms.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
-    /// How far the database's clock is ahead, where that is a second or more: so far, other replicas may be ahead, too.
-    /// Whole seconds, rounded up.
+    /// The seconds by which the database's clock is ahead, if that is a second or more, rounded up: other replicas'
+    /// clocks may be ahead as far.
     #[must_use]
     pub fn known_behind_s(&self) -> i64 {
         if self.clock_offset_ms() < CLOCK_OFFSET_KNOWN_MS { 0 } else { self.behind_s() }
     }
 
-    /// Milliseconds since the log was last proven to hold nothing else; none: it never was.
+    /// The milliseconds since this root was last proven to hold the whole log; `None` if it never was.
     #[must_use]
     pub fn age_ms(&self, now: BootMillis) -> Option<i64> {
         let renewed = BootMillis::new(self.renewed_ms.load(Ordering::Relaxed));
@@ -138,23 +138,23 @@ impl Root {
         self.clock_offset_ms.load(Ordering::Relaxed)
     }
 
-    /// How far entries must be kept beyond what this server's clock says: where it is behind the
-    /// database's, the tables would forget too early. Seconds.
+    /// The seconds for which entries must be kept longer than this server's clock says: if it is behind the database's,
+    /// the tables would forget too early.
     #[must_use]
     pub fn behind_s(&self) -> i64 {
         self.clock_offset_ms().max(0).div_euclid(1000).saturating_add(i64::from(self.clock_offset_ms() > 0))
     }
 
-    /// The offset, where it is too large to mint or to judge.
+    /// The offset, if it is too large to mint or judge.
     #[must_use]
     pub fn clock_skew_ms(&self) -> Option<i64> {
         let offset = self.clock_offset_ms();
         (offset.saturating_abs() > CLOCK_SKEW_MAX_MS).then_some(offset)
     }
 
-    /// What is revoked here and not in `other`, as entries that make it so there, too, each once. What has expired
-    /// at `now` is left out, but for sessions: they outlive their entries. A key that is revoked here without a mark
-    /// gets one until `key_end`.
+    /// The revocations that `other` lacks, each once, as entries to add to it. Those that have expired at `now` are
+    /// left out, except for sessions, which outlive their entries. A key that is revoked here without a mark gets a
+    /// mark until `key_end`.
     #[must_use]
     pub fn lost_in(&self, other: &Self, now: UnixSeconds, key_end: UnixSeconds) -> Vec<Entry> {
         let mut lost = Vec::new();
@@ -177,7 +177,7 @@ impl Root {
         lost
     }
 
-    /// Marks on keys that are revoked here and good in `other`, but for those that `other` has lost as marks.
+    /// Marks on keys that are revoked here and good in `other`, except those that `other` lacks as marks.
     fn revoked_keys_lost_in(&self, other: &Self, key_end: UnixSeconds) -> Vec<Entry> {
         let (held, others) = (self.keys.load(), other.keys.load());
         let mark = |key_id: &str| {
@@ -198,13 +198,13 @@ impl Root {
         held.revoked_but_not_in(&others).filter_map(mark).collect()
     }
 
-    /// Whether a mark is absent here, or hits less.
+    /// Returns whether a mark is absent here, or hits less.
     fn has_lost(&self, mark: &Mark) -> bool {
         let held = self.marks.get(mark.kind, &mark.target, &mark.audience);
         held.is_none_or(|held| held.position < mark.position || held.cutoff < mark.cutoff)
     }
 
-    /// Why a session is revoked, by its id or by a mark, if it is.
+    /// The reason why a session is revoked, by its id or by a mark, if it is.
     #[must_use]
     pub fn session_revoked(&self, session: SessionFacts<'_>) -> Option<Reason> {
         self.sessions.get(&session.id).or_else(|| self.marks.hit_session(session))
@@ -301,7 +301,7 @@ mod tests {
         Arc::new(Root::new(Revision::ZERO, policies, clients, keys))
     }
 
-    /// A lease that lasts for a minute more than one does: no machine is too slow for what is done with it.
+    /// A lease that lasts a minute longer than usual: no machine is too slow for the test.
     fn hold_a_lease(root: &Root, clock: &Clock) {
         let now = clock.look();
         assert!(root.adopt(Revision::ZERO, Moment { boot: now.boot.plus_ms(60_000), ..now }));
@@ -421,7 +421,7 @@ mod tests {
             expire_time: UnixSeconds::new(500),
         };
         old.apply(Entry::Mark(mark(7)));
-        // The tables lack the mark, hold an earlier one, or hold it beside a key that is good.
+        // The tables lack the mark, hold an earlier one, or hold it beside a good key.
         for held in [None, Some(mark(6)), Some(mark(7))] {
             if let Some(mark) = held {
                 new.apply(Entry::Mark(mark));

@@ -21,7 +21,7 @@ type Shard<K, V> = RwLock<HashMap<K, V, DefaultHashBuilder>>;
 pub(super) struct Sharded<K, V> {
     hasher: DefaultHashBuilder,
     shards: Box<[Shard<K, V>]>,
-    /// Whether anything was ever put in: most tables of most servers stay empty, and cost a look at this.
+    /// Set when anything is put in. Most tables of most servers stay empty; their readers only check this.
     used: AtomicBool,
 }
 
@@ -34,12 +34,13 @@ impl<K: Hash + Eq, V> Default for Sharded<K, V> {
 }
 
 impl<K: Hash + Eq, V> Sharded<K, V> {
-    /// What `read` makes of the value of `key`.
+    /// The result of `read` for the value of `key`.
     pub(super) fn get<Q: Hash + Eq + ?Sized, T>(&self, key: &Q, read: impl FnOnce(&V) -> T) -> Option<T>
     where
         K: Borrow<Q>,
     {
-        // What an entry's revision is published by, behind it, orders this load, too.
+        // The release store that publishes a revision comes after this flag is set, so a reader of the revision sees
+        // the flag.
         if !self.used.load(Ordering::Relaxed) {
             return None;
         }
@@ -53,8 +54,8 @@ impl<K: Hash + Eq, V> Sharded<K, V> {
         change_in(&mut write_lock(shard), key, change);
     }
 
-    /// Changes many values, shard by shard: a lock is taken once for many, and what each waits for from memory, several
-    /// wait for together.
+    /// Changes many values, shard by shard: a lock is taken once for many values, and the CPU waits for their memory at
+    /// the same time.
     pub(super) fn change_all<T>(
         &self,
         items: impl IntoIterator<Item = (K, T)>,
@@ -78,15 +79,15 @@ impl<K: Hash + Eq, V> Sharded<K, V> {
         }
     }
 
-    /// Makes room for about so many entries in all: a table that grows by and by holds its old half, too, until it has
-    /// moved.
+    /// Makes room for about so many entries in all. A table that grows step by step also holds its old half until it
+    /// has moved.
     pub(super) fn reserve(&self, entries: usize) {
         for shard in &self.shards {
             write_lock(shard).reserve(entries.div_ceil(SHARDS));
         }
     }
 
-    /// Keeps what `keep` says, shard by shard, and gives back memory that is no longer needed.
+    /// Keeps the entries for which `keep` returns true, shard by shard, and frees unused memory.
     pub(super) fn retain(&self, mut keep: impl FnMut(&K, &mut V) -> bool) {
         for shard in &self.shards {
             let mut shard = write_lock(shard);
@@ -97,7 +98,7 @@ impl<K: Hash + Eq, V> Sharded<K, V> {
         }
     }
 
-    /// Shows every entry, shard by shard.
+    /// Calls `see` with every entry, shard by shard.
     pub(super) fn for_each(&self, mut see: impl FnMut(&K, &V)) {
         for shard in &self.shards {
             read_lock(shard).iter().for_each(|(key, value)| see(key, value));
@@ -114,7 +115,7 @@ impl<K: Hash + Eq, V> Sharded<K, V> {
     }
 
     fn index<Q: Hash + ?Sized>(&self, key: &Q) -> usize {
-        // The table inside uses the top and the bottom bits of the same hash: take some from between.
+        // The inner table uses the top and bottom bits of the same hash: take bits from between.
         let hash = self.hasher.hash_one(key) >> 32;
         usize::try_from(hash).unwrap_or_default() & SHARDS.saturating_sub(1)
     }
@@ -137,8 +138,8 @@ fn change_in<K: Hash + Eq, V>(
     }
 }
 
-// A lock is poisoned when its holder panicked; every change here is one insertion or removal, so
-// the table is whole all the same.
+// A lock is poisoned if its holder panicked. Every change here is one insertion or removal, so the table is whole
+// nevertheless.
 fn read_lock<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
     lock.read().unwrap_or_else(PoisonError::into_inner)
 }

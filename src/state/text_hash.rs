@@ -1,4 +1,4 @@
-//! Texts by a hash that nobody outside of this process can reckon.
+//! A hash of texts that nobody outside of this process can compute.
 
 use std::hash::{BuildHasherDefault, Hasher};
 
@@ -6,14 +6,14 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 
 use crate::token::random_bytes;
 
-/// Hashes the whole of a text to 128 bits under a key that is made anew with each process and leaves it nowhere: so
-/// nobody can make two texts collide, or learn of one by the time that another takes.
+/// A hash of a whole text to 128 bits, under a random key of this process that never leaves it: so nobody can make two
+/// texts collide, or learn of one text by the time that another takes.
 pub struct TextHash([u8; 16]);
 
-/// For tables by such hashes: to hash them once more makes them no more random.
+/// For tables keyed by such hashes: hashing them again makes them no more random.
 pub type AsHashed = BuildHasherDefault<Hashed>;
 
-/// Takes a half of a [`TextHash`] for a hash.
+/// Takes half of a [`TextHash`] as the hash.
 #[derive(Default)]
 pub struct Hashed(u64);
 
@@ -23,7 +23,7 @@ impl Hasher for Hashed {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        // Of no use to the tables here; good for any key all the same.
+        // Not used by the tables here, but correct for any key.
         for byte in bytes {
             self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
         }

@@ -1,4 +1,4 @@
-//! The signature algorithms that exist here.
+//! The signature algorithms of jeton.
 
 use std::fmt;
 use std::str::FromStr;

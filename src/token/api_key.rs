@@ -1,4 +1,4 @@
-//! API keys: how a client without a certificate proves itself (C3).
+//! API keys, by which clients without a certificate authenticate (C3).
 
 use std::fmt;
 
@@ -9,14 +9,14 @@ use super::base64url;
 use super::digest::sha256;
 use super::random;
 
-/// How every API key starts: secret scanners find it by this.
+/// The beginning of every API key, by which secret scanners find it.
 pub const PREFIX: &str = "jtk_";
 
 const ID_CHARS: usize = 22;
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// `jtk_`, the id (16 random bytes as 22 base62 characters), `_`, and 256 random bits as 43 base64url characters. One
-/// key has one text. It cannot be printed.
+/// key has one text. The type cannot be printed.
 #[derive(Clone)]
 pub struct ApiKey {
     id: String,
@@ -24,7 +24,7 @@ pub struct ApiKey {
 }
 
 impl ApiKey {
-    /// A new one.
+    /// Makes a new key.
     #[must_use]
     pub fn generate() -> Self {
         let id = base62(u128::from_be_bytes(*random::bytes()));
@@ -32,7 +32,7 @@ impl ApiKey {
         Self { id, text: SecretString::from(text) }
     }
 
-    /// Reads a canonical one.
+    /// Parses a canonical text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (id, rest) = text.strip_prefix(PREFIX)?.split_at_checked(ID_CHARS)?;
@@ -44,7 +44,7 @@ impl ApiKey {
         Some(Self { id: id.to_owned(), text: SecretString::from(text) })
     }
 
-    /// The part that is no secret: 22 base62 characters.
+    /// The public part: 22 base62 characters.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
@@ -56,7 +56,7 @@ impl ApiKey {
         sha256(&[self.expose().as_bytes()])
     }
 
-    /// The text: shown once, when it is made.
+    /// The text: shown once, when the key is made.
     #[must_use]
     pub fn expose(&self) -> &str {
         self.text.expose_secret()
@@ -69,20 +69,19 @@ impl fmt::Debug for ApiKey {
     }
 }
 
-/// The id that a text names where an API key has it. Whether the text is a key shows by its hash, which is of the whole
-/// of it.
+/// The id in a text, at the place where an API key has it. Only the hash of the whole text tells whether it is a key.
 #[must_use]
 pub fn named_id(text: &str) -> Option<&str> {
     text.strip_prefix(PREFIX)?.get(..ID_CHARS)
 }
 
-/// Whether two hashes are the same, in constant time.
+/// Returns whether two hashes are equal, in constant time.
 #[must_use]
 pub fn hash_eq(a: &[u8; 32], b: &[u8; 32]) -> bool {
     verify_slices_are_equal(a, b).is_ok()
 }
 
-/// Whether `text` is the id of an API key: 22 base62 characters that spell a number below 2^128.
+/// Returns whether `text` is the id of an API key: 22 base62 characters that spell a number below 2^128.
 #[must_use]
 pub fn is_id(text: &str) -> bool {
     let value = text.bytes().try_fold(0_u128, |value, c| {

@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::NO_PAD;
 use zeroize::Zeroizing;
 
-/// With vector instructions where the processor has them: most of the text of a token is base64url.
+/// With vector instructions if the processor has them: most of the text of a token is base64url.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 static ENGINE: LazyLock<base64::engine::Simd> = LazyLock::new(|| base64::engine::Simd::url_safe(NO_PAD));
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
@@ -33,19 +33,19 @@ pub const fn encoded_len(len: usize) -> usize {
     len.saturating_mul(4).div_ceil(3)
 }
 
-/// The bytes that `text` spells, if it is canonical.
+/// The bytes of `text`, if it is canonical.
 #[must_use]
 pub fn decode(text: &str) -> Option<Vec<u8>> {
     ENGINE.decode(text).ok()
 }
 
-/// The `N` bytes that `text` spells, if it is canonical and spells as many.
+/// The `N` bytes of `text`, if it is canonical and has as many.
 #[must_use]
 pub fn decode_array<const N: usize>(text: &str) -> Option<[u8; N]> {
     if text.len() != encoded_len(N) {
         return None;
     }
-    // The decoder wants room for whole groups of three bytes: the widest value here is a refresh token's 73.
+    // The decoder needs room for whole groups of three bytes: the longest value here is a refresh token of 73.
     let mut room = Zeroizing::new([0; 96]);
     let len = ENGINE.decode_slice(text, room.as_mut_slice()).ok()?;
     room.get(..len)?.try_into().ok()

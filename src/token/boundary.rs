@@ -9,7 +9,7 @@ use jiff::{Span, Timestamp};
 
 use super::time::UnixSeconds;
 
-/// The zones, as they were when jeton was built: the same on every replica, whatever its image carries.
+/// The zones as they were when jeton was built: the same on every replica, whatever its image contains.
 static ZONES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
 
 /// The areas of IANA's names of places. The others (`Etc`, `US`, `SystemV`, …) hold offsets and old aliases.
@@ -26,8 +26,8 @@ const AREAS: [&str; 10] = [
     "Pacific",
 ];
 
-/// A time of day in an IANA zone. Each calendar day has one boundary: a time that a clock change skips means the first
-/// instant after the gap, one that it repeats means its first occurrence.
+/// A time of day in an IANA zone. Each calendar day has one boundary: if a clock change skips the time, the first
+/// instant after the gap; if it repeats the time, the first occurrence.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DailyBoundary {
     time: Time,
@@ -51,7 +51,7 @@ impl DailyBoundary {
         let zone = if name == "UTC" {
             TimeZone::UTC
         } else if placed {
-            // Names are found in any case; only IANA's own spelling is taken.
+            // Names are found in any case; only IANA's own spelling is accepted.
             ZONES.get(name).ok().filter(|zone| zone.iana_name() == Some(name)).ok_or(rule)?
         } else {
             return Err(rule);
@@ -81,7 +81,7 @@ impl DailyBoundary {
     #[must_use]
     pub fn next_after(&self, now: UnixSeconds) -> Option<UnixSeconds> {
         let today = self.zone.to_datetime(Timestamp::from(now)).date();
-        // Two days around: a place that changes its side of the date line skips or repeats a whole day.
+        // Two days around: a place that moves across the date line skips or repeats a whole day.
         (-2..=3)
             .filter_map(|days| today.checked_add(Span::new().days(days)).ok())
             .filter_map(|date| self.on(date))
@@ -94,20 +94,20 @@ impl DailyBoundary {
         let local = date.to_datetime(self.time);
         let instant = match self.zone.to_ambiguous_timestamp(local).offset() {
             AmbiguousOffset::Unambiguous { offset } => offset.to_timestamp(local).ok()?,
-            // The first of two: the clock still stood as before the change.
+            // The first of two: the clock has not changed yet.
             AmbiguousOffset::Fold { before, .. } => before.to_timestamp(local).ok()?,
             AmbiguousOffset::Gap { before, after } => self.end_of_gap(local, before, after)?,
         };
         Some(UnixSeconds::from_timestamp(instant))
     }
 
-    /// The change of clocks that skipped `local`: it lies between what `local` would be by the later offset and what
-    /// it would be by the earlier one.
+    /// The clock change that skipped `local`: it lies between `local` by the later offset and `local` by the earlier
+    /// one.
     fn end_of_gap(&self, local: DateTime, before: Offset, after: Offset) -> Option<Timestamp> {
         let earliest = after.to_timestamp(local).ok()?;
         let latest = before.to_timestamp(local).ok()?;
         let mut changes = self.zone.following(earliest).take_while(|change| change.timestamp() <= latest);
-        // Some changes rename the time and leave the clock alone.
+        // Some changes rename the time and leave the clock as it is.
         let change = changes.find(|change| change.offset() == after);
         Some(change.map_or(latest, |change| change.timestamp()))
     }

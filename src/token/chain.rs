@@ -1,5 +1,5 @@
-//! Chains of audit rows: the tag of each is a MAC over the tag before it, so that who can write to the database, but has
-//! no master key, can neither change a row nor leave one out or add one unseen.
+//! Chains of audit rows. The tag of each row is a MAC over the tag before it: so anybody who can write to the database,
+//! but has no master key, can neither change a row, nor leave one out, nor add one without being noticed.
 
 use uuid::Uuid;
 
@@ -11,7 +11,7 @@ use super::{
 /// The label under which the key of chains is derived from the master key.
 const CHAIN_LABEL: &[u8] = b"jeton-audit-chain-v1";
 
-/// The keys of chains: one makes tags, and those of other master keys verify theirs, too.
+/// The keys of chains: one makes tags; those of other master keys only verify.
 #[derive(Clone, Debug)]
 pub struct ChainKeys(RowKeys);
 
@@ -22,25 +22,26 @@ impl ChainKeys {
         Self(RowKeys::labelled(CHAIN_LABEL, master, others))
     }
 
-    /// The tag of a row: its chain, its number, from 1 on; the tag before it, empty for the first; and what it says.
+    /// The tag of a row: over its chain, its number (from 1 on), the tag before it (empty for the first) and its
+    /// content.
     #[must_use]
     pub fn tag(&self, chain: Uuid, number: i64, before: &[u8], row: &RowFields) -> Vec<u8> {
         self.0.mac(&fields(chain, number, before, row))
     }
 
-    /// Whether a tag is the one of a row, under any of the keys.
+    /// Returns whether a tag is that of a row, under any of the keys.
     #[must_use]
     pub fn fits(&self, chain: Uuid, number: i64, before: &[u8], row: &RowFields, tag: &[u8]) -> bool {
         self.0.fits(&fields(chain, number, before, row), tag)
     }
 
-    /// The MAC of a text that says something of chains.
+    /// The MAC of a statement about chains.
     #[must_use]
     pub fn note_mac(&self, text: &str) -> Vec<u8> {
         self.0.mac(&RowFields::of("note").text(text))
     }
 
-    /// Whether a text bears its MAC, under any of the keys.
+    /// Returns whether a text has its MAC, under any of the keys.
     #[must_use]
     pub fn fits_note(&self, text: &str, mac: &[u8]) -> bool {
         self.0.fits(&RowFields::of("note").text(text), mac)

@@ -1,4 +1,4 @@
-//! What an access token says.
+//! The claims of an access token.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -19,19 +19,19 @@ use super::time::UnixSeconds;
 
 /// The claims of an access token (RFC 9068 section 2.2, and ours).
 ///
-/// `parse` takes what `to_json` can write and nothing else (V5). Their texts are those of the payload where it has no
-/// escapes: they are read for every token never seen before.
+/// `parse` accepts what `to_json` can write and nothing else (V5). Texts without escapes are borrowed from the payload:
+/// this code runs for every token that was never seen before.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Claims<'t> {
-    /// `iss`: who minted it.
+    /// `iss`: the issuer that minted it.
     pub issuer: Cow<'t, str>,
-    /// `sub`: whom it speaks for.
+    /// `sub`: the subject that it speaks for.
     pub subject: Cow<'t, str>,
     /// `aud`: 1 to 10 values.
     pub audiences: Vec<Cow<'t, str>>,
     /// `scope`: at most 64 scope tokens; none leaves the claim out.
     pub scopes: Vec<Cow<'t, str>>,
-    /// `client_id`: who obtained it.
+    /// `client_id`: the client that obtained it.
     pub client_id: Cow<'t, str>,
     /// `jti`: a `UUIDv7`, within 60 s of `iat`.
     pub jti: Uuid,
@@ -41,13 +41,13 @@ pub struct Claims<'t> {
     pub issue_time: UnixSeconds,
     /// `nbf`.
     pub not_before: Option<UnixSeconds>,
-    /// `exp`: later than `iat`. The cap on the lifetime is judged elsewhere, as it has a status of its own.
+    /// `exp`: later than `iat`. The cap on the lifetime is checked elsewhere, because it has a status of its own.
     pub expire_time: UnixSeconds,
-    /// `rev`: the place in the log that the minting replica had applied.
+    /// `rev`: the revision that the minting replica had applied.
     pub revision: Revision,
     /// `cnf.x5t#S256`: the client certificate that it is bound to (RFC 8705 section 3.1).
     pub certificate_thumbprint: Option<Thumbprint>,
-    /// Claims of the caller's own.
+    /// Custom claims.
     pub custom: Map<String, Value>,
 }
 
@@ -99,8 +99,8 @@ impl<'t> Claims<'t> {
         out.into_bytes()
     }
 
-    /// Reads a payload: strict JSON, one object. Every claim is present that must be, and of a type and form that Issue
-    /// could have made; no registered name is there that Issue does not set.
+    /// Parses a payload: strict JSON, one object. Every required claim is present, and each claim is of a type and form
+    /// that Issue could have made; no registered name is present that Issue does not set.
     pub fn parse(payload: &'t [u8]) -> Result<Self, Malformed> {
         let rule = Rule::default();
         Self::of(read_object(payload, &rule, Payload(&rule))?)
@@ -161,8 +161,7 @@ const NBF_RULE: &str = "`nbf` is whole seconds since the epoch";
 const EXP_RULE: &str = "`exp` is whole seconds since the epoch";
 const REV_RULE: &str = "`rev` is a revision as an integer";
 
-/// The members of a payload, each where it belongs and of its type. Integers are JSON's: `1.0`, `1e3` and `"1"` are
-/// none.
+/// The members of a payload, each with its type. Integers are JSON integers: `1.0`, `1e3` and `"1"` are none.
 #[derive(Default)]
 struct Members<'t> {
     iss: Option<Text<'t>>,
@@ -184,7 +183,7 @@ struct Members<'t> {
 struct Payload<'r>(&'r Rule);
 
 impl Payload<'_> {
-    /// The value of the next member, which was not there before.
+    /// The value of the next member, which must not have occurred before.
     fn once<'de, A: MapAccess<'de>, T: Deserialize<'de>>(
         &self,
         members: &mut A,
@@ -250,7 +249,7 @@ fn text_of<'t>(
     }
 }
 
-/// An array always, also for one: Issue writes no bare string.
+/// Always an array, also for one value: Issue writes no bare string.
 fn audiences(value: Option<Vec<Text<'_>>>) -> Result<Vec<Cow<'_, str>>, Malformed> {
     const RULE: Malformed = Malformed::new(AUD_RULE);
     let audiences = value.ok_or(RULE)?;
@@ -284,7 +283,7 @@ fn time(value: Option<i64>, rule: &'static str) -> Result<Option<UnixSeconds>, M
     }
 }
 
-/// `cnf` has one member: a second way to confirm would be one that nobody checks.
+/// `cnf` has one member: a second method of confirmation would be one that nobody checks.
 fn confirmation(value: Option<Value>) -> Result<Option<Thumbprint>, Malformed> {
     const RULE: Malformed = Malformed::new("`cnf` is {\"x5t#S256\": a thumbprint} and nothing more");
     let mut members = match value {

@@ -9,10 +9,10 @@ use super::{
     text::hidden_in,
 };
 
-/// Names that a caller cannot set, since verifiers act upon them as words of the issuer.
+/// Names that a caller cannot set, because verifiers act on them as statements of the issuer.
 ///
-/// Not here, on purpose: `roles`, `groups` and `entitlements` (RFC 9068 section 2.2.3.1), `authorization_details`
-/// (RFC 9396) and the profile claims of `OpenID` Connect. They are the caller's to say about its subjects.
+/// Deliberately absent: `roles`, `groups` and `entitlements` (RFC 9068 section 2.2.3.1), `authorization_details` (RFC
+/// 9396) and the profile claims of `OpenID` Connect. Callers may set them for their subjects.
 pub const RESERVED: &[&str] = &[
     // RFC 7519 section 4.1.
     "iss",
@@ -22,39 +22,39 @@ pub const RESERVED: &[&str] = &[
     "nbf",
     "iat",
     "jti",
-    // Ours: RFC 9068 section 2.2, RFC 8705 section 3.1, OpenID Connect sessions, and the place in the log.
+    // Ours: RFC 9068 section 2.2, RFC 8705 section 3.1, OpenID Connect sessions, and the revision.
     "client_id",
     "rev",
     "scope",
     "sid",
     "cnf",
-    // Delegation (RFC 8693 sections 4.1 and 4.4): says who acts, or may act, for the subject.
+    // Delegation (RFC 8693 sections 4.1 and 4.4): names who acts, or may act, for the subject.
     "act",
     "may_act",
-    // How the subject was authenticated (RFC 9068 section 2.2.1): opens doors by step-up (RFC 9470).
+    // The authentication of the subject (RFC 9068 section 2.2.1): step-up (RFC 9470) grants access by it.
     "auth_time",
     "acr",
     "amr",
-    // ID tokens (OpenID Connect Core sections 2 and 3.3.2.11): an access token must not pass for one.
+    // ID tokens (OpenID Connect Core sections 2 and 3.3.2.11): an access token must not be taken for one.
     "azp",
     "nonce",
     "at_hash",
     "c_hash",
     "s_hash",
-    // Keys and claims to be had elsewhere (OpenID Connect Core sections 5.6.2 and 7): a verifier would follow them.
+    // Keys and claims at other places (OpenID Connect Core sections 5.6.2 and 7): a verifier would follow them.
     "sub_jwk",
     "_claim_names",
     "_claim_sources",
-    // Security event tokens (RFC 8417 section 2.2): an access token must not pass for one.
+    // Security event tokens (RFC 8417 section 2.2): an access token must not be taken for one.
     "events",
     "toe",
     "txn",
-    // Members of an introspection answer that are no claims (RFC 7662 section 2.2): they stand beside claims there.
+    // Members of an introspection answer that are no claims (RFC 7662 section 2.2), beside which claims appear there.
     "active",
     "token_type",
 ];
 
-/// Why custom claims are refused. Claims are named as they came: escape them where they are shown.
+/// Reasons why custom claims are refused. Claim names are as they came: escape them before they are shown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CustomClaimError {
     /// The name is one that only the issuer sets.
@@ -72,9 +72,9 @@ pub enum CustomClaimError {
     /// All claims together, as JSON, are too long.
     #[error("the custom claims take {size_bytes} bytes of JSON; at most {max} fit")]
     TooLarge {
-        /// What they take.
+        /// Their length.
         size_bytes: usize,
-        /// What they may take.
+        /// The greatest length.
         max: usize,
     },
     /// The claim breaks a rule of form.
@@ -87,7 +87,7 @@ pub enum CustomClaimError {
     },
 }
 
-/// What may be wrong with one value.
+/// A fault of one value.
 enum Fault {
     Number,
     Form(&'static str),
@@ -115,7 +115,7 @@ pub fn check_custom(custom: &Map<String, Value>) -> Result<(), CustomClaimError>
     Ok(())
 }
 
-/// Counts what is written.
+/// Counts the bytes that are written.
 struct Size(usize);
 
 impl io::Write for Size {
@@ -139,7 +139,7 @@ pub fn number(value: f64) -> Option<Number> {
     if value.fract() != 0.0 {
         return Number::from_f64(value);
     }
-    // Rust writes a whole double as its digits alone; that of -0.0 is `-0`, which reads as 0.
+    // Rust formats a whole double as digits only; that of -0.0 is `-0`, which parses as 0.
     let whole: i64 = format!("{value:.0}").parse().ok()?;
     (whole.unsigned_abs() <= SAFE_INTEGER_MAX.unsigned_abs()).then(|| whole.into())
 }
@@ -153,7 +153,7 @@ fn check_name(name: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Checks `value`, which `depth` arrays and objects of the claim enclose.
+/// Checks `value`, which lies within `depth` arrays and objects of the claim.
 fn check_value(value: &Value, depth: usize) -> Result<(), Fault> {
     match value {
         Value::Null | Value::Bool(_) => Ok(()),
@@ -196,7 +196,7 @@ fn check_number(number: &Number) -> Result<(), Fault> {
     }
 }
 
-/// A claim's text has no NUL: neither Postgres' `jsonb` nor a C string can hold one.
+/// Refuses NUL: neither Postgres' `jsonb` nor a C string can hold one.
 fn check_string(text: &str) -> Result<(), Fault> {
     if text.contains('\0') { Err(Fault::Form("a claim holds no NUL character")) } else { Ok(()) }
 }

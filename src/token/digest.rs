@@ -2,11 +2,11 @@
 
 use aws_lc_rs::digest;
 
-/// The SHA-256 of the parts, one after the other.
+/// The SHA-256 of the concatenated parts.
 #[must_use]
 pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     let digest = if let [one] = parts {
-        // Of an API key at each call: half of the time that the parts take.
+        // One part, as for an API key at each call: this takes half of the time.
         digest::digest(&digest::SHA256, one)
     } else {
         let mut context = digest::Context::new(&digest::SHA256);

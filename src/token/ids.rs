@@ -1,4 +1,4 @@
-//! Ids of jeton's own making.
+//! Ids that jeton makes.
 
 use uuid::{Builder, Uuid};
 
@@ -10,7 +10,7 @@ pub fn new_uuid_v7(unix_ms: i64) -> Uuid {
     Builder::from_unix_timestamp_millis(unix_ms.max(0).unsigned_abs(), &random::bytes()).into_uuid()
 }
 
-/// The last 62 bits of a `UUIDv7`, all of them random: for what has to vary from one id to the next, not for secrets.
+/// The last 62 bits of a `UUIDv7`, all of them random: for values that must vary from id to id, not for secrets.
 #[must_use]
 pub fn chance_of(id: Uuid) -> u64 {
     const BITS: u32 = 62;
@@ -18,7 +18,7 @@ pub fn chance_of(id: Uuid) -> u64 {
     low & (1_u64 << BITS).wrapping_sub(1)
 }
 
-/// Random bytes that nobody can guess.
+/// Unpredictable random bytes.
 #[must_use]
 pub fn random_bytes<const N: usize>() -> [u8; N] {
     *random::bytes()

@@ -1,4 +1,4 @@
-//! Private keys from elsewhere: only those that can be trusted to be secret.
+//! Private keys from elsewhere: only those that can be secret.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use rustls_pki_types::pem::PemObject as _;
 use super::key::{KeyError, SigningKey};
 use super::pkcs8::algorithm_of;
 
-/// Thumbprints of keys whose private half is published: whoever reads the documents can sign with them.
+/// Thumbprints of keys whose private half is published: anybody can sign with them.
 const PUBLISHED: [&str; 13] = [
     "oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U", // RFC 7515 appendix A.3
     "cn-I_WNMClehiVp51i_0VpOENW1upEerA8sEam5hn-s", // RFC 7517 appendix A.2
@@ -31,7 +31,7 @@ const ORDER_HIGH: [u8; 16] =
 /// 32 random bytes have fewer different values than this once in 2^100 keys.
 const DIFFERENT_BYTES_MIN: usize = 9;
 
-/// Why a private key is not taken from elsewhere. One sentence each.
+/// Reasons why a private key is refused. One sentence each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ImportError {
     /// The text holds no such section, or an encrypted one.
@@ -43,20 +43,20 @@ pub enum ImportError {
     /// Another algorithm, or another curve.
     #[error("it is a key for {0}, and jeton signs with P-256 or Ed25519 alone")]
     OtherAlgorithm(&'static str),
-    /// The private key is not one, or its public half is another's.
+    /// The private key is invalid, or does not match its public half.
     #[error("it is damaged, or its public half is not that of its private half")]
     Damaged,
-    /// The private half is a number that somebody would try.
+    /// The private half is a number that an attacker would try.
     #[error("its private half is no random number: whoever tries a few can sign with it")]
     Weak,
-    /// The private half stands in a document.
+    /// The private half is in a public document.
     #[error("its private half is published, as an example: everybody can sign with it")]
     Published,
 }
 
 impl SigningKey {
-    /// Reads a private key from elsewhere: the first section `PRIVATE KEY` of a PEM text (RFC 7468 section 10), unless
-    /// it is one that others may know.
+    /// Imports a private key: the first section `PRIVATE KEY` of a PEM text (RFC 7468 section 10), unless others may
+    /// know it.
     pub fn import_pem(pem: &str) -> Result<Self, ImportError> {
         let pem = pem.trim_start_matches('\u{feff}');
         let Ok(der) = PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes()) else {
@@ -78,8 +78,8 @@ impl SigningKey {
     }
 }
 
-/// Whether a scalar or seed is one that no random source gave: small, from either end of its range or in either order of
-/// bytes; of few different bytes, as a repeated pattern is; or counted up or down.
+/// Returns whether no random source would give this scalar or seed: small, from either end of its range or in either
+/// byte order; of few different bytes, like a repeated pattern; or counting up or down.
 fn is_weak(secret: &[u8; 32]) -> bool {
     let zero = [0; 16];
     let (high, low) = secret.split_at(16);

@@ -1,7 +1,7 @@
 //! Strict JSON (RFC 8259, and I-JSON's rule on duplicates, RFC 7493 section 2.3).
 //!
-//! Parsers that disagree about a text are how a verifier and a service come to read different claims. So: UTF-8, one
-//! object, no member twice at any level, bounded nesting, nothing after it.
+//! If two parsers disagree about a text, a verifier and a service read different claims. So: UTF-8, one object, no
+//! member twice at any level, bounded nesting, and nothing after it.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -24,7 +24,7 @@ pub fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, Malformed> {
     read_object(bytes, &rule, Object(&rule))
 }
 
-/// Reads `bytes` as exactly one JSON object, with a visitor that takes its members as they come, and no member twice.
+/// Reads `bytes` as exactly one JSON object, with a visitor that receives each member once.
 pub(super) fn read_object<'t, V: Visitor<'t>>(
     bytes: &'t [u8],
     rule: &Rule,
@@ -38,7 +38,7 @@ pub(super) fn read_object<'t, V: Visitor<'t>>(
         .map_err(|_| Malformed::new(rule.0.get()))
 }
 
-/// The rule that is broken when reading fails: it goes out beside serde's errors, which carry text only.
+/// The rule that was broken when reading fails: returned beside serde's errors, which carry only text.
 pub(super) struct Rule(Cell<&'static str>);
 
 impl Default for Rule {
@@ -48,13 +48,13 @@ impl Default for Rule {
 }
 
 impl Rule {
-    /// What comes instead of an object is answered by serde with an error.
+    /// Anything but an object is an error of serde.
     pub(super) fn expect_object(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.set(NOT_OBJECT);
         f.write_str("a JSON object")
     }
 
-    /// `value`, if it could be read; else it is this rule that is broken.
+    /// `value` if it could be read; otherwise this rule is broken.
     pub(super) fn or<T, E>(&self, rule: &'static str, value: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         let outer = self.0.replace(rule);
         let value = value()?;
@@ -62,13 +62,13 @@ impl Rule {
         Ok(value)
     }
 
-    /// This rule is broken.
+    /// Records that this rule is broken.
     pub(super) fn broken<E: serde::de::Error>(&self, rule: &'static str) -> E {
         self.0.set(rule);
         E::custom(rule)
     }
 
-    /// A member is there twice.
+    /// Records that a member occurs twice.
     pub(super) fn twice<E: serde::de::Error>(&self) -> E {
         self.broken(TWICE)
     }
@@ -79,7 +79,7 @@ impl Rule {
     }
 }
 
-/// A JSON string, borrowed where it has no escapes. Names come unescaped, so that "a" and "\u0061" are one.
+/// A JSON string, borrowed if it has no escapes. Escapes in names are decoded, so that "a" and "\u0061" are one.
 #[derive(serde::Deserialize)]
 #[serde(transparent)]
 pub(super) struct Text<'t>(#[serde(borrow)] pub(super) Cow<'t, str>);
@@ -114,7 +114,7 @@ impl Strict<'_> {
         Ok(Self { depth: self.depth.saturating_add(1), rule: self.rule })
     }
 
-    /// The members of an object, each of which this would build.
+    /// The members of an object; each is built by this.
     fn members<'de, A: MapAccess<'de>>(self, mut members: A) -> Result<Map<String, Value>, A::Error> {
         let mut out = Map::new();
         while let Some(name) = members.next_key()? {
@@ -184,7 +184,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
     }
 }
 
-/// Appends `text` as a JSON string (RFC 8259 section 7): escapes only what must be.
+/// Appends `text` as a JSON string (RFC 8259 section 7) with the fewest escapes.
 pub(super) fn push_string(out: &mut String, text: &str) {
     out.push('"');
     for c in text.chars() {

@@ -17,7 +17,7 @@ pub(super) enum PublicKey {
 }
 
 impl PublicKey {
-    /// Reads what aws-lc-rs gives: an uncompressed point (SEC 1 section 2.3.3) or 32 bytes.
+    /// Parses the format of aws-lc-rs: an uncompressed point (SEC 1 section 2.3.3) or 32 bytes.
     pub(super) fn from_bytes(algorithm: Algorithm, bytes: &[u8]) -> Option<Self> {
         match algorithm {
             Algorithm::Es256 => {
@@ -28,7 +28,7 @@ impl PublicKey {
         }
     }
 
-    /// What aws-lc-rs takes.
+    /// The format of aws-lc-rs.
     pub(super) fn to_bytes(self) -> Vec<u8> {
         match self {
             Self::P256 { x, y } => [&[4], x.as_slice(), y.as_slice()].concat(),
@@ -58,7 +58,7 @@ impl PublicKey {
         base64url::encode(sha256(&[members.as_bytes()]))
     }
 
-    /// The JWK's JSON: one text per key, so that the key set of every replica is the same byte for byte.
+    /// The JWK's JSON: one text per key, so that every replica's key set is the same byte for byte.
     pub(super) fn to_jwk(self) -> String {
         let numbers = match self {
             Self::P256 { x, y } => {
@@ -71,8 +71,8 @@ impl PublicKey {
         format!(r#"{{{numbers},"kid":"{kid}","alg":"{alg}","use":"sig"}}"#)
     }
 
-    /// Reads a JWK: P-256 or Ed25519, without a private part. `kid`, `alg` and `use` may be left out; if there, they
-    /// are the thumbprint, the key's algorithm and `sig`.
+    /// Parses a JWK: P-256 or Ed25519, without a private part. `kid`, `alg` and `use` are optional; if present, they
+    /// must be the thumbprint, the key's algorithm and `sig`.
     pub(super) fn from_jwk(text: &str) -> Result<Self, Malformed> {
         let members = json::parse_object(text.as_bytes())?;
         if members.contains_key("d") {

@@ -1,7 +1,7 @@
-//! The strict reading of a JWS compact serialization (RFC 7515 section 7.1).
+//! The strict parser of JWS compact serialization (RFC 7515 section 7.1).
 //!
-//! Not a general JOSE parser: it takes what this issuer mints and nothing else (V3, V4). RFC 8725 sections 3.1, 3.2,
-//! 3.10 and 3.11 are why.
+//! Not a general JOSE parser: it accepts what this issuer mints and nothing else (V3, V4), for the reasons in RFC 8725
+//! sections 3.1, 3.2, 3.10 and 3.11.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,8 +18,7 @@ use super::malformed::Malformed;
 /// `typ` of an access token (RFC 9068 section 2.1).
 pub const TYP: &str = "at+jwt";
 
-/// The text of a token whose form is good. Nothing in it has been verified: it gives what is needed to verify it, and
-/// no claims.
+/// The text of a well-formed token. Nothing in it is verified: it provides what verification needs, and no claims.
 #[derive(Clone)]
 pub struct RawToken<'t> {
     algorithm: Algorithm,
@@ -30,8 +29,8 @@ pub struct RawToken<'t> {
 }
 
 impl<'t> RawToken<'t> {
-    /// Reads `text`: at most 8 KiB, three segments of canonical base64url, the header {alg, kid, typ}, some payload,
-    /// a signature of 64 bytes. The payload is not looked into: that comes after the signature (V5).
+    /// Parses `text`: at most 8 KiB, three segments of canonical base64url, the header {alg, kid, typ}, some payload, a
+    /// signature of 64 bytes. The payload is not parsed: that comes after the signature (V5).
     pub fn parse(text: &'t str) -> Result<Self, Malformed> {
         let segments = Segments::split(text)?;
         let header = Header::parse(&segments.header()?)?;
@@ -42,7 +41,7 @@ impl<'t> RawToken<'t> {
         Ok(Self { algorithm: header.algorithm, key_id: header.key_id, signing_input, payload, signature })
     }
 
-    /// What the header says it is signed with: to be held against the key.
+    /// The algorithm in the header, to be compared with the key's.
     #[must_use]
     pub const fn algorithm(&self) -> Algorithm {
         self.algorithm
@@ -54,7 +53,7 @@ impl<'t> RawToken<'t> {
         &self.key_id
     }
 
-    /// What the signature is over: header and payload as they came (RFC 7515 section 5.2).
+    /// The signed bytes: header and payload as they came (RFC 7515 section 5.2).
     #[must_use]
     pub const fn signing_input(&self) -> &'t str {
         self.signing_input
@@ -84,8 +83,8 @@ impl fmt::Debug for RawToken<'_> {
     }
 }
 
-/// The header and the claims of a token, for people to look at: **nothing of it is verified**, and neither has been
-/// held against the rules of `RawToken` or `Claims`. For `jeton inspect`, which has no keys; no server code calls it.
+/// The header and the claims of a token, for people to read: **nothing is verified**, and neither was checked against
+/// the rules of `RawToken` or `Claims`. For `jeton inspect`, which has no keys; no server code calls it.
 #[expect(clippy::type_complexity, reason = "two JSON objects, header and claims")]
 pub fn inspect_unverified(text: &str) -> Result<(Map<String, Value>, Map<String, Value>), Malformed> {
     let segments = Segments::split(text)?;
@@ -134,7 +133,7 @@ const HEADER_TYP: &str = "`typ` is `at+jwt`";
 const HEADER_ALG: &str = "`alg` is ES256 or EdDSA";
 const HEADER_KID: &str = "`kid` is a key's thumbprint: 43 characters of base64url";
 
-/// The header, read in one pass without building a JSON tree: it is read for every token that is judged.
+/// The header, parsed in one pass without a JSON tree: this runs for every token that is judged.
 struct Header {
     algorithm: Algorithm,
     key_id: String,
@@ -176,7 +175,7 @@ impl<'de> Visitor<'de> for HeaderVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
         let (mut alg, mut kid, mut typ) = (None, None, None);
-        // Names and values come unescaped: "\u0061lg" is `alg`, and a second one is refused.
+        // Escapes are decoded: "\u0061lg" is `alg`, and a second one is refused.
         while let Some(Text(name)) = members.next_key()? {
             let slot = match name.as_ref() {
                 "alg" => &mut alg,

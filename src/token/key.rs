@@ -19,17 +19,17 @@ use super::limits::{LIFETIME_CAP_S, TOKEN_BYTES_MAX};
 use super::pkcs8::split_public_key;
 use super::verify::VerifyingKey;
 
-/// What a key signs to prove itself when it is loaded (I13). No token starts like this: a header never has a space.
+/// The text that a key signs to prove itself when it is loaded (I13). No token begins like this: a header has no space.
 const PROBE: &[u8] = b"jeton probe";
 /// A signature in base64url: 64 bytes.
 const SIGNATURE_TEXT_BYTES: usize = base64url::encoded_len(64);
 
-/// A key that signs. Parsed once and kept; its `Debug` shows nothing of the private part.
+/// A key that signs. Parsed once and kept; its `Debug` output shows nothing of the private part.
 pub struct SigningKey {
     pair: Pair,
     pkcs8: Zeroizing<Vec<u8>>,
     verifying: VerifyingKey,
-    /// The header and its dot, encoded: the same for every token of the key.
+    /// The encoded header with its dot: the same for every token of the key.
     header: String,
 }
 
@@ -38,7 +38,7 @@ enum Pair {
     EdDsa(Ed25519KeyPair),
 }
 
-/// Why a key cannot be used.
+/// The reason why a key cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// The bytes are no private key that can sign here.
@@ -50,23 +50,23 @@ pub enum KeyError {
     /// The library could not make or use the key.
     #[error("the cryptographic library failed")]
     Library,
-    /// The key signed a probe that it does not verify (I13).
+    /// The key does not verify its own signature of a probe (I13).
     #[error("the key does not verify what it signs")]
     SelfCheck,
 }
 
-/// Why a token was not minted.
+/// The reason why a token was not minted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MintError {
     /// The token would be longer than `TOKEN_BYTES_MAX` (I10).
     #[error("the token would take {size_bytes} bytes")]
     TooLarge {
-        /// What it would take.
+        /// Its length.
         size_bytes: usize,
-        /// The claim with the longest JSON. As it came: escape it where it is shown.
+        /// The claim with the longest JSON. As it came: escape it before it is shown.
         largest_claim: String,
     },
-    /// The claims say a lifetime above the cap (I1). Lifetimes are decided before: this is the last place to stop one.
+    /// The claims have a lifetime above the cap (I1). Lifetimes are decided before: this is the last check.
     #[error("a lifetime of {lifetime_s} s is above the cap")]
     LifetimeExceedsCap {
         /// `exp - iat`.
@@ -78,7 +78,7 @@ pub enum MintError {
 }
 
 impl SigningKey {
-    /// A new key, from the system's randomness.
+    /// Makes a key from the system's randomness.
     pub fn generate(algorithm: Algorithm) -> Result<Self, KeyError> {
         Self::new(match algorithm {
             Algorithm::Es256 => Pair::Es256(
@@ -117,8 +117,8 @@ impl SigningKey {
         Ok(Self { pair, pkcs8, verifying, header })
     }
 
-    /// The private key as a PKCS#8 document, version 1: secret, to be sealed. One key has one document, however it
-    /// came in.
+    /// The private key as a PKCS#8 document, version 1: secret, to be sealed. One key has one document, whatever it was
+    /// imported from.
     #[must_use]
     pub const fn pkcs8(&self) -> &Zeroizing<Vec<u8>> {
         &self.pkcs8
@@ -147,7 +147,7 @@ impl SigningKey {
         self.verifying.key_id()
     }
 
-    /// What it signs with.
+    /// The algorithm of its signatures.
     #[must_use]
     pub const fn algorithm(&self) -> Algorithm {
         self.verifying.algorithm()
@@ -176,7 +176,7 @@ impl SigningKey {
         signature.as_ref().try_into().map_err(|_| KeyError::Library)
     }
 
-    /// The token that says `claims`: at most 4096 bytes (I10), living at most 86 400 s (I1).
+    /// Mints a token with `claims`: at most 4096 bytes (I10), with a life of at most 86 400 s (I1).
     pub fn mint(&self, claims: &Claims<'_>) -> Result<String, MintError> {
         let lifetime_s = claims.expire_time.since(claims.issue_time);
         if lifetime_s > LIFETIME_CAP_S {

@@ -1,4 +1,4 @@
-//! How long a token lives.
+//! The lifetime of a token.
 
 use super::boundary::DailyBoundary;
 use super::limits::{
@@ -7,35 +7,35 @@ use super::limits::{
 };
 use super::time::UnixSeconds;
 
-/// Below this nobody meant milliseconds: 100 s are few for a token, and 27 hours are asked for as such.
+/// A smaller number is not taken for milliseconds: 100 s are little for a token, and people do ask for 27 hours.
 const LIKELY_MILLISECONDS_MIN: i64 = 100_000;
 const DAY_S: i64 = 86_400;
-/// So many whole days, seconds, are milliseconds after all: 86 400 000 is a day of them.
+/// Whole days up to this many are meant in seconds; 86 400 000 is taken for a day in milliseconds.
 const LIKELY_DAYS_MAX: i64 = 1_000;
 
-/// What the policies of all audiences allow, merged to the strictest.
+/// The limits of the policies of all audiences, merged to the strictest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LifetimeTerms {
-    /// TTL when none is asked for, in seconds. Above the maximum it counts as the maximum.
+    /// The TTL if none is requested, in seconds. Above the maximum it counts as the maximum.
     pub default_ttl_s: i64,
     /// The longest TTL, in seconds. Above the cap it counts as the cap, below 1 as 1.
     pub max_ttl_s: i64,
-    /// What an ask above the maximum gets.
+    /// The treatment of a greater TTL.
     pub excess: Excess,
-    /// The daily boundaries of all audiences: the first to come holds.
+    /// The daily boundaries of all audiences: the earliest holds.
     pub daily_boundary: Vec<DailyBoundary>,
 }
 
-/// What an ask above the maximum gets (I3).
+/// The treatment of a request above the maximum (I3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Excess {
     /// A refusal.
     Reject,
-    /// The maximum, and the answer says so.
+    /// The maximum; the answer says so.
     Clamp,
 }
 
-/// What the caller asked for, as it came over the wire: any value.
+/// The lifetime that the caller requests, as it came over the wire: any value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ask {
     /// Nothing.
@@ -56,14 +56,14 @@ pub enum Ask {
     },
 }
 
-/// What decided the end.
+/// The rule that decided the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Basis {
-    /// The caller asked for it.
+    /// The caller requested it.
     Requested,
-    /// The caller asked for nothing: the policy's default.
+    /// The caller requested nothing: the policy's default.
     PolicyDefault,
-    /// The ask exceeded the maximum, and the policy clamps.
+    /// The request exceeded the maximum, and the policy clamps.
     PolicyMaximum,
     /// The session's absolute end came first.
     SessionEnd,
@@ -80,21 +80,21 @@ pub struct Lifetime {
     pub basis: Basis,
 }
 
-/// Why an ask is refused.
+/// The reason why a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LifetimeError {
     /// Below one second (I4).
     #[error("a TTL of {requested_ms} ms is below one second")]
     TooShort {
-        /// What was asked for, in milliseconds.
+        /// The requested TTL, in milliseconds.
         requested_ms: i64,
     },
     /// Above the maximum, and the policy does not clamp (I3).
     #[error("a TTL of {requested_s} s exceeds the maximum of {max_s} s")]
     ExceedsMaximum {
-        /// What was asked for, in seconds.
+        /// The requested TTL, in seconds.
         requested_s: i64,
-        /// What is allowed, in seconds.
+        /// The maximum, in seconds.
         max_s: i64,
         /// The value looks like milliseconds.
         likely_milliseconds: bool,
@@ -102,9 +102,9 @@ pub enum LifetimeError {
     /// Not in the future (I4).
     #[error("{expire_time} is not after the server's time {server_time}")]
     ExpireTimePast {
-        /// What was asked for.
+        /// The requested end.
         expire_time: UnixSeconds,
-        /// What the server's clock says.
+        /// The server's time.
         server_time: UnixSeconds,
     },
     /// Not a value of its type.
@@ -115,10 +115,10 @@ pub enum LifetimeError {
     },
 }
 
-/// Decides when a token minted at `now` ends (I1 to I7). Whatever the terms say, it is 1 to 86 400 s away.
+/// Decides the end of a token minted at `now` (I1 to I7). Whatever the terms, it is 1 to 86 400 s away.
 ///
-/// `session_end` is the session's absolute end, if the token belongs to one. That it lies ahead is for the caller to
-/// see to; if it does not, the token lives for one second.
+/// `session_end` is the session's absolute end, if the token belongs to one. The caller makes sure that it is in the
+/// future; if it is not, the token lives for one second.
 pub fn decide(
     ask: Ask,
     terms: &LifetimeTerms,
@@ -152,8 +152,8 @@ pub fn decide(
     Ok(lifetime)
 }
 
-/// When to refresh: at 80 % of the lifetime, give or take 5 % of it by `jitter` (random, any value), so that tokens
-/// minted together are not refreshed together; below 20 s of lifetime at 80 %, rounded down (I8). Always before
+/// The time to refresh: at 80 % of the lifetime, plus or minus 5 % of it by `jitter` (random, any value), so that
+/// tokens minted together are not refreshed together; below 20 s of lifetime at 80 %, rounded down (I8). Always before
 /// `expire`; for a lifetime of 1 s it is `issue`.
 #[must_use]
 pub fn refresh_time(issue: UnixSeconds, expire: UnixSeconds, jitter: u64) -> UnixSeconds {
@@ -165,12 +165,12 @@ pub fn refresh_time(issue: UnixSeconds, expire: UnixSeconds, jitter: u64) -> Uni
     let first = percent(75).saturating_add(99) / 100;
     let last = percent(85) / 100;
     let choices = last.saturating_sub(first).saturating_add(1).unsigned_abs();
-    // The high half of a product spreads evenly, and without a division.
+    // The high half of the product is evenly distributed, without a division.
     let chosen = (u128::from(choices).saturating_mul(u128::from(jitter))) >> 64;
     issue.saturating_add(first.saturating_add(i64::try_from(chosen).unwrap_or(0)))
 }
 
-/// Holds `ttl_s` to the maximum. `value` is the number that the caller wrote, in seconds.
+/// Limits `ttl_s` to the maximum. `value` is the number that the caller wrote, in seconds.
 fn within(ttl_s: i64, value: i64, max_s: i64, excess: Excess) -> Result<(i64, Basis), LifetimeError> {
     if ttl_s <= max_s {
         return Ok((ttl_s, Basis::Requested));
@@ -184,8 +184,8 @@ fn within(ttl_s: i64, value: i64, max_s: i64, excess: Excess) -> Result<(i64, Ba
     }
 }
 
-/// Whether a caller who wrote this number of seconds probably meant milliseconds: a round number of them that is a
-/// lifetime, and no number of days that somebody would ask for.
+/// Returns whether a caller who wrote this number of seconds probably meant milliseconds: a round number of them that
+/// is a plausible lifetime, and no plausible number of days.
 fn looks_like_milliseconds(value: i64) -> bool {
     let is_whole_days = value % DAY_S == 0 && value / DAY_S < LIKELY_DAYS_MAX;
     value >= LIKELY_MILLISECONDS_MIN
@@ -215,7 +215,7 @@ fn whole_ttl(seconds: i64, nanos: i32) -> Result<i64, LifetimeError> {
     Ok(seconds)
 }
 
-/// The second that a timestamp lies in.
+/// The second that contains a timestamp.
 fn whole_timestamp(seconds: i64, nanos: i32) -> Result<UnixSeconds, LifetimeError> {
     let invalid = |rule| Err(LifetimeError::Invalid { rule });
     if !(0..=999_999_999).contains(&nanos) {

@@ -9,9 +9,9 @@ pub const JITTER_LIFETIME_MIN_S: i64 = 20;
 
 /// A minted token is at most this long: gRPC peers cut headers at 8 KiB, and the token shares them (I10).
 pub const TOKEN_BYTES_MAX: usize = 4_096;
-/// A text longer than this is not looked at: twice what is ever minted, so that limits may still grow (V3).
+/// A longer text is not parsed: twice the greatest length that is ever minted, so that limits may still grow (V3).
 pub const PARSED_TOKEN_BYTES_MAX: usize = 8_192;
-/// A JWS header longer than this is not looked at: ours take about 90 bytes of JSON, the rest is slack for spelling.
+/// A longer JWS header is not parsed: ours take about 90 bytes of JSON, the rest is slack for other spellings.
 pub const HEADER_BYTES_MAX: usize = 256;
 /// JSON may nest this deep, the outermost object counted (V3): parsing is bounded in stack.
 pub const JSON_NESTING_MAX: usize = 16;

@@ -1,7 +1,7 @@
-//! Why a text is not what it must be.
+//! The error of texts with a wrong form.
 
-/// The text, JSON or claim breaks a rule of form. The rule is for people (`jeton inspect`, `doctor`): it is a fixed
-/// text and never quotes what was sent.
+/// A broken rule of form. The rule is for people (`jeton inspect`, `doctor`): it is a fixed text and never quotes the
+/// input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{rule}")]
 pub struct Malformed {

@@ -1,8 +1,8 @@
-//! Tokens, purely: claims, strict compact JWS, keys, signing and verifying, lifetimes, and the texts of refresh
+//! Pure code for tokens: claims, strict compact JWS, keys, signing and verifying, lifetimes, and the texts of refresh
 //! tokens and API keys.
 //!
-//! Nothing here knows gRPC, SQL or the system clock: time comes in as an argument. `jsonwebtoken` and `aws-lc-rs`
-//! are named in this module and nowhere above it.
+//! Nothing here uses gRPC, SQL or the system clock. Time comes in as an argument. Of `jsonwebtoken` only the types that
+//! read a public JWK are used, here alone; `aws-lc-rs` signs and verifies.
 
 pub mod algorithm;
 pub mod api_key;

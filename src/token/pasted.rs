@@ -1,7 +1,8 @@
-//! Tokens in what people paste. One rule everywhere: outer white space, quotes and a scheme are not part of a token.
+//! Tokens in text that people paste. One rule everywhere: outer white space, quotes and a scheme are not part of a
+//! token.
 //!
-//! Whoever judges a token takes its exact text alone, and says by [`surroundings`] what else there was. Whoever
-//! revokes one finds it in whatever it is given: an emergency comes first, and what is found must verify.
+//! Judging takes exactly the text, and reports by [`surroundings`] what is around a token. Revoking finds the token in
+//! any text: an emergency comes first, and a found token must verify.
 
 use uuid::Uuid;
 
@@ -12,17 +13,17 @@ use super::limits::PARSED_TOKEN_BYTES_MAX;
 use super::refresh::{PREFIX as REFRESH_PREFIX, TOKEN_BYTES as REFRESH_BYTES};
 use super::text::is_uuid_v7;
 
-/// How the base64url of a JSON object begins: `{"`.
+/// The beginning of the base64url of a JSON object: `{"`.
 const JWT_PREFIX: &str = "eyJ";
 /// The signature of an access token is 64 bytes.
 const SIGNATURE_CHARS: usize = base64url::encoded_len(64);
 const REFRESH_CHARS: usize = base64url::encoded_len(REFRESH_BYTES);
-/// Texts that are tried. More is a list, and there are other means to revoke many.
+/// The most candidates that are tried. A longer text is a list, and there are other ways to revoke many.
 const CANDIDATES_MAX: usize = 8;
 /// Schemes of `authorization` that carry a token.
 const SCHEMES: [&str; 2] = ["bearer", "dpop"];
 
-/// The text without what surrounds a token: white space, quotes, the name of a header or a variable, a scheme.
+/// The text without what may surround a token: white space, quotes, the name of a header or a variable, a scheme.
 #[must_use]
 pub fn bare(text: &str) -> &str {
     let mut text = text;
@@ -42,11 +43,11 @@ pub fn without_blanks(text: &str) -> &str {
     text.trim_matches(is_blank)
 }
 
-/// What surrounds a token in this text, in words; `None`: nothing does, or there is no token in it.
+/// A description of what surrounds a token in this text; `None` if nothing does, or there is no token.
 #[must_use]
 pub fn surroundings(text: &str) -> Option<&'static str> {
     if text.len() > PARSED_TOKEN_BYTES_MAX {
-        // What is no token by its length is not looked through for one.
+        // Too long or too short for a token: not searched.
         return None;
     }
     let bare = bare(text);
@@ -68,7 +69,8 @@ pub fn surroundings(text: &str) -> Option<&'static str> {
     })
 }
 
-/// The texts that may be a token, the likeliest first; none is verified. Line breaks and blanks within one are left out.
+/// The texts that may be a token, the likeliest first; none is verified. Line breaks and blanks within a token are
+/// removed.
 #[must_use]
 pub fn candidates(text: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
@@ -84,8 +86,8 @@ pub fn candidates(text: &str) -> Vec<String> {
     found
 }
 
-/// The `jti` that a text names where its token cannot be verified: a payload that can be read, or an id in another
-/// than the canonical form.
+/// The `jti` in a text whose token cannot be verified: in a readable payload, or an id in another than the canonical
+/// form.
 #[must_use]
 pub fn named_jti(text: &str) -> Option<Uuid> {
     if let Some(id) = uuid_in_any_form(text) {
@@ -104,7 +106,7 @@ pub fn uuid_in_any_form(text: &str) -> Option<Uuid> {
     Uuid::try_parse(bare(text)).ok().filter(|id| is_uuid_v7(*id))
 }
 
-/// The id of the API key that a text holds.
+/// The id of the API key in a text.
 #[must_use]
 pub fn named_api_key(text: &str) -> Option<&str> {
     named_id(text.get(text.find(API_KEY_PREFIX)?..)?).filter(|id| is_id(id))
@@ -135,7 +137,7 @@ fn without_name(text: &str) -> &str {
     if blank_follows && (SCHEMES.into_iter().any(is_word) || is_word("export")) { rest } else { text }
 }
 
-/// Whether a token may begin here: a payload begins as a header does, behind a dot.
+/// Returns whether a token may begin here: a payload begins like a header, but after a dot.
 fn begins_there(text: &str, at: usize) -> bool {
     let before = text.get(..at).and_then(|before| before.chars().next_back());
     !before.is_some_and(|c| is_base64url(c) || c == '.')
@@ -145,7 +147,7 @@ fn is_base64url(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '-' | '_')
 }
 
-/// Three segments, of which the last has so many characters.
+/// Three segments, the last of which has `signature_chars` characters.
 fn jwt(text: &str, signature_chars: usize) -> Option<String> {
     let mut rest = text.chars().filter(|c| !is_blank(*c));
     let mut token = String::new();
@@ -155,7 +157,7 @@ fn jwt(text: &str, signature_chars: usize) -> Option<String> {
             match rest.next() {
                 Some('.') => break,
                 Some(c) if is_base64url(c) => token.push(c),
-                // A payload may end the text where no signature is asked for.
+                // The text may end with a payload if no signature is required.
                 Some(_) | None if signature_chars == 0 && token.contains('.') => break,
                 Some(_) | None => return None,
             }
@@ -245,7 +247,7 @@ mod tests {
         for text in [token.as_str(), "", " ", "garbage ", "Bearer", "Bearer ", "a=b", "\"", "a.b.c\n"] {
             assert_eq!(surroundings(text), None, "{text:?}");
         }
-        // Longer than any token that is looked at, and a token somewhere in a text: neither is looked through.
+        // A text longer than any accepted token, and a token in the middle of a text: neither is searched.
         let long = format!("{}{token}", " ".repeat(PARSED_TOKEN_BYTES_MAX));
         for text in [long, format!(" eyJ eyJ {token}"), format!("{token} {token}"), format!(" x{token}")] {
             assert_eq!(surroundings(&text), None, "{text:?}");

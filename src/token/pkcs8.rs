@@ -1,7 +1,7 @@
-//! What PKCS#8 documents hold, and the second version of them for keys on P-256.
+//! PKCS#8 documents, and their second version for keys on P-256.
 //!
-//! aws-lc reads version 2 (RFC 5958: the public key follows the private one) for Ed25519 alone. For P-256 the public
-//! key is taken off here, and held against the private one by the caller.
+//! aws-lc reads version 2 (RFC 5958: the public key follows the private one) only for Ed25519. For P-256 the public key
+//! is cut off here, and the caller compares it with the private one.
 
 /// Splits a version 2 document into the version 1 document of the same key and its public key; `None` for anything
 /// else.
@@ -10,7 +10,7 @@ pub(super) fn split_public_key(der: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     let (version, rest) = element(document, 0x02)?;
     let (_, after_algorithm) = element(rest, 0x30)?;
     let (_, after_key) = element(after_algorithm, 0x04)?;
-    // Attributes, if there are any, go with the public key.
+    // Attributes, if any, are cut off with the public key.
     let public = element(after_key, 0xA0).map_or(after_key, |(_, rest)| rest);
     let (bits, []) = element(public, 0x81)? else { return None };
     if version != [1] {
@@ -25,7 +25,7 @@ pub(super) fn split_public_key(der: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     Some(([head, &body].concat(), bits.strip_prefix(&[0])?))
 }
 
-/// Reads the DER element of `tag` that `input` starts with: its content, and what follows it.
+/// Reads the DER element of `tag` at the beginning of `input`. Returns its content and the rest.
 fn element(input: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (len, rest) = match input.strip_prefix(&[tag])? {
         [len @ 0..=0x7F, rest @ ..] | [0x81, len @ 0x80..=0xFF, rest @ ..] => (usize::from(*len), rest),
@@ -35,8 +35,8 @@ fn element(input: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(len)
 }
 
-/// What a document of either version holds a key for, by its object identifiers (RFC 5208 section 5): `P-256` and
-/// `Ed25519` are those that can sign here. `None` for what is no such document.
+/// The algorithm of the key in a document of either version, by its object identifiers (RFC 5208 section 5): `P-256`
+/// and `Ed25519` can sign here. `None` if it is no such document.
 pub(super) fn algorithm_of(der: &[u8]) -> Option<&'static str> {
     const EC: &[u8] = &[0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x02, 0x01];
     let (document, _) = element(der, 0x30)?;

@@ -1,4 +1,4 @@
-//! Random bytes for keys and secrets. Ids are not made here: they come in as arguments.
+//! Random bytes for keys and secrets. Ids come in as arguments.
 
 use aws_lc_rs::rand;
 use zeroize::Zeroizing;
@@ -6,6 +6,7 @@ use zeroize::Zeroizing;
 /// `N` bytes of the operating system's randomness, wiped when dropped.
 ///
 /// # Panics
+///
 /// If the system has no randomness: no secret can be made then, and a guessable one must not be.
 pub(super) fn bytes<const N: usize>() -> Zeroizing<[u8; N]> {
     let mut out = Zeroizing::new([0; N]);

@@ -1,8 +1,8 @@
 //! Refresh tokens that need no table.
 //!
 //! `jtr_` and the base64url of: version (1 byte), MAC key id (4), session id (16), generation (4, big endian), session
-//! secret (16), and the HMAC-SHA-256 (32) over `jeton-refresh-v1` and all before. A forged one is refused without a
-//! query; the database alone cannot make one, for it has the secret's SHA-256 only, nor can the MAC key alone.
+//! secret (16), and the HMAC-SHA-256 (32) over `jeton-refresh-v1` and all before. A forged token is refused without a
+//! query. Neither the database alone can make one, because it has only the secret's SHA-256, nor the MAC key alone.
 
 use std::fmt;
 
@@ -15,16 +15,16 @@ use super::base64url;
 use super::digest::sha256;
 use super::random;
 
-/// How every refresh token starts: secret scanners find it by this.
+/// The beginning of every refresh token, by which secret scanners find it.
 pub const PREFIX: &str = "jtr_";
 
 const VERSION: u8 = 1;
 const DOMAIN: &[u8] = b"jeton-refresh-v1";
-/// What the MAC is over, without the domain.
+/// The part under the MAC, without the domain.
 const BODY_BYTES: usize = 41;
 pub(super) const TOKEN_BYTES: usize = 73;
 
-/// Whether `text` starts like a refresh token, so that Revoke knows what it was given.
+/// Returns whether `text` begins like a refresh token, so that Revoke can tell.
 #[must_use]
 pub fn looks_like_refresh_token(text: &str) -> bool {
     text.starts_with(PREFIX)
@@ -39,7 +39,7 @@ pub struct MacKey {
 }
 
 impl MacKey {
-    /// A new one with a random id: the store refuses one that is taken.
+    /// Makes a key with a random id. The store refuses an id that is taken.
     #[must_use]
     pub fn generate() -> Self {
         Self::new(*random::bytes(), *random::bytes())
@@ -51,7 +51,7 @@ impl MacKey {
         Self { id, key: hmac::Key::new(hmac::HMAC_SHA256, &secret), secret: Zeroizing::new(secret) }
     }
 
-    /// What refresh tokens name it by.
+    /// The id that refresh tokens name it by.
     #[must_use]
     pub const fn id(&self) -> [u8; 4] {
         self.id
@@ -77,13 +77,13 @@ impl fmt::Debug for MacKey {
     }
 }
 
-/// What proves a session's refresh token beside its MAC: 128 random bits, the same for all generations, of which the
-/// row keeps the hash. It cannot be printed.
+/// The secret that proves a session's refresh token beside its MAC: 128 random bits, the same for all generations. The
+/// row stores its hash. The type cannot be printed.
 #[derive(Clone)]
 pub struct SessionSecret(Zeroizing<[u8; 16]>);
 
 impl SessionSecret {
-    /// A new one.
+    /// Makes a new secret.
     #[must_use]
     pub fn generate() -> Self {
         Self(random::bytes())
@@ -95,19 +95,19 @@ impl SessionSecret {
         Self(Zeroizing::new(secret))
     }
 
-    /// The SHA-256, as the row keeps it. 128 random bits need no slow hash.
+    /// The SHA-256, as the row stores it. 128 random bits need no slow hash.
     #[must_use]
     pub fn hash(&self) -> [u8; 32] {
         sha256(&[self.0.as_slice()])
     }
 }
 
-/// A refresh token whose MAC is good. Whether it is the session's current one, the row says.
+/// A refresh token with a good MAC. The row tells whether it is the session's current one.
 #[derive(Clone)]
 pub struct RefreshToken {
     /// The session, a `UUIDv7`.
     pub session_id: Uuid,
-    /// How many refreshes came before it.
+    /// The number of refreshes before it.
     pub generation: u32,
     /// The session's secret.
     pub secret: SessionSecret,
@@ -116,8 +116,8 @@ pub struct RefreshToken {
 }
 
 impl RefreshToken {
-    /// The text of a session's refresh token: the same for the same arguments, so that a retry can be given the same
-    /// successor (R1).
+    /// The text of a session's refresh token: the same for the same arguments, so that a retry gets the same successor
+    /// (R1).
     #[must_use]
     pub fn mint(key: &MacKey, session_id: Uuid, generation: u32, secret: &SessionSecret) -> String {
         let mut bytes = Zeroizing::new(Vec::with_capacity(TOKEN_BYTES));
@@ -131,15 +131,15 @@ impl RefreshToken {
         format!("{PREFIX}{}", base64url::encode(bytes.as_slice()))
     }
 
-    /// Reads and verifies `text` with the key that it names. Unknown, malformed and forged texts take one time: each
-    /// costs one look-up and one HMAC over as many bytes (R6).
+    /// Parses and verifies `text` with the key that it names. Unknown, malformed and forged texts take the same time:
+    /// one look-up and one HMAC over as many bytes (R6).
     pub fn open<'k>(text: &str, lookup: impl Fn([u8; 4]) -> Option<&'k MacKey>) -> Option<Self> {
         let parsed = ParsedRefresh::parse(text);
         let well_formed = parsed.is_some();
         let parsed = parsed.unwrap_or_else(|| ParsedRefresh(Zeroizing::new([0; TOKEN_BYTES])));
         let found = lookup(parsed.key_id());
         let known = found.is_some();
-        // A key that nobody has: what it verifies is refused all the same.
+        // A key that nobody has: a token that it verifies is refused anyway.
         let stand_in = MacKey::new([0; 4], [0; 32]);
         let verified = parsed.verify(found.unwrap_or(&stand_in));
         verified.filter(|_| well_formed && known)
@@ -156,7 +156,7 @@ impl fmt::Debug for RefreshToken {
     }
 }
 
-/// The text of a refresh token whose form is good and whose MAC nobody has looked at.
+/// The text of a well-formed refresh token whose MAC is not verified.
 pub struct ParsedRefresh(Zeroizing<[u8; TOKEN_BYTES]>);
 
 impl ParsedRefresh {
@@ -167,14 +167,14 @@ impl ParsedRefresh {
         (bytes.first() == Some(&VERSION)).then_some(Self(bytes))
     }
 
-    /// The MAC key that it names.
+    /// The id of the MAC key that it names.
     #[must_use]
     pub fn key_id(&self) -> [u8; 4] {
         let [_, a, b, c, d, ..] = *self.0;
         [a, b, c, d]
     }
 
-    /// What it says, if the MAC is `key`'s. In constant time.
+    /// Its content, if the MAC is `key`'s. In constant time.
     #[must_use]
     pub fn verify(&self, key: &MacKey) -> Option<RefreshToken> {
         let (body, mac) = self.0.split_at_checked(BODY_BYTES)?;

@@ -1,4 +1,4 @@
-//! A place in the log.
+//! Revisions: places in the log.
 
 use std::fmt;
 use std::str::FromStr;
@@ -32,13 +32,13 @@ impl Revision {
         Some(Self((epoch << SEQ_BITS) | seq))
     }
 
-    /// The place that the stored integer says; `None` out of range.
+    /// The revision of the stored integer; `None` out of range.
     #[must_use]
     pub const fn from_i64(stored: i64) -> Option<Self> {
         if stored < 0 || stored > Self::MAX.0 { None } else { Some(Self(stored)) }
     }
 
-    /// The integer that is stored.
+    /// The stored integer.
     #[must_use]
     pub const fn as_i64(self) -> i64 {
         self.0
@@ -66,7 +66,7 @@ impl fmt::Display for Revision {
 impl FromStr for Revision {
     type Err = Malformed;
 
-    /// Reads what `Display` writes, and no other spelling.
+    /// Parses the output of `Display`, and no other spelling.
     fn from_str(text: &str) -> Result<Self, Malformed> {
         const RULE: Malformed = Malformed::new("a revision is `epoch.seq` in decimal digits");
         let (epoch, seq) = text.split_once('.').ok_or(RULE)?;

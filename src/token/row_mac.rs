@@ -1,4 +1,4 @@
-//! MACs of rows: who can write to the database, but has no master key, cannot make up a row that grants anything.
+//! MACs of rows: anybody who can write to the database, but has no master key, cannot make a row that grants anything.
 
 use std::fmt;
 
@@ -12,8 +12,8 @@ pub const ROW_MAC_BYTES: usize = 32;
 /// The label under which the key of rows is derived from the master key.
 const ROW_LABEL: &[u8] = b"jeton-row-mac-v1";
 
-/// The fields of a row as bytes. Two rows have the same bytes only if all their fields are the same: each field
-/// says how long it is, and each list how many it has.
+/// The fields of a row as bytes. Two rows have the same bytes only if all their fields are equal: each field is
+/// prefixed by its length, and each list by its number of elements.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RowFields(Vec<u8>);
 
@@ -72,7 +72,7 @@ impl RowFields {
         list.iter().fold(self, |fields, number| fields.number((*number).into()))
     }
 
-    /// All of them.
+    /// The bytes of all fields.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -84,7 +84,7 @@ impl RowFields {
     }
 }
 
-/// The keys of rows' MACs: one makes them, and those of other master keys verify theirs, too. They cannot be printed.
+/// The keys of row MACs: one makes them; those of other master keys only verify. The type cannot be printed.
 #[derive(Clone)]
 pub struct RowKeys {
     current: hmac::Key,
@@ -113,14 +113,15 @@ impl RowKeys {
         hmac::sign(&self.current, fields.as_bytes()).as_ref().to_vec()
     }
 
-    /// The MAC of a row that carries one under another of the keys; none: it needs no other, or carries none that is good.
+    /// The MAC of a row that has a good one under another of the keys; `None` if it has a MAC under the first, or none
+    /// that is good.
     #[must_use]
     pub fn remade(&self, fields: &RowFields, mac: &[u8]) -> Option<Vec<u8>> {
         let is_current = hmac::verify(&self.current, fields.as_bytes(), mac).is_ok();
         (!is_current && self.fits(fields, mac)).then(|| self.mac(fields))
     }
 
-    /// Whether a MAC is the one of a row, under any of the keys.
+    /// Returns whether a MAC is that of a row, under any of the keys.
     #[must_use]
     pub fn fits(&self, fields: &RowFields, mac: &[u8]) -> bool {
         let mut keys = std::iter::once(&self.current).chain(&self.others);

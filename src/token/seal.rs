@@ -16,17 +16,17 @@ use super::malformed::Malformed;
 use super::pasted::without_blanks;
 use super::random;
 
-/// The form of what is sealed: this byte, a nonce of 12 bytes, the ciphertext with its tag of 16.
+/// The format of sealed bytes: this byte, a nonce of 12 bytes, the ciphertext with its tag of 16.
 const VERSION: u8 = 1;
 const NONCE_BYTES: usize = 12;
 
-/// The key that seals keys: 256 bits. It cannot be printed.
+/// The key that seals keys: 256 bits. The type cannot be printed.
 pub struct MasterKey {
     secret: Zeroizing<[u8; 32]>,
     key: LessSafeKey,
 }
 
-/// What is sealed. It is bound into the seal, so that one kind of key never opens as the other.
+/// The kind of the sealed key. It is bound into the seal, so that one kind never opens as the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// A signing key's PKCS#8 document; the id is its `kid`.
@@ -35,14 +35,14 @@ pub enum Purpose {
     MacKey,
 }
 
-/// What was sealed does not open: another master key, another purpose or id, or the bytes were changed.
+/// The sealed bytes do not open: another master key, another purpose or id, or changed bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("sealed under another master key, or damaged")]
 pub struct WrongMasterKey;
 
 impl MasterKey {
-    /// Reads 32 bytes written as 64 hexadecimal digits, or as base64 or base64url with or without padding. Whitespace
-    /// around it is ignored, since files end with a newline.
+    /// Parses 32 bytes written as 64 hexadecimal digits, or as base64 or base64url with or without padding. Whitespace
+    /// around them is ignored, because files end with a newline.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
         const RULE: Malformed =
             Malformed::new("a master key is 32 bytes as 64 hexadecimal digits or as base64");
@@ -59,14 +59,14 @@ impl MasterKey {
         Self::new(Zeroizing::new(secret.ok_or(RULE)?))
     }
 
-    /// What tells it from another without saying anything of it: 64 bits of a hash of 256 random ones.
+    /// An id that tells nothing about the key: 64 bits of a hash of 256 random ones.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         let hash = sha256(&[b"jeton-master-key-fingerprint", self.secret.as_slice()]);
         format!("{:016x}", hash.first_chunk().map_or(0, |first| u64::from_be_bytes(*first)))
     }
 
-    /// A new one, from the system's randomness.
+    /// Makes a key from the system's randomness.
     pub fn generate() -> Result<Self, Malformed> {
         Self::new(random::bytes())
     }
@@ -77,7 +77,7 @@ impl MasterKey {
         Ok(Self { secret, key: LessSafeKey::new(key) })
     }
 
-    /// Its text, as `parse` reads it: base64url without padding. Secret.
+    /// Its text for `parse`: base64url without padding. Secret.
     #[must_use]
     pub fn to_text(&self) -> Zeroizing<String> {
         Zeroizing::new(base64url::encode(self.secret.as_slice()))
@@ -111,7 +111,7 @@ impl MasterKey {
         [&[VERSION], nonce.as_slice(), body.as_slice(), tag.as_ref()].concat()
     }
 
-    /// Opens what `seal` made for the same `purpose` and `id`.
+    /// Opens bytes that `seal` made for the same `purpose` and `id`.
     pub fn open(
         &self,
         purpose: Purpose,

@@ -1,4 +1,4 @@
-//! SPIFFE IDs: how a client with a certificate is named (C3).
+//! SPIFFE IDs, which name clients with a certificate (C3).
 
 use std::fmt;
 
@@ -10,13 +10,13 @@ const BYTES_MAX: usize = 2_048;
 /// The SPIFFE ID standard, section 2.1. Bytes.
 const TRUST_DOMAIN_BYTES_MAX: usize = 255;
 
-/// `spiffe://trust-domain/path` of a workload, in the one form that the standard allows (SPIFFE ID,
-/// section 2): two spellings of one name do not exist, so names compare as texts.
+/// `spiffe://trust-domain/path` of a workload, in the one form that the standard allows (SPIFFE ID, section 2): a name
+/// has no second spelling, so names compare as texts.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct SpiffeId(String);
 
 impl SpiffeId {
-    /// Reads one in normal form.
+    /// Parses an id in normal form.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
         if text.len() > BYTES_MAX {
             return Err(Malformed::new("a SPIFFE ID of at most 2048 bytes"));

@@ -1,6 +1,6 @@
-//! The forms of text in tokens: one set of rules for what Issue takes and for what Validate accepts.
+//! The forms of text in tokens: one set of rules for Issue and for Validate.
 //!
-//! An `Err` is the rule that was broken, in words that finish the sentence "must be …".
+//! An `Err` is the broken rule, in words that complete the sentence "must be …".
 
 use std::{borrow::Cow, fmt};
 
@@ -13,10 +13,10 @@ use super::{
     limits::{AUDIENCE_BYTES_MAX, CLIENT_ID_BYTES_MAX, ISSUER_BYTES_MAX, SCOPE_BYTES_MAX, SUBJECT_BYTES_MAX},
 };
 
-/// Characters of a name for people: a line of a list.
+/// The greatest length of a display name, characters: a line of a list.
 const DISPLAY_NAME_CHARS_MAX: usize = 100;
 
-/// The rule that a text has broken.
+/// The rule that a text breaks.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rule(Cow<'static, str>);
 
@@ -38,8 +38,8 @@ impl fmt::Display for Rule {
     }
 }
 
-/// A subject (`sub`): 1 to 255 bytes that are seen as they are. `*` stands for any where subjects are matched, and whoever
-/// revokes `user:*` means all of them: so no subject has one.
+/// A subject (`sub`): 1 to 255 bytes of visible text. Where subjects are matched, `*` stands for any, and a person who
+/// revokes `user:*` means all of them: so no subject contains one.
 pub fn check_subject(subject: &str) -> Result<(), Rule> {
     const RULE: &str =
         "1 to 255 bytes without control or format characters and without `*`, which is no wildcard here";
@@ -47,8 +47,8 @@ pub fn check_subject(subject: &str) -> Result<(), Rule> {
     check_plain(subject, SUBJECT_BYTES_MAX, RULE)
 }
 
-/// An audience of a token (one value of `aud`): as a subject. "*" means any audience where audiences are matched, and
-/// whoever writes `orders-*` means all of them: so no audience has one.
+/// An audience of a token (one value of `aud`): like a subject. Where audiences are matched, "*" means any, and a
+/// person who writes `orders-*` means all of them: so no audience contains one.
 pub fn check_audience(audience: &str) -> Result<(), Rule> {
     const RULE: &str =
         "1 to 255 bytes without control or format characters and without `*`, which is no wildcard here";
@@ -68,9 +68,9 @@ pub fn check_scope(scope: &str) -> Result<(), &'static str> {
     }
 }
 
-/// A client's id: 1 to 255 printable ASCII characters (RFC 6749 appendix A.1) without spaces, since it is typed on
-/// command lines and read in logs. "*" means any client in policies, and whoever writes `bill*` means all of them: so no client has one; nor is one what could be taken for an API
-/// key, or would put one where names are shown.
+/// A client's id: 1 to 255 printable ASCII characters (RFC 6749 appendix A.1) without spaces, because it is typed on
+/// command lines and read in logs. "*" means any client in policies, and a person who writes `bill*` means all of them:
+/// so no id contains one. Nor may it look like, or contain, an API key, because names are shown.
 pub fn check_client_id(client_id: &str) -> Result<(), Rule> {
     let good = !client_id.is_empty()
         && client_id.len() <= CLIENT_ID_BYTES_MAX
@@ -83,15 +83,15 @@ pub fn check_client_id(client_id: &str) -> Result<(), Rule> {
     check(!client_id.starts_with(api_key::PREFIX), "a name: what begins with `jtk_` is taken for an API key")
 }
 
-/// An issuer (`iss`): 1 to 512 bytes that are seen as they are.
+/// An issuer (`iss`): 1 to 512 bytes of visible text.
 pub fn check_issuer(issuer: &str) -> Result<(), Rule> {
     check_plain(issuer, ISSUER_BYTES_MAX, "1 to 512 bytes without control or format characters")
 }
 
-/// Reads a canonical `UUIDv7`: lower case, hyphenated, version 7, the variant of RFC 9562. One id has one text.
+/// Parses a canonical `UUIDv7`: lower case, hyphenated, version 7, the variant of RFC 9562. One id has one text.
 #[must_use]
 pub fn parse_uuid_v7(text: &str) -> Option<Uuid> {
-    // Uuid's own parser takes braces, URNs, plain hex and upper case.
+    // Uuid's own parser accepts braces, URNs, plain hex and upper case.
     if text.len() != 36 || text.bytes().any(|b| b.is_ascii_uppercase()) {
         return None;
     }
@@ -99,7 +99,7 @@ pub fn parse_uuid_v7(text: &str) -> Option<Uuid> {
     is_uuid_v7(id).then_some(id)
 }
 
-/// Whether `id` is of version 7 and of the variant of RFC 9562.
+/// Returns whether `id` is of version 7 and of the variant of RFC 9562.
 #[must_use]
 pub fn is_uuid_v7(id: Uuid) -> bool {
     id.get_version_num() == 7 && id.get_variant() == Variant::RFC4122
@@ -112,35 +112,35 @@ pub fn uuid_unix_ms(id: Uuid) -> i64 {
     i64::try_from(id.as_u128() >> 80).unwrap_or(i64::MAX)
 }
 
-/// What stands behind a scheme in an `authorization` header: one space or more between them, and spaces around both do
-/// not count (RFC 9110 section 11.4, RFC 6750 section 2.1).
+/// The part after a scheme in an `authorization` header: one or more spaces separate them, and spaces around both are
+/// ignored (RFC 9110 section 11.4, RFC 6750 section 2.1).
 #[must_use]
 pub fn credentials<'a>(value: &'a str, scheme: &str) -> Option<&'a str> {
     let (given, rest) = value.trim_matches(' ').split_once(' ')?;
     given.eq_ignore_ascii_case(scheme).then(|| rest.trim_start_matches(' '))
 }
 
-/// A name for people: at most 100 characters that are seen as they are; or none.
+/// A display name: at most 100 characters of visible text; may be empty.
 pub fn check_display_name(name: &str) -> Result<(), Rule> {
     const RULE: &str = "at most 100 characters without control or format characters";
     check(name.chars().count() <= DISPLAY_NAME_CHARS_MAX, RULE)?;
     if name.is_empty() { Ok(()) } else { check_plain(name, usize::MAX, RULE) }
 }
 
-/// A replica's name: 1 to 255 bytes that are seen as they are.
+/// A replica's name: 1 to 255 bytes of visible text.
 pub fn check_replica_name(name: &str) -> Result<(), Rule> {
     check_plain(name, CLIENT_ID_BYTES_MAX, "1 to 255 bytes without control or format characters")
 }
 
-/// The first character of a text that is not seen, or looks like another blank than it is, and the byte that it is at.
+/// The first invisible or deceptive blank character of a text, and its byte offset.
 #[must_use]
 pub fn hidden_in(text: &str) -> Option<(usize, char)> {
     text.char_indices().find(|(_, c)| is_hidden(*c) || is_like_a_space(*c))
 }
 
-/// Whether a text is seen as it is: two that look alike are the same. Refused are control and format characters, line and
-/// paragraph separators (the general categories Cc, Cf, Zl and Zp), characters that are drawn as nothing or as a blank,
-/// spaces at the ends, and what is not in the normal form NFC.
+/// Checks that a text is visible: two texts that look alike are equal. Refused are control and format characters, line
+/// and paragraph separators (the general categories Cc, Cf, Zl and Zp), characters that are drawn as nothing or as a
+/// blank, spaces at the ends, and texts not in the normal form NFC.
 fn check_plain(text: &str, bytes_max: usize, rule: &'static str) -> Result<(), Rule> {
     check(!text.is_empty() && text.len() <= bytes_max, rule)?;
     check(!text.starts_with(' ') && !text.ends_with(' '), "without spaces at its beginning and its end")?;
@@ -161,8 +161,8 @@ fn check_unicode(text: &str, rule: &'static str) -> Result<(), Rule> {
     check(is_nfc(text), "in the Unicode normal form NFC, so that two that look alike are the same")
 }
 
-/// Characters that steer the text around them, or are drawn as nothing: those of Cc, Cf, Zl and Zp, and those of other
-/// categories that Unicode calls `Default_Ignorable_Code_Point`.
+/// Characters that control the text around them, or are drawn as nothing: those of Cc, Cf, Zl and Zp, and those of
+/// other categories that Unicode calls `Default_Ignorable_Code_Point`.
 fn is_hidden(c: char) -> bool {
     matches!(c,
         '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{2065}'
@@ -176,7 +176,7 @@ fn is_hidden(c: char) -> bool {
         )
 }
 
-/// Blanks but the space itself: the category Zs, and the Braille pattern without dots.
+/// Blanks other than the space: the category Zs, and the Braille pattern without dots.
 fn is_like_a_space(c: char) -> bool {
     c == '\u{2800}' || (c != ' ' && c.general_category() == GeneralCategory::SpaceSeparator)
 }

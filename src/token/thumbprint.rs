@@ -1,4 +1,4 @@
-//! The SHA-256 of a client certificate, as a token is bound to it.
+//! The SHA-256 of a client certificate, to which a token may be bound.
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,7 +20,7 @@ impl Thumbprint {
         Self(sha256)
     }
 
-    /// Of a certificate in DER form.
+    /// The thumbprint of a certificate in DER form.
     #[must_use]
     pub fn of_certificate(der: &[u8]) -> Self {
         Self(sha256(&[der]))

@@ -1,4 +1,4 @@
-//! Instants as tokens have them: whole seconds.
+//! Instants in tokens: whole seconds.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ impl UnixSeconds {
         Self(seconds)
     }
 
-    /// The second that `timestamp` lies in: rounded down, before the epoch too.
+    /// The second that contains `timestamp`: rounded down, also before the epoch.
     #[must_use]
     pub fn from_timestamp(timestamp: jiff::Timestamp) -> Self {
         // jiff's fraction has the sign of the whole, so its seconds are rounded towards zero.
@@ -47,7 +47,7 @@ impl UnixSeconds {
 }
 
 impl From<UnixSeconds> for jiff::Timestamp {
-    /// Clamped to what jiff can say: the years -9999 to 9999.
+    /// Clamped to jiff's range: the years -9999 to 9999.
     fn from(time: UnixSeconds) -> Self {
         let end = if time.0 < 0 { Self::MIN } else { Self::MAX };
         Self::from_second(time.0).unwrap_or(end)

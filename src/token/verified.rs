@@ -1,4 +1,4 @@
-//! What is kept of a token that verified.
+//! The part of a verified token that is kept.
 
 use std::sync::{Arc, OnceLock};
 
@@ -20,7 +20,7 @@ pub type Render = fn(&Map<String, Value>) -> Box<[u8]>;
 
 /// Claims whose signature verified and whose form is good. Whether they hold now is judged elsewhere.
 ///
-/// Kept by the million, and looked through at each call: so all texts are one.
+/// Kept by the million, and read at each call: so all texts are stored as one.
 #[derive(Debug)]
 pub struct Verified {
     /// `jti`.
@@ -42,12 +42,12 @@ pub struct Verified {
     /// The encoded custom claims: made once, because they do not change.
     pub rendered: OnceLock<Box<[u8]>>,
     texts: Box<str>,
-    /// Where each of the texts ends: `iss`, `sub`, `client_id`, `aud`, `scope`; the custom claims' JSON is what follows.
+    /// The ends of the texts: `iss`, `sub`, `client_id`, `aud`, `scope`; the custom claims' JSON follows.
     ends: [u16; 5],
 }
 
 impl Verified {
-    /// Keeps what `claims` say, which the key `key_id` has signed.
+    /// Keeps `claims`, which the key `key_id` has signed.
     #[must_use]
     pub fn new(claims: &Claims<'_>, key_id: Arc<str>) -> Self {
         let mut texts = String::with_capacity(256);
@@ -71,7 +71,7 @@ impl Verified {
             ended(&texts);
         }
         if !claims.custom.is_empty() {
-            // What came as JSON can be written as JSON.
+            // Claims that came as JSON can be written as JSON.
             texts.push_str(&serde_json::to_string(&claims.custom).unwrap_or_default());
         }
         Self {
@@ -116,7 +116,7 @@ impl Verified {
         self.text(start, end).split(BETWEEN_AUDIENCES)
     }
 
-    /// `scope` as it stands in the token; empty where the claim is not there.
+    /// `scope` as it is in the token; empty if the claim is absent.
     #[must_use]
     pub fn scope(&self) -> &str {
         let [.., start, end] = self.ends;
@@ -129,18 +129,18 @@ impl Verified {
         (!scope.is_empty()).then(|| scope.split(BETWEEN_SCOPES)).into_iter().flatten()
     }
 
-    /// Whether the token has claims of the caller's own.
+    /// Returns whether the token has custom claims.
     #[must_use]
     pub fn has_custom(&self) -> bool {
         let [.., end] = self.ends;
         usize::from(end) < self.texts.len()
     }
 
-    /// The claims of the caller's own.
+    /// The custom claims.
     #[must_use]
     pub fn custom(&self) -> Map<String, Value> {
         let [.., start] = self.ends;
-        // It was written here, or there is none.
+        // Written above, or absent.
         self.texts.get(start.into()..).and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
     }
 

@@ -21,13 +21,13 @@ pub struct VerifyingKey {
     key: Arc<ParsedPublicKey>,
 }
 
-/// Why a token was not made by the key.
+/// The reason why a token was not made by the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Rejected {
     /// The signature does not verify, or the header names another key or algorithm than this key's.
     #[error("the signature does not verify")]
     BadSignature,
-    /// The signature verifies, and the claims are none that this issuer makes (V5).
+    /// The signature verifies, but this issuer makes no such claims (V5).
     #[error("the claims are malformed: {0}")]
     MalformedClaims(Malformed),
 }
@@ -80,7 +80,7 @@ impl VerifyingKey {
         self.verify_and_render(token, None)
     }
 
-    /// Likewise, and keeps what `render` makes of the claims of the caller's own, which are at hand now.
+    /// The same, and keeps the result of `render` for the custom claims, which are at hand now.
     pub fn verify_and_render(
         &self,
         token: &RawToken<'_>,
@@ -98,7 +98,7 @@ impl VerifyingKey {
         Ok(verified)
     }
 
-    /// Whether `signature` is this key's over `message`.
+    /// Returns whether `signature` is this key's over `message`.
     pub(super) fn verify_bytes(&self, message: &[u8], signature: &[u8; 64]) -> bool {
         self.key.verify_sig(message, signature).is_ok()
     }

@@ -1,13 +1,13 @@
-//! The cache of verified tokens: it holds verified ones alone, and keeps the good.
+//! The cache of verified tokens: it holds verified tokens only, and keeps the good ones.
 
 use super::*;
 use crate::state::Status;
 
-/// Texts that are no tokens of ours, of every sort.
+/// Texts of all kinds that are no tokens of ours.
 fn garbage(bench: &Bench, index: u32) -> String {
     let good = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJ4In0";
     match index % 20 {
-        // As far as the signature, and as far as the claims behind a good one.
+        // Fails at the signature, or at the claims after a good one.
         0 => {
             let text = bench.mint(&claims());
             let (unsigned, _) = text.rsplit_once('.').unwrap();
@@ -26,7 +26,7 @@ fn garbage(bench: &Bench, index: u32) -> String {
 #[test]
 fn v12_garbage_neither_fills_the_cache_nor_pushes_good_tokens_out() {
     let bench = Bench::new();
-    // Small, so that a hundred thousand entries would fill it many times over.
+    // Small, so that a hundred thousand entries would overfill it many times.
     let bench = Bench { cache: VerifiedCache::with_capacity(1024 * 1024), ..bench };
     for index in 0..1_000 {
         let text = garbage(&bench, index);

@@ -54,7 +54,7 @@ fn v2_a_token_begins_at_its_exact_second_less_the_leeway() {
 fn v1_the_checks_run_in_the_order_of_the_statuses() {
     let bench = Bench::new();
     revoke(&bench, Reason::Leaked);
-    // Everything is wrong with it: mended one by one, each next fault comes to light.
+    // Everything is wrong with it: as the faults are corrected one by one, each next one shows.
     let mut claims = Claims {
         issuer: "https://elsewhere.example".into(),
         not_before: Some(UnixSeconds::new(NOW_S + 300_000)),
@@ -102,7 +102,7 @@ fn v7_a_revocation_that_is_purged_while_a_call_is_paused_is_not_missed() {
     assert_eq!(bench.at(&text, NOW_MS).status, Status::Active);
     let any = || Accepted { audiences: None, scopes: &[], thumbprint: None };
     let purge = || bench.root.tokens.forget_expired(UnixSeconds::new(i64::MAX));
-    // The clock is read, then the call pauses, and the entry goes: its look-up was before.
+    // The clock is read, then the call pauses, and the entry is purged: its look-up came before.
     revoke(&bench, Reason::Leaked);
     let verdict = bench.judge().evaluate(&text, any(), || {
         purge();
@@ -110,8 +110,8 @@ fn v7_a_revocation_that_is_purged_while_a_call_is_paused_is_not_missed() {
     });
     assert_eq!(verdict.status, Status::Revoked);
     assert_eq!(bench.root.tokens.len(), 0, "it was purged");
-    // Nobody has seen the token before: the clock is read for its key first, and that reading counts
-    // for nothing. What the last one says does.
+    // The token was never seen: the clock is first read for its key, which counts for nothing. The last reading
+    // decides.
     let bench = Bench { cache: VerifiedCache::with_capacity(1024 * 1024), ..bench };
     revoke(&bench, Reason::Leaked);
     let reading = Cell::new(0);

@@ -33,7 +33,7 @@ fn revision(place: i64) -> Revision {
     Revision::from_i64(place).unwrap()
 }
 
-/// What a replica knows, with one key, and the means to mint with it.
+/// The state of a replica with one key, and the means to mint with it.
 struct Bench {
     root: Root,
     cache: VerifiedCache,
@@ -73,12 +73,12 @@ impl Bench {
         Judge { root: &self.root, cache: &self.cache, issuer: ISSUER }
     }
 
-    /// Judges at a millisecond, whatever the audience.
+    /// Judges at a millisecond, for any audience.
     fn at(&self, text: &str, now_ms: i64) -> Verdict {
         self.judge().evaluate(text, Accepted { audiences: None, scopes: &[], thumbprint: None }, || now_ms)
     }
 
-    /// What the cache knows of a text.
+    /// The cached token of a text.
     fn known(&self, text: &str) -> Option<Arc<Verified>> {
         self.cache.get(self.cache.place(text))
     }

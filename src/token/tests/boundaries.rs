@@ -1,5 +1,5 @@
-//! Daily boundaries against clocks that change (I6). The oracle knows no rule for gaps and folds: it walks through
-//! time minute by minute and looks at the wall clock.
+//! Daily boundaries against clocks that change (I6). The oracle has no rule for gaps and folds: it walks through time
+//! minute by minute and reads the wall clock.
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;

@@ -33,7 +33,7 @@ fn a_registered_or_reserved_name_is_refused_and_named() {
     {
         check_custom(&members(&json!({ name: 1 }))).unwrap();
     }
-    // Within a claim, any name is the caller's.
+    // Within a claim, any name is allowed.
     check_custom(&members(&json!({"who": {"sub": "a", "exp": 1}}))).unwrap();
 }
 

@@ -111,7 +111,7 @@ fn asks_that_make_no_sense_are_told_apart() {
     }
 }
 
-/// R3, I6: what comes first, decides.
+/// R3, I6: the earliest end decides.
 #[test]
 fn the_sessions_end_and_the_daily_boundary_cut_short() {
     let end = |s| Some(NOW.saturating_add(s));
@@ -124,7 +124,7 @@ fn the_sessions_end_and_the_daily_boundary_cut_short() {
     assert_eq!(decide(Ask::Default, &bounded, NOW, None), lives(600, Basis::DailyBoundary));
     assert_eq!(decide(Ask::Default, &bounded, NOW, end(5)), lives(5, Basis::SessionEnd));
     assert_eq!(decide(Ask::Default, &bounded, NOW, end(700)), lives(600, Basis::DailyBoundary));
-    // A boundary is no reason to take what the maximum refuses.
+    // A boundary does not make a request acceptable that the maximum refuses.
     let ask = Ask::Ttl { seconds: 3_601, nanos: 0 };
     assert!(decide(ask, &bounded, NOW, None).is_err());
 }
@@ -175,7 +175,7 @@ fn any_terms() -> impl Strategy<Value = LifetimeTerms> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-    /// I1, whatever is asked and whatever the terms say.
+    /// I1, for all requests and terms.
     #[test]
     fn no_lifetime_is_above_the_cap_or_below_a_second(
         ask in any_ask(),

@@ -29,7 +29,7 @@ fn uuid_at(unix_ms: u64) -> Uuid {
     Builder::from_unix_timestamp_millis(unix_ms, &[0xAB; 10]).into_uuid()
 }
 
-/// Claims with every claim that there can be.
+/// Claims with every possible claim.
 fn full_claims() -> Claims<'static> {
     Claims {
         issuer: "https://tokens.example".into(),
@@ -48,7 +48,7 @@ fn full_claims() -> Claims<'static> {
     }
 }
 
-/// Claims with those alone that there must be.
+/// Claims with the required claims only.
 fn least_claims() -> Claims<'static> {
     Claims {
         scopes: Vec::new(),
@@ -76,7 +76,7 @@ fn header_of(key: &SigningKey) -> String {
     format!(r#"{{"alg":"{}","kid":"{}","typ":"at+jwt"}}"#, key.algorithm(), key.key_id())
 }
 
-/// What is kept of a token is what its claims say.
+/// The kept part of a token equals its claims.
 fn assert_says(verified: &Verified, claims: &Claims<'_>) {
     let kept = Claims {
         issuer: verified.issuer().into(),

@@ -1,4 +1,4 @@
-//! Claims: what Issue writes is what Validate takes, and nothing else (I9, I10, V5).
+//! Claims: Validate accepts what Issue writes, and nothing else (I9, I10, V5).
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -187,7 +187,7 @@ fn a_token_above_4096_bytes_is_refused_and_the_largest_claim_is_named() {
     assert_eq!(largest_claim, "blob");
 }
 
-/// I1: whoever asks.
+/// I1: for every caller.
 #[test]
 fn no_key_mints_a_lifetime_above_the_cap() {
     let key = SigningKey::generate(Algorithm::Es256).unwrap();
@@ -201,10 +201,10 @@ fn no_key_mints_a_lifetime_above_the_cap() {
 }
 
 proptest! {
-    // Most texts of any characters are none that Issue takes.
+    // Issue refuses most texts of arbitrary characters.
     #![proptest_config(ProptestConfig { max_global_rejects: 65_536, ..ProptestConfig::default() })]
 
-    /// I9, V5: what Issue takes, Validate takes, whatever the text.
+    /// I9, V5: Validate accepts what Issue accepts, whatever the text.
     #[test]
     fn claims_survive_their_json(subject in "\\PC{1,60}", audience in "\\PC{1,60}", value in "[^\\x00]{0,60}") {
         prop_assume!(text::check_subject(&subject).is_ok() && text::check_audience(&audience).is_ok());

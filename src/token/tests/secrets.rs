@@ -21,7 +21,7 @@ fn session() -> Uuid {
     uuid_at(1_800_000_000_000)
 }
 
-/// R1: a retry is given the same bytes.
+/// R1: a retry gets the same bytes.
 #[test]
 fn a_refresh_token_comes_back_and_is_minted_the_same_again() {
     let (key, secret) = (mac_key(), SessionSecret::new([5; 16]));
@@ -41,7 +41,7 @@ fn a_refresh_token_comes_back_and_is_minted_the_same_again() {
     assert!(parsed.verify(&MacKey::new([1, 2, 3, 5], [9; 32])).is_none());
 }
 
-/// The layout, made by hand: what is stored in other systems must stay readable.
+/// The layout, built by hand: tokens that others store must stay readable.
 #[test]
 fn the_layout_of_a_refresh_token_is_fixed() {
     let text = RefreshToken::mint(&mac_key(), session(), 0x0102_0304, &SessionSecret::new([5; 16]));
@@ -87,7 +87,7 @@ fn every_flipped_bit_and_every_other_spelling_of_a_refresh_token_is_refused() {
     }
 }
 
-/// R6: the same work for each, and nothing of the stand-in opens.
+/// R6: the same work for each, and the stand-in opens nothing.
 #[test]
 fn an_unknown_key_is_looked_up_once_and_the_stand_in_opens_nothing() {
     let key = mac_key();

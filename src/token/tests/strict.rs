@@ -10,7 +10,7 @@ fn key() -> SigningKey {
     SigningKey::generate(Algorithm::EdDsa).unwrap()
 }
 
-/// V3: a second spelling of a token would slip past caches and lists kept by text.
+/// V3: a second spelling of a token would slip past caches and lists that are keyed by text.
 #[test]
 fn every_other_spelling_of_a_token_is_malformed() {
     let token = key().mint(&full_claims()).unwrap();
@@ -234,7 +234,7 @@ fn json_that_parsers_disagree_about_is_malformed() {
     );
 }
 
-/// Long texts are decoded by other instructions than short ones and the ends of all.
+/// Long texts are decoded by other instructions than short texts and the ends.
 #[test]
 fn every_letter_but_those_of_the_alphabet_is_refused_wherever_it_stands() {
     let bytes: Vec<u8> = (0..=255).collect();
@@ -246,7 +246,7 @@ fn every_letter_but_those_of_the_alphabet_is_refused_wherever_it_stands() {
                 other.replace_range(place..=place, letter.encode_utf8(&mut [0; 4]));
                 let decoded = base64url::decode(&other);
                 let good = letter.is_ascii_alphanumeric() || letter == '-' || letter == '_';
-                // At the end of a text whose length is no multiple of three, some letters say more than there is.
+                // At the end of a text whose length is no multiple of three, some letters encode surplus bits.
                 let canonical = decoded.as_ref().is_some_and(|bytes| base64url::encode(bytes) == other);
                 assert_eq!(decoded.is_some(), canonical, "{other}");
                 assert!(canonical == good || (good && place == text.len() - 1 && len % 3 > 0), "{other}");
@@ -256,7 +256,7 @@ fn every_letter_but_those_of_the_alphabet_is_refused_wherever_it_stands() {
 }
 
 proptest! {
-    /// V1: whatever the bytes.
+    /// V1: for all bytes.
     #[test]
     fn no_text_makes_the_parsers_panic(text in "\\PC{0,200}", bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let _ = RawToken::parse(&text);
@@ -267,7 +267,7 @@ proptest! {
         let _ = inspect_unverified(&wrapped);
     }
 
-    /// V3: what parses has one spelling.
+    /// V3: a text that parses has one spelling.
     #[test]
     fn decoding_takes_what_encoding_writes_and_nothing_else(text in "[A-Za-z0-9_-]{0,50}") {
         if let Some(bytes) = base64url::decode(&text) {

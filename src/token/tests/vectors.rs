@@ -1,4 +1,4 @@
-//! Vectors that others published, and jsonwebtoken's opinion of what is minted here.
+//! Published vectors, and jsonwebtoken's opinion of tokens minted here.
 
 use aws_lc_rs::signature::{EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
 use jsonwebtoken::jwk::{Jwk, JwkSet, ThumbprintHash};

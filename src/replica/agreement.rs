@@ -1,4 +1,4 @@
-//! What all replicas of a database should have in common, held against each other through the database.
+//! Checks that all replicas of a database have the same settings.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use uuid::Uuid;
 use super::Registered;
 use crate::store::{ReplicaIdentity, ReplicaRow, Store, StoreError};
 
-/// Of two servers that find each other while they start, the one that stays looks so often whether the other has left,
+/// Of two servers that meet while they start, the one that stays looks this often whether the other has left,
 const LOOKS_MAX: u32 = 30;
-/// so long apart.
+/// at this interval.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// A server that does not start takes no longer to remove its registration.
+/// The longest time in which a server that does not start removes its registration.
 const LEAVE: Duration = Duration::from_secs(3);
 
-/// Why a server does not start.
+/// The reason why a server does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum Disagreement {
     /// A token would be good on one replica and not on another.
@@ -28,7 +28,7 @@ pub enum Disagreement {
          by the other. Give all replicas one --issuer, or end the others first"
     )]
     Issuer {
-        /// Whose.
+        /// The other replica.
         replica: String,
         /// Its issuer.
         theirs: String,
@@ -40,7 +40,7 @@ pub enum Disagreement {
     Store(#[from] StoreError),
 }
 
-/// Refuses an issuer that is not that of the replicas that run, and warns of all else in which they differ.
+/// Refuses an issuer that differs from that of running replicas, and warns of other differences.
 pub async fn agree(store: &Store, own: &ReplicaIdentity) -> Result<(), Disagreement> {
     let others = store.replicas().await?;
     for other in others.iter().filter(|other| other.is_fresh) {
@@ -54,19 +54,19 @@ pub async fn agree(store: &Store, own: &ReplicaIdentity) -> Result<(), Disagreem
     Ok(())
 }
 
-/// What a server that is registered holds against the others.
+/// The check of a registered server against the others.
 pub struct Agreement {
     /// The database.
     pub store: Store,
-    /// As whom it is registered.
+    /// Its registration.
     pub registered: Registered,
-    /// What it says of itself.
+    /// Its settings.
     pub own: ReplicaIdentity,
 }
 
 impl Agreement {
-    /// Looks, now or as soon as it can, beside the tasks of a server that starts. Where it does not start, its tasks are
-    /// ended: nobody is to wait for it.
+    /// Checks now, or as soon as possible beside the tasks of a starting server. If the server does not start, its
+    /// tasks are ended, so that nobody waits for it.
     pub async fn settle(
         self,
         behind: &mut JoinSet<()>,
@@ -87,7 +87,7 @@ impl Agreement {
         Ok(())
     }
 
-    /// Looks once. False: it is not registered yet, or the database is away.
+    /// Checks once. False: the server is not registered yet, or the database is away.
     async fn look(&self) -> Result<bool, Disagreement> {
         let Some(id) = self.registered.id() else { return Ok(false) };
         match agree_as(&self.store, id, &self.own).await {
@@ -96,7 +96,7 @@ impl Agreement {
         }
     }
 
-    /// Looks until it could; ends where another has another issuer, and else when told to.
+    /// Checks until it succeeds once; ends if another replica has another issuer, or on `stop`.
     async fn hold(self, stop: CancellationToken) {
         let looked = async {
             loop {
@@ -116,8 +116,9 @@ impl Agreement {
     }
 }
 
-/// The same once this server is registered, as `id`: of two that started at the same moment, neither saw the other before.
-/// What each does now, the other has registered before or sees: so at most one stays, and where both look now, one does.
+/// Checks again when this server is registered, as `id`. Two servers that started at the same moment did not see each
+/// other before. Whatever the other has registered is seen now: so at most one of them stays, and if both look now, one
+/// does.
 async fn agree_as(store: &Store, id: Uuid, own: &ReplicaIdentity) -> Result<(), Disagreement> {
     for _ in 0..LOOKS_MAX {
         let others = store.replicas().await?;
@@ -128,7 +129,7 @@ async fn agree_as(store: &Store, id: Uuid, own: &ReplicaIdentity) -> Result<(), 
         match other {
             None => return Ok(()),
             Some(other) if other.id < id => return Err(disagreement(other, own)),
-            // It leaves, unless it had looked before this one was there.
+            // The other leaves, unless it had looked before this one was registered.
             Some(_) => sleep(LOOK_AGAIN).await,
         }
     }

@@ -1,4 +1,4 @@
-//! A timer finer than the runtime's, whose ticks are milliseconds: as long as all else that a revocation waits for.
+//! A timer finer than the runtime's, whose ticks are milliseconds: as long as everything else in a revocation's wait.
 
 use std::{thread, time::Duration};
 
@@ -7,10 +7,10 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// The runtime's timer is no finer, and late by as much.
+/// The runtime's timer ticks no finer, and fires late by as much.
 const TICK: Duration = Duration::from_millis(2);
 
-/// One alarm at a time. What waits for it may be cancelled, and wait again: a thread that sleeps is not woken for that.
+/// One alarm at a time. A waiter may be cancelled and wait again without waking the sleeping thread.
 #[derive(Default)]
 pub(super) struct Alarm {
     sleeping: Option<(Instant, JoinHandle<()>)>,
@@ -32,7 +32,7 @@ impl Alarm {
                 Some(asleep) if asleep.0 <= end => self.sleeping.insert(asleep),
                 _ => self.sleeping.insert((end, spawn_blocking(move || thread::sleep(left)))),
             };
-            // It has slept, or there are no threads any more: this process ends.
+            // The sleep is over, or there are no threads any more because the process ends.
             let _woken = sleeping.await;
             self.sleeping = None;
         }
@@ -65,7 +65,7 @@ mod tests {
         }
     }
 
-    /// What it sleeps for, once somebody has begun to wait for this end.
+    /// The end that the thread sleeps for, once somebody waits.
     async fn begun(alarm: &mut Alarm, end: Instant) -> Option<Instant> {
         tokio::select! {
             biased;
@@ -82,7 +82,7 @@ mod tests {
             let (earlier, later) = (in_micros(1_000), in_micros(1_900));
             let first = begun(&mut alarm, later).await;
             let then = begun(&mut alarm, earlier).await;
-            // Where both had passed already, nothing was waited for: it is tried again.
+            // If both had already passed, nothing was waited for: try again.
             if Instant::now() < earlier {
                 assert_eq!((first, then), (Some(later), Some(earlier)));
                 alarm.at(later).await;

@@ -1,4 +1,4 @@
-//! Writes audit rows of acts that are no appends to the log: those that arrive while some are written go together next.
+//! Writes audit rows of acts that are not in the log: rows that arrive while others are written form the next batch.
 
 use tokio::{
     sync::{
@@ -11,14 +11,14 @@ use tokio::{
 use super::QueueFull;
 use crate::store::{AuditedAct, OwnConnection, StoreError};
 
-/// Rows of one statement.
+/// The most rows of one statement.
 const BATCH_MAX: usize = 256;
-/// Acts that may wait: beyond it a caller is told to come back.
+/// The most acts that may wait: with more, callers are refused and retry.
 const QUEUE_MAX: usize = 20_000;
 
 type Reply = oneshot::Sender<Result<(), StoreError>>;
 
-/// What the one auditing task of a replica is reached by.
+/// A handle of the one auditing task of a replica.
 #[derive(Clone)]
 pub struct Auditor {
     queue: mpsc::Sender<(AuditedAct, Reply)>,
@@ -32,7 +32,7 @@ impl Auditor {
         (Self { queue }, tokio::spawn(run(connection, acts)))
     }
 
-    /// Audits an act. Durable when it returns `Ok`; unknown when the database is out of reach.
+    /// Audits an act. Durable if it returns `Ok`; unknown if the database is out of reach.
     pub async fn audit(&self, act: AuditedAct) -> Result<Result<(), StoreError>, QueueFull> {
         let (reply, done) = oneshot::channel();
         match self.queue.try_send((act, reply)) {
@@ -48,7 +48,7 @@ impl Auditor {
 async fn run(mut connection: OwnConnection, mut acts: mpsc::Receiver<(AuditedAct, Reply)>) {
     let mut batch = Vec::new();
     while acts.recv_many(&mut batch, BATCH_MAX).await > 0 {
-        // It may have rested for long: one that broke meanwhile must not fail what it is given next.
+        // It may have been idle for long: a connection that broke meanwhile must not fail its next use.
         let _away = connection.keep().await;
         let (rows, replies): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
         match connection.audit(&rows).await {

@@ -1,4 +1,4 @@
-//! Waits until everybody who may answer from memory has applied a revision.
+//! Waits until every replica that may answer from memory has applied a revision.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,10 +14,10 @@ use crate::{
     token::Revision,
 };
 
-/// A database that does not answer for so long says nothing of the log any more.
+/// A database that does not answer within this time tells nothing about the log.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(5);
 
-/// How far a revocation must have travelled before it is answered.
+/// How far a revocation must have travelled before the answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Reach {
     /// Durable, and applied on the answering replica.
@@ -27,10 +27,10 @@ pub enum Reach {
     Replicas,
 }
 
-/// Who has applied a revocation.
+/// The replicas that have applied a revocation.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Propagation {
-    /// Everybody in the reach asked for has applied it, or can hold no lease from before it.
+    /// Every replica within the reach has applied it, or can hold no lease from before it.
     pub complete: bool,
     /// Replicas that have applied it.
     pub applied_replicas: u32,
@@ -40,7 +40,7 @@ pub struct Propagation {
     pub laggards: Vec<String>,
 }
 
-/// The log is in another epoch than the change that was waited for, or nobody can tell: it may have lost that.
+/// The log is, or may be, in another epoch than the awaited change, and may have lost it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct EpochOver;
 
@@ -55,7 +55,7 @@ pub struct Barrier {
 }
 
 impl Barrier {
-    /// Over this replica's feed, and what it sees of the others.
+    /// Waits for this replica's feed and for the others that `others` sees.
     #[must_use]
     pub fn new(
         clock: Arc<Clock>,
@@ -67,9 +67,8 @@ impl Barrier {
         Self { clock, feed, fleet, epoch, replica }
     }
 
-    /// Waits for `revision`, which is committed: at most `limit`, and in any case no longer than a lease
-    /// can last and a read of the log takes. Fails where the log has passed into another epoch: what was committed in the
-    /// one before, it may have lost.
+    /// Waits for the committed `revision`, at most `limit` and at most as long as a lease lasts and a read of the log
+    /// takes. Fails if the log has passed into another epoch: it may have lost changes of the one before.
     pub async fn wait(
         &self,
         revision: Revision,
@@ -84,17 +83,17 @@ impl Barrier {
         let done = async {
             tokio::join!(self.here(revision, committed), async {
                 match &mut others {
-                    // However long a look takes.
+                    // Even if a look takes long.
                     Some(others) => tokio::select! {
                         () = complete(others) => {}
                         () = self.over(committed) => {}
                     },
                     None if reach == Reach::Local => {}
-                    // Too many wait to be told one by one.
+                    // Too many wait for answers of their own.
                     None => self.over(committed).await,
                 }
             });
-            // Acknowledgements are those of the revision's epoch. Time has passed in whatever epoch it is now.
+            // Acknowledgements are of the revision's epoch. Time has passed in every epoch.
             if self.has_passed(committed) {
                 self.confirm(revision).await?;
             }
@@ -108,7 +107,7 @@ impl Barrier {
         Ok(self.all(done.is_ok(), self.feed.has_applied(revision), seen))
     }
 
-    /// Waits for a read of the log, sent from here on, that shows `revision` there still.
+    /// Waits for a read of the log, sent from now on, that still shows `revision`.
     async fn confirm(&self, revision: Revision) -> Result<(), EpochOver> {
         let read = timeout(CONFIRM_WITHIN, self.feed.holds(revision, self.clock.boot())).await;
         if read == Ok(true) { Ok(()) } else { Err(EpochOver) }
@@ -118,7 +117,7 @@ impl Barrier {
         self.clock.boot().since_ms(committed) >= LEASE_OVER_MS
     }
 
-    /// The others and this one.
+    /// Counts this replica together with the others.
     fn all(&self, complete: bool, own: bool, others: Propagation) -> Propagation {
         let mut laggards = others.laggards;
         if !own {
@@ -140,7 +139,7 @@ impl Barrier {
         }
     }
 
-    /// Waits until no lease can be left whose renewal did not see what was committed then.
+    /// Waits until no lease can be left whose renewal did not see this commit.
     async fn over(&self, committed: BootMillis) {
         loop {
             let left_ms = LEASE_OVER_MS.saturating_sub(self.clock.boot().since_ms(committed));
@@ -152,7 +151,7 @@ impl Barrier {
     }
 }
 
-/// Waits for the look that finds it complete. Where the task is gone, so is this process, soon.
+/// Waits for the look that finds it complete. If the task is gone, the process ends soon.
 async fn complete(others: &mut watch::Receiver<Propagation>) {
     if others.wait_for(|seen| seen.complete).await.is_err() {
         std::future::pending::<()>().await;

@@ -1,5 +1,5 @@
-//! From one epoch of the log to the next: where the log may have lost its end, whoever holds state in
-//! memory brings back what the tables lack.
+//! The passage from one epoch of the log to the next: if the log may have lost its end, the replicas write back from
+//! memory what the tables lack.
 
 use std::{
     collections::HashMap,
@@ -17,17 +17,15 @@ use crate::{
     token::{EPOCH_END, UnixSeconds, new_uuid_v7},
 };
 
-/// Between two looks at a log that may not be read yet.
+/// The pause between two looks at a log that may not be read yet.
 const LOG_AGAIN: Duration = Duration::from_millis(200);
-/// Entries of one transaction.
+/// The most entries of one transaction.
 const REAPPEND_MAX: usize = 1_000;
-/// Clients and policies are compared again where another replica was faster, so many times: each time one of them has
-/// got through.
+/// Tries of comparing clients and policies if other replicas were faster: one of them succeeds each time.
 const RESTRICT_TRIES_MAX: u32 = 16;
 
-/// What is known of the epoch in force: since when, and whether somebody has known it for as long as a
-/// lease can last. Until then the rows of the replicas may not show who still holds one of the epoch
-/// before.
+/// Facts about the epoch in force: since when it is known, and whether some replica has known it for as long as a lease
+/// can last. Until then the replicas' rows may not show which of them still hold a lease of the epoch before.
 #[derive(Clone, Debug, Default)]
 pub struct EpochKnown(Arc<Mutex<Known>>);
 
@@ -36,12 +34,12 @@ struct Known {
     epoch: i64,
     since: Option<BootMillis>,
     settled: i64,
-    /// An epoch that this replica should follow, and has failed to carry its state over into.
+    /// This replica failed to carry over its state into an epoch that it should follow.
     blocked: bool,
 }
 
 impl EpochKnown {
-    /// Takes note of what the head says, read at `now`.
+    /// Records the head, as read at `now`.
     pub(super) fn saw(&self, head: &Head, now: BootMillis) {
         let mut known = self.known();
         let epoch = head.revision.epoch();
@@ -51,14 +49,14 @@ impl EpochKnown {
         known.settled = known.settled.max(head.settled_epoch);
     }
 
-    /// Takes note of whether this replica has passed into the epoch. True: it is the first to say so.
+    /// Records whether this replica has passed into the epoch. Returns whether that changed.
     fn set_blocked(&self, blocked: bool) -> bool {
         let mut known = self.known();
         std::mem::replace(&mut known.blocked, blocked) != blocked
     }
 
-    /// Whether this replica follows the epoch of the log, as far as it knows. False while it has failed to carry over
-    /// what it holds: then it holds what the tables may lack, and answers nothing.
+    /// Returns whether this replica follows the epoch of the log, as far as it knows. False while it has failed to
+    /// carry over its state: then it holds changes that the tables may lack, and answers nothing.
     #[must_use]
     pub fn is_followed(&self) -> bool {
         !self.known().blocked
@@ -69,13 +67,13 @@ impl EpochKnown {
         self.known().epoch
     }
 
-    /// Whether acknowledgements of this epoch say all.
+    /// Returns whether acknowledgements of this epoch are complete.
     pub(super) fn is_settled(&self, epoch: i64, now: BootMillis) -> bool {
         let known = *self.known();
         known.epoch == epoch && (known.settled == epoch || known.for_long(now))
     }
 
-    /// The epoch, where it has been known for long enough and the log does not say so.
+    /// The epoch, if it has been known for long enough and the log does not say so yet.
     pub(super) fn to_settle(&self, now: BootMillis) -> Option<i64> {
         let known = *self.known();
         (known.settled != known.epoch && known.for_long(now)).then_some(known.epoch)
@@ -92,10 +90,10 @@ impl Known {
     }
 }
 
-/// Waits, without state, until the log may be read: until the database is the one, on the timeline, that it
-/// was written in, a replica has carried over what it held into the epoch (or an operator has begun it), and no replica is
-/// left that may hold more: each that was registered before has come into the epoch, or has stood still for as long as a
-/// lease can last. Answers the epoch.
+/// Waits, without state, until the log may be read: until the database is the one, on the timeline, in which the log
+/// was written; a replica has carried over its state into the epoch, or an operator has begun it; and no replica is
+/// left that may hold more: each earlier registration has come into the epoch, or has stood still for as long as a
+/// lease can last. Returns the epoch.
 pub async fn await_log(store: &Store, clock: &Clock) -> Result<i64, StoreError> {
     store.notice_parts().await?;
     let mut connection = store.connection_of(Task::Feed);
@@ -127,19 +125,19 @@ pub async fn await_log(store: &Store, clock: &Clock) -> Result<i64, StoreError> 
     }
 }
 
-/// What a server that starts without state waits for.
+/// The condition that a server without state waits for.
 #[derive(PartialEq, Eq)]
 enum Waiting {
     /// The log was written elsewhere.
     Elsewhere,
-    /// Nobody has carried over into the epoch what the tables may lack.
+    /// No replica has carried over into the epoch what the tables may lack.
     NotCarriedOver(i64),
     /// These have not come into the epoch.
     Behind(i64, Vec<String>),
 }
 
 impl Waiting {
-    /// None: for nothing. `still_ms`: so long no registration has been renewed.
+    /// `None` if nothing is to be waited for. `still_ms`: the time for which no registration has been renewed.
     fn of(head: &Head, replicas: &[ReplicaRow], still_ms: i64) -> Option<Self> {
         let epoch = head.revision.epoch();
         if !head.same_log {
@@ -174,7 +172,7 @@ impl Waiting {
     }
 }
 
-/// The means to change from one epoch to the next.
+/// The means to pass from one epoch to the next.
 pub(super) struct Epochs {
     pub(super) store: Store,
     pub(super) clock: Arc<Clock>,
@@ -182,9 +180,10 @@ pub(super) struct Epochs {
 }
 
 impl Epochs {
-    /// Passes into the epoch of the log, where the one of `old` is over: begins a new one first, where the log has lost
-    /// its end: as the head says, or as is known beside it. Answers a root of it, with whatever `old` holds that the tables lacked, which is in the log again. Where
-    /// this fails, readiness says so until it has succeeded: another start would lose what this replica alone may hold.
+    /// Passes into the epoch of the log if that of `old` is over. If the log has lost its end, by its head or by other
+    /// evidence, it first begins a new epoch. Returns a root of the epoch; everything in `old` that the tables lacked
+    /// is in the log again. Until this has succeeded, readiness reports the failure: a restart would lose what this
+    /// replica alone may hold.
     pub(super) async fn pass(
         &self,
         connection: &mut OwnConnection,
@@ -193,7 +192,7 @@ impl Epochs {
         old: &Root,
     ) -> Result<Arc<Root>, LoadError> {
         let passed = self.try_to_pass(connection, loader, head, old).await;
-        // A database that is away is no fault of what is carried over.
+        // A database that is away is no fault of the state that is carried over.
         let is_away = passed.as_ref().is_err_and(LoadError::is_away);
         let changed = !is_away && self.known.set_blocked(passed.is_err());
         match &passed {
@@ -209,7 +208,7 @@ impl Epochs {
         passed
     }
 
-    /// Takes note that the log can be followed in the epoch that this replica is in.
+    /// Records that the log can be followed in this replica's epoch.
     pub(super) fn follows(&self) {
         self.store.give_up_pass();
         if self.known.set_blocked(false) {
@@ -234,7 +233,7 @@ impl Epochs {
         self.carry_over(connection, loader, old).await
     }
 
-    /// Begins a new epoch in place of the one that `head` says, unless another replica was faster.
+    /// Begins a new epoch after the head's, unless another replica was faster.
     async fn begin(&self, connection: &mut OwnConnection, head: &Head, why: &str) -> Result<(), LoadError> {
         let stored = head.revision.epoch();
         let next = stored.max(self.known.latest()).saturating_add(1);
@@ -248,14 +247,14 @@ impl Epochs {
         Ok(())
     }
 
-    /// A root of the epoch in force, and in the log whatever `old` holds that the tables lack.
+    /// A root of the epoch in force; everything in `old` that the tables lack is written to the log.
     async fn carry_over(
         &self,
         connection: &mut OwnConnection,
         loader: &Loader,
         old: &Root,
     ) -> Result<Arc<Root>, LoadError> {
-        // What the tables have lost was seen here: that they say less now is no forgery.
+        // Changes that the tables have lost were seen here: rows that are older now are not forged.
         let before = self.store.begin_pass();
         let new = loader.root(connection).await?;
         tracing::warn!(
@@ -286,7 +285,7 @@ impl Epochs {
         self.restrict(connection, old, &new, &before).await?;
         connection.end_carry_over(new.applied().epoch()).await?;
         self.store.end_pass();
-        // The log says so, too. But should that lose its end once more before it was read, this is what is left.
+        // The log has them, too. But if it loses its end again before it is read, this root still has them.
         if !lost.is_empty() || !gone.is_empty() {
             new.keys.store(Arc::new(loader.keys(connection).await?));
         }
@@ -294,7 +293,7 @@ impl Epochs {
         Ok(new)
     }
 
-    /// Of clients and policies that differ, the stricter wins: in the tables, and in `new`.
+    /// If clients or policies differ, the stricter wins: in the tables, and in `new`.
     async fn restrict(
         &self,
         connection: &mut OwnConnection,
@@ -303,7 +302,7 @@ impl Epochs {
         before: &SeenBefore,
     ) -> Result<(), LoadError> {
         let applied = old.applied();
-        // Other replicas do the same at the same time. What was not written is looked at again.
+        // Other replicas do the same at the same time. Changes that were not written are compared again.
         for _ in 0..RESTRICT_TRIES_MAX {
             let (clients, seen) = connection.clients_and_seen(before).await?;
             let stored = connection.stored_policies().await?;

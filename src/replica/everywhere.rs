@@ -1,4 +1,4 @@
-//! The barrier for whoever is no replica: a server that does not serve yet, a verb on the database, a task.
+//! The barrier for processes without a lease: a server that does not serve yet, a verb on the database, a task.
 
 use std::time::Duration;
 
@@ -11,21 +11,21 @@ use crate::{
     token::Revision,
 };
 
-/// Between the first looks.
+/// The pause between the first looks.
 const LOOK_SOON: Duration = Duration::from_millis(2);
-/// The longest pause between two.
+/// The longest pause between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(64);
-/// A database that does not answer for so long says nothing of the log any more.
+/// A database that does not answer within this time tells nothing about the log.
 const CONFIRM_WITHIN_MS: i64 = 5_000;
 
-/// Waits until every registered replica has applied `revision`, which is committed, or can hold no lease from
-/// before it. Fails where the log may have lost it since: it is in another epoch, or cannot be read.
+/// Waits until every registered replica has applied the committed `revision`, or can hold no lease from before it.
+/// Fails if the log may have lost it since: it is in another epoch, or cannot be read.
 pub async fn await_everywhere(store: &Store, clock: &Clock, revision: Revision) -> Result<(), StoreError> {
     let committed = clock.boot();
     let mut connection = store.connection_of(Task::Fleet);
     let mut pause = LOOK_SOON;
     while clock.boot().since_ms(committed) < LEASE_OVER_MS {
-        // A database that is away says nothing.
+        // A database that is away tells nothing.
         if have_applied(&mut connection, revision).await.unwrap_or(false) {
             return Ok(());
         }
@@ -35,22 +35,22 @@ pub async fn await_everywhere(store: &Store, clock: &Clock, revision: Revision) 
     confirm(&mut connection, clock, revision).await
 }
 
-/// Likewise for the publication of what stands in the tables still. Where the log is in another epoch by now, whoever is
-/// in that has read it there: then the place in the log is its head.
+/// The same for a publication that is in the tables. If the log is in another epoch by now, every replica in that epoch
+/// has read the publication there: then the position is the head.
 pub(super) async fn await_known(store: &Store, clock: &Clock, published: Revision) -> Result<(), StoreError> {
     let head = store.connection_of(Task::Fleet).head().await?.revision;
     let revision = if head.epoch() > published.epoch() { head } else { published };
     await_everywhere(store, clock, revision).await
 }
 
-/// Waits until a replica can hold no lease from before `revision`, whoever is registered: then the log must hold it.
+/// Waits until no replica, registered or not, can hold a lease from before `revision`; the log must then still hold it.
 pub async fn await_no_lease(store: &Store, clock: &Clock, revision: Revision) -> Result<(), StoreError> {
     sleep(Duration::from_millis(LEASE_OVER_MS.unsigned_abs())).await;
     confirm(&mut store.connection_of(Task::Fleet), clock, revision).await
 }
 
-/// Whether each has said so, in the same epoch. In one that has just begun, the rows may not show who still
-/// holds a lease of the one before.
+/// Returns whether each replica has acknowledged it, in the same epoch. In a new epoch the rows may not show which
+/// replicas still hold a lease of the one before.
 async fn have_applied(connection: &mut OwnConnection, revision: Revision) -> Result<bool, StoreError> {
     let epoch = revision.epoch();
     if connection.head().await?.settled_epoch != epoch {
@@ -62,7 +62,7 @@ async fn have_applied(connection: &mut OwnConnection, revision: Revision) -> Res
     Ok(same_log && seen.replicas.iter().all(|row| row.epoch == epoch && has(row.applied)))
 }
 
-/// Time alone proves nothing of the log: reads that it holds the revision still.
+/// Time alone proves nothing about the log: checks that it still holds the revision.
 async fn confirm(
     connection: &mut OwnConnection,
     clock: &Clock,

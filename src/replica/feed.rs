@@ -1,5 +1,5 @@
-//! Follows the log: woken by its notifications, polling behind them. Applies what was appended,
-//! publishes that, and only then acknowledges it.
+//! Follows the log: woken by its notifications, and polling as well. Applies new entries, publishes that, and only then
+//! acknowledges.
 
 use std::{
     sync::{
@@ -30,21 +30,21 @@ use crate::{
     token::Revision,
 };
 
-/// Polled this often when nothing is heard: far below what a lease lasts.
+/// The interval of polling: far below the length of a lease.
 const POLL: Duration = Duration::from_millis(100);
-/// A replica whose latest read is older registers for nothing: it is polled ten times as often.
+/// A replica whose latest read is older does not register; it polls ten times as often.
 const KEEPS_UP_MS: i64 = 1_000;
-/// A call that waits for a lease waits no longer for one read.
+/// The longest time that a call which waits for a lease waits for one read.
 const KEEP_UP_WITHIN: Duration = Duration::from_secs(1);
-/// Between two tries to listen again.
+/// The pause between two tries to listen.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 
 /// A notification comes within a tenth of a millisecond.
 const HEARD_WITHIN: Duration = Duration::from_millis(5);
-/// Batches of this replica's own that may wait to be applied: more of them are read.
+/// The most of this replica's own batches that wait to be applied: further ones are read from the log.
 const OWN_MAX: usize = 16;
 
-/// Asks of the feed.
+/// A handle of the feed.
 #[derive(Clone)]
 pub struct FeedHandle {
     poke: Arc<Notify>,
@@ -55,25 +55,25 @@ pub struct FeedHandle {
     read: watch::Receiver<LatestRead>,
 }
 
-/// What came of the latest read of the log.
+/// The result of the latest read of the log.
 #[derive(Clone, Copy)]
 struct LatestRead {
     sent: BootMillis,
     good: bool,
-    /// Of what this replica holds.
+    /// The epoch of this replica's state.
     epoch: i64,
-    /// Of the log, as it was read.
+    /// The head of the log, as it was read.
     head: Revision,
 }
 
-/// The epoch in which an append has shown that the log has lost its end. 0: none has.
+/// The epoch in which an append has shown that the log has lost its end; 0: none.
 type LostIn = Arc<AtomicI64>;
 
-/// The process of the database that appends for this replica: what it says was appended is known here. 0: not known.
+/// The database process that appends for this replica: its notifications tell nothing new here. 0: not known.
 type OwnBackend = Arc<AtomicU32>;
 
 impl FeedHandle {
-    /// Hands over what this replica has just appended.
+    /// Hands over a batch that this replica has just appended.
     pub(super) fn appended(&self, appended: Appended, batch: &[NewRevocation]) {
         self.own_backend.store(appended.backend, Ordering::Relaxed);
         let handed = OwnBatch::of(appended, batch).is_some_and(|own| self.own.try_send(own).is_ok());
@@ -82,18 +82,19 @@ impl FeedHandle {
         }
     }
 
-    /// An append has shown that the log of this epoch has lost its end, also where the head has come to where it was.
+    /// Records that the log of this epoch has lost its end, by an append. The head may have reached its former position
+    /// again.
     pub(super) fn has_lost_its_end(&self, epoch: i64) {
         self.lost_in.store(epoch, Ordering::Release);
         self.poke();
     }
 
-    /// Reads the log soon.
+    /// Makes the feed read the log soon.
     pub fn poke(&self) {
         self.poke.notify_one();
     }
 
-    /// Whether the log can be read: was a moment ago, or is by the next read.
+    /// Returns whether the log can be read: recently, or by the next read.
     pub async fn keeps_up(&self, now: BootMillis) -> bool {
         let mut read = self.read.clone();
         let latest = *read.borrow_and_update();
@@ -104,10 +105,10 @@ impl FeedHandle {
         timeout(KEEP_UP_WITHIN, read.changed()).await.is_ok() && read.borrow().good
     }
 
-    /// Waits for a read that is sent at `now` or later: whether it has found `revision` in the log, in its epoch.
+    /// Waits for a read that is sent at `now` or later. Returns whether it found `revision` in the log, in its epoch.
     pub async fn holds(&self, revision: Revision, now: BootMillis) -> bool {
         let mut read = self.read.clone();
-        // Once: where that read fails, the next one comes by itself.
+        // Once: if that read fails, the next one comes by itself.
         self.poke();
         loop {
             let latest = *read.borrow_and_update();
@@ -115,19 +116,19 @@ impl FeedHandle {
                 return latest.epoch == revision.epoch() && latest.head >= revision;
             }
             if read.changed().await.is_err() {
-                // The feed has ended, and this process ends with it.
+                // The feed has ended, and the process ends with it.
                 std::future::pending::<()>().await;
             }
         }
     }
 
-    /// Whether everything up to `revision` is applied.
+    /// Returns whether everything up to `revision` is applied.
     #[must_use]
     pub fn has_applied(&self, revision: Revision) -> bool {
         *self.applied.borrow() >= revision
     }
 
-    /// Waits until everything up to `revision` is applied: reads for it.
+    /// Waits until everything up to `revision` is applied, and reads the log for that.
     pub async fn applied(&self, revision: Revision) {
         let applied = self.applied.clone();
         if *applied.borrow() < revision {
@@ -136,8 +137,8 @@ impl FeedHandle {
         wait_for(applied, revision).await;
     }
 
-    /// Waits likewise for what was appended by this replica, and will be read for that: reads for it where it seems to
-    /// have been missed.
+    /// The same for a change that this replica appended, for which a read will come. Reads the log only if the
+    /// notification seems to be missed.
     pub async fn heard(&self, revision: Revision) {
         if timeout(HEARD_WITHIN, wait_for(self.applied.clone(), revision)).await.is_err() {
             self.applied(revision).await;
@@ -145,8 +146,8 @@ impl FeedHandle {
     }
 }
 
-/// An error means that the feed has ended: then nobody answers from its state any more, and whoever waits here runs into
-/// the deadline around it.
+/// An error means that the feed has ended: then nothing is answered from its state any more, and waiters run into their
+/// deadline.
 async fn wait_for(mut applied: watch::Receiver<Revision>, revision: Revision) {
     if applied.wait_for(|applied| *applied >= revision).await.is_err() {
         std::future::pending::<()>().await;
@@ -164,7 +165,7 @@ pub struct Feed {
     read_size: ReadSize,
     epochs: Epochs,
     registered: Registered,
-    /// What the log was told last: under which registration, up to where.
+    /// The latest acknowledgement: the registration and the revision.
     acknowledged: Option<(Uuid, Revision)>,
     poke: Arc<Notify>,
     own: mpsc::Receiver<OwnBatch>,
@@ -175,21 +176,22 @@ pub struct Feed {
     failing: bool,
 }
 
-/// What a feed that has read the log once gives to the others.
+/// The parts of a feed that has read the log once.
 pub struct Following {
     /// The task.
     pub feed: Feed,
-    /// Asks of it.
+    /// Its handle.
     pub handle: FeedHandle,
-    /// What it writes to.
+    /// The roots that it writes to.
     pub roots: Arc<Roots>,
     /// The epoch that it has seen.
     pub epoch: EpochKnown,
 }
 
 impl Feed {
-    /// Loads the first root, of an epoch that may be read, and reads what was appended meanwhile. Until it is registered, a
-    /// replica comes to no other epoch with what it has read: it would pass for one who had carried over.
+    /// Loads the first root, of an epoch that may be read, and reads entries that were appended meanwhile. Until it is
+    /// registered, a replica does not pass into another epoch with its state: it would count as one that has carried
+    /// over.
     pub async fn start(
         store: Store,
         loader: Loader,
@@ -242,7 +244,7 @@ impl Feed {
         Ok(Following { feed, handle, roots, epoch })
     }
 
-    /// Follows until told to stop.
+    /// Follows the log until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
         let (poke, own_backend) = (Arc::clone(&self.poke), Arc::clone(&self.own_backend));
         let listening = tokio::spawn(listen(self.store.clone(), poke, own_backend, stop.clone()));
@@ -261,7 +263,7 @@ impl Feed {
             self.report(&read);
             poll = Instant::now().checked_add(POLL).unwrap_or(poll);
         }
-        // It ends by the same token; a panic of its own was logged by the hook.
+        // It ends by the same token; a panic was logged by the hook.
         let _ended = listening.await;
     }
 
@@ -274,8 +276,8 @@ impl Feed {
         read.map(|_| ())
     }
 
-    /// Whether all of it is in memory now: it was next, or has been read meanwhile. It is applied, then published. No
-    /// acknowledgement is due: who waits for this replica waits for a revision that it has to read, and the next read
+    /// Applies and publishes the batch, and returns whether all of it is in memory now, because it was next or was read
+    /// meanwhile. No acknowledgement is due: replicas wait for a revision that this one has to read, and that read
     /// acknowledges this one, too.
     fn apply_own(&self, own: OwnBatch) -> bool {
         let root = self.roots.current();
@@ -292,13 +294,13 @@ impl Feed {
         true
     }
 
-    /// Reads the log, and brings the root to its head, which it answers.
+    /// Reads the log, and brings the root to its head. Returns the head.
     async fn advance(&mut self) -> Result<Revision, LoadError> {
         let root = self.roots.current();
-        // Before the statement is sent: a head below it was not read too early, but is behind.
+        // Before the statement is sent: a head below this was not read too early, but is behind.
         let published = root.applied();
-        // The wall clock that judges and mints, which never goes back: after a step forward and back it stays ahead, and
-        // the skew with it, until the process starts anew.
+        // The wall clock that judges and mints never goes back: after a step forward and back it stays ahead, and the
+        // skew with it, until the process restarts.
         let wall_ms = self.clock.now_ms();
         let LogRead { head, upto, entries } = self.read_after(published).await?;
         root.set_database_time_ms(head.database_time_ms, wall_ms, self.clock.now_ms());
@@ -323,7 +325,7 @@ impl Feed {
             self.swap(root);
         } else if head.revision > published {
             self.loader.apply(&mut self.connection, &root, entries).await?;
-            // Only now: whoever sees `applied` finds everything up to it.
+            // Only now: a reader that sees `applied` finds everything up to it.
             root.lease.publish(upto);
             if upto < head.revision {
                 self.poke.notify_one();
@@ -354,12 +356,12 @@ impl Feed {
         read
     }
 
-    /// Puts a root of the log's epoch in force, with what the tables had lost in the log again. Where
-    /// that fails, the old one stays, without a lease, and it is tried again.
+    /// Puts a root of the log's epoch in force, after everything that the tables had lost is in the log again. If that
+    /// fails, the old root stays, without a lease, and the next read tries again.
     async fn change_epoch(&mut self, head: &Head, old: &Root, has_lost: bool) -> Result<(), LoadError> {
         let new = self.epochs.pass(&mut self.connection, &self.loader, (head, has_lost), old).await?;
         self.swap(new);
-        // What was appended just now is read next.
+        // Entries that were appended just now are read next.
         self.poke.notify_one();
         Ok(())
     }
@@ -372,7 +374,7 @@ impl Feed {
         self.roots.swap(root);
     }
 
-    /// Says what has been applied and published, under the registration in force.
+    /// Acknowledges the applied and published revision under the current registration.
     async fn acknowledge(&mut self, applied: Revision) -> Result<(), StoreError> {
         let Some(id) = self.registered.id() else { return Ok(()) };
         if self.acknowledged != Some((id, applied)) {
@@ -382,11 +384,11 @@ impl Feed {
         Ok(())
     }
 
-    /// Logs a change from good to bad and back, once each. That the database has gone is said by the store.
+    /// Logs a change from good to bad and back, once each. The store logs that the database is away.
     fn report(&mut self, read: &Result<(), LoadError>) {
         match read {
             Ok(()) if self.failing => tracing::info!("the log is read again"),
-            // What keeps it from the epoch of the log is said where it is found.
+            // The reason that keeps it from the epoch of the log is logged where it is found.
             Err(error) if !self.failing && !error.is_away() && self.epochs.known.is_followed() => {
                 tracing::error!(error = %error, "the log cannot be read: this replica answers until its lease ends");
                 self.failing = true;
@@ -397,7 +399,8 @@ impl Feed {
     }
 }
 
-/// A root of one who holds nothing yet: of an epoch that may be read, and that goes on by the time that it is there.
+/// The first root of a replica without state: of an epoch that may be read, and that still continues when the root is
+/// loaded.
 async fn first_root(
     store: &Store,
     loader: &Loader,
@@ -418,7 +421,7 @@ async fn first_root(
     }
 }
 
-/// Turns notifications into pokes, but for those of this replica itself. What it misses, polling finds.
+/// Turns notifications into reads, except for those of this replica's own appends. Missed ones are found by polling.
 async fn listen(store: Store, poke: Arc<Notify>, own_backend: OwnBackend, stop: CancellationToken) {
     let listening = async {
         loop {

@@ -1,5 +1,5 @@
-//! Looks at the other replicas: for the barriers of this one, and for registrations that nobody
-//! renews any more, which it removes.
+//! Looks at the other replicas: for this replica's barriers, and for registrations that are no longer renewed, which it
+//! removes.
 
 use std::{
     collections::HashMap,
@@ -22,61 +22,61 @@ use crate::{
     token::Revision,
 };
 
-/// Between the first looks of a barrier: a replica that is well has applied and acknowledged within a few.
+/// The pause between the first looks of a barrier: a healthy replica has applied and acknowledged within a few.
 const LOOK_SOON: Duration = Duration::from_micros(500);
-/// So many; each further one comes after twice as long.
+/// The number of first looks; after them the pause doubles each time.
 const LOOKS_SOON: u32 = 10;
 /// The longest pause between two looks of a barrier.
 const LOOK_EVERY: Duration = Duration::from_millis(64);
-/// Between two looks while no barrier waits: soon enough to see who has gone.
+/// The pause between two looks while no barrier waits: soon enough to see which replicas have gone.
 const WATCH_EVERY: Duration = Duration::from_millis(500);
-/// A registration that goes after its beat has stood still for so long was removed, and did not leave.
+/// A registration that disappears after its beat has stood still for so long was removed; otherwise it has left.
 const DEAD_MS: i64 = 2_000;
-/// Names of replicas that an answer holds.
+/// The most names of replicas in an answer.
 const LAGGARDS_MAX: usize = 20;
-/// Barriers that may wait: as many as items may.
+/// Barriers that may wait at once. Items of one batch share one, so the flusher's queue never needs as many.
 const WAITERS_MAX: usize = 65_536;
 
 /// One barrier.
 struct Waiter {
     revision: Revision,
-    /// When its commit was known, or later.
+    /// The time when its commit was known, or later.
     committed: BootMillis,
     progress: watch::Sender<Propagation>,
-    /// Whom the latest look found behind, and since when they were.
+    /// The replicas that the latest look found behind, and the time since when.
     behind: Vec<(Uuid, String, BootMillis)>,
-    /// Who was removed while it was waited for.
+    /// The replicas that were removed during the wait.
     removed: Vec<String>,
     next: Instant,
     looks: u32,
     pause: Duration,
 }
 
-/// A revision that is waited for, and what is seen of it.
+/// An awaited revision, and the progress that was seen.
 type Followed = (Revision, watch::Receiver<Propagation>);
 
-/// Of each registration: its beat, and when a reply first showed it.
+/// The beat of each registration, and the time when a reply first showed it.
 type Beats = HashMap<Uuid, (i64, BootMillis)>;
 
-/// Asks after the other replicas.
+/// A handle to wait for the other replicas.
 #[derive(Clone)]
 pub struct FleetHandle {
     waiters: mpsc::Sender<Waiter>,
     others: watch::Receiver<Vec<String>>,
-    /// The latest revision that somebody waited for: the items of a batch wait for one together.
+    /// The latest awaited revision: the items of a batch share one wait.
     latest: Arc<Mutex<Option<Followed>>>,
 }
 
 impl FleetHandle {
-    /// Who of the others has applied `revision`, which had been committed by `committed`: complete once
-    /// each has, has left, or can hold no lease from before. None: too many wait.
+    /// The progress of the other replicas towards `revision`, which had been committed by `committed`: complete once
+    /// each has applied it, has left, or can hold no lease from before. `None`: too many wait.
     #[must_use]
     pub fn follow(&self, revision: Revision, committed: BootMillis) -> Option<watch::Receiver<Propagation>> {
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, seen)) = latest.as_ref().filter(|(followed, _)| *followed == revision) {
             return Some(seen.clone());
         }
-        // Of whom was there at the latest look nothing is known yet.
+        // Nothing is known yet of the replicas of the latest look.
         let others = self.others.borrow();
         let (progress, seen) = watch::channel(Propagation {
             complete: false,
@@ -90,7 +90,7 @@ impl FleetHandle {
             progress,
             behind: Vec::new(),
             removed: Vec::new(),
-            // Alone, the first look is the last. Nobody else has applied it yet.
+            // A lone replica needs one look only. No other has applied it yet.
             next: if others.is_empty() { Instant::now() } else { soon() },
             looks: 0,
             pause: LOOK_SOON,
@@ -115,7 +115,7 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Nobody seen yet.
+    /// No replica was seen yet.
     #[must_use]
     pub fn new(
         clock: Arc<Clock>,
@@ -130,7 +130,7 @@ impl Fleet {
         (fleet, FleetHandle { waiters, others: names, latest: Arc::default() })
     }
 
-    /// Looks until told to stop.
+    /// Looks until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut watch = Instant::now();
         let mut alarm = Alarm::default();
@@ -141,7 +141,7 @@ impl Fleet {
                 Some(waiter) = self.arriving.recv() => self.waiting.push(waiter),
                 () = alarm.at(next) => {}
             }
-            // A look that is sent from here on comes after the commit of everybody who has arrived.
+            // A look that is sent from now on comes after the commits of all waiters that have arrived.
             while let Ok(waiter) = self.arriving.try_recv() {
                 self.waiting.push(waiter);
             }
@@ -156,7 +156,7 @@ impl Fleet {
     async fn look(&mut self) {
         let seen = self.connection.fleet().await;
         let now = self.clock.boot();
-        // A database that is away says nothing: whoever waits, waits until no lease can be left.
+        // A database that is away tells nothing: barriers wait until no lease can be left.
         let seen =
             seen.inspect_err(|error| tracing::debug!(error = %error, "the replicas were not seen")).ok();
         let own = self.registered.id();
@@ -178,8 +178,8 @@ impl Fleet {
         }
     }
 
-    /// Removes registrations whose beat has stood still for longer than a lease can last, by this clock
-    /// and from when a reply had shown it.
+    /// Removes registrations whose beat has stood still for longer than a lease can last, by this clock, counted from
+    /// the reply that first showed it.
     async fn reap(
         &mut self,
         rows: &[ReplicaRow],
@@ -204,7 +204,7 @@ impl Fleet {
 }
 
 impl Waiter {
-    /// Who has applied it, as far as one look tells. `seen` was asked for after the commit.
+    /// The progress by one look. `seen` was requested after the commit.
     fn look(
         &mut self,
         seen: Option<&FleetRows>,
@@ -214,7 +214,7 @@ impl Waiter {
         now: BootMillis,
     ) -> Propagation {
         let over = now.since_ms(self.committed) >= LEASE_OVER_MS;
-        // What is read elsewhere than where it was committed says nothing.
+        // A read in another epoch than that of the commit tells nothing.
         let seen = seen.filter(|seen| {
             seen.same_log && seen.head >= self.revision && seen.head.epoch() == self.revision.epoch()
         });
@@ -230,13 +230,13 @@ impl Waiter {
             waited_for && !seen.replicas.iter().any(|row| row.id == *id)
         });
         self.removed.extend(removed.map(|(_, name, _)| name.clone()));
-        // Back under another id, it counts as what that says.
+        // A replica that is back under another id counts by that.
         self.removed.retain(|name| !seen.replicas.iter().any(|row| row.identity.name == *name));
         let since =
             |id| self.behind.iter().find(|(known, ..)| *known == id).map_or(now, |(.., since)| *since);
         self.behind = behind.iter().map(|row| (row.id, row.identity.name.clone(), since(row.id))).collect();
         let laggards = self.removed.iter().chain(self.behind.iter().map(|(_, name, _)| name));
-        // In an epoch that has just begun, the rows may not show who still holds a lease of the one before.
+        // In a new epoch the rows may not show which replicas still hold a lease of the one before.
         let settled = epoch.is_settled(self.revision.epoch(), now);
         Propagation {
             complete: over || (settled && behind.is_empty()),
@@ -246,14 +246,14 @@ impl Waiter {
         }
     }
 
-    /// Nothing but its own word counts, in the same epoch.
+    /// Only its own acknowledgement counts, in the same epoch.
     fn has_applied(&self, row: &ReplicaRow) -> bool {
         row.epoch == self.revision.epoch()
             && row.applied.epoch() == self.revision.epoch()
             && row.applied >= self.revision
     }
 
-    /// Sets the time of the next look: by and by more seldom.
+    /// Sets the time of the next look; after ten looks the pause doubles each time.
     fn wait_on(&mut self) {
         let now = Instant::now();
         if self.next <= now {

@@ -1,4 +1,4 @@
-//! Appends to the log: what arrives while the last batch commits goes into the next one.
+//! Appends to the log. Group commit: items that arrive while a batch commits form the next batch.
 
 use std::{
     collections::VecDeque,
@@ -23,22 +23,22 @@ use crate::{
     store::{Appended, NewRevocation, OwnConnection, StoreError},
 };
 
-/// Items of one batch: one transaction of a few milliseconds.
+/// The most items of one batch: a transaction of a few milliseconds.
 const BATCH_MAX: usize = 1_000;
-/// Items that are worth a batch: what it costs beside them (a commit, and each replica's read and acknowledgement) is
-/// little beside theirs.
+/// The number of items that make a batch worth while: its fixed costs (a commit, and a read and an acknowledgement on
+/// each replica) are small beside theirs.
 const BATCH_WORTH: usize = 64;
-/// From the beginning of a batch to that of a small one, where the callers are several. A caller alone waits for nothing.
+/// The interval between a batch and a following small one, if there are several callers. A lone caller waits for
+/// nothing.
 const BATCH_EVERY: Duration = Duration::from_millis(4);
-/// Items that may wait: beyond it a caller is told to come back, rather than to wait for nothing.
+/// The most items that may wait: with more, callers are refused, rather than wait for nothing.
 const QUEUE_MAX: usize = 20_000;
-/// How long a batch is sent again while the database is out of reach, or until the epoch has begun that it
-/// needs. A batch whose commit is unknown is settled by the next one that gets through, since it acts only
-/// once.
+/// The time for which a batch is sent again while the database is out of reach, or until the epoch has begun that it
+/// needs. A batch acts only once, so sending it again settles whether it was committed.
 const RESEND_FOR: Duration = Duration::from_secs(5);
-/// Between two looks at a connection that rests.
+/// The interval of checking an idle connection.
 const KEEP_EVERY: Duration = Duration::from_secs(1);
-/// Between two tries.
+/// The pause between two tries.
 const RESEND_PAUSE: Duration = Duration::from_millis(50);
 
 type Reply = oneshot::Sender<Result<Appended, StoreError>>;
@@ -47,7 +47,7 @@ type Reply = oneshot::Sender<Result<Appended, StoreError>>;
 #[derive(Clone, Copy, Debug)]
 pub struct QueueFull;
 
-/// What the one appending task of a replica is reached by.
+/// A handle of the one appending task of a replica.
 #[derive(Clone)]
 pub struct Flusher {
     queue: mpsc::Sender<(NewRevocation, Reply)>,
@@ -68,13 +68,13 @@ impl Flusher {
         (Self { queue, can_append }, tokio::spawn(run(log, items)))
     }
 
-    /// Whether it was connected when it last looked: a moment ago, or at the latest append.
+    /// Returns whether it was connected at the latest check or append.
     #[must_use]
     pub fn can_append(&self) -> bool {
         self.can_append.load(Ordering::Relaxed)
     }
 
-    /// Appends one item. Durable when it returns `Ok`; unknown when the database is out of reach.
+    /// Appends one item. Durable if it returns `Ok`; unknown if the database is out of reach.
     pub async fn append(&self, item: NewRevocation) -> Result<Result<Appended, StoreError>, QueueFull> {
         let (reply, done) = oneshot::channel();
         match self.queue.try_send((item, reply)) {
@@ -103,7 +103,7 @@ async fn run(mut log: Log, items: mpsc::Receiver<(NewRevocation, Reply)>) {
             Ok(appended) => {
                 log.feed.appended(appended, &batch);
                 for reply in replies {
-                    // Whoever went away is revoked all the same.
+                    // The item is revoked even if its caller has gone.
                     let _gone = reply.send(Ok(appended));
                 }
             }
@@ -113,7 +113,7 @@ async fn run(mut log: Log, items: mpsc::Receiver<(NewRevocation, Reply)>) {
                 log.feed.poke();
             }
             Err(error) => {
-                // Whether it was committed is not known.
+                // It is not known whether it was committed.
                 log.feed.poke();
                 for reply in replies {
                     let _gone = reply.send(Err(error.again()));
@@ -123,21 +123,21 @@ async fn run(mut log: Log, items: mpsc::Receiver<(NewRevocation, Reply)>) {
     }
 }
 
-/// Items that wait for their batch.
+/// Items that wait for the next batch.
 struct Waiting {
     items: mpsc::Receiver<(NewRevocation, Reply)>,
     arrived: VecDeque<(NewRevocation, Reply)>,
-    /// When the next batch may begin, be it small.
+    /// The time when the next batch may begin, even a small one.
     next: Instant,
 }
 
 impl Waiting {
-    /// The next batch; none once nobody is left to send.
+    /// The next batch; `None` if no handle is left.
     async fn batch(&mut self) -> Option<(Vec<NewRevocation>, Vec<Reply>)> {
         if self.arrived.is_empty() {
             self.arrived.push_back(self.items.recv().await?);
         }
-        // What one batch leaves is enough for the next: the rest waits where its number is bounded.
+        // The batch under way leaves enough for the next one: further items wait in the bounded queue.
         while self.arrived.len() < 2 * BATCH_MAX
             && let Ok(item) = self.items.try_recv()
         {
@@ -148,7 +148,7 @@ impl Waiting {
         {
             self.arrived.push_back(item);
         }
-        // Half of what waits: its callers come back while the other half is written, rather than all at once.
+        // Half of the waiting items: their callers return while the other half is written, rather than all at once.
         let size = self.arrived.len().div_ceil(2).clamp(BATCH_WORTH, BATCH_MAX).min(self.arrived.len());
         self.next = Instant::now();
         if size > 1 {
@@ -158,7 +158,7 @@ impl Waiting {
     }
 }
 
-/// The log, to append to.
+/// The appending side of the log.
 struct Log {
     connection: OwnConnection,
     feed: FeedHandle,
@@ -167,14 +167,14 @@ struct Log {
 }
 
 impl Log {
-    /// Stays connected while nothing is appended: when there is something, there may be no room any more.
+    /// Stays connected while nothing is appended: later the server may have no connection left.
     async fn keep(&mut self) {
         let kept = self.connection.keep().await;
         self.can_append.store(kept, Ordering::Relaxed);
     }
 
-    /// Appends each item by itself. Where the database goes away meanwhile, the rest is not tried: they
-    /// would wait for it one after the other.
+    /// Appends each item separately. If the database goes away meanwhile, the rest is not tried: they would wait for it
+    /// one after the other.
     async fn one_by_one(&mut self, batch: Vec<NewRevocation>, replies: Vec<Reply>) {
         let mut away: Option<StoreError> = None;
         for (item, reply) in batch.into_iter().zip(replies) {
@@ -191,7 +191,7 @@ impl Log {
         }
     }
 
-    /// Sends a batch until it is known to be committed, or for as long as anybody would wait.
+    /// Sends a batch until it is known to be committed, or for as long as a caller would wait.
     async fn append(&mut self, batch: &[NewRevocation]) -> Result<Appended, StoreError> {
         let started = Instant::now();
         loop {
@@ -210,8 +210,8 @@ impl Log {
         let appended = self.connection.append(batch).await;
         self.can_append.store(!appended.as_ref().is_err_and(StoreError::is_unreachable), Ordering::Relaxed);
         let appended = appended?;
-        // A log that has lost its end, or a primary that was cut off: others may count this revision
-        // among those that they have applied.
+        // The log has lost its end, or this is a primary that was cut off: other replicas may count this revision as
+        // applied.
         if appended.revision <= published {
             if appended.revision.epoch() == published.epoch() {
                 self.feed.has_lost_its_end(published.epoch());
@@ -221,8 +221,8 @@ impl Log {
         Ok(appended)
     }
 
-    /// Waits until the feed has come to another epoch, as long as anybody would wait. Nothing is sent
-    /// meanwhile: it would move the head to where the feed does not see that the log has lost its end.
+    /// Waits until the feed has passed into another epoch, as long as a caller would wait. Nothing is sent meanwhile:
+    /// it would move the head to where the feed does not see that the log has lost its end.
     async fn await_epoch(&self, started: Instant) -> Result<(), StoreError> {
         let epoch = self.roots.current().applied().epoch();
         self.feed.poke();

@@ -1,5 +1,5 @@
-//! What goes on behind: partitions made ahead and dropped after, sessions that the log revokes
-//! marked as such, and entries forgotten once nothing that they hit can be alive.
+//! Background work: makes partitions ahead and drops old ones, marks sessions that the log revokes, and forgets entries
+//! once no token that they hit can be live.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,19 +14,19 @@ use crate::{
     token::UnixSeconds,
 };
 
-/// Between two times that the heads of the audit trail's chains are told: what is cut off behind them is noticed.
+/// The interval of logging the heads of the audit chains: rows that are cut off after them are noticed.
 const HEADS_EVERY: Duration = Duration::from_mins(1);
-/// Between two rounds.
+/// The interval of the rounds.
 const ROUND: Duration = Duration::from_secs(30);
-/// Longer than any mint takes that is not abandoned.
+/// Longer than any mint that is not abandoned.
 const MINTS_END: Duration = Duration::from_millis(LEASE_OVER_MS.unsigned_abs());
-/// Marks that one transaction removes.
+/// The most marks that one transaction removes.
 const MARKS_MAX: i64 = 500;
-/// A process that ends waits so long for the database to take the last uses of API keys.
+/// The time in which an ending process writes the last uses of API keys.
 const LAST_NOTE: Duration = Duration::from_secs(1);
 
-/// Tells in the log how far each chain of audit rows has come: kept where who writes to the database cannot reach it, this
-/// shows that nothing was cut off. Answers what was told.
+/// Logs the head of each audit chain. Kept out of reach of those who can write to the database, the log shows that
+/// nothing was cut off. Returns the heads.
 pub fn tell_heads(store: &Store) -> Vec<ChainHead> {
     let heads = store.audit_heads();
     for head in &heads {
@@ -45,20 +45,20 @@ pub fn tell_heads(store: &Store) -> Vec<ChainHead> {
 pub struct Housekeeping {
     /// The database.
     pub store: Store,
-    /// What is in memory.
+    /// The state in memory.
     pub roots: Arc<Roots>,
     /// The clocks.
     pub clock: Arc<Clock>,
-    /// What it measures.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
 }
 
 impl Housekeeping {
-    /// Keeps house until told to stop.
+    /// Works until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let mut heads = interval(HEADS_EVERY);
         let mut rounds = interval(ROUND);
-        // The first is due at once.
+        // The first round is due at once.
         rounds.tick().await;
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -70,24 +70,24 @@ impl Housekeeping {
                 }
                 _ = rounds.tick() => {}
             }
-            // What is cut short by the stop is done again after the next start.
+            // A round that is cut short by the stop is repeated after the next start.
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = self.round() => {}
             }
         }
-        // But for this: memory goes with the process.
+        // The uses are kept only in memory, which ends with the process.
         let _late = timeout(LAST_NOTE, self.note_uses()).await;
     }
 
-    /// Tells the heads of the audit chains in the log and in metrics.
+    /// Publishes the heads of the audit chains in the log and in metrics.
     fn tell_heads(&self) {
         for head in tell_heads(&self.store) {
             self.metrics.audit_head(head.writer, &head.chain.to_string(), head.number, &head.tag);
         }
     }
 
-    /// One round. A step that fails keeps no other from its work, and is tried again with the next.
+    /// One round. A step that fails does not stop the others, and is tried again in the next round.
     pub async fn round(&self) {
         let now = self.clock.now();
         log("look at the partitions", self.store.notice_parts().await);
@@ -103,7 +103,7 @@ impl Housekeeping {
         }
     }
 
-    /// Writes when API keys were last used, as far as that is news.
+    /// Writes new last uses of API keys.
     async fn note_uses(&self) -> Result<(), StoreError> {
         let root = self.roots.current();
         let clients = root.clients.load_full();
@@ -126,8 +126,8 @@ impl Housekeeping {
         Ok(())
     }
 
-    /// Forgets what had ended, by the server's clock and by the database's, when the round began. Not
-    /// while they are too far apart, or without a lease: what is purged by a wrong clock is gone.
+    /// Forgets entries that had ended when the round began, by the server's clock and by the database's. Not while the
+    /// clocks are too far apart, or without a lease: entries that a wrong clock purges are gone.
     async fn purge(&self) -> Result<(), StoreError> {
         let root = self.roots.current();
         if root.clock_skew_ms().is_some() || !root.lease.is_held(self.clock.look()) {
@@ -136,13 +136,13 @@ impl Housekeeping {
         let begun_ms = self.clock.now_ms().saturating_add(root.clock_offset_ms().min(0));
         let begun = UnixSeconds::new(begun_ms.div_euclid(1000));
         root.tokens.forget_expired(begun);
-        // Sessions outlive the entries that revoke them. So those entries go only when a pass that
-        // waited for every locked row, begun after their end, has found no session left to end.
+        // Sessions outlive the entries that revoke them. So those entries are removed only if a sweep that waited for
+        // every locked row, begun after their end, has found no session left to end.
         let ended = self.store.expired_marks(MARKS_MAX).await?;
         self.sweep(true).await?;
         root.sessions.forget_expired(begun);
         if !ended.is_empty() {
-            // A refresh that spent its token before the pass asks for the marks before it ends.
+            // A refresh that spent its token before the sweep checks the marks before it ends.
             sleep(MINTS_END).await;
             self.store.remove_marks(&ended).await?;
         }
@@ -153,7 +153,7 @@ impl Housekeeping {
     }
 }
 
-/// The result of a step, its failure logged. That the database has gone is said by the store.
+/// The result of a step; a failure is logged. The store logs that the database is away.
 fn log<T>(step: &str, done: Result<T, StoreError>) -> Option<T> {
     match &done {
         Err(error) if error.is_unreachable() => {

@@ -1,5 +1,5 @@
-//! The steps of a key's life, each through the log: published, then signing; sealed anew; removed. A key signs
-//! only once every replica knows it.
+//! The steps of a key's life, each through the log: published, activated, resealed, removed. A key signs only when
+//! every replica knows it.
 
 use super::{
     Keys, MAC_AFTER_RETIREMENT_S, StoredKeyError, VERIFY_AFTER_RETIREMENT_S, await_everywhere,
@@ -12,9 +12,9 @@ use crate::{
     token::{Algorithm, MacKey, Purpose, Revision, SigningKey},
 };
 
-/// A century, seconds: an active key of any age keeps another one from being published.
+/// A century, seconds: so an active key of any age prevents the publication of another one.
 pub(super) const ANY_AGE_S: i64 = 100 * 365 * 86_400;
-/// Keys that change while they are sealed anew are read again, so many times.
+/// Tries of resealing if keys change meanwhile.
 const RESEAL_TRIES: u32 = 5;
 
 /// A step of a key's life, in the log.
@@ -22,17 +22,17 @@ fn log(audit: &NewAudit, key_id: &str, revision: Revision) {
     NewAudit { key_id: Some(key_id.to_owned()), ..audit.clone() }.log(Some(revision), 0);
 }
 
-/// How many keys were sealed anew, and how many had been already.
+/// The numbers of keys that were resealed, and of those that needed no resealing.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Resealed {
-    /// Sealed anew.
+    /// Keys that were resealed.
     pub sealed: usize,
-    /// The new master key opened them already.
+    /// Keys that the new master key opened already.
     pub before: usize,
 }
 
 impl Resealed {
-    /// Counts a key, and gives what it is to be sealed as.
+    /// Counts a key. Returns its new sealed bytes.
     fn count(&mut self, is_new: bool, sealed: Option<Vec<u8>>, was: &[u8]) -> Vec<u8> {
         self.before = self.before.saturating_add(usize::from(is_new));
         self.sealed = self.sealed.saturating_add(usize::from(sealed.is_some()));
@@ -40,7 +40,7 @@ impl Resealed {
     }
 }
 
-/// All keys, sealed anew, in the order of their rows.
+/// All keys, resealed, in the order of their rows.
 #[derive(Default)]
 struct ResealedRows {
     signing: Vec<Vec<u8>>,
@@ -49,8 +49,8 @@ struct ResealedRows {
 }
 
 impl Keys {
-    /// Makes a signing key and publishes it: due after `lead_s` seconds. None: one is pending already; or the
-    /// active one has signed for less than `older_than_s`, where that is given.
+    /// Makes a signing key and publishes it; it is due after `lead_s` seconds. `None`: a key is pending already; or, if
+    /// `older_than_s` is given, the active key has signed for less than that.
     pub async fn publish(
         &self,
         store: &Store,
@@ -69,8 +69,8 @@ impl Keys {
         Ok(published.map(|revision| (key.key_id().to_owned(), revision)))
     }
 
-    /// Lets a published key sign, which every replica knows. None: it is not pending any more; or, where
-    /// `only_due`, not due.
+    /// Activates a published key that every replica knows. `None`: it is not pending any more; or, if `only_due`, it is
+    /// not due.
     pub async fn activate(
         &self,
         store: &Store,
@@ -86,7 +86,7 @@ impl Keys {
         Ok(activated)
     }
 
-    /// Likewise, of a MAC key: pending ones verify, active ones open sessions.
+    /// The same for a MAC key: pending ones verify, active ones open sessions.
     pub(super) async fn publish_mac(
         &self,
         store: &Store,
@@ -105,8 +105,8 @@ impl Keys {
         Ok(())
     }
 
-    /// The signing keys and the MAC keys that count as absent, since jeton did not write their rows as they are: whoever
-    /// publishes another one does not wait for them. None where the rows are all under another master key.
+    /// The signing keys and MAC keys that count as absent, because jeton did not write their rows as they are:
+    /// publishing does not wait for them. None if all rows are under another master key.
     async fn refused(&self, store: &Store) -> Result<(Vec<String>, Vec<[u8; 4]>), StoredKeyError> {
         let rows = store.keys().await?;
         if !self.fits(&rows) {
@@ -117,7 +117,7 @@ impl Keys {
         Ok((signing.map(|row| row.key_id.clone()).collect(), mac.map(|row| row.id).collect()))
     }
 
-    /// Likewise.
+    /// The same for a MAC key.
     pub(super) async fn activate_mac(&self, store: &Store, id: [u8; 4]) -> Result<(), StoredKeyError> {
         let audit = self.audit(SYSTEM, "ActivateMacKey");
         if let Some(revision) = store.activate_mac_key(id, MAC_AFTER_RETIREMENT_S, &audit).await? {
@@ -126,13 +126,13 @@ impl Keys {
         Ok(())
     }
 
-    /// Makes what is missing: a key that signs for each algorithm, and a MAC key. Whoever comes first makes it;
-    /// the others find it. Nothing is made when what is there cannot be opened.
+    /// Makes missing keys: one that signs for each algorithm, and a MAC key. One replica makes them; the others find
+    /// them. Nothing is made if present keys cannot be opened.
     pub async fn ensure(&self, store: &Store) -> Result<(), StoredKeyError> {
         let ring = self.ring(store).await?;
         for algorithm in [Algorithm::Es256, Algorithm::EdDsa] {
             if ring.of(algorithm).all(|record| record.life.state != KeyState::Active) {
-                // However young one is that somebody else has let sign meanwhile.
+                // Even if another replica has activated one just now.
                 self.publish(store, algorithm, 0, Some(ANY_AGE_S), &self.audit(SYSTEM, "PublishKey")).await?;
             }
         }
@@ -142,7 +142,7 @@ impl Keys {
         self.activate_due(store).await
     }
 
-    /// Lets those sign that are published and due, each once every replica knows it.
+    /// Activates published keys that are due, each when every replica knows it.
     pub(super) async fn activate_due(&self, store: &Store) -> Result<(), StoredKeyError> {
         let ring = self.ring(store).await?;
         let pending =
@@ -159,11 +159,11 @@ impl Keys {
         Ok(())
     }
 
-    /// Adds a key from elsewhere. `active`: it signs on every replica when this returns, and the active key of
-    /// its algorithm is retired.
+    /// Adds a key from elsewhere. `active`: it signs on every replica when this returns, and the active key of its
+    /// algorithm is retired.
     pub async fn import(&self, store: &Store, key: &SigningKey, active: bool) -> Result<(), StoredKeyError> {
         const ACTOR: &str = "jeton key import";
-        // A master key that does not fit what is there would split the set in two.
+        // A master key that does not fit the present keys would split the set in two.
         let ring = self.ring(store).await?;
         if store.has_signing_key(key.key_id()).await? {
             return Err(StoredKeyError::Duplicate { key_id: key.key_id().to_owned() });
@@ -185,19 +185,19 @@ impl Keys {
         };
         log(&audit, key.key_id(), published);
         await_everywhere(store, &self.clock, published).await?;
-        // A server may have been faster: it is due.
+        // A server may have been faster, because the key is due.
         let audit = self.audit(ACTOR, "ActivateKey");
         if let Some(revision) = self.activate(store, key.key_id(), false, &audit).await? {
             await_everywhere(store, &self.clock, revision).await?;
         } else {
-            // Appended before it was found: what is appended now comes after.
+            // Appended before it was found: entries that are appended now come after.
             let head = store.connection_of(Task::Feed).head().await?;
             await_everywhere(store, &self.clock, head.revision).await?;
         }
         Ok(())
     }
 
-    /// Seals every key with `new` that this master key opens: all of them, or none.
+    /// Seals with `new` every key that this master key opens: all of them, or none.
     pub async fn reseal(&self, store: &Store, new: &Self) -> Result<Resealed, StoredKeyError> {
         for _ in 0..RESEAL_TRIES {
             let rows = store.keys_ever().await?;
@@ -215,8 +215,8 @@ impl Keys {
         Err(StoredKeyError::Busy)
     }
 
-    /// Whether this master key is the one of these keys: it opens one of them, or there are none. Whoever holds
-    /// another one must not add keys that nobody else can open.
+    /// Returns whether this is the master key of these keys: it opens one of them, or there are none. A server with
+    /// another one must not add keys that no other server can open.
     #[must_use]
     pub fn fits(&self, rows: &KeyRows) -> bool {
         let mut signing = rows.signing.iter();
@@ -227,19 +227,19 @@ impl Keys {
 
     fn resealed_rows(&self, rows: &KeyRows, new: &Self) -> Result<ResealedRows, StoredKeyError> {
         let now = self.clock.now();
-        // Where neither opens any of them, it is the master key that is wrong, rather than the rows.
+        // If neither opens any of them, the master key is wrong, not the rows.
         let is_ours = self.fits(rows) || new.fits(rows);
         let mut anew = ResealedRows::default();
         for row in &rows.signing {
             let is_new = new.is_current(Purpose::SigningKey, &row.key_id, &row.sealed);
-            // A row that is refused stays as it is: it signs nothing either.
+            // A refused row stays as it is: it signs nothing either.
             let is_over = (row.refused.is_some() && is_ours)
                 || row.revoke_time.is_some()
                 || row.times.expire_time.is_some_and(|end| end <= now);
             let sealed = match self.open_signing(row) {
                 _ if is_new => None,
                 Ok(key) => Some(new.seal(Purpose::SigningKey, &row.key_id, key.pkcs8())),
-                // It never signs again: sealed under a master key that is lost, it may stay so.
+                // It never signs again: it may stay sealed under a lost master key.
                 Err(_) if is_over => None,
                 Err(error) => return Err(error),
             };

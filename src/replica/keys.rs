@@ -1,5 +1,5 @@
-//! Opens the sealed keys, and checks them. What cannot be opened while a server runs is left sealed: it costs
-//! what that key alone could do.
+//! Opens the sealed keys, and checks them. A key that cannot be opened while a server runs is left sealed: only its own
+//! function is lost.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -18,22 +18,22 @@ use crate::{
     },
 };
 
-/// How long a retired key still verifies: the longest life of a token, the largest leeway, and the
-/// spread of clocks.
+/// The time for which a retired key still verifies: the longest life of a token, the greatest leeway, and the spread of
+/// clocks.
 pub const VERIFY_AFTER_RETIREMENT_S: i64 = LIFETIME_CAP_S + LEEWAY_MAX_S + 60;
-/// How long a retired MAC key is kept: the longest life of a session, and the spread of clocks.
+/// The time for which a retired MAC key is kept: the longest life of a session, and the spread of clocks.
 pub const MAC_AFTER_RETIREMENT_S: i64 = REFRESH_ABSOLUTE_MAX_S + 120;
 
-/// The actor of what the server does by itself.
+/// The actor of the server's own acts.
 pub(super) const SYSTEM: &str = "system";
 
-/// Why a key cannot be used.
+/// The reason why a key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoredKeyError {
     /// The master key does not open it.
     #[error("the master key does not open key {key_id} in the database: give the one that sealed it")]
     WrongMasterKey {
-        /// Which.
+        /// The key's id.
         key_id: String,
     },
     /// The clients were registered under another master key.
@@ -45,21 +45,21 @@ pub enum StoredKeyError {
         /// One of them.
         client_id: String,
     },
-    /// What is stored is not a key.
+    /// The stored bytes are no key.
     #[error("key {key_id} in the database is damaged: {what}")]
     Damaged {
-        /// Which.
+        /// The key's id.
         key_id: String,
-        /// What is wrong.
+        /// The fault.
         what: &'static str,
     },
     /// A key could not be made.
     #[error("a key could not be made: the random source failed")]
     NotMade,
-    /// This key is here already.
+    /// The key is in the database already.
     #[error("key {key_id} is in the database already")]
     Duplicate {
-        /// Which.
+        /// The key's id.
         key_id: String,
     },
     /// Another key of its algorithm is published and does not sign yet.
@@ -69,12 +69,12 @@ pub enum StoredKeyError {
         .algorithm.as_str()
     )]
     Pending {
-        /// Of both.
+        /// The algorithm of both.
         algorithm: Algorithm,
-        /// Which.
+        /// The pending key's id.
         key_id: String,
     },
-    /// The keys changed while they were sealed anew, again and again.
+    /// The keys changed each time while they were resealed.
     #[error("other keys were written meanwhile, and nothing was resealed: try again")]
     Busy,
     /// The database.
@@ -83,14 +83,14 @@ pub enum StoredKeyError {
 }
 
 impl StoredKeyError {
-    /// Whether the database is away, and nothing else is wrong.
+    /// Returns whether the only fault is that the database is away.
     #[must_use]
     pub fn is_away(&self) -> bool {
         matches!(self, Self::Store(error) if error.is_unreachable())
     }
 }
 
-/// The means to open keys and to make them.
+/// Opens and makes keys.
 #[derive(Clone)]
 pub struct Keys {
     master: Arc<MasterKey>,
@@ -99,37 +99,36 @@ pub struct Keys {
     opened: Arc<Mutex<Opened>>,
 }
 
-/// What was opened before, with what it was sealed as then, and what was said of what could not be.
+/// Keys that were opened before, with their sealed bytes, and the faults that were logged.
 #[derive(Default)]
 struct Opened {
     signing: HashMap<String, (Vec<u8>, Arc<SigningKey>)>,
     mac: HashMap<[u8; 4], (Vec<u8>, Arc<MacKey>)>,
-    /// Which part of which key.
+    /// The faults that were logged: the part, and the key.
     said: HashSet<(&'static str, String)>,
 }
 
 impl Keys {
-    /// With this master key.
+    /// Uses this master key.
     #[must_use]
     pub fn new(master: MasterKey, clock: Arc<Clock>) -> Self {
         Self { master: Arc::new(master), previous: None, clock, opened: Arc::default() }
     }
 
-    /// Opens what this master key sealed, too.
+    /// Opens also what this master key has sealed.
     #[must_use]
     pub fn or_previous(self, previous: Option<MasterKey>) -> Self {
         Self { previous: previous.map(Arc::new), ..self }
     }
 
-    /// What makes and checks the MACs of rows, under the same master keys.
+    /// Makes and checks the MACs of rows, under the same master keys.
     #[must_use]
     pub fn row_seal(&self) -> Arc<Seal> {
         Seal::new(&self.master, self.previous.as_deref())
     }
 
-    /// Every key in the database, each opened now. Fails where one that signs, is yet to sign or
-    /// authenticates refresh tokens cannot be. One whose row is refused counts as absent; unless none can be opened:
-    /// then it is the master key that is wrong.
+    /// Opens every key in the database. Fails if a key that signs, will sign, or authenticates refresh tokens cannot be
+    /// opened. A key whose row is refused counts as absent; but if none can be opened, the master key is wrong.
     pub async fn ring(&self, store: &Store) -> Result<KeyRing, StoredKeyError> {
         let rows = store.keys().await?;
         let is_ours = self.fits(&rows);
@@ -161,7 +160,7 @@ impl Keys {
         Ok(KeyRing::new(records, signing, mac))
     }
 
-    /// Refuses to go on where no key shows whether the master key is the right one, and it is not that of any client.
+    /// Fails if no key shows whether the master key is right, and it is not that of any client.
     pub async fn check_clients(&self, store: &Store) -> Result<(), StoredKeyError> {
         let rows = store.keys_ever().await?;
         if self.fits(&rows) && !(rows.signing.is_empty() && rows.mac.is_empty()) {
@@ -176,8 +175,8 @@ impl Keys {
         }
     }
 
-    /// Opens keys, or goes on with what was opened before. One that cannot be used is left out, and said once; likewise
-    /// one whose row is refused. Of a MAC key it is known that it is there, which grants nothing.
+    /// Opens keys, or continues with those opened before. A key that cannot be used, or whose row is refused, is left
+    /// out, and logged once. The presence of a MAC key is kept, which grants nothing.
     pub(super) fn open(&self, rows: &KeyRows) -> KeyRing {
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         let mut records = Vec::new();
@@ -187,7 +186,7 @@ impl Keys {
                 continue;
             };
             if matches!(record.life.state, KeyState::Active | KeyState::Pending) {
-                // One that is yet to sign is tried now: there is still time to mend it.
+                // A pending key is tried now, while there is time to correct it.
                 let key = opened.signing(row, || self.open_signing(row));
                 signing.extend(key.filter(|_| record.life.state == KeyState::Active));
             }
@@ -203,12 +202,12 @@ impl Keys {
         KeyRing::new(records, signing, mac)
     }
 
-    /// Seals with the master key in force.
+    /// Seals with the current master key.
     pub(super) fn seal(&self, purpose: Purpose, id: &str, plaintext: &[u8]) -> Vec<u8> {
         self.master.seal(purpose, id, plaintext)
     }
 
-    /// Whether the master key in force opens it.
+    /// Returns whether the current master key opens it.
     pub(super) fn is_current(&self, purpose: Purpose, id: &str, sealed: &[u8]) -> bool {
         self.master.open(purpose, id, sealed).is_ok()
     }
@@ -253,8 +252,8 @@ impl Keys {
 }
 
 impl Opened {
-    /// The key of a row: as opened before, or anew where it is sealed anew. One that cannot be opened now, but
-    /// was once, is the same key.
+    /// The key of a row: as opened before, or opened again if it was resealed. A key that cannot be opened now, but
+    /// could before, is the same key.
     fn signing(
         &mut self,
         row: &SigningKeyRow,
@@ -276,7 +275,7 @@ impl Opened {
         }
     }
 
-    /// Likewise.
+    /// The same for a MAC key.
     fn mac(
         &mut self,
         row: &MacKeyRow,
@@ -296,7 +295,7 @@ impl Opened {
         }
     }
 
-    /// What came of a key; where nothing did, that is said, once until it is well again.
+    /// The result of opening a key; a failure is logged once until the key is good again.
     fn unless_unusable<T>(
         &mut self,
         part: &'static str,
@@ -318,7 +317,7 @@ impl Opened {
         }
     }
 
-    /// Keeps no secret of a key that is not there any more.
+    /// Drops the secrets of keys that are no longer present.
     fn forget_others(&mut self, rows: &KeyRows) {
         self.signing.retain(|key_id, _| rows.signing.iter().any(|row| row.key_id == *key_id));
         self.mac.retain(|id, _| rows.mac.iter().any(|row| row.id == *id));
@@ -346,14 +345,14 @@ fn mac_record(row: &MacKeyRow, key: Option<Arc<MacKey>>) -> MacRecord {
     MacRecord { id: row.id, life, key, refused: row.refused.is_some() }
 }
 
-/// A life that, once retired, lasts no longer than any of its kind does: no MAC covers its end.
+/// Limits the life of a retired key to the longest of its kind, because no MAC covers its end.
 fn no_longer(life: KeyLife, times: &KeyTimes, after_s: i64) -> KeyLife {
     let (KeyState::Retired, Some(retired)) = (life.state, times.retire_time) else { return life };
     let latest = UnixSeconds::from_timestamp(retired).saturating_add(after_s);
     KeyLife { expire_time: Some(life.expire_time.map_or(latest, |end| end.min(latest))), ..life }
 }
 
-/// Where a key is in its life, by its times.
+/// The life of a key, by its times.
 pub fn life(times: &KeyTimes, revoked: bool) -> KeyLife {
     let state = match (times.signing_time, times.retire_time) {
         _ if revoked => KeyState::Revoked,

@@ -1,5 +1,5 @@
-//! Renews the lease, for this replica and for every call that waits for one. A replica that cannot
-//! renew answers from memory until its lease has ended, and not a moment longer.
+//! Renews the lease, for this replica and for every call that waits for one. A replica that cannot renew answers from
+//! memory until its lease has ended, and no longer.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -21,31 +21,31 @@ use crate::{
     token::{Revision, new_uuid_v7},
 };
 
-/// Between two renewals that succeed: two may fail before the lease ends.
+/// The interval of renewals that succeed: two may fail before the lease ends.
 const RENEW_EVERY: Duration = Duration::from_secs(1);
-/// After one that failed: so soon is the replica back once the database is.
+/// The pause after a failed renewal: so soon is the replica back after the database.
 const RENEW_AGAIN: Duration = Duration::from_millis(100);
-/// A renewal whose head is not applied by then is worth nothing any more.
+/// A renewal whose head is not applied within this time is worth nothing.
 const ADOPT_WITHIN: Duration = Duration::from_millis(LEASE_MS.unsigned_abs());
-/// Calls that may wait for one renewal: more than a replica can have in flight.
+/// The most calls that may wait for one renewal: more than a replica can have in flight.
 const WAITERS_MAX: usize = 65_536;
 
-/// Asks for a renewal.
+/// A handle to ask for a renewal.
 #[derive(Clone)]
 pub struct LeaseHandle {
     join: mpsc::Sender<oneshot::Sender<bool>>,
 }
 
 impl LeaseHandle {
-    /// Waits for one renewal that is sent after this call, together with everybody who waits. True: it
-    /// was adopted, so the root is whole up to the log's head of after the call.
+    /// Waits for one renewal that is sent after this call, together with all others that wait. True: it was adopted, so
+    /// the root is whole up to the log's head of after the call.
     pub async fn join(&self) -> bool {
         let (done, renewed) = oneshot::channel();
         self.join.try_send(done).is_ok() && renewed.await.unwrap_or(false)
     }
 }
 
-/// The id that this replica is registered under, if it is: whose row says what it has applied.
+/// The id under which this replica is registered, if it is; its row tells the applied revision.
 #[derive(Clone, Default)]
 pub struct Registered(Arc<Mutex<Known>>);
 
@@ -63,7 +63,8 @@ impl Registered {
         self.known().id
     }
 
-    /// Whether this replica has ever been registered: until then nobody has waited for it, and it has answered nothing.
+    /// Returns whether this replica has ever been registered: until then no other has waited for it, and it has
+    /// answered nothing.
     pub(super) fn has_been(&self) -> bool {
         self.known().has_been
     }
@@ -126,7 +127,7 @@ impl LeaseRenewer {
         (lease, LeaseHandle { join })
     }
 
-    /// Renews until told to stop; then ends the lease, and leaves: nobody waits for a replica that left.
+    /// Renews until `stop`; then ends the lease, and leaves: no other waits for a replica that has left.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut next = Instant::now();
         loop {
@@ -136,7 +137,7 @@ impl LeaseRenewer {
                 Some(joiner) = self.joiners.recv() => waiting.push(joiner),
                 () = sleep_until(next) => {}
             }
-            // Everybody who came before the renewal is sent shares it.
+            // All that came before the renewal is sent share it.
             while let Ok(joiner) = self.joiners.try_recv() {
                 waiting.push(joiner);
             }
@@ -145,7 +146,7 @@ impl LeaseRenewer {
             let good = matches!(renewed, Ok(true));
             self.report(&renewed);
             for joiner in waiting {
-                // Whoever went away meanwhile does not wait for an answer.
+                // A caller that went away does not wait for an answer.
                 let _gone = joiner.send(good);
             }
             next = if good { sent.checked_add(RENEW_EVERY) } else { Instant::now().checked_add(RENEW_AGAIN) }
@@ -154,16 +155,16 @@ impl LeaseRenewer {
         self.leave().await;
     }
 
-    /// One renewal, adopted when its head is applied. False: it said nothing.
+    /// One renewal, adopted when its head is applied. False: it was not adopted.
     async fn renew(&mut self, stop: &CancellationToken) -> Result<bool, StoreError> {
         let Some((head, sent)) = self.ask().await? else { return Ok(false) };
         let adopted = tokio::select! {
-            // The feed ends as this does: what it has not read now, it will not read.
+            // The feed ends at the same time: it reads no more.
             () = stop.cancelled() => return Ok(false),
             adopted = timeout(ADOPT_WITHIN, self.feed.applied(head)) => adopted,
         };
         if adopted.is_err() {
-            // Nobody is to wait, at each revocation anew, for one who renews but does not read.
+            // No revocation should wait, again and again, for a replica that renews but does not read.
             tracing::warn!("this replica does not keep up with the log: it leaves until it does");
             self.withdraw().await?;
             return Ok(false);
@@ -171,8 +172,8 @@ impl LeaseRenewer {
         Ok(self.roots.current().adopt(head, sent))
     }
 
-    /// Sends one renewal: the head that it saw, and when it was sent. A registration that is gone is made
-    /// anew, once: what is in memory is as good as before.
+    /// Sends one renewal. Returns the head that it saw, and the time when it was sent. A registration that is gone is
+    /// made again, once: the state in memory is as good as before.
     async fn ask(&mut self) -> Result<Option<(Revision, Moment)>, StoreError> {
         for _ in 0..2 {
             let Some(registration) = self.register().await? else { return Ok(None) };
@@ -182,12 +183,12 @@ impl LeaseRenewer {
                 {
                     return Ok(Some((head, sent)));
                 }
-                // Another log, or one that has lost its end: the feed looks into it.
+                // The log is another, or has lost its end: the feed checks.
                 (Renewal::Renewed { .. }, ..) => {
                     self.feed.poke();
                     return Ok(None);
                 }
-                // Nobody waits for this replica any more.
+                // No other replica waits for this one any more.
                 (Renewal::Gone, ..) => {
                     self.roots.current().lease.drop_now();
                     tracing::warn!("this replica's registration was gone: it registers again");
@@ -198,7 +199,7 @@ impl LeaseRenewer {
         Ok(None)
     }
 
-    /// One renewal, when it was sent, and what this replica had published before.
+    /// One renewal, the time when it was sent, and the revision that this replica had published before.
     async fn ask_as(
         &mut self,
         registration: Registration,
@@ -207,15 +208,14 @@ impl LeaseRenewer {
         self.registration = Some(Registration { beat, ..registration });
         let root = self.roots.current();
         let published = root.applied();
-        // Before it is sent, never from the reply: what it does not see is committed after this look.
+        // Before it is sent, never from the reply: changes that it does not see are committed after this look.
         let sent = self.clock.look();
         let renewal =
             self.connection.renew(registration.id, registration.epoch, beat, root.clock_offset_ms()).await?;
         Ok((renewal, sent, published))
     }
 
-    /// The registration, made now where there is none for the epoch in force. Committed before the
-    /// first renewal is sent.
+    /// The registration, made now if there is none for the current epoch. Committed before the first renewal is sent.
     async fn register(&mut self) -> Result<Option<Registration>, StoreError> {
         let applied = self.roots.current().applied();
         if let Some(registration) = self.registration.filter(|it| it.epoch == applied.epoch()) {
@@ -224,10 +224,10 @@ impl LeaseRenewer {
         if !self.feed.keeps_up(self.clock.boot()).await {
             return Ok(None);
         }
-        // Its row goes with the new one's coming.
+        // The former row is removed when the new one is written.
         let former = self.registration.map(|it| it.id);
         self.registered.set(None);
-        // Never one that was used before: a late renewal of an earlier one must not count for this.
+        // Never an id that was used before: a late renewal of an earlier one must not count for this.
         let id = new_uuid_v7(self.clock.now_ms());
         if !self.connection.register(id, former, &self.identity, applied).await? {
             self.feed.poke();
@@ -236,7 +236,7 @@ impl LeaseRenewer {
         let registration = Registration { id, epoch: applied.epoch(), beat: 0 };
         self.registration = Some(registration);
         self.registered.set(Some(id));
-        // What was applied meanwhile is acknowledged under the new id.
+        // The revision that was applied meanwhile is acknowledged under the new id.
         self.feed.poke();
         Ok(Some(registration))
     }
@@ -246,7 +246,7 @@ impl LeaseRenewer {
         self.registered.set(None);
     }
 
-    /// The lease ends first; only then the row goes.
+    /// The lease ends first; only then the row is removed.
     async fn withdraw(&mut self) -> Result<(), StoreError> {
         self.roots.current().lease.drop_now();
         if let Some(registration) = self.registration {
@@ -256,7 +256,7 @@ impl LeaseRenewer {
         Ok(())
     }
 
-    /// Likewise, and for good.
+    /// The same, for good.
     async fn leave(&mut self) {
         self.roots.close();
         if let Err(error) = self.withdraw().await {
@@ -264,7 +264,7 @@ impl LeaseRenewer {
         }
     }
 
-    /// Logs a change from good to bad and back, once each. That the database has gone is said by the store.
+    /// Logs a change from good to bad and back, once each. The store logs that the database is away.
     fn report(&mut self, renewed: &Result<bool, StoreError>) {
         match renewed {
             Ok(true) if self.failing => tracing::info!("the lease is renewed again"),

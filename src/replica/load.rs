@@ -1,4 +1,4 @@
-//! Builds a root from the tables, or reads again the part of it that changed.
+//! Builds a root from the tables, or reads the changed part of it again.
 
 use std::sync::Arc;
 
@@ -10,45 +10,45 @@ use crate::{
     token::Revision,
 };
 
-/// Why a root could not be built.
+/// The reason why a root could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// An epoch more than revisions can count.
+    /// The epoch is greater than revisions can express.
     #[error("there are no more epochs: the log must be moved to another issuer")]
     EpochsExhausted,
-    /// Other replicas have written clients and policies again and again while this one compared them.
+    /// Other replicas wrote clients and policies each time that this one compared them.
     #[error("clients and policies changed each time that they were compared")]
     Outrun,
 }
 
 impl LoadError {
-    /// Whether the database is away, and nothing else is wrong.
+    /// Returns whether the only fault is that the database is away.
     #[must_use]
     pub fn is_away(&self) -> bool {
         matches!(self, Self::Store(error) if error.is_unreachable())
     }
 }
 
-/// Reads what a replica holds.
+/// Reads the state of a replica.
 pub struct Loader {
     keys: Keys,
     clock: Arc<Clock>,
 }
 
 impl Loader {
-    /// With these means to open keys.
+    /// Uses these means to open keys.
     #[must_use]
     pub fn new(keys: Keys, clock: Arc<Clock>) -> Self {
         Self { keys, clock }
     }
 
-    /// A whole new root, without a lease. All of it is read on one connection: another could be to another
+    /// Builds a whole new root, without a lease. All of it is read on one connection: another one could be to another
     /// server.
     pub async fn root(&self, connection: &mut OwnConnection) -> Result<Arc<Root>, LoadError> {
-        // The log first: a change that is made meanwhile has a revision above it and is read again.
+        // The log first: a change during the load has a later revision, and is read again.
         let head = connection.head().await?;
         if !head.same_log {
             return Err(StoreError::ForeignLog.into());
@@ -64,7 +64,7 @@ impl Loader {
         Ok(root)
     }
 
-    /// Applies what was appended: first the entries, then the tables that changed.
+    /// Applies new entries: first the entries themselves, then the changed tables.
     pub async fn apply(
         &self,
         connection: &mut OwnConnection,
@@ -85,7 +85,7 @@ impl Loader {
         Ok(())
     }
 
-    /// Every key, as the tables have it now.
+    /// Every key, as it is in the tables now.
     pub(super) async fn keys(&self, connection: &mut OwnConnection) -> Result<KeyRing, LoadError> {
         Ok(self.keys.open(&connection.keys().await?))
     }

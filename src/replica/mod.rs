@@ -1,6 +1,6 @@
-//! The tasks that keep the state true: the log's feed, the flusher that appends to it, the lease that lets
-//! this replica answer, the barrier that waits for the others', the refresher of sessions, the rotation of keys, and the
-//! housekeeping behind.
+//! The tasks that keep the state true: the log's feed, the flusher that appends to it, the lease that lets this replica
+//! answer, the barrier that waits for the other replicas, the refresher of sessions, the rotation of keys, and the
+//! housekeeping.
 
 mod agreement;
 mod alarm;

@@ -1,4 +1,4 @@
-//! A batch that this replica has appended, as it goes into memory without being read again.
+//! A batch that this replica has appended, applied to memory without reading it from the log.
 
 use crate::{
     state::Entry,
@@ -6,17 +6,17 @@ use crate::{
     token::Revision,
 };
 
-/// What this replica has appended itself: with everything before it, it need not be read.
+/// A batch of this replica. If everything before it is applied, it need not be read.
 pub(super) struct OwnBatch {
     /// The revision before its first entry.
     pub(super) after: Revision,
-    /// That of its last.
+    /// The revision of its last entry.
     pub(super) revision: Revision,
     pub(super) entries: Vec<Entry>,
 }
 
 impl OwnBatch {
-    /// None where it holds marks: what they come to is for the database to say, which takes them by maximum.
+    /// `None` if the batch holds marks: the database merges them by maximum, so the result must be read back.
     pub(super) fn of(appended: Appended, batch: &[NewRevocation]) -> Option<Self> {
         let Appended { revision, .. } = appended;
         let size = i64::try_from(batch.len()).ok()?;

@@ -1,14 +1,14 @@
-//! How many entries of the log one read takes: fewer after a read that was late, more again while reads are quick.
-//! A replica that is far behind on a slow machine would ask for the same too many entries again and again.
+//! The number of log entries that one read takes: fewer after a late read, more again while reads are quick. Otherwise
+//! a replica that is far behind on a slow machine would ask for too many entries again and again.
 
-/// Entries of one read. A replica that was away for long reads several times.
+/// The most entries of one read. A replica that was away for long reads several times.
 const MOST: i64 = 50_000;
 /// A database that cannot read these in time cannot be used at all.
 const LEAST: i64 = 100;
-/// A read that took no longer would have had the time to take twice as many.
+/// A read that took no longer could have taken twice as many entries.
 const QUICK_MS: i64 = 500;
 
-/// How many entries the next read takes.
+/// The number of entries of the next read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct ReadSize(i64);
 
@@ -19,17 +19,17 @@ impl Default for ReadSize {
 }
 
 impl ReadSize {
-    /// How many entries the next read takes.
+    /// The number of entries of the next read.
     pub(super) fn entries(self) -> i64 {
         self.0
     }
 
-    /// The last read was not answered in time.
+    /// Records that the last read was not answered in time.
     pub(super) fn was_late(&mut self) {
         self.0 = self.0.div_euclid(4).max(LEAST);
     }
 
-    /// The last read took as many entries as it could, in this time, and there are more.
+    /// Records that the last read took its full number of entries, in this time, and there are more.
     pub(super) fn was_filled(&mut self, took_ms: i64) {
         if took_ms <= QUICK_MS {
             self.0 = self.0.saturating_mul(2).min(MOST);

@@ -1,6 +1,6 @@
-//! Spends refresh tokens: what is presented while statements are under way goes together into the next one.
-//! A few statements are under way at once, so that one that comes alone goes at once; none of them has a
-//! session that another has: it would wait for that one's commit, with all that it brings.
+//! Spends refresh tokens: presentations that arrive while statements are under way go together into the next one. A few
+//! statements run at once, so that a lone presentation is sent at once. No two of them contain the same session: one
+//! would wait for the other's commit, with everything in it.
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
@@ -20,18 +20,18 @@ use uuid::Uuid;
 use super::QueueFull;
 use crate::store::{Advance, OwnConnection, Presented, Store, StoreError, Task};
 
-/// Between two looks at a connection that rests.
+/// The interval of checking an idle connection.
 const KEEP_EVERY: Duration = Duration::from_secs(1);
 /// Statements under way at once. More would only make each of them smaller.
 const CONNECTIONS: usize = 4;
-/// Sessions of one statement: some milliseconds.
+/// The most sessions of one statement: some milliseconds.
 const BATCH_MAX: usize = 256;
-/// Presentations that may wait: beyond it a caller is told to come back, rather than to wait for nothing.
+/// The most presentations that may wait: with more, callers are refused, rather than wait for nothing.
 const QUEUE_MAX: usize = 20_000;
-/// Nobody waits longer: what is minted later is abandoned. What was not sent until then is not spent.
+/// No caller waits longer: a later mint is abandoned. A token that was not sent by then is not spent.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 
-/// What the one refreshing task of a replica is reached by.
+/// A handle of the one refreshing task of a replica.
 #[derive(Clone)]
 pub struct Refresher {
     queue: mpsc::Sender<Item>,
@@ -62,7 +62,7 @@ impl Refresher {
         Ok((Self { queue }, tokio::spawn(dispatch.run(items))))
     }
 
-    /// Spends one refresh token. Where the database is out of reach it may have been spent.
+    /// Spends one refresh token. If the database is out of reach, it may have been spent.
     pub async fn advance(&self, presented: Presented) -> Result<Advance, QueueFull> {
         let (reply, done) = oneshot::channel();
         match self.queue.try_send(Item { presented, reply }) {
@@ -76,14 +76,14 @@ impl Refresher {
     }
 }
 
-/// What a statement made of a presentation.
+/// The result of a statement for one presentation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum RefreshOutcome {
     /// The session has moved on to this generation.
     Advanced(i64),
-    /// It has not.
+    /// The session has not moved on.
     Stayed,
-    /// Nobody knows.
+    /// The result is not known.
     Unknown,
 }
 
@@ -96,8 +96,9 @@ impl RefreshOutcome {
         }
     }
 
-    /// Whether one that waited meanwhile need not be tried: the session has left its generation behind, or
-    /// the very same was refused. Its caller looks at the row, and comes again where that says otherwise.
+    /// Returns whether a presentation that waited meanwhile need not be tried: the session has left its generation
+    /// behind, or the same presentation was refused. Its caller looks at the row, and presents it again if that says
+    /// otherwise.
     fn settles(self, presented: &Presented, waited: &Presented) -> bool {
         match self {
             Self::Advanced(generation) => i64::from(waited.generation) != generation,
@@ -107,15 +108,15 @@ impl RefreshOutcome {
     }
 }
 
-/// A connection that is free again, and what became of what was sent over it.
+/// A free connection, and the outcomes of what was sent over it.
 type Done = (OwnConnection, Vec<(Presented, RefreshOutcome)>);
 
 struct Dispatch {
-    /// The one used last is used next.
+    /// The connection used last is used next.
     idle: Vec<OwnConnection>,
-    /// What goes with the next statements: of each session one.
+    /// Presentations for the next statements: one per session.
     ready: VecDeque<Item>,
-    /// The sessions that are ready or under way, and who presented them since.
+    /// The sessions that are ready or under way, and the presentations that came for them since.
     behind: HashMap<Uuid, VecDeque<Item>>,
     /// Items in `behind`.
     waiting: usize,
@@ -127,16 +128,16 @@ impl Dispatch {
         let mut open = true;
         while open || !self.under_way.is_empty() {
             tokio::select! {
-                // While every connection is busy they gather where nobody is woken for each.
+                // While every connection is busy, items gather in the channel, which wakes nobody.
                 item = items.recv(), if open && !self.idle.is_empty() && self.waiting < QUEUE_MAX => match item {
                     Some(item) => self.admit(item),
                     None => open = false,
                 },
                 Some(done) = self.under_way.join_next() => {
-                    // It panicked: so the server ends.
+                    // A task panicked: the server ends.
                     let Ok(()) = self.settle(done) else { return };
                 }
-                // Each in its turn stays connected: when it is needed, there may be no room any more.
+                // Each connection in turn is checked: when it is needed, the server may have none left.
                 () = sleep(KEEP_EVERY), if open && !self.idle.is_empty() => {
                     let longest_idle = self.idle.remove(0);
                     self.under_way.spawn(keep(longest_idle));
@@ -183,7 +184,7 @@ impl Dispatch {
         while batch.len() < BATCH_MAX
             && let Some(item) = self.ready.pop_front()
         {
-            // Nobody waits for it any more: it is not spent.
+            // Its caller has gone: it is not spent.
             if item.reply.is_closed() {
                 self.release(&item.presented, RefreshOutcome::Unknown);
             } else {
@@ -202,8 +203,8 @@ impl Dispatch {
         Ok(())
     }
 
-    /// A session is under way no more: the next of those behind is ready, once those that need not be tried
-    /// are answered.
+    /// A session is no longer under way: its next presentation becomes ready, after those that need not be tried are
+    /// answered.
     fn release(&mut self, presented: &Presented, outcome: RefreshOutcome) {
         let Entry::Occupied(mut entry) = self.behind.entry(presented.id) else { return };
         let mut next = None;
@@ -226,7 +227,7 @@ impl Dispatch {
     }
 }
 
-/// Sees to it that a connection is well.
+/// Makes sure that a connection works.
 async fn keep(mut connection: OwnConnection) -> Done {
     connection.keep().await;
     (connection, Vec::new())
@@ -239,7 +240,7 @@ async fn advance(mut connection: OwnConnection, batch: Vec<Item>) -> Done {
     let answers = answers(&mut connection, &presented).await;
     let outcomes = presented.into_iter().zip(answers.iter().map(RefreshOutcome::of)).collect();
     for (reply, answer) in replies.into_iter().zip(answers) {
-        // Whoever went away has spent it all the same.
+        // The token is spent even if its caller has gone.
         let _gone = reply.send(answer);
     }
     (connection, outcomes)
@@ -254,8 +255,8 @@ async fn answers(connection: &mut OwnConnection, batch: &[Presented]) -> Vec<Adv
     }
 }
 
-/// Each by itself. Where the database goes away meanwhile, the rest is not tried: they would wait for it one
-/// after the other.
+/// Sends each separately. If the database goes away meanwhile, the rest is not tried: they would wait for it one after
+/// the other.
 async fn one_by_one(connection: &mut OwnConnection, batch: &[Presented]) -> Vec<Advance> {
     let mut away: Option<StoreError> = None;
     let mut answers = Vec::new();

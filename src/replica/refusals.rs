@@ -1,5 +1,5 @@
-//! Refused calls and credentials, counted by who it was and why, and told once a minute: a line of the log and an audit
-//! row each. What strangers can make of it is bounded.
+//! Refused calls and credentials, counted by client or address and by reason, and reported once a minute: a line of the
+//! log and an audit row each. The number of rows that unauthenticated peers can cause is bounded.
 
 use std::{
     collections::HashMap,
@@ -20,23 +20,24 @@ use crate::{
     token::new_uuid_v7,
 };
 
-/// Between two times that they are told.
+/// The interval of the reports.
 const EVERY: Duration = Duration::from_mins(1);
-/// Different refusals of one minute, of clients, and as many of strangers: more are told together. Strangers take nothing
-/// of what clients have: whoever tries what it may not do stands by its name.
+/// The most different refusals of clients in one minute, and as many of unauthenticated peers: further ones are
+/// reported together. Peers use up none of the clients' number, so a client that probes its limits is always reported
+/// by name.
 const DIFFERENT_MAX: usize = 200;
-/// A process that ends waits so long for the database to take the last ones.
+/// The time in which an ending process writes the last reports.
 const LAST: Duration = Duration::from_secs(1);
-/// Who did it, where more did than are told apart.
+/// Stands for all others when there are too many.
 const OTHERS: &str = "(others)";
 
 /// A kind of refusal.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct RefusalKind {
-    /// The client; of a credential that is not good, whom its address stands for.
+    /// The client; for a bad credential, the address.
     who: String,
     reason: &'static str,
-    /// What was asked for.
+    /// The thing that was requested.
     what: &'static str,
 }
 
@@ -51,12 +52,12 @@ struct Counts {
 }
 
 impl Refusals {
-    /// One more, of a client. `reason` is an `ErrorReason`; `what` is what was asked for.
+    /// Counts a refusal to a client. `reason` is an `ErrorReason`; `what` is the thing that was requested.
     pub fn count(&self, client_id: &str, reason: &'static str, what: &'static str) {
         add(&mut self.lock().clients, client_id.to_owned(), reason, what);
     }
 
-    /// One more, of somebody at this address who is not known.
+    /// Counts a refusal to an unauthenticated peer at this address.
     pub fn count_stranger(&self, address: IpAddr, reason: &'static str, what: &'static str) {
         add(&mut self.lock().strangers, holder(address).to_string(), reason, what);
     }
@@ -68,14 +69,14 @@ impl Refusals {
     fn take(&self) -> HashMap<RefusalKind, u64> {
         let Counts { mut clients, strangers } = std::mem::take(&mut *self.lock());
         for (refusal, count) in strangers {
-            // The same only where both are of others.
+            // The same only if both stand for others.
             let all = clients.entry(refusal).or_default();
             *all = all.saturating_add(count);
         }
         clients
     }
 
-    /// Tells them once a minute until told to stop, and what is left then.
+    /// Reports once a minute until `stop`, and then what is left.
     pub async fn run(self, auditor: Auditor, roots: Arc<Roots>, clock: Arc<Clock>, stop: CancellationToken) {
         let mut ticks = interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -106,7 +107,7 @@ impl Refusals {
             let (auditor, act) = (auditor.clone(), AuditedAct { audit, known, outcome: reason.to_owned() });
             told.push(async move { auditor.audit(act).await });
         }
-        // They go together; where the database is away, the log has them.
+        // Written together; if the database is away, the log has them.
         let failed = futures_util::future::join_all(told).await;
         let failed = failed.iter().filter(|done| !matches!(done, Ok(Ok(())))).count();
         if failed > 0 {
@@ -138,7 +139,7 @@ mod tests {
             refusals.count_stranger(address, "CALLER_UNAUTHENTICATED", "a credential");
             refusals.count("known", "CALLER_FORBIDDEN", "PERMISSION_ISSUE");
         }
-        // After all that, a client still stands by its name, and one holder of many addresses once.
+        // After all that, a client is still reported by name, and a holder of many addresses once.
         refusals.count("late", "CALLER_FORBIDDEN", "PERMISSION_ISSUE");
         let counts = refusals.take();
         assert!(counts.len() <= DIFFERENT_MAX.saturating_add(3), "{}", counts.len());

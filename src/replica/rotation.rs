@@ -1,5 +1,5 @@
-//! Rotates the keys: each is published ahead, signs when it is due, and is retired by the next one. Whether it
-//! is time is judged in the database, where one replica takes each step; the others find nothing to do.
+//! Rotates the keys: each is published ahead, activated when it is due, and retired by the next one. The database
+//! decides whether it is time, and one replica takes each step; the others find nothing to do.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,12 +15,12 @@ use crate::{
     token::{Algorithm, UnixSeconds},
 };
 
-/// Between two looks at the keys in memory, which follow the log: a step that is due is taken soon after.
+/// The interval of looking at the keys in memory, which follow the log: a due step is taken soon.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// After a step that failed.
+/// The pause after a step that failed.
 const STEP_AGAIN: Duration = Duration::from_secs(2);
 
-/// When keys are rotated.
+/// The schedule of rotations.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Schedule {
     every_s: i64,
@@ -35,7 +35,7 @@ impl Default for Schedule {
 }
 
 impl Schedule {
-    /// The longest period: what an operator forgets for longer is not rotated. Seconds.
+    /// The longest period, seconds: a schedule must not amount to no rotation.
     pub const EVERY_MAX_S: i64 = 366 * 86_400;
     /// The longest publication before a key signs. Seconds.
     pub const AHEAD_MAX_S: i64 = 7 * 86_400;
@@ -65,7 +65,7 @@ impl Schedule {
         self.ahead_s
     }
 
-    /// When a key that signs is to be replaced.
+    /// The time when a key that signs is to be replaced.
     #[must_use]
     pub fn end(self, life: &KeyLife) -> UnixSeconds {
         life.activate_time.saturating_add(self.every_s)
@@ -77,18 +77,18 @@ impl Schedule {
     }
 }
 
-/// What the keys of one kind need.
+/// The next step for the keys of one kind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Step {
-    /// Nothing yet.
+    /// None yet.
     Rest,
-    /// Another one is published: it signs `lead_s` later, unless a key younger than `older_than_s` signs.
+    /// Publish a key, which signs `lead_s` later, unless the active key is younger than `older_than_s`.
     Publish { lead_s: i64, older_than_s: i64 },
-    /// The one that is published signs.
+    /// Activate the pending key.
     Activate,
 }
 
-/// The next step of the keys of one kind, at most one of which signs, and one is pending.
+/// The next step for the keys of one kind, of which at most one is active and one pending.
 fn step(lives: &[KeyLife], now: UnixSeconds, schedule: Schedule) -> Step {
     let of = |state| lives.iter().find(|life| life.state == state);
     match (of(KeyState::Pending), of(KeyState::Active)) {
@@ -105,20 +105,20 @@ fn step(lives: &[KeyLife], now: UnixSeconds, schedule: Schedule) -> Step {
 pub struct Rotation {
     /// The database.
     pub store: Store,
-    /// What is in memory.
+    /// The state in memory.
     pub roots: Arc<Roots>,
     /// The clocks.
     pub clock: Arc<Clock>,
-    /// The means to make keys.
+    /// Makes keys.
     pub keys: Keys,
-    /// When.
+    /// The schedule.
     pub schedule: Schedule,
-    /// What it measures.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
 }
 
 impl Rotation {
-    /// Rotates until told to stop.
+    /// Rotates until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let mut failing = false;
         loop {
@@ -127,7 +127,7 @@ impl Rotation {
                 looked = self.look() => looked,
             };
             match &looked {
-                // That the database has gone is said by the store.
+                // The store logs that the database is away.
                 Err(error) if !failing && !error.is_away() => {
                     tracing::error!(error = %error, "keys are not rotated by this replica");
                     failing = true;
@@ -144,8 +144,8 @@ impl Rotation {
         }
     }
 
-    /// Takes the steps that are due by what is in memory. Not with a clock that the database's contradicts, nor
-    /// without a lease: what such a replica believes may be long past.
+    /// Takes the due steps, by the state in memory. Not while the database's clock contradicts this one, nor without a
+    /// lease: the replica's state may be long out of date.
     async fn look(&self) -> Result<(), StoredKeyError> {
         let root = self.roots.current();
         let ring = root.keys.load_full();
@@ -159,12 +159,12 @@ impl Rotation {
             let lives: Vec<_> = ring.of(algorithm).map(|record| record.life).collect();
             (algorithm, step(&lives, now, self.schedule))
         });
-        // One whose row is refused is as good as none; signing keys whose rows are refused are not here.
+        // A MAC key whose row is refused is as good as none; signing keys whose rows are refused are not here.
         let good = ring.macs().iter().filter(|record| !record.refused);
         let mac = step(&good.map(|record| record.life).collect::<Vec<_>>(), now, self.schedule);
         let mut steps = signing.iter().map(|(_, step)| *step).chain([mac]);
         if steps.clone().any(|step| matches!(step, Step::Publish { .. })) {
-            // Opens every key: whoever cannot must not add to them.
+            // Opens every key: a server that cannot must not add to them.
             self.keys.ring(&self.store).await?;
         }
         for (algorithm, step) in signing {

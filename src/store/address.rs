@@ -1,5 +1,5 @@
-//! The database's URL: read strictly, since what is passed over in silence may be what keeps a password secret. No
-//! value of it is ever part of an error.
+//! The database's URL, parsed strictly: an ignored part may be what keeps a password secret. No value of it is ever
+//! part of an error.
 
 use std::{fmt::Write, net::IpAddr, path::Path, str::FromStr, sync::Arc};
 
@@ -8,17 +8,17 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use super::StoreError;
 use crate::process;
 
-/// The port of a URL that names none.
+/// The default port.
 const PORT: u16 = 5432;
 /// Longer names of parameters are not repeated in an error: they may be half of a password.
 const NAME_BYTES_MAX: usize = 32;
 
-/// Where the database is.
+/// The address of the database.
 #[derive(Clone)]
 pub(super) struct Address {
-    /// How it is reached.
+    /// The connection options.
     pub(super) options: PgConnectOptions,
-    /// What each connection is to be set to: by statements, since poolers drop what is asked for at the start.
+    /// Settings of each connection: made by statements, because poolers drop those that a client requests at the start.
     pub(super) settings: Vec<(String, String)>,
     /// Host and database, for people.
     pub(super) at: Arc<str>,
@@ -45,7 +45,7 @@ struct SslFiles {
 }
 
 impl Address {
-    /// Reads a URL.
+    /// Parses a URL.
     pub(super) fn parse(url: &str) -> Result<Self, StoreError> {
         Parts::parse(url).and_then(Parts::resolve).map_err(StoreError::Url)
     }
@@ -94,7 +94,7 @@ impl Parts {
             return Err(ONE_HOST.to_owned());
         }
         let (host, port) = match text.strip_prefix('[') {
-            // An IPv6 address stands in brackets.
+            // An IPv6 address is in brackets.
             Some(rest) => {
                 let (host, rest) = rest.split_once(']').ok_or("an IPv6 address stands in [ and ]")?;
                 host.parse::<std::net::Ipv6Addr>().map_err(|_| "an IPv6 address stands in [ and ]")?;
@@ -114,7 +114,7 @@ impl Parts {
     fn take_parameter(&mut self, name: &str, value: String) -> Result<(), String> {
         match name {
             "sslmode" => self.ssl_mode = Some(ssl_mode(&value)?),
-            // What libpq calls those of the system are those that are known here without a file.
+            // libpq's name for the system's authorities; here they are used without a file.
             "sslrootcert" => self.ssl_files.authorities = Some(value).filter(|file| file != "system"),
             "sslcert" => self.ssl_files.certificate = Some(value),
             "sslkey" => self.ssl_files.key = Some(value),
@@ -126,7 +126,7 @@ impl Parts {
             "password" => self.password = Some(value),
             "options" => self.options = Some(value),
             "target_session_attrs" => match value.as_str() {
-                // jeton uses nothing else.
+                // jeton connects to nothing else.
                 "any" | "read-write" | "primary" => {}
                 _ => return Err("target_session_attrs is read-write: jeton writes".to_owned()),
             },
@@ -135,16 +135,17 @@ impl Parts {
         Ok(())
     }
 
-    /// How a connection is opened. Without `sslmode` the server must prove who it is, but where nobody is in between.
+    /// The options for connecting. Without `sslmode` the server must prove its identity, unless nobody can be in
+    /// between.
     fn resolve(self) -> Result<Address, String> {
-        // The crate's own defaults and the password file go by a URL; everything in this one is plain.
+        // The crate's defaults and the password file depend on a URL; this one has nothing to decode.
         let mut options = PgConnectOptions::from_str(&self.plain_url()).map_err(|_| "it cannot be read")?;
         if let Some(password) = &self.password {
             options = options.password(password);
         }
         let mut settings = Vec::new();
         if let Some(more) = &self.options {
-            // As it stands: its words are separated, not escaped.
+            // Unchanged: its words are separated, not escaped.
             let words = more.split_whitespace().collect::<Vec<_>>();
             for setting in words.iter().filter(|word| **word != "-c") {
                 let setting = setting.strip_prefix("--").or(setting.strip_prefix("-c")).unwrap_or(setting);

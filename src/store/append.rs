@@ -1,4 +1,4 @@
-//! `append_revocations`: what one replica adds to the log, batch by batch.
+//! `append_revocations`: one replica's batches for the log.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::{
 /// An append that takes longer has lost its connection: it is sent again on another.
 const APPEND_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What one item of a batch revokes.
+/// The target of one item of a batch.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum AppendTarget {
     /// Nothing new: the head moves and the act is audited.
@@ -24,8 +24,8 @@ pub enum AppendTarget {
     Token(Uuid),
     /// A session, by `sid`.
     Session(Uuid),
-    /// A wide target: what it names, the audience it is narrowed to (empty: all), and the cutoff in
-    /// seconds since the epoch (0: everything so far).
+    /// A wide target: its name, the audience that it is narrowed to (empty: all), and the cutoff in seconds since the
+    /// epoch (0: everything so far).
     Wide {
         /// The kind of target.
         kind: MarkKind,
@@ -38,27 +38,27 @@ pub enum AppendTarget {
     },
 }
 
-/// One item of a batch. To append it twice changes nothing: it acts only with its audit row.
+/// One item of a batch. Appending it twice changes nothing: it acts only together with its audit row.
 #[derive(Clone, Debug)]
 pub struct NewRevocation {
-    /// What it revokes.
+    /// The target.
     pub target: AppendTarget,
-    /// Why.
+    /// The reason.
     pub reason: Reason,
-    /// May be forgotten from here on.
+    /// It may be forgotten from then on.
     pub expire_time: UnixSeconds,
     /// Its audit row.
     pub audit: NewAudit,
 }
 
-/// Where a batch has come to stand.
+/// The log position of a committed batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Appended {
     /// The head after the batch.
     pub revision: Revision,
-    /// Commit instant by the database's clock.
+    /// Commit time by the database's clock.
     pub commit_time: Timestamp,
-    /// The process of the database that the notification names.
+    /// The database process that sent the notification.
     pub backend: u32,
 }
 
@@ -121,8 +121,8 @@ impl<'a> Columns<'a> {
 }
 
 impl OwnConnection {
-    /// Appends a batch: one round trip, one transaction, one notification. When the connection is
-    /// lost the batch may have been committed: append it again.
+    /// Appends a batch: one round trip, one transaction, one notification. If the connection is lost, the batch may
+    /// have been committed: append it again.
     #[expect(clippy::as_conversions, reason = "how sqlx is told an argument's type")]
     pub async fn append(&mut self, items: &[NewRevocation]) -> Result<Appended, StoreError> {
         let mut c = Columns::default();

@@ -12,16 +12,16 @@ use crate::{
     token::{Revision, UnixSeconds, least_uuid_v7},
 };
 
-/// Subject and audience of the prober's tokens: what its client must be registered for.
+/// Subject and audience of the prober's tokens: its client must be registered for them.
 pub const CANARY: &str = "jeton-canary";
 
 /// One statement of a few hundred rows.
 const AUDIT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// An act, as it will be audited. The id makes a repeated write harmless.
+/// An act to be audited. The id makes a repeated write harmless.
 #[derive(Clone, Debug, Default)]
 pub struct NewAudit {
-    /// A UUIDv7 of the replica's making.
+    /// A UUIDv7 that the replica makes.
     pub id: Uuid,
     /// The caller's `client_id`, or the name of a server verb.
     pub actor: String,
@@ -37,20 +37,20 @@ pub struct NewAudit {
     pub client_id: Option<String>,
     /// Key concerned.
     pub key_id: Option<String>,
-    /// The audience that a wide revocation was narrowed to; of a token that was issued, its audiences.
+    /// The audience that a wide revocation was narrowed to, or the audiences of an issued token.
     pub audience: Option<String>,
-    /// A wide revocation hits what was issued before this second.
+    /// A wide revocation hits everything issued before this second.
     pub cutoff: Option<UnixSeconds>,
-    /// What became of a revocation; `None`: OK.
+    /// The outcome of a revocation; `None`: OK.
     pub outcome: Option<&'static str>,
-    /// The operator's remark.
+    /// The operator's note.
     pub note: String,
     /// W3C trace id.
     pub trace_id: String,
 }
 
 impl NewAudit {
-    /// An act of `actor`, with nothing concerned yet.
+    /// An act of `actor`, without details yet.
     #[must_use]
     pub fn new(id: Uuid, actor: impl Into<String>, action: &'static str) -> Self {
         Self { id, actor: actor.into(), action, ..Self::default() }
@@ -58,8 +58,7 @@ impl NewAudit {
 }
 
 impl NewAudit {
-    /// One line of the log for an act that is done, at this revision of the log; `left_out`: lines before it that were not
-    /// written.
+    /// Logs a finished act, at this revision of the log. `left_out`: earlier lines that were not written.
     pub fn log(&self, revision: Option<Revision>, left_out: u64) {
         tracing::info!(
             jeton.actor = self.actor,
@@ -79,24 +78,24 @@ impl NewAudit {
     }
 }
 
-/// A text of a caller's for the log: where a credential was put in its place, nothing of it.
+/// A caller's text for the log; a text that looks like a credential is not shown.
 fn shown(text: &str) -> &str {
     let is_secret = ["eyJ", "jtr_", "jtk_"].iter().any(|beginning| text.contains(beginning));
     if is_secret { "(hidden: it looks like a credential)" } else { text }
 }
 
-/// An act that was audited.
+/// An audited act.
 #[derive(Debug)]
 pub struct AuditRow {
-    /// Its id; the order of the trail.
+    /// Its id; the trail is ordered by it.
     pub id: Uuid,
-    /// Revision known at the act.
+    /// The revision that was known at the act.
     pub revision: Revision,
-    /// Commit instant.
+    /// Commit time.
     pub event_time: Timestamp,
-    /// Who.
+    /// The caller.
     pub actor: String,
-    /// What.
+    /// The action.
     pub action: String,
     /// Subject concerned.
     pub subject: Option<String>,
@@ -108,21 +107,21 @@ pub struct AuditRow {
     pub client_id: Option<String>,
     /// Key concerned.
     pub key_id: Option<String>,
-    /// The audience that a wide revocation was narrowed to; of a token that was issued, its audiences.
+    /// The audience that a wide revocation was narrowed to, or the audiences of an issued token.
     pub audience: Option<String>,
-    /// A wide revocation hit what was issued before this second.
+    /// A wide revocation hit everything issued before this second.
     pub cutoff: Option<UnixSeconds>,
-    /// `OK`, what became of a revocation, or the name of an `ErrorReason`.
+    /// `OK`, the outcome of a revocation, or the name of an `ErrorReason`.
     pub outcome: String,
-    /// Of a revocation.
+    /// The reason of a revocation.
     pub reason: Reason,
-    /// The operator's remark.
+    /// The operator's note.
     pub note: String,
     /// W3C trace id.
     pub trace_id: String,
 }
 
-/// Exact matches; all that are set must hold.
+/// Exact matches; a row must match all that are set.
 #[derive(Clone, Debug, Default)]
 pub struct AuditFilter {
     /// Subject.
@@ -137,9 +136,9 @@ pub struct AuditFilter {
     pub client_id: Option<String>,
     /// Key concerned.
     pub key_id: Option<String>,
-    /// What was done.
+    /// The action.
     pub action: Option<String>,
-    /// A part of the remark.
+    /// A part of the note.
     pub note: Option<String>,
     /// Without the prober's tokens and revocations.
     pub without_canaries: bool,
@@ -151,21 +150,21 @@ pub struct AuditFilter {
     pub before: Option<Uuid>,
 }
 
-/// An act's id bears the replica's time, its row the database's: they are not further apart. Seconds.
+/// The most seconds between an act's id, which has the replica's time, and its row, which has the database's.
 const ID_SPREAD_S: i64 = 3_600;
 
-/// The least id of an instant so many seconds after a time: it bounds which partitions are looked at.
+/// The least id of an instant so many seconds after a time: it limits the partitions that are searched.
 fn id_of(time: Timestamp, after_s: i64) -> Uuid {
     let millis = time.as_millisecond().saturating_add(after_s.saturating_mul(1000));
     least_uuid_v7(millis)
 }
 
-/// An act that is not an append to the log.
+/// An act that is not in the log.
 #[derive(Clone, Debug)]
 pub struct AuditedAct {
     /// The act.
     pub audit: NewAudit,
-    /// The revision known to it.
+    /// The revision that was known to it.
     pub known: Revision,
     /// `OK`, or the name of an `ErrorReason`.
     pub outcome: String,
@@ -211,7 +210,7 @@ impl<'a> Columns<'a> {
 }
 
 impl OwnConnection {
-    /// Audits acts that are no appends to the log: one round trip, all of them or none.
+    /// Audits acts that are not in the log: one round trip, all of them or none.
     #[expect(clippy::as_conversions, reason = "how sqlx is told an argument's type")]
     pub async fn audit(&mut self, acts: &[AuditedAct]) -> Result<(), StoreError> {
         let mut c = Columns::default();

@@ -1,21 +1,21 @@
-//! `bare_revocations`: how many live revocations by bare jti each client has. Counted where they are appended.
+//! `bare_revocations`: each client's number of live revocations by bare jti, counted when they are appended.
 
 use super::{Store, StoreError};
 use crate::token::UnixSeconds;
 
 const HOUR_S: i64 = 3_600;
 
-/// What a client has revoked by bare jti and is still alive.
+/// A client's live revocations by bare jti.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BareRevocations {
-    /// How many; up to an hour longer than they are held.
+    /// Their number; counted up to an hour longer than they are held.
     pub held: i64,
-    /// When the first of them are forgotten.
+    /// The time when the first of them are forgotten.
     pub fewer_from: Option<UnixSeconds>,
 }
 
 impl Store {
-    /// Of this client, now.
+    /// The live revocations of this client.
     pub async fn bare_revocations(
         &self,
         client_id: &str,

@@ -1,5 +1,5 @@
-//! The audit trail's chains. Each task that writes has one of its own, so that nothing is locked for it: a number
-//! without gaps, and a tag over the tag before and over all columns that jeton sets.
+//! The audit trail's chains. Each task that writes has a chain of its own, so that none locks another: numbers without
+//! gaps, and tags over the tag before and over all columns that jeton sets.
 
 use std::{
     collections::HashMap,
@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{NewAudit, StoreError};
 use crate::token::{ChainKeys, RowFields, UnixSeconds, new_uuid_v7, uuid_unix_ms};
 
-/// What an audit row says, as far as jeton sets it: `revision` and `event_time` are Postgres'.
+/// The content of an audit row that jeton sets; Postgres sets `revision` and `event_time`.
 pub(super) struct Act<'a> {
     pub(super) id: Uuid,
     pub(super) actor: &'a str,
@@ -51,7 +51,7 @@ impl<'a> Act<'a> {
         }
     }
 
-    /// What its tag is over.
+    /// The fields under its tag.
     pub(super) fn fields(&self) -> RowFields {
         let id = |id: &Option<Uuid>| id.map(Uuid::into_bytes);
         RowFields::of("audit")
@@ -84,11 +84,11 @@ impl<'a> Act<'a> {
     }
 }
 
-/// Places in a chain, for rows that are written together.
+/// The places in a chain of rows that are written together.
 #[derive(Clone, Debug)]
 pub(super) struct Links {
     pub(super) chain: Uuid,
-    /// The number of the first of them.
+    /// The number of the first row.
     pub(super) first: i64,
     pub(super) tags: Vec<Vec<u8>>,
 }
@@ -96,7 +96,7 @@ pub(super) struct Links {
 /// The end of a chain, as far as it is known to be committed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ChainHead {
-    /// Which task writes it.
+    /// The task that writes it.
     pub writer: &'static str,
     /// The chain.
     pub chain: Uuid,
@@ -106,10 +106,10 @@ pub struct ChainHead {
     pub tag: String,
 }
 
-/// What the chains of a process share.
+/// The state that the chains of a process share.
 pub(super) struct Chains {
     pub(super) keys: ChainKeys,
-    /// Heads that were not told yet.
+    /// Heads that were not reported yet.
     heads: Mutex<HashMap<Uuid, ChainHead>>,
 }
 
@@ -122,7 +122,7 @@ impl Chains {
         self.heads.lock().unwrap_or_else(PoisonError::into_inner).insert(head.chain, head);
     }
 
-    /// The heads that were not told yet, of the longest chain last.
+    /// The heads that were not reported yet, the longest chain last.
     pub(super) fn news(&self) -> Vec<ChainHead> {
         let heads = std::mem::take(&mut *self.heads.lock().unwrap_or_else(PoisonError::into_inner));
         let mut heads: Vec<_> = heads.into_values().collect();
@@ -131,7 +131,7 @@ impl Chains {
     }
 }
 
-/// One task's chain.
+/// The chain of one task.
 pub(super) struct Chain {
     shared: Arc<Chains>,
     writer: &'static str,
@@ -140,13 +140,13 @@ pub(super) struct Chain {
     sent: Option<Sent>,
 }
 
-/// What was sent last.
+/// The rows that were sent last.
 struct Sent {
     ids: Vec<Uuid>,
     links: Links,
-    /// Whether it is known to be committed.
+    /// They are known to be committed.
     settled: bool,
-    /// Whether it was sent before, and nobody knows what became of that.
+    /// They were sent before, with an unknown result.
     unknown: bool,
 }
 
@@ -155,8 +155,8 @@ impl Chain {
         Self { shared, writer, last: None, sent: None }
     }
 
-    /// The places of these acts. What is sent again keeps its places: it may be committed. Where it is not known whether
-    /// what was sent before is committed, another chain begins: neither has a gap.
+    /// The places of these acts. Rows that are sent again keep their places, because they may be committed. If it is
+    /// unknown whether the rows before are committed, another chain begins: so neither has a gap.
     pub(super) fn link(&mut self, acts: &[Act<'_>]) -> Links {
         let ids: Vec<Uuid> = acts.iter().map(|act| act.id).collect();
         if let Some(sent) = &self.sent {
@@ -180,11 +180,11 @@ impl Chain {
         links
     }
 
-    /// What became of what was sent. `written`: whether the statement says that the rows are there.
+    /// Records the result of sending. `written` tells whether the statement reports that the rows are there.
     pub(super) fn settle<T>(&mut self, done: &Result<T, StoreError>, written: impl FnOnce(&T) -> bool) {
         match (done.as_ref().ok().map(written), done) {
             (Some(true), _) => self.committed(),
-            // Nothing was written by it: the next row has these places, unless it was sent before.
+            // Nothing was written: the next row gets these places, unless these were sent before.
             (Some(false), _) | (None, Err(StoreError::Statement(_) | StoreError::ForeignLog)) => {
                 self.sent.take_if(|sent| !sent.unknown);
             }
@@ -202,7 +202,7 @@ impl Chain {
         let Some(tag) = sent.links.tags.last() else { return };
         let more = i64::try_from(sent.links.tags.len()).unwrap_or_default().saturating_sub(1);
         let number = sent.links.first.saturating_add(more);
-        // What was sent again may be committed anew behind what came after it.
+        // Rows that were sent again may be committed after rows that came later.
         if self.last.as_ref().is_some_and(|(chain, last, _)| *chain == sent.links.chain && *last >= number) {
             return;
         }
@@ -228,7 +228,7 @@ impl Chain {
     }
 }
 
-/// Chains that no act writes at the moment. Each act takes one, so that none waits for another.
+/// Chains that no act is writing. Each act takes one, so that none waits for another.
 pub(super) struct SpareChains {
     shared: Arc<Chains>,
     writer: &'static str,
@@ -240,7 +240,7 @@ impl SpareChains {
         Self { shared, writer, spare: Mutex::default() }
     }
 
-    /// A chain of the caller's own, until it gives it back. That of a call that is given up meanwhile ends there.
+    /// Takes a chain until the caller gives it back. The chain of a call that is given up ends there.
     pub(super) fn take(&self) -> Chain {
         self.spare().pop().unwrap_or_else(|| Chain::new(Arc::clone(&self.shared), self.writer))
     }
@@ -261,7 +261,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xF)]).collect()
 }
 
-/// The bytes of an even number of hexadecimal digits; none: something else.
+/// The bytes of an even number of hexadecimal digits; `None` for other text.
 pub(super) fn bytes_of_hex(text: &str) -> Option<Vec<u8>> {
     if !text.len().is_multiple_of(2) || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
@@ -310,7 +310,7 @@ mod tests {
         let again = link(&mut chain, &[4]);
         assert_eq!((again.first, &again.tags), (3, &third.tags));
         chain.settle(&Ok(()), |()| true);
-        // Sent once more though it is committed.
+        // Sent once more although it is committed.
         assert_eq!(link(&mut chain, &[4]).first, 3);
         chain.settle(&Ok(()), |()| true);
         assert_eq!(link(&mut chain, &[5]).first, 4);
@@ -337,7 +337,7 @@ mod tests {
         assert_eq!(link(&mut chain, &[1]).tags, first.tags, "sent again");
         chain.settle(&Err::<(), _>(statement()), |()| true);
         assert_ne!(link(&mut chain, &[2]).chain, first.chain);
-        // Where the first attempt alone was refused, nothing is taken.
+        // If only the first attempt was refused, no place is taken.
         chain.settle(&Ok(()), |()| true);
         let third = link(&mut chain, &[3]);
         chain.settle(&Err::<(), _>(statement()), |()| true);
@@ -349,7 +349,7 @@ mod tests {
     fn a_call_that_was_given_up_leaves_its_places_open() {
         let Some(mut chain) = chain() else { unreachable!("a chain") };
         let first = link(&mut chain, &[1]);
-        // Nobody settles it.
+        // The result is never recorded.
         assert_ne!(link(&mut chain, &[2]).chain, first.chain);
     }
 }

@@ -1,12 +1,12 @@
-//! `change`: notes that something has to be read again.
+//! `change`: notes that tables must be read again.
 
 use super::{Store, StoreError};
 
-/// Far longer than a reader that follows the log can be behind it.
+/// A reader that follows the log is never this far behind.
 const KEPT_S: i64 = 86_400;
 
 impl Store {
-    /// Removes old notes; a reader that is behind them loads anew. Answers how many.
+    /// Removes old notes; a reader that is further behind loads all tables again. Returns their number.
     pub async fn purge_changes(&self) -> Result<i64, StoreError> {
         let purged = self
             .run(async |connection| {

@@ -1,5 +1,5 @@
-//! Checkpoints of the audit trail: how far each chain had come when a part of it was dropped. A note of it bears a MAC of
-//! its own, so that it is good wherever its row's chain begins.
+//! Checkpoints of the audit trail: the end of each chain within a part that was dropped. A note of it has a MAC of its
+//! own, so that it is valid wherever the chain of its row begins.
 
 use std::collections::HashMap;
 
@@ -15,12 +15,12 @@ use super::{
 };
 use crate::token::{ChainKeys, RowFields, least_uuid_v7, new_uuid_v7};
 
-/// The action of a row that bears such a note.
+/// The action of a row with such a note.
 pub(super) const CHECKPOINT: &str = "AuditCheckpoint";
-/// Places in one note.
+/// The most places in one note.
 const PLACES_MAX: usize = 50;
 
-/// A place in a chain: the number of a row that was dropped, and its tag.
+/// A place in a chain: the number of a dropped row, and its tag.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct ChainPlace {
     pub(super) chain: Uuid,
@@ -28,7 +28,7 @@ pub(super) struct ChainPlace {
     pub(super) tag: Vec<u8>,
 }
 
-/// All that checkpoints say.
+/// The content of all checkpoints.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(super) struct Dropped {
     upto: HashMap<Uuid, i64>,
@@ -36,7 +36,7 @@ pub(super) struct Dropped {
 }
 
 impl Dropped {
-    /// Takes in what a note says, where its MAC is good: else nothing.
+    /// Adds the content of a note if its MAC is good.
     pub(super) fn note(&mut self, keys: &ChainKeys, note: &str) {
         for place in read(keys, note).into_iter().flatten() {
             let upto = self.upto.entry(place.chain).or_default();
@@ -45,19 +45,19 @@ impl Dropped {
         }
     }
 
-    /// The number up to which rows of a chain were dropped; 0: none was.
+    /// The number up to which rows of a chain were dropped; 0: none.
     pub(super) fn upto(&self, chain: Uuid) -> i64 {
         self.upto.get(&chain).copied().unwrap_or_default()
     }
 
-    /// The tag of a row that was dropped, where a row that was left needs it.
+    /// The tag of a dropped row, if a remaining row needs it.
     pub(super) fn tag(&self, chain: Uuid, number: i64) -> Option<&[u8]> {
         self.tags.get(&(chain, number)).map(Vec::as_slice)
     }
 }
 
 impl Store {
-    /// What the checkpoints in the trail say.
+    /// The content of the checkpoints in the trail.
     pub(super) async fn dropped(
         connection: &mut sqlx::PgConnection,
         keys: &ChainKeys,
@@ -71,18 +71,18 @@ impl Store {
         Ok(dropped)
     }
 
-    /// Writes into the trail how far each chain has come in the part from `start` to `end`, seconds since the epoch, which
-    /// is to be dropped: as far as its rows follow from one another, and no further.
+    /// Writes the end of each chain within the part from `start` to `end`, seconds since the epoch, which is to be
+    /// dropped: as far as its rows follow from one another, and no further.
     pub(super) async fn checkpoint(&self, start: i64, end: i64, now: Timestamp) -> Result<(), StoreError> {
         let seal = self.seal()?;
         let keys = &seal.chains.keys;
         let [from, to] = [start, end].map(|time| least_uuid_v7(time.saturating_mul(1000)));
-        // What was written about the end of the part may be on either side of it.
+        // Rows that were written about the end of the part may be on either side of it.
         let beyond = least_uuid_v7(end.saturating_mul(1000).saturating_add(TIME_SPREAD_MS));
         let mut pooled = self.pool.acquire().await?;
         let dropped = Self::dropped(pooled.connection(), keys).await?;
         let mut ends = Ends::new(keys, &dropped);
-        // However many rows those are: without a limit of time.
+        // Without a time limit, because there may be many rows.
         let mut rows = sqlx::query_as!(
             TrailRow,
             r#"select id, event_time as "event_time: SqlTimestamp", actor, action, subject, jti, session_id, client_id,
@@ -132,7 +132,7 @@ impl Store {
     }
 }
 
-/// Notes of these places.
+/// The notes of these places.
 pub(super) fn notes(keys: &ChainKeys, places: &[ChainPlace]) -> Vec<String> {
     let note = |places: &[ChainPlace]| {
         let each = places.iter().map(|it| format!("{} {} {}", it.chain, it.number, hex(&it.tag)));
@@ -142,7 +142,7 @@ pub(super) fn notes(keys: &ChainKeys, places: &[ChainPlace]) -> Vec<String> {
     places.chunks(PLACES_MAX).map(note).collect()
 }
 
-/// The places of a note. None: it is none of ours.
+/// The places of a note; `None` if jeton did not write it.
 fn read(keys: &ChainKeys, note: &str) -> Option<Vec<ChainPlace>> {
     let (mac, text) = note.split_once(' ')?;
     if !keys.fits_note(text, &bytes_of_hex(mac)?) {
@@ -158,27 +158,27 @@ fn place(text: &str) -> Option<ChainPlace> {
     Some(ChainPlace { chain: chain.parse().ok()?, number: number.parse().ok()?, tag: bytes_of_hex(tag)? })
 }
 
-/// A row of the trail, as far as a checkpoint looks at it.
+/// The fields of a row that checkpoints use.
 pub(super) struct Link {
     pub(super) chain: Uuid,
     pub(super) number: i64,
     pub(super) tag: Vec<u8>,
     pub(super) fields: RowFields,
-    /// Whether it is dropped with the part.
+    /// It is dropped with the part.
     pub(super) goes: bool,
 }
 
-/// What a part of the trail comes to: rows in the order of their chains and numbers.
+/// The ends of chains in a part of the trail, from rows in the order of their chains and numbers.
 pub(super) struct Ends<'a> {
     keys: &'a ChainKeys,
     dropped: &'a Dropped,
-    /// The row before, which follows from the beginning of its chain; and whether it goes.
+    /// The row before, which follows from the beginning of its chain; and whether it is dropped.
     before: Option<(ChainPlace, bool)>,
-    /// The latest of this chain that goes.
+    /// The latest row of this chain that is dropped.
     end: Option<ChainPlace>,
-    /// What is to be noted.
+    /// The places to note.
     pub(super) places: Vec<ChainPlace>,
-    /// Chains with a row that does not follow from those before it, and its number. Nothing behind is noted.
+    /// Chains with a row that does not follow from those before it, and its number. Nothing after it is noted.
     pub(super) broken: Vec<(Uuid, i64)>,
 }
 
@@ -187,7 +187,7 @@ impl<'a> Ends<'a> {
         Self { keys, dropped, before: None, end: None, places: Vec::new(), broken: Vec::new() }
     }
 
-    /// The next row.
+    /// Adds the next row.
     pub(super) fn row(&mut self, row: Link) {
         let chain = row.chain;
         if self.before.as_ref().is_none_or(|(place, _)| place.chain != chain) {
@@ -198,7 +198,7 @@ impl<'a> Ends<'a> {
         }
         let is_broken = self.broken.last().is_some_and(|(broken, _)| *broken == chain);
         let Some((before, before_goes)) = &self.before else { return };
-        // What was left behind an earlier part is told of there.
+        // A row that was left from an earlier part: its checkpoint covers it.
         if is_broken || row.number <= before.number {
             return;
         }
@@ -212,13 +212,13 @@ impl<'a> Ends<'a> {
         if row.goes {
             self.end = Some(place.clone());
         } else if *before_goes && before.number > 0 {
-            // A row that stays is judged by the one before it, which goes.
+            // A remaining row is judged by the one before it, which is dropped.
             self.places.push(before.clone());
         }
         self.before = Some((place, row.goes));
     }
 
-    /// Behind the last row of a chain.
+    /// Ends the chain after its last row.
     pub(super) fn end_chain(&mut self) {
         let Some(end) = self.end.take() else { return };
         if self.places.last() != Some(&end) {
@@ -237,7 +237,7 @@ mod tests {
         ChainKeys::new(&master, [])
     }
 
-    /// A chain's rows, of which those named go.
+    /// The rows of a chain; `goes` tells which are dropped.
     fn rows(keys: &ChainKeys, chain: Uuid, goes: &[bool]) -> Vec<Link> {
         let mut before = Vec::new();
         let row = |(place, goes): (usize, &bool)| {
@@ -269,13 +269,13 @@ mod tests {
         let (keys, none) = (keys(), Dropped::default());
         let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let mut all = rows(&keys, one, &[true, true, false]);
-        // A row of the next part was written before the last one of this.
+        // A row of the next part was written before the last one of this part.
         all.extend(rows(&keys, two, &[true, false, true, false]));
         let (places, broken, next) = ends(&keys, &none, all);
         assert_eq!((places, broken), (vec![(1, 2), (2, 1), (2, 3)], vec![]));
         assert_eq!((next.upto(one), next.upto(two)), (2, 3));
         assert!(next.tag(two, 1).is_some() && next.tag(two, 2).is_none());
-        // The next part goes on from there.
+        // The next part continues from there.
         let later = rows(&keys, one, &[true; 5]).into_iter().skip(2).collect();
         let (places, broken, _) = ends(&keys, &next, later);
         assert_eq!((places, broken), (vec![(1, 5)], vec![]));

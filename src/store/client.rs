@@ -1,4 +1,4 @@
-//! `client` and `api_key`, as replicas hold them; and as jeton's own verbs write them.
+//! `client` and `api_key`: read by replicas, and written by jeton's verbs on the database.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -19,18 +19,18 @@ use crate::{
 /// A client to register, with one API key.
 #[derive(Clone, Debug)]
 pub struct NewClient {
-    /// What it is and may do.
+    /// Its registration.
     pub client: Client,
     /// For people.
     pub display_name: String,
-    /// The part of its key that is no secret.
+    /// The public part of its key.
     pub api_key_id: String,
     /// SHA-256 of the whole text of its key.
     pub secret_hash: [u8; 32],
 }
 
 impl NewClient {
-    /// This client, called by its identifier, with this key.
+    /// A client that has its identifier as display name, with this key.
     #[must_use]
     pub fn new(client: Client, key: &ApiKey) -> Self {
         Self {
@@ -42,16 +42,16 @@ impl NewClient {
     }
 }
 
-/// Who may administer, by rows that are good: ids.
+/// The ids of administrators whose rows are good.
 #[derive(Default)]
 pub(super) struct Administrators {
     pub(super) clients: Vec<String>,
-    /// Of those clients.
+    /// The API keys of those clients.
     pub(super) api_keys: Vec<String>,
 }
 
 impl Store {
-    /// Every client, with its keys, as far as their rows are good.
+    /// Every client with its keys, as far as their rows are good.
     pub async fn clients(&self) -> Result<Clients, StoreError> {
         let seal = self.seal()?;
         let seen = seal.seen();
@@ -69,7 +69,7 @@ impl Store {
         Ok(refused.map(|row| row.client.client_id.clone()).collect())
     }
 
-    /// The clients that may administer, as far as their rows are good, and their API keys of which that is true.
+    /// The administrators whose rows are good, and their API keys whose rows are good.
     pub(super) async fn administrators(&self) -> Result<Administrators, StoreError> {
         let seal = self.seal()?;
         let seen = seal.seen();
@@ -88,7 +88,8 @@ impl Store {
         Ok(Administrators { clients: clients.into_iter().collect(), api_keys })
     }
 
-    /// Gives each client and API key whose MAC is under another master key one under that in force. Answers how many rows.
+    /// Gives each client and API key with a MAC under another master key a MAC under the current one. Returns the
+    /// number of rows.
     pub async fn reseal_clients(&self) -> Result<u64, StoreError> {
         let seal = self.seal()?;
         let mut pooled = self.pool.acquire().await?;
@@ -96,8 +97,8 @@ impl Store {
         reseal(pooled.connection(), |fields, mac| seal.remade(fields, mac)).await
     }
 
-    /// Vouches for every client and API key as it stands: each gets a MAC under the master key in force. Answers how
-    /// many rows.
+    /// Vouches for every client and API key as it is: each gets a MAC under the current master key. Returns the number
+    /// of rows.
     pub async fn adopt_clients(&self) -> Result<u64, StoreError> {
         let seal = self.seal()?;
         let mut pooled = self.pool.acquire().await?;
@@ -111,7 +112,8 @@ impl Store {
         Ok(())
     }
 
-    /// Registers the first client that administers: at which revision. None, and nothing written: there is one already.
+    /// Registers the first administrator. Returns the revision; `None`, and nothing is written, if there is one
+    /// already.
     pub async fn put_first_admin(
         &self,
         new: &NewClient,
@@ -129,7 +131,7 @@ impl Store {
         let seal = self.seal()?;
         let client = &new.client;
         let permissions = numbers(&client.permissions);
-        // Later than what was there before, if the clock of whoever wrote that was right.
+        // Later than the former version, if the clock of its writer was right.
         let version =
             uuid_unix_ms(audit.id).max(seal.version(Table::Client, &client.client_id).saturating_add(1));
         let row_mac = seal.mac(&client_fields(client, &permissions, version));
@@ -168,14 +170,14 @@ impl Store {
 }
 
 impl OwnConnection {
-    /// Every client, with its keys, as far as their rows are good. Remembers what it has seen: on one connection alone.
+    /// Every client with its keys, as far as their rows are good. Remembers what it has seen: use one connection only.
     pub async fn clients(&mut self) -> Result<Clients, StoreError> {
         let seal = self.seal()?;
         let rows = self.run(TABLE_TIMEOUT, read).await?;
         Ok(rows.good(|table, rows| seal.judge_all(table, rows).iter().map(Option::is_none).collect()))
     }
 
-    /// Likewise, with what of it had been seen before, in this state or in a later one.
+    /// The same, and the parts that had been seen before, in this state or a later one.
     pub async fn clients_and_seen(
         &mut self,
         before: &SeenBefore,
@@ -187,13 +189,13 @@ impl OwnConnection {
         let api_keys = rows.api_keys.iter().map(|row| &row.record.api_key_id);
         let seen = SeenClients {
             clients: clients.map(|(id, _)| id.clone()).collect(),
-            // Their rows have no versions.
+            // API keys have no versions.
             api_keys: api_keys.filter(|id| before.has(Table::ApiKey, id, 0)).cloned().collect(),
         };
         Ok((rows.good(|table, rows| seal.judge_all(table, rows).iter().map(Option::is_none).collect()), seen))
     }
 
-    /// Takes away from a client what it may no longer have, through the log. False: somebody else was first.
+    /// Removes rights of a client through the log. False: another replica was first.
     pub async fn restrict_client(
         &mut self,
         restriction: &Restriction,
@@ -202,7 +204,7 @@ impl OwnConnection {
         let seal = self.seal()?;
         let client = &restriction.client;
         let permissions = numbers(&client.permissions);
-        // As if somebody had written it now: what it was before grants nothing any more.
+        // As if written now: earlier states grant nothing any more.
         let latest = seal.version(Table::Client, &client.client_id);
         let version = uuid_unix_ms(audit.id).max(latest.saturating_add(1));
         let row_mac = seal.mac(&client_fields(client, &permissions, version));
@@ -255,7 +257,7 @@ pub(super) fn numbers(permissions: &[Permission]) -> Vec<i16> {
     permissions.iter().map(|permission| permission.number()).collect()
 }
 
-/// What the MAC of a client is over. Permissions by their numbers: those that this version does not know, too.
+/// The fields under the MAC of a client. Permissions as numbers, including those that this version does not know.
 pub(super) fn client_fields(client: &Client, permissions: &[i16], version: i64) -> RowFields {
     RowFields::of("client")
         .text(&client.client_id)
@@ -266,7 +268,7 @@ pub(super) fn client_fields(client: &Client, permissions: &[i16], version: i64) 
         .list(&client.certificate_uris)
 }
 
-/// What the MAC of an API key is over. Of that, only its end can change: where a replica carries over an earlier one.
+/// The fields under the MAC of an API key. Only its end can change: if a replica carries over an earlier one.
 pub(super) fn api_key_fields(
     api_key_id: &str,
     client_id: &str,
@@ -278,7 +280,7 @@ pub(super) fn api_key_fields(
 
 struct StoredClient {
     client: Client,
-    /// As stored: those that this version does not know, too.
+    /// As stored, including those that this version does not know.
     permissions: Vec<i16>,
     version: i64,
     row_mac: Vec<u8>,
@@ -316,7 +318,7 @@ struct Rows {
 }
 
 impl Rows {
-    /// Those that are good, by a judge of a table's rows.
+    /// The good rows, by the judge of a table's rows.
     fn good(self, judge: impl Fn(Table, &[Sealed<'_>]) -> Vec<bool>) -> Clients {
         let good = judge(Table::Client, &self.clients.iter().map(StoredClient::sealed).collect::<Vec<_>>());
         let clients = self.clients.into_iter().zip(good).filter(|(_, good)| *good);
@@ -378,14 +380,14 @@ async fn read(connection: &mut PgConnection) -> Result<Rows, StoreError> {
     Ok(Rows { clients, api_keys })
 }
 
-/// Writes the MAC of each client and API key anew, as `remake` makes it of the fields and of the MAC that stands; none:
-/// it stays. In one transaction. Answers how many rows were written.
+/// Writes the MACs of clients and API keys again, as `remake` makes them of the fields and the present MAC; `None`: the
+/// MAC stays. One transaction. Returns the number of written rows.
 async fn reseal(
     connection: &mut PgConnection,
     remake: impl Fn(&RowFields, &[u8]) -> Option<Vec<u8>>,
 ) -> Result<u64, StoreError> {
     let mut transaction = connection.begin().await?;
-    // Nobody writes any of them meanwhile.
+    // Nobody else may write them meanwhile.
     sqlx::query!("lock table client, api_key in share row exclusive mode").execute(&mut *transaction).await?;
     let rows = read(&mut transaction).await?;
     let anew = |sealed: Sealed<'_>| Some((sealed.id.to_owned(), remake(&sealed.fields, sealed.mac)?));

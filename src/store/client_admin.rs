@@ -1,4 +1,4 @@
-//! `client` and `api_key`, as people manage them: read page by page, written through the log.
+//! `client` and `api_key`, managed by people: read in pages, written through the log.
 
 use std::sync::Arc;
 
@@ -17,10 +17,10 @@ use crate::{
     token::{ApiKey, Revision, UnixSeconds, uuid_unix_ms},
 };
 
-/// A client, as people see it.
+/// A client as administrators see it.
 #[derive(Clone, Debug)]
 pub struct ClientRow {
-    /// What it is and may do.
+    /// Its registration.
     pub client: Client,
     /// For people.
     pub display_name: String,
@@ -28,41 +28,41 @@ pub struct ClientRow {
     pub create_time: Timestamp,
     /// Its API keys, the oldest first.
     pub api_keys: Vec<ApiKeyRow>,
-    /// Raised by each change of what it may do.
+    /// Raised by each change of its rights.
     pub version: i64,
-    /// Why it counts as absent.
+    /// The reason why it counts as absent.
     pub refused: Option<Forged>,
 }
 
-/// An API key, as people see it.
+/// An API key as administrators see it.
 #[derive(Clone, Debug)]
 pub struct ApiKeyRow {
-    /// The part of it that is no secret.
+    /// The public part of the key.
     pub api_key_id: String,
     /// Creation.
     pub create_time: Timestamp,
-    /// End of its life; none: none.
+    /// Its end; `None`: it does not expire.
     pub expire_time: Option<UnixSeconds>,
-    /// Last use that has been written, to the minute.
+    /// The last use that has been written, to the minute.
     pub last_use_time: Option<UnixSeconds>,
-    /// Why it counts as absent.
+    /// The reason why it counts as absent.
     pub refused: Option<Forged>,
 }
 
-/// What became of a write.
+/// The result of a write.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ClientWrite {
     /// Written at this revision.
     Written(Revision),
-    /// It is not as expected any more: changed, or gone.
+    /// The row has changed, or is gone.
     Stale,
     /// There is a client of this name.
     ClientTaken,
     /// This certificate is another client's.
     CertificateTaken(String),
-    /// Nobody could administer after it.
+    /// No administrator would be left.
     LastAdministrator,
-    /// The client has as many API keys as one may have.
+    /// The client has the most API keys allowed.
     TooManyKeys,
 }
 
@@ -88,21 +88,21 @@ impl Store {
         self.run(async |connection| Ok(read(connection, &judge, Some(client_id), "", 1).await?.pop())).await
     }
 
-    /// Clients by their names, from behind `after` on, at most `limit`.
+    /// Clients by name, from after `after` on, at most `limit`.
     pub async fn clients_after(&self, after: &str, limit: i64) -> Result<Vec<ClientRow>, StoreError> {
         let (seal, seen) = self.seal_and_seen()?;
         let judge = Judge { seal: &seal, seen: &seen };
         self.run(async |connection| read(connection, &judge, None, after, limit).await).await
     }
 
-    /// Registers a client through the log. Its creation's time is the one that it was written at.
+    /// Registers a client through the log. Its creation time is that of the write.
     pub async fn create_client(
         &self,
         new: &ClientRow,
         audit: &NewAudit,
     ) -> Result<(ClientWrite, Option<Timestamp>), StoreError> {
         let client = &new.client;
-        let (version, row_mac) = self.sealed_anew(new, audit)?;
+        let (version, row_mac) = self.version_and_mac(new, audit)?;
         let row = self
             .act(
                 audit,
@@ -132,7 +132,7 @@ impl Store {
         Ok((written, row.new_create_time.map(SqlTimestamp::to_jiff)))
     }
 
-    /// Writes a client through the log, if it still is at `expected`.
+    /// Writes a client through the log, if it is still at `expected`.
     pub async fn update_client(
         &self,
         new: &ClientRow,
@@ -140,7 +140,7 @@ impl Store {
         audit: &NewAudit,
     ) -> Result<ClientWrite, StoreError> {
         let client = &new.client;
-        let (version, row_mac) = self.sealed_anew(new, audit)?;
+        let (version, row_mac) = self.version_and_mac(new, audit)?;
         let good = self.administrators().await?;
         let row = self
             .act(
@@ -172,8 +172,8 @@ impl Store {
         ClientWrite::of(&row.outcome, row.taken_uri, row.new_revision)
     }
 
-    /// Removes a client with its keys through the log, if it still is at `expected`, and revokes all that
-    /// it obtained; that is remembered until `mark_end`.
+    /// Removes a client with its keys through the log, if it is still at `expected`, and revokes all its tokens; the
+    /// mark is kept until `mark_end`.
     pub async fn delete_client(
         &self,
         client_id: &str,
@@ -267,7 +267,7 @@ impl Store {
         ClientWrite::of(&row.outcome, None, row.new_revision)
     }
 
-    /// Notes when API keys were last used: ids, and minutes since the epoch. The latest counts.
+    /// Writes the last uses of API keys: ids, and minutes since the epoch. The latest counts.
     pub async fn note_api_key_uses(&self, uses: &[(String, i64)]) -> Result<(), StoreError> {
         let (ids, minutes): (Vec<String>, Vec<i64>) = uses.iter().cloned().unzip();
         self.run(async |connection| {
@@ -279,8 +279,8 @@ impl Store {
 }
 
 impl Store {
-    /// The next version of a client, and the MAC of what it is to be.
-    fn sealed_anew(&self, new: &ClientRow, audit: &NewAudit) -> Result<(i64, Vec<u8>), StoreError> {
+    /// The next version of a client, and its MAC.
+    fn version_and_mac(&self, new: &ClientRow, audit: &NewAudit) -> Result<(i64, Vec<u8>), StoreError> {
         let seal = self.seal()?;
         let client = &new.client;
         let latest = new.version.max(seal.version(Table::Client, &client.client_id));

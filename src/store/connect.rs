@@ -1,5 +1,5 @@
-//! How a connection is opened: with the settings that the promise rests on, made by statements and read back. Poolers
-//! drop what a client asks for when it connects; roles and databases have defaults of their own.
+//! Opens connections with the settings that the promise depends on, made by statements and read back. Poolers drop
+//! settings that a client requests when it connects; roles and databases have defaults of their own.
 
 use std::{fmt::Write, sync::Arc, time::Duration};
 
@@ -9,34 +9,34 @@ use tokio::time::{sleep, timeout};
 use super::{StoreError, address::Address, outage::Outage};
 use crate::token::random_bytes;
 
-/// Between two tries to connect, where that is worth waiting for.
+/// The pause between two tries to connect.
 const CONNECT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Of every connection. A setting that this version of Postgres does not have is left out.
+/// The settings of every connection. A setting that this version of Postgres does not have is left out.
 const SETTINGS: [(&str, &str); 11] = [
-    // An acknowledged revocation is on disk, and on the standbys that must have it, whatever the default.
+    // An acknowledged revocation is on disk, and on the synchronous standbys, whatever the default.
     ("synchronous_commit", "on"),
-    // Each statement has a limit here, which takes its connection with it. Postgres must not cancel one by itself: a
-    // commit that waits for a standby would answer as done.
+    // jeton limits each statement itself, and then closes its connection. Postgres must not cancel a statement: a
+    // commit that waits for a standby would return as done.
     ("statement_timeout", "0"),
-    // But for one that waits for a lock: once nobody waits for it here, it must not keep its place there.
+    // Except while it waits for a lock: when jeton has given it up, it must not keep its place in the queue.
     ("lock_timeout", "9s"),
     ("transaction_timeout", "0"),
     ("idle_in_transaction_session_timeout", "0"),
-    // Tasks keep theirs.
+    // Tasks keep their connections.
     ("idle_session_timeout", "0"),
-    // The functions lock, then read: each statement sees what was committed before it.
+    // The functions lock, then read: each statement sees everything that was committed before it.
     ("default_transaction_isolation", "read committed"),
     ("default_transaction_deferrable", "off"),
     ("standard_conforming_strings", "on"),
     ("TimeZone", "UTC"),
     ("client_encoding", "UTF8"),
 ];
-/// What a replica of standbys may ask for beyond `on`, and keep.
+/// The value beyond `on` that a deployment with standbys may set, and keep.
 const STRONGER: &str = "remote_apply";
-/// Set to an id of the connection: who finds another's has been handed a connection that somebody else uses.
+/// Set to an id of the connection: a connection with another id is shared with somebody else.
 const MARK: &str = "jeton.connection";
-/// What is read, and not set.
+/// Settings that are only read.
 const GIVEN: [&str; 6] = [
     MARK,
     "server_version_num",
@@ -57,23 +57,23 @@ pub(super) struct Connector {
     options: PgConnectOptions,
     /// Host and database, for people.
     at: Arc<str>,
-    /// What the URL asks for.
+    /// The settings that the URL requests.
     given: Arc<[(String, String)]>,
-    /// Beyond those of every connection.
+    /// Further settings.
     settings: &'static [Setting],
-    /// How long a connection is waited for.
+    /// The time for which a connection is waited for.
     pub(super) patience: Duration,
-    /// Whether a database that does not write through is refused.
+    /// Refuses a database that does not write through to its disk.
     pub(super) needs_fsync: bool,
-    /// Where it is said that the database has gone.
+    /// Logs that the database has gone.
     pub(super) outage: Arc<Outage>,
-    /// What Postgres shows as `application_name`.
+    /// The `application_name` in Postgres.
     pub(super) name: &'static str,
 }
 
 impl Connector {
     pub(super) fn new(address: Address, name: &'static str, patience: Duration) -> Self {
-        // Poolers know nothing of float digits, and refuse what they do not know.
+        // Poolers do not know float digits, and refuse unknown settings.
         let options = address.options.extra_float_digits(None).application_name(name);
         Self {
             options,
@@ -87,23 +87,23 @@ impl Connector {
         }
     }
 
-    /// The same, called otherwise and with more settings.
+    /// The same with another name and more settings.
     pub(super) fn of(&self, name: &'static str, settings: &'static [Setting]) -> Self {
         let options = self.options.clone().application_name(name);
         Self { options, settings, name, ..self.clone() }
     }
 
-    /// To listen: the only connection that runs no statements.
+    /// The options of the listening connection, the only one that runs no statements.
     pub(super) fn options(&self, name: &'static str) -> PgConnectOptions {
         self.options.clone().application_name(name)
     }
 
-    /// The failure, with where it happened.
+    /// The failure, with the database's address.
     pub(super) fn here(&self, error: StoreError) -> StoreError {
         error.at(&self.at)
     }
 
-    /// Opens one, trying for as long as a call waits. Fails with the latest cause.
+    /// Opens a connection, trying for as long as a call waits. Fails with the latest cause.
     pub(super) async fn open(&self) -> Result<PgConnection, StoreError> {
         let mut latest = None;
         let opening = async {
@@ -118,7 +118,7 @@ impl Connector {
             }
         };
         let done = timeout(self.patience, opening).await;
-        // Nothing was asked of it: whoever could not connect is told where it looked.
+        // No connection was made: the error names the address.
         done.unwrap_or_else(|_| {
             Err(latest.unwrap_or_else(|| self.here(StoreError::away("it did not answer in time"))))
         })
@@ -132,7 +132,7 @@ impl Connector {
     async fn try_open(&self) -> Result<PgConnection, StoreError> {
         let mut connection = PgConnection::connect_with(&self.options).await?;
         let mark = u128::from_be_bytes(random_bytes()).to_string();
-        // Two round trips on purpose: what is set must still be there in the next one.
+        // Two round trips on purpose: the settings must still hold in the next one.
         let rows = raw_sql(sqlx::AssertSqlSafe(self.setting(&mark))).fetch_all(&mut connection).await?;
         let found: Option<String> = rows.first().map(|row| row.try_get(0)).transpose()?;
         if found.is_some_and(|found| !found.is_empty()) {
@@ -159,7 +159,7 @@ impl Connector {
         Ok(connection)
     }
 
-    /// Sets what the URL asks for. Answers how Postgres writes it.
+    /// Makes the settings that the URL requests. Returns them as Postgres writes them.
     async fn set_given(&self, connection: &mut PgConnection) -> Result<Vec<(String, String)>, StoreError> {
         let mut text = String::new();
         for (name, value) in self.given.iter() {
@@ -172,7 +172,7 @@ impl Connector {
             if error.is_unreachable() {
                 return error;
             }
-            // Its own words may hold the value.
+            // Postgres' message may contain the value.
             let names: Vec<_> = self.given.iter().map(|(name, _)| name.as_str()).collect();
             StoreError::unfit(format!(
                 "it cannot set what options in the URL asks for ({})",
@@ -182,13 +182,13 @@ impl Connector {
         rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
     }
 
-    /// Those of every connection, and its own, which go before.
+    /// The settings of every connection, after its own, which take precedence.
     fn all(&self) -> impl Iterator<Item = &Setting> {
         let own = |name: &str| self.settings.iter().any(|(each, _)| *each == name);
         SETTINGS.iter().filter(move |(name, _)| !own(name)).chain(self.settings)
     }
 
-    /// Says whose connection it was, then makes the settings. All of it is our own text.
+    /// Reads the former owner's mark, then makes the settings. All of it is our own text.
     fn setting(&self, mark: &str) -> String {
         let mut text = format!("select coalesce(current_setting('{MARK}', true), ''); ");
         let _infallible = write!(text, "select set_config('{MARK}', '{mark}', false)");
@@ -209,7 +209,7 @@ impl Connector {
         text
     }
 
-    /// Reads them back, with what cannot be set.
+    /// Reads the settings back, with those that cannot be set.
     fn reading(&self) -> String {
         let mut text = "select 'standby' as name, pg_is_in_recovery()::text as value".to_owned();
         let given = self.given.iter().map(|(name, _)| name.as_str());
@@ -270,7 +270,7 @@ impl Connector {
     }
 }
 
-/// A string of SQL, whatever the server takes a backslash for.
+/// A string of SQL, whatever backslashes mean to the server.
 fn literal(text: &str) -> String {
     format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }

@@ -1,4 +1,4 @@
-//! Connections of one task each, beside the pool: nobody else's statements are in its way.
+//! Connections of one task each, beside the pool: no other statements delay theirs.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,25 +12,24 @@ use super::{
     connect::{Connector, Setting},
 };
 
-/// To read one of the small tables whole.
+/// The time to read one of the small tables.
 pub(super) const TABLE_TIMEOUT: Duration = Duration::from_secs(10);
-/// A connection that does not answer within it while it rests is not one to wait for.
+/// An idle connection that does not answer within this time is given up.
 const PING_WITHIN: Duration = Duration::from_secs(1);
-/// One plan, made once: to plan the large statements of each append anew would cost as much as to run them. A statement
-/// that waits for a lock is given up there shortly before it is here.
+/// One plan, made once: planning the large statement of each append would cost as much as running it. Postgres gives up
+/// a statement that waits for a lock shortly before jeton does.
 const PLANNED_ONCE: [Setting; 3] =
     [("plan_cache_mode", "force_generic_plan"), ("jit", "off"), ("lock_timeout", "2500ms")];
-/// Likewise; and what is read is the end of an index, however much of the tables the planner takes that for.
+/// The same; and reads go through an index, whatever part of the tables the planner expects.
 const BY_INDEX: [Setting; 4] = [
     ("plan_cache_mode", "force_generic_plan"),
     ("enable_seqscan", "off"),
     ("jit", "off"),
     ("lock_timeout", "1500ms"),
 ];
-/// Of a row or two.
+/// For statements on a row or two.
 const LITTLE: [Setting; 1] = [("lock_timeout", "1500ms")];
-/// The batched statements of sessions look up a few rows, each by its key, whatever the planner knows of tables
-/// that have just been made.
+/// The batched statements of sessions look up a few rows, each by its key, whatever the planner knows of new tables.
 const BY_KEY: [Setting; 5] = [
     ("plan_cache_mode", "force_generic_plan"),
     ("enable_seqscan", "off"),
@@ -39,10 +38,10 @@ const BY_KEY: [Setting; 5] = [
     ("jit", "off"),
 ];
 
-/// The tasks that have a connection of their own. Postgres shows the name as `application_name`.
+/// The tasks that have a connection of their own, with the `application_name` in Postgres.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Task {
-    /// Reads the log, and says what has been applied.
+    /// Reads the log, and acknowledges it.
     Feed,
     /// Appends to the log.
     Flusher,
@@ -52,7 +51,7 @@ pub enum Task {
     Fleet,
     /// Spends refresh tokens.
     Refresh,
-    /// Writes acts that are no appends to the log.
+    /// Writes acts that are not in the log.
     Audit,
 }
 
@@ -82,15 +81,15 @@ impl Task {
     }
 }
 
-/// A connection of its own, which is dropped, with whatever is in flight, on any doubt.
+/// A connection of one task, which is dropped, with everything in flight, on any doubt.
 pub struct OwnConnection {
     connector: Connector,
     connection: Option<PgConnection>,
     used: Instant,
-    /// Of it in the outage.
+    /// Its id in the outage.
     id: u32,
     seal: Option<Arc<Seal>>,
-    /// Of the audit rows that this task writes.
+    /// The chain of the audit rows that this task writes.
     chain: Option<Chain>,
 }
 
@@ -107,7 +106,7 @@ impl Store {
 }
 
 impl OwnConnection {
-    /// Connects, unless it is connected: what is needed later is had from the start.
+    /// Connects, unless it is connected: so that a connection is there when it is needed.
     pub async fn open(&mut self) -> Result<(), StoreError> {
         if self.connection.is_none() {
             let opened = self.connector.open().await;
@@ -118,7 +117,7 @@ impl OwnConnection {
         Ok(())
     }
 
-    /// Sees to it that it is connected while nobody uses it. False: it is not.
+    /// Makes sure that it is connected while it is idle. False: it is not.
     pub async fn keep(&mut self) -> bool {
         if let Some(mut rested) = self.connection.take()
             && (self.used.elapsed() <= IDLE_TRUSTED
@@ -140,7 +139,7 @@ impl OwnConnection {
         self.chain.as_mut().ok_or(StoreError::NoMasterKey)
     }
 
-    /// Does an act with its audit row, in one statement that writes it if it does not fail. `statement` is given the row's
+    /// Does an act with its audit row, in one statement that writes both or neither. `statement` gets the row's
     /// columns.
     pub(super) async fn act<T>(
         &mut self,
@@ -160,13 +159,13 @@ impl OwnConnection {
         self.seal.clone().ok_or(StoreError::NoMasterKey)
     }
 
-    /// Does some work within a time.
+    /// Does some work within a time limit.
     pub(super) async fn run<T>(
         &mut self,
         limit: Duration,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        // Taken out while in use: a failure, a timeout or a cancelled call leaves none behind.
+        // Taken out while in use: a failure, a timeout or a cancelled call leaves no connection.
         let taken = self.connection.take();
         let connector = &self.connector;
         let done = timeout(limit, async move {
@@ -191,8 +190,8 @@ impl OwnConnection {
         done
     }
 
-    /// Likewise what is sent only once, since nobody knows what a statement did whose connection broke: not
-    /// over a connection that broke while it rested, and once a database is there that is starting.
+    /// The same for work that is sent only once, because the result of a statement whose connection broke is unknown:
+    /// it avoids a connection that broke while it was idle, and waits for a database that is starting.
     pub(super) async fn run_once<T>(
         &mut self,
         limit: Duration,

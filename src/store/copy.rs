@@ -1,4 +1,4 @@
-//! `COPY … TO STDOUT (FORMAT binary)`, tuple by tuple: half as long again as fast as rows of a query (PostgreSQL, "Binary
+//! `COPY … TO STDOUT (FORMAT binary)`, tuple by tuple: half again as fast as rows of a query (PostgreSQL, "Binary
 //! Format" of COPY).
 
 use futures_util::TryStreamExt;
@@ -7,17 +7,17 @@ use tokio::{sync::mpsc, task::spawn_blocking};
 
 use super::StoreError;
 
-/// How many bytes are handed over at once: a thousand rows.
+/// The bytes that are handed over at once: a thousand rows.
 const BLOCK: usize = 1 << 16;
-/// How many such wait at most.
+/// The most blocks that wait.
 const BLOCKS_MAX: usize = 8;
-/// How every such stream begins.
+/// The beginning of every such stream.
 const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
-/// In place of the number of fields, where the stream ends.
+/// Stands in place of the number of fields at the end of the stream.
 const TRAILER: i16 = -1;
 
-/// Has `statement` copy rows out in binary, and gives many at a time to `take`, in a thread of its own: what arrives is
-/// read meanwhile.
+/// Copies the rows of `statement` in binary format, and passes many at a time to `take`, in a thread of its own, while
+/// more arrive.
 pub(super) async fn copy_out<const FIELDS: usize, T: 'static>(
     connection: &mut PgConnection,
     statement: &str,
@@ -49,23 +49,23 @@ pub(super) async fn copy_out<const FIELDS: usize, T: 'static>(
             }
         }
     }
-    // Where it is not taken any more, the thread says why.
+    // If the thread has stopped, its result tells why.
     let _taken = blocks.send(block).await;
     drop(blocks);
     taking.await.map_err(|_| StoreError::corrupt("revocation", "a row that cannot be taken"))?
 }
 
-/// Reads what arrives, in pieces of whatever length. Sixteen bytes a field are the most that is read here.
+/// Parses a stream in pieces of any length. A field has at most sixteen bytes.
 #[derive(Default)]
 pub(super) struct Tuples {
-    /// What has arrived and does not make a tuple yet.
+    /// Bytes that do not complete a tuple yet.
     rest: Vec<u8>,
     began: bool,
     ended: bool,
 }
 
 impl Tuples {
-    /// Takes a piece, and shows the fields of each tuple that is whole now.
+    /// Takes a piece, and passes on the fields of each complete tuple.
     pub(super) fn take<const FIELDS: usize>(
         &mut self,
         piece: &[u8],
@@ -78,7 +78,7 @@ impl Tuples {
             begun?;
             self.began = true;
         }
-        // Behind the last whole tuple.
+        // After the last complete tuple.
         let mut whole = reader.0;
         while !self.ended {
             match reader.tuple::<FIELDS>() {
@@ -104,7 +104,7 @@ fn unreadable() -> StoreError {
     StoreError::corrupt("revocation", "COPY sent what is not its format")
 }
 
-/// What has not been read yet. `None` out of its functions: it has not arrived.
+/// The unread bytes. Its functions return `None` if more must arrive.
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -126,7 +126,7 @@ impl<'a> Reader<'a> {
         Some(if signature == *SIGNATURE { Ok(()) } else { Err(unreadable()) })
     }
 
-    /// The fields of the next tuple; none: the stream has ended.
+    /// The fields of the next tuple; `None` at the end of the stream.
     fn tuple<const FIELDS: usize>(&mut self) -> Option<Result<Option<[&'a [u8]; FIELDS]>, StoreError>> {
         let count = i16::from_be_bytes(self.array()?);
         if count == TRAILER {
@@ -137,7 +137,7 @@ impl<'a> Reader<'a> {
         }
         let mut fields = [[].as_slice(); FIELDS];
         for field in &mut fields {
-            // Nothing here is null, which has the length -1.
+            // No field is null, which has the length -1.
             match usize::try_from(i32::from_be_bytes(self.array()?)) {
                 Ok(len) => *field = self.bytes(len)?,
                 Err(_) => return Some(Err(unreadable())),

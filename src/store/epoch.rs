@@ -1,4 +1,4 @@
-//! How a new epoch of the log begins, and how what it lacks is brought back.
+//! The beginning of a new epoch of the log, and the entries that are written back.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,9 +16,9 @@ use crate::{
     token::{Revision, UnixSeconds},
 };
 
-/// A few statements on small rows.
+/// For a few statements on small rows.
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// A thousand entries.
+/// For a thousand entries.
 const REAPPEND_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
@@ -39,7 +39,7 @@ impl<'a> Columns<'a> {
             Entry::Token { id, expire_time, reason } => (1, Some(*id), None, *reason, *expire_time),
             Entry::Session { id, expire_time, reason } => (2, Some(*id), None, *reason, *expire_time),
             Entry::Mark(mark) => (mark.kind.number(), None, Some(mark), mark.reason, mark.expire_time),
-            // Nothing is brought back by it.
+            // It brings back nothing.
             Entry::MarkRemoved { .. } => return,
         };
         let of_mark = |number: fn(&Mark) -> i64| mark.map_or(0, number);
@@ -55,7 +55,7 @@ impl<'a> Columns<'a> {
 }
 
 impl OwnConnection {
-    /// Begins the epoch `next`, unless the log's is not `expected` any more: then false.
+    /// Begins the epoch `next`. False: the log is not in `expected` any more.
     pub async fn begin_epoch(
         &mut self,
         expected: i64,
@@ -74,7 +74,7 @@ impl OwnConnection {
         .await
     }
 
-    /// Says that somebody has known the epoch for as long as a lease can last.
+    /// Records that some replica has known the epoch for as long as a lease can last.
     pub async fn settle_epoch(&mut self, epoch: i64) -> Result<(), StoreError> {
         self.run(TIMEOUT, async |connection| {
             sqlx::query!(
@@ -89,7 +89,7 @@ impl OwnConnection {
         .await
     }
 
-    /// Says that what this replica held is carried over into the epoch.
+    /// Records that this replica's state is carried over into the epoch.
     pub async fn end_carry_over(&mut self, epoch: i64) -> Result<(), StoreError> {
         self.run(TIMEOUT, async |connection| {
             sqlx::query!("select end_carry_over($1)", epoch).fetch_one(connection).await?;
@@ -98,7 +98,7 @@ impl OwnConnection {
         .await
     }
 
-    /// Removes MAC keys that the tables have again though they had been removed.
+    /// Removes MAC keys that are in the tables again although they had been removed.
     pub async fn remove_mac_keys_again(
         &mut self,
         ids: &[[u8; 4]],
@@ -121,7 +121,7 @@ impl OwnConnection {
         Ok(())
     }
 
-    /// Appends entries that the tables lack; a mark keeps its position. What is there already stays.
+    /// Appends entries that the tables lack; a mark keeps its position. Present entries stay.
     #[expect(clippy::as_conversions, reason = "how sqlx is told an argument's type")]
     pub async fn reappend(&mut self, entries: &[Entry], audit: &NewAudit) -> Result<(), StoreError> {
         let mut c = Columns::default();
@@ -156,7 +156,7 @@ impl OwnConnection {
 }
 
 impl Store {
-    /// Has it noticed where partitions are not those that were made here: somebody has restored one, or dropped it.
+    /// Makes the database notice partitions that were not made here: somebody has restored or dropped one.
     pub async fn notice_parts(&self) -> Result<(), StoreError> {
         self.run(async |connection| {
             sqlx::query!("select notice_parts()").fetch_one(connection).await?;
@@ -165,9 +165,9 @@ impl Store {
         .await
     }
 
-    /// Begins the next epoch because an operator says so. `revoke_keys`: revokes every signing key,
-    /// whose marks are kept until `mark_end`, removes every MAC key and ends every session. However many
-    /// those are: without a limit of time.
+    /// Begins the next epoch on behalf of an operator. `revoke_keys`: revokes every signing key, with marks that are
+    /// kept until `mark_end`, removes every MAC key and ends every session. Without a time limit, because there may be
+    /// many.
     pub async fn bump_epoch(
         &self,
         revoke_keys: bool,

@@ -1,4 +1,4 @@
-//! What can go wrong with the database, by what the caller can do about it.
+//! Failures of the database, named by what the caller can do.
 
 use std::{fmt, io, sync::Arc};
 
@@ -9,30 +9,30 @@ use sqlx::{
 
 use crate::tls::Untrusted;
 
-/// SQLSTATE of `log_advance` when the database is not the one that the log was written in.
+/// The SQLSTATE of `log_advance` if the database is not the one that the log was written in.
 const FOREIGN_LOG: &str = "JT001";
-/// SQLSTATE of a statement that ran into `statement_timeout`.
+/// The SQLSTATE of a statement that ran into `statement_timeout`.
 const QUERY_CANCELED: &str = "57014";
 
 /// A failure of the database.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Out of reach, restarting or out of connections. Whether a write took effect is unknown.
+    /// Out of reach, restarting or out of connections. It is unknown whether a write took effect.
     #[error("the database{0}")]
     Unreachable(Away),
-    /// It answers, and must not be used: what the promise rests on is not to be had. Nothing was written.
+    /// It answers, but must not be used, because it cannot keep the promise. Nothing was written.
     #[error("the database{0}")]
     Unfit(Unfit),
-    /// It did not answer in the time that there was. Whether a write took effect is unknown.
+    /// It did not answer in time. It is unknown whether a write took effect.
     #[error("the database is out of reach: it did not answer in time")]
     Late,
-    /// This process is ending.
+    /// This process is shutting down.
     #[error("this process is ending")]
     Closed,
     /// Another database, other tables or another timeline than those that the log was written in.
     #[error("the database is not the one that the log was written in: it was restored, copied or promoted")]
     ForeignLog,
-    /// The log is in another epoch than the change that was waited for, or nobody can tell.
+    /// The log is, or may be, in another epoch than the awaited change.
     #[error(
         "the database was replaced, or went away, after this was written: it may be lost. Look whether it is there, and repeat it"
     )]
@@ -40,7 +40,7 @@ pub enum StoreError {
     /// The schema lacks a migration of this version.
     #[error("the database lacks migration {version}: run `jeton migrate up`")]
     OlderSchema {
-        /// The first that is missing.
+        /// The first missing one.
         version: i64,
     },
     /// The schema has a migration that this version does not know.
@@ -48,35 +48,35 @@ pub enum StoreError {
         "the database has migration {version}, which this version of jeton does not know: use a newer jeton"
     )]
     NewerSchema {
-        /// The first that is unknown.
+        /// The first unknown one.
         version: i64,
     },
     /// A migration was applied with another text.
     #[error("migration {version} in the database is not the one of this version of jeton")]
     ForeignSchema {
-        /// Which.
+        /// Its number.
         version: i64,
     },
     /// A URL that cannot be read.
     #[error("the database URL cannot be used: {0}")]
     Url(String),
-    /// A statement that failed, or a row that cannot be: a defect of ours.
+    /// A statement failed, or returned an impossible row: a defect of jeton.
     #[error("a statement failed: {0}")]
     Statement(sqlx::Error),
-    /// Rows that grant something are of no use without the master key: a defect of ours.
+    /// Rows that grant something cannot be checked without the master key: a defect of jeton.
     #[error("the rows of clients and keys need the master key")]
     NoMasterKey,
-    /// A row holds what no version of jeton writes.
+    /// A row has content that no version of jeton writes.
     #[error("table {table} holds what cannot be: {what}")]
     Corrupt {
         /// The table.
         table: &'static str,
-        /// What is wrong.
+        /// The fault.
         what: String,
     },
 }
 
-/// Where a database is that is out of reach, and why.
+/// The address of a database that is out of reach, and the cause.
 #[derive(Clone, Debug, Default)]
 pub struct Away {
     at: Arc<str>,
@@ -90,7 +90,7 @@ impl fmt::Display for Away {
     }
 }
 
-/// Where a database is that must not be used, and why.
+/// The address of a database that must not be used, and the reason.
 #[derive(Clone, Debug, Default)]
 pub struct Unfit {
     at: Arc<str>,
@@ -105,13 +105,13 @@ impl fmt::Display for Unfit {
 }
 
 impl StoreError {
-    /// Whether it may be worth trying again, by and by.
+    /// Returns whether a later retry may succeed.
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
         matches!(self, Self::Unreachable(_) | Self::Unfit(_) | Self::Late | Self::Closed)
     }
 
-    /// The same failure for another of those whom it met; the cause stays with the first.
+    /// A copy for another waiter of the batch; only the first keeps the cause.
     #[must_use]
     pub fn again(&self) -> Self {
         match self {
@@ -141,7 +141,7 @@ impl StoreError {
         Self::Unfit(Unfit { at: Arc::default(), what: what.into() })
     }
 
-    /// With where the database is.
+    /// Adds the address of the database.
     pub(super) fn at(self, at: &Arc<str>) -> Self {
         match self {
             Self::Unreachable(away) => Self::Unreachable(Away { at: Arc::clone(at), ..away }),
@@ -160,7 +160,7 @@ impl StoreError {
         }
     }
 
-    /// A row that cannot be.
+    /// An impossible row.
     pub(super) fn corrupt(table: &'static str, what: impl Into<String>) -> Self {
         Self::Corrupt { table, what: what.into() }
     }
@@ -178,9 +178,9 @@ impl From<sqlx::Error> for StoreError {
             sqlx::Error::Database(_) if code.as_deref().is_some_and(is_passing) || ends_session(&error) => {
                 Self::away(cause(&error))
             }
-            // Of the files that the URL names, whose paths are not said.
+            // For the files that the URL names; their paths are not shown.
             sqlx::Error::Configuration(_) => Self::Url("a file that it names cannot be read".to_owned()),
-            // What is wrong with TLS does not pass by itself.
+            // A fault of TLS does not pass by itself.
             sqlx::Error::Tls(said) => Self::unfit(no_tls(&said.to_string())),
             sqlx::Error::Io(said) if Untrusted::read(&said.to_string()).is_some() => {
                 Self::unfit(no_tls(&said.to_string()))
@@ -195,7 +195,7 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
-/// Why a database is out of reach, in words.
+/// The reason why a database is out of reach, in words.
 #[expect(clippy::wildcard_enum_match_arm, reason = "what is not told apart speaks for itself")]
 fn cause(error: &sqlx::Error) -> String {
     match error {
@@ -211,7 +211,7 @@ fn cause(error: &sqlx::Error) -> String {
     }
 }
 
-/// Why there is no TLS with a database, in words.
+/// The reason why TLS with a database failed, in words.
 fn no_tls(said: &str) -> String {
     if said.contains("does not support TLS") {
         return "it offers no TLS: turn ssl on there, or say sslmode=disable where the network is trusted"
@@ -227,14 +227,14 @@ fn no_tls(said: &str) -> String {
     }
 }
 
-/// Whether Postgres refused or ended the session, whatever for (a database that takes no connections,
-/// or is being restored; a password that was changed): no statement has failed.
+/// Returns whether Postgres refused or ended the session, for any reason (a database that accepts no connections, or is
+/// being restored; a changed password): then no statement has failed.
 fn ends_session(error: &sqlx::Error) -> bool {
     let postgres = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
     postgres.is_some_and(|error| matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic))
 }
 
-/// Whether Postgres gave a statement up: it took longer than it may.
+/// Returns whether Postgres gave up a statement because it took too long.
 pub(super) fn is_cancelled(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     code.as_deref() == Some(QUERY_CANCELED)

@@ -1,4 +1,4 @@
-//! When what holds was revoked, and why: read where a revocation is repeated.
+//! The time and reason of the revocation that holds, for repeated revocations.
 
 use jiff::Timestamp;
 use jiff_sqlx::Timestamp as SqlTimestamp;
@@ -10,7 +10,7 @@ use crate::{
     token::{Revision, UnixSeconds},
 };
 
-/// What revocations may hit it.
+/// The revocations that may hit a target.
 #[derive(Clone, Debug, Default)]
 pub struct Hit {
     /// Its `jti`.
@@ -19,29 +19,29 @@ pub struct Hit {
     pub session_id: Option<Uuid>,
     /// Its subject.
     pub subject: Option<String>,
-    /// Who obtained it.
+    /// Its client.
     pub client_id: Option<String>,
     /// The key that signed it.
     pub key_id: Option<String>,
-    /// What it is for.
+    /// Its audiences.
     pub audiences: Vec<String>,
-    /// Its place in the log.
+    /// Its revision.
     pub revision: Revision,
-    /// When it was issued.
+    /// The time when it was issued.
     pub issue_time: UnixSeconds,
 }
 
 /// A revocation that holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Held {
-    /// Its commit.
+    /// Its commit time.
     pub revoke_time: Timestamp,
-    /// Why.
+    /// Its reason.
     pub reason: Reason,
 }
 
 impl Store {
-    /// The earliest of the revocations that hit this.
+    /// The earliest revocation that hits this target.
     pub async fn held(&self, hit: &Hit) -> Result<Option<Held>, StoreError> {
         let row = self
             .run(async |connection| {

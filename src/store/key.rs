@@ -1,4 +1,4 @@
-//! `signing_key`: private halves are sealed before they come here.
+//! `signing_key`: private halves are sealed before they reach this module.
 
 use jiff::Timestamp;
 use jiff_sqlx::Timestamp as SqlTimestamp;
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::token::{Algorithm, Revision, RowFields, uuid_unix_ms};
 
-/// An activation whose predecessor is another by now is tried again, so many times.
+/// Tries of an activation whose predecessor changes meanwhile.
 pub(super) const ACTIVATE_TRIES: u32 = 5;
 
 /// A signing key as it is stored.
@@ -29,28 +29,28 @@ pub struct SigningKeyRow {
     pub sealed: Vec<u8>,
     /// Its times.
     pub times: KeyTimes,
-    /// Since when it neither signs nor verifies.
+    /// The time since when it neither signs nor verifies.
     pub revoke_time: Option<Timestamp>,
-    /// Why it counts as absent.
+    /// The reason why it counts as absent.
     pub refused: Option<Forged>,
     pub(super) version: i64,
     pub(super) row_mac: Vec<u8>,
 }
 
-/// What any key has gone through, by the database's clock.
+/// The times in the life of a key, by the database's clock.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyTimes {
     /// Creation.
     pub create_time: Timestamp,
-    /// When it is, or was, due to sign.
+    /// The time when it is, or was, due to sign.
     pub activate_time: Timestamp,
-    /// Since when it has signed. Unset: it is pending.
+    /// The time since when it signs. `None`: it is pending.
     pub signing_time: Option<Timestamp>,
-    /// Since when it only verifies.
+    /// The time since when it only verifies.
     pub retire_time: Option<Timestamp>,
-    /// From when on it is gone.
+    /// The time from which it is gone.
     pub expire_time: Option<Timestamp>,
-    /// The log's revision of its publication.
+    /// The revision of its publication.
     pub published: Revision,
 }
 
@@ -92,7 +92,7 @@ impl Store {
         Ok(rows.judged_by(&seal, &Seen::default()))
     }
 
-    /// Vouches for every key as it stands: each gets a MAC under the master key in force.
+    /// Vouches for every key as it is: each gets a MAC under the current master key.
     pub async fn adopt_keys(&self) -> Result<(), StoreError> {
         let rows = self.keys_ever().await?;
         let seal = self.seal()?;
@@ -111,9 +111,9 @@ impl Store {
         .await
     }
 
-    /// Publishes a signing key through the log, due after `lead_s` seconds. None, and nothing written: one of
-    /// its algorithm is pending; or the active one has signed for less than `older_than_s`, where that is given, and is
-    /// none of `refused`.
+    /// Publishes a signing key through the log, due after `lead_s` seconds. `None`, and nothing is written: a key of
+    /// its algorithm is pending; or, if `older_than_s` is given, the active one has signed for less than that and is
+    /// not among `refused`.
     pub async fn publish_signing_key(
         &self,
         key: &NewSigningKey,
@@ -151,9 +151,8 @@ impl Store {
         head_revision(published)
     }
 
-    /// Lets a pending key sign, through the log; the one before it verifies for `verify_for_s` seconds more.
-    /// None, and nothing written: it is not pending; or, where `only_due`, its time has not come while another
-    /// one signs.
+    /// Activates a pending key through the log; its predecessor verifies for `verify_for_s` seconds more. `None`, and
+    /// nothing is written: it is not pending; or, if `only_due`, its time has not come while another one signs.
     pub async fn activate_signing_key(
         &self,
         key_id: &str,
@@ -226,7 +225,7 @@ impl Store {
         revision("log_head", head)
     }
 
-    /// Whether a signing key with this `kid` was ever stored.
+    /// Returns whether a signing key with this `kid` was ever stored.
     pub async fn has_signing_key(&self, key_id: &str) -> Result<bool, StoreError> {
         let exists = self
             .run(async |connection| {
@@ -241,8 +240,8 @@ impl Store {
         Ok(exists)
     }
 
-    /// Stores all keys sealed anew, through the log, if `opened` still are all that there are, as they are; with MACs
-    /// under the master key in force, where they had good ones. False: they are not, and nothing was written.
+    /// Stores all keys resealed, through the log, if `opened` are still all keys in their present state; keys with good
+    /// MACs get MACs under the current master key. False: they are not, and nothing was written.
     pub async fn reseal_keys(
         &self,
         opened: &KeyRows,
@@ -290,7 +289,7 @@ pub(super) fn about(audit: &NewAudit, key_id: &str, note: String) -> NewAudit {
     NewAudit { key_id: Some(key_id.to_owned()), note, ..audit.clone() }
 }
 
-/// What the audit says of an activation.
+/// The audit note of an activation.
 pub(super) fn noted(key: &str, replaced: Option<&str>) -> String {
     replaced.map_or_else(|| key.to_owned(), |replaced| format!("{key} replaces {replaced}"))
 }
@@ -305,8 +304,8 @@ impl Store {
 }
 
 impl OwnConnection {
-    /// All keys that are not gone, and those that were revoked, however long ago: where the tables lose that, it is known
-    /// here. Remembers what it has seen: on one connection alone.
+    /// All keys that are not gone, and all that were ever revoked, so that replicas know them if the tables lose that.
+    /// Remembers what it has seen: use one connection only.
     pub async fn keys(&mut self) -> Result<KeyRows, StoreError> {
         let seal = self.seal()?;
         let rows =
@@ -315,7 +314,7 @@ impl OwnConnection {
     }
 }
 
-/// What the MAC of a signing key is over.
+/// The fields under the MAC of a signing key.
 fn signing_key_fields(key_id: &str, version: i64, algorithm: Algorithm, public_jwk: &str) -> RowFields {
     RowFields::of("signing_key").text(key_id).number(version).text(algorithm.as_str()).text(public_jwk)
 }
@@ -353,14 +352,14 @@ impl KeyRows {
     }
 }
 
-/// Which keys are read.
+/// The keys to read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Which {
-    /// Those that are not gone.
+    /// Keys that are not gone.
     InForce,
-    /// Likewise, and all that were revoked.
+    /// The same, and all that were revoked.
     RevokedToo,
-    /// All that were ever stored.
+    /// All keys that were ever stored.
     Ever,
 }
 

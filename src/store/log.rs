@@ -1,5 +1,4 @@
-//! `log_head`, `revocation`, `mark` and `change`: the log, appended in commit order and read from
-//! a revision on.
+//! `log_head`, `revocation`, `mark` and `change`: the log, appended in commit order and read from a revision on.
 
 use std::time::Duration;
 
@@ -18,13 +17,13 @@ use crate::{
     token::{Revision, UnixSeconds},
 };
 
-/// The channel on which an append says that there is something to read.
+/// The channel on which an append notifies.
 const CHANNEL: &str = "jeton_log";
-/// A read that takes longer has lost its connection: what was appended since the last one is little.
+/// A read that takes longer has lost its connection: there are few entries since the last read.
 const READ_TIMEOUT: Duration = Duration::from_secs(2);
-/// Marks that are taken at once when all are loaded.
+/// The marks that are taken at once when all are loaded.
 const MARKS_AT_ONCE: usize = 1_000;
-/// To load ten million entries takes seconds; a minute is a database that is stuck.
+/// Loading ten million entries takes seconds; after a minute the database is stuck.
 const LOAD_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The head of the log, as one statement saw it.
@@ -34,43 +33,43 @@ pub struct Head {
     pub revision: Revision,
     /// Entries at or below may have been purged.
     pub floor: Revision,
-    /// The epoch that somebody has known for as long as a lease can last.
+    /// The latest epoch that some replica has known for as long as a lease can last.
     pub settled_epoch: i64,
-    /// The epoch into which a replica has carried over what it held, or that an operator has vouched for.
+    /// The epoch into which a replica has carried over its state, or that an operator has vouched for.
     pub carried_epoch: i64,
-    /// Whether the log is where it was written: the same tables of the same database, on the same timeline.
+    /// The log is where it was written: the same tables of the same database, on the same timeline.
     pub same_log: bool,
     /// The database's wall clock, milliseconds since the epoch.
     pub database_time_ms: i64,
 }
 
-/// Entries of the log, and names of what has to be read again.
+/// Entries of the log, and the tables that must be read again.
 #[derive(Debug, Default)]
 pub struct LogEntries {
     /// Revocations and marks.
     pub entries: Vec<Entry>,
-    /// Whether a policy changed.
+    /// A policy changed.
     pub policies: bool,
-    /// Whether a client or an API key changed.
+    /// A client or an API key changed.
     pub clients: bool,
-    /// Whether a signing or MAC key changed.
+    /// A signing or MAC key changed.
     pub keys: bool,
 }
 
-/// What one read of the log found.
+/// The result of one read of the log.
 #[derive(Debug)]
 pub struct LogRead {
     /// The head.
     pub head: Head,
-    /// Where the entries end: at the head, or before it where there were too many for one read.
+    /// The revision up to which the entries go: the head, or an earlier one if there were too many for one read.
     pub upto: Revision,
-    /// What stands after the revision that was read from. Marks without an upper end: one that has moved past it still
-    /// says what it said before, by maximum, and would be missed.
+    /// The entries after the revision that was read from. Marks have no upper limit: a mark that has moved past it
+    /// still includes its former value, by maximum, and would be missed.
     pub entries: LogEntries,
 }
 
 impl Store {
-    /// A connection of its own that hears when the log has grown.
+    /// Opens a connection that listens for notifications that the log has grown.
     pub async fn wakeups(&self) -> Result<Wakeups, StoreError> {
         let options = self.connector.options("jeton listen");
         let pool = PgPoolOptions::new()
@@ -78,28 +77,28 @@ impl Store {
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect_lazy_with(options);
         let mut listener = PgListener::connect_with(&pool).await?;
-        // It waits without a statement; whatever role or database say, it may.
+        // It waits without a statement; this allows it, whatever role or database say.
         listener.execute("set idle_session_timeout = 0").await?;
         listener.listen(CHANNEL).await?;
         Ok(Wakeups { listener })
     }
 }
 
-/// Hears that the log has grown. A wake-up only: what it misses, polling finds.
+/// Notifications that the log has grown. Missed ones are found by polling.
 pub struct Wakeups {
     listener: PgListener,
 }
 
 impl Wakeups {
-    /// Waits for the next one: which process of the database has appended. None: the connection was lost, and
-    /// something may have been missed.
+    /// Waits for the next notification. Returns the database process that has appended; `None`: the connection was
+    /// lost, and notifications may have been missed.
     pub async fn next(&mut self) -> Result<Option<u32>, StoreError> {
         Ok(self.listener.try_recv().await?.map(|heard| heard.process_id()))
     }
 }
 
 impl Head {
-    /// Whether the log has come to this revision, in the epoch that it was appended in.
+    /// Returns whether the log has come to this revision, in the epoch that it was appended in.
     #[must_use]
     pub fn holds(&self, revision: Revision) -> bool {
         self.revision.epoch() == revision.epoch() && self.revision >= revision
@@ -107,14 +106,14 @@ impl Head {
 }
 
 impl OwnConnection {
-    /// The head, and whether the database still is the one that the log was written in.
+    /// The head, and whether the database is still the one that the log was written in.
     pub async fn head(&mut self) -> Result<Head, StoreError> {
-        // Nothing comes after the largest revision.
+        // Nothing comes after the greatest revision.
         Ok(self.read(Revision::MAX, 0).await?.head)
     }
 
-    /// The head and what was appended after `after`, in one snapshot: all of it, or the first `entries_max` of it, marks
-    /// apart. None where it would not do: some of it was purged, or it is another epoch's log, or another log.
+    /// The head and the entries after `after`, in one snapshot: all of them, or the first `entries_max`, not counting
+    /// marks. `None` if that would not do: some of them were purged, or the log is of another epoch or another log.
     pub async fn read(&mut self, after: Revision, entries_max: i64) -> Result<LogRead, StoreError> {
         self.run(READ_TIMEOUT, async |connection| {
             let rows = sqlx::query_as!(
@@ -153,7 +152,7 @@ impl OwnConnection {
         .await
     }
 
-    /// How many revocations there are, about: as many as the planner knows of.
+    /// The approximate number of revocations, as the planner knows it.
     pub async fn revocations_about(&mut self) -> Result<usize, StoreError> {
         self.run(READ_TIMEOUT, async |connection| {
             let about = sqlx::query_scalar!(
@@ -166,16 +165,16 @@ impl OwnConnection {
         .await
     }
 
-    /// Everything in force, many entries at a time: every mark, and every revocation that has not expired at
-    /// `now`; those of sessions in any case, since the sweep may not have written them yet. Whole up to
-    /// any head that was read before.
+    /// Everything in force, many entries at a time: every mark, and every revocation that has not expired at `now`;
+    /// those of sessions in any case, because the sweep may not have written them yet. Whole up to any head that was
+    /// read before.
     pub async fn load(
         &mut self,
         now: Timestamp,
         mut take: impl FnMut(Vec<Entry>) + Send + 'static,
     ) -> Result<(), StoreError> {
         self.run(LOAD_TIMEOUT, async |connection| {
-            // This reads whole tables, and on a connection that was told not to.
+            // This reads whole tables, on a connection whose settings forbid it.
             let mut transaction = connection.begin().await?;
             sqlx::query!("set local enable_seqscan = on").execute(&mut *transaction).await?;
             let mut marks = sqlx::query_as!(
@@ -271,7 +270,7 @@ impl LogRead {
                 }
             }
         }
-        // Marks after removals: one that was removed and made anew in between must stay.
+        // Marks after removals: a mark that was removed and made again in between must stay.
         read.entries.append(&mut entries);
         Ok(Self { head, upto, entries: read })
     }
@@ -287,7 +286,7 @@ fn narrow(kind: i16, id: Uuid, expire_time: UnixSeconds, reason: i16) -> Result<
     }
 }
 
-/// The same, as COPY writes it: kind, id, `expire_time`, reason.
+/// The same in the format of COPY: kind, id, `expire_time`, reason.
 fn copied([kind, id, expire_time, reason]: [&[u8]; 4]) -> Result<Entry, StoreError> {
     // timestamptz is microseconds since 2000-01-01T00:00:00Z.
     const EPOCH_S: i64 = 946_684_800;
@@ -341,7 +340,7 @@ fn mark_kind(number: i16) -> Result<MarkKind, StoreError> {
     MarkKind::from_number(number).ok_or_else(|| StoreError::corrupt("mark", format!("kind {number}")))
 }
 
-/// The head that a function of the log answers; none: it wrote nothing.
+/// The head that a function of the log returns; `None` if it wrote nothing.
 pub(super) fn head_revision(number: Option<i64>) -> Result<Option<Revision>, StoreError> {
     number.map(|number| revision("log_head", number)).transpose()
 }

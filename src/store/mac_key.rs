@@ -1,4 +1,4 @@
-//! `mac_key`: secrets are sealed before they come here.
+//! `mac_key`: secrets are sealed before they reach this module.
 
 use jiff_sqlx::Timestamp as SqlTimestamp;
 use sqlx::PgConnection;
@@ -19,15 +19,15 @@ pub struct MacKeyRow {
     pub id: [u8; 4],
     /// The secret, sealed.
     pub sealed: Vec<u8>,
-    /// Its times: it signs where it opens sessions.
+    /// Its times; an active key opens sessions.
     pub times: KeyTimes,
-    /// Why it counts as absent.
+    /// The reason why it counts as absent.
     pub refused: Option<Forged>,
     pub(super) version: i64,
     pub(super) row_mac: Vec<u8>,
 }
 
-/// What the MAC of a MAC key's row is over.
+/// The fields under the MAC of a MAC key's row.
 fn mac_key_fields(id: [u8; 4], version: i64) -> RowFields {
     RowFields::of("mac_key").bytes(&id).number(version)
 }
@@ -55,8 +55,8 @@ impl MacKeyRow {
 }
 
 impl Store {
-    /// Publishes a MAC key through the log, due after `lead_s` seconds. None, and nothing written: one is pending;
-    /// or the active one has opened sessions for less than `older_than_s`. Those of `refused` count as absent.
+    /// Publishes a MAC key through the log, due after `lead_s` seconds. `None`, and nothing is written: one is pending;
+    /// or the active one has opened sessions for less than `older_than_s`. Keys in `refused` count as absent.
     pub async fn publish_mac_key(
         &self,
         id: [u8; 4],
@@ -95,8 +95,8 @@ impl Store {
         head_revision(published)
     }
 
-    /// Lets a pending MAC key that is due open sessions, through the log; the one before it verifies for
-    /// `verify_for_s` seconds more. None, and nothing written: it is not pending, or not due while there is another.
+    /// Activates a pending MAC key that is due, through the log; its predecessor verifies for `verify_for_s` seconds
+    /// more. `None`, and nothing is written: it is not pending, or not due while there is another.
     pub async fn activate_mac_key(
         &self,
         id: [u8; 4],

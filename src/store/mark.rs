@@ -1,8 +1,8 @@
-//! `mark`: how wide revocations are removed, once nothing that they hit can be alive.
+//! `mark`: the removal of wide revocations, once no token that they hit can be live.
 
 use super::{Store, StoreError};
 
-/// A mark past its end.
+/// A mark that has reached its end.
 #[derive(Clone, Debug)]
 pub struct ExpiredMark {
     kind: i16,
@@ -11,7 +11,7 @@ pub struct ExpiredMark {
 }
 
 impl Store {
-    /// Marks past their end, at most `limit`.
+    /// Marks that have reached their end, at most `limit`.
     pub async fn expired_marks(&self, limit: i64) -> Result<Vec<ExpiredMark>, StoreError> {
         let marks = self.run(async |connection| Ok(sqlx::query_as!(
             ExpiredMark,
@@ -21,8 +21,8 @@ impl Store {
         Ok(marks)
     }
 
-    /// Removes those of `marks` that still are past their end, through the log. Only after a patient
-    /// sweep that was begun after they had ended has found nothing left.
+    /// Removes those of `marks` that are still past their end, through the log. Call it only after a patient sweep that
+    /// began after their end and found nothing left.
     pub async fn remove_marks(&self, marks: &[ExpiredMark]) -> Result<i64, StoreError> {
         let kinds: Vec<i16> = marks.iter().map(|mark| mark.kind).collect();
         let targets: Vec<String> = marks.iter().map(|mark| mark.target.clone()).collect();

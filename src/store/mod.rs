@@ -1,4 +1,4 @@
-//! Postgres: the only SQL. One file per table; rows die in the function that made them.
+//! Postgres: the only SQL. One file per table; row types do not leave the function that reads them.
 
 mod address;
 mod append;
@@ -72,14 +72,14 @@ use chain::{Act, SpareChains};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
-/// How long a call waits for a connection before it says that the database is away.
+/// The time for which a call waits for a connection before it reports that the database is away.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a verb on the database waits for a connection: an operator has typed it, perhaps while the machine or the
-/// database is short of time.
+/// The same for a verb on the database: an operator has typed it, perhaps while the machine or the database is short of
+/// time.
 const PATIENT_TIMEOUT: Duration = Duration::from_secs(10);
-/// A connection that has rested longer is asked whether it is well before it is used.
+/// A connection that has been idle for longer is checked before it is used.
 const IDLE_TRUSTED: Duration = Duration::from_secs(1);
-/// No statement of a call takes longer, but where the database has gone away without a word.
+/// No statement of a call takes longer, unless the database has gone away silently.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A migration, and whether the database has it.
@@ -87,9 +87,9 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct MigrationStatus {
     /// Its number.
     pub version: i64,
-    /// What it is about.
+    /// Its description.
     pub description: String,
-    /// Whether it has been applied.
+    /// It has been applied.
     pub applied: bool,
 }
 
@@ -99,17 +99,17 @@ pub struct Store {
     pool: Pool,
     connector: Connector,
     seal: Option<Arc<Seal>>,
-    /// Of the acts that go over the pool.
+    /// Chains for the acts that use the pool.
     acts: Option<Arc<SpareChains>>,
 }
 
 impl Store {
-    /// A store on this database. Does not connect yet: `url` is all that can be wrong.
+    /// A store on this database. It does not connect yet: only `url` can be wrong.
     pub fn new(url: &str) -> Result<Self, StoreError> {
         Self::waiting(url, ACQUIRE_TIMEOUT)
     }
 
-    /// The same for a verb on the database, for which no call waits: it waits longer for a connection.
+    /// The same for a verb on the database, which waits longer for a connection.
     pub fn patient(url: &str) -> Result<Self, StoreError> {
         Self::waiting(url, PATIENT_TIMEOUT)
     }
@@ -127,21 +127,21 @@ impl Store {
         Self { pool: Pool::new(connector.clone()), connector, ..self }
     }
 
-    /// This store, which makes and checks the MACs of rows. Without, there are no clients and no keys to be had.
+    /// The store with the means to make and check the MACs of rows. Without them, clients and keys cannot be read.
     #[must_use]
     pub fn sealed(self, seal: Arc<Seal>) -> Self {
         let acts = Arc::new(SpareChains::new(Arc::clone(&seal.chains), "acts"));
         Self { seal: Some(seal), acts: Some(acts), ..self }
     }
 
-    /// The heads of this process's chains of audit rows that were not told yet.
+    /// The heads of this process's audit chains that were not reported yet.
     #[must_use]
     pub fn audit_heads(&self) -> Vec<ChainHead> {
         self.seal.as_ref().map_or_else(Vec::new, |seal| seal.chains.news())
     }
 
-    /// Does an act with its audit row, in one statement. `statement` is given the row's columns, and says whether it wrote
-    /// them.
+    /// Does an act with its audit row, in one statement. `statement` gets the row's columns, and returns whether it
+    /// wrote them.
     async fn act<T>(
         &self,
         audit: &NewAudit,
@@ -158,20 +158,21 @@ impl Store {
         done
     }
 
-    /// Comes to another epoch: its tables may have lost what came last of each row. Answers what had been seen.
+    /// Begins the passage into another epoch, whose tables may have lost the latest state of each row. Returns the rows
+    /// that had been seen.
     #[must_use]
     pub fn begin_pass(&self) -> SeenBefore {
         self.seal.as_ref().map_or_else(SeenBefore::default, |seal| seal.begin_pass())
     }
 
-    /// Has come to it.
+    /// Ends the passage.
     pub fn end_pass(&self) {
         if let Some(seal) = &self.seal {
             seal.end_pass();
         }
     }
 
-    /// Is in the epoch before still.
+    /// Gives up the passage: the replica is still in the epoch before.
     pub fn give_up_pass(&self) {
         if let Some(seal) = &self.seal {
             seal.give_up_pass();
@@ -182,19 +183,19 @@ impl Store {
         self.seal.clone().ok_or(StoreError::NoMasterKey)
     }
 
-    /// Does some work on a connection of the pool, within a time. Where that passes, the connection goes
-    /// with whatever is in flight: a host that vanished says nothing.
+    /// Does some work on a connection of the pool, within a time limit. If the limit passes, the connection is closed
+    /// with everything in flight: a host that vanished sends nothing.
     async fn run<T>(
         &self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        // On the heap once it begins: a call that may come to a statement is moved several times before, and most come to
+        // On the heap once it begins: a call that may run a statement is moved several times before, and most calls run
         // none.
         Box::pin(async {
             let mut pooled = self.pool.acquire().await?;
             let done = timeout(STATEMENT_TIMEOUT, work(pooled.connection())).await;
             let done = done.unwrap_or_else(|_| Err(StoreError::Late));
-            // One on which something failed is closed: nobody knows what is left on it.
+            // A connection on which something failed is closed: its state is unknown.
             if done.is_ok() {
                 pooled.give_back();
             }
@@ -205,8 +206,8 @@ impl Store {
         .await
     }
 
-    /// Reads something on a connection of the pool. `None`: it took longer than `within`. Postgres gives up then, too: what
-    /// nobody waits for must not go on there. Only for reads, which acknowledge nothing.
+    /// Reads on a connection of the pool. `None`: it took longer than `within`, and Postgres has given it up, too, so
+    /// that no unwanted work continues there. Only for reads, which acknowledge nothing.
     async fn read_within<T>(
         &self,
         within: Duration,
@@ -225,13 +226,13 @@ impl Store {
         .await
     }
 
-    /// Connections open, and of those idle.
+    /// The open connections, and the idle ones among them.
     #[must_use]
     pub fn connections(&self) -> (u32, usize) {
         self.pool.connections()
     }
 
-    /// Applies the migrations that are missing, and makes the partitions that the first rows need.
+    /// Applies missing migrations, and makes the partitions for the first rows.
     pub async fn migrate(&self, now: Timestamp) -> Result<(), StoreError> {
         let mut pooled = self.pool.acquire().await?;
         pooled.wait_for_locks().await?;
@@ -240,8 +241,8 @@ impl Store {
         Ok(())
     }
 
-    /// Every migration that this version knows, and whether the database has it. Fails when the
-    /// database has one that this version does not know, or another text of one.
+    /// Every migration that this version knows, and whether the database has it. Fails if the database has one that
+    /// this version does not know, or one with another text.
     pub async fn migrations(&self) -> Result<Vec<MigrationStatus>, StoreError> {
         let applied = self
             .run(async |connection| {

@@ -1,4 +1,4 @@
-//! Says once when the database goes out of reach, and once when it is back, however many connections find out.
+//! Logs once when the database goes out of reach, and once when it is back, however many connections notice.
 
 use std::{
     sync::{
@@ -12,8 +12,8 @@ use tokio::time::Instant;
 
 use super::StoreError;
 
-/// Where another statement was answered so shortly before, one that was late was late by itself. A server reads the log
-/// several times in it.
+/// If another statement was answered within this time, a late statement was late for reasons of its own. A server reads
+/// the log several times within it.
 const LATE_ALONE: Duration = Duration::from_secs(1);
 
 /// The connections whose latest attempt failed.
@@ -21,11 +21,11 @@ pub(super) struct Outage {
     /// Host and database, for people.
     at: Arc<str>,
     failing: Mutex<Vec<u32>>,
-    /// Whether there is one: what every success looks at.
+    /// There is one; every success checks this.
     any: AtomicBool,
     ids: AtomicU32,
     begun: Instant,
-    /// When a statement was answered last, milliseconds since `begun`; below 0: none was.
+    /// The time when a statement was last answered, milliseconds since `begun`; negative: never.
     answered_ms: AtomicI64,
 }
 
@@ -41,12 +41,12 @@ impl Outage {
         }
     }
 
-    /// An id for one who reports here.
+    /// An id for a connection that reports here.
     pub(super) fn id(&self) -> u32 {
         self.ids.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Takes note of what came of an attempt of the connection `id`, which is called `name`.
+    /// Records the result of an attempt of the connection `id`, which is called `name`.
     pub(super) fn note<T>(&self, id: u32, name: &str, done: &Result<T, StoreError>) {
         match done {
             Err(error @ StoreError::Late) if self.answers() => {
@@ -55,7 +55,7 @@ impl Outage {
             Err(error @ (StoreError::Unreachable(_) | StoreError::Unfit(_) | StoreError::Late)) => {
                 self.failed(id, name, error);
             }
-            // Whatever else it says, it answers.
+            // It answers, whatever the answer.
             Ok(_) | Err(_) => {
                 self.answered_ms.store(self.now_ms(), Ordering::Relaxed);
                 self.forget(id);
@@ -67,7 +67,7 @@ impl Outage {
         i64::try_from(self.begun.elapsed().as_millis()).unwrap_or(i64::MAX)
     }
 
-    /// Whether a statement was answered a moment ago.
+    /// Returns whether a statement was answered recently.
     fn answers(&self) -> bool {
         let answered_ms = self.answered_ms.load(Ordering::Relaxed);
         let since = Duration::from_millis(self.now_ms().saturating_sub(answered_ms).unsigned_abs());
@@ -76,7 +76,7 @@ impl Outage {
 
     fn failed(&self, id: u32, name: &str, error: &StoreError) {
         if self.answered_ms.load(Ordering::Relaxed) < 0 {
-            // It was never there: whoever starts says why it does not.
+            // The database was never there: the starting server reports that itself.
             return;
         }
         let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -96,7 +96,7 @@ impl Outage {
         self.any.store(true, Ordering::Relaxed);
     }
 
-    /// The connection `id` works again, or is no more.
+    /// The connection `id` works again, or is closed.
     pub(super) fn forget(&self, id: u32) {
         if !self.any.load(Ordering::Relaxed) {
             return;

@@ -1,23 +1,22 @@
-//! Partitions, made ahead and dropped after. Each statement waits at most 50 ms for its lock, so
-//! that it never queues before an append.
+//! Partitions, made ahead and dropped when they are no longer needed. Each statement waits at most 50 ms for its lock,
+//! so that it never queues before an append.
 
 use jiff::Timestamp;
 
 use super::{Store, StoreError};
 
-/// SQLSTATE of a lock that was not to be had in time.
+/// The SQLSTATE of a lock that was not available in time.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
-/// SQLSTATE of a partition whose rows are in the default one already: they stay there, and an alert
-/// watches that.
+/// The SQLSTATE of a partition whose rows are in the default one already: they stay there, and an alert watches that.
 const CHECK_VIOLATION: &str = "23514";
 
-// How long a partition is, the function `make_partition` knows, too: it takes nothing else.
-/// Twelve hours: a revocation lives about a day, and each read of the log looks into every partition.
+// The function `make_partition` knows the lengths of partitions, too, and accepts no other.
+/// Twelve hours: a revocation lives about a day, and each read of the log searches every partition.
 const REVOCATION_PARTITION_S: i64 = 12 * 3_600;
-/// Entries leave the table this long after they left memory.
+/// Entries stay in the table for this long after they left memory.
 const REVOCATION_KEPT_S: i64 = 3_600;
-/// Expirations lie at most a day and 130 s ahead; half a day more for a replica whose clock runs ahead, or a task that is
-/// kept from its work. Not more: each read of the log looks into every partition.
+/// Ends are at most a day and 130 s ahead; half a day more for a replica whose clock is ahead, or a task that is
+/// delayed. No more, because each read of the log searches every partition.
 const REVOCATION_AHEAD_S: i64 = 36 * 3_600;
 /// A week: a session lives at most 90 days.
 const SESSION_PARTITION_S: i64 = 7 * 86_400;
@@ -25,13 +24,13 @@ const SESSION_KEPT_S: i64 = 91 * 86_400;
 /// Thirty days: an audit row is kept 400 days.
 const AUDIT_PARTITION_S: i64 = 30 * 86_400;
 const AUDIT_KEPT_S: i64 = 400 * 86_400;
-/// A task that was kept from its work for a fortnight still finds its partitions.
+/// A task that was delayed for a fortnight still finds its partitions.
 const ID_AHEAD_S: i64 = 15 * 86_400;
 
-/// The table whose chains are told before a part of it goes.
+/// The table whose chains get checkpoints before a part of it is dropped.
 const AUDIT: &str = "audit_event";
 
-/// How a table is cut.
+/// The partitions of a table.
 #[derive(Clone, Copy)]
 struct Cut {
     table: &'static str,
@@ -52,7 +51,7 @@ const CUTS: [Cut; 3] = [
 ];
 
 impl Store {
-    /// Makes the partitions that will be needed. Answers how many it made.
+    /// Makes the partitions that will be needed. Returns their number.
     pub async fn make_partitions(&self, now: Timestamp) -> Result<u32, StoreError> {
         let mut made: u32 = 0;
         for cut in CUTS {
@@ -71,8 +70,8 @@ impl Store {
         Ok(made)
     }
 
-    /// Drops the partitions whose rows cannot matter any more. Answers how many it dropped.
-    /// Partitions of revocations only after a patient sweep, begun after their end, found nothing.
+    /// Drops the partitions whose rows cannot matter any more. Returns their number. Call it for revocations only after
+    /// a patient sweep, begun after their end, that found nothing.
     pub async fn drop_partitions(&self, now: Timestamp) -> Result<u32, StoreError> {
         let mut dropped: u32 = 0;
         for cut in CUTS {
@@ -87,7 +86,7 @@ impl Store {
                 .await?;
             let mut partitions: Vec<_> =
                 names.into_iter().filter_map(|name| Some((start_of(cut, &name)?, name))).collect();
-            // The oldest first: chains are told from their beginning on.
+            // The oldest first: chains get checkpoints from their beginning on.
             partitions.sort();
             for (start, partition) in partitions {
                 let end = start.saturating_add(cut.seconds);
@@ -121,8 +120,8 @@ impl Store {
     }
 }
 
-/// A lock that was not to be had is no failure: the next round tries again. Nor is a partition that
-/// comes too late: its rows have found another place.
+/// A lock that is not available is no failure: the next round tries again. Nor is a partition that comes too late: its
+/// rows are in the default one.
 fn in_time(row: Result<Option<bool>, sqlx::Error>) -> Result<bool, StoreError> {
     match row {
         Ok(done) => Ok(done.unwrap_or_default()),

@@ -13,12 +13,12 @@ use crate::{
     token::{Algorithm, DailyBoundary, Excess, Revision},
 };
 
-/// What became of a write.
+/// The result of a write.
 #[derive(Clone, Copy, Debug)]
 pub enum PolicyWrite {
     /// Written at this revision, at this time.
     Written(Revision, Timestamp),
-    /// Somebody else was first; nothing was written.
+    /// Another write was first; nothing was written.
     Stale,
 }
 
@@ -28,7 +28,7 @@ impl Store {
         self.run(read).await
     }
 
-    /// Writes a policy through the log, if it still is at `expected` (zero: absent).
+    /// Writes a policy through the log, if it is still at `expected` (zero: absent).
     pub async fn put_policy(
         &self,
         policy: &Policy,
@@ -44,7 +44,7 @@ impl Store {
         .await
     }
 
-    /// Removes a policy through the log, if it still is at `expected`. `None`: somebody else was first.
+    /// Removes a policy through the log, if it is still at `expected`. `None`: another write was first.
     pub async fn delete_policy(
         &self,
         audience: &str,
@@ -74,17 +74,16 @@ impl OwnConnection {
         self.run(TABLE_TIMEOUT, read).await
     }
 
-    /// The policies that are there, and those that were.
+    /// The present policies, and the removed ones.
     pub async fn stored_policies(&mut self) -> Result<StoredPolicies, StoreError> {
-        // In this order: what is removed meanwhile is found among the removed, or below the floor.
+        // In this order: a policy that is removed meanwhile is among the removed, or below the floor.
         let policies = self.policies().await?.into_iter().collect();
         let revisions = self.run(TABLE_TIMEOUT, removed).await?;
         let floor = self.head().await?.floor;
         Ok(StoredPolicies { policies, removed: RemovedPolicies { floor, revisions } })
     }
 
-    /// Does through the log what is to be done to a policy that the tables had lost a change of. False: somebody else
-    /// was first.
+    /// Makes a change that the tables had lost to a policy, through the log. False: another replica was first.
     pub async fn carry_over_policy(
         &mut self,
         lost: &LostPolicy,
@@ -223,7 +222,7 @@ impl TryFrom<Row> for Policy {
         let daily_boundary = match (row.boundary_hours, row.boundary_minutes, &row.boundary_zone) {
             (Some(hours), Some(minutes), Some(zone)) => {
                 let boundary = DailyBoundary::parse(hours.into(), minutes.into(), zone);
-                // A boundary that cannot be kept must not be forgotten: tokens would live longer.
+                // A boundary that cannot be kept must not be ignored: tokens would live longer.
                 Some(boundary.map_err(|rule| corrupt(&format!("daily boundary: {rule}")))?)
             }
             _ => None,

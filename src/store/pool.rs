@@ -1,5 +1,5 @@
-//! Connections that calls share. A place in it is waited for, and what went wrong with a connection is said as it was;
-//! connections that rest are given back soon: other replicas may need the room.
+//! Connections that calls share. Calls wait for a place, and errors of connections are reported as they are. Idle
+//! connections are closed soon: other replicas may need them.
 
 use std::{
     mem,
@@ -15,13 +15,13 @@ use tokio::{
 
 use super::{ACQUIRE_TIMEOUT, IDLE_TRUSTED, StoreError, connect::Connector};
 
-/// A statement costs a fraction of a millisecond; more connections would only queue in Postgres.
+/// A statement takes a fraction of a millisecond; more connections would only queue in Postgres.
 const CONNECTIONS_MAX: u32 = 16;
-/// A connection that has rested for longer is closed.
+/// A connection that has been idle for longer is closed.
 const KEPT: Duration = Duration::from_secs(5);
-/// Between two tries to find out whether a database that failed is back.
+/// The interval of checking whether a database that failed is back.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// While the last ones in use come back.
+/// The interval of looking for the last connections in use.
 const CLOSING: Duration = Duration::from_millis(5);
 
 #[derive(Clone)]
@@ -29,20 +29,20 @@ pub(super) struct Pool(Arc<Inner>);
 
 struct Inner {
     connector: Connector,
-    /// One for each connection that is in use.
+    /// One place for each connection in use.
     places: Arc<Semaphore>,
     rested: Mutex<Rested>,
-    /// Of it in the outage.
+    /// Its id in the outage.
     id: u32,
 }
 
 #[derive(Default)]
 struct Rested {
-    /// With the time since when; the one that was used last is used next.
+    /// Idle connections with the time since when; the one used last is used next.
     connections: Vec<(PgConnection, Instant)>,
-    /// Whether a task closes those that have rested long enough.
+    /// A task closes those that have been idle for long enough.
     tended: bool,
-    /// Whether a task finds out when the database is back.
+    /// A task checks whether the database is back.
     looking: bool,
 }
 
@@ -56,12 +56,12 @@ pub(super) struct Pooled {
 impl Pool {
     pub(super) fn new(connector: Connector) -> Self {
         let id = connector.outage.id();
-        // A few places.
+        // A small number.
         let places = Arc::new(Semaphore::new(usize::try_from(CONNECTIONS_MAX).unwrap_or(usize::MAX)));
         Self(Arc::new(Inner { connector, places, rested: Mutex::default(), id }))
     }
 
-    /// A connection that is well. Waits for a place, and for a database that is starting.
+    /// A connection that works. Waits for a place, and for a database that is starting.
     pub(super) async fn acquire(&self) -> Result<Pooled, StoreError> {
         let place = timeout(self.0.connector.patience, Arc::clone(&self.0.places).acquire_owned()).await;
         let place = place
@@ -79,7 +79,7 @@ impl Pool {
         Ok(Pooled { connection, pool: Arc::clone(&self.0), _place: place })
     }
 
-    /// One that rests, and is well.
+    /// An idle connection that works.
     async fn rested(&self) -> Option<PgConnection> {
         loop {
             let (mut connection, since) = self.0.lock(|rested| rested.connections.pop())?;
@@ -91,12 +91,12 @@ impl Pool {
         }
     }
 
-    /// Takes note of how the database answers.
+    /// Records how the database answers.
     pub(super) fn note<T>(&self, done: &Result<T, StoreError>) {
         let Inner { connector, id, .. } = &*self.0;
         connector.outage.note(*id, connector.name, done);
         let away = matches!(done, Err(StoreError::Unreachable(_) | StoreError::Unfit(_) | StoreError::Late));
-        // Nobody may use the pool for long: somebody must see that it is back.
+        // The pool may be unused for long, so a task must notice that the database is back.
         if away && !self.0.lock(|rested| mem::replace(&mut rested.looking, true)) {
             let pool = Arc::downgrade(&self.0);
             tokio::spawn(async move {
@@ -117,7 +117,7 @@ impl Pool {
         }
     }
 
-    /// Connections that are open, and of those the resting ones.
+    /// The open connections, and the idle ones among them.
     pub(super) fn connections(&self) -> (u32, usize) {
         let idle = self.0.lock(|rested| rested.connections.len());
         let free = u32::try_from(self.0.places.available_permits()).unwrap_or(CONNECTIONS_MAX);
@@ -125,7 +125,7 @@ impl Pool {
         (used.saturating_add(u32::try_from(idle).unwrap_or(u32::MAX)), idle)
     }
 
-    /// Gives out no more, waits for those in use, and closes all.
+    /// Gives out no more connections, waits for those in use, and closes all.
     pub(super) async fn close(&self) {
         self.0.places.close();
         while self.connections().0 > u32::try_from(self.connections().1).unwrap_or(u32::MAX) {
@@ -142,7 +142,7 @@ impl Inner {
         with(&mut self.rested.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Closes those that have rested long enough, until none rests.
+    /// Closes connections that have been idle for long enough, until none is idle.
     async fn tend(self: Arc<Self>) {
         let pool = Arc::downgrade(&self);
         drop(self);
@@ -173,13 +173,14 @@ impl Pooled {
         &mut self.connection
     }
 
-    /// Has its statements wait for locks without a limit, for an operator who is there to stop them. It is not given back.
+    /// Makes its statements wait for locks without a limit, for an operator who can stop them. The connection is not
+    /// given back.
     pub(super) async fn wait_for_locks(&mut self) -> Result<(), StoreError> {
         self.connection.execute("set lock_timeout = 0").await?;
         Ok(())
     }
 
-    /// Lets others use it: nothing is in flight on it.
+    /// Returns it to the pool: nothing is in flight on it.
     pub(super) fn give_back(self) {
         let Self { connection, pool, _place } = self;
         let untended = pool.lock(|rested| {

@@ -1,4 +1,4 @@
-//! Refresh, in the table `session`: one statement spends all the refresh tokens that it is given.
+//! Refresh, in the table `session`: one statement spends all refresh tokens of a batch.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -16,32 +16,31 @@ use super::{OwnConnection, STATEMENT_TIMEOUT, SessionRow, StoreError, session::R
 pub struct Presented {
     /// The session it names.
     pub id: Uuid,
-    /// The generation it is.
+    /// Its generation.
     pub generation: u32,
-    /// SHA-256 of the secret it carries.
+    /// SHA-256 of its secret.
     pub secret_hash: [u8; 32],
-    /// Who presents it, for what.
+    /// The caller and its request.
     pub presenter: Arc<Presenter>,
 }
 
-/// Who presents a refresh token for what, and what the rules in force say of each audience.
+/// The caller of a refresh, its request, and the rules in force for each audience.
 #[derive(PartialEq, Eq, Hash, Debug)]
 pub struct Presenter {
     /// The caller.
     pub client_id: String,
     /// Subjects the caller is registered for: exact, or a prefix followed by `*`.
     pub subjects: Vec<String>,
-    /// Scopes asked for; empty: all of the session's.
+    /// Requested scopes; empty: all of the session's.
     pub scopes: Vec<String>,
-    /// Per audience, and for `*`, those without rules of their own: `ok` (1 or 0), `idle_s`,
-    /// `absolute_s`.
+    /// For each audience, and under `*` for those without rules of their own: `ok` (1 or 0), `idle_s`, `absolute_s`.
     pub rules: Value,
 }
 
-/// The row of a session that has moved on by one generation, after; none: it has not, and its row says why.
+/// The row of a session after it has moved on by one generation; `None`: it has not, and its row tells why.
 pub type Advance = Result<Option<Box<SessionRow>>, StoreError>;
 
-/// The presentations as arrays: one element each, and one of each presenter, few.
+/// The presentations as arrays: one element each, and one for each of the few presenters.
 #[derive(Default)]
 struct Columns<'a> {
     ids: Vec<Uuid>,
@@ -50,7 +49,7 @@ struct Columns<'a> {
     presenters: Vec<i32>,
     client_ids: Vec<&'a str>,
     rules: Vec<&'a Value>,
-    /// Those of all presenters, one behind the other. The n-th one's end at the (n + 1)-th end.
+    /// The subjects of all presenters in one list. Those of the n-th presenter end at the (n + 1)-th end.
     subjects: Vec<&'a str>,
     subject_ends: Vec<i32>,
     scopes: Vec<&'a str>,
@@ -74,7 +73,7 @@ impl<'a> Columns<'a> {
         columns
     }
 
-    /// Their number, from 1.
+    /// The presenter's number, from 1.
     fn add(&mut self, presenter: &'a Presenter) -> i32 {
         self.client_ids.push(&presenter.client_id);
         self.rules.push(&presenter.rules);
@@ -91,14 +90,14 @@ fn count<T>(of: &[T]) -> i32 {
 }
 
 impl OwnConnection {
-    /// Spends refresh tokens, of each session at most one: one statement, which every refusal that can be
-    /// known beforehand keeps from touching the session's row, so that nobody loses a token to a bad
-    /// request. Answers in their order. Rows are locked in the order of their ids, as the sweep does.
+    /// Spends refresh tokens, at most one per session, in one statement. Every refusal that can be known beforehand
+    /// keeps it from touching the session's row, so that nobody loses a token to a bad request. Returns results in the
+    /// order of the input. Rows are locked in the order of their ids, as in the sweep.
     #[expect(clippy::as_conversions, reason = "how sqlx is told an argument's type")]
     pub async fn advance_sessions(&mut self, batch: &[Presented]) -> Result<Vec<Advance>, StoreError> {
         let c = Columns::of(batch);
         let rows = self.run_once(STATEMENT_TIMEOUT, async |connection| {
-            // `offset 0`: looked up once, rather than wherever it is used.
+            // `offset 0`: evaluated once, not at each use.
             let advance = sqlx::query_as!(
                 Row,
                 r#"with hit as materialized (

@@ -1,4 +1,4 @@
-//! `replica` and `replica_ack`: who may answer from memory, and what each has applied.
+//! `replica` and `replica_ack`: the replicas that may answer from memory, and the revisions that they have applied.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use crate::token::Revision;
 /// A statement that takes longer has lost its connection, or waits for a standby that is away.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Seconds for which the size of the fleet is counted as one.
+/// The size of the fleet is counted once per so many seconds.
 const SLOT_S: i64 = 600;
 /// Slots of a day.
 const SLOTS_OF_A_DAY: i64 = 144;
 
-/// What all replicas of a database should have in common.
+/// The settings that all replicas of a database should share.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SharedSettings {
     /// `iss` of every token.
@@ -31,70 +31,70 @@ pub struct SharedSettings {
     pub publish_ahead_s: i64,
 }
 
-/// What a replica says of itself.
+/// A replica's description of itself.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ReplicaIdentity {
     /// Its name, for people.
     pub name: String,
     /// Its version.
     pub version: String,
-    /// URL of its public listener; empty: none that it knows of.
+    /// The URL of its public listener; empty if it knows none.
     pub address: String,
-    /// What it should have in common with the others.
+    /// The settings that it should share with the others.
     pub settings: SharedSettings,
 }
 
-/// What a renewal said. Only one that wrote exactly one row says anything.
+/// The result of a renewal that wrote exactly one row; others tell nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Renewal {
-    /// The row is there, and the log's head was here when the statement began.
+    /// The row is there, and this was the log's head when the statement began.
     Renewed {
         /// The head.
         head: Revision,
-        /// Whether the log is where it was written: the same tables of the same database, on the same timeline.
+        /// The log is where it was written: the same tables of the same database, on the same timeline.
         same_log: bool,
     },
-    /// There is no such registration any more.
+    /// The registration is gone.
     Gone,
 }
 
 /// A registration.
 #[derive(Clone, Debug)]
 pub struct ReplicaRow {
-    /// Of this registration, and of no other ever.
+    /// The id of this registration alone.
     pub id: Uuid,
-    /// What it says of itself.
+    /// Its description of itself.
     pub identity: ReplicaIdentity,
     /// The epoch that it follows.
     pub epoch: i64,
     /// The count of its latest renewal.
     pub beat: i64,
-    /// The database's time of its latest renewal: for show.
+    /// The database's time of its latest renewal: for display only.
     pub beat_time: Timestamp,
-    /// The database's time of its registration: for show.
+    /// The database's time of its registration: for display only.
     pub start_time: Timestamp,
-    /// This database's clock minus its own, milliseconds, as it measured before its latest renewal: for show.
+    /// The database's clock minus its own, milliseconds, as measured before its latest renewal: for display only.
     pub clock_offset_ms: i64,
-    /// Whether it has renewed of late, by the database's clock: for show.
+    /// It has renewed recently, by the database's clock: for display only.
     pub is_fresh: bool,
-    /// What it has acknowledged.
+    /// The revision that it has acknowledged.
     pub applied: Revision,
 }
 
 /// Every registration, as one statement saw them.
 #[derive(Clone, Debug)]
 pub struct FleetRows {
-    /// The log's head in the same snapshot: what is below it had been committed.
+    /// The log's head in the same snapshot: everything below had been committed.
     pub head: Revision,
-    /// Whether the log is where it was written: the same tables of the same database, on the same timeline.
+    /// The log is where it was written: the same tables of the same database, on the same timeline.
     pub same_log: bool,
     /// The registrations.
     pub replicas: Vec<ReplicaRow>,
 }
 
 impl OwnConnection {
-    /// Registers under an id that was never used, in place of `former`, as one who has applied
-    /// `applied`. Committed when it returns. False: the log is in another epoch, or behind `applied`.
+    /// Registers under an id that was never used, in place of `former`, with `applied`. Committed when it returns.
+    /// False: the log is in another epoch, or behind `applied`.
     pub async fn register(
         &mut self,
         id: Uuid,
@@ -132,9 +132,9 @@ impl OwnConnection {
         .await
     }
 
-    /// Renews: one statement, which writes the row and reads the head in one snapshot. A write, so that
-    /// neither a standby nor a primary that was cut off can answer it. `beat` grows with each. With it goes how far the
-    /// database's clock is ahead, as far as the replica knows.
+    /// Renews by one statement, which writes the row and reads the head in one snapshot. Because it writes, neither a
+    /// standby nor a primary that was cut off can answer it. `beat` grows with each renewal. It also sends the offset
+    /// of the database's clock, as far as the replica knows it.
     pub async fn renew(
         &mut self,
         id: Uuid,
@@ -176,7 +176,7 @@ impl OwnConnection {
         .await
     }
 
-    /// Says what a registration has applied. Never before it has. Does not wait for the disk.
+    /// Acknowledges the revision that a registration has applied, never before it has. Does not wait for the disk.
     pub async fn acknowledge(&mut self, id: Uuid, applied: Revision) -> Result<(), StoreError> {
         self.run(TIMEOUT, async |connection| {
             sqlx::query!("select acknowledge($1, $2)", id, applied.as_i64()).fetch_one(connection).await?;
@@ -214,7 +214,7 @@ impl Store {
         Ok(self.run(read).await?.replicas)
     }
 
-    /// Notes how many replicas there are now, and forgets what is older than a day.
+    /// Records how many replicas there are now, and forgets records older than a day.
     pub async fn note_fleet_size(&self) -> Result<(), StoreError> {
         self.run(async |connection| {
             sqlx::query!(
@@ -294,7 +294,7 @@ struct Row {
 }
 
 impl Row {
-    /// `None`: no registration, but the head alone.
+    /// `None`: there is no registration, only the head.
     fn replica(self) -> Result<Option<ReplicaRow>, StoreError> {
         let (Some(id), Some(epoch), Some(beat), Some(beat_time), Some(start_time)) =
             (self.id, self.epoch, self.beat, self.beat_time, self.start_time)

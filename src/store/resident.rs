@@ -1,20 +1,20 @@
-//! Who is in a database already, whatever its schema's version.
+//! The contents of a database, whatever the version of its schema.
 
 use super::{NewClient, Store, StoreError};
 
-/// What a database holds.
+/// Counts of a database's contents.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Residents {
     /// Clients.
     pub clients: i64,
-    /// API keys of those that were asked for.
+    /// API keys of the given clients.
     pub known: i64,
     /// Signing keys.
     pub keys: i64,
 }
 
 impl Store {
-    /// Counts what is there, and which of these clients' keys are among it. Nothing where there are no tables yet.
+    /// Counts the contents, and those of these clients' keys that are present. Zero if there are no tables yet.
     pub async fn residents(&self, clients: &[NewClient]) -> Result<Residents, StoreError> {
         let (ids, hashes): (Vec<_>, Vec<_>) =
             clients.iter().map(|new| (new.api_key_id.clone(), new.secret_hash.to_vec())).unzip();

@@ -1,8 +1,8 @@
-//! What the role may do, and what the database can: asked before anything is written.
+//! The rights of the role and the abilities of the database: checked before anything is written.
 
 use super::{Store, StoreError};
 
-/// The tables, and what a server does with the rows of each. Its partitions go by their parent.
+/// The tables, and the rights that a server needs on each. Partitions follow their parent.
 const TABLES: [(&str, &str); 21] = [
     ("_sqlx_migrations", "SELECT"),
     ("api_key", ROWS),
@@ -28,10 +28,10 @@ const TABLES: [(&str, &str); 21] = [
 ];
 const ROWS: &str = "SELECT,INSERT,UPDATE,DELETE";
 
-/// Functions that run as the owner of the tables, and are not for everybody.
+/// Functions that run as the owner of the tables, and that not everybody may call.
 const AS_OWNER: [&str; 2] = ["make_partition(text,bigint)", "drop_partition(text)"];
 
-/// What the migrations and the log rest on: a service that only speaks Postgres' protocol may lack it.
+/// Functions that the migrations and the log need: a service that only speaks Postgres' protocol may lack them.
 const FUNCTIONS: [&str; 5] = [
     "pg_walfile_name(pg_lsn)",
     "pg_current_wal_insert_lsn()",
@@ -41,7 +41,7 @@ const FUNCTIONS: [&str; 5] = [
 ];
 
 impl Store {
-    /// Refuses a role that may not do what a server does. Writes nothing.
+    /// Refuses a role without the rights that a server needs. Writes nothing.
     pub async fn check_rights(&self) -> Result<(), StoreError> {
         let (tables, rights): (Vec<_>, Vec<_>) =
             TABLES.into_iter().map(|(table, it)| (table.to_owned(), it.to_owned())).unzip();
@@ -82,8 +82,8 @@ impl Store {
         ))))
     }
 
-    /// Refuses a database that the migrations would not get through. Writes nothing. That it is Postgres, new enough,
-    /// written in UTF-8 and takes writes is seen to wherever a connection is opened.
+    /// Refuses a database that cannot run the migrations. Writes nothing. Opening a connection already checks that it
+    /// is Postgres, new enough, encoded in UTF-8 and writable.
     pub async fn check_before_migrating(&self) -> Result<(), StoreError> {
         let functions = FUNCTIONS.map(str::to_owned).to_vec();
         let lacking = self

@@ -1,5 +1,5 @@
-//! Rows that grant something carry a MAC. It is made and checked here, so that a row that was written past jeton
-//! grants nothing; and so that an older row is not put back unnoticed while this process has seen a later one.
+//! The MACs of rows that grant something. They are made and checked here, so that a row that jeton did not write grants
+//! nothing, and so that this process notices if an older row is put back in place of a later one.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -12,9 +12,9 @@ use jiff::Timestamp;
 use super::chain::{Chains, hex};
 use crate::token::{ChainKeys, MasterKey, RowFields, RowKeys, sha256};
 
-/// The place of a row that is not there any more, behind all states that one can be in.
+/// The state of a row that is gone, after all others.
 const GONE: i64 = i64::MAX;
-/// The place of a row before all states.
+/// The state before all others.
 const FORGOTTEN: (i64, i64) = (i64::MIN, 0);
 
 /// A table whose rows grant something.
@@ -37,12 +37,12 @@ impl Table {
     }
 }
 
-/// Why a row counts as absent.
+/// The reason why a row counts as absent.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Forged {
-    /// Its MAC does not fit.
+    /// Its MAC is wrong.
     Changed,
-    /// It is older than what was seen before.
+    /// It is older than a state that was seen before.
     PutBack,
 }
 
@@ -57,24 +57,24 @@ impl fmt::Display for Forged {
     }
 }
 
-/// A row, as far as its MAC is concerned.
+/// The parts of a row that matter for its MAC.
 pub(super) struct Sealed<'a> {
-    /// Which.
+    /// Its id.
     pub(super) id: &'a str,
-    /// What the MAC is over.
+    /// The fields under the MAC.
     pub(super) fields: RowFields,
-    /// The MAC that it carries.
+    /// Its MAC.
     pub(super) mac: &'a [u8],
-    /// Raised by each change that jeton makes of what the MAC is over.
+    /// Raised by each change that jeton makes to the fields under the MAC.
     pub(super) version: i64,
-    /// How much has been taken from it since, which needs no MAC: 0 nothing; more is later.
+    /// The rights that were taken away since, which needs no MAC: 0 for none; more is later.
     pub(super) taken: i64,
 }
 
-/// What has been taken from a key that was revoked.
+/// The value of `taken` for a revoked key.
 pub(super) const REVOKED: i64 = i64::MAX / 2;
 
-/// What has been taken from something that ends then: the sooner, the more.
+/// The value of `taken` for something that ends at that time: the sooner, the greater.
 pub(super) fn ending(end: Option<Timestamp>) -> i64 {
     let end_s = end.map_or(0, Timestamp::as_second).max(0);
     (REVOKED / 2).saturating_sub(end_s).max(1)
@@ -83,7 +83,7 @@ pub(super) fn ending(end: Option<Timestamp>) -> i64 {
 /// The latest state of a row that was seen.
 #[derive(Clone, Copy)]
 struct Latest {
-    /// Version and what was taken: it only grows.
+    /// Version and `taken`: it only grows.
     state: (i64, i64),
     /// SHA-256 of its fields.
     digest: [u8; 32],
@@ -93,17 +93,18 @@ struct Latest {
 #[derive(Clone, Default)]
 pub(super) struct Seen(HashMap<(Table, String), Latest>);
 
-/// What a process had seen of rows before it came to the epoch of the log: they are no news, whatever revision they bear.
+/// Rows that a process had seen before it came into the epoch of the log: they are no news, whatever revision they
+/// bear.
 #[derive(Clone, Default)]
 pub struct SeenBefore(Arc<Seen>);
 
 impl SeenBefore {
-    /// Whether this row was seen, in this state or in a later one. `version`: of its state now.
+    /// Returns whether this row was seen, in this state or a later one. `version`: that of its present state.
     pub(super) fn has(&self, table: Table, id: &str, version: i64) -> bool {
         self.0.0.get(&(table, id.to_owned())).is_some_and(|latest| version <= latest.state.0)
     }
 
-    /// Whether this MAC key was seen.
+    /// Returns whether this MAC key was seen.
     #[must_use]
     pub fn has_mac_key(&self, id: [u8; 4]) -> bool {
         // Its row is written once.
@@ -111,19 +112,19 @@ impl SeenBefore {
     }
 }
 
-/// Makes the MACs of rows and checks them, and remembers the latest states that it has seen.
+/// Makes and checks the MACs of rows, and remembers the latest states that it has seen.
 pub struct Seal {
     keys: RowKeys,
-    /// Of the audit rows that this process writes.
+    /// The chains of this process's audit rows.
     pub(super) chains: Arc<Chains>,
     seen: Mutex<Arc<Seen>>,
-    /// What was seen before the epoch that this process is coming to.
+    /// The rows that were seen before the epoch that this process is passing into.
     before: Mutex<Option<SeenBefore>>,
     said: Mutex<HashSet<(Table, String, Forged)>>,
 }
 
 impl Seal {
-    /// Under this master key; rows under the others are good, too.
+    /// Uses this master key; MACs under the others are good, too.
     #[must_use]
     pub fn new<'a>(master: &MasterKey, others: impl IntoIterator<Item = &'a MasterKey> + Clone) -> Arc<Self> {
         Arc::new(Self {
@@ -140,12 +141,12 @@ impl Seal {
         self.keys.mac(fields)
     }
 
-    /// The MAC of a row in place of one under another master key; none: that one stays.
+    /// A new MAC for a row with a MAC under another master key; `None`: the present one stays.
     pub(super) fn remade(&self, fields: &RowFields, mac: &[u8]) -> Option<Vec<u8>> {
         self.keys.remade(fields, mac)
     }
 
-    /// What has been seen so far. Taken before a statement is sent: its rows cannot be older than this.
+    /// The rows seen so far. Taken before a statement is sent: its rows cannot be older than this.
     pub(super) fn seen(&self) -> Arc<Seen> {
         Arc::clone(&self.seen.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -157,8 +158,9 @@ impl Seal {
         of(&self.seen()).max(before).max(0)
     }
 
-    /// Comes to another epoch, whose tables may have lost what came last: takes any state of a row for the latest once
-    /// more. What was good stays so while it says the same. Answers what had been seen, also where it is tried again.
+    /// Begins the passage into another epoch, whose tables may have lost the latest states: any state of a row counts
+    /// as the latest once more. A good row stays good while it is unchanged. Returns the rows that had been seen, also
+    /// if it is called again.
     pub(super) fn begin_pass(&self) -> SeenBefore {
         let mut before = self.before();
         let kept = before.get_or_insert_with(|| SeenBefore(self.seen())).clone();
@@ -170,7 +172,7 @@ impl Seal {
         kept
     }
 
-    /// Has come to it: what is not there is as gone as before.
+    /// Ends the passage: absent rows are gone as before.
     pub(super) fn end_pass(&self) {
         let Some(before) = self.before().take() else { return };
         let mut seen = Seen::clone(&self.seen());
@@ -184,7 +186,7 @@ impl Seal {
         self.set_seen(seen);
     }
 
-    /// Is in the epoch before still.
+    /// Gives up the passage: the replica is still in the epoch before.
     pub(super) fn give_up_pass(&self) {
         if let Some(SeenBefore(before)) = self.before().take() {
             *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = before;
@@ -199,11 +201,11 @@ impl Seal {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(seen);
     }
 
-    /// Why a row counts as absent; none: it is good. `seen`: from before it was read.
+    /// The reason why a row counts as absent; `None`: it is good. `seen`: from before it was read.
     pub(super) fn judge(&self, seen: &Seen, table: Table, row: &Sealed<'_>) -> Option<Forged> {
         let latest = seen.0.get(&(table, row.id.to_owned()));
-        // What was good once is good while it says the same: it may have been written anew under a master key that is
-        // not here.
+        // A good row stays good while it is unchanged: it may have been written again under a master key that is not
+        // here.
         let good = self.keys.fits(&row.fields, row.mac)
             || latest.is_some_and(|latest| latest.digest == sha256(&[row.fields.as_bytes()]));
         let forged = match latest {
@@ -215,8 +217,8 @@ impl Seal {
         forged
     }
 
-    /// Judges all rows of a table and remembers them, those that are missing too. Answers in their order. Only for one
-    /// reader, whose reads come one after the other.
+    /// Judges all rows of a table and remembers them, also that others are missing. Returns results in their order.
+    /// Only for one reader, whose reads come one after another.
     pub(super) fn judge_all(&self, table: Table, rows: &[Sealed<'_>]) -> Vec<Option<Forged>> {
         let before = self.seen();
         let judged: Vec<_> = rows.iter().map(|row| self.judge(&before, table, row)).collect();
@@ -235,7 +237,7 @@ impl Seal {
         judged
     }
 
-    /// Says that a row is refused, once until it is good again.
+    /// Logs that a row is refused, once until it is good again.
     fn say(&self, table: Table, id: &str, forged: Option<Forged>) {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(forged) = forged else {
@@ -280,7 +282,7 @@ mod tests {
         assert_eq!(judge(row("a", "y", &second, 2, 0)), [None]);
         assert_eq!(judge(row("a", "x", &first, 1, 0)), [Some(Forged::PutBack)]);
         assert_eq!(judge(row("a", "x", &second, 2, 0)), [Some(Forged::Changed)]);
-        // What only takes away needs no MAC, but is not given back without one.
+        // Taking rights away needs no MAC, but giving them back does.
         assert_eq!(judge(row("a", "y", &second, 2, 1)), [None]);
         assert_eq!(judge(row("a", "y", &second, 2, 0)), [Some(Forged::PutBack)]);
         assert_eq!(seal.judge_all(Table::Client, &[]), []);

@@ -13,9 +13,9 @@ use crate::{
     token::{Revision, Thumbprint, UnixSeconds},
 };
 
-/// Rows that one transaction of the sweep locks.
+/// The most rows that one transaction of the sweep locks.
 const SWEEP_ROWS_MAX: i64 = 500;
-/// To count sessions, of which a client may have a million: shortly before a statement is given up here.
+/// The time to count sessions, of which a client may have a million: shortly before jeton gives up a statement.
 const COUNT_WITHIN: Duration = Duration::from_secs(8);
 
 /// A session to open.
@@ -23,27 +23,27 @@ const COUNT_WITHIN: Duration = Duration::from_secs(8);
 pub struct NewSession {
     /// A UUIDv7 of its opening.
     pub id: Uuid,
-    /// Whose it is.
+    /// Its subject.
     pub subject: String,
-    /// Who obtained it.
+    /// Its client.
     pub client_id: String,
-    /// What its tokens are for.
+    /// The audiences of its tokens.
     pub audiences: Vec<String>,
-    /// What its tokens may do.
+    /// The scopes of its tokens.
     pub scopes: Vec<String>,
     /// Custom claims of its tokens.
     pub claims: Map<String, Value>,
-    /// Of the certificate its tokens are bound to.
+    /// The thumbprint of the certificate that its tokens are bound to.
     pub certificate_thumbprint: Option<Thumbprint>,
     /// SHA-256 of the session's secret.
     pub secret_hash: [u8; 32],
-    /// The MAC key of its refresh tokens, for its life.
+    /// The MAC key of its refresh tokens, for its whole life.
     pub mac_key_id: [u8; 4],
-    /// The log's revision at its opening.
+    /// The revision at its opening.
     pub revision: Revision,
-    /// Its opening.
+    /// The time of its opening.
     pub create_time: UnixSeconds,
-    /// Unused past this, it ends.
+    /// It ends then if it is not used before.
     pub idle_expire_time: UnixSeconds,
     /// It ends then in any case.
     pub expire_time: UnixSeconds,
@@ -54,45 +54,45 @@ pub struct NewSession {
 pub struct SessionRow {
     /// Its id.
     pub id: Uuid,
-    /// Whose it is.
+    /// Its subject.
     pub subject: String,
-    /// Who obtained it.
+    /// Its client.
     pub client_id: String,
-    /// What its tokens are for.
+    /// The audiences of its tokens.
     pub audiences: Vec<String>,
-    /// What its tokens may do.
+    /// The scopes of its tokens.
     pub scopes: Vec<String>,
     /// Custom claims of its tokens.
     pub claims: Map<String, Value>,
-    /// Of the certificate its tokens are bound to.
+    /// The thumbprint of the certificate that its tokens are bound to.
     pub certificate_thumbprint: Option<Thumbprint>,
     /// SHA-256 of the session's secret.
     pub secret_hash: [u8; 32],
-    /// The log's revision at its opening.
+    /// The revision at its opening.
     pub revision: Revision,
-    /// Its opening.
+    /// The time of its opening.
     pub create_time: UnixSeconds,
-    /// Refreshes so far: the generation of the refresh token that is good now.
+    /// The number of refreshes so far: the generation of the current refresh token.
     pub generation: i64,
-    /// Latest refresh, or the opening.
+    /// The time of the latest refresh, or of the opening.
     pub refresh_time: Timestamp,
-    /// Unused past this, it ends.
+    /// It ends then if it is not used before.
     pub idle_expire_time: UnixSeconds,
     /// It ends then in any case.
     pub expire_time: UnixSeconds,
     /// Set when revoked.
     pub revoke_time: Option<Timestamp>,
-    /// Why it was revoked.
+    /// The reason of its revocation.
     pub revoke_reason: Reason,
-    /// The database's clock at the statement.
+    /// The database's time at the statement.
     pub now: UnixSeconds,
-    /// Microseconds, by the database's clock, since the latest of its rotation, the start of
-    /// Postgres and the start of the epoch: an outage counts for nobody.
+    /// Microseconds, by the database's clock, since the latest of its rotation, the start of Postgres and the start of
+    /// the epoch: so an outage does not count against anybody.
     pub since_rotation_us: i64,
 }
 
 impl SessionRow {
-    /// What marks look at.
+    /// The facts that marks are compared with.
     #[must_use]
     pub fn facts(&self) -> SessionFacts<'_> {
         SessionFacts {
@@ -104,34 +104,34 @@ impl SessionRow {
         }
     }
 
-    /// Whether it can still be refreshed, as far as the row knows.
+    /// Returns whether it can still be refreshed, as far as the row knows.
     #[must_use]
     pub fn is_live(&self) -> bool {
         self.revoke_time.is_none() && self.now < self.idle_expire_time && self.now < self.expire_time
     }
 }
 
-/// Which sessions to list or to count. All that is set must hold.
+/// The sessions to list or to count. All set fields must match.
 #[derive(Clone, Debug, Default)]
 pub struct SessionFilter {
-    /// Whose.
+    /// Their subject.
     pub subject: Option<String>,
-    /// Obtained by whom.
+    /// Their client.
     pub client_id: Option<String>,
-    /// Which one.
+    /// The id of one session.
     pub id: Option<Uuid>,
-    /// Naming this audience.
+    /// An audience of theirs.
     pub audience: Option<String>,
-    /// Opened before.
+    /// Opened before this time.
     pub opened_before: Option<Timestamp>,
-    /// Ended ones, too.
+    /// Includes ended ones.
     pub ended: bool,
-    /// Older than this one.
+    /// Older than this session.
     pub before: Option<Uuid>,
 }
 
 impl Store {
-    /// Opens a session, unless its subject has `most` live ones for any of its audiences already. False: it has.
+    /// Opens a session, unless its subject already has `most` live ones for one of its audiences: then false.
     pub async fn insert_session(&self, session: &NewSession, most: Option<i64>) -> Result<bool, StoreError> {
         let thumbprint = session.certificate_thumbprint.map(|thumbprint| thumbprint.as_bytes().to_vec());
         let done = self.run(async |connection| Ok(sqlx::query!(
@@ -157,8 +157,8 @@ impl Store {
         Ok(done.rows_affected() == 1)
     }
 
-    /// Moves a session past a generation that its row has lost: a restore, not reuse. False: the row
-    /// has moved meanwhile.
+    /// Moves a session past a generation that its row has lost, which is the effect of a restore, not reuse. False: the
+    /// row has moved meanwhile.
     pub async fn recover_session(&self, id: Uuid, lost_to: i64) -> Result<bool, StoreError> {
         let done = self
             .run(async |connection| {
@@ -211,7 +211,7 @@ impl Store {
         rows.into_iter().map(TryInto::try_into).collect()
     }
 
-    /// Whether there is such a session. `None`: that could not be told within that time.
+    /// Returns whether the session exists. `None`: unknown within that time.
     pub async fn has_session_within(
         &self,
         filter: &SessionFilter,
@@ -237,8 +237,8 @@ impl Store {
         .await
     }
 
-    /// The subjects of the latest sessions, of those that are live; at most so many sessions are looked at. `None`: they
-    /// could not be read within that time.
+    /// The subjects of the live ones among the latest sessions; at most so many sessions are read. `None`: not within
+    /// that time.
     pub async fn recent_subjects(
         &self,
         most: i64,
@@ -258,7 +258,7 @@ impl Store {
         .await
     }
 
-    /// How many there are. `None`: they could not be counted within the time that a statement may take.
+    /// The number of sessions. `None`: they could not be counted within the time limit of a statement.
     pub async fn count_sessions(&self, filter: &SessionFilter) -> Result<Option<i64>, StoreError> {
         self.read_within(COUNT_WITHIN, async |connection| {
             sqlx::query_scalar!(
@@ -280,7 +280,7 @@ impl Store {
         .await
     }
 
-    /// Writes into one session's row that it was revoked, unless it is there.
+    /// Writes into a session's row that it was revoked, unless that is there already.
     pub async fn end_session(&self, id: Uuid, reason: Reason) -> Result<(), StoreError> {
         self.run(async |connection| {
             Ok(sqlx::query!(
@@ -296,9 +296,9 @@ impl Store {
         Ok(())
     }
 
-    /// Writes into the rows of sessions that the log revokes that they were: a batch, locked in id
-    /// order. `patient`: waits for rows that are locked, so that a pass that finds nothing proves
-    /// that nothing was left. Answers how many rows it wrote.
+    /// Writes into the rows of sessions that the log revokes that they were revoked: one batch, locked in id order.
+    /// `patient`: waits for locked rows, so that a sweep that finds nothing proves that nothing was left. Returns the
+    /// number of rows.
     pub async fn sweep_sessions(&self, patient: bool) -> Result<u64, StoreError> {
         // Two texts of one statement: SKIP LOCKED cannot be a parameter.
         let done = if patient {

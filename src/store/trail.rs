@@ -1,4 +1,4 @@
-//! The whole audit trail, held to its chains: what was changed, left out, added or cut off.
+//! Checks the whole audit trail against its chains: for rows that were changed, left out, added or cut off.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,30 +15,31 @@ use super::{
 };
 use crate::token::{ChainKeys, uuid_unix_ms};
 
-/// An act's id bears the time of who wrote it, its row the database's: further apart, one of them was changed. Milliseconds.
+/// The most milliseconds between the time in an act's id, which is its writer's, and that of its row, which is the
+/// database's: if they differ by more, one was changed.
 pub(super) const TIME_SPREAD_MS: i64 = 3_600_000;
 
-/// The end of a chain, as it was told.
+/// The end of a chain, as it was reported.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct KnownHead {
     /// The chain.
     pub chain: Uuid,
-    /// The number of a row of it.
+    /// The number of one of its rows.
     pub number: i64,
     /// That row's tag, hexadecimal.
     pub tag: String,
 }
 
-/// What a check of the trail came to.
+/// The result of a check of the trail.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct TrailChecked {
-    /// Rows that were read.
+    /// The number of rows.
     pub rows: u64,
-    /// Chains that they are in.
+    /// The number of their chains.
     pub chains: u64,
-    /// Rows that follow missing ones, so that their own tags say nothing.
+    /// The number of rows that follow missing ones, so that their tags cannot be checked.
     pub unjudged: u64,
-    /// What is wrong.
+    /// The number of faults.
     pub findings: u64,
 }
 
@@ -65,7 +66,7 @@ pub(super) struct TrailRow {
 }
 
 impl TrailRow {
-    /// What its tag is over.
+    /// The content under its tag.
     pub(super) fn act(&self) -> Act<'_> {
         Act {
             id: self.id,
@@ -86,7 +87,7 @@ impl TrailRow {
     }
 }
 
-/// A row, as far as the check looks at it.
+/// The fields of a row that the check uses.
 struct StoredAct {
     id: Uuid,
     event_time: Timestamp,
@@ -103,22 +104,22 @@ impl StoredAct {
     }
 }
 
-/// Where a chain has come to.
+/// The state of a chain during the check.
 #[derive(Default)]
 struct Place {
     chain: Uuid,
     number: i64,
-    /// The tag of that number; none: not known.
+    /// The tag of that number; `None` if it is not known.
     tag: Option<Vec<u8>>,
 }
 
-/// The check, row by row: chain by chain, by number.
+/// The check, row by row, ordered by chain and number.
 struct Check<'a, S> {
     keys: &'a ChainKeys,
     dropped: Dropped,
     heads: HashMap<Uuid, Vec<&'a KnownHead>>,
     place: Option<Place>,
-    /// Rows of one number: one at most is right.
+    /// Rows with the same number: more than one is a fault.
     group: Vec<StoredAct>,
     seen: HashSet<Uuid>,
     done: TrailChecked,
@@ -152,7 +153,7 @@ impl<S: FnMut(String)> Check<'_, S> {
         self.group.push(row);
     }
 
-    /// Judges the rows of one number, and goes on behind them.
+    /// Judges the rows of one number, and continues after them.
     fn end_group(&mut self) {
         let mut group = std::mem::take(&mut self.group);
         let (Some(number), Some(place)) = (group.first().map(|row| row.number), self.place.take()) else {
@@ -168,7 +169,7 @@ impl<S: FnMut(String)> Check<'_, S> {
         if number < 1 {
             self.found(format!("added: {} has number {number} of chain {chain}", row.name()));
         } else if before.is_none() && number <= self.dropped.upto(chain) {
-            // Of what was dropped, the tags that the rows left behind are judged by were told.
+            // The checkpoints contain the tags of dropped rows that remaining rows are judged by.
             self.found(format!(
                 "added: {} has number {number} of chain {chain}, whose rows were dropped up to there",
                 row.name()
@@ -197,7 +198,7 @@ impl<S: FnMut(String)> Check<'_, S> {
         self.place = Some(Place { chain, number: number.max(0), tag: Some(row.tag) });
     }
 
-    /// The tag that the row of this number is over, where it is known; says what is missing before it.
+    /// The tag that the row of this number is over, if it is known; reports missing rows before it.
     fn tag_before(&mut self, place: &Place, number: i64) -> Option<Vec<u8>> {
         let before = number.saturating_sub(1);
         if before <= place.number {
@@ -218,7 +219,7 @@ impl<S: FnMut(String)> Check<'_, S> {
         self.cut(place.chain, place.number);
     }
 
-    /// Compares the end of a chain with what was told of it.
+    /// Compares the end of a chain with the one that was reported.
     fn cut(&mut self, chain: Uuid, end: i64) {
         let dropped = self.dropped.upto(chain);
         let told =
@@ -241,7 +242,8 @@ impl<S: FnMut(String)> Check<'_, S> {
 }
 
 impl Store {
-    /// Holds the whole trail to its chains, as of one moment. `heads`: what was told of them. `say` is given each finding.
+    /// Checks the whole trail against its chains, as of one moment. `heads`: the reported ends. `say` gets each
+    /// finding.
     pub async fn check_trail(
         &self,
         keys: &ChainKeys,

@@ -1,5 +1,5 @@
-//! What operators see: the names of all metrics, as OpenTelemetry and Prometheus have them, and
-//! handles to them, so that the hot path looks nothing up.
+//! The view of operators: the names of all metrics, as OpenTelemetry and Prometheus spell them, and handles to them, so
+//! that the hot path looks nothing up.
 
 mod heads;
 mod log;
@@ -23,7 +23,7 @@ use heads::Heads;
 pub use heads::CHAIN_HEAD;
 pub use log::{FilterError, Sampled, check_filter, log_to_stderr};
 
-/// Server-side duration of RPCs, as OpenTelemetry's `rpc.server.call.duration` is spelled there.
+/// Server-side duration of RPCs: OpenTelemetry's `rpc.server.call.duration` in Prometheus' spelling.
 const CALL_DURATION: &str = "rpc_server_call_duration_seconds";
 /// Server-side duration of plain HTTP requests, as OpenTelemetry's `http.server.request.duration`.
 const HTTP_DURATION: &str = "http_server_request_duration_seconds";
@@ -89,7 +89,7 @@ const TLS_LISTENERS: [&str; 2] = ["public", "admin"];
 /// Tasks that write chains of audit rows.
 pub const CHAIN_WRITERS: [&str; 4] = ["acts", "audit", "feed", "flusher"];
 
-/// What one replica says of a canary that another has revoked; `failed`: the probe itself came to nothing.
+/// The results of a probe on one replica; `failed`: the probe itself failed.
 pub const PROBE_OUTCOMES: [&str; 4] = ["dead", "alive", "unanswered", "failed"];
 
 /// Handles to every metric of this process.
@@ -115,7 +115,7 @@ pub struct Metrics {
     certificate_ends: HashMap<&'static str, Gauge>,
 }
 
-/// Whether memory holds more revocations than it should (K11).
+/// Tells whether memory holds more revocations than it should (K11).
 struct HighWater {
     limit: AtomicU32,
     above: AtomicBool,
@@ -129,7 +129,7 @@ impl Default for HighWater {
 }
 
 impl HighWater {
-    /// Says so once per crossing.
+    /// Logs once per crossing.
     fn saw(&self, held: u32) {
         let limit = self.limit.load(Ordering::Relaxed);
         let above = held > limit;
@@ -153,8 +153,8 @@ impl HighWater {
     }
 }
 
-/// The durations of one method, by code. That of OK is there from the start; the others come with
-/// their first call, since each is a dozen series that few scrapes would ever see move.
+/// The durations of one method, by code. That of OK is registered from the start; the others come with their first
+/// call, because each is a dozen series that few scrapes would ever see move.
 pub struct Calls {
     method: &'static str,
     by_code: [OnceLock<Histogram>; CODES.len()],
@@ -167,7 +167,7 @@ impl Calls {
         calls
     }
 
-    /// One RPC ended, with this gRPC code.
+    /// Records that one RPC ended, with this gRPC code.
     pub fn ended(&self, code: usize, seconds: f64) {
         if let Some(histogram) = self.histogram(code) {
             histogram.record(seconds);
@@ -187,7 +187,7 @@ impl Calls {
 /// Reads the metrics of this process.
 pub type Exporter = PrometheusHandle;
 
-/// What Prometheus wants to be told of the text (exposition format 0.0.4).
+/// The content type of the text for Prometheus (exposition format 0.0.4).
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The exporter of this process, set up at the first call.
@@ -291,13 +291,13 @@ impl Metrics {
         Arc::new(metrics)
     }
 
-    /// Where the calls of a method are measured, if it is one by name: its full gRPC path without the leading slash.
+    /// The measurements of a method, if it is measured by name: its full gRPC path without the leading slash.
     #[must_use]
     pub fn calls(&self, method: &str) -> Option<&Calls> {
         self.calls.get(method)
     }
 
-    /// A plain HTTP request ended.
+    /// Records that a plain HTTP request ended.
     pub fn http_request(&self, route: &str, status: u16, seconds: f64) {
         if status == HTTP_OK {
             if let Some(histogram) = self.routes.get(route) {
@@ -308,63 +308,63 @@ impl Metrics {
         }
     }
 
-    /// An access token was minted.
+    /// Counts a minted access token.
     pub fn issued(&self, rpc: &str) {
         count(&self.issued, rpc);
     }
 
-    /// A token was judged: the place of its status among those that were registered.
+    /// Counts a judged token: `status` is the index among the registered statuses.
     pub fn validated(&self, status: usize) {
         if let Some(counter) = self.validations.get(status) {
             counter.increment(1);
         }
     }
 
-    /// A refresh token was presented.
+    /// Counts a presented refresh token.
     pub fn refreshed(&self, outcome: &str) {
         count(&self.refreshes, outcome);
     }
 
-    /// A revocation was asked for.
+    /// Counts a requested revocation.
     pub fn revoked(&self, outcome: &str) {
         count(&self.revocations, outcome);
     }
 
-    /// Another replica was asked after a canary.
+    /// Counts a probe of another replica.
     pub fn probed(&self, outcome: &str) {
         count(&self.probes, outcome);
     }
 
-    /// A canary was revoked.
+    /// Records that a canary was revoked.
     pub fn probe_revoked(&self, seconds: f64) {
         self.probe_revoke.set(seconds);
     }
 
-    /// The log was read up to here.
+    /// Records the revision up to which the log was read.
     pub fn log_read(&self, applied: crate::token::Revision) {
         let sequence = u32::try_from(applied.seq()).unwrap_or(u32::MAX);
         self.log_sequence.set(f64::from(sequence));
     }
 
-    /// The database's clock is ahead of this server's by so many milliseconds.
+    /// Records by how many milliseconds the database's clock is ahead of this server's.
     pub fn clock_offset(&self, offset_ms: i64) {
-        // Clocks that are further apart than that are broken.
+        // Clocks that are further apart are broken.
         let offset_ms = i32::try_from(offset_ms).unwrap_or(if offset_ms < 0 { i32::MIN } else { i32::MAX });
         self.clock_offset.set(f64::from(offset_ms) / 1_000.0);
     }
 
-    /// Seconds since the lease was last renewed.
+    /// Records the seconds since the lease was last renewed.
     pub fn lease_age(&self, seconds: f64) {
         self.lease_age.set(seconds);
     }
 
-    /// From how many revocations in memory on it is an alert.
+    /// Sets the number of revocations in memory from which on there is an alert.
     pub fn set_high_water(&self, limit: u32) {
         self.high_water.limit.store(limit, Ordering::Relaxed);
         gauge!(HIGH_WATER).set(f64::from(limit));
     }
 
-    /// Revocations in memory.
+    /// Records the revocations in memory.
     pub fn held(&self, tokens: usize, sessions: usize, marks: usize) {
         let all = [tokens, sessions, marks].map(|held| u32::try_from(held).unwrap_or(u32::MAX));
         for (gauge, held) in self.held.iter().zip(all) {
@@ -373,7 +373,7 @@ impl Metrics {
         self.high_water.saw(all.into_iter().fold(0, u32::saturating_add));
     }
 
-    /// How far a chain of audit rows has come that this task writes.
+    /// Records the head of a chain of audit rows that this task writes.
     pub fn audit_head(&self, writer: &str, chain: &str, number: i64, tag: &str) {
         self.heads.tell(writer, chain, number, tag);
         if let Some(gauge) = self.chains.get(writer) {
@@ -387,19 +387,19 @@ impl Metrics {
         self.heads.render()
     }
 
-    /// Rows that found no partition of their own.
+    /// Records the rows that found no partition of their own.
     pub fn stray(&self, stray: i64) {
         self.stray.set(f64::from(u32::try_from(stray).unwrap_or(u32::MAX)));
     }
 
-    /// Until when a listener's certificate is good, seconds since the epoch.
+    /// Records the end of validity of a listener's certificate, seconds since the epoch.
     pub fn certificate_end(&self, listener: &str, end_s: i64) {
         if let Some(gauge) = self.certificate_ends.get(listener) {
             gauge.set(f64::from(u32::try_from(end_s).unwrap_or(u32::MAX)));
         }
     }
 
-    /// The key that signs: seconds since it began to, and until it is to be replaced.
+    /// Records the age of the key that signs, and the time until it is to be replaced, in seconds.
     pub fn key(&self, algorithm: &str, age_s: i64, left_s: i64) {
         let seconds = |seconds: i64| i32::try_from(seconds).map_or(f64::MAX, f64::from);
         if let Some([age, left]) = self.keys.get(algorithm) {
@@ -408,7 +408,7 @@ impl Metrics {
         }
     }
 
-    /// Connections to the database.
+    /// Records the connections to the database.
     pub fn pool(&self, open: u32, idle: usize) {
         let idle = u32::try_from(idle).unwrap_or(u32::MAX);
         for (gauge, connections) in self.pool.iter().zip([open.saturating_sub(idle), idle]) {
@@ -417,7 +417,7 @@ impl Metrics {
     }
 }
 
-/// `route` is one of those that are served, so that series stay few.
+/// `route` is one of the served routes, so that series stay few.
 fn http_histogram(route: impl Into<metrics::SharedString>, status: u16) -> Histogram {
     histogram!(HTTP_DURATION, "http_route" => route.into(), "http_response_status_code" => status.to_string())
 }

@@ -1,4 +1,4 @@
-//! The server verbs that work on the database: what an operator does before, or beside, serving.
+//! The verbs of operators that work on the database, before or beside serving.
 
 use std::{io::Write as _, path::Path, sync::Arc};
 
@@ -20,15 +20,15 @@ use crate::{
     token::{ApiKey, ChainKeys, MasterKey, Revision, SigningKey, UnixSeconds, new_uuid_v7, text},
 };
 
-/// The actor of what `jeton dev` writes.
+/// The actor of acts by `jeton dev`.
 const DEV: &str = "jeton dev";
 
-/// What a verb came to, for the exit code.
+/// The result of a verb, for the exit code.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Done {
-    /// All of it.
+    /// It succeeded.
     Whole,
-    /// What was asked about is not so.
+    /// The answer is no.
     Negative,
 }
 
@@ -55,13 +55,13 @@ pub async fn migrate(command: MigrateCommand, mut say: impl FnMut(String)) -> an
     Ok(done)
 }
 
-/// A master key of a verb's.
+/// Reads the master key of a verb.
 fn master_key(path: &Path) -> anyhow::Result<MasterKey> {
     warn_if_open(path, "master key");
     read_master_key(path)
 }
 
-/// Says that others can read a file that holds a secret.
+/// Warns if others can read a file that holds a secret.
 fn warn_if_open(path: &Path, what: &str) {
     if let Some(warning) = process::open_to_others(path, what) {
         let _closed = writeln!(std::io::stderr(), "warning: {warning}");
@@ -118,8 +118,8 @@ pub async fn reseal_keys(args: ResealArgs, mut say: impl FnMut(String)) -> anyho
     Ok(Done::Whole)
 }
 
-/// `jeton client bootstrap`: the one act that needs no caller, since there is none yet. `say` takes
-/// lines for stdout: the API key, which is nowhere else.
+/// `jeton client bootstrap`: the one act that needs no caller, because there is none yet. `say` takes lines for stdout:
+/// the API key, which is kept nowhere else.
 pub async fn bootstrap_client(args: BootstrapArgs, mut say: impl FnMut(String)) -> anyhow::Result<Done> {
     if let Err(rule) = text::check_client_id(&args.client_id) {
         bail!("--client-id is not valid: it is {rule}");
@@ -128,7 +128,7 @@ pub async fn bootstrap_client(args: BootstrapArgs, mut say: impl FnMut(String)) 
     let keys = Keys::new(master_key(&args.master_key_file)?, Arc::clone(&clock));
     let store = Store::patient(&args.database.database_url)?.sealed(keys.row_seal());
     store.check_schema().await?;
-    // A wrong one would register a client that every server refuses.
+    // A wrong master key would register a client that every server refuses.
     keys.ring(&store).await?;
     keys.check_clients(&store).await?;
     let key = ApiKey::generate();
@@ -140,14 +140,14 @@ pub async fn bootstrap_client(args: BootstrapArgs, mut say: impl FnMut(String)) 
     NewAudit { client_id: Some(args.client_id), ..audit }.log(Some(registered), 0);
     let everywhere = await_everywhere(&store, &clock, registered).await;
     store.close().await;
-    // It is nowhere else: if the client was registered, this is its key.
+    // Kept nowhere else: if the client was registered, this is its key.
     say(key.expose().to_owned());
     everywhere?;
     Ok(Done::Whole)
 }
 
-/// `jeton epoch bump`. Returns when no replica can answer from a lease of the epoch before any more. `say`
-/// takes lines for stdout.
+/// `jeton epoch bump`. Returns when no replica can answer under a lease of the epoch before any more. `say` takes lines
+/// for stdout.
 pub async fn bump_epoch(args: BumpArgs, mut say: impl FnMut(String)) -> anyhow::Result<Done> {
     let clock = Arc::new(Clock::system());
     let keys = Keys::new(master_key(&args.master_key_file)?, Arc::clone(&clock));
@@ -163,7 +163,7 @@ pub async fn bump_epoch(args: BumpArgs, mut say: impl FnMut(String)) -> anyhow::
     audit.log(Some(head), 0);
     let epoch = head.epoch();
     if args.vouch_for_clients {
-        // Their keys are revoked by now: it lets none of them sign.
+        // The keys are revoked by now: this lets none of them sign.
         let adopted = async {
             store.adopt_keys().await?;
             store.adopt_clients().await
@@ -230,7 +230,7 @@ pub async fn verify_audit(args: VerifyArgs, mut say: impl FnMut(String)) -> anyh
     Ok(Done::Negative)
 }
 
-/// A head, as a server tells it: a line of JSON in its log, or a line of its metrics.
+/// A head as a server reports it: a line of JSON in its log, or a line of its metrics.
 fn head(line: &str) -> Option<KnownHead> {
     if let Some(series) = line.strip_prefix(CHAIN_HEAD) {
         let (labels, number) = series.strip_prefix('{')?.split_once("} ")?;
@@ -252,7 +252,7 @@ fn head(line: &str) -> Option<KnownHead> {
     })
 }
 
-/// The work on the database before `jeton dev` starts its server. Writes nothing to a database that is somebody else's.
+/// The work on the database before `jeton dev` starts its server. Writes nothing to a database of somebody else.
 pub async fn prepare_dev(request: PrepareRequest) -> anyhow::Result<()> {
     let clock = Arc::new(Clock::system());
     let keys = Keys::new(read_master_key(&request.master_key_file)?, Arc::clone(&clock));
@@ -263,7 +263,7 @@ pub async fn prepare_dev(request: PrepareRequest) -> anyhow::Result<()> {
     store.migrate(clock.now()).await?;
     let registered = store.clients().await?;
     for new in clients {
-        // What stands is left alone: a start that changes nothing writes nothing.
+        // Present rows are left alone: a start that changes nothing writes nothing.
         if is_registered(&registered, &new) {
             continue;
         }
@@ -312,7 +312,7 @@ fn dev_client(client: &DevClient) -> anyhow::Result<NewClient> {
     Ok(new_client(client.client_id, client.admin, &key))
 }
 
-/// A client for any subject and audience, that may do everything or what a service may.
+/// A client for any subject and audience, with all permissions or those of a service.
 fn new_client(client_id: &str, admin: bool, key: &ApiKey) -> NewClient {
     const SERVICE: [Permission; 3] = [Permission::Issue, Permission::Validate, Permission::Watch];
     let any = || vec!["*".to_owned()];

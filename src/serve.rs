@@ -34,7 +34,7 @@ use opening::{Ends, Opening, limits, open};
 
 /// The sockets to serve on.
 pub struct Listeners {
-    /// For every service.
+    /// For every service but `AdminService`.
     pub public: TcpListener,
     /// For people.
     pub admin: TcpListener,
@@ -42,35 +42,35 @@ pub struct Listeners {
     pub ops: TcpListener,
 }
 
-/// What a server is.
+/// The settings of a server.
 pub struct Settings {
-    /// Where everything is kept.
+    /// The database.
     pub database_url: String,
-    /// Whether that may be a database that loses what it acknowledged: in tests.
+    /// That database may lose what it acknowledged: in tests.
     pub allow_fsync_off: bool,
-    /// Opens the keys.
+    /// Opens and seals the keys.
     pub master_key: MasterKey,
-    /// Opens those that it sealed, too.
+    /// Opens the keys that it has sealed.
     pub previous_master_key: Option<MasterKey>,
-    /// When keys are rotated.
+    /// The schedule of key rotations.
     pub schedule: Schedule,
-    /// `iss` of every token; by default where the public listener is.
+    /// `iss` of every token; by default the URL of the public listener.
     pub issuer: Option<String>,
-    /// Shown to operators.
+    /// The name that operators see.
     pub replica: String,
-    /// Written whole once every listener answers.
+    /// Written as a whole when every listener answers.
     pub ready_file: Option<PathBuf>,
-    /// URL under which other replicas reach the public listener; by default where it is bound.
+    /// The URL under which other replicas reach the public listener; by default where it is bound.
     pub advertise: Option<String>,
     /// Probes the other replicas.
     pub prober: Option<ProberSettings>,
     /// The clocks.
     pub clock: Arc<Clock>,
-    /// How one may come in.
+    /// Limits of access.
     pub access: Access,
-    /// How it ends.
+    /// The way in which it ends.
     pub leave: Leave,
-    /// How much may be revoked.
+    /// Limits of revocations and sessions.
     pub bounds: Bounds,
     /// Threads behind the public listener.
     pub threads: NonZero<usize>,
@@ -78,45 +78,45 @@ pub struct Settings {
     pub beside: fn(rpc::Routes) -> rpc::Routes,
 }
 
-/// How one may come in. By default: in plaintext, and as often as one likes.
+/// Limits of access. By default plaintext, and any number of calls.
 #[derive(Default)]
 pub struct Access {
-    /// TLS of the public and of the admin listener; none: plaintext.
+    /// TLS of the public and of the admin listener; `None`: plaintext.
     pub tls: Option<[TlsFiles; 2]>,
-    /// Calls that each client may make per second; none: any number.
+    /// Calls that each client may make per second; `None`: any number.
     pub client_rate: Option<NonZero<u32>>,
-    /// Connections of one address that have not authenticated; none: as many as usual.
+    /// Connections that one address may have before they authenticate; `None`: the default.
     pub connections_per_address: Option<NonZero<u16>>,
-    /// Balancers, for whose addresses that does not hold.
+    /// Balancers, whose addresses are exempt from that.
     pub trusted_proxies: Vec<Network>,
 }
 
-/// How a server ends. By default at once: for tests.
+/// The way in which a server ends. By default at once, for tests.
 #[derive(Clone, Debug, Default)]
 pub struct Leave {
-    /// From when it says that it is not ready until its listeners take no more connections.
+    /// The time between the end of readiness and the end of the listeners.
     pub delay: Duration,
-    /// Cancelled when nobody wants to wait for that.
+    /// Cancelled to end that wait early.
     pub hurry: CancellationToken,
 }
 
-/// How much may be revoked before somebody is told (K11), what memory may hold, and how long the end may take.
+/// Limits of revocations (K11) and sessions, of memory, and of the time to end.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Live revocations by bare jti that a client may have: then it is refused.
+    /// The most live revocations by bare jti of a client; more are refused.
     pub bare_jti_quota: NonZero<u32>,
-    /// Live sessions that a client may have: then it may open no more.
+    /// The most live sessions of a client; it may open no more.
     pub sessions_per_client: NonZero<u32>,
-    /// Revocations that memory may hold: then it is an alert.
+    /// The most revocations in memory before there is an alert.
     pub high_water: NonZero<u32>,
-    /// Memory for tokens that were found good before, MiB.
+    /// Memory for tokens whose signatures were found good, MiB.
     pub token_cache_mib: NonZero<u32>,
-    /// From the signal to end to the end, whatever is in flight and however the database is.
+    /// The longest time from the signal to the end, even with calls in flight or without a database.
     pub drain_timeout: Duration,
 }
 
 impl Bounds {
-    /// A million: a day of twelve per second, and a tenth of what memory is made for.
+    /// A million: a day of twelve per second, and a tenth of what memory is designed for.
     const BARE_JTI_QUOTA: NonZero<u32> = match NonZero::new(1_000_000) {
         Some(quota) => quota,
         None => NonZero::<u32>::MIN,
@@ -126,24 +126,24 @@ impl Bounds {
         Some(quota) => quota,
         None => NonZero::<u32>::MIN,
     };
-    /// Half of the ten million that memory is made for: there is time to look.
+    /// Half of the ten million that memory is designed for: there is time to react.
     const HIGH_WATER: NonZero<u32> = match NonZero::new(5_000_000) {
         Some(limit) => limit,
         None => NonZero::<u32>::MIN,
     };
-    /// A million tokens of the usual size. It is taken as tokens come, and given back to nobody.
+    /// A million tokens of the usual size. It is allocated as tokens come, and not freed.
     const TOKEN_CACHE_MIB: NonZero<u32> = match NonZero::new(768) {
         Some(size) => size,
         None => NonZero::<u32>::MIN,
     };
 
-    /// How long the end may take that begins with this delay, unless something else is said.
+    /// The default of the longest time to end, with this drain delay.
     #[must_use]
     pub fn drain_timeout_after(delay: Duration) -> Duration {
         delay.saturating_add(DRAIN_TIMEOUT)
     }
 
-    /// As asked for, or by default.
+    /// The requested limits, or the defaults.
     #[must_use]
     pub fn of(
         bare_jti_quota: Option<NonZero<u32>>,
@@ -168,7 +168,7 @@ impl Default for Bounds {
     }
 }
 
-/// What the ready file says.
+/// The content of the ready file.
 #[derive(Debug, Serialize)]
 struct Ready {
     public: String,
@@ -179,7 +179,7 @@ struct Ready {
     pid: u32,
 }
 
-/// Serves until told to stop, then drains: what was called is answered.
+/// Serves until `stop`, then drains: calls in flight are answered.
 pub async fn serve(
     listeners: Listeners,
     mut settings: Settings,
@@ -244,7 +244,7 @@ pub async fn serve(
     let failed = tokio::select! {
         biased;
         () = stop.cancelled() => false,
-        // A task that ends by itself has panicked: what it kept true is true no more.
+        // A task that ends by itself has panicked: the state that it kept true may be wrong.
         _ended = behind.join_next() => true,
         // A serving thread is gone.
         () = ends.listeners.cancelled() => true,
@@ -256,7 +256,7 @@ pub async fn serve(
     tracing::info!("draining");
     let time = TimeToEnd::from_now(drain_timeout);
     if let Some(file) = &ready_file {
-        // Gone already, or not ours to remove: either way nobody is told that we are ready.
+        // Gone already, or not ours to remove: either way it does not say that this server is ready.
         let _ = std::fs::remove_file(file);
     }
     let delay = if failed { None } else { Some(&leave) };
@@ -276,7 +276,7 @@ fn load_tls(settings: &Settings) -> anyhow::Result<[Option<Arc<ServerTls>>; 2]> 
     Ok([load("public", public)?, load("admin", admin)?])
 }
 
-/// The authority, with the tasks behind it. Refuses what it cannot serve before it writes anything.
+/// Starts the authority and its tasks. Refuses settings that it cannot serve with before it writes anything.
 async fn start(
     settings: Settings,
     issuer: String,
@@ -301,7 +301,7 @@ async fn start(
     let Following { feed, handle, roots, epoch } =
         Feed::start(store.clone(), loader, Arc::clone(&clock), Arc::clone(&metrics), registered.clone())
             .await?;
-    // Every task's connection is had before it is needed: later there may be no room for it.
+    // Every task's connection is opened before it is needed: later the database may have none left.
     let tasks_with_one = [Task::Flusher, Task::Lease, Task::Fleet, Task::Audit];
     let [appends, renews, looks, audits] = connections(&store, tasks_with_one).await?;
     let (flusher, flushing) = Flusher::start(appends, handle.clone(), Arc::clone(&roots));
@@ -347,7 +347,7 @@ async fn start(
     ));
     let ending = tasks.clone();
     behind.spawn(async move {
-        // Their queues end with the last handle to them, which calls that were given up may still hold.
+        // Their queues end with the last handle, which calls that were given up may still hold.
         tokio::select! {
             () = ending.cancelled() => {}
             _ended = flushing => {}
@@ -376,12 +376,12 @@ async fn start(
         session_quota: Quota::of_sessions(settings.bounds.sessions_per_client),
         looks: Semaphore::new(LOOKS_MAX),
         texts: [Semaphore::new(1), Semaphore::new(1)],
-        // An incident is told line by line; a flood by its beginning, and by how much was left out.
+        // An incident is logged line by line; a flood by its beginning, and by the number of lines left out.
         revocation_lines: Sampled::new(50, 1),
         refusal_lines: Sampled::new(1, 10),
         metrics,
     };
-    // The first renewal: whoever is called is ready to answer. Where it fails, the first call tries again.
+    // The first renewal: a server that is called is ready to answer. If it fails, the first call tries again.
     authority.lease.join().await;
     agreement.settle(&mut behind, tasks).await?;
     Ok((Arc::new(authority), behind))
@@ -394,11 +394,11 @@ async fn make_fit(
     identity: &ReplicaIdentity,
     clock: &Clock,
 ) -> anyhow::Result<()> {
-    // A role that may not see the schema would be told that there is none.
+    // To a role that may not see the schema, the schema would look absent.
     store.check_rights().await?;
     store.check_schema().await?;
     await_log(store, clock).await?;
-    // Opens every key: a wrong master key ends here, with nothing written.
+    // Opens every key: a wrong master key fails here, with nothing written.
     keys.ring(store).await?;
     keys.check_clients(store).await?;
     agree(store, identity).await?;
@@ -407,7 +407,7 @@ async fn make_fit(
     Ok(())
 }
 
-/// Connections of tasks, open.
+/// Opens the connections of tasks.
 async fn connections<const N: usize>(
     store: &Store,
     tasks: [Task; N],
@@ -419,7 +419,7 @@ async fn connections<const N: usize>(
     Ok(connections)
 }
 
-/// What all replicas should have in common.
+/// The settings that all replicas should share.
 fn shared(issuer: &str, master_key: &MasterKey, schedule: Schedule) -> SharedSettings {
     SharedSettings {
         issuer: issuer.to_owned(),
@@ -429,11 +429,11 @@ fn shared(issuer: &str, master_key: &MasterKey, schedule: Schedule) -> SharedSet
     }
 }
 
-/// Written beside and renamed: whoever sees the file sees all of it. What is there under the name beside is not followed.
+/// Written beside and renamed, so the file is always complete. A link under the temporary name is not followed.
 fn write_ready(file: &std::path::Path, ready: &Ready) -> anyhow::Result<()> {
     let mut beside = file.as_os_str().to_owned();
     beside.push(format!(".{}.new", ready.pid));
-    // Left by another process that had this number, or by somebody who waits for us to write there.
+    // Left by another process that had this number, or placed there to be followed.
     let _absent = std::fs::remove_file(&beside);
     let mut new = std::fs::File::create_new(&beside)?;
     new.write_all(&serde_json::to_vec_pretty(ready)?)?;

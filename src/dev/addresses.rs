@@ -1,4 +1,4 @@
-//! Where a development server listens: on loopback alone, on ports that are known before it starts.
+//! The addresses of a development server: on loopback only, on ports that are known before it starts.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -31,8 +31,9 @@ impl Listen {
         Ok(())
     }
 
-    /// With ports in place of zeros: the issuer contains one, so it must be known before the server is. Nobody else is
-    /// given them while they are held; whoever asks for one of them by number, as the server does, has it.
+    /// These addresses with ports in place of zeros: the issuer contains one, so it must be known before the server is.
+    /// While the ports are held, the system gives them to nobody else, but a process that asks for one by number, as
+    /// the server does, gets it.
     pub(super) fn choose_ports(&self) -> anyhow::Result<(Self, Held)> {
         let (public, held) = choose(self.public)?;
         let (admin, held_too) = choose(self.admin)?;
@@ -40,25 +41,25 @@ impl Listen {
         Ok((Self { public, admin, ops }, Held([held, held_too, held_as_well])))
     }
 
-    /// Where a further server listens: beside the first, on ports that the system chooses when it starts. Nobody needs
-    /// to know them before.
+    /// The addresses of a further server: on the same hosts, on ports that the system chooses when it starts. Nobody
+    /// needs to know them before.
     pub(super) fn beside(&self) -> Self {
         let any_port = |address: SocketAddr| SocketAddr::new(address.ip(), 0);
         Self { public: any_port(self.public), admin: any_port(self.admin), ops: any_port(self.ops) }
     }
 
-    /// Whom the tokens come from: the same between runs as long as the port is.
+    /// The issuer of the tokens: the same between runs as long as the port is.
     pub(super) fn issuer(&self) -> String {
         format!("http://{}", self.public)
     }
 }
 
-/// Sockets on the chosen ports. None listens: a client that tries early is refused at once and not left waiting.
+/// Sockets on the chosen ports. None listens: a client that connects early is refused at once and not left waiting.
 pub(super) struct Held(#[expect(dead_code, reason = "they are held, and that is all")] [TcpSocket; 3]);
 
 fn choose(address: SocketAddr) -> anyhow::Result<(SocketAddr, TcpSocket)> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // What the last run's connections left behind does not matter, and the server may bind beside it.
+    // Connections of the last run do not matter, and the server may bind beside this socket.
     socket.set_reuseaddr(true)?;
     socket.bind(address).with_context(|| format!("cannot listen on {address}: choose another address"))?;
     Ok((socket.local_addr()?, socket))

@@ -1,14 +1,14 @@
-//! Where Postgres' programs are on this machine.
+//! The place of Postgres' programs on this machine.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
 
-/// jeton relies on what Postgres 15 brought; older servers are not tried.
+/// jeton uses features of Postgres 15; older servers are not tried.
 const OLDEST_MAJOR: u32 = 15;
 
-/// Parents of versioned installations, and what stands before the version in a child's name.
+/// Parents of versioned installations, and the part of a child's name before the version.
 const INSTALLATIONS: [(&str, &str); 5] = [
     ("/usr/lib/postgresql", ""),                       // Debian, Ubuntu
     ("/usr", "pgsql-"), // the PostgreSQL project's packages for Fedora and its kin
@@ -28,7 +28,7 @@ pub struct Binaries {
 }
 
 impl Binaries {
-    /// The newest installation on the machine, or the one in `given`, which then must be one.
+    /// The newest installation on the machine, or the one in `given`, which must be one.
     pub fn find(given: Option<&Path>) -> anyhow::Result<Self> {
         if let Some(directory) = given {
             return Self::given(directory);
@@ -40,7 +40,7 @@ impl Binaries {
         })
     }
 
-    /// As [`Binaries::find`], but of this major version: a cluster is read only by the version that made it.
+    /// Like [`Binaries::find`], but of this major version: a cluster can be read only by the version that made it.
     pub fn find_major(given: Option<&Path>, major: u32) -> anyhow::Result<Self> {
         if let Some(directory) = given {
             let found = Self::given(directory)?;
@@ -108,7 +108,7 @@ fn major_of(version: &str) -> Option<u32> {
     number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
-/// The first of the highest version.
+/// The first one of the highest version.
 fn newest(found: impl Iterator<Item = Binaries>) -> Option<Binaries> {
     found
         .filter(|each| each.major >= OLDEST_MAJOR)

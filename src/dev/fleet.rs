@@ -1,4 +1,4 @@
-//! The servers of one run: the same issuer on the same database, a process each.
+//! The servers of one run: the same issuer on the same database, each a process.
 
 use std::num::NonZero;
 use std::process::ExitStatus;
@@ -14,18 +14,18 @@ use super::home::Home;
 use super::server::{ReadyFile, ServeOptions, Server};
 use super::{PrepareRequest, Signals, process, say};
 
-/// Longer than a server drains, so that only one that hangs is killed.
+/// Longer than a server drains, so that only a hanging one is killed.
 const STOP_SECONDS: u32 = 15;
 const STOP: Duration = Duration::from_secs(15);
 
-/// Those that run, in the order of their numbers.
+/// The running servers, in the order of their numbers.
 #[derive(Debug, Default)]
 pub(super) struct DevReplicas {
     servers: Vec<Server>,
 }
 
 impl DevReplicas {
-    /// Starts them, and returns once every one of them answers.
+    /// Starts the servers, and returns when all of them answer.
     pub(super) async fn start(
         &mut self,
         home: &Home,
@@ -34,7 +34,7 @@ impl DevReplicas {
         replicas: NonZero<u8>,
     ) -> anyhow::Result<()> {
         let issuer = listen.issuer();
-        // One alone has nobody to probe.
+        // A lone server has no other to probe.
         let prober = request.clients.iter().find(|client| !client.admin && replicas.get() > 1);
         let probe_key_file = prober.map(|client| home.probe_key_file(client)).transpose()?;
         for number in 1..=replicas.get() {
@@ -48,7 +48,7 @@ impl DevReplicas {
                 probe_key_file: probe_key_file.as_deref(),
             })?);
             if number == 1 {
-                // It makes the keys and the partitions that are missing, and has its ports before others get any.
+                // It makes the missing keys and partitions, and has its ports before others get any.
                 self.wait_until_ready().await?;
             }
         }
@@ -62,12 +62,12 @@ impl DevReplicas {
         Ok(())
     }
 
-    /// The first of those that run; none before the start.
+    /// The first running server; `None` before the start.
     pub(super) fn first(&self) -> Option<&Server> {
         self.servers.first()
     }
 
-    /// All others that run.
+    /// The other running servers.
     pub(super) fn others(&self) -> &[Server] {
         self.servers.get(1..).unwrap_or_default()
     }
@@ -76,12 +76,12 @@ impl DevReplicas {
         self.servers.len()
     }
 
-    /// The ready file of each, as `dev.json` has them.
+    /// The ready file of each server, for `dev.json`.
     pub(super) fn ready_files(&self) -> Value {
         self.servers.iter().map(|server| json!(server.ready.0)).collect()
     }
 
-    /// Takes out those that have ended: their names, and how.
+    /// Removes servers that have ended. Returns their names, and how they ended.
     pub(super) fn take_ended(&mut self) -> anyhow::Result<Vec<(String, ExitStatus)>> {
         let mut ended = Vec::new();
         let mut running = Vec::new();
@@ -95,8 +95,7 @@ impl DevReplicas {
         Ok(ended)
     }
 
-    /// Lets all of them finish what they do, side by side; a second signal to us, or too long a wait, and those that
-    /// are left are killed.
+    /// Lets all of them finish their work, side by side. After a second signal, or too long a wait, the rest is killed.
     pub(super) async fn stop(mut self, signals: &mut Signals) -> anyhow::Result<()> {
         self.servers.iter().for_each(Server::terminate);
         let ended = tokio::select! {
@@ -123,7 +122,7 @@ impl DevReplicas {
     }
 }
 
-/// Ends the servers that a killed run left behind, and forgets them.
+/// Ends the servers that a killed run left, and forgets them.
 pub(super) fn end_leftovers(home: &Home) -> anyhow::Result<()> {
     let dev_json = ReadyFile::read(&home.dev_json());
     let mentioned = home.ready_files().into_iter().filter_map(|path| ReadyFile::read(&path));
@@ -152,7 +151,7 @@ mod tests {
 
     use super::*;
 
-    /// What looks like a server of this home, and waits.
+    /// A process that looks like a server of this home, and waits.
     fn pretend(home: &Home, number: u8) -> anyhow::Result<(Child, Value)> {
         let child = Command::new("sh")
             .args(["serve", "--ready-file"])
@@ -174,7 +173,7 @@ mod tests {
         let (mut third, by_dev_json) = pretend(&home, 3)?;
         std::fs::write(home.ready_file(1), by_file.to_string())?;
         std::fs::write(home.ready_file(20), by_file_too.to_string())?;
-        // Its own file is gone: it was already ending.
+        // Its own file is gone: it was already shutting down.
         home.write_dev_json(&json!({ "pid": first.id(), "servers": [by_file, by_dev_json] }))?;
         let is_seen = |child: &Child| process::is_server(child.id(), home.directory());
         process::wait_until(STOP_SECONDS, || [&first, &second, &third].into_iter().all(is_seen));

@@ -1,4 +1,4 @@
-//! The data directory of `jeton dev`: one process at a time, and nobody else's files.
+//! The data directory of `jeton dev`: used by one process at a time, and containing only our files.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
@@ -13,7 +13,7 @@ use super::DevClient;
 use super::place::{self, User};
 use crate::token::MasterKey;
 
-/// Held while `jeton dev` runs, and the sign that the directory is ours.
+/// Locked while `jeton dev` runs; it also marks the directory as ours.
 const LOCK: &str = "dev.lock";
 const CLUSTER: &str = "postgres";
 const MASTER_KEY: &str = "master.key";
@@ -24,10 +24,10 @@ const DEV_JSON: &str = "dev.json";
 /// `server-1.json`: the ready file of one server.
 const READY_FILE: (&str, &str) = ("server-", ".json");
 
-/// Where the client verbs look by themselves.
+/// The directory in which the client verbs look by default.
 const DEFAULT: &str = ".jeton";
 
-/// The data directory, locked for us.
+/// The data directory, locked.
 #[derive(Debug)]
 pub(super) struct Home {
     directory: PathBuf,
@@ -35,14 +35,14 @@ pub(super) struct Home {
 }
 
 impl Home {
-    /// Makes or takes the directory. One that holds something else is refused, one in use as well.
+    /// Creates or takes the directory. A directory with other contents, or in use, is refused.
     pub(super) fn open(directory: &Path) -> anyhow::Result<Self> {
         fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
         let directory = directory.canonicalize()?;
         if !directory.join(LOCK).is_file() && fs::read_dir(&directory)?.next().is_some() {
             bail!("{} is not empty and not from `jeton dev`: choose another --data-dir", directory.display());
         }
-        // Whom Postgres runs as must pass through to its own files.
+        // The user that Postgres runs as must pass through to its own files.
         let mode = if User::instead_of_root().is_some() { 0o711 } else { 0o700 };
         place::own_directory(&directory, None, mode)?;
         let lock = lock(&directory)?;
@@ -61,13 +61,13 @@ impl Home {
         self.directory.join(DEV_JSON)
     }
 
-    /// Where a server says that it is ready: the first is number 1.
+    /// The ready file of a server; the first server has number 1.
     pub(super) fn ready_file(&self, number: u8) -> PathBuf {
         let (prefix, suffix) = READY_FILE;
         self.directory.join(format!("{prefix}{number}{suffix}"))
     }
 
-    /// Those that are there, also of runs with more servers than this one.
+    /// The ready files that exist, also of runs with more servers than this one.
     pub(super) fn ready_files(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(&self.directory).into_iter().flatten().flatten();
         let is_ready_file = |name: &str| {
@@ -81,12 +81,12 @@ impl Home {
             .collect()
     }
 
-    /// Whether the client verbs find it without being told, from here.
+    /// Returns whether the client verbs find it by default, from here.
     pub(super) fn is_default(&self) -> bool {
         Path::new(DEFAULT).canonicalize().is_ok_and(|default| default == self.directory)
     }
 
-    /// Forgets everything but the lock. Only what we may have made goes.
+    /// Removes everything that we may have made, except the lock.
     pub(super) fn empty(&self) -> anyhow::Result<()> {
         place::remove_cluster(&self.cluster())?;
         for name in [MASTER_KEY, CLIENTS, PROBE_KEY, ADMIN_KEY, DEV_JSON] {
@@ -95,7 +95,7 @@ impl Home {
         self.ready_files().iter().try_for_each(|file| Ok(remove_file(file)?))
     }
 
-    /// The file of the key that seals all others; made once, 64 hex digits.
+    /// The file of the master key; made once, 64 hex digits.
     pub(super) fn master_key_file(&self) -> anyhow::Result<PathBuf> {
         let path = self.directory.join(MASTER_KEY);
         if !path.exists() {
@@ -144,20 +144,20 @@ impl Home {
         self.write_private(DEV_JSON, &format!("{content:#}\n"))
     }
 
-    /// The file with the API key of the administrator, as client verbs elsewhere are given it.
+    /// The file with the administrator's API key, for client verbs elsewhere.
     pub(super) fn write_admin_key(&self, api_key: &SecretString) -> anyhow::Result<PathBuf> {
         self.write_private(ADMIN_KEY, &format!("{}\n", api_key.expose_secret()))?;
         Ok(self.directory.join(ADMIN_KEY))
     }
 
-    /// Nobody shall take a server that has ended for one that runs.
+    /// Removes the files of servers, so that an ended server does not look like a running one.
     pub(super) fn forget_servers(&self) {
         for file in self.ready_files().iter().chain([&self.dev_json()]) {
             let _ = remove_file(file);
         }
     }
 
-    /// Writes a file whole, for our eyes only.
+    /// Writes a whole file that only we can read.
     fn write_private(&self, name: &str, content: &str) -> anyhow::Result<()> {
         let path = self.directory.join(name);
         let new = self.directory.join(format!("{name}.new"));
@@ -198,7 +198,7 @@ fn lock(directory: &Path) -> anyhow::Result<File> {
     Ok(file)
 }
 
-/// Removes a file; that there is none is fine.
+/// Removes a file, if it exists.
 fn remove_file(path: &Path) -> std::io::Result<()> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != ErrorKind::NotFound => Err(e),

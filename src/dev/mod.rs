@@ -1,6 +1,6 @@
 //! `jeton dev`: a private Postgres, keys, two clients and servers, in one command.
 //!
-//! Nothing here serves, and nothing here speaks SQL: it starts what does, and ends it in the right order.
+//! Nothing here serves, and nothing here uses SQL: it starts the processes that do, and ends them in the right order.
 
 mod addresses;
 mod binaries;
@@ -35,23 +35,23 @@ use home::Home;
 /// The two clients of a development server, and whether they administer it.
 const CLIENTS: [(&str, bool); 2] = [("dev-service", false), (ADMIN, true)];
 const ADMIN: &str = "dev-admin";
-/// How often the servers and Postgres are looked at while everything is well.
+/// The interval of checking servers and Postgres.
 const WATCH: Duration = Duration::from_millis(500);
 
-/// What `jeton dev` was asked for.
+/// The options of `jeton dev`.
 #[derive(Clone, Debug)]
 pub struct DevOptions {
-    /// Where everything that is kept lies.
+    /// The directory for everything that is kept.
     pub data_dir: PathBuf,
     /// The listeners of the first server; a port of 0 is chosen here.
     pub listen: Listen,
-    /// How many servers.
+    /// The number of servers.
     pub replicas: NonZero<u8>,
     /// A database of the user's own, in place of the private cluster.
     pub database_url: Option<String>,
-    /// Whether to forget everything first.
+    /// Deletes everything first.
     pub fresh: bool,
-    /// Where Postgres' programs are, when they are not to be looked for.
+    /// The directory of Postgres' programs, if it is given.
     pub postgres_binaries: Option<PathBuf>,
 }
 
@@ -62,25 +62,25 @@ pub struct DevClient {
     pub client_id: &'static str,
     /// The whole text of its key.
     pub api_key: SecretString,
-    /// Whether it may do everything; else what a service may.
+    /// It may do everything; otherwise what a service may.
     pub admin: bool,
 }
 
-/// The work on the database that comes before the server: migrate it, and make sure of the clients and a key.
+/// The work on the database before the server starts: migrate it, and make sure of the clients and a key.
 #[derive(Clone, Debug)]
 pub struct PrepareRequest {
     /// The database.
     pub database_url: String,
-    /// What seals the keys in it.
+    /// The file of the master key.
     pub master_key_file: PathBuf,
-    /// Who must be registered.
+    /// The clients to register.
     pub clients: Vec<DevClient>,
 }
 
 /// Runs until a signal, or the end of the last server or of Postgres; the latter two are errors.
 ///
-/// Poll it on the main thread (`block_on`): the kernel takes the end of the thread that started a server for the
-/// end of its parent.
+/// Poll it on the main thread (`block_on`): to the kernel, the end of the thread that started a server is the end of
+/// its parent.
 pub async fn run(
     options: DevOptions,
     prepare: impl AsyncFnOnce(PrepareRequest) -> anyhow::Result<()>,
@@ -94,7 +94,7 @@ pub async fn run(
     options.listen.check_loopback()?;
     let mut signals = Signals::new()?;
     let home = Home::open(&options.data_dir)?;
-    // The servers first: they want to say goodbye to their database.
+    // The servers first: they log off from their database.
     fleet::end_leftovers(&home)?;
     postgres::stop_leftover(&home.cluster(), options.postgres_binaries.as_deref())?;
     if options.fresh {
@@ -134,11 +134,11 @@ pub async fn run(
     outcome.and(stopped)
 }
 
-/// From a database that answers to the end of the servers.
+/// The state from a database that answers to the end of the servers.
 struct Run {
     home: Home,
     listen: Listen,
-    /// Until the first server has its ports.
+    /// Held until the first server has its ports.
     held: Option<Held>,
     replicas: NonZero<u8>,
     request: PrepareRequest,
@@ -164,7 +164,7 @@ impl Run {
         }
     }
 
-    /// Says when the servers are ready, then waits for what should not happen.
+    /// Reports when the servers are ready, then waits for a signal or a failure.
     async fn watch(&mut self, cluster: &mut Option<Cluster>) -> anyhow::Result<()> {
         self.fleet.start(&self.home, &self.request, self.listen, self.replicas).await?;
         self.held = None;
@@ -181,7 +181,7 @@ impl Run {
         }
     }
 
-    /// One that has ended is not started again: whoever ends a replica wants to see what the others do then.
+    /// An ended server is not restarted: a person who ends a replica wants to see how the others react.
     fn look_after_servers(&mut self) -> anyhow::Result<()> {
         let ended = self.fleet.take_ended()?;
         let Some(((last, status), before)) = ended.split_last() else { return Ok(()) };
@@ -202,7 +202,7 @@ impl Run {
         self.write_dev_json()
     }
 
-    /// `dev.json`: the first server that runs, and all of them.
+    /// `dev.json`: the first running server, and all of them.
     fn write_dev_json(&self) -> anyhow::Result<()> {
         let Some(first) = self.fleet.first() else { return Ok(()) };
         let clients: serde_json::Map<_, _> = self
@@ -219,7 +219,7 @@ impl Run {
         self.home.write_dev_json(&all.into())
     }
 
-    /// The API key of the administrator in a file of its own, where client verbs do not find it by themselves.
+    /// The file with the administrator's API key, if client verbs do not find it by default.
     fn admin_key_file(&self) -> Option<PathBuf> {
         if self.home.is_default() {
             return None;
@@ -234,7 +234,7 @@ impl Run {
         }
     }
 
-    /// Says what to try next.
+    /// Prints commands to try next.
     fn announce(&self) {
         let Some(first) = self.fleet.first() else { return };
         let ready = |name| first.ready.text(name);
@@ -258,7 +258,7 @@ impl Run {
             if key.is_empty() { String::new() } else { format!(" --endpoint http://{public}{key}") }
         };
         let (program, here) = (program_as_typed(), at(ready("public")));
-        // What one revokes is dead on another.
+        // A token that one server revokes is dead on another.
         let elsewhere = self.fleet.others().last().map_or_else(
             || here.clone(),
             |other| format!(" --endpoint http://{}{key}", other.ready.text("public")),
@@ -278,18 +278,18 @@ impl Run {
     }
 }
 
-/// This program, as short as it can be typed here.
+/// This program in the shortest form that can be typed here.
 fn program_as_typed() -> String {
     let Ok(program) = std::env::current_exe() else { return "jeton".to_owned() };
     let here = std::env::current_dir().unwrap_or_default();
     match program.strip_prefix(here) {
         Ok(below) => Path::new(".").join(below).display().to_string(),
-        // Nobody knows whether it is on the PATH of another terminal.
+        // It may not be on the PATH of another terminal.
         Err(_) => quoted(&program.display().to_string()),
     }
 }
 
-/// A word as a shell reads it.
+/// A word quoted for a shell.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
@@ -299,7 +299,7 @@ fn quoted(word: &str) -> String {
     }
 }
 
-/// What asks us to end: Ctrl-C, Ctrl-\, a service manager, a closed terminal.
+/// The signals to end: Ctrl-C, Ctrl-\, a service manager, a closed terminal.
 struct Signals {
     interrupt: Signal,
     quit: Signal,
@@ -327,7 +327,7 @@ impl Signals {
     }
 }
 
-/// Talk goes to stderr; a closed stderr is no reason to stop.
+/// Messages go to stderr; a closed stderr is no reason to stop.
 fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -1,7 +1,7 @@
-//! Where a cluster's files may lie, and whose they are.
+//! The place and the owner of a cluster's files.
 //!
-//! Postgres refuses to run as root, so as root it runs as somebody else: who then must be able to reach its files,
-//! and whom we do not trust with ours.
+//! Postgres refuses to run as root, so for root it runs as another user, who must be able to reach its files, and whom
+//! we do not trust with ours.
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, Permissions};
@@ -15,7 +15,7 @@ use anyhow::{Context as _, bail};
 
 use super::say;
 
-/// Where root's clusters go that cannot lie where they were wanted.
+/// The place for root's clusters that cannot be in the wanted directory.
 const ELSEWHERE: &str = "/var/lib/jeton";
 
 /// The port that names the socket file; nothing listens on it.
@@ -24,7 +24,7 @@ pub(super) const SOCKET_PORT: u16 = 5432;
 /// `sun_path` holds 104 bytes on the narrowest system, one of them NUL; `/.s.PGSQL.5432` takes 14.
 const LONGEST_SOCKET_DIRECTORY: usize = 104 - 1 - 14;
 
-/// Whom Postgres runs as, when that is not us.
+/// The user that Postgres runs as, if it is not ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct User {
     pub(super) uid: u32,
@@ -32,7 +32,7 @@ pub(super) struct User {
 }
 
 impl User {
-    /// `postgres` where there is one, else `nobody`; none unless we are root.
+    /// `postgres` if it exists, otherwise `nobody`; `None` unless we are root.
     pub(super) fn instead_of_root() -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             return None;
@@ -42,7 +42,7 @@ impl User {
         Some(named(&passwd, "postgres").or_else(|| named(&passwd, "nobody")).unwrap_or(overflow))
     }
 
-    /// Whether this user may pass through `directory`, going by owner, group and mode.
+    /// Returns whether this user may pass through `directory`, by owner, group and mode.
     fn may_pass(self, directory: &Path) -> bool {
         let Ok(meta) = fs::metadata(directory) else { return false };
         let bit = match (meta.uid() == self.uid, meta.gid() == self.gid) {
@@ -53,7 +53,7 @@ impl User {
         meta.mode() & bit != 0
     }
 
-    /// Whether this user may reach what lies in `directory`.
+    /// Returns whether this user may reach the contents of `directory`.
     pub(super) fn may_reach(self, directory: &Path) -> bool {
         directory.ancestors().all(|each| self.may_pass(each))
     }
@@ -65,8 +65,8 @@ fn named(passwd: &str, name: &str) -> Option<User> {
     Some(User { uid: fields.next()?.parse().ok()?, gid: fields.next()?.parse().ok()? })
 }
 
-/// Makes `directory` and its parents, and answers where the cluster really goes: there, or as root perhaps
-/// elsewhere, with a symlink left in its place.
+/// Creates `directory` and its parents, and returns the place of the cluster: there, or for root perhaps elsewhere,
+/// with a symlink to it.
 pub(super) fn settle(directory: &Path, user: Option<User>) -> anyhow::Result<PathBuf> {
     let directory = std::path::absolute(directory)?;
     let (Some(parent), Some(name)) = (directory.parent(), directory.file_name()) else {
@@ -100,8 +100,8 @@ fn elsewhere(wanted: &Path) -> anyhow::Result<PathBuf> {
             wanted.display()
         ),
     }
-    // Without the link, what lies there is what a deleted data directory left: its master key is gone.
-    // A postmaster that still runs in it ends by itself when it misses its pid file.
+    // Without the link, the contents are left from a deleted data directory, whose master key is gone. A postmaster
+    // that still runs there ends by itself when it misses its pid file.
     remove(&place)?;
     own_directory(Path::new(ELSEWHERE), None, 0o755)?;
     std::os::unix::fs::symlink(&place, wanted)
@@ -122,7 +122,7 @@ fn misplaced(wanted: &Path, target: &Path) -> String {
     )
 }
 
-/// Removes a cluster's directory, also where it is a symlink that [`settle`] left.
+/// Removes a cluster's directory, also behind a symlink that [`settle`] made.
 pub(super) fn remove_cluster(directory: &Path) -> anyhow::Result<()> {
     match fs::read_link(directory) {
         Ok(target) => {
@@ -136,7 +136,7 @@ pub(super) fn remove_cluster(directory: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// The path by which [`settle`] knows a directory: its parent resolved, its last part as it stands.
+/// The path by which [`settle`] identifies a directory: its parent resolved, its last part unchanged.
 fn absolute(directory: &Path) -> anyhow::Result<PathBuf> {
     let directory = std::path::absolute(directory)?;
     match (directory.parent(), directory.file_name()) {
@@ -145,7 +145,7 @@ fn absolute(directory: &Path) -> anyhow::Result<PathBuf> {
     }
 }
 
-/// Removes a directory with what is in it; that there is none is fine.
+/// Removes a directory with its contents, if it exists.
 pub(super) fn remove(directory: &Path) -> anyhow::Result<()> {
     match fs::remove_dir_all(directory) {
         Err(e) if e.kind() != ErrorKind::NotFound => {
@@ -155,8 +155,8 @@ pub(super) fn remove(directory: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Makes a directory of this owner (ours, without a user) and mode. One that is there must be ours or theirs: in a
-/// place where anybody may write, a stranger could have made it first.
+/// Creates a directory with this owner (ours, without a user) and mode. An existing one must be ours or theirs: where
+/// anybody may write, somebody else could have created it first.
 pub(super) fn own_directory(directory: &Path, user: Option<User>, mode: u32) -> anyhow::Result<()> {
     let context = || format!("cannot make {}", directory.display());
     match DirBuilder::new().mode(0o700).create(directory) {
@@ -176,8 +176,8 @@ pub(super) fn own_directory(directory: &Path, user: Option<User>, mode: u32) -> 
     fs::set_permissions(directory, Permissions::from_mode(mode)).with_context(context)
 }
 
-/// A directory for the socket that only `user` (we, without one) may enter: in the cluster's, or a short one under
-/// the temporary directory when that is too long for a socket's address.
+/// A directory for the socket that only `user` (or we) may enter: in the cluster's directory, or a short one under the
+/// temporary directory if that is too long for a socket's address.
 pub(super) fn socket_directory(cluster: &Path, user: Option<User>) -> anyhow::Result<PathBuf> {
     let inside = cluster.join("socket");
     if fits(&inside) {
@@ -216,7 +216,7 @@ fn short_hash(path: &Path) -> String {
     format!("{:016x}", hasher.finish())
 }
 
-/// Percent-encodes all but RFC 3986's unreserved characters and the slash, which a query may hold.
+/// Percent-encodes all but RFC 3986's unreserved characters and the slash, which a query may contain.
 pub(super) fn percent_encode(text: &OsStr) -> String {
     use std::fmt::Write as _;
     let mut encoded = String::new();

@@ -1,7 +1,7 @@
-//! A private Postgres cluster: the machine's own programs, a Unix socket and nothing else.
+//! A private Postgres cluster: the machine's own programs, and only a Unix socket.
 //!
-//! A cluster's directory holds `data` (Postgres' own), `socket` and `log`. As root, the first two belong to whom
-//! Postgres runs as, the rest stays ours.
+//! A cluster's directory contains `data` (Postgres' own), `socket` and `log`. For root, the first two belong to the
+//! user that Postgres runs as, the rest is ours.
 
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
@@ -17,7 +17,7 @@ use super::binaries::Binaries;
 use super::place::{self, SOCKET_PORT, User};
 use super::process;
 
-/// The database superuser: nobody else is let through the socket's directory, so it has no password.
+/// The database superuser: only our user can enter the socket's directory, so it has no password.
 const DATABASE_USER: &str = "jeton";
 /// A cluster that was killed under load replays its log first.
 const READY_SECONDS: u32 = 60;
@@ -25,29 +25,29 @@ const READY_SECONDS: u32 = 60;
 const FAST_SHUTDOWN_SECONDS: u32 = 30;
 /// Neither an immediate shutdown nor a kill waits for anything but the kernel.
 const IMMEDIATE_SHUTDOWN_SECONDS: u32 = 5;
-/// Twenty servers, as many as one run may have, hold some 26 connections each.
+/// Twenty servers, the most of one run, have some 26 connections each.
 const MAX_CONNECTIONS: u32 = 600;
 /// A cluster for tests serves up to two dozen tests at once, some of them with ten servers.
 const MAX_CONNECTIONS_OF_TESTS: u32 = 2_000;
-/// How the name of a cluster starts that is still being made.
+/// The beginning of the name of an unfinished cluster.
 const UNFINISHED: &str = "new-";
 /// Enough of the server's log to see why it did not start.
 const LOG_TAIL_LINES: usize = 12;
 
-/// What [`Cluster::start`] needs to know.
+/// The options of [`Cluster::start`].
 #[derive(Clone, Debug)]
 pub struct ClusterOptions {
-    /// The cluster's own directory; made where there is none.
+    /// The cluster's own directory; created if it is missing.
     pub directory: PathBuf,
-    /// Whether the data matters after this run: then it is as durable as Postgres makes it.
+    /// The data matters after this run: then it is as durable as Postgres makes it.
     pub kept: bool,
-    /// Where Postgres' programs are, when it is not to be looked for.
+    /// The directory of Postgres' programs, if it is given.
     pub binaries: Option<PathBuf>,
-    /// Settings beyond ours, as `NAME=VALUE`; they go before ours.
+    /// Further settings, as `NAME=VALUE`; they override ours.
     pub settings: Vec<String>,
 }
 
-/// A Postgres server of our own; it ends with this value.
+/// A Postgres server of our own, which ends when this is dropped.
 #[derive(Debug)]
 pub struct Cluster {
     child: Child,
@@ -57,14 +57,14 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts the cluster of a directory, makes it first where there is none, and returns once it answers.
+    /// Starts the cluster of a directory, after making it if it is missing, and returns when it answers.
     ///
-    /// The caller holds a lock on the directory: a server that still runs in it was left behind, and is stopped.
+    /// The caller holds a lock on the directory: a server that still runs there was left behind, and is stopped.
     pub fn start(options: &ClusterOptions) -> anyhow::Result<Self> {
         Self::open(options, |files, binaries| files.initialize(binaries, options.kept))
     }
 
-    /// Likewise, but what is made is a copy of another cluster that runs, and follows it from there on.
+    /// The same for a copy of another running cluster, which it then follows.
     pub fn start_standby(options: &ClusterOptions, primary: &Self) -> anyhow::Result<Self> {
         Self::open(options, |files, binaries| files.copy(binaries, &primary.socket_directory))
     }
@@ -101,7 +101,7 @@ impl Cluster {
         format!("postgres://{DATABASE_USER}@localhost:{SOCKET_PORT}/{database}?host={host}")
     }
 
-    /// Its directory, where it really is.
+    /// Its directory, with symlinks resolved.
     #[must_use]
     pub fn directory(&self) -> &Path {
         &self.directory
@@ -113,12 +113,12 @@ impl Cluster {
         self.child.id()
     }
 
-    /// Whether the server still runs.
+    /// Returns whether the server still runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Ends it: its clients are disconnected, what was committed is on disk. Waits until it is done.
+    /// Stops it: its clients are disconnected, and committed data is on disk. Waits until it has ended.
     pub fn stop(mut self) -> anyhow::Result<()> {
         self.shut_down()
     }
@@ -137,14 +137,14 @@ impl Cluster {
         if self.child.try_wait()?.is_none() {
             bail!("Postgres (process {}) does not end", self.child.id());
         }
-        // One under the temporary directory would stay there for good; Postgres has removed the socket.
+        // A directory under the temporary directory would stay for good; Postgres has removed the socket.
         let _ = fs::remove_dir(&self.socket_directory);
         Ok(())
     }
 
     fn wait_until_ready(&mut self, files: &Files) -> anyhow::Result<()> {
         for _ in 0..process::polls(READY_SECONDS) {
-            // The file of a server that was killed may say "ready" too.
+            // The file of a killed server may also contain "ready".
             if files.postmaster().is_some_and(|it| it.ready && it.pid == self.child.id()) {
                 return Ok(());
             }
@@ -163,7 +163,7 @@ impl Drop for Cluster {
     }
 }
 
-/// What `postmaster.pid` says.
+/// The content of `postmaster.pid`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Postmaster {
     pid: u32,
@@ -177,7 +177,7 @@ impl Postmaster {
     }
 }
 
-/// Stops the server that runs in a cluster's directory, where there is one.
+/// Stops the server that runs in a cluster's directory, if there is one.
 pub(super) fn stop_leftover(directory: &Path, binaries: Option<&Path>) -> anyhow::Result<()> {
     let Ok(directory) = directory.canonicalize() else { return Ok(()) };
     let files = Files { data: directory.join("data"), directory, user: User::instead_of_root() };
@@ -187,7 +187,7 @@ pub(super) fn stop_leftover(directory: &Path, binaries: Option<&Path>) -> anyhow
     files.stop_leftover(&Binaries::find(binaries)?)
 }
 
-/// The files of one cluster, and whom Postgres runs as.
+/// The files of one cluster, and the user that Postgres runs as.
 struct Files {
     directory: PathBuf,
     data: PathBuf,
@@ -195,7 +195,7 @@ struct Files {
 }
 
 impl Files {
-    /// The major version that made the cluster; none when there is none.
+    /// The major version that made the cluster; `None` if there is none.
     fn made_by(&self) -> Option<u32> {
         fs::read_to_string(self.data.join("PG_VERSION")).ok()?.trim().parse().ok()
     }
@@ -204,8 +204,8 @@ impl Files {
         Postmaster::parse(&fs::read_to_string(self.data.join("postmaster.pid")).ok()?)
     }
 
-    /// Whether a server runs in this directory. The number in a stale pid file may be anybody's by now, so where the
-    /// system shows it, the process must also work in this directory.
+    /// Returns whether a server runs in this directory. The number in a stale pid file may be any process's by now, so
+    /// if the system shows it, the process must also work in this directory.
     fn has_server(&self) -> bool {
         self.postmaster().is_some_and(|it| {
             process::is_alive(it.pid)
@@ -219,7 +219,7 @@ impl Files {
             if !self.has_server() {
                 return Ok(());
             }
-            // As whom it runs, so that a forged pid file reaches nobody else's process.
+            // As the user that it runs as, so that a forged pid file cannot reach other processes.
             let mut command = self.command(binaries, "pg_ctl");
             command
                 .args(["stop", "--silent", "--wait", "--timeout=30", "--mode", mode, "--pgdata"])
@@ -232,7 +232,7 @@ impl Files {
         Ok(())
     }
 
-    /// Removes what runs left that were killed while they made a cluster.
+    /// Removes unfinished clusters of killed runs.
     fn sweep(&self) {
         for entry in fs::read_dir(&self.directory).into_iter().flatten().flatten() {
             if entry.file_name().to_str().is_some_and(|name| name.starts_with(UNFINISHED)) {
@@ -256,10 +256,10 @@ impl Files {
         self.make(command)
     }
 
-    /// Makes the data by a program that is told where.
+    /// Makes the data with a program that is given the directory.
     fn make(&self, mut command: Command) -> anyhow::Result<()> {
-        // Made under another name, and renamed when it is whole. The name is ours alone: the program of a run that
-        // was killed may still be at work.
+        // Made under another name, and renamed when it is complete. The name is unique: the program of a killed run may
+        // still be at work.
         let new = self.directory.join(format!("{UNFINISHED}{}", std::process::id()));
         place::own_directory(&new, self.user, 0o700)?;
         command.arg("--pgdata").arg(&new);
@@ -309,10 +309,10 @@ impl Files {
         command.spawn().context("cannot run postgres")
     }
 
-    /// One of Postgres' programs, as the right user, in an environment that says nothing of ours.
+    /// One of Postgres' programs, as the right user, without our environment.
     fn command(&self, binaries: &Binaries, program: &str) -> Command {
         let mut command = Command::new(binaries.program(program));
-        // A group of its own: Ctrl-C in a terminal must reach us alone, who decide what ends first.
+        // A group of its own: Ctrl-C in a terminal must reach only us, who decide the order of ending.
         command.current_dir("/").process_group(0).stdin(Stdio::null()).env_clear();
         command.env("PATH", "/usr/bin:/bin").env("LC_ALL", "C").env("TZ", "UTC");
         if let Some(user) = self.user {

@@ -1,4 +1,4 @@
-//! Other processes: whether they live, what they are, and how they end with us.
+//! Other processes: their life, their identity, and their end with ours.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -8,21 +8,21 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 
-/// How often something that another process does is looked at.
+/// The interval of looking at another process.
 pub(super) const POLL: Duration = Duration::from_millis(10);
 
-/// How many looks fit into `seconds`.
+/// The number of looks in `seconds`.
 pub(super) fn polls(seconds: u32) -> u32 {
     seconds.saturating_mul(100)
 }
 
-/// Whether there is such a process, be it ours or not.
+/// Returns whether the process exists, ours or not.
 pub(super) fn is_alive(pid: u32) -> bool {
     let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return false };
     matches!(rustix::process::test_kill_process(pid), Ok(()) | Err(rustix::io::Errno::PERM))
 }
 
-/// Sends a signal; that the process is gone already is fine.
+/// Sends a signal; a process that is gone is no error.
 pub(super) fn signal(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         let _ = rustix::process::kill_process(pid, signal);
@@ -40,7 +40,7 @@ pub(super) fn wait(child: &mut Child, seconds: u32) -> std::io::Result<Option<Ex
     child.try_wait()
 }
 
-/// Waits for something, up to `seconds`.
+/// Waits until `done`, up to `seconds`.
 pub(super) fn wait_until(seconds: u32, mut done: impl FnMut() -> bool) {
     for _ in 0..polls(seconds) {
         if done() {
@@ -50,8 +50,8 @@ pub(super) fn wait_until(seconds: u32, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// Whether a process is a `jeton serve` whose ready file is in this directory: its own arguments say so, where the
-/// system shows them.
+/// Returns whether a process is a `jeton serve` with its ready file in this directory, by its arguments, if the system
+/// shows them.
 pub(super) fn is_server(pid: u32, directory: &Path) -> bool {
     std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|text| serves(&text, directory))
 }
@@ -66,16 +66,16 @@ fn serves(cmdline: &[u8], directory: &Path) -> bool {
     arguments.get(1).is_some_and(|verb| *verb == "serve") && arguments.windows(2).any(is_ours)
 }
 
-/// Has the kernel send us SIGTERM when our parent ends; an error when it has ended already. On systems without that
-/// it does nothing.
+/// Makes the kernel send us SIGTERM when our parent ends; an error if it has ended already. Does nothing on systems
+/// without that.
 ///
-/// The kernel goes by the parent's *thread*: it must have started us from one that lives as long as itself.
+/// The kernel goes by the parent's *thread*: it must have started us from one that lives as long as the parent.
 #[cfg_attr(not(target_os = "linux"), expect(clippy::unnecessary_wraps, reason = "the other system fails"))]
 pub fn die_with_parent(expected_parent_pid: u32) -> anyhow::Result<()> {
     #[cfg(target_os = "linux")]
     {
         rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
-        // It may have ended before we asked.
+        // The parent may have ended before.
         let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get());
         anyhow::ensure!(
             parent.is_some_and(|pid| u32::try_from(pid) == Ok(expected_parent_pid)),

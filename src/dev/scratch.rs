@@ -1,4 +1,4 @@
-//! A cluster for one run of tests or measurements: thrown away, and swept by a later run when this one is killed.
+//! A cluster for one run of tests or measurements: removed at the end, or by a later run if this one is killed.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::ErrorKind;
@@ -17,23 +17,23 @@ const STANDBY: &str = "standby";
 /// One process starts a handful of these at most.
 const ATTEMPTS: u32 = 1_000;
 
-/// A [`Cluster`] in a directory of its own under the temporary directory; both end with this value.
+/// A [`Cluster`] in a directory of its own under the temporary directory; both end when this is dropped.
 #[derive(Debug)]
 pub struct ScratchCluster {
-    /// An option, so that the server can end before its directory goes.
+    /// An option, so that the server can end before its directory is removed.
     cluster: Option<Cluster>,
     directory: PathBuf,
-    /// Held for as long as we live: that is how others see that the directory is in use.
+    /// Held as long as we live, which tells others that the directory is in use.
     _lock: File,
 }
 
 impl ScratchCluster {
-    /// Sweeps what killed runs left, and starts a new cluster that waits for no disk.
+    /// Removes what killed runs left, and starts a new cluster that does not wait for the disk.
     pub fn start(binaries: Option<&Path>) -> anyhow::Result<Self> {
         Self::start_as(binaries, false)
     }
 
-    /// The same, as durable as Postgres makes it: commits cost what they cost.
+    /// The same, as durable as Postgres makes it: commits take their real time.
     pub fn start_durable(binaries: Option<&Path>) -> anyhow::Result<Self> {
         Self::start_as(binaries, true)
     }
@@ -50,7 +50,7 @@ impl ScratchCluster {
             binaries: binaries.map(Path::to_owned),
             settings: Vec::new(),
         };
-        // Before the server starts, so that its directory goes also when it does not.
+        // Before the server starts, so that its directory is removed even if it does not start.
         let mut scratch = Self { cluster: None, directory, _lock: lock };
         scratch.cluster = Some(Cluster::start(&options)?);
         Ok(scratch)
@@ -80,7 +80,7 @@ impl ScratchCluster {
         self.cluster.as_ref().map(Cluster::pid)
     }
 
-    /// Its directory, which also takes what else the tests write.
+    /// Its directory, which is also used for other files of the tests.
     #[must_use]
     pub fn directory(&self) -> &Path {
         &self.directory
@@ -96,14 +96,14 @@ impl Drop for ScratchCluster {
 
 /// A new directory, named by our process, and the lock in it.
 fn claim(base: &Path) -> anyhow::Result<(PathBuf, File)> {
-    // Whom Postgres runs as must pass through.
+    // The user that Postgres runs as must pass through.
     let mode = if User::instead_of_root().is_some() { 0o711 } else { 0o700 };
     for attempt in 0..ATTEMPTS {
         let directory = base.join(format!("{PREFIX}{}-{attempt}", std::process::id()));
         match DirBuilder::new().mode(mode).create(&directory) {
             Ok(()) => {
                 place::own_directory(&directory, None, mode)?; // the umask may have taken bits
-                // It gets its name once it is held: who finds it free sweeps the directory.
+                // It is renamed when it is locked: whoever finds it unlocked removes the directory.
                 let unnamed = directory.join("lock.new");
                 let lock = File::create(&unnamed)?;
                 lock.try_lock().context("cannot lock a directory that was just made")?;
@@ -117,7 +117,7 @@ fn claim(base: &Path) -> anyhow::Result<(PathBuf, File)> {
     bail!("no name is left for a directory under {}", base.display())
 }
 
-/// Stops and removes what nobody holds any more. Never an error: it is somebody else's rubbish.
+/// Stops and removes abandoned clusters. Never an error: they are not ours.
 fn sweep(base: &Path, binaries: Option<&Path>) {
     for entry in fs::read_dir(base).into_iter().flatten().flatten() {
         let directory = entry.path();
@@ -137,7 +137,7 @@ fn owner_of(name: &str) -> Option<u32> {
     name.strip_prefix(PREFIX)?.split('-').next()?.parse().ok()
 }
 
-/// The lock tells, which no other process can hold by accident. Before there is a lock, the process number does.
+/// The lock tells, which no other process can hold by accident. Before there is a lock, the process number tells.
 fn is_abandoned(directory: &Path, pid: u32) -> bool {
     let ours = fs::symlink_metadata(directory)
         .is_ok_and(|meta| meta.is_dir() && meta.uid() == rustix::process::geteuid().as_raw());

@@ -1,4 +1,4 @@
-//! One server that `jeton dev` runs: this program again, as a process of its own.
+//! One server of `jeton dev`: this program again, as a separate process.
 
 use std::ffi::OsString;
 use std::fs;
@@ -16,31 +16,31 @@ use super::addresses::Listen;
 use super::process;
 use crate::config::variables;
 
-/// A server reads its tables before it is ready, and a development database is small.
+/// A server reads its tables before it is ready; a development database is small.
 const READY_POLLS: u32 = 3_000;
 const READY_POLL: Duration = Duration::from_millis(20);
 
-/// Often enough that `jeton doctor` has something to say soon.
+/// Often enough that `jeton doctor` soon has a result.
 const PROBE_EVERY_S: u32 = 5;
 
-/// What a server is told.
+/// The options of a server.
 #[derive(Debug)]
 pub(super) struct ServeOptions<'a> {
     pub(super) name: String,
     pub(super) database_url: &'a str,
     pub(super) master_key_file: &'a Path,
-    /// The same for all: a token of one is a token of each.
+    /// The same for all servers: so each accepts the tokens of the others.
     pub(super) issuer: &'a str,
     pub(super) listen: Listen,
     pub(super) ready_file: PathBuf,
-    /// With it, it probes the others.
+    /// The server probes the others if it is given.
     pub(super) probe_key_file: Option<&'a Path>,
 }
 
 impl ServeOptions<'_> {
     fn arguments(&self) -> Vec<OsString> {
         let mut arguments = vec![OsString::from("serve"), "--plaintext".into()];
-        // Whose database it is, and what it may lose, is the developer's.
+        // The developer decides what the database may lose.
         arguments.push("--allow-fsync-off".into());
         let mut add = |flag: &str, value: OsString| arguments.extend([flag.into(), value]);
         add("--master-key-file", self.master_key_file.into());
@@ -61,7 +61,7 @@ impl ServeOptions<'_> {
     }
 }
 
-/// What a server that is ready says of itself.
+/// The content of a server's ready file.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ReadyFile(pub(super) Map<String, Value>);
 
@@ -70,7 +70,7 @@ impl ReadyFile {
         serde_json::from_slice(&crate::process::read_file(path).ok()?).ok().map(Self)
     }
 
-    /// Those that a `dev.json` holds beside its own.
+    /// The other servers in a `dev.json`.
     pub(super) fn servers(&self) -> impl Iterator<Item = Self> {
         let servers = self.0.get("servers").and_then(Value::as_array);
         servers.into_iter().flatten().filter_map(Value::as_object).cloned().map(Self)
@@ -85,11 +85,11 @@ impl ReadyFile {
     }
 }
 
-/// A running server. Dropped before it has ended it is killed.
+/// A running server. It is killed if it is dropped before it has ended.
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) name: String,
-    /// What it has said of itself, once it is ready.
+    /// The content of its ready file, once it is ready.
     pub(super) ready: ReadyFile,
     child: Child,
     ready_file: PathBuf,
@@ -100,13 +100,13 @@ impl Server {
         let program = std::env::current_exe().context("cannot find this program")?;
         let mut command = Command::new(program);
         command.args(options.arguments());
-        // What is in the environment for another server is not for this one. How much it logs is the developer's.
+        // The environment may be for another server. The log level is the developer's.
         for name in variables().into_iter().filter(|name| name != "JETON_LOG") {
             command.env_remove(name);
         }
-        // Everybody sees a process' arguments, and this may hold a password.
+        // Everybody can see a process' arguments, and this may contain a password.
         command.env("JETON_DATABASE_URL", options.database_url);
-        // A group of its own: Ctrl-C in a terminal must reach us alone, who decide what ends first.
+        // A group of its own: Ctrl-C in a terminal must reach only us, who decide the order of ending.
         command.process_group(0).stdin(Stdio::null()).kill_on_drop(true);
         let child = command.spawn().with_context(|| format!("cannot start {}", options.name))?;
         Ok(Self {
@@ -132,7 +132,7 @@ impl Server {
         bail!("{} was not ready after {waited} s", self.name)
     }
 
-    /// How it ended, if it did. One that was killed could not take its ready file away: that is done here.
+    /// The way in which it ended, if it did. Removes the ready file that a killed server left.
     pub(super) fn has_ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
         let ended = self.child.try_wait()?;
         if ended.is_some() {
@@ -141,7 +141,7 @@ impl Server {
         Ok(ended)
     }
 
-    /// Asks it to finish what it does, and to end.
+    /// Makes it finish its work, and end.
     pub(super) fn terminate(&self) {
         if let Some(pid) = self.child.id() {
             process::signal(pid, Signal::TERM);

@@ -1,5 +1,5 @@
-//! The heads of the chains of audit rows, as text for Prometheus: a series for each chain, whose labels change as the chain
-//! grows. A registry of metrics would keep all that ever were.
+//! The heads of the chains of audit rows, as text for Prometheus: one series for each chain, whose labels change as the
+//! chain grows. A registry of metrics would keep all former ones.
 
 use std::{
     collections::VecDeque,
@@ -9,15 +9,15 @@ use std::{
 
 /// The name of the metric.
 pub const CHAIN_HEAD: &str = "jeton_audit_chain_head";
-/// Chains that are shown, the latest: more than a server writes at once.
+/// The most chains that are shown, the latest: more than a server writes at once.
 const CHAINS_MAX: usize = 32;
 
-/// The heads that were told last.
+/// The latest heads.
 #[derive(Debug, Default)]
 pub(super) struct Heads(Mutex<VecDeque<(String, String)>>);
 
 impl Heads {
-    /// A chain has come so far.
+    /// Records the head of a chain.
     pub(super) fn tell(&self, writer: &str, chain: &str, number: i64, tag: &str) {
         let mut heads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         heads.retain(|(other, _)| other != chain);
@@ -28,7 +28,7 @@ impl Heads {
         }
     }
 
-    /// All of them (exposition format 0.0.4).
+    /// The text of all heads (exposition format 0.0.4).
     pub(super) fn render(&self) -> String {
         let mut text = format!(
             "# HELP {CHAIN_HEAD} Number of the last row of each chain of audit rows, with its tag, as of the last minute.\n\

@@ -1,4 +1,4 @@
-//! Log lines: where they go, in which form, whose they are, and how many there may be.
+//! Log lines: their destination, their format, the replica's name in them, and limits of their number.
 
 use std::{
     fmt,
@@ -20,25 +20,25 @@ use tracing_subscriber::{
 /// The levels of a filter.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
-/// Why a filter is refused.
+/// The reason why a filter is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum FilterError {
-    /// A word that names neither a level nor a level of something: as the name of a target it would silence all else.
+    /// A word that is neither a level nor gives a target a level: taken as a target, it would silence everything else.
     #[error(
         "`{0}` is no level: it is off, error, warn, info, debug or trace, or TARGET=LEVEL, with commas between"
     )]
     Level(String),
-    /// What cannot be read.
+    /// A filter that cannot be parsed.
     #[error(transparent)]
     Parse(#[from] tracing_subscriber::filter::ParseError),
 }
 
-/// Logs to stderr, panics included: lines of text to a person's terminal, JSON lines to everything else. Each says which
-/// replica's it is. `filter` as in `RUST_LOG`, upon the default; nonsense is refused.
+/// Logs to stderr, panics included: text for a person's terminal, JSON for everything else. Each line names the
+/// replica. `filter` is as in `RUST_LOG`, and is added to the default; a wrong one is refused.
 pub fn log_to_stderr(filter: &str, replica: &str) -> Result<(), FilterError> {
     let filter = read(filter)?;
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
-    // A process that logs already goes on as it does.
+    // A process that logs already continues as it does.
     let began = if stderr().is_terminal() {
         let of = |text: &str| escape(text);
         let whole = Format::default().with_ansi(false);
@@ -52,26 +52,26 @@ pub fn log_to_stderr(filter: &str, replica: &str) -> Result<(), FilterError> {
     if began.is_ok() {
         panic::set_hook(Box::new(|panicked| {
             let place = panicked.location().map(ToString::to_string).unwrap_or_default();
-            // The place alone: a message may hold what must not be logged.
+            // Only the place: a message may contain what must not be logged.
             tracing::error!(panic.place = place, "a panic");
         }));
     }
     Ok(())
 }
 
-/// What Postgres says as it ends a connection, each connection would log: that it has gone is said once, by the store.
+/// Each connection would log the text with which Postgres ends it; the store logs once that the database has gone.
 const NO_NOTICES: &str = "sqlx::postgres::notice=error";
 
-/// What is logged where a filter says no level for everything: one that names a target alone would silence all else, our
-/// errors among it.
+/// The levels for everything that a filter does not mention: otherwise a filter for one target would silence all
+/// others, including our errors.
 const DEFAULT: &str = "info,sqlx=warn";
 
-/// Whether a filter can be read.
+/// Checks whether a filter can be parsed.
 pub fn check_filter(filter: &str) -> Result<(), FilterError> {
     read(filter).map(drop)
 }
 
-/// A filter whose every directive says a level, upon the default.
+/// A filter in which every directive has a level, added to the default.
 fn read(filter: &str) -> Result<EnvFilter, FilterError> {
     let is_level = |word: &str| {
         LEVELS.iter().any(|level| word.eq_ignore_ascii_case(level))
@@ -86,7 +86,7 @@ fn read(filter: &str) -> Result<EnvFilter, FilterError> {
     }
     let notices = !directives.iter().any(|directive| directive.starts_with("sqlx"));
     if !directives.iter().any(|directive| is_level(directive)) {
-        // Of two for the same target, the later holds.
+        // Of two directives for the same target, the later holds.
         directives.insert(0, DEFAULT);
     }
     if notices {
@@ -95,10 +95,10 @@ fn read(filter: &str) -> Result<EnvFilter, FilterError> {
     Ok(EnvFilter::builder().parse(directives.join(","))?)
 }
 
-/// Events, with the replica at the beginning of each line.
+/// Events, with the replica's name at the beginning of each line.
 struct OfReplica<F> {
     inner: F,
-    /// Stands before an event of text, or before the first member of one of JSON.
+    /// Stands before an event as text, or before the first member of one in JSON.
     begin: String,
 }
 
@@ -137,7 +137,7 @@ where
     ) -> fmt::Result {
         let mut line = String::new();
         self.inner.format_event(context, Writer::new(&mut line), event)?;
-        // One event, one line, and nothing that steers a terminal.
+        // One event is one line, without characters that control a terminal.
         writeln!(writer, "{}{}", self.begin, escape(line.trim_end()))
     }
 }
@@ -145,7 +145,7 @@ where
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        // The marks that turn the direction of what follows are no control characters.
+        // Marks that change the direction of text are no control characters.
         if c.is_control()
             || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
         {
@@ -157,7 +157,7 @@ fn escape(text: &str) -> String {
     out
 }
 
-/// Lets so many of a kind of line through within some seconds, and counts the others.
+/// Limits the lines of one kind within some seconds, and counts those left out.
 #[derive(Debug)]
 pub struct Sampled {
     most: u32,
@@ -173,14 +173,14 @@ struct Window {
 }
 
 impl Sampled {
-    /// So many within so many seconds.
+    /// Allows so many lines within so many seconds.
     #[must_use]
     pub const fn new(most: u32, within_s: i64) -> Self {
         let state = Mutex::new(Window { begun_s: 0, lines: 0, left_out: 0 });
         Self { most, within_s, state }
     }
 
-    /// Whether a line goes out at this second: then how many were left out before it.
+    /// The number of lines left out before, if a line may be written at this second.
     pub fn turn(&self, now_s: i64) -> Option<u64> {
         let mut window = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if now_s.saturating_sub(window.begun_s) >= self.within_s {

@@ -1,4 +1,4 @@
-//! How a server ends: what ends when, and within which time.
+//! The end of a server: its steps, their order and their times.
 
 use std::time::Duration;
 
@@ -14,14 +14,14 @@ use super::{
 };
 use crate::{replica::tell_heads, store::Store};
 
-/// What ends after the calls in flight have, or were cut off; less, where less than twice as much is left for all.
+/// The time for everything after the calls in flight; half of the total if that is less than twice this.
 const END: Duration = Duration::from_secs(3);
-/// What calls in flight have when the listeners take no more connections, unless something else is said.
+/// The default time for calls in flight after the listeners accept no more connections.
 const CALLS: Duration = Duration::from_secs(10);
-/// From then to the end, unless something else is said.
+/// The default time from then to the end.
 pub(super) const DRAIN_TIMEOUT: Duration = CALLS.saturating_add(END);
 
-/// When the end is over at last, and how long it may take from the signal.
+/// The deadline of the end, and the time that it may take from the signal.
 #[derive(Clone, Copy)]
 pub(super) struct TimeToEnd {
     by: Instant,
@@ -29,19 +29,19 @@ pub(super) struct TimeToEnd {
 }
 
 impl TimeToEnd {
-    /// So long from now on.
+    /// A deadline so long from now.
     pub(super) fn from_now(time: Duration) -> Self {
         let now = Instant::now();
         Self { by: now.checked_add(time).unwrap_or(now), of: time }
     }
 
-    /// So long before the end.
+    /// An instant so long before the deadline.
     fn before(self, rest: Duration) -> Instant {
         self.by.checked_sub(rest).unwrap_or(self.by)
     }
 }
 
-/// Ends the listeners, what goes on behind them, the tasks, and the ops listener, in this order and within the time.
+/// Ends the listeners, the background work, the tasks and the ops listener, in this order and in time.
 pub(super) async fn end(
     mut serving: Open,
     ends: &Ends,
@@ -50,7 +50,7 @@ pub(super) async fn end(
     (tasks, mut behind): (&CancellationToken, JoinSet<()>),
 ) {
     if let Some(leave) = leave {
-        // Whoever balances sees that this server is not ready, and sends no more; what is sent until then is served.
+        // Balancers see that this server is not ready, and send no more; calls until then are served.
         let rest = DRAIN_TIMEOUT.min(time.of.checked_div(2).unwrap_or_default());
         let delay = leave.delay.min(time.of.saturating_sub(rest));
         tokio::select! {
@@ -75,12 +75,12 @@ pub(super) async fn end(
         store.close().await;
     };
     if timeout_at(time.before(after.checked_div(4).unwrap_or_default()), ended).await.is_err() {
-        // A database that hangs must not keep us: it notices that we are gone.
+        // A database that hangs must not delay us: it notices that we are gone.
         tracing::warn!("the database did not let go in time");
     }
     // Each task has written its last audit row.
     tell_heads(store);
-    // Probes are answered until there is nothing left to end.
+    // Probes are answered until nothing is left to end.
     ends.probes.cancel();
     if timeout_at(time.by, serving.ended()).await.is_err() {
         tracing::warn!("the ops listener did not end in time");

@@ -1,4 +1,4 @@
-//! The listeners of a server: what each serves, and what ends when.
+//! The listeners of a server: their services, and the order in which they end.
 
 use std::{num::NonZero, sync::Arc};
 
@@ -17,23 +17,23 @@ use crate::{
 
 /// Descriptors for everything but connections of the listeners: Postgres, which takes up to 26, files, the log.
 const KEPT_DESCRIPTORS: usize = 128;
-/// Places of the ops listener: probes and scrapes are few.
+/// The most connections of the ops listener: probes and scrapes are few.
 const OPS_CONNECTIONS_MAX: usize = 64;
-/// Places of the admin listener: people are few, too.
+/// The most connections of the admin listener: people are few, too.
 const ADMIN_CONNECTIONS_MAX: usize = 2_000;
-/// Messages that have not arrived and answers that have not been taken, on the ops listener. Bytes.
+/// Memory for messages that are arriving and answers that are being sent, on the ops listener. Bytes.
 const OPS_BYTES_MAX: usize = 2 * 1024 * 1024;
 
-/// What ends, in this order.
+/// The tokens that end parts of a server, in this order.
 #[derive(Default)]
 pub(super) struct Ends {
-    /// Readiness.
+    /// Ends readiness.
     pub(super) asked: CancellationToken,
-    /// The public and the admin listener.
+    /// Ends the public and the admin listener.
     pub(super) listeners: CancellationToken,
-    /// The ops listener.
+    /// Ends the ops listener.
     pub(super) probes: CancellationToken,
-    /// Calls that are in flight when their time is over.
+    /// Ends calls that are still in flight after their time.
     pub(super) calls: CancellationToken,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct Open {
 }
 
 impl Open {
-    /// Waits for the end of the listeners that are not for probes.
+    /// Waits for the end of the public and the admin listener.
     pub(super) async fn drained(&mut self) {
         for listener in self.listeners.drain(..) {
             listener.ended().await;
@@ -60,18 +60,18 @@ impl Open {
     }
 }
 
-/// What the listeners are opened with.
+/// The parts that the listeners are opened with.
 pub(super) struct Opening {
     pub(super) threads: NonZero<usize>,
     pub(super) beside: fn(rpc::Routes) -> rpc::Routes,
     pub(super) tls: [Option<Arc<ServerTls>>; 2],
     pub(super) exporter: Exporter,
     pub(super) health: Health,
-    /// Of the public, the admin and the ops listener.
+    /// Limits of the public, the admin and the ops listener.
     pub(super) limits: [Limits; 3],
 }
 
-/// Opens them.
+/// Opens the listeners.
 pub(super) async fn open(
     listeners: Listeners,
     authority: &Arc<Authority>,
@@ -87,7 +87,7 @@ pub(super) async fn open(
     for tls in [&public_tls, &admin_tls].into_iter().flatten() {
         behind.spawn(Arc::clone(tls).watch(Arc::clone(&authority.metrics), stop.clone()));
     }
-    // Before anybody is told that we are ready: they ask at once.
+    // Before the ready file tells anybody that this server is ready: probes follow at once.
     health.tell(authority);
     behind.spawn(watch_readiness(health.clone(), Arc::clone(authority), asked.clone(), stop.clone()));
     behind.spawn(http::keep_up(exporter.clone(), stop.clone()));
@@ -102,7 +102,7 @@ pub(super) async fn open(
     let public = Front::new(auth(services(Listener::Public).beside(beside)), endpoints);
     let admin = Front::new(auth(services(Listener::Admin)), http::none());
     let ops = Front::new(auth(services(Listener::Ops)), http::ops(state));
-    // Probes have their own, whatever others hold.
+    // Probes have memory of their own, whatever others hold.
     let (memory, probes_memory) = (Arc::default(), Arc::new(Memory::of(OPS_BYTES_MAX, OPS_BYTES_MAX)));
     let options = |name, tls, threads, memory: &Arc<Memory>, limits| listen::Options {
         name,
@@ -124,7 +124,7 @@ pub(super) async fn open(
     Ok(Open { listeners: serving, ops, background, behind })
 }
 
-/// How many connections the public, the admin and the ops listener may have, of so many descriptors.
+/// The numbers of connections of the public, the admin and the ops listener, for so many descriptors.
 pub(super) fn limits(descriptors: usize, access: &Access) -> [Limits; 3] {
     let left = descriptors.saturating_sub(KEPT_DESCRIPTORS).saturating_sub(OPS_CONNECTIONS_MAX);
     let admin = left.div_euclid(8).min(ADMIN_CONNECTIONS_MAX);
@@ -147,7 +147,7 @@ mod tests {
             let places: usize = limits.iter().map(|limit| limit.connections).sum();
             assert!(places.saturating_add(KEPT_DESCRIPTORS) <= descriptors, "{descriptors}: {limits:?}");
             assert!(limits.iter().all(|limit| limit.connections >= 8), "{descriptors}: {limits:?}");
-            // One address does not get all places of strangers, nor do strangers get all places.
+            // One address does not get all places of unauthenticated peers, nor do those get all places.
             assert!(limits.iter().all(|limit| limit.strangers_per_address < limit.strangers), "{limits:?}");
             assert!(limits.iter().all(|limit| limit.strangers < limit.connections), "{limits:?}");
         }

@@ -1,4 +1,4 @@
-//! A look at the certificate that a server shows, as a client sees it.
+//! Looks at the certificate that a server presents, as a client sees it.
 
 use std::{path::Path, sync::Arc};
 
@@ -14,7 +14,7 @@ use x509_cert::{Certificate, der::Decode as _};
 use super::peer::{not_after, not_before};
 use crate::{process, token::UnixSeconds};
 
-/// How long a certificate is good.
+/// The validity of a certificate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Validity {
     /// The first second.
@@ -26,13 +26,13 @@ pub struct Validity {
 /// The TLS facts of a server whose chain and name were verified.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TlsLook {
-    /// Of its certificate.
+    /// The validity of its certificate.
     pub validity: Validity,
     /// `1.3` or `1.2`.
     pub version: &'static str,
 }
 
-/// Why there is nothing to see.
+/// The reason why a look failed.
 #[derive(Debug, thiserror::Error)]
 pub enum LookError {
     /// A file of ours.
@@ -41,7 +41,7 @@ pub enum LookError {
     /// The name.
     #[error("{0} is no name of a server")]
     Name(String),
-    /// The connection, or what the server showed.
+    /// The connection, or the server's certificate.
     #[error("{0}")]
     Handshake(#[from] std::io::Error),
     /// No certificate in the answer.
@@ -71,7 +71,7 @@ pub async fn look(host: &str, authority: &str, ca: Option<&Path>) -> Result<TlsL
     })
 }
 
-/// How long the first certificate of a file is good.
+/// The validity of the first certificate of a file.
 pub fn validity(file: &Path) -> Result<Validity, LookError> {
     let unreadable = || LookError::File(file.display().to_string());
     let pem = process::read_pem(file).map_err(|_| unreadable())?;
@@ -94,7 +94,7 @@ fn roots(ca: Option<&Path>) -> Result<RootCertStore, LookError> {
         }
         None => rustls_native_certs::load_native_certs().certs,
     };
-    // What is no authority's certificate is left out; without any, no server is trusted.
+    // Certificates that are not an authority's are left out; without any, no server is trusted.
     let _counts = roots.add_parsable_certificates(authorities);
     Ok(roots)
 }

@@ -1,5 +1,5 @@
-//! Certificates: the listeners' own, read anew when their files change, and those of who connects.
-//! Knows neither clients nor requests.
+//! Certificates: those of the listeners, read again when their files change, and those of callers. Knows neither
+//! clients nor requests.
 
 mod client;
 mod peer;

@@ -1,4 +1,4 @@
-//! Who is at the other end of a connection, by its address and its certificate (SPIFFE X.509-SVID).
+//! The peer of a connection: its address and its certificate (SPIFFE X.509-SVID).
 
 use std::net::IpAddr;
 
@@ -18,9 +18,9 @@ const CLIENT_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.
 /// The other end of a connection.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// Where it is. Behind a proxy: where that is.
+    /// Its address; behind a proxy, that of the proxy.
     pub address: IpAddr,
-    /// What it proved to hold, where that names a client.
+    /// The certificate that it proved to hold, if that names a client.
     pub certificate: Option<PeerCertificate>,
 }
 
@@ -29,16 +29,16 @@ pub struct Peer {
 pub struct PeerCertificate {
     /// Its one URI.
     pub uri: SpiffeId,
-    /// SHA-256 of it.
+    /// SHA-256 of the certificate.
     pub thumbprint: Thumbprint,
-    /// Good no longer than this: a connection may outlive it.
+    /// The end of its validity: a connection may outlive it.
     pub not_after: UnixSeconds,
 }
 
-/// Why a certificate, though its chain is good, names no client.
+/// The reason why a certificate with a good chain names no client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Unusable {
-    /// Not DER, or an extension is there twice.
+    /// Not DER, or an extension occurs twice.
     #[error("the certificate cannot be read")]
     Unreadable,
     /// X.509-SVID section 4.1.
@@ -62,8 +62,8 @@ pub enum Unusable {
 }
 
 impl PeerCertificate {
-    /// Reads what a peer showed: its certificate, whose chain was verified already and possession of its key,
-    /// then what leads to the root.
+    /// Reads the certificates that a peer presented: its own, whose chain and key were verified already, and those up
+    /// to the root.
     pub fn read(shown: &[CertificateDer<'_>]) -> Result<Self, Unusable> {
         let (der, above) = shown.split_first().ok_or(Unusable::Unreadable)?;
         above.iter().try_for_each(may_sign)?;
@@ -103,19 +103,19 @@ impl PeerCertificate {
     }
 }
 
-/// Who verifies the chain leaves the key usage of its authorities to us.
+/// The verifier of the chain does not check the key usage of authorities.
 fn may_sign(authority: &CertificateDer<'_>) -> Result<(), Unusable> {
     let certificate = Certificate::from_der(authority).map_err(|_| Unusable::Unreadable)?;
     let facts = certificate.tbs_certificate();
     let constraints = facts.get_extension::<BasicConstraints>().map_err(|_| Unusable::Unreadable)?;
     let usage = facts.get_extension::<KeyUsage>().map_err(|_| Unusable::Unreadable)?;
-    // What is no authority's leads nowhere, and was not followed.
+    // A certificate that is not an authority's leads nowhere, and was not followed.
     let is_authority = constraints.is_some_and(|(_, constraints)| constraints.ca);
     let may = usage.is_none_or(|(_, usage)| usage.key_cert_sign());
     if is_authority && !may { Err(Unusable::MaySignNothing) } else { Ok(()) }
 }
 
-/// Whether a certificate is an authority's, as far as can be read.
+/// Returns whether a certificate is an authority's, as far as it can be read.
 pub(super) fn is_authority(certificate: &Certificate) -> bool {
     let constraints = certificate.tbs_certificate().get_extension::<BasicConstraints>();
     matches!(constraints, Ok(Some((_, constraints))) if constraints.ca)

@@ -1,24 +1,24 @@
-//! What TLS says of a certificate that it does not take, in the words of whoever has to mend it.
+//! Refusals of certificates by TLS, in the words of the person who has to correct them.
 
 use std::fmt;
 
-/// How rustls begins when it does not take a certificate.
+/// The beginning of rustls' text if it refuses a certificate.
 const UNTRUSTED: &str = "invalid peer certificate";
-/// Before what the other side has to complain of.
+/// Stands before the complaint of the other side.
 const ALERT: &str = "received fatal alert: ";
 /// A certificate that its own clients trust: an end entity's, not an authority's.
 const GOOD_ONE: &str = "make one that is a server's: openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 \
                         -nodes -keyout tls.key -out tls.pem -days 90 -subj /CN=HOST -addext subjectAltName=DNS:HOST \
                         -addext basicConstraints=critical,CA:FALSE";
 
-/// Why no connection came about that goes by certificates: none of it passes by itself.
+/// The reason why a connection failed because of certificates; none passes by itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Untrusted {
-    /// The server shows an authority's certificate.
+    /// The server presents an authority's certificate.
     Authority,
-    /// Of X.509 version 1.
+    /// A certificate of X.509 version 1.
     Version1,
-    /// Signed by nobody who is known.
+    /// Signed by an unknown authority.
     UnknownIssuer,
     /// For another host.
     OtherName,
@@ -30,12 +30,12 @@ pub enum Untrusted {
     OtherUse,
     /// Something else, in the library's words.
     Other(String),
-    /// The server does not take this side's certificate, or wants one.
+    /// The server refuses this side's certificate, or requires one.
     Alert(String),
 }
 
 impl Untrusted {
-    /// Reads what rustls says. None when it is not about certificates.
+    /// Parses rustls' text. `None` if it is not about certificates.
     #[must_use]
     pub fn read(cause: &str) -> Option<Self> {
         if let Some((_, alert)) = cause.split_once(ALERT) {
@@ -58,7 +58,7 @@ impl Untrusted {
         )
     }
 
-    /// What to do: one clause, by what the authorities and the own certificate are given with.
+    /// Advice in one clause, naming the options for the authorities and the own certificate.
     #[must_use]
     pub fn advice(&self, authority: &str, identity: &str) -> String {
         match self {

@@ -143,9 +143,9 @@ impl Prober {
             Ok(seen) => seen,
             Err(error) => {
                 if error.is_away() {
-                    tracing::debug!(error = %error, "a probe of the replicas came to nothing");
+                    tracing::debug!(error = %error, "a probe of the replicas failed");
                 } else {
-                    tracing::warn!(error = %error, "a probe of the replicas came to nothing");
+                    tracing::warn!(error = %error, "a probe of the replicas failed");
                 }
                 self.metrics.probed("failed");
                 return (None, false);

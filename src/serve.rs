@@ -221,7 +221,7 @@ pub async fn serve(
     for tls in opening.tls.iter().flatten() {
         let refusals = authority.refusals.clone();
         tls.on_refused(move |address| {
-            refusals.count_stranger(address, "CALLER_UNAUTHENTICATED", "a certificate that is not good");
+            refusals.count_stranger(address, "CALLER_UNAUTHENTICATED", "a bad certificate");
         });
     }
     let ends = Ends { asked: stop.clone(), ..Ends::default() };

@@ -167,7 +167,7 @@ fn warn(own: &ReplicaIdentity, other: &ReplicaRow) {
         tracing::warn!(
             jeton.other = replica,
             jeton.version = other.identity.version,
-            "another replica is of another version: let this be so for the time of an update alone"
+            "another replica is of another version: this is good only during an update"
         );
     }
 }

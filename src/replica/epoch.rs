@@ -160,13 +160,13 @@ impl Waiting {
             ),
             Self::NotCarriedOver(epoch) => tracing::error!(
                 jeton.epoch = epoch,
-                "the log has lost its end, and no replica has carried over what it held: revocations may be missing. \
+                "the log has lost its end, and no replica has carried over its state: revocations may be missing. \
                  Waiting for a replica that holds them, or for `jeton epoch bump`"
             ),
             Self::Behind(epoch, replicas) => tracing::warn!(
                 jeton.epoch = epoch,
                 jeton.replicas = replicas.join(" "),
-                "waiting for replicas that have not carried over what they hold into this epoch of the log"
+                "waiting for replicas that have not carried over their state into this epoch of the log"
             ),
         }
     }
@@ -199,10 +199,10 @@ impl Epochs {
             Err(error) if changed => tracing::error!(
                 error = %error,
                 jeton.from_epoch = old.applied().epoch(),
-                "this replica cannot carry over what it holds into the new epoch of the log: it answers nothing, and tries \
-                 again. Do not restart it: what it alone holds would be lost"
+                "this replica cannot carry over its state into the new epoch of the log: it answers nothing, and tries \
+                 again. Do not restart it: revocations that it alone holds would be lost"
             ),
-            Ok(_) if changed => tracing::info!("what this replica holds is carried over"),
+            Ok(_) if changed => tracing::info!("the state of this replica is carried over"),
             _ => {}
         }
         passed
@@ -333,7 +333,7 @@ impl Epochs {
                 jeton.client_id = restriction.client.client_id,
                 jeton.disabled = restriction.client.disabled,
                 jeton.api_keys = restriction.gone_keys.len().saturating_add(restriction.ending_keys.len()),
-                "the tables gave back to a client what had been taken from it: it is taken again"
+                "the tables gave rights back to a client: they are taken away again"
             );
         }
         Ok(())

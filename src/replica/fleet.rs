@@ -157,8 +157,9 @@ impl Fleet {
         let seen = self.connection.fleet().await;
         let now = self.clock.boot();
         // A database that is away tells nothing: barriers wait until no lease can be left.
-        let seen =
-            seen.inspect_err(|error| tracing::debug!(error = %error, "the replicas were not seen")).ok();
+        let seen = seen
+            .inspect_err(|error| tracing::debug!(error = %error, "the other replicas could not be read"))
+            .ok();
         let own = self.registered.id();
         let (epoch, beats) = (&self.epoch, &self.beats);
         self.waiting.retain_mut(|waiter| {

@@ -221,7 +221,7 @@ impl Chain {
                 jeton.writer = self.writer,
                 jeton.chain = %chain,
                 jeton.number = number,
-                "whether the last audit rows of this chain were written is not known: another chain goes on"
+                "it is not known whether the last audit rows of this chain were written: another chain begins"
             );
         }
         self.sent = None;

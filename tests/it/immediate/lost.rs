@@ -345,10 +345,10 @@ async fn k13_a_replica_that_cannot_carry_over_what_it_holds_says_so_and_no_start
         let log = directory.path().join("log");
         until("it says what it waits for", async || {
             std::fs::read_to_string(&log)
-                .is_ok_and(|log| log.contains("no replica has carried over what it held"))
+                .is_ok_and(|log| log.contains("no replica has carried over its state"))
         })
         .await;
-        let said = "this replica cannot carry over what it holds";
+        let said = "this replica cannot carry over its state";
         assert_eq!(world.server.logged().matches(said).count(), 1, "once");
         world.server.kill();
         // Longer than the registration of the other one counts.

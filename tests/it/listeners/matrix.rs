@@ -239,6 +239,7 @@ async fn e18_certificates_that_are_refused_are_told_and_counted() {
     secure.world.server.terminate();
     assert!(secure.world.server.ended().await.success());
     // By address: each connection of a test comes from another.
-    let refused = "action = 'Refused' and outcome = 'CALLER_UNAUTHENTICATED' and note like '%a certificate that is not good'";
+    let refused =
+        "action = 'Refused' and outcome = 'CALLER_UNAUTHENTICATED' and note like '%a bad certificate'";
     assert!(secure.world.audited(refused).await >= 6);
 }

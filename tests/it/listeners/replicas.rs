@@ -38,5 +38,5 @@ async fn k1_a_prober_that_does_not_trust_the_replicas_says_so_and_proves_nothing
     })
     .await;
     assert!(secure.world.metric(&series("dead")).await < 1.0);
-    assert!(secure.world.server.logged().contains("a probe of the replicas came to nothing"));
+    assert!(secure.world.server.logged().contains("a probe of the replicas failed"));
 }

@@ -1,6 +1,5 @@
--- The one ordered sequence of everything that replicas must know, and what it holds:
--- narrow revocations, marks (wide revocations), and notes that something else changed.
--- A revision is stored as epoch * 2^40 + seq.
+-- The one ordered sequence of everything that replicas must know, with its contents: narrow revocations, marks (wide
+-- revocations), and notes that something else changed. A revision is stored as epoch * 2^40 + seq.
 
 -- The head of the log. An append locks this row and keeps it to its commit, so that
 -- the order of revisions is the order of commits.
@@ -8,21 +7,22 @@ create table log_head (
     only_row          boolean     primary key default true check (only_row),
     epoch             bigint      not null check (epoch between 1 and 8191),
     seq               bigint      not null check (seq >= 0 and seq < 1099511627776),
-    -- Entries at or below may have been purged: a reader that is below loads anew.
+    -- Entries at or below may have been purged: a reader that is below loads all tables again.
     floor             bigint      not null default 0,
-    -- Which history of which cluster the log was written in: a promotion or a restored disk differs.
+    -- The timeline of the cluster in which the log was written: after a promotion or from a restored disk it differs.
     timeline          text        not null,
     system_identifier bigint      not null,
-    -- In which database and tables of it: a restored dump or a copied database differs (`log_place`).
+    -- The database and the tables in which it was written: in a restored dump or a copied database they differ
+    -- (`log_place`).
     place             text        not null default '',
-    -- Which partitions there are (`log_parts`).
+    -- The partitions that exist (`log_parts`).
     parts             bigint      not null default 0,
-    -- The transaction that wrote this row, as jeton says. Postgres says so, too: a row that something else wrote, a COPY
-    -- or an UPDATE by hand, says another.
+    -- The transaction that wrote this row, as jeton records it. Postgres records it, too: if something else wrote the
+    -- row, a COPY or an UPDATE by hand, the two differ.
     written_by        xid8        not null,
     epoch_time        timestamptz not null,
     settled_epoch     bigint      not null,
-    -- The latest epoch into which a replica has carried over what it held, or that an operator has vouched for.
+    -- The latest epoch into which a replica has carried over its state, or that an operator has vouched for.
     carried_epoch     bigint      not null default 1
 ) with (fillfactor = 10);
 
@@ -37,7 +37,7 @@ create table revocation (
     expire_time timestamptz not null,
     revision    bigint      not null,
     reason      smallint    not null,
-    -- When it was committed; of one that was written back, when that was.
+    -- The time of its commit; of a revocation that was written back, the time of the original commit.
     revoke_time timestamptz not null default clock_timestamp(),
     primary key (id, kind, expire_time)
 ) partition by range (expire_time);
@@ -50,15 +50,15 @@ create table mark (
     kind        smallint    not null check (kind in (3, 4, 5)),
     target      text        not null,
     audience    text        not null default '',
-    -- When it last changed: what followers read.
+    -- The revision of its latest change, by which followers read.
     revision    bigint      not null,
-    -- Hits what was issued below this revision; 0: by cutoff alone.
+    -- Hits everything issued below this revision; 0: by cutoff alone.
     position    bigint      not null,
-    -- Hits what was issued before this second since the epoch; 0: by position alone.
+    -- Hits everything issued before this second since the epoch; 0: by position alone.
     cutoff_s    bigint      not null,
     reason      smallint    not null,
     expire_time timestamptz not null,
-    -- When its target was revoked last.
+    -- The time when its target was last revoked.
     revoke_time timestamptz not null default clock_timestamp(),
     primary key (kind, target, audience)
 );
@@ -83,17 +83,17 @@ create table audit_event (
     jti        uuid,
     session_id uuid,
     client_id  text,
-    -- OK, what became of a revocation, or the name of an ErrorReason.
+    -- OK, the outcome of a revocation, or the name of an ErrorReason.
     outcome    text        not null,
     reason     smallint    not null default 0,
     note       text        not null default '',
     trace_id   text        not null default '',
-    -- A key concerned; and how a wide revocation was narrowed: to an audience, and to what was issued
-    -- before this second since the epoch.
+    -- The key concerned; and the limits of a wide revocation: an audience, and the second since the epoch before which
+    -- it hits.
     key_id     text,
     audience   text,
     cutoff_s   bigint,
-    -- Whose tag it continues: each task that writes has a chain of its own, whose numbers begin with 1 and have no gaps.
+    -- The place in a chain: each task that writes has a chain of its own, whose numbers begin with 1 and have no gaps.
     -- The tag is a MAC over the chain, the number, the tag before, and every column but revision and event_time.
     chain_id     uuid,
     chain_number bigint,

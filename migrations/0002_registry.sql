@@ -1,8 +1,8 @@
--- What an operator writes: policies, clients and their keys; and what jeton signs with.
--- `revision` is the log's revision of the latest change; it is the etag, too.
--- `row_mac` is a MAC under a key derived from the master key, over what the row grants and `version`, which each change
--- of that raises. jeton makes and checks it: a row whose MAC does not fit counts as absent. What only takes away
--- (disabled, retired, revoked, expired) is not covered: statements may set it.
+-- The registry of operators: policies, clients and their keys; and the keys that jeton signs with. `revision` is the
+-- log's revision of the latest change; it is the etag, too. `row_mac` is a MAC under a key derived from the master key,
+-- over the rights that the row grants and `version`, which each change of them raises. jeton makes and checks it: a row
+-- with a wrong MAC counts as absent. Columns that only take rights away (disabled, retired, revoked, expired) are not
+-- covered: statements may set them.
 
 -- Rules for tokens of one audience obtained by one client. Null: taken from the next wider policy.
 create table policy (
@@ -27,8 +27,8 @@ create table policy (
     primary key (audience, client_id)
 );
 
--- Policies that were removed, and when: a replica that had not read that yet takes it for news, not for a loss of the
--- tables. Kept as long as entries of `change`: at or below `log_head.floor` some may be gone.
+-- Removed policies with the revisions of their removal: a replica that has not read a removal yet takes it for news,
+-- not for a loss of the tables. Kept as long as entries of `change`: at or below `log_head.floor` some may be gone.
 create table removed_policy (
     audience    text        not null,
     client_id   text        not null,
@@ -73,16 +73,16 @@ create table signing_key (
     activate_time timestamptz not null,
     retire_time   timestamptz,
     revoke_time   timestamptz,
-    -- Leaves the key set: no token that it signed can be alive.
+    -- The time when it leaves the key set: no token that it signed can be live.
     expire_time   timestamptz,
     version       bigint      not null default 0,
     row_mac       bytea       not null default ''
 );
--- Two replicas that both find no key end with one.
+-- Two replicas that both find no key end up with one.
 create unique index signing_key_one_active on signing_key (algorithm)
     where retire_time is null and revoke_time is null;
 
--- Keys of the refresh tokens' MAC; a session keeps the one it was opened with.
+-- MAC keys of refresh tokens; a session keeps the key that it was opened with.
 create table mac_key (
     mac_key_id  bytea       primary key check (length(mac_key_id) = 4),
     sealed      bytea       not null,

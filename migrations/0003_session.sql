@@ -26,13 +26,13 @@ create index session_subject on session (subject, id);
 create index session_client on session (client_id, id);
 create table session_default partition of session default with (fillfactor = 80);
 
--- Whether a subject has fewer than `most` live sessions for any of these audiences. Holds a lock for the subject until the
--- transaction ends: of those who open sessions for it at the same time, each counts what the others have opened.
+-- Returns whether a subject has fewer than `most` live sessions for any of these audiences. Holds a lock for the
+-- subject until the transaction ends: so callers that open sessions for it at the same time count each other's.
 create function subject_has_room(p_subject text, p_audiences text[], most bigint) returns boolean
 language plpgsql as $$
 begin
     perform pg_advisory_xact_lock(1, hashtext(p_subject));
-    -- A statement of its own: it sees what was committed while the lock was waited for.
+    -- A separate statement: it sees everything that was committed while it waited for the lock.
     return (select count(*) < most from (
         select 1 from session
          where subject = p_subject and audiences && p_audiences and revoke_time is null
@@ -47,9 +47,9 @@ language sql immutable parallel safe as $$
     select min((coalesce(rules -> a, rules -> '*') ->> name)::bigint) from unnest(audiences) a
 $$;
 
--- Sessions that the log revokes and whose rows do not say so yet, at most so many, with the reason:
--- by their id, or by a mark on their subject or client that is above their revision, or whose cutoff
--- is after their opening. Found by the entries, few, rather than by the sessions, many.
+-- Sessions that the log revokes and whose rows do not say so yet, at most `most`, with the reason: revoked by their id,
+-- or by a mark on their subject or client that is above their revision, or whose cutoff is after their opening. Found
+-- from the few entries, not from the many sessions.
 create function revoked_sessions(most bigint) returns table (id uuid, reason smallint)
 language sql stable as $$
     select hit.id, min(hit.reason) from (

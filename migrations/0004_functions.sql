@@ -1,8 +1,7 @@
--- Appends to the log: one call, one transaction, one notification. All of them take locks in one
--- order: tables, mark rows, log_head; whoever removes keeps the same order.
+-- Appends to the log: one call, one transaction, one notification. All of them take locks in one order: tables, mark
+-- rows, log_head; removals keep the same order.
 
--- Moves the head by `n` and gives the new head's revision. Refuses when the log was written
--- elsewhere (`log_is_here`).
+-- Moves the head by `n` and returns the new head's revision. Fails if the log was written elsewhere (`log_is_here`).
 create function log_advance(n bigint) returns bigint
 language plpgsql as $$
 declare head bigint;
@@ -16,7 +15,7 @@ begin
     return head;
 end $$;
 
--- Writes an act into the audit trail. `act`: its columns but for those that are set here, as JSON.
+-- Writes an act into the audit trail. `act`: its columns as JSON, except those that are set here.
 create function audit(act jsonb, at_revision bigint) returns void
 language sql as $$
     insert into audit_event (id, revision, event_time, actor, action, subject, jti, session_id, client_id, outcome, reason,
@@ -47,9 +46,9 @@ begin
     return head;
 end $$;
 
--- Writes a policy if it still is at `expected` (0: absent). Answers the revision of the change, or null and nothing
--- written when somebody else was first. The policy takes that revision; or `as_of`, where a replica carries over what
--- was written before: whoever knows of a later change must not take it for news.
+-- Writes a policy if it is still at `expected` (0: absent). Returns the revision of the change, or null, and nothing is
+-- written, if another write was first. The policy gets that revision; or `as_of`, if a replica carries over an earlier
+-- state: a replica that knows of a later change must not take it for news.
 create function put_policy(
     expected bigint, p_audience text, p_client_id text, p_default_ttl_s bigint, p_max_ttl_s bigint, p_clamp boolean,
     p_leeway_s bigint, p_idle_s bigint, p_absolute_s bigint, p_grace_s bigint, p_hours smallint, p_minutes smallint,
@@ -78,8 +77,8 @@ begin
         subject_sessions = excluded.subject_sessions;
 end $$;
 
--- Removes a policy if it still is at `expected`, and notes that it was removed at the revision of the change, or before
--- `as_of`, where a replica carries over a removal. Null: somebody else was first.
+-- Removes a policy if it is still at `expected`, and records the revision of its removal: that of the change, or before
+-- `as_of`, if a replica carries over a removal. Null: another write was first.
 create function delete_policy(
     expected bigint, p_audience text, p_client_id text, as_of bigint, act jsonb) returns bigint
 language plpgsql as $$
@@ -99,8 +98,8 @@ begin
     return head;
 end $$;
 
--- Drops one partition, if it is there. Waits at most 50 ms for its lock, so that it never queues before an append; the
--- caller tries again later. As its owner: the server's own role need not own the tables.
+-- Drops one partition, if it exists. Waits at most 50 ms for its lock, so that it never queues before an append; the
+-- caller tries again later. Runs as its owner, because the server's own role need not own the tables.
 create function drop_partition(child text) returns boolean
 language plpgsql security definer set lock_timeout = '50ms' as $$
 declare gone oid;
@@ -119,7 +118,7 @@ begin
     return true;
 end $$;
 
--- Removes marks that a full pass over the sessions has outlived, through the log. Answers how many.
+-- Removes marks, through the log, after a full sweep of the sessions that followed their end. Returns their number.
 create function remove_marks(p_kinds smallint[], p_targets text[], p_audiences text[]) returns bigint
 language plpgsql as $$
 declare
@@ -150,8 +149,8 @@ begin
     return removed;
 end $$;
 
--- Removes notes of changes older than `age`, and says so by the floor: a reader below it loads anew. The notes of
--- removed policies go with them.
+-- Removes notes of changes older than `age`, and moves the floor: a reader below it loads all tables again. The notes
+-- of removed policies are removed with them.
 create function purge_changes(age interval) returns bigint
 language plpgsql as $$
 declare purged bigint;

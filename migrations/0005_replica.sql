@@ -1,45 +1,46 @@
--- Who may answer from memory, and what each has applied.
+-- The replicas that may answer from memory, and the revisions that they have applied.
 
--- One row per registration: a replica that registers anew has a new id. Renewed once a second, and
--- logged: a row that a crash forgot would be a lease that nobody waits for.
+-- One row per registration: a replica that registers again has a new id. Renewed once a second, and logged: if a crash
+-- lost a row, nobody would wait for its lease.
 create table replica (
     id         uuid        primary key,
     name       text        not null,
     version    text        not null,
-    -- Where others reach its public listener; empty: nowhere that it knows of.
+    -- The address at which others reach its public listener; empty if it knows none.
     address    text        not null,
-    -- What all replicas should have in common: the issuer, the master key by its fingerprint, when keys are rotated and
-    -- how long they are published ahead, seconds.
+    -- The settings that all replicas should share: the issuer, the fingerprint of the master key, the period of key
+    -- rotation and the time of publication before a key signs, seconds.
     issuer          text   not null default '',
     master_key      text   not null default '',
     rotate_every_s  bigint not null default 0,
     publish_ahead_s bigint not null default 0,
-    -- The epoch that it follows: its renewals say nothing about another one.
+    -- The epoch that it follows: its renewals tell nothing about another one.
     epoch      bigint      not null,
-    -- Counts the renewals. Whoever has seen it stand still for long enough may remove the row.
+    -- Counts the renewals. A replica that has seen it stand still for long enough may remove the row.
     beat       bigint      not null,
-    -- For show: no decision rests on them. The offset is this database's clock minus the replica's, as it measured it.
+    -- For display only: no decision depends on them. The offset is this database's clock minus the replica's, as the
+    -- replica measured it.
     beat_time       timestamptz not null,
     start_time      timestamptz not null,
     clock_offset_ms bigint      not null default 0
 ) with (fillfactor = 50);
 
--- What each registration has applied. Apart from its row, so that an acknowledgement never queues
--- behind a renewal; written without waiting for the disk, since a lost one only understates.
+-- The revision that each registration has applied. In a table of its own, so that an acknowledgement never queues
+-- behind a renewal; written without waiting for the disk, because a lost one only understates.
 create table replica_ack (
     id       uuid   primary key,
     revision bigint not null
 ) with (fillfactor = 50);
 
--- How many replicas there were: of each ten minutes, the fewest. A replica that comes before another goes is not
--- counted beside it.
+-- The number of replicas: for each ten minutes, the least. So a replica that comes before another leaves is not counted
+-- beside it.
 create table fleet_size (
     slot     bigint  primary key,
     replicas integer not null
 );
 
--- Says what a registration has applied. Its commit waits for neither disk nor standby: losing it only
--- understates.
+-- Acknowledges the revision that a registration has applied. Its commit waits for neither disk nor standby: a lost one
+-- only understates.
 create function acknowledge(replica_id uuid, applied bigint) returns void
 language plpgsql as $$
 begin
@@ -47,11 +48,10 @@ begin
     update replica_ack set revision = applied where id = replica_id and revision < applied;
 end $$;
 
--- Makes one partition unless it is there. Waits at most 50 ms for its lock, so that it never queues before
--- an append; the caller tries again later. Another replica may make it at the same time. As its owner: the server's own
--- role need not own the tables.
--- What it holds is told by its name alone: it begins at `start_s`, seconds since the epoch, and is as long as every
--- partition of its table.
+-- Makes one partition unless it exists. Waits at most 50 ms for its lock, so that it never queues before an append; the
+-- caller tries again later. Another replica may make it at the same time. Runs as its owner, because the server's own
+-- role need not own the tables. Its name tells its range: it begins at `start_s`, seconds since the epoch, and is as
+-- long as every partition of its table.
 create function make_partition(parent text, start_s bigint) returns boolean
 language plpgsql security definer set lock_timeout = '50ms' as $$
 declare
@@ -79,7 +79,7 @@ begin
         end if;
     end loop;
     if parent = 'session' then
-        -- Room on each page, so that a refresh finds place beside the row's old version.
+        -- Room on each page, so that a refresh fits beside the row's old version.
         options := 'with (fillfactor = 80)';
     end if;
     begin
@@ -88,7 +88,7 @@ begin
     exception when duplicate_table then
         return false;
     end;
-    -- Not in that block: what it writes bears the id of a transaction of its own.
+    -- Not in that block, because its writes would have the id of another transaction.
     if parent <> 'audit_event' then
         perform watch_rows(child);
         perform log_changes_parts(null, to_regclass(child));
@@ -96,7 +96,7 @@ begin
     return true;
 end $$;
 
--- What runs as the owner looks names up where the tables are and nowhere else, and is not for everybody.
+-- Functions that run as the owner look names up only where the tables are, and not everybody may call them.
 do $$
 declare
     as_owner text;

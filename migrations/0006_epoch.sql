@@ -1,14 +1,13 @@
--- Epochs: a new one begins where the log may have lost its end, on another timeline or after a restore.
--- Revisions compare by epoch first.
+-- Epochs: a new one begins if the log may have lost its end, on another timeline or after a restore. Revisions compare
+-- by epoch first.
 
--- Begins the epoch `next`, here and now, unless another has begun since `expected`: then null.
--- Answers the new head's revision.
+-- Begins the epoch `next` here, unless another has begun since `expected`: then null. Returns the new head's revision.
 create function begin_epoch(expected bigint, next bigint, act jsonb) returns bigint
 language plpgsql as $$
 declare head bigint;
 begin
     lock table only audit_event in row exclusive mode;
-    -- What is looked up below is what is there once the head is locked.
+    -- The look-ups below come after the head is locked.
     perform 1 from log_head for update;
     update log_head set epoch = next, seq = 0, epoch_time = clock_timestamp(), written_by = pg_current_xact_id(),
                         timeline = left(pg_walfile_name(pg_current_wal_insert_lsn()), 8),
@@ -24,10 +23,9 @@ begin
     return head;
 end $$;
 
--- Appends what a replica holds in memory and the tables lack. Entries that are there already stay as
--- they are; a mark keeps its position, which alone is compared with `rev`: it must not move forward. What is named twice
--- is taken once, marks by maximum.
--- kind: 1 jti, 2 session, 3 subject, 4 client, 5 key. Answers the head's revision.
+-- Appends entries that a replica holds in memory and the tables lack. Present entries stay as they are. A mark keeps
+-- its position, which alone is compared with `rev`: it must not move forward. Duplicates are taken once, marks by
+-- maximum. kind: 1 jti, 2 session, 3 subject, 4 client, 5 key. Returns the head's revision.
 create function reappend_revocations(
     kinds smallint[], ids uuid[], targets text[], mark_audiences text[], positions bigint[], cutoffs_s bigint[],
     reasons smallint[], expires_s bigint[], act jsonb) returns bigint
@@ -74,7 +72,7 @@ begin
     return head;
 end $$;
 
--- Says that a replica has carried over what it held into this epoch.
+-- Records that a replica has carried over its state into this epoch.
 create function end_carry_over(p_epoch bigint) returns void
 language plpgsql as $$
 begin
@@ -82,8 +80,8 @@ begin
      where epoch = p_epoch and carried_epoch <> p_epoch and log_is_here(log_head, xmin);
 end $$;
 
--- Leaves a client no more than it may have, as a replica carries it over, if it still is at `expected`: the registration
--- becomes this, of `as_of`; these API keys go, and these end sooner. Null: somebody else was first.
+-- Takes rights of a client away, as a replica carries that over, if it is still at `expected`: the registration becomes
+-- this, of `as_of`; these API keys are removed, and these end sooner. Null: another replica was first.
 create function restrict_client(
     expected bigint, as_of bigint, p_client_id text, p_certificate_uris text[], p_permissions smallint[],
     p_audiences text[], p_subjects text[], p_disabled boolean, p_version bigint, p_row_mac bytea, gone_key_ids text[],
@@ -101,7 +99,7 @@ begin
                       audiences = p_audiences, subjects = p_subjects, disabled = p_disabled, version = p_version,
                       row_mac = p_row_mac
      where client_id = p_client_id;
-    -- In the order in which uses of keys are noted.
+    -- In the order in which uses of keys are written.
     perform 1 from api_key where client_id = p_client_id order by api_key_id for update;
     delete from api_key where client_id = p_client_id and api_key_id = any(gone_key_ids);
     update api_key k set expire_time = to_timestamp(i.end_s), row_mac = i.row_mac

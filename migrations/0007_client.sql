@@ -1,10 +1,10 @@
--- Clients as people manage them: created, changed and removed through the log; their API keys; and how much a
--- client may have revoked by bare ids.
+-- Clients as people manage them: created, changed and removed through the log; their API keys; and the limit of a
+-- client's revocations by bare ids.
 
--- To the minute, written by and by: nobody decides by it, so it is no change of the log.
+-- To the minute, and written later: no decision depends on it, so it is no change in the log.
 alter table api_key add column last_use_time timestamptz;
 
--- A certificate authenticates one client. Kept by a trigger, so that the constraint holds whoever writes `client`.
+-- A certificate authenticates one client. Kept by a trigger, so that the constraint holds for every writer of `client`.
 create table client_certificate (
     uri       text primary key,
     client_id text not null references client on delete cascade
@@ -21,7 +21,7 @@ end $$;
 create trigger keep_client_certificates after insert or update of certificate_uris on client
     for each row execute function keep_client_certificates();
 
--- Rows that are restored bring again what restored clients have brought.
+-- Rows that are restored repeat what restored clients have already brought.
 create function skip_kept_certificate() returns trigger
 language plpgsql as $$
 begin
@@ -33,7 +33,7 @@ end $$;
 create trigger skip_kept_certificate before insert on client_certificate
     for each row execute function skip_kept_certificate();
 
--- A restore looks names up nowhere.
+-- A restore has no search path.
 do $$
 declare
     trigger_function text;
@@ -44,8 +44,8 @@ begin
 end $$;
 insert into client_certificate (uri, client_id) select unnest(certificate_uris), client_id from client;
 
--- Clients that can administer: not disabled, with PERMISSION_ADMIN_WRITE (7), and with something to show who they are. Of
--- those whose rows and API keys the caller has found good: what jeton did not write is nobody's.
+-- Administrators: clients that are not disabled, have PERMISSION_ADMIN_WRITE (7), and a credential. Only those whose
+-- rows and API keys the caller has found good.
 create function administrators(good_clients text[], good_keys text[]) returns setof text
 language sql stable as $$
     select client_id from client c
@@ -55,21 +55,21 @@ language sql stable as $$
                           and (k.expire_time is null or k.expire_time > clock_timestamp())))
 $$;
 
--- Whether this client can administer, and no other can. Asked under the head's lock: of two changes that would each
--- leave only the other's administrator, the later one sees that it is the last.
+-- Returns whether this client can administer, and no other can. Called under the head's lock: of two changes that would
+-- each leave only the other's administrator, the later one sees that it is the last.
 create function is_last_administrator(p_client_id text, good_clients text[], good_keys text[]) returns boolean
 language sql stable as $$
     select exists (select from administrators(good_clients, good_keys) a where a = p_client_id)
        and not exists (select from administrators(good_clients, good_keys) a where a <> p_client_id)
 $$;
 
--- The first of these certificates that is another client's already.
+-- The first of these certificates that belongs to another client.
 create function taken_certificate(p_client_id text, p_certificate_uris text[]) returns text
 language sql stable as $$
     select uri from client_certificate where uri = any(p_certificate_uris) and client_id <> p_client_id order by uri limit 1
 $$;
 
--- Registers a client. outcome: WRITTEN; or, and nothing written, CLIENT_TAKEN, CERTIFICATE_TAKEN (`taken_uri`).
+-- Registers a client. outcome: WRITTEN; or, and nothing is written, CLIENT_TAKEN, CERTIFICATE_TAKEN (`taken_uri`).
 create function create_client(
     p_client_id text, p_display_name text, p_certificate_uris text[], p_permissions smallint[], p_audiences text[],
     p_subjects text[], p_disabled boolean, p_version bigint, p_row_mac bytea, act jsonb,
@@ -96,8 +96,8 @@ begin
     outcome := 'WRITTEN';
 end $$;
 
--- Changes a client if it still is at `expected`. outcome: WRITTEN; or, and nothing written, STALE, CERTIFICATE_TAKEN
--- (`taken_uri`), LAST_ADMINISTRATOR: nobody could administer after it.
+-- Changes a client if it is still at `expected`. outcome: WRITTEN; or, and nothing is written, STALE, CERTIFICATE_TAKEN
+-- (`taken_uri`), LAST_ADMINISTRATOR: no administrator would be left.
 create function update_client(
     expected bigint, p_client_id text, p_display_name text, p_certificate_uris text[], p_permissions smallint[],
     p_audiences text[], p_subjects text[], p_disabled boolean, p_version bigint, p_row_mac bytea, good_clients text[],
@@ -132,8 +132,8 @@ begin
     outcome := 'WRITTEN';
 end $$;
 
--- Removes a client with its keys if it still is at `expected`, and marks all that it obtained as revoked, at the head
--- and until `mark_expire_s`. outcome: WRITTEN; or, and nothing written, STALE, LAST_ADMINISTRATOR.
+-- Removes a client with its keys if it is still at `expected`, and marks all its tokens as revoked, at the head and
+-- until `mark_expire_s`. outcome: WRITTEN; or, and nothing is written, STALE, LAST_ADMINISTRATOR.
 create function delete_client(
     expected bigint, p_client_id text, mark_reason smallint, mark_expire_s bigint, good_clients text[], good_keys text[],
     act jsonb,
@@ -158,13 +158,13 @@ begin
     on conflict (kind, target, audience) do update
        set revision = excluded.revision, position = greatest(mark.position, excluded.position), reason = excluded.reason,
            expire_time = greatest(mark.expire_time, excluded.expire_time), revoke_time = excluded.revoke_time;
-    -- In the order in which uses of keys are noted.
+    -- In the order in which uses of keys are written.
     perform 1 from api_key where client_id = p_client_id order by api_key_id for update;
     delete from client where client_id = p_client_id;
     outcome := 'WRITTEN';
 end $$;
 
--- Adds an API key to a client that has fewer than `most`. outcome: WRITTEN; or, and nothing written, CLIENT_ABSENT,
+-- Adds an API key to a client that has fewer than `most`. outcome: WRITTEN; or, and nothing is written, CLIENT_ABSENT,
 -- TOO_MANY.
 create function create_api_key(
     p_client_id text, p_api_key_id text, p_secret_hash bytea, p_expire_s bigint, p_row_mac bytea, most bigint,
@@ -185,13 +185,13 @@ begin
     new_create_time := clock_timestamp();
     insert into api_key (api_key_id, client_id, secret_hash, create_time, expire_time, row_mac)
     values (p_api_key_id, p_client_id, p_secret_hash, new_create_time, to_timestamp(p_expire_s), p_row_mac);
-    -- What a client can be known by is part of it: whoever compares two states of it must see that one is newer.
+    -- Its credentials are part of a client: a comparison of two states must show that one is newer.
     update client set revision = new_revision where client_id = p_client_id;
     outcome := 'WRITTEN';
 end $$;
 
--- Removes an API key. outcome: WRITTEN; or, and nothing written, KEY_ABSENT, LAST_ADMINISTRATOR: nobody could
--- administer after it.
+-- Removes an API key. outcome: WRITTEN; or, and nothing is written, KEY_ABSENT, LAST_ADMINISTRATOR: no administrator
+-- would be left.
 create function delete_api_key(
     p_client_id text, p_api_key_id text, good_clients text[], good_keys text[], act jsonb,
     out outcome text, out new_revision bigint)
@@ -216,12 +216,12 @@ begin
     outcome := 'WRITTEN';
 end $$;
 
--- Notes when API keys were last used, in minutes since the epoch: the latest that any replica knows. Rows are taken in
--- one order, since all replicas write them.
+-- Writes the last uses of API keys, in minutes since the epoch: the latest that any replica knows. Rows are locked in
+-- one order, because all replicas write them.
 create function note_api_key_uses(api_key_ids text[], minutes bigint[]) returns void
 language plpgsql as $$
 begin
-    -- Before any row of it: who holds the whole table wants those next.
+    -- Before any row of it: a holder of the whole table's lock needs those next.
     lock table only api_key in row exclusive mode;
     perform 1 from api_key where api_key_id = any(api_key_ids) order by api_key_id for no key update;
     update api_key k set last_use_time = to_timestamp(u.minute * 60)
@@ -229,9 +229,9 @@ begin
      where k.api_key_id = u.id and (k.last_use_time is null or k.last_use_time < to_timestamp(u.minute * 60));
 end $$;
 
--- Registers a client, or brings its registration to this state, and adds an API key. `only_first`: null and nothing
--- written when some client can administer already, or there is one of this name: keys that it has must not gain what
--- this one is given.
+-- Registers a client, or brings its registration to this state, and adds an API key. `only_first`: null, and nothing is
+-- written, if a client can administer already, or there is one of this name: keys that it has must not gain the new
+-- rights.
 create function put_client(
     p_client_id text, p_display_name text, p_permissions smallint[], p_audiences text[], p_subjects text[],
     p_version bigint, p_row_mac bytea, p_api_key_id text, p_secret_hash bytea, p_key_mac bytea, only_first boolean,
@@ -261,8 +261,8 @@ begin
     return head;
 end $$;
 
--- How many live revocations by bare jti a client has, by the hour (since the epoch) at whose end they are forgotten at
--- the latest.
+-- The number of a client's live revocations by bare jti, by the hour (since the epoch) at whose end they are forgotten
+-- at the latest.
 create table bare_revocations (
     client_id   text   not null,
     expire_hour bigint not null,

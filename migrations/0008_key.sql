@@ -1,8 +1,8 @@
--- The life of keys: pending (published, verifies, does not sign) → active → retired (verifies) → gone; or
--- revoked at once. The switch from one key to the next is an entry of the log, which every replica follows;
--- whether a key is due is judged by the database's clock alone.
+-- The life of keys: pending (published, verifies, does not sign) → active → retired (verifies) → gone; or revoked at
+-- once. The switch from one key to the next is an entry of the log, which every replica follows; only the database's
+-- clock decides whether a key is due.
 
--- Since when it has signed; null: pending. `activate_time` is when it is due.
+-- The time since when it signs; null: pending. `activate_time` is when it is due.
 alter table signing_key add column signing_time timestamptz;
 update signing_key set signing_time = activate_time;
 -- The log's revision of its publication: it may sign once every replica has applied that.
@@ -13,8 +13,8 @@ create unique index signing_key_one_active on signing_key (algorithm)
 create unique index signing_key_one_pending on signing_key (algorithm)
     where signing_time is null and revoke_time is null;
 
--- Likewise: since when it opens sessions. A retired one is removed at `expire_time`: no session that it opened
--- can live.
+-- The same: the time since when it opens sessions. A retired key is removed at `expire_time`: no session that it opened
+-- can be live.
 alter table mac_key add column activate_time timestamptz;
 update mac_key set activate_time = create_time;
 alter table mac_key alter column activate_time set not null;
@@ -26,9 +26,9 @@ drop index mac_key_one_active;
 create unique index mac_key_one_active on mac_key ((true)) where signing_time is not null and retire_time is null;
 create unique index mac_key_one_pending on mac_key ((true)) where signing_time is null;
 
--- Publishes a signing key that is due after `lead`. Null, and nothing written: one of its algorithm is pending
--- already; or, where `older_than` is given, the active one has signed for less, and is none of `refused`, whose rows jeton
--- did not write as they are: it counts as absent.
+-- Publishes a signing key that is due after `lead`. Null, and nothing is written: one of its algorithm is pending
+-- already; or, if `older_than` is given, the active one has signed for less, and is not among `refused`, whose rows
+-- jeton did not write as they are: those count as absent.
 create function publish_signing_key(
     p_key_id text, p_algorithm text, p_public_jwk text, p_sealed bytea, p_version bigint, p_row_mac bytea,
     lead interval, older_than interval, refused text[], act jsonb) returns bigint
@@ -54,16 +54,16 @@ begin
     return head;
 end $$;
 
--- The key that a pending one is to replace: the active one of its algorithm.
+-- The key that a pending one will replace: the active one of its algorithm.
 create function replaced_by_signing_key(p_key_id text) returns text
 language sql stable as $$
     select a.key_id from signing_key a join signing_key p on p.algorithm = a.algorithm and p.key_id = p_key_id
      where a.signing_time is not null and a.retire_time is null and a.revoke_time is null and a.key_id <> p_key_id
 $$;
 
--- From here on a pending key signs, and the one before it only verifies, for `verify_for`. Null, and nothing
--- written: it is not pending; or, where `only_due`, its time has not come while another one signs. 0, and nothing
--- written: the one before it is not `expected`, as `act` says.
+-- Activates a pending key; its predecessor only verifies, for `verify_for`. Null, and nothing is written: it is not
+-- pending; or, if `only_due`, its time has not come while another one signs. 0, and nothing is written: its predecessor
+-- is not `expected`, as `act` says.
 create function activate_signing_key(
     p_key_id text, only_due boolean, verify_for interval, expected text, act jsonb) returns bigint
 language plpgsql as $$
@@ -113,8 +113,8 @@ begin
     return head;
 end $$;
 
--- Publishes a MAC key that is due after `lead`; null as for signing keys. A pending one of `refused` is removed: it has
--- opened no session, and is in the way of the next one.
+-- Publishes a MAC key that is due after `lead`; null as for signing keys. A pending one among `refused` is removed: it
+-- has opened no session, and would block the next one.
 create function publish_mac_key(
     p_mac_key_id bytea, p_sealed bytea, p_version bigint, p_row_mac bytea, lead interval, older_than interval,
     refused bytea[], act jsonb) returns bigint
@@ -145,8 +145,8 @@ language sql stable as $$
     select mac_key_id from mac_key where signing_time is not null and retire_time is null
 $$;
 
--- From here on a pending MAC key opens sessions, once it is due; the one before it keeps its own for
--- `verify_for`. Null and 0 as for signing keys.
+-- Activates a pending MAC key that is due; its predecessor keeps its sessions for `verify_for`. Null and 0 as for
+-- signing keys.
 create function activate_mac_key(p_mac_key_id bytea, verify_for interval, expected bytea, act jsonb) returns bigint
 language plpgsql as $$
 declare
@@ -182,7 +182,7 @@ language sql stable as $$
     select coalesce(array_agg(mac_key_id order by mac_key_id), '{}') from mac_key where expire_time < clock_timestamp()
 $$;
 
--- Removes these MAC keys. Null, and nothing written: they are not those whose last session has ended.
+-- Removes these MAC keys. Null, and nothing is written: they are not those whose last session has ended.
 create function remove_mac_keys(expected bytea[], act jsonb) returns bigint
 language plpgsql as $$
 begin
@@ -195,8 +195,8 @@ begin
     return append_change(3::smallint, '', act);
 end $$;
 
--- Removes MAC keys that had been removed before, as a replica carries that over: no session that they opened goes on.
--- Null, and nothing written: there is none of them.
+-- Removes MAC keys that had been removed before, as a replica carries that over: no session that they opened continues.
+-- Null, and nothing is written: none of them exists.
 create function remove_mac_keys_again(p_mac_key_ids bytea[], act jsonb) returns bigint
 language plpgsql as $$
 begin
@@ -209,8 +209,8 @@ begin
     return append_change(3::smallint, '', act);
 end $$;
 
--- Seals keys anew, with the MACs of their rows: all of them, or none. `opened` is what each was sealed as when it was
--- opened. Null, and nothing written: there are others by now.
+-- Reseals keys, with the MACs of their rows: all of them, or none. `opened` is the sealed form in which each was
+-- opened. Null, and nothing is written: the keys have changed since.
 create function reseal_keys(
     key_ids text[], key_opened bytea[], key_sealed bytea[], key_row_macs bytea[], mac_ids bytea[], mac_opened bytea[],
     mac_sealed bytea[], mac_row_macs bytea[], act jsonb) returns bigint

@@ -1,8 +1,7 @@
--- Begins the next epoch because an operator says so. `revoke_keys`: every signing key and every MAC key
--- is revoked and every session ended, since what was revoked after the backup is unknown; marks on the
--- keys are kept until `mark_end`. Answers the new head's revision.
--- Sessions are ended while nobody refreshes any: a statement that refreshes many locks them in the order of
--- their ids, which this one does not keep, so that each could wait for the other.
+-- Begins the next epoch on behalf of an operator. `revoke_keys`: every signing key and every MAC key is revoked and
+-- every session ended, because revocations since the backup are unknown; marks on the keys are kept until `mark_end`.
+-- Returns the new head's revision. Sessions are ended while nobody refreshes any: a statement that refreshes many locks
+-- them in the order of their ids, which this one does not keep, so that each could wait for the other.
 create function bump_epoch(revoke_keys boolean, mark_end timestamptz, act jsonb) returns bigint
 language plpgsql as $$
 declare
@@ -16,7 +15,7 @@ begin
     lock table only audit_event, only mark, only signing_key, only mac_key, only session, only change in row exclusive mode;
     select epoch into current_epoch from log_head for update;
     head := begin_epoch(current_epoch, current_epoch + 1, act);
-    -- Whoever begins it so vouches for what the tables hold.
+    -- By this the operator vouches for the contents of the tables.
     perform end_carry_over(current_epoch + 1);
     if not revoke_keys then
         return head;

@@ -1,11 +1,11 @@
 -- One batch of revocations. Item i acts only if this call inserts its audit row, so a batch may be sent again. kind: 0
--- nothing new (the head moves all the same), 1 jti, 2 session, 3 subject, 4 client, 5 key. The audit rows continue a chain
--- from `first_number` on. Counts what is revoked by a bare jti: by a token's id alone, so that its audit row knows no
--- client; only rows that are new count. Answers the head's revision and the time of the commit.
+-- nothing new (the head moves nevertheless), 1 jti, 2 session, 3 subject, 4 client, 5 key. The audit rows continue a
+-- chain from `first_number` on. Counts revocations by a bare jti: by a token's id alone, so that the audit row knows no
+-- client; only new rows count. Returns the head's revision and the time of the commit.
 --
--- In statements of which a batch of ids needs three, each with a plan that fits every batch: most batches are
--- nothing but that, and planning was most of what they cost. What was appended before counts as nothing new.
--- The audit row of each item says what became of it, and the whole target, also where nothing new was to be written.
+-- Written as separate statements, of which a batch of ids needs three, each with a plan that fits every batch: most
+-- batches contain only ids, and planning was most of their cost. Entries that were appended before count as nothing
+-- new. The audit row of each item has its outcome and the whole target, also if nothing new was written.
 create function append_revocations(
     audit_ids uuid[], kinds smallint[], ids uuid[], targets text[], mark_audiences text[], cutoffs_s bigint[],
     reasons smallint[], expires_s bigint[], actors text[], actions text[], subjects text[], jtis uuid[],

@@ -1,9 +1,9 @@
--- Whether the log is where it was written, and as it was. The timeline and the system identifier tell a promotion and
--- another cluster. A dump that is restored into the same cluster, and a copied database, keep both: object ids tell those,
--- which no dump carries and no two databases share. `alter database … rename` changes none of it. Rows that are restored
--- into tables that stay bring their own head, which another transaction has written than it says.
+-- Whether the log is where it was written, and unchanged. The timeline and the system identifier reveal a promotion and
+-- another cluster. A dump that is restored into the same cluster, and a copied database, keep both: they differ in
+-- object ids, which no dump contains and no two databases share. `alter database … rename` changes none of it. Rows
+-- that are restored into present tables bring a head of their own, written by another transaction than it says.
 
--- The database, and the tables that say who may do what and who answers: a table that was restored by itself has another id.
+-- The database, and the tables of rights and replicas: a table that was restored alone has another id.
 create function log_place() returns text
 language plpgsql stable as $$
 begin
@@ -15,8 +15,8 @@ begin
                      'signing_key'::regclass::oid, 'mac_key'::regclass::oid, 'replica'::regclass::oid);
 end $$;
 
--- Likewise the partitions, in one number. `but_for` one, and with one `more`. Not part of the place, since an append would
--- compare what it saw before it had the head's lock.
+-- The same for the partitions, as one number: without `but_for`, and with `more`. Not part of the place, because an
+-- append would compare a state from before it had the head's lock.
 create function log_parts(but_for oid, more oid) returns bigint
 language plpgsql stable as $$
 begin
@@ -28,7 +28,7 @@ begin
                     select more where more is not null) parts(part));
 end $$;
 
--- `writer`: the transaction that wrote the head's row, as Postgres says (`xmin`).
+-- `writer`: the transaction that wrote the head's row, according to Postgres (`xmin`).
 create function log_is_here(head log_head, writer xid) returns boolean
 language plpgsql stable as $$
 begin
@@ -38,7 +38,8 @@ begin
        and head.place = log_place();
 end $$;
 
--- Partitions that somebody else has made, dropped or restored: the log is not as it was. Cheap where there are none.
+-- Records that somebody else has made, dropped or restored partitions: the log is not as it was. Cheap if there are
+-- none.
 create function notice_parts() returns void
 language plpgsql as $$
 begin
@@ -49,7 +50,7 @@ begin
     update log_head set place = '' where parts <> log_parts(null, null) and log_is_here(log_head, xmin);
 end $$;
 
--- After a partition was made or dropped here: `gone` or `made`. Others are noticed first.
+-- Called after jeton made or dropped a partition: `gone` or `made`. Others are noticed first.
 create function log_changes_parts(gone oid, made oid) returns void
 language plpgsql as $$
 begin
@@ -59,7 +60,7 @@ begin
      where log_is_here(log_head, xmin);
 end $$;
 
--- Of revocations jeton deletes no row, but drops whole partitions; it empties no table.
+-- jeton deletes no rows of revocations, but drops whole partitions; it empties no table.
 create function log_leaves_place() returns trigger
 language plpgsql security definer as $$
 begin
@@ -72,7 +73,7 @@ begin
     revoke execute on function log_leaves_place() from public;
 end $$;
 
--- Has it noticed when rows go from this table: of revocations any, of others all of them at once.
+-- Notices if rows are removed from this table: of revocations any rows, of others all of them at once.
 create function watch_rows(watched text) returns void
 language plpgsql as $$
 begin

@@ -12,7 +12,7 @@ const LAYERS: [&str; 20] = [
     "observe",   // logs and metrics
     "tls",       // certificates of listeners and of who connects
     "listen",    // threads, connections, HTTP
-    "state",     // what a replica knows, and the evaluator
+    "state",     // the state of a replica, and the evaluator
     "store",     // the only SQL
     "replica",   // the tasks that keep state true
     "authority", // what jeton does
@@ -102,7 +102,7 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// Whether a path of this crate is named: `name::` or `use name`.
+/// Returns whether a path of this crate is named: `name::` or `use name`.
 fn names(code: &str, name: &str) -> bool {
     code.match_indices(name).any(|(at, _)| {
         let before = code[..at].chars().next_back();
@@ -285,7 +285,7 @@ fn e1_every_reason_that_is_answered_is_in_the_catalogue() {
     }
 }
 
-/// The numbers of `docs/internals/behaviour.md`, but for what is not served yet.
+/// The numbers of `docs/internals/behaviour.md`, without those that are not served yet.
 fn owed() -> BTreeSet<String> {
     let text = fs::read_to_string(root().join("docs/internals/behaviour.md")).unwrap();
     let duties = text.lines().filter_map(|line| line.strip_prefix("- "));

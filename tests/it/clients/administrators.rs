@@ -1,4 +1,4 @@
-//! C6: somebody can always administer.
+//! C6: an administrator is always left.
 
 use jeton::{
     proto::v1::{self as pb, Permission},
@@ -38,7 +38,7 @@ async fn c6_the_last_client_that_can_administer_is_not_deleted_disabled_or_strip
     let key = get(&mut admin, "admin").await.unwrap().api_keys.remove(0).api_key_id;
     assert_last(delete_key(&mut admin, "admin", &key).await, "api_key_id");
     assert_eq!(world.number("select seq from log_head").await, head, "nothing was written");
-    // What does not take that away is no matter.
+    // Changes that leave the right are allowed.
     update(&mut admin, pb::Client { display_name: "Root".into(), ..client("admin") }, &["display_name"])
         .await
         .unwrap();

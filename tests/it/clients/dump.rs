@@ -1,4 +1,4 @@
-//! What a thief of the database holds: nothing that could sign, or authenticate.
+//! A thief of the database gets nothing that could sign or authenticate.
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ async fn dump(world: &World) -> String {
     text
 }
 
-/// How bytes may stand in a dump: as they are, where they are text; as hex; and as base64 wherever they begin.
+/// The forms of bytes in a dump: unchanged, if they are text; hex; and base64 from any offset.
 fn forms(bytes: &[u8]) -> Vec<String> {
     let lower = bytes.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
     let mut forms = vec![lower.to_uppercase(), lower];
@@ -46,14 +46,14 @@ fn forms(bytes: &[u8]) -> Vec<String> {
         let shifted = [&[0; 3][..shift], bytes].concat();
         for engine in [&STANDARD, &URL_SAFE_NO_PAD] {
             let text = engine.encode(&shifted);
-            // Without the characters that hold bits of what stands around.
+            // Without the characters that also hold bits of the neighbours.
             forms.push(text.trim_end_matches('=')[4..text.trim_end_matches('=').len() - 2].to_owned());
         }
     }
     forms
 }
 
-/// Where PKCS#8 has the private scalar, or the seed.
+/// The private scalar, or the seed, in PKCS#8.
 fn private_half(key: &SigningKey) -> &[u8] {
     match key.algorithm() {
         Algorithm::Es256 => &key.pkcs8()[36..68],
@@ -86,7 +86,7 @@ async fn a_dump_of_the_database_holds_nothing_that_could_sign_or_authenticate() 
         add(&format!("the secret part of {what}"), secret.as_bytes());
         add(&format!("the secret bits of {what}"), &URL_SAFE_NO_PAD.decode(secret).unwrap());
     }
-    // Sessions: one fresh, one that was refreshed, one that is revoked; and tokens, which nobody stores.
+    // Sessions: one new, one that was refreshed, one that is revoked; and tokens, which are not stored.
     let mut api = world.api_with_key(&made).await;
     for count in 0..3 {
         let mut issued = api.session("user:7", "api").await;
@@ -147,7 +147,7 @@ async fn a_dump_of_the_database_holds_nothing_that_could_sign_or_authenticate() 
     assert_eq!(dump.split(|letter| !is_of_word(letter)).find(|word| word.starts_with("eyJ")), None);
     let mut before_dots = dump.split('.').filter_map(|text| text.rsplit(|letter| !is_of_word(letter)).next());
     assert_eq!(before_dots.find(|word| word.contains("eyJ")), None);
-    // The search finds what is there, whatever its form.
+    // The search finds stored secrets in every form.
     let key = ApiKey::parse(&made).unwrap();
     let there =
         [("its hash".to_owned(), key.hash().to_vec()), ("its id".to_owned(), key.id().as_bytes().to_vec())];

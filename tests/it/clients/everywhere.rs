@@ -1,4 +1,4 @@
-//! What changes of a client is in effect on every replica when the call returns.
+//! Changes of clients that are in effect on every replica when the call returns.
 
 use jeton::proto::v1::{self as pb, TokenStatus, revocation_target::Kind};
 use tonic::{Code, Status};

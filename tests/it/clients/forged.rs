@@ -12,14 +12,14 @@ use tonic::Code;
 use super::{add_key, client, create, delete, delete_key, get, set_disabled, update};
 use crate::world::{Refused, Shell, World, api_key, until};
 
-/// What whoever writes a row notes for the servers to see it.
+/// The note that makes servers read a changed row.
 const CHANGED: &str = "select log_change(2::smallint, 'x')";
 
 async fn by_sql(world: &World, statement: &str) {
     world.sql(&format!("begin; {statement}; {CHANGED}; commit")).await;
 }
 
-/// Whether a key authenticates.
+/// Returns whether a key authenticates.
 async fn is_known(world: &World, key: &str) -> bool {
     let refused = world.api_with_key(key).await.validate("x", &["api"]).await.err();
     refused.map(|status| status.code()) != Some(Code::Unauthenticated)
@@ -47,7 +47,7 @@ async fn c7_what_a_client_may_do_cannot_be_changed_past_jeton() {
         let key = world.register(&name, &[state::Permission::Validate], &["api"], &[]).await;
         by_sql(&world, &format!("update client set {change} where client_id = '{name}'")).await;
         until_refused(&world, &key).await;
-        // It is shown for what it is, and is no base of another.
+        // It is shown as refused, and is no base for another.
         let shown = get(&mut admin, &name).await.unwrap();
         assert!(shown.refused.contains("was not written by jeton"), "{change}: {shown:?}");
         let display = pb::Client { display_name: "x".into(), ..client(&name) };
@@ -114,7 +114,7 @@ async fn c7_a_client_or_a_key_that_was_added_past_jeton_is_nobody() {
         named.starts_with("fail") && named.contains(thief.id()) && named.contains("of other"),
         "{said:?}"
     );
-    // Who administers may take them away.
+    // An administrator may remove them.
     for key in keys.iter().filter(|key| !key.refused.is_empty()) {
         delete_key(&mut admin, "admin", &key.api_key_id).await.unwrap();
     }
@@ -186,7 +186,7 @@ async fn c8_an_older_row_that_is_put_back_is_noticed_by_whoever_has_seen_a_later
     delete(&mut admin, "narrow").await.unwrap();
     create(&mut admin, client("narrow")).await.unwrap();
     assert_eq!(get(&mut admin, "narrow").await.unwrap().refused, "");
-    // Whoever has seen nothing later cannot tell.
+    // A process that has seen nothing later cannot tell.
     world.crash_and_restart().await;
     assert!(is_known(&world, &api_key("service")).await);
 }
@@ -202,7 +202,7 @@ async fn c7_a_server_and_a_verb_with_another_master_key_than_the_clients_are_ref
         let said = shell.run(&[verb, &database].concat()).await;
         assert!(said.with_code(1).contains("master key does not open key"), "{said:?}");
     }
-    // Where there are clients and no keys yet, the clients show it.
+    // If there are clients and no keys yet, the clients show it.
     world.sql("delete from signing_key; delete from mac_key").await;
     let said = shell.run(&[&["client", "bootstrap", "--client-id", "second"][..], &database].concat()).await;
     assert!(said.with_code(1).contains("registered under another master key"), "{said:?}");

@@ -1,4 +1,4 @@
-//! Every field of a client, and what it must not be.
+//! Every field of a client, and the values that are refused.
 
 use jeton::{proto::v1 as pb, token::ApiKey};
 

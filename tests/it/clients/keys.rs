@@ -80,7 +80,7 @@ async fn the_last_use_of_a_key_is_shown_to_the_minute() {
     let shown = last_use(&world, "billing").await.expect("it was used");
     assert_eq!(shown % 60, 0, "to the minute");
     assert!((before - 60..=now_s()).contains(&shown));
-    // A change of a client has the table read anew: what was known is still known.
+    // A change of a client makes replicas read the table again: last uses that were known stay known.
     add_key(&mut admin, "billing", None).await.unwrap();
     assert!(last_use(&world, "billing").await.is_some());
     let request = pb::ListClientsRequest { page_size: 1000, ..Default::default() };

@@ -1,4 +1,4 @@
-//! Who may call what: every RPC, by every role.
+//! The permissions of every RPC, for every role.
 
 use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, authorization_client::AuthorizationClient};
 use jeton::{
@@ -21,14 +21,14 @@ const CHECK: &str = "envoy.service.auth.v3.Authorization/Check";
 const OPEN: [&str; 3] =
     ["DiscoveryService/GetJwks", "DiscoveryService/GetServerInfo", "grpc.health.v1.Health/Check"];
 
-/// What an RPC takes: one of these, or, where there is none, a good credential alone.
+/// The permissions that allow an RPC: one of these; if there are none, a good credential is enough.
 fn needs(method: &str) -> &'static [Permission] {
     match method {
         "TokenService/Issue" | "TokenService/Refresh" => &[Permission::Issue],
         "TokenService/Validate" | "TokenService/BatchValidate" | "TokenService/StreamValidate" | CHECK => {
             &[Permission::Validate]
         }
-        // A bare jti: nobody's own. Others are told apart by K5.
+        // A bare jti belongs to nobody. K5 covers the others.
         "TokenService/Revoke" | "AdminService/BulkRevoke" => &[Permission::RevokeAny],
         "AdminService/ListSessions"
         | "AdminService/ListAuditEvents"
@@ -67,7 +67,7 @@ fn served() -> Vec<&'static str> {
     METHODS.iter().map(|method| method.strip_prefix("jeton.v1.").unwrap_or(method)).collect()
 }
 
-/// Those whose service is not there at all: nothing to call.
+/// Methods whose service is not served at all.
 fn is_to_come(method: &str) -> bool {
     let service = |method: &str| method.split('/').next().unwrap().to_owned();
     served().iter().all(|other| service(other) != service(method))
@@ -82,7 +82,7 @@ async fn check(world: &World, key: &str) -> Result<(), Status> {
     AuthorizationClient::new(channel(&world.server.ready.public)).check(request).await.map(drop)
 }
 
-/// A call that could only be refused for its caller, or for what it names.
+/// A call that can be refused only for its caller, or for what it names.
 async fn call(world: &World, key: &str, method: &str) -> Result<(), Status> {
     if method == CHECK {
         return check(world, key).await;

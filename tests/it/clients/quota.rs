@@ -1,4 +1,4 @@
-//! K11: what may be revoked is bounded, and somebody is told before it is too much.
+//! K11: the number of revocations is bounded, and there is a warning before it is too great.
 
 use jeton::{
     clock::Clock,
@@ -48,7 +48,7 @@ async fn k11_live_revocations_by_bare_jti_have_a_quota_per_client() {
     let refused = Err::<(), _>(status).refused();
     assert_eq!((refused.code, refused.reason.as_str()), (tonic::Code::ResourceExhausted, "QUOTA_EXCEEDED"));
     assert_eq!(refused.get("quota"), "3");
-    // What is revoked already is answered, and so is what is known by its text, or as a session.
+    // A target that is revoked already is answered, and so is one known by its text, or as a session.
     assert_eq!(outcome(&mut support, first).await, RevocationOutcome::AlreadyRevoked);
     let session = service.session("user:7", "api").await;
     for kind in [Kind::Token(session.access_token), Kind::SessionId(session.session_id)] {
@@ -143,7 +143,7 @@ async fn k11_live_sessions_have_a_quota_per_client() {
     assert!(service.issue(request()).await.is_err());
 }
 
-/// A session for this subject and audience, or why there is none.
+/// Opens a session for this subject and audience; or the refusal.
 async fn open(api: &mut Api, subject: &str, audience: &str) -> Result<pb::IssuedToken, tonic::Status> {
     let request = crate::world::issue_request(subject, &[audience]);
     api.issue(pb::IssueRequest { refreshable: true, ..request }).await
@@ -181,7 +181,7 @@ async fn k11_a_policy_limits_the_live_sessions_of_a_subject() {
         assert_eq!((refused.reason.as_str(), field), ("FIELD_INVALID", "policy.max_sessions_per_subject"));
     }
     admin.set_policy(most(2)).await.unwrap();
-    // Of those that ask at once, as many as may, whoever obtains them.
+    // Of those that ask at the same time, as many as allowed, whichever client opens them.
     let at_once = (0..12).map(|index| {
         let mut api = if index % 2 == 0 { service.clone() } else { other.clone() };
         async move { open(&mut api, "user:7", "api").await }
@@ -208,7 +208,7 @@ async fn k11_a_policy_limits_the_live_sessions_of_a_subject() {
     assert_eq!(outcome(&mut admin, Kind::SessionId(ended.session_id)).await, RevocationOutcome::Revoked);
     crate::world::until("there is room", async || open(&mut service, "user:7", "api").await.is_ok()).await;
     assert_eq!(open(&mut other, "user:7", "api").await.refused().reason, "QUOTA_EXCEEDED");
-    // Without the limit there is none.
+    // Without the policy field there is no limit.
     let update_mask = Some(prost_types::FieldMask { paths: vec!["max_sessions_per_subject".to_owned()] });
     let cleared = pb::UpdatePolicyRequest {
         policy: Some(crate::world::policy("api")),

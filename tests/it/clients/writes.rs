@@ -1,4 +1,4 @@
-//! What is written of a client: creation, change by mask, etag, lists; and what the audit says of it.
+//! Writes of clients: creation, change by mask, etag, lists; and their audit rows.
 
 use futures_util::future::join_all;
 use jeton::proto::v1::{self as pb, Permission};
@@ -23,7 +23,7 @@ fn full(client_id: &str) -> pb::Client {
 /// Empties one field.
 type Clear = fn(&mut pb::Client);
 
-/// Without what the server says.
+/// The client without the fields that the server sets.
 fn given(client: pb::Client) -> pb::Client {
     pb::Client { etag: String::new(), create_time: None, api_keys: Vec::new(), ..client }
 }
@@ -40,7 +40,7 @@ async fn a_client_is_read_as_it_was_created() {
         world.audited("action = 'CreateClient' and client_id = 'billing' and actor = 'admin'").await,
         1
     );
-    // What a client sends of what only the server says is not looked at.
+    // Fields that only the server sets are ignored.
     let sent = pb::Client { etag: "1.1".into(), api_keys: vec![pb::ApiKey::default()], ..full("second") };
     let sent = pb::Client { certificate_uris: vec![], ..sent };
     let second = create(&mut admin, sent).await.unwrap();
@@ -70,7 +70,7 @@ async fn a_name_or_a_certificate_that_is_taken_is_refused_and_named() {
     create(&mut admin, client("rival")).await.unwrap();
     let refused = update(&mut admin, rival.clone(), &["certificate_uris"]).await.refused();
     assert_eq!((refused.reason.as_str(), refused.get("resourceName")), ("ALREADY_EXISTS", taken.as_str()));
-    // Its own are not in its way, and what it gives up is free.
+    // A client may keep its certificates, and those that it gives up are free.
     update(&mut admin, full("billing"), &["certificate_uris"]).await.unwrap();
     let fewer =
         pb::Client { certificate_uris: vec!["spiffe://example.org/billing".into()], ..client("billing") };
@@ -115,7 +115,7 @@ async fn an_update_writes_what_its_mask_names_and_clears_what_it_names_empty() {
     assert_ne!(updated.etag, created.etag);
     assert_eq!(updated.create_time, created.create_time);
     assert_eq!(get(&mut admin, "billing").await.unwrap(), updated);
-    // What is named and empty is cleared, one by one, and nothing else.
+    // A field that is named and empty is cleared, one by one, and nothing else.
     let clears: [(&str, Clear); 5] = [
         ("display_name", |it| it.display_name.clear()),
         ("certificate_uris", |it| it.certificate_uris.clear()),
@@ -137,7 +137,7 @@ async fn an_update_writes_what_its_mask_names_and_clears_what_it_names_empty() {
     let enabled = update(&mut admin, client("billing"), &["disabled"]).await.unwrap();
     assert_eq!(given(enabled), full("billing"), "false can be named");
     update(&mut admin, client("billing"), &["permissions"]).await.unwrap();
-    // Who reads the audit sees which way it went, and what was granted.
+    // The audit shows the direction of the change, and the granted rights.
     for note in ["enabled", "permissions=ISSUE,VALIDATE"] {
         let event = format!("action = 'UpdateClient' and client_id = 'billing' and note = '{note}'");
         assert_eq!(world.audited(&event).await, 1, "{note}");
@@ -163,7 +163,7 @@ async fn a_stale_etag_is_refused_with_the_current_one() {
     let refused = update(&mut admin, first.clone(), &["display_name"]).await.refused();
     assert_eq!((refused.code, refused.reason.as_str()), (Code::Aborted, "ETAG_MISMATCH"));
     assert_eq!(refused.get("currentEtag"), second.etag);
-    // A key is part of what a client is.
+    // A key is part of a client.
     add_key(&mut admin, "billing", None).await.unwrap();
     let request = pb::DeleteClientRequest { client_id: "billing".into(), etag: second.etag };
     let refused = admin.admin.delete_client(request).await.refused();

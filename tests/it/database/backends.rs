@@ -7,7 +7,7 @@ use tokio::{task::JoinSet, time::sleep};
 use super::{answers_again, ends_well, revoke};
 use crate::world::{AUDIT, Asking, Chance, FEED, FLEET, FLUSHER, Fleet, LEASE, LISTEN, POOL, REFRESH};
 
-/// Ends, or cancels what it does, a process of one of the servers, by chance.
+/// Ends, or cancels the statement of, a random database process of one of the servers.
 pub async fn strike(fleet: &Fleet, chance: &mut Chance) {
     let how = ["pg_terminate_backend", "pg_cancel_backend"][chance.below(2)];
     let name = chance.of(&[POOL, FEED, FLUSHER, LEASE, FLEET, REFRESH, AUDIT, LISTEN]);
@@ -37,7 +37,7 @@ async fn k1_processes_of_postgres_that_end_under_load_make_no_answer_stale() {
     }
     while !revoking.is_empty() {
         strike(&fleet, &mut chance).await;
-        // Until somebody is done, or for a moment: what was struck comes back meanwhile.
+        // Until one is done, or for a moment: ended connections come back meanwhile.
         tokio::select! {
             Some(done) = revoking.join_next() => done.unwrap(),
             () = sleep(Duration::from_millis(20)) => {}

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use super::refused;
 use crate::world::{Api, Database, Server, ServerOptions, api_key, issue_request, until};
 
-/// What a server holds while nobody asks it for anything.
+/// The connections of an idle server.
 const OF_A_SERVER: i64 = 10;
 
 async fn limit(database: &Database, role: &str, connections: i64) {
@@ -76,7 +76,7 @@ async fn e11_a_server_that_cannot_connect_to_append_is_not_ready_until_it_can() 
     let mut api = Api::connect(&server.ready, &api_key("service"));
     let token = api.token("user:7", "api").await.access_token;
     until("the pool rests", async || held(&database, &role).await == OF_A_SERVER).await;
-    // Somebody else is quicker, each time.
+    // Others are quicker each time.
     limit(&database, &role, OF_A_SERVER).await;
     let mut ended: Option<PgConnection> = None;
     until("it is not ready for that", async || {

@@ -1,4 +1,4 @@
-//! E9, K1: somebody else's locks. Calls wait or are refused, nothing stale is answered, and nothing is left behind.
+//! E9, K1: locks held by others. Calls wait or are refused, nothing stale is answered, and nothing is left behind.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::world::{Asking, Fleet, World, until};
 const WAITING: &str = "select count(*) from pg_stat_activity where datname = current_database()
     and application_name like 'jeton%' and wait_event_type = 'Lock'";
 
-/// Holds a table for as long as it takes those who wait for it to give up twice, or for a second where nobody waits.
+/// Locks a table until the statements that wait for it have been given up twice; or for a second, if none waits.
 async fn hold(fleet: &Fleet, table: &str) {
     let mut holder = fleet.database.connect().await;
     let mut transaction = holder.begin().await.unwrap();

@@ -1,4 +1,4 @@
-//! What a database must be, how it is reached, and what becomes of a server whose database misbehaves: with real parts.
+//! The requirements on a database, connecting to it, and a server whose database misbehaves: with real parts.
 
 mod all_at_once;
 mod backends;
@@ -25,7 +25,7 @@ use tokio::time::sleep;
 
 use crate::world::{Answer, Asking, Caller, Database, Fleet, Server, ServerOptions, Target, Token, until};
 
-/// What a revocation is asked again for, at most: longer than any fault lasts.
+/// The longest time for which a revocation is repeated: longer than any fault lasts.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Revokes until it is answered as complete.
@@ -63,13 +63,13 @@ async fn ends_well(fleet: &Fleet, asking: Vec<Asking>, tokens: &[Arc<Token>]) {
     }
 }
 
-/// A start that must fail: what it said to people, which is one sentence.
+/// A start that must fail: returns the message for people, which is one sentence.
 async fn refused(url: &str, options: &ServerOptions) -> String {
     let directory = tempfile::tempdir().unwrap();
     let started = Server::try_start(url, directory.path(), options).await;
     let (status, said): (ExitStatus, String) = started.err().expect("it serves");
     assert_eq!(status.code(), Some(1), "{said}");
-    // The log is JSON lines; what is for people is not.
+    // The log is JSON lines; messages for people are not.
     let lines: Vec<_> = said.lines().filter(|line| !line.starts_with('{')).collect();
     assert!(lines.len() == 1 && lines[0].starts_with("error: "), "{said}");
     lines[0].to_owned()

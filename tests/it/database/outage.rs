@@ -1,4 +1,4 @@
-//! E11, E4: what the log says of a database that goes and comes back; and the end of a server whose database stalls.
+//! E11, E4: the log lines about a database that goes and comes back; and the end of a server whose database stalls.
 
 use std::time::{Duration, Instant};
 
@@ -94,7 +94,7 @@ async fn e4_a_server_whose_database_stalls_ends_within_the_time_that_it_was_give
     let asked = Instant::now();
     server.terminate();
     let status = server.ended().await;
-    // Ten seconds is what the statements in flight are given, and what it took without a limit.
+    // Statements in flight get ten seconds, and without a limit it took as long.
     assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
     assert_eq!(status.code(), Some(0), "{}", server.logged());
     for call in calls {

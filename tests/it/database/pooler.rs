@@ -8,7 +8,7 @@ use crate::world::{Api, Bouncer, Database, Server, ServerOptions, Shell, api_key
 #[tokio::test]
 async fn e9_behind_a_pooler_of_sessions_a_server_serves() {
     let database = Database::create().await;
-    // What a client asks for when it connects is dropped, or not even let in.
+    // Settings that a client requests when it connects are dropped, or even refused.
     for more in ["ignore_startup_parameters = options", ""] {
         database.set("synchronous_commit", "off").await;
         let bouncer = Bouncer::start(&database.url, "session", more).await;

@@ -1,4 +1,4 @@
-//! E9: a role that owns nothing serves with what the documents grant, and is told what it lacks.
+//! E9: a role that owns nothing serves with the rights in the documents, and the refusal names missing ones.
 
 use jeton::proto::v1::{TokenStatus, revocation_target::Kind};
 
@@ -67,7 +67,7 @@ async fn e9_a_role_that_lacks_a_right_is_told_which() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::start(&url, directory.path(), &ServerOptions::default()).await;
     assert_eq!(server.ops("/readyz").await.0, 200);
-    // What runs as the owner is not for everybody.
+    // Not everybody may call functions that run as the owner.
     let anybody = "select count(*) from pg_proc where prosecdef and has_function_privilege('pg_monitor', oid, 'execute')";
     assert_eq!(database.number(anybody).await, 0);
 }

@@ -1,4 +1,4 @@
-//! E9: what a connection has, whatever role and database say.
+//! E9: the settings of a connection, whatever role and database say.
 
 use jeton::proto::v1::{TokenStatus, revocation_target::Kind};
 
@@ -8,7 +8,7 @@ use crate::world::{Api, Database, Server, ServerOptions, Shell, World, api_key, 
 #[tokio::test]
 async fn e9_defaults_of_the_database_change_nothing_for_a_server() {
     let database = Database::create().await;
-    // One that is none of the server's, and has none of these settings.
+    // A connection that is not the server's, and has none of these settings.
     let mut holder = database.connect().await;
     for (setting, value) in [
         ("synchronous_commit", "off"),
@@ -29,7 +29,7 @@ async fn e9_defaults_of_the_database_change_nothing_for_a_server() {
     let server = Server::start(&database.url, directory.path(), &ServerOptions::default()).await;
     let mut api = Api::connect(&server.ready, &api_key("service"));
     let (token, session) = (api.token("user:7", "api").await, api.session("user:7", "api").await);
-    // Longer than each of the limits, while somebody holds what they need.
+    // Longer than each of the limits, while another session holds the locks.
     let mut transaction = sqlx::Connection::begin(&mut holder).await.unwrap();
     sqlx::Executor::execute(&mut *transaction, "select from log_head for update").await.unwrap();
     let mut revoker = api.clone();

@@ -26,7 +26,8 @@ async fn e9_a_revocation_waits_for_a_standby_that_stalls_though_the_database_say
     // Nor is any lease renewed by a primary whose standby has not heard of it.
     let mut other = fleet.caller(1);
     until("it refuses", async || other.validate(&tokens[1]).await.is_stale_state()).await;
-    // What waits there is given up there, too: no connections pile up, however often a renewal is tried again.
+    // Statements that wait there are given up there, too: no connections pile up, however often a renewal is tried
+    // again.
     let mut seen = HashSet::new();
     until("renewals are tried again and again", async || {
         let latest = "select coalesce(max(pid), 0)::bigint from pg_stat_activity where application_name = 'jeton lease'";

@@ -1,17 +1,17 @@
-//! E10: a database that speaks TLS, and what is said where it proves nothing.
+//! E10: a database with TLS, and the refusal of one that proves nothing.
 
 use std::time::Duration;
 
 use super::refused;
 use crate::world::{Authority, Database, Leaf, Postgres, Server, ServerOptions, Shell, server};
 
-/// What is wrong is said in one sentence, by a server that starts and by a verb on the database.
+/// The fault is reported in one sentence, by a starting server and by a verb on the database.
 async fn is_refused(url: &str, words: &[&str]) {
     let said = refused(url, &ServerOptions::default()).await;
     let migrated = Shell::new().run(&["migrate", "status", "--database-url", url]).await;
     for said in [said.as_str(), migrated.with_code(1)] {
         assert!(words.iter().all(|word| said.contains(word)), "{url}: {said}");
-        // That it is out of reach would be tried again until the time is over.
+        // A database that is out of reach would be tried again until the time is over.
         assert!(said.contains("cannot be used") && !said.contains("out of reach"), "{url}: {said}");
         let riddle = ["OtherError", "UnknownIssuer", "NotValidForName", "InvalidCertificate"];
         assert!(!riddle.iter().any(|word| said.contains(word)), "{url}: {said}");

@@ -28,7 +28,7 @@ async fn e10_what_is_wrong_with_a_url_is_said_without_any_value_of_it() {
 
 #[tokio::test]
 async fn e10_who_does_not_say_so_does_not_send_a_password_over_an_unproven_connection() {
-    // Somebody who takes connections, and offers no TLS. At an address that leads here and is not known to.
+    // A process that accepts connections, and offers no TLS, at an address that is local but not known to be.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let (tell, mut heard) = tokio::sync::mpsc::unbounded_channel();

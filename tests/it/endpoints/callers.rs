@@ -21,7 +21,7 @@ async fn c4_every_bad_credential_gets_one_answer_at_a_door() {
         vec!["Basic ".to_owned()],
         vec!["Basic !".to_owned()],
         vec![format!("Basic {good}")],
-        // No colon, no user, another's, nobody's.
+        // No colon, no user, another client's name, nobody's name.
         vec![basic("service", "").replace(':', "")],
         vec![basic("", &good)],
         vec![basic("other", &good)],
@@ -80,7 +80,7 @@ async fn c3_an_api_key_is_good_as_basic_with_its_clients_name_and_as_bearer() {
     for authorization in good {
         let answer = post_form(public, INTROSPECT, &authorization, "token=x").await;
         assert_eq!((answer.status, answer.body.as_str()), (200, "{\"active\":false}"), "{authorization}");
-        // Whoever names itself in the form, too, does so truly.
+        // A caller that also names itself in the form must name itself truly.
         let named = "token=x&client_id=svc%3Aorders%2B100%25";
         assert_eq!(post_form(public, INTROSPECT, &authorization, named).await.status, 200);
         let other = post_form(public, INTROSPECT, &authorization, "token=x&client_id=service").await;
@@ -107,7 +107,7 @@ async fn c3_a_key_that_has_expired_or_whose_client_is_disabled_opens_no_door() {
     }
 }
 
-/// A body that never comes would hold up whoever reads it first.
+/// A body that never comes would block an endpoint that read it first.
 #[tokio::test]
 async fn c4_nobody_is_refused_before_a_byte_of_the_body_is_read() {
     let world = World::start().await;
@@ -121,7 +121,7 @@ async fn c4_nobody_is_refused_before_a_byte_of_the_body_is_read() {
             let answer = timeout(Duration::from_mins(1), connection.read(false)).await.expect("it waits");
             assert_eq!(answer.status, 401, "no 100, and no wait: {answer:?}");
         }
-        // Whoever may come in is asked to send it.
+        // An authenticated caller is asked to send it.
         let key = basic("service", &api_key("service"));
         let headers = [FORM, ("content-length", "7"), ("authorization", &key), ("expect", "100-continue")];
         let mut connection = Http::open(public).await;
@@ -141,7 +141,7 @@ async fn c5_failures_at_a_door_count_with_all_others_from_the_address() {
     let bad = basic("other", &api_key("service"));
     let bad = http_request("POST", INTROSPECT, &[FORM, ("authorization", &bad)], "token=x");
     let mut limited = None;
-    // One behind the other, without waiting for each: a slow machine makes too many at once all the same.
+    // One after another, without waiting for each: even a slow machine sends too many at once.
     until("a limit is met", async || {
         connection.write(&bad.repeat(100)).await;
         for _ in 0..100 {

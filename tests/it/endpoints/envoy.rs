@@ -25,7 +25,7 @@ use crate::world::{Refused, World, api_key, channel, issue_request, until};
 const TOLD: [&str; 5] =
     ["x-jeton-subject", "x-jeton-client-id", "x-jeton-jti", "x-jeton-session-id", "x-jeton-scope"];
 
-/// What Envoy asks about a request with this `authorization`.
+/// Envoy's attributes for a request with this `authorization`.
 fn attributes(authorization: &str) -> AttributeContext {
     let smuggled = TOLD.map(|name| (name, "smuggled"));
     let headers = smuggled.into_iter().chain([("authorization", authorization), (":path", "/orders")]);
@@ -61,7 +61,7 @@ fn value(option: &HeaderValueOption) -> (String, String) {
     (header.key, header.value)
 }
 
-/// What a request that passes is made to bear. Whatever is ours and not set is taken away.
+/// The headers that a passing request gets. Headers of ours without a value are removed.
 fn passed(response: &CheckResponse) -> BTreeMap<String, String> {
     assert_eq!(response.status.as_ref().unwrap().code, 0, "{response:?}");
     let Some(HttpResponse::OkResponse(ok)) = &response.http_response else { panic!("{response:?}") };
@@ -113,7 +113,7 @@ async fn c3_a_good_token_passes_with_headers_that_no_client_can_have_set() {
     let end = f64::from(u32::try_from(issued.expire_time.unwrap().seconds).unwrap());
     assert_eq!(metadata.fields["exp"].kind, Some(Kind::NumberValue(end)));
 
-    // What the token does not say is taken away; a subject is any text, a header is not.
+    // Headers for absent claims are removed. A subject may be any text, a header may not.
     let plain = service.token("Zoë 100%", "api").await;
     let response =
         check(&world, "narrow", attributes(&format!("Bearer   {} ", plain.access_token))).await.unwrap();

@@ -110,8 +110,8 @@ fn status_of(head: &[u8]) -> u16 {
     String::from_utf8(status).unwrap().parse().unwrap()
 }
 
-/// Sends such a request over HTTP/2, all of its body, and reads the status. A client whose stream is reset while it sends
-/// may never see the answer.
+/// Sends such a request over HTTP/2 with its whole body, and reads the status. A client whose stream is reset while it
+/// sends may never see the answer.
 async fn early_over_http_2(mut peer: Frames, case: usize) {
     let (method, path, label, authenticated, bytes, expected) = EARLY[case];
     let key = basic("service", &api_key("service"));
@@ -201,7 +201,7 @@ async fn e15_more_requests_of_a_stranger_than_may_wait_are_answered_so() {
     let requests =
         streams.map(|stream| frames::head(stream, "POST", INTROSPECT, &headers, frames::END_STREAM));
     peer.write(&requests.collect::<Vec<_>>().concat()).await;
-    // Those that wait are answered later, and say something else.
+    // Calls that wait are answered later, with another status.
     let (mut decoder, mut heads) = (Decoder::new(), BTreeMap::new());
     let (fields, body) = loop {
         let came = peer.next().await.expect("it goes on");

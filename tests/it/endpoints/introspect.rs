@@ -1,4 +1,4 @@
-//! RFC 7662: what a token says, if it is good now.
+//! RFC 7662: the token's claims, if it is good now.
 
 use jeton::proto::v1::{self as pb, TokenStatus, revocation_target::Kind};
 use serde_json::{Value, json};

@@ -13,8 +13,8 @@ use tonic_types::StatusExt;
 
 use crate::world::{ErrorFacts, Refused, ServerOptions, World, api_key, issue_request, until};
 
-/// Sends what is no message of the method, with these `authorization` headers: field 1 is a number
-/// here, and a text or a message there.
+/// Sends a message of another method, with these `authorization` headers: field 1 is a number here, and a text or a
+/// message there.
 pub async fn unreadable(address: &str, path: &'static str, authorization: &[&str]) -> Result<(), Status> {
     // From an address of its own: what fails too often from one is told so (C5).
     static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -140,7 +140,7 @@ async fn c5_failed_authentications_from_one_address_are_limited() {
     .await;
     assert_eq!((facts.code, facts.reason.as_str()), (Code::ResourceExhausted, "RATE_LIMITED"));
     assert_eq!(facts.get("limitPerSecond"), "20");
-    // Whoever has a good credential, or is elsewhere, does not suffer from it.
+    // Callers with a good credential, or at other addresses, are not affected.
     let good = unreadable_from(from, public, path, &[&format!("Bearer {}", api_key("admin"))]).await;
     assert_eq!(good.refused().reason, "FIELD_INVALID");
     let elsewhere = unreadable(public, path, &["Bearer x"]).await;

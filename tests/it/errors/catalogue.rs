@@ -9,7 +9,7 @@ use tonic_types::{ErrorDetail, StatusExt};
 
 const TEXT: &str = include_str!("../../../proto/jeton/v1/error_reason.proto");
 
-/// What the comment of a reason promises.
+/// The promises in the comment of a reason.
 pub struct Entry {
     code: String,
     always: BTreeSet<String>,
@@ -45,7 +45,7 @@ fn entry(comment: &str) -> Entry {
     Entry { code: code.to_owned(), always, sometimes }
 }
 
-/// E1, and what the catalogue says of this reason.
+/// Checks E1, and the catalogue's entry for this reason.
 pub fn hold(catalogue: &HashMap<String, Entry>, reason: ErrorReason, call: &str, status: &Status) {
     let shown = format!("{call}: {status:?}");
     let entry = &catalogue[reason.as_str_name()];

@@ -1,4 +1,4 @@
-//! Faults of every kind, and what they are answered with.
+//! Faults of every kind, and their answers.
 
 use jeton::proto::v1::{
     self as pb, ErrorReason, admin_service_client::AdminServiceClient, issue_request::Expiration,
@@ -32,7 +32,7 @@ fn claiming(name: &str, kind: value::Kind) -> pb::IssueRequest {
     pb::IssueRequest { claims: Some(claims), ..issue_request("user:7", &["api"]) }
 }
 
-/// What is wrong with the request itself.
+/// Faults of the request itself.
 pub async fn of_requests(world: &World, answers: &mut Answers) {
     let (mut api, mut admin) = (world.api("service").await, world.api("admin").await);
     let reason = ErrorReason::FieldRequired;
@@ -110,7 +110,7 @@ pub async fn of_requests(world: &World, answers: &mut Answers) {
     }
 }
 
-/// What the caller may not.
+/// Rights that the caller lacks.
 pub async fn of_callers(world: &World, answers: &mut Answers) {
     let reason = ErrorReason::CallerUnauthenticated;
     for key in ["", "jtk_x", &api_key("admin").replace("jtk_", "jtk-")] {
@@ -195,7 +195,7 @@ pub async fn of_refreshes(world: &World, answers: &mut Answers) {
     answers.add(ErrorReason::AffectedSessionsExceeded, "Revoke", admin.wide.revoke(request).await);
 }
 
-/// What `AdminService` refuses.
+/// Refusals of `AdminService`.
 pub async fn of_admin(world: &World, answers: &mut Answers) {
     let mut admin = world.api("admin").await;
     let absent = pb::UpdatePolicyRequest { policy: Some(policy("none")), ..Default::default() };
@@ -243,7 +243,7 @@ pub async fn of_clocks(world: &World, answers: &mut Answers) {
     skewed.ended().await;
 }
 
-/// A key that signs what nobody can verify.
+/// A key whose signatures nobody can verify.
 pub async fn of_keys(world: &mut World, answers: &mut Answers) {
     let (_, status) = crate::issue::keys::spoil_key(world).await;
     answers.add(ErrorReason::SigningKeyUnavailable, "Issue", Err::<(), _>(status));
@@ -273,8 +273,8 @@ pub async fn of_the_database(world: &World, answers: &mut Answers) {
     admin.set_policy(policy("api")).await.unwrap();
 }
 
-/// What a call is answered while the database is away and the lease still held: what must write or read there fails at
-/// once. The database stays away.
+/// The answer of a call while the database is away and the lease is still held: a call that must write or read there
+/// fails at once. The database stays away.
 async fn without_database<T>(world: &World, call: impl AsyncFn() -> Result<T, Status>) -> Result<T, Status> {
     let mut api = world.api("service").await;
     loop {
@@ -283,7 +283,7 @@ async fn without_database<T>(world: &World, call: impl AsyncFn() -> Result<T, St
         world.database.cut_off().await;
         let answer = call().await;
         let told = answer.as_ref().err().and_then(Status::get_details_error_info);
-        // Where the machine stood still, the lease was over: then once more.
+        // If the machine stood still, the lease had ended: then once more.
         if told.is_none_or(|told| told.reason != "REVOCATION_STATE_STALE") {
             return answer;
         }

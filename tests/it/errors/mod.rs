@@ -11,7 +11,7 @@ use tonic::Status;
 
 use crate::world::World;
 
-/// What a fault was answered with, and by which call.
+/// The answers to faults, each with its call.
 #[derive(Default)]
 pub struct Answers(Vec<(ErrorReason, &'static str, Status)>);
 
@@ -28,8 +28,8 @@ impl Answers {
     }
 }
 
-/// Why a reason is not produced here. Exhaustive: a reason that is added to the catalogue does not
-/// compile until somebody has decided.
+/// The reason why a reason is not produced here. Exhaustive: a new reason of the catalogue does not compile until it is
+/// decided.
 fn not_here(reason: ErrorReason) -> Option<&'static str> {
     match reason {
         ErrorReason::Unspecified => Some("no reason at all"),

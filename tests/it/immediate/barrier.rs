@@ -1,4 +1,4 @@
-//! Whom a revocation waits for: every replica that may hold a lease from before it, and whatever it says.
+//! A revocation waits for every replica that may hold a lease from before it, whatever it says.
 
 use std::{
     sync::Arc,
@@ -80,7 +80,7 @@ async fn k1_a_replica_that_renews_but_does_not_read_the_log_is_waited_for_and_it
     .await;
 }
 
-// M16: it acknowledges what it has applied, not what it has heard of.
+// M16: a replica acknowledges entries that it has applied, not entries that it has heard of.
 #[tokio::test]
 async fn k1_a_replica_that_has_read_the_log_but_not_what_changed_with_it_is_waited_for() {
     steady(async || {
@@ -100,7 +100,7 @@ async fn k1_a_replica_that_has_read_the_log_but_not_what_changed_with_it_is_wait
     .await;
 }
 
-// M12: nobody's lease is judged by the database's clock.
+// M12: no lease is judged by the database's clock.
 #[tokio::test]
 async fn k1_a_replica_whose_row_looks_old_is_waited_for_all_the_same() {
     steady(async || {
@@ -202,7 +202,7 @@ async fn k1_a_revocation_that_commits_late_is_missed_by_nobody() {
     let revoker = fleet.caller(0);
     let late = revoker.clone().token("user:7").await;
     let others = revoker.tokens("user:8", 20).await;
-    // As a flusher's, whose replica is slow between the append and its commit.
+    // As by a flusher whose replica is slow between the append and its commit.
     let audit_id = new_uuid_v7(Clock::system().now_ms());
     let append = format!(
         "begin; select append_revocations(array['{audit_id}']::uuid[], array[1]::smallint[], array['{}']::uuid[],
@@ -221,7 +221,7 @@ async fn k1_a_revocation_that_commits_late_is_missed_by_nobody() {
             tokio::join!(revoke_all(&here, &others[..10]), revoke_all(&there, &others[10..]));
         })
     };
-    // Nobody overtakes it: what comes later waits for its place behind it.
+    // None overtakes it: later appends wait behind it.
     until("both wait for the head", async || fleet.database.number(BLOCKED).await == 2).await;
     assert_eq!(fleet.history.answered(&Answer::Revoked { complete: true }), 0, "it is not committed");
     assert_eq!(revoker.clone().verdict(&late).await, Answer::ACTIVE, "nor is this one");

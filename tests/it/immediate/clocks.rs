@@ -1,5 +1,5 @@
-//! A replica whose wall clock steps. Leases are decided by the boot clock; the wall clock only tells of a machine
-//! that was frozen.
+//! A replica whose wall clock steps. Leases depend on the boot clock; the wall clock only reveals a machine that was
+//! frozen.
 
 use super::timed;
 use crate::world::{ALL, Answer, Caller, Fleet, InProcess, LEASE, steady, until};
@@ -18,14 +18,14 @@ async fn beside_processes() -> (Fleet, crate::world::Link, InProcess, Caller) {
 async fn k1_steps_of_a_wall_clock_never_make_an_answer_stale() {
     let (fleet, _link, stepping, mut caller) = beside_processes().await;
     let mut revoker = fleet.caller(0);
-    // Forward, back, and never as far apart as nobody is judged any more.
+    // Forward and back, but never so far that calls are refused.
     for step_ms in [90, 150, 3_000, -3_000, 9_000, -12_000, 500, 101, 3_300, -1, 2_700, -60, 7_000, -9_000] {
         let token = revoker.token("user:7").await;
         assert_eq!(caller.verdict(&token).await, Answer::ACTIVE);
         stepping.clock.step(step_ms);
         timed(&mut revoker, &token).await;
         assert_eq!(caller.verdict(&token).await, Answer::REVOKED, "after a step of {step_ms} ms");
-        // Minted elsewhere: those whose clocks are right would not take what comes from the future.
+        // Minted elsewhere: replicas with right clocks would refuse a token from the future.
         let token = revoker.token("user:8").await;
         stepping.clock.step(step_ms / 2);
         timed(&mut caller, &token).await;
@@ -44,7 +44,7 @@ async fn k1_a_step_forward_costs_the_lease_until_the_next_renewal() {
         let good = revoker.token("user:good").await;
         for (step_ms, holds) in [(-5_000, true), (95, true), (5_000, false)] {
             assert_eq!(caller.validate(&good).await, Answer::ACTIVE);
-            // A fresh lease, and nobody to renew it.
+            // A new lease that is not renewed.
             link.more_round_trips(LEASE, 2).await;
             link.stall(ALL);
             assert_eq!(caller.validate(&good).await, Answer::ACTIVE);

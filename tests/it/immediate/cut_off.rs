@@ -8,7 +8,7 @@ use tonic_types::StatusExt;
 use super::{assert_swift, assert_waited, timed};
 use crate::world::{ALL, Answer, Fleet, Link, steady, until};
 
-/// What a lease lasts, from before the renewal was sent.
+/// The length of a lease, from before the renewal was sent.
 const LEASE: Duration = Duration::from_millis(2_700);
 
 async fn cut_off(away: impl Fn(&Link)) {

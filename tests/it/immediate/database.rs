@@ -20,7 +20,7 @@ async fn k9_no_answer_is_stale_while_postgres_crashes_and_starts_anew_under_load
     let (revoking, let_go) = revoke_when_let(&fleet, &tokens, 40);
     let complete = Answer::Revoked { complete: true };
     let history = Arc::clone(&fleet.history);
-    // What a caller is told whose revocation meets a database that is away.
+    // The answer to a revocation that meets a database that is away.
     let failed =
         || history.count(|call| matches!((&call.act, &call.answer), (Act::Revoke(_), Answer::Refused(..))));
     let_go.add_permits(60);

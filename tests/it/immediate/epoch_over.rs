@@ -1,4 +1,5 @@
-//! A change is waited for when the log passes into another epoch, which may lack it: nobody is told that it is in effect.
+//! A change is waited for when the log passes into another epoch, which may lack it: no caller is told that it is in
+//! effect.
 
 use jeton::{
     proto::v1::{self as pb, revocation_target::Kind},
@@ -11,7 +12,7 @@ use crate::world::{
     ALL, AS_HERE, AS_JETON, Api, FEED, Fleet, Refused, Said, Shell, foreign_key, steady, until,
 };
 
-/// Two replicas, of which the second reads nothing: whoever waits for it waits as long as a lease can last.
+/// Two replicas, of which the second reads nothing: a call that waits for it waits as long as a lease can last.
 async fn hindered() -> Fleet {
     let fleet = Fleet::start(2).await;
     let link = fleet.link_of(1);
@@ -117,8 +118,8 @@ async fn k9_an_append_that_makes_up_for_just_what_the_log_has_lost_shows_that_it
     assert_eq!(fleet.database.number("select epoch from log_head").await, 2);
 }
 
-/// Runs a verb on a database whose log passes into another epoch as soon as this says 1: what it has written. A replica
-/// that does not read keeps the verb waiting until then.
+/// Runs a verb on a database whose log passes into another epoch as soon as `written` returns 1. A replica that does
+/// not read keeps the verb waiting until then.
 async fn in_another_epoch(arguments: &[&str], written: &str) -> Said {
     let fleet = hindered().await;
     fleet.database.execute("update client set disabled = true where client_id = 'admin'").await;

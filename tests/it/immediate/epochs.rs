@@ -1,10 +1,10 @@
-//! A log that moves on without a replica, or loses its end: who holds the state loads anew, and brings back what is
-//! missing, without one answer from less than it knew.
+//! A log that moves on without a replica, or loses its end: replicas with state load all tables again, and bring back
+//! missing entries, without an answer from an older state.
 
 use super::{revoke_all, revoke_somewhere};
 use crate::world::{AS_HERE, AS_JETON, Answer, FEED, Fleet, Shell, until};
 
-// N3: what is answered from is replaced, never cleared.
+// N3: the state behind answers is replaced, never cleared.
 #[tokio::test]
 async fn k9_a_replica_that_fell_below_the_floor_loads_anew_while_it_is_asked() {
     let mut fleet = Fleet::start(2).await;

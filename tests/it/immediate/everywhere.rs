@@ -40,7 +40,7 @@ async fn rounds(mut callers: Vec<Caller>, lane: usize, rounds: usize) {
             assert_eq!(answer, Answer::REVOKED);
         }
         if round % 8 == 7 {
-            // What is issued after it is not hit, wherever.
+            // A later token is not hit on any replica.
             let token = callers[(revoker + 1) % replicas].token(&token.subject).await;
             for caller in &mut callers {
                 assert_eq!(caller.verdict(&token).await, Answer::ACTIVE);
@@ -62,7 +62,7 @@ async fn lanes(fleet: &Fleet, lanes: usize, each: usize) {
     assert_eq!(complete, lanes * each, "{}", fleet.history.tally());
     let revoked = fleet.history.answered(&Answer::REVOKED);
     assert_eq!(revoked, lanes * each * fleet.replicas.len(), "{}", fleet.history.tally());
-    // A machine that stood still may cost leases, and what was in flight: not one call in ten.
+    // A machine that stood still may lose leases and calls in flight: less than one call in ten.
     let refused = fleet.history.count(|call| call.answer.is_for_now());
     assert!(refused * 10 < revoked, "{}", fleet.history.tally());
 }
@@ -151,7 +151,7 @@ async fn r7_a_refresh_on_a_replica_that_lags_is_not_hit_by_a_mark_from_before_th
         let session = here.session("user:7", "api").await;
         let refresh_token = session.refresh.unwrap().refresh_token;
         let refreshing = tokio::spawn(async move { there.refresh(&refresh_token).await });
-        // The session has moved on; what is asked of the marks then waits for what this replica has not read.
+        // The session has moved on; looking up the marks then waits for entries that this replica has not read.
         let moved = format!("select generation from session where id = '{}'", session.session_id);
         until("the session has moved on", async || fleet.database.number(&moved).await == 1).await;
         assert!(!refreshing.is_finished(), "it waits for the mark");

@@ -60,8 +60,8 @@ async fn k9_what_was_acknowledged_stays_revoked_when_a_standby_takes_over() {
     assert_eq!(standby.number("select count(*) from revocation").await, 121);
 }
 
-// So does what a verb on the database was answered: a key that signs, and a key that only verifies. And a verb that comes
-// later finds the new primary.
+// The same holds for acknowledged verbs on the database: a key that signs, and a key that only verifies. A later verb
+// finds the new primary.
 #[tokio::test]
 async fn k9_a_key_that_was_imported_goes_on_when_a_standby_takes_over_and_an_operator_can_end_it_there() {
     let mut postgres = Postgres::start().await;
@@ -101,7 +101,7 @@ async fn k9_a_key_that_was_imported_goes_on_when_a_standby_takes_over_and_an_ope
     fleet.all_revoked(&[token, next]).await;
 }
 
-// M15: whoever cannot commit renews no lease.
+// M15: a replica that cannot commit renews no lease.
 #[tokio::test]
 async fn k9_a_replica_that_talks_to_the_old_primary_gets_no_lease_there() {
     let mut postgres = Postgres::start().await;

@@ -62,7 +62,7 @@ async fn k1_a_replica_that_registers_after_a_revocation_does_not_answer_from_bef
         let tokens = revoker.tokens("user:7", 5).await;
         let asking = fleet.ask(1, &tokens);
 
-        // It follows and may ask what it likes, but cannot register.
+        // It follows the log and asks for leases, but cannot register.
         fleet.database.execute(SLOW_REGISTRATION).await;
         let mut lock = fleet.database.connect().await;
         lock.execute("select pg_advisory_lock(7)").await.unwrap();

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use super::{SWIFT, W_AND_ROOM, is_swift, revoke_somewhere, target, timed};
 use crate::world::{Answer, Asking, Caller, Fleet, Token, steady, until};
 
-/// Revokes one after the other, and goes on to other replicas with what the first could not answer.
+/// Revokes one after the other, and goes to other replicas with calls that the first could not answer.
 async fn revoke_each(mut first: Caller, mut others: Vec<Caller>, tokens: Vec<Arc<Token>>) -> usize {
     let mut failed = 0;
     for token in &tokens {
@@ -55,7 +55,7 @@ async fn k1_others_go_on_when_a_replica_is_killed_and_wait_for_its_lease_once() 
     }
     fleet.history.assert_no_stale_answer();
     assert!(fleet.history.answered(&Answer::ACTIVE) > 100, "{}", fleet.history.tally());
-    // What its answer was lost for was revoked once, however often it was asked for.
+    // Calls whose answers were lost revoked once, however often they were repeated.
     let revocations = fleet.database.number("select count(*) from revocation").await;
     assert_eq!(revocations, all.len() as i64 + 1 + swift);
 }

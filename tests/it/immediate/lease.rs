@@ -1,4 +1,4 @@
-//! What a lease is worth: it counts from before the renewal was sent, and for the registration that it was sent for.
+//! The lease counts from before the renewal was sent, and only for the registration that sent it.
 
 use std::{
     sync::Arc,
@@ -66,7 +66,7 @@ async fn k1_a_replica_that_was_removed_registers_anew_under_another_id() {
         }
         let resumed = Instant::now();
         link.resume(LEASE);
-        // Deaf still: it does not register, so that nobody waits for it, and refuses.
+        // Still deaf: it does not register, so that none waits for it, and refuses.
         let deaf = fleet.history.refused_as_stale("r1");
         until("it refuses", async || fleet.history.refused_as_stale("r1") > deaf).await;
         assert_eq!(fleet.registered().await, 1);

@@ -1,5 +1,5 @@
-//! A new epoch begins: what the tables have lost comes back from the memory of the replicas, once; and who cannot bring
-//! back what it holds says so.
+//! A new epoch begins: changes that the tables have lost come back from the memory of the replicas, once; and a replica
+//! that cannot bring back its state says so.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ impl Fleet {
     }
 }
 
-/// What a replica holds of the log, as of now.
+/// The tables of a replica's state in the log.
 const TABLES: [&str; 8] =
     ["policy", "removed_policy", "client", "api_key", "mark", "revocation", "change", "signing_key"];
 
@@ -39,7 +39,7 @@ async fn back_up(database: &Database, also: &[&str]) {
     }
 }
 
-/// Brings the tables back to the copy, under servers that go on: as a restore does, whose timeline is the same.
+/// Sets the tables back to the copy while servers run: as a restore does, with the same timeline.
 async fn lose_all_since(database: &Database, also: &[&str]) {
     let mut statements = vec!["begin".to_owned(), "select from log_head for update".to_owned()];
     statements.extend(also.iter().chain(TABLES.iter().rev()).map(|table| format!("delete from {table}")));
@@ -97,7 +97,7 @@ pub(super) fn up_to(audience: &str, max_ttl_s: i64) -> pb::Policy {
     pb::Policy { max_ttl: Some(seconds(max_ttl_s)), ..policy(audience) }
 }
 
-/// Seconds that a token of this audience may live, where a day is asked for and what is above is refused.
+/// The seconds that a token of this audience may live: a day is requested, and longer lifetimes are refused.
 pub(super) async fn longest(api: &mut Api, audience: &str) -> i64 {
     let asked = Some(pb::issue_request::Expiration::Ttl(seconds(86_400)));
     let request = pb::IssueRequest { expiration: asked, ..issue_request("user:7", &[audience]) };
@@ -191,7 +191,7 @@ async fn k12_removals_and_reductions_that_the_tables_have_lost_are_made_again() 
         let refused = Api::connect(ready, &ending.secret).issue(issue_request("user:7", &["api"])).await;
         assert_eq!(refused.unwrap_err().code(), Code::PermissionDenied);
     }
-    // The etags are those of what was written: who read before goes on.
+    // The etags are those of the writes: readers from before can continue.
     let restricted = "select count(*) from audit_event where action = 'RestrictClient'";
     assert_eq!(fleet.database.number(restricted).await, 2, "once, though two replicas held it");
 }
@@ -256,7 +256,7 @@ async fn k12_a_key_that_was_revoked_long_ago_stays_revoked_when_an_older_state_i
          select log_change(3::smallint, '{kid}'); commit"
     );
     fleet.database.execute(&days_later).await;
-    // Who holds it has never seen it otherwise.
+    // The replica that holds it has never seen it otherwise.
     let place = fleet.join().await;
     fleet.server(0).kill();
     lose_all_since(&fleet.database, &[]).await;
@@ -285,7 +285,7 @@ async fn c8_an_older_row_is_no_news_in_an_epoch_that_was_begun_by_force() {
     let request = pb::UpdateClientRequest { client: Some(less), update_mask };
     admin.admin.update_client(request).await.unwrap();
     delete_key(&mut admin, "less", &removed).await.unwrap();
-    // As whoever can write to the database may do it: with rows that jeton had once made good, and revisions that nothing
+    // As anybody could do who can write to the database: with rows that jeton once made, and revisions that nothing
     // vouches for.
     let force = format!(
         "begin;
@@ -308,7 +308,7 @@ async fn c8_an_older_row_is_no_news_in_an_epoch_that_was_begun_by_force() {
     assert_eq!(fleet.database.number(keys).await, 1);
 }
 
-/// What doctor says of the epoch.
+/// Doctor's check of the epoch.
 async fn doctor(world: &World) -> String {
     let said = Shell::of(world, "admin").run(&["doctor"]).await;
     said.out.lines().find(|line| line.contains("  epoch ")).unwrap_or_default().to_owned()
@@ -323,7 +323,7 @@ async fn k13_a_replica_that_cannot_carry_over_what_it_holds_says_so_and_no_start
     let token = api.token("user:7", "api").await;
     back_up(&world.database, &[]).await;
     api.revoke(Kind::Token(token.access_token.clone())).await.unwrap();
-    // Whatever is in its way.
+    // For any cause.
     world.sql(CAUSE).await;
     lose_all_since(&world.database, &[]).await;
     until("it is not ready, and says why", async || {
@@ -335,7 +335,7 @@ async fn k13_a_replica_that_cannot_carry_over_what_it_holds_says_so_and_no_start
     assert_eq!(refused.reason, "REVOCATION_STATE_STALE");
     until("doctor says so", async || doctor(&world).await.starts_with("fail")).await;
 
-    // One that starts holds nothing of what was lost: while the other one lives, and when it has gone.
+    // A new server holds nothing of what was lost: while the other one lives, and when it has gone.
     let directory = tempfile::tempdir().unwrap();
     let options = ServerOptions::default();
     let mut world = world;
@@ -378,7 +378,7 @@ async fn k13_a_replica_that_can_carry_over_at_last_goes_on_with_all_that_it_held
     assert_eq!(world.number("select carried_epoch from log_head").await, 2);
 }
 
-// What ended every session is no row of the log: the keys of their refresh tokens are gone.
+// The end of every session is no row of the log: the keys of their refresh tokens are gone.
 #[tokio::test]
 async fn k12_sessions_that_an_operator_has_ended_stay_ended_when_an_older_state_is_put_back() {
     const ALSO: [&str; 2] = ["mac_key", "session"];

@@ -1,6 +1,6 @@
 //! Immediate revocation under faults: real servers on a real Postgres, whose processes, connections and clocks fail.
-//! Each test records what was called and answered, and holds the history to the one promise: when a revocation was
-//! answered as complete, no call that starts later, on any replica, is answered ACTIVE for what it hit.
+//! Each test records calls and answers, and checks the history against the one promise: after a revocation was answered
+//! as complete, no call that starts later, on any replica, is answered ACTIVE for its target.
 //!
 //! A tag such as M8 or N3 in a comment names the rule of the protocol (as its model numbers them) without which the
 //! test fails.
@@ -31,7 +31,7 @@ use tokio::{sync::Semaphore, task::JoinSet, time::sleep};
 
 use crate::world::{Answer, Asking, Caller, Fleet, LEASE, PATIENCE, Stopwatch, Target, Token, until};
 
-/// How long a revoker waits at most for a replica that says nothing: W of the protocol, with room for a busy machine.
+/// The longest time that a revoker waits for a silent replica: W of the protocol, with room for a busy machine.
 const W_AND_ROOM: Duration = Duration::from_millis(3_300 + 5_000);
 
 /// Less than anybody takes who waits for a replica that says nothing.
@@ -70,8 +70,7 @@ fn assert_swift((propagation, took): &(pb::Propagation, Duration), replicas: i32
     assert!(*took < SWIFT, "{took:?}");
 }
 
-/// Waits until a new revocation is answered at once, from so many replicas: who is waited for at each is found all the
-/// same. Says how many were made.
+/// Waits until a new revocation is answered at once, from so many replicas. Returns how many revocations that took.
 async fn is_swift(revoker: &mut Caller, replicas: i32) -> i64 {
     let begun = Instant::now();
     for made in 1.. {
@@ -85,7 +84,8 @@ async fn is_swift(revoker: &mut Caller, replicas: i32) -> i64 {
     unreachable!("it ends or fails");
 }
 
-/// All of these are revoked. A replica that has just lost its lease, or loads anew, is asked again.
+/// Asserts that all of these are revoked. A replica that has just lost its lease, or loads all tables again, is asked
+/// again.
 async fn assert_revoked(mut caller: Caller, tokens: &[Arc<Token>]) {
     for token in tokens {
         assert_eq!(caller.verdict(token).await, Answer::REVOKED);
@@ -140,14 +140,14 @@ impl Fleet {
         self.database.number("select seq from log_head").await
     }
 
-    /// Whether the revocation of each of these by its jti is committed.
+    /// Returns whether the revocation of each of these by its jti is committed.
     async fn are_logged(&self, tokens: &[Arc<Token>]) -> bool {
         let ids: Vec<_> = tokens.iter().map(|token| format!("'{}'", token.jti)).collect();
         let logged = format!("select count(*) from revocation where id in ({})", ids.join(", "));
         self.database.number(&logged).await == tokens.len() as i64
     }
 
-    /// How many replicas are registered.
+    /// The number of registered replicas.
     async fn registered(&self) -> i64 {
         self.database.number("select count(*) from replica").await
     }
@@ -164,7 +164,7 @@ impl Fleet {
         self.has_registered(before - 1).await;
     }
 
-    /// Waits until a replica answers again, and holds it to what was revoked and what was not.
+    /// Waits until a replica answers again, and checks revoked and live tokens on it.
     async fn is_back(&self, place: usize, good: &Arc<Token>, revoked: &[Arc<Token>]) {
         let mut caller = self.caller(place);
         until("the replica is back", async || caller.validate(good).await == Answer::ACTIVE).await;
@@ -181,7 +181,7 @@ impl Fleet {
         tasks.join_all().await;
     }
 
-    /// How often a replica answered ACTIVE to calls that started after an instant.
+    /// The number of ACTIVE answers of a replica to calls that started after an instant.
     fn active_after(&self, place: usize, instant: Instant) -> usize {
         let name = self.name(place);
         let after = |start: Instant| start > instant;

@@ -1,4 +1,4 @@
-//! A replica that does not run for a while, as one that is paged out, throttled or debugged: what was sent to it
+//! A replica that does not run for a while, like one that is paged out, throttled or debugged: data sent to it
 //! meanwhile waits in its sockets, and is answered when it wakes.
 
 use std::{
@@ -23,7 +23,7 @@ async fn connected(fleet: &Fleet, place: usize, count: usize) -> Vec<Caller> {
     callers
 }
 
-/// Calls that nobody answers yet: each caller asks about each token.
+/// Calls that are not answered yet: each caller asks about each token.
 fn queue(callers: &[Caller], tokens: &[Arc<Token>], queued: &mut JoinSet<Answer>) {
     for caller in callers {
         for token in tokens {
@@ -42,7 +42,7 @@ async fn k1_a_replica_that_was_stopped_for_longer_than_its_lease_answers_nothing
         let tokens = revoker.tokens("user:7", 24).await;
         let good = revoker.token("user:good").await;
         let callers = connected(&fleet, 1, 4).await;
-        // Whatever it can know of them beforehand, it knows.
+        // It knows everything that can be known of them beforehand.
         for token in &tokens {
             assert_eq!(callers[0].clone().validate(token).await, Answer::ACTIVE);
         }
@@ -58,7 +58,7 @@ async fn k1_a_replica_that_was_stopped_for_longer_than_its_lease_answers_nothing
         revoke_all(&revoker, &tokens[1..]).await;
         assert_swift(&timed(&mut revoker, &tokens[0]).await, 2);
         queue(&callers, &tokens, &mut queued);
-        // When it wakes it hears of nothing for a while.
+        // After it wakes it hears nothing for a while.
         fleet.link_of(1).stall(FEED);
         let resumed = Instant::now();
         fleet.server(1).resume();

@@ -1,4 +1,4 @@
-//! A new epoch begins after something was removed: what a replica that stood still knows of it is old, and no loss.
+//! A new epoch begins after removals: the state of a replica that stood still is old, and no loss.
 
 use jeton::proto::v1 as pb;
 use tonic::Code;
@@ -19,7 +19,7 @@ struct Keys {
     kept: String,
 }
 
-/// The last of three replicas stands still, and knows what the others have removed since.
+/// The last of three replicas stands still; its state has things that the others have removed since.
 async fn remove_meanwhile(fleet: &mut Fleet) -> Keys {
     let mut admin = fleet.caller(0).api;
     admin.set_policy(up_to("api", 86_400)).await.unwrap();
@@ -34,7 +34,7 @@ async fn remove_meanwhile(fleet: &mut Fleet) -> Keys {
     let request = pb::DeleteClientRequest { client_id: "going".to_owned(), ..Default::default() };
     admin.admin.delete_client(request).await.unwrap();
     delete_key(&mut admin, "staying", &removed).await.unwrap();
-    // And what was given meanwhile is no loss of what was taken.
+    // Additions made meanwhile are no loss of removals.
     admin.set_policy(up_to("later", 7_200)).await.unwrap();
     Keys { of_going: of_going.secret, removed: removed.secret, kept: kept.secret }
 }

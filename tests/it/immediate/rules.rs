@@ -25,14 +25,14 @@ use crate::world::{
     steady, until,
 };
 
-/// What a lease can last, by a revoker's clock.
+/// The longest time of a lease, by a revoker's clock.
 const LEASE_OVER: Duration = Duration::from_millis(3_300);
 
 fn audit(action: &'static str) -> NewAudit {
     NewAudit::new(new_uuid_v7(Clock::system().now_ms()), "test", action)
 }
 
-// M11: a registration that a crash forgot would be a lease that nobody waits for.
+// M11: if a crash lost a registration, nobody would wait for its lease.
 #[tokio::test]
 async fn k9_registrations_are_as_durable_as_revocations() {
     let database = Database::create().await;
@@ -143,7 +143,7 @@ async fn k1_only_the_log_that_a_revocation_stands_in_says_who_has_applied_it() {
     .await;
 }
 
-// N4: what is appended to a log that has lost its end is not acknowledged by the numbers that others know.
+// N4: an append to a log that has lost its end is not acknowledged under revisions that others know.
 #[tokio::test]
 async fn k9_an_append_below_what_was_read_waits_for_another_epoch() {
     steady(async || {
@@ -179,7 +179,7 @@ async fn k13_a_server_that_is_not_registered_yet_carries_nothing_over() {
     world.database.execute(&begin).await;
     let stop = CancellationToken::new();
     let running = tokio::spawn(following.feed.run(stop.clone()));
-    // It looks, again and again, for somebody who has.
+    // It looks again and again for a replica that has.
     link.more_round_trips(FEED, 20).await;
     assert_eq!(world.database.number("select carried_epoch from log_head").await, 1);
     assert_eq!(following.roots.current().applied().epoch(), 1);
@@ -189,7 +189,7 @@ async fn k13_a_server_that_is_not_registered_yet_carries_nothing_over() {
     running.await.unwrap();
 }
 
-// M18: who leaves answers nothing from the moment on that nobody waits for him.
+// M18: a replica that leaves answers nothing from the moment on that others stop waiting for it.
 #[tokio::test]
 async fn e4_a_lease_has_ended_before_its_registration_goes() {
     steady(async || {
@@ -238,7 +238,7 @@ const CARRYING: &str = "alter table replica rename to replicas;
     insert into replicas (id, name, version, address, epoch, beat, beat_time, start_time)
         values ('00000000-0000-7000-8000-000000000001', 'carrying', '', '', 1, 0, now(), now());
     update log_head set place = log_place(), written_by = pg_current_xact_id()";
-/// It has brought what it held, and left.
+/// It has brought its state, and left.
 const CARRIED: &str = "begin; drop view replica; alter table replicas rename to replica;
     delete from replica; update log_head set settled_epoch = 2, place = log_place(), written_by = pg_current_xact_id();
     commit";
@@ -250,14 +250,14 @@ const LOOKS: i64 = 30;
 async fn k9_a_server_does_not_start_in_an_epoch_that_others_are_still_bringing_their_state_to() {
     let database = Database::create().await;
     database.execute(&format!("update log_head set epoch = 2, seq = 0, carried_epoch = 2, {AS_JETON}")).await;
-    // Somebody renews its registration, for whoever looks: however long it is not looked, it does not stand still.
+    // Its registration is renewed for every look: however long the pause between looks, it does not stand still.
     database.execute(CARRYING).await;
     let (link, directory) = (Link::start(&database.url).await, tempfile::tempdir().unwrap());
     let options = ServerOptions::default();
     let starting = Server::start(&link.url, directory.path(), &options);
     let carried = async {
         link.more_round_trips(FEED, 2).await;
-        // What it does next begins with its keys, which it reads by the pool.
+        // Its next step begins with its keys, which it reads through the pool.
         let before = link.round_trips(POOL);
         // Longer than one would be waited for that stands still, and as often as it is looked within that.
         let begun = Instant::now();
@@ -296,7 +296,7 @@ async fn k1_in_a_fresh_epoch_a_revocation_waits_as_long_as_a_lease_can_last() {
     .await;
 }
 
-// S13, S18: what is signed late would stand below marks that nobody holds it against any more.
+// S13, S18: a token that is signed late would be below marks that are no longer compared with it.
 #[tokio::test]
 async fn k1_a_refresh_that_takes_longer_than_a_lease_lasts_is_abandoned() {
     steady(async || {

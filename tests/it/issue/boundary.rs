@@ -31,7 +31,7 @@ async fn i6_every_token_ends_at_the_next_boundary_whenever_it_was_issued() {
         assert_eq!(token.expire_time.unwrap().seconds, instant, "{zone}");
         assert_eq!(token.expiration_basis(), ExpirationBasis::DailyBoundary);
         lifetime(&token);
-        // What ends before it is left alone.
+        // A token that ends earlier is left alone.
         let token = api.issue(asking(&["api"], ttl(60))).await.unwrap();
         assert_eq!((lifetime(&token), token.expiration_basis()), (60, ExpirationBasis::Requested));
         assert_eq!(api.token("user:7", "api").await.expiration_basis(), ExpirationBasis::PolicyDefault);

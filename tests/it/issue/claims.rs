@@ -1,4 +1,4 @@
-//! I9: what a token says, and what it may be made to say.
+//! I9: the claims of a token, and those that a caller may set.
 
 use std::collections::BTreeSet;
 
@@ -199,7 +199,7 @@ async fn i9_claims_of_the_wrong_form_are_refused_and_the_refusal_arrives() {
         let facts = api.issue(request).await.refused();
         assert_eq!((facts.reason.as_str(), facts.get("field")), ("FIELD_INVALID", "claims"));
     }
-    // A refusal that repeats what it was given must still fit into a header.
+    // A refusal that repeats its input must still fit into a header.
     let facts = api.issue(with_claim(&long_name, number(f64::NAN))).await.refused();
     assert_eq!(facts.code, tonic::Code::InvalidArgument);
     let token = api.issue(with_claim("a", nested(14))).await.unwrap();

@@ -9,9 +9,8 @@ use crate::world::{
     Api, InProcess, Refused, Shell, World, api_key, issue_request, now_s, until, validate_request,
 };
 
-/// How wrong the offset may be that a server measures, milliseconds: as much as half of what its statement takes, of which
-/// a machine that stands still makes seconds. The shifts below are as far from the limit. Where exactly it lies is told
-/// beside the code.
+/// The error of a server's measured clock offset, milliseconds: up to half of its statement's time, which a machine
+/// that stands still makes seconds. The shifts below are that far from the limit. Unit tests check the exact limit.
 const UNSURE_MS: i64 = 3_000;
 
 /// Holds a refusal to `CLOCK_SKEW`, with an offset of this sign.
@@ -101,7 +100,8 @@ async fn i12_clocks_that_are_less_far_apart_are_borne() {
     }
 }
 
-/// Whether what is minted on one replica is good on another in the moment of the answer, and not from the future.
+/// Returns whether a token minted on one replica is good on another at the moment of the answer, and not from the
+/// future.
 async fn is_good_at_once(minting: &mut Api, judging: &mut Api) -> bool {
     let (token, session) = (minting.token("user:7", "api").await, minting.session("user:7", "api").await);
     let next = minting.refresh(&session.refresh.clone().unwrap().refresh_token).await.unwrap();
@@ -114,7 +114,7 @@ async fn is_good_at_once(minting: &mut Api, judging: &mut Api) -> bool {
     are_good
 }
 
-/// What `jeton doctor` warns of, of a server's clock.
+/// The warning of `jeton doctor` about a server's clock.
 async fn said_of_clock(world: &World, server: &InProcess) -> String {
     let mut shell = Shell::of(world, "admin");
     shell.arguments[1].clone_from(&server.ready.public);
@@ -154,7 +154,7 @@ async fn i15_doctor_names_each_replica_whose_clock_is_off_whichever_server_it_as
             let said = line.split(", ").find(|part| part.contains(&server.ready.replica));
             said.is_some_and(|said| said.contains(way))
         };
-        // The one that is asked has been named too, perhaps: its clock's offset is measured anew where the machine stood still.
+        // The called server may be named, too: its clock's offset is measured again if the machine stood still.
         line.starts_with("warn") && named(&ahead, " ms ahead") && named(&behind, " ms behind")
     })
     .await;

@@ -10,8 +10,8 @@ use tonic::Status;
 use super::decode;
 use crate::world::{Refused, World, issue_request, policy};
 
-/// Gives the active ES256 key the public half of another: what it signs, nobody can verify. Issues
-/// until that is noticed; the key's id, and the refusal.
+/// Gives the active ES256 key the public half of another: nobody can verify its signatures. Issues until that is
+/// noticed; returns the key's id, and the refusal.
 pub async fn spoil_key(world: &mut World) -> (String, Status) {
     let [header, _] = decode(&world.api("service").await.token("user:7", "api").await.access_token);
     let kid = header["kid"].as_str().unwrap().to_owned();
@@ -69,7 +69,7 @@ async fn i14_no_token_outlives_the_key_that_signed_it() {
         format!("update signing_key set retire_time = now(), expire_time = {what} where key_id = '{kid}'")
     };
 
-    // Retired: what it signed goes on, and it signs no more.
+    // Retired: its tokens stay good, and it signs no more.
     world.database.execute(&ends("now() + interval '1 hour'")).await;
     world.crash_and_restart().await;
     assert_eq!(api.status(&token, "api").await, pb::TokenStatus::Active);

@@ -1,4 +1,4 @@
-//! I1 to I5 and I8: how long a token lives, and what the answer says of it.
+//! I1 to I5 and I8: the lifetime of a token, and the answer's facts about it.
 
 use jeton::proto::v1::{self as pb, ExpirationBasis, issue_request::Expiration};
 
@@ -38,7 +38,7 @@ async fn i1_no_path_leads_to_a_token_that_lives_longer_than_a_day() {
     let third = api.refresh(&second.refresh.unwrap().refresh_token).await.unwrap();
     assert_eq!(lifetime(&third), 60);
 
-    // Whatever stands in the table: somebody may have written there by hand.
+    // Whatever is in the table: somebody may have written it by hand.
     admin.set_policy(pb::Policy { excess_ttl_action: CLAMP, ..policy("clamps") }).await.unwrap();
     world.database.execute("update policy set max_ttl_s = 999999, default_ttl_s = 888888").await;
     world.crash_and_restart().await;
@@ -79,7 +79,7 @@ async fn i3_a_value_is_taken_for_milliseconds_only_where_it_looks_like_them() {
     let world = World::start().await;
     let mut api = world.api("service").await;
     let minutes = |minutes: i64| minutes * 60;
-    // 61 minutes, 2 and 24 hours, some days; what is no whole number of seconds in milliseconds; what would be more than a day.
+    // 61 minutes, 2 and 24 hours, some days; numbers that are no whole seconds in milliseconds; and more than a day.
     for likely in [minutes(61), 7_200, 86_400, 30 * 86_400, 999 * 86_400, 99_000, 900_001, 86_401_000] {
         let facts = api.issue(asking(&["api"], ttl(likely))).await.refused();
         assert_eq!(
@@ -134,7 +134,7 @@ async fn i3_a_ttl_above_the_maximum_names_asked_maximum_and_audience() {
         assert_eq!(Err::<(), _>(status).refused().get("likelyUnit"), "milliseconds");
     }
 
-    // An absolute end is held to the same maximum, and the refusal points at what was sent.
+    // An absolute end has the same maximum, and the refusal names the field that was sent.
     let status = api.issue(asking(&["api"], at(now() + 5_000))).await.unwrap_err();
     let fields: Vec<_> = tonic_types::StatusExt::get_details_bad_request(&status).unwrap().field_violations;
     assert_eq!(fields.iter().map(|field| field.field.as_str()).collect::<Vec<_>>(), ["expire_time"]);

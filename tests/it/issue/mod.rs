@@ -29,7 +29,7 @@ fn decode(token: &str) -> [Value; 2] {
     texts(token).map(|text| serde_json::from_str(&text).unwrap())
 }
 
-/// `exp - iat` of the token; held to what the answer says (I5), and to the cap (I1).
+/// `exp - iat` of the token; checked against the answer (I5), and the cap (I1).
 fn lifetime(token: &pb::IssuedToken) -> i64 {
     let [_, claims] = decode(&token.access_token);
     let (iat, exp) = (claims["iat"].as_i64().unwrap(), claims["exp"].as_i64().unwrap());

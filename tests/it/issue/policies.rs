@@ -54,7 +54,7 @@ fn full() -> pb::Policy {
     }
 }
 
-/// Without what the server says.
+/// The policy without the fields that the server sets.
 fn given(policy: pb::Policy) -> pb::Policy {
     pb::Policy { etag: String::new(), update_time: None, ..policy }
 }
@@ -72,7 +72,7 @@ async fn i7_a_policy_reads_back_as_it_was_written_and_as_it_takes_effect() {
     assert_eq!(answer.policy, None, "the client has none of its own");
     let effective = pb::Policy { client_id: "service".to_owned(), ..full() };
     assert_eq!(answer.effective_policy, Some(effective));
-    // Where there is none at all: what is built in.
+    // If there is none at all: the built-in values.
     let request = pb::GetPolicyRequest { audience: "none".to_owned(), client_id: String::new() };
     let effective = admin.admin.get_policy(request).await.unwrap().into_inner().effective_policy.unwrap();
     let built_in = pb::Policy {
@@ -177,7 +177,7 @@ async fn i7_a_stale_etag_refuses_the_write_and_the_current_one_is_told() {
     }
     let third = admin.set_policy(pb::Policy { leeway: Some(seconds(8)), ..second }).await.unwrap();
     admin.admin.delete_policy(delete("api", "*", &third.etag)).await.unwrap();
-    // Whoever still holds the etag learns that it has gone.
+    // A holder of the etag learns that the policy is gone.
     let facts = admin.set_policy(third.clone()).await.refused();
     assert_eq!((facts.reason.as_str(), facts.get("currentEtag")), ("ETAG_MISMATCH", ""));
     let facts =
@@ -196,7 +196,7 @@ async fn i7_a_policy_that_does_not_exist_is_created_only_when_that_was_allowed()
     let facts = admin.admin.delete_policy(delete("api", "*", "")).await.refused();
     assert_eq!((facts.code, facts.reason.as_str()), (Code::NotFound, "NOT_FOUND"));
 
-    // What would be, while nothing is.
+    // The policy that would be written; none is.
     let validate_only = || pb::UpdatePolicyRequest { validate_only: true, allow_missing: true, ..request() };
     let dry = update(&mut admin, validate_only()).await.unwrap();
     assert_eq!(dry, full(), "no etag and no time: it was not written");
@@ -339,7 +339,7 @@ async fn i7_concurrent_updates_of_different_fields_lose_nothing() {
         assert_eq!(given(get(&mut admin, "api").await.unwrap()), full(), "round {round}");
         admin.admin.delete_policy(delete("api", "*", "")).await.unwrap();
     }
-    // Of those that name one etag, one wins.
+    // Of several writes with one etag, one wins.
     let first = admin.set_policy(full()).await.unwrap();
     let rivals =
         (0..8).map(|index| {

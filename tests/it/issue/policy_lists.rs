@@ -1,4 +1,4 @@
-//! The policies' RPCs that read, who may call which, and what the audit keeps of them.
+//! The policies' RPCs that read, their permissions, and the audit rows of policies.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jeton::proto::v1 as pb;
@@ -86,7 +86,7 @@ async fn i7_a_page_token_from_elsewhere_is_refused() {
     let foreign = admin.admin.list_audit_events(request).await.unwrap().into_inner().next_page_token;
     assert!(!foreign.is_empty());
     let truncated = own[..4].to_owned();
-    // Of this query by their beginning, but of no place in it: no UTF-8, one name, none.
+    // The beginning is of this query, but the rest is no place in it: no UTF-8, one name, none.
     let query = &URL_SAFE_NO_PAD.decode(&own).unwrap()[..8];
     let places = [b"\xff\n\xfe".as_slice(), b"name", b""];
     let no_places = places.map(|place| URL_SAFE_NO_PAD.encode([query, place].concat()));

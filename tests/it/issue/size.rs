@@ -41,7 +41,7 @@ async fn i10_a_token_above_4096_bytes_is_refused_and_its_largest_claim_is_named(
         assert!(facts.get("sizeBytes").parse::<usize>().unwrap() > 4_096);
         assert_eq!(facts.metadata.len(), 3);
         assert!(longest <= 4_096 && longest > 4_060, "the longest that is minted: {longest}");
-        // And nothing is left behind of what was refused.
+        // A refusal leaves nothing behind.
         let request = pb::ListSessionsRequest {
             client_id: "service".to_owned(),
             page_size: 1_000,

@@ -157,7 +157,7 @@ async fn c8_a_retired_key_does_not_live_longer_than_jeton_said() {
     })
     .await;
     assert_eq!(api.status(&token, "api").await, TokenStatus::UnknownKey);
-    // Who starts later has seen nothing, and goes by when it was retired: the token itself is still good.
+    // A later process has seen nothing, and goes by the retirement: the token itself is still good.
     world.crash_and_restart().await;
     let mut api = world.api("service").await;
     assert_eq!(api.status(&token, "api").await, TokenStatus::Active);

@@ -1,4 +1,4 @@
-//! `jeton key import` refuses what others may know, and what is no key for here, each in one sentence.
+//! `jeton key import` refuses keys that others may know, and keys that cannot be used, each in one sentence.
 
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
@@ -59,7 +59,7 @@ fn number(low: u8) -> [u8; 32] {
     scalar
 }
 
-/// Keys that are refused, and what is said of them.
+/// Refused keys, with the refusals.
 fn refused() -> Vec<(String, &'static str)> {
     let p384 = EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).unwrap().to_pkcs8v1().unwrap();
     let good = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap().to_pkcs8v1().unwrap();

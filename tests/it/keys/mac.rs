@@ -39,7 +39,7 @@ async fn c1_mac_keys_rotate_while_sessions_live_and_each_session_keeps_its_own()
     let early = "select count(*) from mac_key where expire_time - retire_time < interval '90 days'";
     assert_eq!(fleet.database.number(early).await, 0, "kept for as long as a session can live");
 
-    // Its last session has ended: it goes, everywhere, and what it made is nobody's.
+    // Its last session has ended: it is removed everywhere, and its tokens are invalid.
     let oldest = "select mac_key_id from session order by id limit 1";
     fleet
         .database

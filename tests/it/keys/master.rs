@@ -26,7 +26,7 @@ async fn reseal(world: &World, old: &str, new: &str) -> Said {
     shell.run(&[arguments, files].concat()).await
 }
 
-/// One more server of a world, with this master key; `previous` opens what it sealed, too.
+/// Another server of a world, with this master key; `previous` opens what it has sealed.
 async fn server(
     world: &World,
     name: &str,
@@ -70,7 +70,7 @@ async fn c2_the_master_key_is_rotated_under_running_servers_without_a_refusal() 
     let second = server(&world, "second", &new, Some(&old), &[]).await.unwrap();
     let mut second_api = Api::connect(&second.ready, &api_key("service"));
     let next = second_api.refresh(&refresh_token(&opened)).await.unwrap();
-    // 2. Everything sealed anew.
+    // 2. Everything is resealed.
     let said = reseal(&world, &old, &new).await;
     assert_eq!(said.data(), "resealed 3 keys\nresealed 14 clients and API keys");
     assert_eq!(world.audited("action = 'ResealKeys' and actor = 'jeton key reseal'").await, 1);
@@ -111,7 +111,7 @@ async fn c2_a_running_server_that_cannot_open_a_new_key_keeps_its_lease_and_what
     .await;
     let token = ahead.token("user:7", "api").await.access_token;
 
-    // Whether a key that it has not seen before is jeton's, it cannot tell: nothing is verified by it.
+    // It cannot tell whether a new key is jeton's: nothing is verified by it.
     assert_eq!(behind.status(&token, "api").await, TokenStatus::UnknownKey);
     let before = opened.access_token.clone();
     assert_eq!(behind.status(&before, "api").await, TokenStatus::Active, "a key that it had seen");
@@ -121,7 +121,7 @@ async fn c2_a_running_server_that_cannot_open_a_new_key_keeps_its_lease_and_what
     .await;
     let refused = behind.issue(issue_request("user:7", &["api"])).await.refused();
     assert_eq!(refused.reason, "SIGNING_KEY_UNAVAILABLE");
-    // What it cannot open is not called forged, nor foreign, and is not spent.
+    // A key that it cannot open is not called forged, nor foreign, and its token is not spent.
     let refused = behind.refresh(&refresh_token(&session)).await.refused();
     assert_eq!((refused.reason.as_str(), refused.get("algorithm")), ("SIGNING_KEY_UNAVAILABLE", "HS256"));
     let refused = behind.revoke(Kind::Token(refresh_token(&session))).await.refused();
@@ -193,7 +193,7 @@ async fn c2_after_the_loss_of_the_master_key_a_new_one_begins_with_new_keys() {
     let file = shell.write("next.key", &next).display().to_string();
     let bump =
         ["epoch", "bump", "--revoke-keys", "--database-url", &world.database.url, "--master-key-file", &file];
-    // Somebody has to vouch for what the lost one vouched for.
+    // An operator has to vouch for what was under the lost key.
     assert!(shell.run(&bump).await.with_code(1).contains("the master key does not open key"));
     assert_eq!(world.number("select epoch from log_head").await, 1, "nothing was done");
     shell.run(&[&bump[..], &["--vouch-for-clients"]].concat()).await.data();
@@ -202,7 +202,7 @@ async fn c2_after_the_loss_of_the_master_key_a_new_one_begins_with_new_keys() {
     assert_eq!(api.status(&before.access_token, "api").await, TokenStatus::Revoked);
     let token = api.session("user:7", "api").await.access_token;
     assert_eq!(api.status(&token, "api").await, TokenStatus::Active);
-    // The revoked ones, which nobody can open, do not keep the others from being sealed anew.
+    // The revoked keys, which cannot be opened, do not prevent resealing the others.
     let said = reseal(&world, &next, &after).await;
     assert_eq!(said.data(), "resealed 3 keys\nresealed 14 clients and API keys");
 }

@@ -1,4 +1,4 @@
-//! The life of keys: published, signing, retired, gone; rotated, revoked, sealed anew, imported.
+//! The life of keys: published, signing, retired, gone; rotated, revoked, resealed, imported.
 
 mod by_hand;
 mod forged;

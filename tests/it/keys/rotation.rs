@@ -20,17 +20,17 @@ use crate::world::{
     until_within,
 };
 
-/// Two periods and what goes before, six times over.
+/// Two periods and their lead, six times over.
 const PERIODS: Duration = Duration::from_mins(1);
 const SHORT: [&str; 4] = ["--rotate-keys-every", "5s", "--publish-keys-ahead", "2s"];
 
-/// How long before it signs a key is published.
+/// The time for which a key is published before it signs.
 const AHEAD: Duration = Duration::from_secs(2);
 
-/// By `kid`: what was seen first.
+/// By `kid`: the first time that it was seen.
 type First<T> = Arc<Mutex<HashMap<String, T>>>;
 
-/// What a load has seen.
+/// The observations of a load.
 #[derive(Clone, Default)]
 struct Seen {
     /// When a token was signed.
@@ -40,8 +40,8 @@ struct Seen {
 }
 
 impl Seen {
-    /// Whether a verifier that fetches the key set in time knew this key before it signed. `None`: nobody fetched in the
-    /// time that there was: the machine stood still.
+    /// Returns whether a verifier that fetches the key set in time knew this key before it signed. `None`: no fetch
+    /// came in time, because the machine stood still.
     fn was_ahead(&self, kid: &str, signed: Instant) -> Option<bool> {
         let published = self.published.lock().unwrap();
         let (before, at) =
@@ -112,7 +112,7 @@ async fn c1_keys_of_both_algorithms_rotate_under_load_without_one_failed_validat
                    group by algorithm having count(*) >= 2) rotated";
     let seen_ahead = || {
         let signing = seen.signing.lock().unwrap().clone();
-        // Those from before the load were there from the beginning: the sets were not asked for without them.
+        // Keys from before the load were there from the beginning: no key set was fetched without them.
         let ahead = |(kid, signed): (&String, &Instant)| {
             let known = seen.published.lock().unwrap().contains_key(kid);
             known && seen.was_ahead(kid, *signed) == Some(true)
@@ -132,7 +132,7 @@ async fn c1_keys_of_both_algorithms_rotate_under_load_without_one_failed_validat
     // A verifier that fetches the set in time knows a key before it signs.
     let signing = seen.signing.lock().unwrap().clone();
     for (kid, signed) in &signing {
-        // Those from before the load were there from the beginning; of the others the database knows the times.
+        // Keys from before the load were there from the beginning; the database has the times of the others.
         let known = format!(
             "select count(*) from signing_key
               where key_id = '{kid}' and create_time > to_timestamp({began_ms} / 1000.0)"
@@ -158,7 +158,7 @@ async fn c1_keys_of_both_algorithms_rotate_under_load_without_one_failed_validat
     one_replica_took_each_step(&fleet).await;
 }
 
-/// Each key was published once and let sign once, in its time, whoever looked.
+/// Each key was published once and activated once, in its time, whichever replicas looked.
 async fn one_replica_took_each_step(fleet: &Fleet) {
     let number = async |sql: &str| fleet.database.number(sql).await;
     for (action, table, condition) in [
@@ -250,7 +250,7 @@ async fn c1_no_replica_signs_with_a_key_that_another_may_not_know() {
     let [mut here, mut there] = <[Api; 2]>::try_from(apis(&fleet, "admin")).ok().unwrap();
     for request in [
         RotateKeyRequest { emergency: true, ..Default::default() },
-        // Due at once, for whoever looks.
+        // Due at once, for every replica that looks.
         RotateKeyRequest { publication_lead: Some(seconds(0)), ..Default::default() },
     ] {
         let kid = kid_of(&here.token("user:7", "api").await.access_token);
@@ -268,7 +268,7 @@ async fn c1_no_replica_signs_with_a_key_that_another_may_not_know() {
     }
 }
 
-/// How old the key is that signs with ES256, as a server measured it last.
+/// The age of the key that signs with ES256, as a server last measured it.
 async fn age_s(server: &InProcess) -> f64 {
     let (_, text) = server.ready.ops("/metrics").await;
     let age = text.lines().find_map(|line| line.strip_prefix("jeton_key_age_seconds{algorithm=\"ES256\"} "));
@@ -283,8 +283,8 @@ async fn c1_a_server_whose_clock_is_far_from_the_databases_rotates_nothing() {
     let skewed = InProcess::start(&world.database.url, 45_000).await;
     let published = "select count(*) from audit_event where action = 'PublishKey'";
     let before = world.number(published).await;
-    // Each look measures how old the key is, before it decides what is due: when it is a second older, the look that
-    // found it so old has ended. (Other servers of this process measure theirs in the same place.)
+    // Each look measures the age of the key before it decides what is due: when the age is a second greater, the look
+    // that measured it has ended. (Other servers of this process write the same metric.)
     let month_s = 30.0 * 86_400.0;
     let mut found = 0.0;
     until("it has looked at keys that are due", async || {

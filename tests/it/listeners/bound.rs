@@ -5,13 +5,13 @@ use jeton::proto::v1::{self as pb, TokenStatus};
 use super::{BILLING, introspection};
 use crate::world::{Leaf, Secure, issue_request, validate_request};
 
-/// A verdict on a token whose bearer showed this certificate.
+/// The status of a token whose bearer presented this certificate.
 async fn status(secure: &Secure, token: &str, shown: Option<&Leaf>) -> TokenStatus {
     let request = pb::ValidateRequest {
         certificate_thumbprint: shown.map(Leaf::thumbprint).unwrap_or_default(),
         ..validate_request(token, &["api"])
     };
-    // Who asks has a certificate of its own: the bearer's is meant.
+    // The caller has a certificate of its own: the bearer's is meant.
     let asking = secure.clients.client(BILLING);
     secure.api_of(&asking).tokens.validate(request).await.unwrap().into_inner().verdict.unwrap().status()
 }
@@ -30,14 +30,14 @@ async fn v10_a_token_bound_to_a_certificate_is_active_with_it_alone_and_not_with
     let bound = billing.issue(request).await.unwrap();
     for (shown, expected) in [
         (Some(&mine), TokenStatus::Active),
-        // The same name, the same authority: another certificate all the same.
+        // The same name and authority, but another certificate.
         (Some(&renewed), TokenStatus::WrongBinding),
         (None, TokenStatus::WrongBinding),
     ] {
         assert_eq!(status(&secure, &bound.access_token, shown).await, expected);
     }
-    // Where the asking connection has the very certificate that the token is bound to, it counts no more than
-    // any other: who bears the token is told by the request alone.
+    // If the calling connection has the certificate that the token is bound to, that does not matter: only the request
+    // tells the bearer's certificate.
     assert_eq!(billing.status(&bound.access_token, "api").await, TokenStatus::WrongBinding);
 
     // Introspection judges a certificate that is named; without one it returns the thumbprint for its caller to compare.

@@ -11,7 +11,7 @@ use tonic::Request;
 use super::{BILLING, assert_unknown, introspection};
 use crate::world::{Api, Http, Secure, Stream, api_key, basic, issue_request, until, until_within};
 
-/// Whom a token was issued to.
+/// The client that a token was issued to.
 fn client_of(token: &str) -> String {
     let (_, claims) = jeton::token::inspect_unverified(token).unwrap();
     claims["client_id"].as_str().unwrap().to_owned()
@@ -157,7 +157,7 @@ async fn c3_no_identity_is_read_from_a_header() {
         ("forwarded", "for=127.0.0.1"),
     ];
     for (name, value) in forged {
-        // One that has no certificate, and one whose certificate is somebody else's.
+        // A connection without a certificate, and one with a certificate of another client.
         let other = secure.clients.client("spiffe://example.org/other");
         for shows in [None, Some(&other)] {
             let mut request = Request::new(crate::world::validate_request("x", &["api"]));
@@ -168,7 +168,7 @@ async fn c3_no_identity_is_read_from_a_header() {
             assert_eq!(secure.dialer(shows).ask(secure.public(), &request).await.status, 401, "{name}");
         }
     }
-    // Nor is it taken away from whoever has one.
+    // Nor does it take anything away from a client that has one.
     let request = introspection("x", &forged);
     assert_eq!(secure.dialer(Some(&leaf)).ask(secure.public(), &request).await.status, 200);
 }

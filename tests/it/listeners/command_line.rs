@@ -35,7 +35,7 @@ fn admin_shell(secure: &Secure, more: &[(&str, &Path)]) -> Shell {
     shell
 }
 
-/// What doctor says of the certificates: its status and the detail.
+/// Doctor's check of the certificates: its status and the detail.
 async fn looked(shell: &Shell) -> (Said, String, String) {
     let said = shell.run(&["doctor", "--output", "json"]).await;
     let json: Value = serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {said:?}"));
@@ -56,7 +56,7 @@ async fn c3_verbs_show_a_certificate_in_place_of_an_api_key_by_flags_and_by_cont
     let told = shell.pipe(&["inspect", "--output", "json"], &token).await;
     assert!(told.data().contains("\"billing\""), "{told:?}");
 
-    // The same by a context, whose paths are found from anywhere.
+    // The same by a context, whose paths work from anywhere.
     let flags = std::mem::take(&mut shell.arguments);
     let flags: Vec<_> = flags.iter().map(String::as_str).collect();
     shell.run(&[&["context", "add", "prod"], &flags[..]].concat()).await.with_code(0);
@@ -112,7 +112,7 @@ async fn what_is_wrong_with_tls_is_said_with_what_to_do() {
     assert!(said.with_code(2).contains("the files of TLS cannot be used"), "{said:?}");
     let said = with(&|it| it.truncate(it.len() - 2)).await;
     assert!(said.with_code(2).contains("--tls-cert and --tls-key go together"), "{said:?}");
-    // Of another authority: no connection. Of nobody who is registered: one that is refused.
+    // Of another authority: no connection. Of an unregistered client: a refusal.
     let said = with(&|it| {
         set(it, "--tls-cert", &path(&foreign));
         set(it, "--tls-key", &path(&foreign_key));
@@ -160,7 +160,7 @@ async fn e19_what_tls_refuses_is_said_in_words_with_what_helps() {
     let told = said.with_code(5);
     assert!(told.contains("this server speaks plaintext"), "{said:?}");
     assert!(told.contains(&format!("http://{}", plain.server.ready.public)), "{said:?}");
-    // What `openssl req -x509` makes by itself.
+    // The certificate that `openssl req -x509` makes by default.
     let mut params = server(Duration::from_hours(24));
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let made = secure.servers.sign(&params);
@@ -192,8 +192,8 @@ async fn doctor_fails_for_certificates_that_have_ended_or_are_not_trusted() {
     assert_eq!((said.code, status.as_str()), (3, "fail"), "{said:?}");
     assert!(detail.contains("public: ") && detail.contains("no authority that is known"), "{detail}");
 
-    // The server's ends while it is in use, as one does that nobody renewed. Until it is in use takes two or three
-    // seconds, and a machine that stands still a few more.
+    // The server's certificate ends while it is in use, as one that was not renewed. It takes two or three seconds
+    // until it is in use, and some more on a machine that stands still.
     let shell = admin_shell(&secure, &[]);
     secure.servers.server_for(Duration::from_secs(14)).write(secure.files.path(), "server");
     until_within(Duration::from_mins(1), "it has ended", async || looked(&shell).await.1 == "fail").await;

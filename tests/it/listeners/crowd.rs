@@ -56,7 +56,7 @@ async fn all_at_once(address: String, count: usize, calls: Vec<u8>) {
     }
 }
 
-/// What these fields say of a call, if they do.
+/// The status in these fields, if there is one.
 fn status_of(fields: Vec<(Vec<u8>, Vec<u8>)>) -> Option<Status> {
     let named = fields.into_iter().filter_map(|(name, value)| {
         Some((HeaderName::from_bytes(&name).ok()?, HeaderValue::from_bytes(&value).ok()?))
@@ -69,7 +69,7 @@ async fn status(api: &mut Api, token: &str) -> TokenStatus {
     verdict.unwrap().status()
 }
 
-/// How many calls of a method ended with this code.
+/// The number of calls of a method that ended with this code.
 async fn ended(world: &World, method: &str, code: &str) -> usize {
     let series = format!(
         "rpc_server_call_duration_seconds_count{{rpc_system_name=\"grpc\",\
@@ -80,7 +80,7 @@ async fn ended(world: &World, method: &str, code: &str) -> usize {
     count.unwrap_or_default() as usize
 }
 
-/// How many calls of each method that may cost a signature were refused.
+/// The numbers of refused calls of each method that may need a signature.
 async fn refused(world: &World) -> [usize; 3] {
     let mut refused = [0; 3];
     for (count, method) in refused.iter_mut().zip(["Validate", "BatchValidate", "Issue"]) {
@@ -121,7 +121,7 @@ async fn e5_in_a_crowd_what_is_cheap_is_answered_and_who_asks_for_little() {
             _ => call(stream, "Validate", &validate_request(&forged, &["api"]), &key),
         }
     };
-    // What comes at once to a thread that had nothing to do is answered: work for a tenth of a second.
+    // A burst that comes to an idle thread is answered: work for a tenth of a second.
     let forged_alone = (1..=BURST).map(|place| place * OTHERS + 1).flat_map(one).collect();
     all_at_once(world.server.ready.admin.clone(), BURST, forged_alone).await;
     assert_eq!(refused(&world).await, [0; 3]);
@@ -137,7 +137,7 @@ async fn e5_in_a_crowd_what_is_cheap_is_answered_and_who_asks_for_little() {
             let (address, calls) = (world.server.ready.admin.clone(), (0..CALLS).flat_map(one).collect());
             crowd.spawn(all_at_once(address, CALLS, calls));
         }
-        // Who asks for little is answered, whatever it costs.
+        // A client with few calls is answered, whatever they cost.
         while !crowd.is_empty() {
             let unseen = modest.wide.issue(issue.clone()).await.unwrap().into_inner().token.unwrap();
             assert_eq!(status(&mut modest, &unseen.access_token).await, TokenStatus::Active);

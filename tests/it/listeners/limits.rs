@@ -43,7 +43,7 @@ async fn e5_streams_of_a_connection_are_limited_and_the_limit_is_said() {
     }
     let expected: BTreeSet<_> = (STREAMS_MAX..STREAMS_MAX + 3).map(|place| 2 * place + 1).collect();
     assert_eq!(refused, expected, "those beyond");
-    // Who ends one may open another.
+    // A client that ends one may open another.
     frames.write(&[reset(1), open(STREAMS_MAX + 3..STREAMS_MAX + 4)].concat()).await;
     let came = frames.until_pong().await;
     assert!(came.iter().all(|it| it.error() != Some(REFUSED_STREAM)), "{came:?}");
@@ -64,7 +64,7 @@ async fn e5_headers_above_the_limit_are_refused_and_the_connection_lives_on() {
     call(0).await.result().unwrap();
     assert_eq!(raw.opened(), 1, "on one connection");
 
-    // Over HTTP/1.1 what is kept of a head is limited, in one header or in many.
+    // Over HTTP/1.1 the bytes of a head are limited, in one header or in many.
     for (name, count, bytes) in [("one", 1, 96 * 1024), ("many", 96, 1_024), ("very many", 500, 1)] {
         let names: Vec<String> = (0..count).map(|place| format!("x-filler-{place}")).collect();
         let value = "x".repeat(bytes);
@@ -81,12 +81,12 @@ async fn e5_headers_above_the_limit_are_refused_and_the_connection_lives_on() {
     assert_eq!(answer.status, 200);
 }
 
-/// CVE-2024-27316: headers without an end cost memory or time only until somebody stops reading.
+/// CVE-2024-27316: headers without an end cost memory or time only until the server stops reading.
 #[tokio::test]
 async fn e5_headers_that_do_not_end_end_the_connection() {
     let world = World::start().await;
     let half = (1_u32 << 20).to_be_bytes();
-    // A literal whose value is said to be a megabyte, and many short ones.
+    // A literal that announces a megabyte, and many short ones.
     let long = [&[0, 1, b'x', 0x7f, 0x81, 0xff, 0x3f][..], &half].concat();
     let many: Vec<u8> = [0, 1, b'x', 1, b'y'].repeat(3_000);
     for (name, first, next) in
@@ -143,7 +143,7 @@ async fn e5_a_message_above_the_limit_of_its_service_is_refused_by_what_it_says_
             [(bytes_max + 1).to_string(), bytes_max.to_string()],
             "{path}"
         );
-        // One that is as long as it may be is read: what is wrong with this one is that it is cut.
+        // A message of the greatest length is read: the fault of this one is that it is cut.
         let answer = raw.call(path, framed(0, bytes_max, b"x")).await;
         assert_eq!(answer.result().refused().reason, "FIELD_INVALID", "{path}");
         assert_eq!(raw.opened(), 1, "{path}");

@@ -34,7 +34,7 @@ fn uri(text: &str) -> SanType {
     SanType::URI(text.try_into().unwrap())
 }
 
-/// Spellings of a name that is registered, and what is no SPIFFE ID of a workload.
+/// Spellings of a registered name, and texts that are no SPIFFE ID of a workload.
 fn names() -> Vec<(&'static str, String)> {
     let texts = [
         ("http", "http://example.org/billing"),
@@ -209,7 +209,7 @@ async fn c3_every_bad_certificate_is_refused_and_a_good_one_passes() {
             }
         }
     }
-    // Whoever looks after the certificates is told what is wrong with one.
+    // The person who looks after the certificates is told what is wrong with one.
     for why in [
         "it has not exactly one URI among its subject alternative names",
         "its URI is not a SPIFFE ID in normal form",

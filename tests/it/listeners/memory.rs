@@ -1,5 +1,5 @@
-//! E15: messages arrive in time or are refused, before they are read where nothing of them is needed; calls are few before
-//! somebody has authenticated; others have their turn. How much an attack may make a server hold: `attacks`.
+//! E15: messages arrive in time or are refused, and are refused unread if none of them is needed; calls are few before
+//! a caller has authenticated; others have their turn. `attacks` measures how much a server can be made to hold.
 
 use std::time::Instant;
 
@@ -101,7 +101,7 @@ async fn e15_a_connection_that_has_not_authenticated_has_few_calls_and_one_that_
         !refuses(&mut peer, stream).await
     })
     .await;
-    // Once somebody has authenticated on it, there are as many as streams.
+    // Once a caller has authenticated on it, there are as many as streams.
     let bearer = format!("Bearer {}", api_key("service"));
     stream += 2;
     let head = headers(stream, VALIDATE, &[("authorization", bearer.as_str())], 0);

@@ -26,7 +26,7 @@ use crate::world::{Refused, http_request, validate_request};
 const BILLING: &str = "spiffe://example.org/billing";
 const JWKS: &str = "/.well-known/jwks.json";
 
-/// What introspection is asked without an API key, with these headers beside.
+/// A request for introspection without an API key, with these further headers.
 fn introspection(token: &str, headers: &[(&str, &str)]) -> String {
     let form = [("content-type", "application/x-www-form-urlencoded")];
     let headers: Vec<_> = form.into_iter().chain(headers.iter().copied()).collect();
@@ -38,7 +38,7 @@ fn assert_unknown(answer: Result<impl std::fmt::Debug, Status>) {
     assert_eq!((refused.code, refused.reason.as_str()), (Code::Unauthenticated, "CALLER_UNAUTHENTICATED"));
 }
 
-/// What anybody may ask who may validate.
+/// A request that every client with VALIDATE may send.
 fn request() -> pb::ValidateRequest {
     validate_request("x", &["api"])
 }

@@ -15,18 +15,18 @@ use crate::world::{
     http_request, open,
 };
 
-/// What a connection gets at least, of the five seconds.
+/// The least time that a connection gets, of the five seconds.
 const AT_LEAST: Duration = Duration::from_secs(4);
 /// And at most.
 const AT_MOST: Duration = Duration::from_secs(8);
-/// Where bytes come, one by one, that are no request yet: nothing is in flight that could be lost.
+/// If bytes of an unfinished request come one by one, nothing is in flight that could be lost.
 const CUT_OFF_AT_MOST: Duration = Duration::from_secs(14);
 /// One that is open after so long is not let go by this limit at all.
 const STILL_OPEN: Duration = Duration::from_mins(1);
 /// Between two bytes of a peer that is slow.
 const SLOWLY: Duration = Duration::from_millis(100);
 
-/// How long the server kept a connection.
+/// The time for which the server kept a connection.
 #[derive(Debug)]
 struct Kept {
     /// At least, by the clock.
@@ -108,7 +108,7 @@ async fn e5_a_connection_without_a_first_request_is_told_to_go_within_5_seconds_
         kept(begin, &mut wire).await
     };
     let pinging = async {
-        // What keeps a connection alive is no request.
+        // Pings are no request.
         let begin = Stopwatch::start();
         let mut stream = open(public).await;
         stream.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()).await.unwrap();

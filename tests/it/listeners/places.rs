@@ -23,7 +23,7 @@ async fn connect(from: Ipv4Addr, address: &str) -> TcpStream {
     socket.connect(address.parse().unwrap()).await.unwrap()
 }
 
-/// Whether the server has closed it by now: nothing else ever comes on it.
+/// Returns whether the server has closed it by now: nothing else ever comes on it.
 fn is_closed(connection: &TcpStream) -> bool {
     let mut byte = [0];
     match connection.try_read(&mut byte) {
@@ -75,7 +75,7 @@ async fn e16_an_address_has_few_places_before_it_authenticates_and_the_idle_ones
         idle.push(connect(ATTACKER, public).await);
     }
     until("those beyond are closed", async || open_of(&idle) <= 10).await;
-    // Whoever comes from there is still served, since the idle ones make room.
+    // A client at that address is still served, because the idle connections make room.
     let known = authenticated(ATTACKER, public).await.expect("the idle ones make room");
     let mut other = watching(OTHER, public).await.expect("a place");
     let mut busy = Vec::new();
@@ -83,12 +83,12 @@ async fn e16_an_address_has_few_places_before_it_authenticates_and_the_idle_ones
         busy.push(watching(ATTACKER, public).await.expect("the idle ones make room"));
     }
     until("all idle ones are closed", async || open_of(&idle) == 0).await;
-    // Where all have requests, the one goes that began longest ago: of this address, and no other.
+    // If all have requests, the one that began longest ago is closed: of this address, and no other.
     let next = watching(ATTACKER, public).await.expect("the oldest makes room");
     let mut oldest = busy.remove(0);
     while oldest.next().await.is_some() {}
     assert!(!other.until_pong().await.is_empty());
-    // Whoever has authenticated counts no more.
+    // Authenticated connections count no more.
     drop((busy, next));
     let mut known = vec![known];
     until("many have authenticated", async || {
@@ -142,7 +142,7 @@ async fn e16_calls_that_last_keep_no_place_from_probes_or_from_who_authenticates
         assert_eq!(world.server.ops("/readyz").await.0, 200);
         let from = own_address();
         assert!(authenticated(from, &ready.public).await.is_some(), "a new client comes in");
-        // One that only asks for what is public, too.
+        // The same for one that only reads public documents.
         let mut connection = Http::open_from(from, &ready.public).await;
         connection.write(&http_request("GET", "/.well-known/jwks.json", &[], "")).await;
         assert_eq!(connection.read(false).await.status, 200);

@@ -14,7 +14,7 @@ use crate::world::{
 const UNUSABLE: &str = "new certificates cannot be used: the old ones stay in use";
 const END: &str = "jeton_tls_certificate_not_after_seconds{listener=\"public\"}";
 
-/// What a new connection is shown.
+/// The certificate that a new connection is shown.
 async fn shown(secure: &Secure) -> CertificateDer<'static> {
     let stream = Dialer::new(&secure.servers, None, &[]).dial(secure.public()).await.unwrap();
     stream.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned()
@@ -67,7 +67,7 @@ async fn an_unusable_replacement_leaves_the_old_one_in_use_and_a_line_in_the_log
         fs::write(&certificate, new).unwrap();
         fs::write(&key, new_key).unwrap();
     };
-    // Both listeners have these files: what the public one says of them.
+    // Both listeners have these files: the messages about the public one.
     let complaints = || -> Vec<serde_json::Value> {
         let log = secure.world.server.logged();
         let lines = log.lines().filter(|line| line.contains(UNUSABLE) && line.contains("\"public\""));
@@ -93,14 +93,14 @@ async fn an_unusable_replacement_leaves_the_old_one_in_use_and_a_line_in_the_log
     until("a file that is gone", async || secure.world.server.logged().contains("cannot be read")).await;
     assert_eq!(shown(&secure).await, first);
 
-    // What is good in the end is taken.
+    // The last good files are used.
     replace(&other.pem(), &other.key_pem());
     until("it is shown", async || shown(&secure).await == other.chain()[0]).await;
     replace(str::from_utf8(&good[0]).unwrap(), str::from_utf8(&good[1]).unwrap());
     until("the first one again", async || shown(&secure).await == first).await;
 }
 
-/// An authority whose clock is ahead of ours, or a renewal laid ready before its time.
+/// An authority whose clock is ahead of ours, or a renewal that is prepared before its time.
 #[tokio::test]
 async fn a_replacement_that_is_not_yet_good_is_in_use_once_it_is() {
     let secure = Secure::start().await;
@@ -117,7 +117,7 @@ async fn a_replacement_that_is_not_yet_good_is_in_use_once_it_is() {
     assert!(complaints <= 2, "said once for each listener: {complaints}");
 }
 
-/// What cannot be used is tried again each second, and what is to be said of it is said once.
+/// Unusable files are tried again each second, and reported once.
 #[tokio::test]
 async fn e19_a_certificate_of_an_authority_is_warned_of_once_for_each_change() {
     steady(async || {
@@ -146,7 +146,7 @@ async fn c3_a_renewed_server_certificate_judges_nobody() {
     let token = held.token("user:7", "api").await.access_token;
     let mut stream = Stream::open(&held).await;
     let mut open = secure.dialer(Some(&client)).http(secure.public()).await;
-    // Each time it is looked at the connections at least once: several looks, in which whoever is to go would.
+    // Connections are checked at least once each time: several checks, which would close any that must go.
     for _ in 0..4 {
         let renewed = secure.servers.server();
         renewed.write(secure.files.path(), "server");
@@ -198,7 +198,7 @@ async fn c3_a_client_of_a_removed_authority_is_refused_and_one_of_a_new_authorit
     assert!(asked(&of_new).await);
     assert!(secure.api_of(&old).validate(&token, &["api"]).await.is_err());
     assert_eq!(secure.api_of(&new).status(&token, "api").await, TokenStatus::Active);
-    // What was open with it ends, and what the new one opened stays.
+    // Connections opened with it end, and those of the new one stay.
     assert!(open.is_closed().await);
     kept.write(&super::introspection(&token, &[])).await;
     assert_eq!(kept.read(false).await.status, 200);

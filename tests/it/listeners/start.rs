@@ -1,4 +1,4 @@
-//! What TLS a server is given at its start, and what it refuses to start with: one clear sentence.
+//! The TLS options of a starting server, and its refusals: one clear sentence each.
 
 use std::path::Path;
 
@@ -96,7 +96,7 @@ async fn without_tls_files_plaintext_must_be_asked_for_and_nonsense_is_refused_i
     let options = ServerOptions { tls: true, arguments: with(&[]), ..ServerOptions::default() };
     let directory = tempfile::tempdir().unwrap();
     Server::try_start(&database.url, directory.path(), &options).await.map_err(|(_, said)| said).unwrap();
-    // What is wrong with the admin listener's is said of the admin listener.
+    // Faults of the admin listener's files name the admin listener.
     let admin = [("--admin-tls-cert", ended.as_path()), ("--admin-tls-key", ended_key.as_path())];
     let said = refused(&database, &with(&admin)).await;
     assert!(said.contains("the admin listener has no TLS") && said.contains("ended.pem"), "{said}");

@@ -78,13 +78,13 @@ async fn what_is_older_than_tls_1_2_is_refused_with_an_alert() {
             assert_eq!(answer[5..], [FATAL, PROTOCOL_VERSION], "{name}: {answer:?}");
         }
     }
-    // The same hello with nothing but a newer version in it is answered: what was refused is the version.
+    // The same hello with only a newer version in it is answered: so the version was refused.
     let mut stream = open(secure.public()).await;
     stream.write_all(&hello(0x0303)).await.unwrap();
     let mut begin = [0; 7];
     stream.read_exact(&mut begin).await.unwrap();
     assert_eq!(begin[0], HANDSHAKE, "{begin:?}");
-    // And whoever speaks no TLS at all is no trouble to those who do.
+    // A client that does not use TLS does not disturb those that do.
     let mut stream = open(secure.public()).await;
     stream.write_all(http_request("GET", JWKS, &[], "").as_bytes()).await.unwrap();
     let mut answer = Vec::new();

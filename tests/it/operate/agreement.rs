@@ -17,7 +17,7 @@ async fn e14_a_server_with_another_issuer_does_not_start_beside_those_that_run()
     assert!(said.contains(&world.server.ready.replica), "{said}");
     let slash = Server::try_start(&world.database.url, directory.path(), &other("http://jeton.test/")).await;
     assert!(slash.err().expect("it serves").1.contains("slash"));
-    // What may differ for the time of an update is a warning.
+    // A difference that is allowed during an update is a warning.
     let arguments = ["--rotate-keys-every", "7d"].map(str::to_owned).to_vec();
     let options = ServerOptions { arguments, ..ServerOptions::default() };
     let second = Server::start(&world.database.url, directory.path(), &options).await;
@@ -27,7 +27,7 @@ async fn e14_a_server_with_another_issuer_does_not_start_beside_those_that_run()
         shell.run(&["doctor"]).await.out.contains("periods of rotation differ")
     })
     .await;
-    // Of a fleet that has lost some, doctor says how many there were.
+    // If a fleet has lost replicas, doctor says how many there were.
     world.sql("insert into fleet_size values (floor(extract(epoch from now()))::bigint / 600 - 3, 3)").await;
     let doctor = shell.run(&["doctor"]).await;
     assert!(doctor.out.contains("2 of 3: so many there were within the last day"), "{doctor:?}");
@@ -60,7 +60,7 @@ async fn e14_of_two_servers_with_two_issuers_that_start_at_the_same_moment_one_s
             assert!(said.contains("has the issuer http://jeton.test"), "{said}");
         }
         drop(started);
-        // Those that were killed still count for some seconds.
+        // Killed servers still count for some seconds.
         database.execute("delete from replica").await;
     }
     let same = two_at_once(&database, [&other("http://jeton.test"), &other("http://jeton.test")]).await;
@@ -109,7 +109,7 @@ async fn the_fewest_are_noted() -> bool {
     let another = |place: usize| Server::start(&url, directories[place].path(), &options);
     let second = another(0).await;
     let (store, slot) = (world.store(), world.number(SLOT).await);
-    // What is older than a day is forgotten; what is not counts.
+    // Records older than a day are forgotten; others count.
     for age in [143, 144, 145, 200] {
         world.sql(&format!("insert into fleet_size values ({slot} - {age}, 100 + {age})")).await;
     }

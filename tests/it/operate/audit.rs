@@ -1,4 +1,4 @@
-//! The audit trail's chains: what was changed, left out, added or cut off is named.
+//! The audit trail's chains: changed, missing, added and cut-off rows are named.
 
 use std::time::Duration;
 
@@ -182,7 +182,7 @@ async fn e17_whatever_becomes_of_a_batch_no_number_is_missing() {
     let (world, link) = World::behind_link().await;
     let (api, admin) = (world.api("service").await, world.api("admin").await);
     for round in 0..4 {
-        // What is sent from here on is committed, and nobody hears of it.
+        // Later statements are committed, but their replies are lost.
         link.hold_replies(FLUSHER);
         link.hold_replies_to(POOL, "put_policy");
         let mut tasks = JoinSet::new();
@@ -190,7 +190,7 @@ async fn e17_whatever_becomes_of_a_batch_no_number_is_missing() {
             let mut api = api.clone();
             tasks.spawn(async move {
                 let token = api.token(&format!("user:{round}-{user}"), "api").await.access_token;
-                // It may fail, and be committed all the same.
+                // It may fail although it is committed.
                 let _unknown = api.revoke(Kind::Token(token)).await;
             });
         }
@@ -245,7 +245,7 @@ async fn e17_a_partition_that_was_dropped_in_its_time_is_no_gap() {
         2
     );
     assert_whole(&database).await;
-    // What is missing without having been told is missing.
+    // Rows that are missing without a checkpoint are reported.
     database.execute("delete from audit_event where action = 'AuditCheckpoint'").await;
     let said = verify(&database, &[]).await;
     assert!(said.code == 3 && said.out.contains("missing: numbers 1 to 2 of chain "), "{said:?}");
@@ -257,7 +257,8 @@ async fn e17_a_checkpoint_says_nothing_that_the_rows_do_not() {
     let world = World::start().await;
     work(&world).await;
     let store = store(&world.database.url);
-    // What the server's role can do: a partition that has long been due, and a row in it that claims a place far ahead.
+    // Acts that the server's role allows: a partition that has long been due, and a row in it that claims a place far
+    // ahead.
     world.sql("select make_partition('audit_event', 0)").await;
     world
         .sql(
@@ -306,7 +307,7 @@ async fn e18_refused_calls_and_credentials_are_told_by_who_it_was_and_why() {
         stranger.issue(issue_request("user:7", &["api"])).await.unwrap_err();
     }
     nobody.admin.list_clients(pb::ListClientsRequest::default()).await.unwrap_err();
-    // Wide targets where they do not belong, and refresh tokens that nobody has made.
+    // Wide targets on the wrong listener, and refresh tokens that jeton did not make.
     let mut admin = world.api("admin").await;
     let subject = Kind::Subject("user:7".to_owned());
     let wide = admin.revoke(subject).await.refused();
@@ -407,7 +408,7 @@ async fn e17_heads_are_told_by_the_metrics_too_and_verified_against() {
     world.sql(&format!("delete from audit_event where id = {last}")).await;
     let said = verify(&world.database, &["--heads", &file]).await;
     assert!(said.code == 3 && said.out.contains("cut: chain "), "{said:?}");
-    // What has no end is not read to it.
+    // An endless file is not read to its end.
     let endless = verify(&world.database, &["--heads", "/dev/zero"]).await;
     assert!(endless.with_code(1).contains("a line longer than 1 MiB"), "{endless:?}");
 }

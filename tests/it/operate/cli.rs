@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::world::{Shell, World, api_key, steady};
 
-/// What `jeton dev` leaves in its directory, for this world.
+/// The files that `jeton dev` leaves in its directory, for this world.
 fn as_dev(world: &World) -> Shell {
     let shell = Shell::new();
     let ready = &world.server.ready;
@@ -42,7 +42,7 @@ async fn a_token_is_piped_from_issue_to_validate_out_of_the_box() {
     assert_eq!(talk.len(), 1, "one line: {said:?}");
     assert!(talk[0].contains("orders mail"), "{said:?}");
 
-    // Whoever says what it accepts is not second-guessed.
+    // A caller that names audiences gets no advice.
     let token = issued(&shell).await;
     let other = shell.pipe(&["validate", "-", "--audience", "other"], &token).await;
     assert!(other.with_code(3).is_empty() && other.out.starts_with("WRONG_AUDIENCE"), "{other:?}");
@@ -129,7 +129,7 @@ async fn exit_codes_are_those_of_the_contract() {
     }
     shell.pipe(&["validate"], "").await.with_code(2);
     Shell::new().run(&ISSUE).await.with_code(2);
-    // 4: not authenticated, not allowed.
+    // 4: not authenticated, or not allowed.
     let mut other = Shell::of(&world, "nobody");
     other.run(&ISSUE).await.with_code(4);
     other.write("api.key", "jtk_nonsense");
@@ -230,7 +230,7 @@ async fn e20_no_session_is_opened_whose_refresh_token_nobody_would_get() {
         assert!(told.contains("--refresh-token-file") && told.contains("--output json"), "{form}: {said:?}");
         assert_eq!(fs::read_to_string(shell.path("out")).unwrap(), "", "{form}: nothing was issued");
     }
-    // To a file whose directory is not there either.
+    // To a file whose directory does not exist either.
     fs::write(shell.path("taken"), "").unwrap();
     let nowhere =
         shell.script(&format!("jeton {} > out", refreshable(&["--refresh-token-file taken/x"]))).await;
@@ -266,7 +266,7 @@ async fn e20_a_file_that_holds_a_secret_is_for_its_owner_alone() {
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "{verb}");
         assert!(fs::read_to_string(&file).unwrap().len() > 20, "{verb}");
     }
-    // What is no secret is as the shell made it.
+    // Files without secrets keep the mode that the shell gave them.
     shell.script("umask 022; jeton version > version").await.with_code(0);
     assert_eq!(fs::metadata(shell.path("version")).unwrap().permissions().mode() & 0o777, 0o644);
 }
@@ -299,7 +299,7 @@ async fn e15_the_files_that_a_client_names_are_read_up_to_a_length() {
     let keyed = ["--endpoint", &world.server.ready.public, "--api-key-file", zero];
     let keyed = shell.run(&[&ISSUE[..], &keyed].concat()).await;
     assert!(keyed.with_code(2).contains("more than 16384 bytes"), "{keyed:?}");
-    // What is found by its place.
+    // A path that is found by its place.
     std::os::unix::fs::symlink(zero, {
         fs::create_dir_all(shell.path(".jeton")).unwrap();
         shell.path(".jeton/dev.json")

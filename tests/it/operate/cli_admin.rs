@@ -50,7 +50,7 @@ async fn revoke_takes_every_kind_of_target() {
         );
         assert_eq!(said.out.lines().count(), 1, "{name}: fit for a channel: {said:?}");
         assert!(!is_active(&mut api, &token.access_token).await, "{name}");
-        // What ends a session ends its refresh token; a key's sessions live on.
+        // The end of a session ends its refresh token; a key's sessions live on.
         let refreshed = api.refresh(&refresh).await;
         let lives_on = ["-", "file", "jti", "key"].contains(name);
         assert_eq!(refreshed.is_ok(), lives_on, "{name}: {:?}", refreshed.err());
@@ -71,7 +71,7 @@ async fn a_wide_revocation_needs_a_reason_and_somebody_who_says_yes() {
         let without_reason = shell.run(&["revoke", target, "user:7", "--yes"]).await;
         assert!(without_reason.with_code(2).contains("--reason"), "{without_reason:?}");
     }
-    // An answer in a pipe is nobody's answer.
+    // An answer in a pipe does not count as a person's answer.
     shell.pipe(&["revoke", "--subject", "user:7", "--reason", "leaked"], "user:7\n").await.with_code(2);
     shell.run(&["revoke", "--session", "x", "--subject", "user:7"]).await.with_code(2);
     let narrowed = shell.pipe(&["revoke", "-", "--audience", "api"], &token).await;

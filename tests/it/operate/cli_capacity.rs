@@ -1,4 +1,4 @@
-//! The command line, end to end: what a load takes. No server stands behind it.
+//! The command line, end to end: plans for a load. No server is involved.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! The command line, end to end: what a person sees of several replicas.
+//! The command line, end to end: several replicas as a person sees them.
 
 use jeton::proto::v1 as pb;
 use rustix::process::{Pid, Signal, kill_process};
@@ -66,17 +66,17 @@ async fn a_revocation_that_waits_says_for_whom_and_what_came_of_it() {
         let swift = shell.pipe(&["revoke", "-"], &token(&shell).await).await;
         assert!(swift.data().contains(", 3/3 replicas in ") && swift.err.is_empty(), "{swift:?}");
 
-        // Whoever looks at a terminal sees who is waited for, and nothing of it is left at the end.
+        // A person at a terminal sees the awaited replicas, and the line is erased at the end.
         shell.write("token", &token(&shell).await);
         let _frozen = Frozen::new(&json, 2);
         let plainly = ["--no-input", "--color", "never", "--output", "table"];
         let waited = shell.on_terminal(&[&["revoke", "--token-file", "token"], &plainly[..]].concat()).await;
-        // How many have is known where the first look came before the revocation did.
+        // The number is known if the first look came before the revocation did.
         let lines = ["2/3 replicas have applied it · waiting for: dev-3", "\r\u{1b}[2Kwaiting for: dev-3"];
         assert!(lines.iter().any(|line| waited.err.contains(line)), "{waited:?}");
         assert!(waited.err.ends_with("\r\u{1b}[2K"), "{waited:?}");
         let line = waited.data();
-        // Whether its lease ran out, or its registration was removed a moment sooner.
+        // Either its lease ended, or its registration was removed a moment earlier.
         assert!(line.contains(", 2/3 replicas in "), "{waited:?}");
         assert!(line.ends_with(" s (dev-3 did not answer and can hold no lease any more)"), "{waited:?}");
     })
@@ -93,7 +93,7 @@ async fn a_revocation_that_is_not_everywhere_within_the_wait_is_exit_7_and_safe_
             shell.run(&[&["issue", "--subject", "u", "--audience", "api"], &service[..]].concat()).await;
         shell.write("token", issued.data());
         let _frozen = Frozen::new(&json, 2);
-        // Whoever may not list replicas is shown no live line.
+        // A caller that may not list replicas is shown no live line.
         let revoke = ["revoke", "--token-file", "token", "--wait", "1s"];
         let said = shell.on_terminal(&[&revoke, &service[..]].concat()).await;
         let warning = said.with_code(7);
@@ -103,7 +103,7 @@ async fn a_revocation_that_is_not_everywhere_within_the_wait_is_exit_7_and_safe_
         );
         assert!(warning.contains("durable") && warning.contains("same command again is safe"), "{said:?}");
         assert!(!warning.contains('\u{1b}'), "{said:?}");
-        // Who is not to be waited for is not.
+        // A replica that is not to be waited for is not.
         let local = shell.run(&["revoke", "--token-file", "token", "--wait-for", "local"]).await;
         assert!(local.data().starts_with("already revoked "), "{local:?}");
         let again = shell.run(&["revoke", "--token-file", "token", "--wait-for", "replicas"]).await;
@@ -117,7 +117,7 @@ async fn the_credential_of_one_deployment_is_not_sent_to_another_for_a_live_line
     let world = World::start().await;
     let mut shell = Shell::of(&world, "admin");
     shell.write("token", &world.api("service").await.token("user:7", "api").await.access_token);
-    // The admin listener of whoever was here before.
+    // The admin listener of an earlier deployment.
     let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     other.set_nonblocking(true).unwrap();
     let address = other.local_addr().unwrap().to_string();
@@ -126,7 +126,7 @@ async fn the_credential_of_one_deployment_is_not_sent_to_another_for_a_live_line
     shell.arguments.drain(2..4);
     let said = shell.on_terminal(&["revoke", "--token-file", "token"]).await;
     assert!(said.data().starts_with("revoked ") && said.err.is_empty(), "{said:?}");
-    // It has ended: whoever it had called would have been called by now.
+    // It has ended: any call of it would have arrived by now.
     let knock = other.accept().err().map(|error| error.kind());
     assert_eq!(knock, Some(std::io::ErrorKind::WouldBlock), "nobody came");
 }
@@ -163,7 +163,7 @@ async fn a_revocation_without_an_admin_endpoint_has_no_live_line_and_no_delay() 
     shell.write("token", &token);
     // Nobody is there.
     shell.arguments[3] = "127.0.0.1:1".to_owned();
-    // What it waits for: the head of the log is held.
+    // It waits for the head of the log, which is locked.
     let mut holder = world.database.connect().await;
     sqlx::Executor::execute(&mut holder, "begin; select from log_head for update").await.unwrap();
     let revoke = shell.on_terminal(&["revoke", "--token-file", "token"]);

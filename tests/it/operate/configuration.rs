@@ -1,4 +1,4 @@
-//! E19, E20: what is refused of a configuration, and warned of, is named by where it came from.
+//! E19, E20: refusals and warnings of settings name the source of the value.
 
 use super::start::{configured, one_sentence, with_variables};
 use crate::world::{Secure, ServerOptions, World, api_key};

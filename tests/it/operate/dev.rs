@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use crate::world::{Api, Database, Ready, Shell, World, own_address, until, until_within};
 
-/// Any ports of an address of its own: whoever starts again finds them free.
+/// Any ports of an address of its own: another start finds them free.
 pub fn any() -> [&'static str; 3] {
     [Box::leak(format!("{}:0", own_address()).into_boxed_str()); 3]
 }
@@ -24,14 +24,14 @@ pub fn any() -> [&'static str; 3] {
 pub struct Dev {
     child: Option<Child>,
     parent: TempDir,
-    /// Beyond what it needs.
+    /// Further variables.
     environment: Vec<(&'static str, String)>,
 }
 
 impl Dev {
     pub fn new() -> Self {
         let parent = tempfile::tempdir().unwrap();
-        // As root, Postgres runs as somebody else, who must pass through.
+        // As root, Postgres runs as another user, who must pass through.
         fs::set_permissions(parent.path(), fs::Permissions::from_mode(0o711)).unwrap();
         Self { child: None, parent, environment: Vec::new() }
     }
@@ -55,7 +55,7 @@ impl Dev {
         command
     }
 
-    /// Starts it, and waits for what it writes then.
+    /// Starts it, and waits for the file that it then writes.
     pub async fn start(&mut self, ports: [&str; 3], more: &[&str]) -> Value {
         let talk =
             fs::File::options().create(true).append(true).open(self.parent.path().join("talk")).unwrap();
@@ -73,7 +73,7 @@ impl Dev {
         self.read().unwrap()
     }
 
-    /// What a server that runs has written.
+    /// The content of the file of a running server.
     pub fn read(&self) -> Option<Value> {
         let json: Value = serde_json::from_slice(&fs::read(self.data_dir().join("dev.json")).ok()?).ok()?;
         let pid = u32::try_from(json["pid"].as_u64()?).ok()?;
@@ -84,7 +84,7 @@ impl Dev {
         fs::read_to_string(self.parent.path().join("talk")).unwrap_or_default()
     }
 
-    /// What it ends with, and that nothing is left behind.
+    /// Its exit status; asserts that nothing is left behind.
     pub async fn ended(&mut self) -> ExitStatus {
         let mut child = self.child.take().unwrap();
         let mut status = None;
@@ -189,7 +189,7 @@ async fn dev_keeps_what_it_knows_between_runs_and_ctrl_c_leaves_no_process_behin
     admin.set_policy(crate::world::policy("orders")).await.unwrap();
     service.set_policy(crate::world::policy("orders")).await.unwrap_err();
 
-    // What it says to try next works, in another terminal.
+    // The commands that it suggests work, in another terminal.
     let shell = Shell::new();
     shell.write(".jeton/dev.json", &first.to_string());
     let said = shell.script("jeton issue --subject alice --audience orders | jeton validate -").await;
@@ -279,7 +279,7 @@ async fn dev_refuses_what_it_must_not_do_before_it_makes_anything() {
     assert_eq!(fs::read_to_string(dev.data_dir().join("thesis.tex")).unwrap(), "words");
 }
 
-/// What is in a database that somebody else's servers use.
+/// The contents of a database that other servers use.
 async fn content(database: &Database) -> [i64; 3] {
     let clients = database.number("select count(*) from client").await;
     let head = database.number("select seq from log_head").await;

@@ -1,4 +1,4 @@
-//! What anybody may ask: keys, clock, limits, health, and which services there are.
+//! Public facts: keys, clock, limits, health, and the list of services.
 
 use jeton::proto::v1 as pb;
 use tokio_stream::{StreamExt, iter};

@@ -24,15 +24,15 @@ use crate::world::{
 /// Callers at once.
 const CALLERS: usize = 200;
 
-/// What hyper says of a request that still waited for its turn when the connection ended.
+/// hyper's error for a request that still waited for its turn when the connection ended.
 const NEVER_SENT: &str = "hyper::Error(Canceled, \"connection closed\")";
 
-/// What is said of a request that was written when the server's end of the connection was closed already.
+/// The error for a request that was written when the server had closed the connection already.
 const WRITTEN_TOO_LATE: [&str; 2] = ["kind: BrokenPipe", "kind: ConnectionReset"];
 
-/// How a call that was never taken up ends: the peer says by its last GOAWAY that it did not look at it, or there is
-/// no connection to be had any more. A stream that is reset is none of these; that nothing was taken up and lost is
-/// what the count of calls below proves.
+/// Returns whether a call was never taken up: the peer's last GOAWAY says that it did not look at it, or no connection
+/// can be had any more. A stream that is reset is neither; the count of calls below proves that no call was taken up
+/// and lost.
 fn was_never_taken_up(status: &Status) -> bool {
     let cause = format!("{status:?}");
     let refused = [
@@ -213,7 +213,7 @@ async fn e4_balancers_see_it_before_a_listener_takes_no_more_and_probes_are_answ
     })
     .await;
     assert!(!world.directory.path().join("ready.json").exists(), "the ready file is gone");
-    // Whoever has not seen it yet is served, on connections of before and on new ones, with every method.
+    // Clients that have not seen it yet are served, on old and new connections, with every method.
     for _ in 0..3 {
         let mut api = world.api("service").await;
         assert_eq!(api.status(&token, "api").await, pb::TokenStatus::Active);
@@ -254,7 +254,7 @@ async fn e4_sigquit_drains_and_sighup_ends_nothing() {
     assert!(world.server.logged().contains("\"draining\""));
 }
 
-/// What waits for the row of the log's head.
+/// The statements that wait for the row of the log's head.
 const WAITING: &str = "select count(*) from pg_stat_activity where datname = current_database()
     and application_name like 'jeton%' and wait_event_type = 'Lock'";
 
@@ -278,7 +278,7 @@ async fn e4_work_whose_caller_has_gone_is_done_before_the_end() {
         })
         .collect();
     until("one of them waits in the database", async || world.number(WAITING).await > 0).await;
-    // What came behind them on their connection is answered: all of them have begun.
+    // Later calls on their connection are answered: so all of them have begun.
     for token in &tokens {
         assert_eq!(api.status(token, "api").await, pb::TokenStatus::Active);
     }

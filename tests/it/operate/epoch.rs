@@ -1,4 +1,4 @@
-//! Epochs: what becomes of a log that may have lost its end, and of whoever follows it.
+//! Epochs: a log that may have lost its end, and its followers.
 
 use jeton::proto::v1::{self as pb, TokenStatus, revocation_target::Kind};
 use tonic::Code;
@@ -35,7 +35,7 @@ async fn k9_an_epoch_that_keeps_the_keys_changes_nothing_for_tokens_and_revocati
     assert_eq!(api.status(&live.access_token, "api").await, TokenStatus::Active);
     assert_eq!(api.status(&dead.access_token, "api").await, TokenStatus::Revoked);
     let next = api.refresh(&live.refresh.unwrap().refresh_token).await.unwrap();
-    // A mark of the new epoch hits what was issued in the one before, and what is issued now.
+    // A mark of the new epoch hits tokens of the one before, and present ones.
     let mut admin = world.api("admin").await;
     let marked = admin.revoke_wide(Kind::Subject("user:7".to_owned())).await.unwrap();
     assert!(marked.revision.starts_with("2."), "{}", marked.revision);
@@ -115,7 +115,7 @@ async fn k9_what_the_tables_have_lost_a_replica_that_held_it_brings_back() {
     }
     let refused = gone.validate("x", &["api"]).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unauthenticated, "the stricter registration holds");
-    // In the tables, for whoever starts from them.
+    // In the tables, for servers that start from them.
     assert_eq!(world.number("select count(*) from revocation").await, 2);
     let position = mark.revision.strip_prefix("1.").unwrap();
     let kept = format!("select count(*) from mark where position = (1::bigint << 40) + {position}");

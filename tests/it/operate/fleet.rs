@@ -68,7 +68,7 @@ async fn a_token_of_one_replica_is_a_token_of_each_and_one_that_dies_is_not_miss
         assert_eq!(api.status(&token, "orders").await, pb::TokenStatus::Active);
     }
 
-    // The command line takes each for what the credential was given for.
+    // The command line uses the credential at each server that it was given for.
     let shell = Shell::new();
     shell.write(".jeton/dev.json", &all.to_string());
     for server in servers(&all) {

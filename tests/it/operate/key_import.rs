@@ -31,7 +31,7 @@ fn kid_of(token: &str) -> String {
     jsonwebtoken::decode_header(token).unwrap().kid.unwrap()
 }
 
-/// What is there: keys, and audit rows.
+/// The numbers of keys and audit rows.
 async fn written(world: &World) -> (i64, i64) {
     let mut connection = world.database.connect().await;
     let mut count =
@@ -64,7 +64,7 @@ async fn an_active_import_signs_at_once_on_a_running_server_and_the_key_before_i
 
         let again = import(&shell(&world), &pem, "active").await;
         assert!(again.with_code(1).contains("already"), "{again:?}");
-        // Revoking by the new key leaves what the old one signed.
+        // Revoking by the new key leaves tokens of the old one.
         admin.revoke_wide(Kind::KeyId(kid)).await.unwrap();
         assert_eq!(api.status(&after, audience).await, pb::TokenStatus::Revoked);
         assert_eq!(api.status(&before, audience).await, pb::TokenStatus::Active);

@@ -17,7 +17,7 @@ use crate::world::{ServerOptions, Shell, World, api_key, issue_request, master_k
 const HOSTILE: &str =
     "INC-1\n{\"level\":\"ERROR\",\"message\":\"forged\"}\r\n\u{1b}[31mred\u{1b}]0;title\u{7}\u{202e}";
 
-/// What must not be seen anywhere: named, so that a failure does not print it.
+/// Secrets that must not be seen anywhere: named, so that a failure does not print them.
 struct Secrets(Vec<(String, String)>);
 
 impl Secrets {
@@ -46,7 +46,7 @@ impl Secrets {
         for (what, secret) in &self.0 {
             assert!(!text.contains(secret.as_str()), "{what} is in {place}");
         }
-        // Whatever nobody thought of: a JWT begins like this, a refresh token or an API key like that.
+        // A general check: a JWT begins like this, a refresh token or an API key like that.
         assert!(!text.contains("eyJ"), "a part of a JWT is in {place}");
         for prefix in ["jtr_", "jtk_"] {
             let long = text.match_indices(prefix).any(|(at, _)| {
@@ -83,7 +83,7 @@ async fn be_busy(world: &World, secrets: &mut Secrets) -> Vec<Status> {
     for text in [&forged, &forged_refresh, &first, &good, HOSTILE] {
         api.status(text, "api").await;
         api.revoke(Kind::Token((*text).to_string())).await.unwrap();
-        // Where a token does not belong: somebody pastes it into another field.
+        // A token in the wrong place: somebody pastes it into another field.
         refusals.extend(api.revoke(Kind::Jti((*text).to_string())).await.err());
         refusals.extend(api.revoke(Kind::SessionId((*text).to_string())).await.err());
     }
@@ -183,7 +183,7 @@ fn e2_a_panic_says_where_and_not_what() {
         .unwrap();
     let said =
         format!("{}{}", String::from_utf8_lossy(&child.stderr), String::from_utf8_lossy(&child.stdout));
-    // Escaped: what the child says of its tests is not to look like what this run says of its own.
+    // Escaped: the child's test output must not look like this run's.
     assert!(child.status.success(), "{said:?}");
     let line =
         said.lines().find(|line| line.contains("a panic")).unwrap_or_else(|| panic!("not logged: {said:?}"));
@@ -212,7 +212,7 @@ async fn e19_each_line_says_whose_it_is_and_each_act_has_one() {
     for _ in 0..3 {
         world.api_with_key(unknown.expose()).await.validate("x", &["api"]).await.unwrap_err();
     }
-    // Somebody pastes a token where a name belongs.
+    // Somebody pastes a token in place of a name.
     let pasted = pb::RevokeRequest {
         reason: pb::RevocationReason::Leaked.into(),
         ..revoke_request(Kind::Subject("eyJhbGciOiJFUzI1NiJ9".to_owned()))
@@ -328,7 +328,7 @@ async fn e19_what_jeton_itself_and_verbs_on_the_database_do_has_lines_too() {
     let told = acts(&bumped.err);
     assert_eq!((told.len(), &told[0]["jeton.action"]), (1, &"BumpEpoch".into()), "{bumped:?}");
     assert!(told[0]["jeton.revision"].as_str().unwrap().starts_with("2."), "{told:?}");
-    // Lines for others are their own: one of a verb that fails says what is wrong, once.
+    // Messages for people are separate: a failing verb says once what is wrong.
     let failed =
         shell.run(&["client", "bootstrap", "--client-id", "again", "--master-key-file", &other]).await;
     assert_eq!(failed.with_code(1).lines().count(), 1, "{failed:?}");

@@ -129,7 +129,7 @@ async fn e7_every_documented_metric_is_there_at_the_first_scrape() {
     documented.extend(high_water.map(str::to_owned));
     let single = ["jeton_lease_age_seconds", "jeton_log_applied_sequence", "jeton_default_partition_rows"];
     documented.extend(single.map(str::to_owned));
-    // Of what the documents name, something is there; above all, what somebody is told to watch.
+    // Every metric that the documents name exists, above all those that operators are told to watch.
     for name in named_in_documents() {
         let is_of_it = |rest: &str| rest.is_empty() || rest.starts_with('{') || rest.starts_with("_count");
         assert!(first.keys().any(|id| id.strip_prefix(name).is_some_and(is_of_it)), "{name} is documented");

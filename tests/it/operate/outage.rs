@@ -92,7 +92,7 @@ async fn everything_is_refused(server: &Server, api: &mut Api, admin: &mut Api, 
     until("health is NOT_SERVING", async || health(server).await == NOT_SERVING).await;
 }
 
-/// It needs nobody to come back, and what was revoked stays so.
+/// It comes back without help, and revoked tokens stay revoked.
 async fn back_by_itself(server: &Server, api: &mut Api, held: &Held) {
     let back = Stopwatch::start();
     until("Validate answers again", async || api.validate(&held.good, &["api"]).await.is_ok()).await;
@@ -145,7 +145,7 @@ async fn e3_a_database_that_is_away_makes_validate_unavailable_after_2_7_s_and_i
         server.terminate();
         let status = server.ended().await;
         assert_eq!(status.code(), Some(0), "{}", server.logged());
-        // Ten seconds for calls, and three for what is behind them, twice.
+        // Ten seconds for calls, and three for the rest, twice.
         assert!(asked.ran() < 2 * SECONDS, "{:?}", asked.ran());
     })
     .await;

@@ -1,4 +1,4 @@
-//! The prober: what it says when all is well, and what when a replica does not know of a revocation.
+//! The prober: its reports when all is well, and when a replica does not know of a revocation.
 
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
@@ -80,7 +80,7 @@ async fn k1_a_replica_that_does_not_know_of_a_revocation_is_found() {
         Server::start(&world.database.url, world.directory.path(), &world.server.same_ports()).await;
     let directory = tempfile::tempdir().unwrap();
     let deaf = Server::start(&copy.url, directory.path(), &ServerOptions::default()).await;
-    // As if it were a replica of this one, for as long as nobody removes it.
+    // Registered like a replica of this database, until it is removed.
     until("the canary was seen alive", async || {
         world
             .sql(&format!(

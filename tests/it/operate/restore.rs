@@ -44,7 +44,7 @@ impl Backup {
     fn restore(&self) {
         let file = self.world.directory.path().join("dump.sql");
         std::fs::write(&file, &self.dump).unwrap();
-        // What comes by the attachment of a part of a table, such a dump makes a second time: it goes on, as `pg_restore` does.
+        // Such a dump creates things twice that come with attaching a partition: it continues, as `pg_restore` does.
         let parts_alone = self.dump.contains(" ATTACH PARTITION ") && !self.dump.contains(" PARTITION BY ");
         let stop = if parts_alone { "ON_ERROR_STOP=0" } else { "ON_ERROR_STOP=1" };
         let arguments = ["--quiet", "--no-psqlrc", "--set", stop, "--file"];
@@ -113,7 +113,7 @@ async fn k9_after_the_rows_of_one_table_are_restored_a_server_waits_for_an_opera
     backup.waits_for_an_operator().await;
 }
 
-/// Of every table, without one truncation, which would be noticed by itself.
+/// Deletes from every table, without a truncation, which would be noticed by itself.
 const DELETE_ALL: &str = "do $$ declare t text; begin
     for t in select relname from pg_class where relkind in ('r', 'p') and not relispartition
                and relnamespace = 'public'::regnamespace order by relname = 'client'
@@ -183,7 +183,7 @@ async fn k9_a_server_that_runs_notices_a_partition_that_was_restored() {
     until("a new epoch has begun", async || world.number("select epoch from log_head").await == 2).await;
     until("the tables have it again", async || world.number("select count(*) from revocation").await == 1)
         .await;
-    // What is made and dropped here is noticed as that, and leaves the log where it is.
+    // Partitions that jeton makes and drops are noticed as its own, and leave the log where it is.
     until("it is carried over", async || world.number("select carried_epoch from log_head").await == 2).await;
     let later = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(480);
     assert!(world.store().make_partitions(later).await.unwrap() > 0);
@@ -207,7 +207,7 @@ async fn k9_in_a_copy_of_a_database_a_server_waits_for_an_operator() {
     let (server, said) = tokio::join!(starting, bumped);
     assert_eq!(said.code, 0, "{}", said.err);
     assert_eq!(server.ops("/readyz").await.0, 200);
-    // The original is none the wiser.
+    // The original is not affected.
     let serves = Server::start(&world.database.url, world.directory.path(), &options).await;
     assert_eq!(serves.ops("/readyz").await.0, 200);
 }

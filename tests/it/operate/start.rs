@@ -1,4 +1,4 @@
-//! What a server refuses to start with: exit 1, one sentence, nothing written.
+//! Refusals of a starting server: exit 1, one sentence, nothing written.
 
 use sqlx::{AssertSqlSafe, Connection, Row};
 
@@ -7,7 +7,7 @@ use crate::world::{
 };
 use jeton::proto::v1::TokenStatus;
 
-/// Everything in a database: each table with what it holds, and the head of the log.
+/// The contents of a database: each table, and the head of the log.
 async fn everything(database: &Database) -> String {
     let mut connection = database.connect().await;
     let tables = "select relname::text from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace order by 1";
@@ -28,7 +28,7 @@ async fn everything(database: &Database) -> String {
 /// The one sentence of a start that failed.
 pub fn sentence(code: Option<i32>, said: &str) -> String {
     assert_eq!(code, Some(1), "{said}");
-    // The log is JSON lines; what is for people is not.
+    // The log is JSON lines; messages for people are not.
     let lines: Vec<_> = said.lines().filter(|line| !line.starts_with('{')).collect();
     assert_eq!(lines.len(), 1, "one sentence: {said}");
     assert!(lines[0].starts_with("error: "), "{said}");
@@ -90,7 +90,7 @@ async fn k9_in_another_database_than_the_log_was_written_in_it_waits_and_writes_
     database
         .execute(&format!("update log_head set system_identifier = system_identifier + 1, {AS_JETON}"))
         .await;
-    // What a backup of last month lacks, too: partitions must not be made in a log of somebody else's.
+    // Also what a backup of last month lacks: partitions must not be made in a log of others.
     database
         .execute("do $$ declare p text; begin for p in select inhrelid::regclass::text from pg_inherits where inhparent = 'revocation'::regclass and inhrelid::regclass::text <> 'revocation_default' loop execute 'drop table ' || p; end loop; end $$")
         .await;
@@ -374,7 +374,7 @@ async fn e15_a_server_keeps_its_memory_and_its_files_to_itself() {
     assert_eq!(core.split_whitespace().filter(|word| *word == "0").count(), 2, "{core}");
     assert!(!world.server.logged().contains("every user of this machine"), "the key is its own");
 
-    // What waits beside the ready file is not written to, and it takes its place all the same.
+    // A link beside the ready file is not followed, and the ready file is still written.
     let directory = tempfile::tempdir().unwrap();
     let (precious, key) = (directory.path().join("precious"), directory.path().join("master.key"));
     std::fs::write(&precious, "precious").unwrap();

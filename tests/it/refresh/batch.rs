@@ -48,8 +48,8 @@ impl Held {
         Self { lock, waiting }
     }
 
-    /// Gives the row back once the server has read what was sent before; what that was answered. `None` where the machine
-    /// stood still: not every connection was waiting any more, or what was sent had waited for too long.
+    /// Releases the row after the server has read what was sent before. Returns the answers. `None` if the machine
+    /// stood still: not every connection was still waiting, or calls had waited for too long.
     async fn release(mut self, world: &World, api: &mut Api, sent: Vec<Sent>) -> Option<Vec<Answer>> {
         for _ in 0..3 {
             // Goes the way that they went, as far as the database.
@@ -245,7 +245,7 @@ async fn a_session_that_fails_its_statement_does_not_fail_those_beside_it() {
     }
 }
 
-/// What the server presents for these sessions, all at their opening.
+/// The server's presentations for these sessions, all at their opening.
 fn presented(ids: &[Uuid], secret_hash: [u8; 32]) -> Vec<Presented> {
     let presenter = Arc::new(Presenter {
         client_id: "service".to_owned(),
@@ -323,13 +323,14 @@ async fn r7_batches_against_sweeps_and_revocations_neither_deadlock_nor_leave_an
 #[tokio::test]
 async fn r8_refreshes_that_come_together_are_hot_updates() {
     const SESSIONS: usize = 320;
-    // What comes together was seldom opened together: a page has room for some of its rows twice, not for all at once.
+    // Sessions that are refreshed together were seldom opened together: a page has room for some of its rows twice, not
+    // for all at once.
     const APART: usize = 10;
     let world = World::start().await;
     let mut api = world.api("service").await;
     let mut opened = sessions(&mut api, SESSIONS).await;
-    // No index covers what a refresh writes: it is a HOT update where the row stays on its page. (Postgres' own count
-    // comes up to ten seconds late.)
+    // No index covers columns that a refresh writes: it is a HOT update if the row stays on its page. (Postgres' own
+    // count is up to ten seconds late.)
     let place =
         "create table place as select id, tableoid as part, (ctid::text::point)[0] as page from session";
     let moved = "select count(*) from session s join place p on p.id = s.id

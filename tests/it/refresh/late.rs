@@ -35,10 +35,10 @@ async fn present(
     waiting
 }
 
-/// What is presented to the first replica is looked at.
+/// The presentations to the first replica are processed.
 async fn resume(fleet: &Fleet, api: &mut Api) {
     fleet.link_of(0).resume(REFRESH);
-    // Whatever waited has been answered before this.
+    // Everything that waited has been answered before this.
     let session = api.session("user:8", "api").await;
     api.refresh(refresh_token(&session)).await.unwrap();
 }
@@ -61,7 +61,7 @@ async fn r10_a_caller_who_gave_up_and_refreshed_elsewhere_keeps_the_session() {
     assert_eq!(reuses(&fleet).await, 0);
 }
 
-// It reads what was sent to it, and that its caller has gone, when it goes on.
+// When it continues, it reads what was sent to it, and that its caller has gone.
 #[tokio::test]
 async fn r10_a_caller_who_gave_up_on_a_stopped_replica_keeps_the_session() {
     let mut fleet = Fleet::start(2).await;
@@ -77,7 +77,7 @@ async fn r10_a_caller_who_gave_up_on_a_stopped_replica_keeps_the_session() {
         let second = other.refresh(refresh_token(&first)).await.unwrap();
         let third = other.refresh(refresh_token(&second)).await.unwrap();
         fleet.server(0).resume();
-        // What waited there has been looked at before this.
+        // Everything that waited there has been processed before this.
         until("it answers again", async || stopped.validate(&third.access_token, &["api"]).await.is_ok())
             .await;
         let fourth = other.refresh(refresh_token(&third)).await.unwrap();
@@ -110,7 +110,7 @@ async fn r10_what_was_sent_to_a_stopped_replica_was_presented_before_it_goes_on(
         .await;
         fleet.server(0).resume();
         let status = late.await.unwrap().unwrap_err();
-        // Unauthenticated; or, on a machine that was busy for seconds, nobody waits for it any more.
+        // Unauthenticated; or, on a machine that was busy for seconds, the caller no longer waits.
         assert!([Code::Unauthenticated, Code::Unavailable].contains(&status.code()), "{status:?}");
         assert!(!status.message().contains("revoked"), "{status:?}");
         let fourth = other.refresh(refresh_token(&third)).await.unwrap();
@@ -134,7 +134,7 @@ async fn r10_a_presentation_that_came_before_later_ones_were_answered_is_refused
         }
         resume(&fleet, &mut slow).await;
         let status = late.await.unwrap().unwrap_err();
-        // Unauthenticated; or, on a machine that was busy for seconds, nobody waits for it any more.
+        // Unauthenticated; or, on a machine that was busy for seconds, the caller no longer waits.
         assert!([Code::Unauthenticated, Code::Unavailable].contains(&status.code()), "{status:?}");
         assert!(!status.message().contains("revoked"), "{status:?}");
         let next = other.refresh(refresh_token(&last)).await.unwrap();
@@ -158,7 +158,7 @@ async fn r10_the_grace_counts_to_when_a_token_was_presented() {
     resume(&fleet, &mut slow).await;
     match late.await.unwrap() {
         Ok(again) => assert_eq!(refresh_token(&again), refresh_token(&second)),
-        // On a machine that was busy for seconds, nobody waits for it any more.
+        // On a machine that was busy for seconds, the caller no longer waits.
         Err(status) => assert_eq!(status.code(), Code::Unavailable, "{status:?}"),
     }
     other.refresh(refresh_token(&second)).await.unwrap();

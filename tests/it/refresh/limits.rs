@@ -71,7 +71,7 @@ async fn r3_the_limits_of_the_last_refresh_are_checked_and_the_policy_in_force_w
     assert_eq!(refresh.expire_time.unwrap().seconds, written, "and the answer says so");
     assert_eq!(absolute_s(&first, &second), 3_600, "counted from the opening");
     lives(&mut admin, 600, 7_200).await;
-    // What the last refresh wrote is checked, though the policy in force is longer.
+    // The end that the last refresh wrote is checked, although the policy in force is longer.
     world.sql("update session set idle_expire_time = now() - interval '1 second'").await;
     let refused = api.refresh(refresh_token(&second)).await.refused();
     assert_eq!((refused.reason.as_str(), refused.get("limit")), ("REFRESH_TOKEN_EXPIRED", "idle"));

@@ -28,7 +28,7 @@ async fn r4_another_clients_refresh_token_is_invalid_and_the_session_lives_on() 
     assert_eq!(world.audited(&act).await, 1);
     let second = api.refresh(refresh_token(&first)).await.unwrap();
     assert_eq!(api.status(&second.access_token, "api").await, TokenStatus::Active);
-    // A spent one in the wrong hands: still no reason to end what is not theirs.
+    // A spent token in the wrong hands: no reason to end another client's session.
     assert_eq!(thief.refresh(refresh_token(&first)).await.refused().reason, "REFRESH_TOKEN_INVALID");
     let third = api.refresh(refresh_token(&second)).await.unwrap();
     // Nor is another client told that a session was revoked, or why.

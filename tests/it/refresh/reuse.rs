@@ -91,7 +91,7 @@ async fn r9_a_generation_above_the_rows_is_lost_history_and_the_session_moves_pa
             let next = api.refresh(refresh_token(chain.last().unwrap())).await.unwrap();
             chain.push(next);
         }
-        // As a restore does: the row is what it was three refreshes ago.
+        // As after a restore: the row is as it was three refreshes ago.
         world.sql("update session set generation = 2").await;
         let next = api.refresh(refresh_token(&chain[5])).await.unwrap();
         assert_eq!(world.number("select generation from session").await, 6, "past the token presented");
@@ -135,7 +135,7 @@ async fn r2_a_spent_token_is_presented_when_it_comes_however_early_its_call_bega
         let same = raw.clone();
         let calling =
             tokio::spawn(async move { raw.call_as_sent("/jeton.v1.TokenService/Refresh", pieces).await });
-        // The beginning was taken; and what comes behind it on the connection is answered.
+        // The beginning was read; and later calls on the connection are answered.
         drop(send.reserve().await.unwrap());
         same.send("/jeton.v1.TokenService/Validate", &crate::world::validate_request("x", &["api"])).await;
         let second = api.refresh(refresh_token(&first)).await.unwrap();

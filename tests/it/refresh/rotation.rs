@@ -1,4 +1,4 @@
-//! R1, R8: rotation, its grace, and what it costs.
+//! R1, R8: rotation, its grace, and its cost.
 
 use std::{collections::HashSet, fs, path::PathBuf, time::Duration};
 
@@ -103,7 +103,7 @@ async fn r1_the_grace_ends_and_counts_from_the_latest_of_rotation_and_epoch() {
     .await;
 }
 
-/// What Postgres has logged that it was asked since it was last looked at.
+/// The statements that Postgres has logged since the last look.
 struct Asked {
     log: PathBuf,
     seen: usize,
@@ -155,7 +155,7 @@ async fn r8_a_refresh_that_succeeds_is_one_statement_of_one_round_trip() {
     let refreshing = asked.by(&world.database, "'jeton refresh'").await;
     assert_eq!(refreshing.len(), REFRESHES, "{refreshing:#?}");
     assert!(refreshing.iter().all(|line| line.contains("with hit as materialized")), "{refreshing:#?}");
-    // Nor does it ask anything elsewhere: what there is is what goes on behind, whoever calls.
+    // Nor does it send statements elsewhere: other statements are background work, which goes on without calls.
     let beside = asked.by(&world.database, "'jeton', 'jeton flusher'").await;
     assert!(beside.len() < REFRESHES / 2, "{beside:#?}");
 }

@@ -1,4 +1,4 @@
-//! R5: a refresh never widens, and keeps what the session was opened with.
+//! R5: a refresh never widens, and keeps the properties of the session.
 
 use std::collections::BTreeMap;
 

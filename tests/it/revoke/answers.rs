@@ -163,7 +163,7 @@ async fn k16_a_token_is_found_whatever_surrounds_it() {
     let answer = api.revoke(Kind::Token(folded(&token.access_token))).await.unwrap();
     assert_eq!(answer.outcome(), RevocationOutcome::Revoked, "line breaks within it");
     assert!(!is_active(&mut api, &token.access_token).await);
-    // Which of two is meant, nobody can say; that of others beside it is none of ours.
+    // Nobody can say which of two is meant; other issuers' tokens beside it are ignored.
     let (one, two) = (api.token("user:7", "api").await, api.token("user:7", "api").await);
     let both = format!("{} {}", one.access_token, two.access_token);
     let refused = api.revoke(Kind::Token(both)).await.refused();
@@ -262,7 +262,7 @@ async fn k17_what_does_not_exist_is_not_said_to_be_revoked() {
             );
         }
     }
-    // Who may not ask learns nothing of what there is.
+    // A caller without the permission learns nothing.
     assert_eq!(api.revoke(Kind::SessionId(unknown.clone())).await.refused().reason, "CALLER_FORBIDDEN");
     assert_eq!(world.audited("action = 'Revoke'").await, 0);
 
@@ -384,7 +384,7 @@ async fn k17_no_target_and_no_filter_has_wildcards_or_what_cannot_be_seen() {
         assert!(said.err.contains("spelled nearly so: user:500"), "{said:?}");
         shell.run(&[verb, "list", "--subject", "user:*"]).await.with_code(1);
     }
-    // What stands for any client in policies stands for itself here.
+    // A name that stands for any client in policies is taken literally here.
     admin.set_policy(crate::world::policy("orders")).await.unwrap();
     let request = pb::ListAuditEventsRequest { client_id: "*".to_owned(), ..Default::default() };
     assert_eq!(admin.admin.list_audit_events(request).await.unwrap().into_inner().audit_events.len(), 1);

@@ -1,4 +1,4 @@
-//! K9, K10: what is acknowledged is durable, once, and audited.
+//! K9, K10: an acknowledged revocation is durable, done once, and audited.
 
 use std::{
     sync::{
@@ -20,10 +20,10 @@ use tokio::{sync::Notify, task::JoinSet};
 use super::{HEAD, REVOCATIONS, is_active, place, refresh_token, text};
 use crate::world::{AS_HERE, AS_JETON, Api, Refused, World, now_s, revoke_request, steady, until_within};
 
-/// What a busy machine may need to read a log of so many entries.
+/// The time that a busy machine may need to read so many entries of a log.
 const LONG: Duration = Duration::from_mins(2);
 
-/// Whether a token is answered REVOKED. While a replica has not read so far as it must, it may refuse to answer.
+/// Returns whether a token is answered REVOKED. A replica that has not read far enough may refuse to answer.
 async fn is_revoked(api: &mut Api, token: &str) -> bool {
     let verdict = api.validate(token, &["api"]).await;
     verdict.is_ok_and(|verdict| verdict.status() == TokenStatus::Revoked)
@@ -57,7 +57,7 @@ async fn k9_what_was_acknowledged_before_a_crash_is_revoked_after_it() {
     for token in &acknowledged {
         assert_eq!(api.status(token, "api").await, TokenStatus::Revoked);
     }
-    // The others may be either; what is revoked is audited, and the other way round.
+    // The others may be either; but revoked ones are audited, and the other way round.
     let mut revoked = 0;
     for token in &tokens {
         revoked += i64::from(!is_active(&mut api, &token.access_token).await);
@@ -106,7 +106,7 @@ async fn k9_a_session_whose_entry_ended_unswept_stays_dead_after_a_restart() {
     let mut world = World::start().await;
     let token = world.api("service").await.session("user:7", "api").await;
     world.api("admin").await.revoke(Kind::SessionId(token.session_id.clone())).await.unwrap();
-    // Every replica was away for a day: nobody swept, and the entry is past its end.
+    // Every replica was away for a day: nothing was swept, and the entry is past its end.
     world.sql("update revocation set expire_time = now() - interval '1 hour'").await;
     assert_eq!(world.number("select count(*) from session where revoke_time is null").await, 1);
     world.crash_and_restart().await;

@@ -1,4 +1,4 @@
-//! What people list: sessions, and the audit.
+//! Lists for people: sessions, and the audit.
 
 use std::collections::HashSet;
 

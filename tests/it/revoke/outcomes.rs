@@ -262,7 +262,7 @@ async fn k4_a_token_that_nobody_accepts_dies_all_the_same_in_every_spelling() {
     assert_eq!(api.status(&elsewhere.access_token, "api").await, TokenStatus::WrongAudience);
     assert_eq!(revoke(&mut api, text(&elsewhere)).await, RevocationOutcome::Revoked);
     assert_eq!(api.status(&elsewhere.access_token, "web").await, TokenStatus::Revoked);
-    // Above the cap: not acceptable, ours all the same.
+    // Above the cap: not acceptable, but still ours.
     let long = aged(&forge, 0, 90_000);
     assert_eq!(api.status(&long, "api").await, TokenStatus::LifetimeExceedsCap);
     assert_eq!(revoke(&mut api, Kind::Token(long)).await, RevocationOutcome::Revoked);

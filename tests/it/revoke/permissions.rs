@@ -55,7 +55,7 @@ async fn k5_others_take_permission_revoke_any_even_by_text() {
         assert_eq!(support.revoke(kind).await.unwrap().outcome(), RevocationOutcome::Revoked);
         assert!(!is_active(&mut api, &token.access_token).await);
     }
-    // A session that nobody knows: nothing tells whose it is.
+    // An unknown session: nothing tells whose it is.
     let unknown = jeton::token::new_uuid_v7(crate::world::now_s() * 1000).to_string();
     let kind = Kind::SessionId(unknown);
     assert_eq!(forbidden(&mut api, kind.clone()).await, "PERMISSION_REVOKE_ANY");

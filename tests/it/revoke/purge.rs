@@ -1,4 +1,4 @@
-//! What is forgotten, when nothing that it hit can be alive; and what is not.
+//! Entries are forgotten when no token that they hit can be live, and not before.
 
 use std::sync::Arc;
 
@@ -59,14 +59,14 @@ impl House {
         Self { keeping, roots, lease, store, stop }
     }
 
-    /// One round, and what it appended read again.
+    /// One round; then the entries that it appended are read.
     async fn round(&self) {
         self.hold_a_lease().await;
         self.keeping.round().await;
         self.hold_a_lease().await;
     }
 
-    /// Waits for a renewal that is sent from here on: what was appended before is in memory then.
+    /// Waits for a renewal that is sent from now on: earlier entries are in memory then.
     async fn hold_a_lease(&self) {
         until("it holds a lease", async || self.lease.join().await).await;
     }
@@ -215,7 +215,7 @@ async fn v7_a_mark_that_is_made_anew_after_its_removal_holds() {
         assert_eq!(api.status(&between.access_token, "api").await, TokenStatus::Revoked, "round {round}");
         let after = api.session("user:7", "api").await;
         assert!(is_active(&mut api, &after.access_token).await);
-        // Read in one go, the removal comes before what came after it.
+        // In one read, the removal comes before later entries.
         let read = house.store.connection_of(Task::Feed).read(head, 50_000).await.unwrap().entries;
         let place = |wanted: fn(&Entry) -> bool| read.entries.iter().position(wanted).unwrap();
         let removed = place(|entry| matches!(entry, Entry::MarkRemoved { .. }));
@@ -277,7 +277,7 @@ async fn v7_memory_and_tables_forget_what_has_ended() {
     assert_eq!(world.number(REVOCATIONS).await, 2);
     // Two days on, as the tables see it.
     let later = Timestamp::from_second(now_s() + 2 * 86_400).unwrap();
-    // Whoever reads a partition at this moment is not waited for.
+    // A reader of a partition is not waited for.
     let mut dropped = 0;
     until("every partition is dropped", async || {
         let now = house.store.drop_partitions(later).await.unwrap();
@@ -369,7 +369,7 @@ async fn v7_nothing_is_purged_while_the_clocks_are_too_far_apart() {
     admin.revoke_wide(subject("user:8")).await.unwrap();
     // The mark has ended by the database's clock, too: only the check of the clocks keeps it.
     world.sql(EXPIRE_MARKS).await;
-    // A house whose clock has run three days ahead: by it everything has ended.
+    // A housekeeping whose clock is three days ahead: by it everything has ended.
     let house = House::with_clock(&world, Clock::shifted(3 * 86_400_000)).await;
     house.round().await;
     assert_eq!(world.number(REVOCATIONS).await, 1);

@@ -36,7 +36,7 @@ async fn act(api: &mut Api, admin: &mut Api, task: i64, turn: i64) -> Option<(i6
                 .unwrap()
                 .revision
         }
-        // Shared by all tasks: whoever comes second too often is told to come back.
+        // Shared by all tasks: a task that comes second too often is told to retry.
         _ => {
             let rules =
                 pb::Policy { max_ttl: Some(seconds(600 + turn)), ..policy(&format!("aud{}", turn % 4)) };

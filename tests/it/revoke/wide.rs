@@ -152,7 +152,7 @@ async fn k3_a_cutoff_is_never_in_the_future_and_one_of_now_is_as_good_as_none() 
         assert_eq!(refused.reason, "FIELD_INVALID");
     }
     assert_eq!(world.number("select count(*) from mark where target = 'user:7'").await, 0);
-    // "Now", as every client's clock says it, at ten moments of the second.
+    // "Now" by every client's clock, at ten moments of the second.
     for ago_s in [0, 0, 0, 0, 0, 1, 30, 45] {
         let token = api.token("user:7", "api").await;
         let now = jiff::Timestamp::now();

@@ -1,4 +1,4 @@
-//! V9 where it matters: on a replica that has not yet read what is asked for.
+//! V9 on a replica that has not yet read the requested revision.
 
 use jeton::proto::v1::{
     self as pb,
@@ -8,7 +8,7 @@ use jeton::proto::v1::{
 
 use crate::world::{Api, FEED, Fleet, Refused, World, api_key, revoke_request, until, validate_request};
 
-/// A lease lasts for 2.7 s, and what is done while it is held takes some milliseconds.
+/// A lease lasts for 2.7 s, and the steps under it take some milliseconds.
 const ATTEMPTS: u32 = 20;
 
 #[tokio::test]
@@ -38,7 +38,7 @@ async fn v9_a_replica_that_has_not_read_so_far_as_it_is_asked_for_never_answers_
         })
         .await;
         assert_eq!(after.unwrap().into_inner().verdict.unwrap().status(), Revoked);
-        // Where its lease had ended before it was asked at all, nothing was seen: once more.
+        // If its lease had ended before the call, nothing was seen: once more.
         if before.is_ok_and(|verdict| verdict.status() == Active) {
             assert_eq!(ahead.refused().reason, "REVOCATION_STATE_STALE", "nothing is guessed");
             return;

@@ -51,7 +51,7 @@ async fn v11_a_batch_answers_what_single_calls_do_in_request_order() {
             assert_eq!(same, *alone, "number {index} of {size}");
         }
     }
-    // Each request accepts what it says itself.
+    // Each request accepts its own audiences.
     let audiences = [["api"], ["web"], ["api"]];
     let requests = audiences.iter().map(|audiences| validate_request(&active, audiences)).collect();
     let statuses: Vec<_> = batch(&mut api, requests).await.iter().map(pb::Verdict::status).collect();
@@ -69,7 +69,7 @@ async fn v11_a_batch_has_1_to_1000_requests() {
         let requests = vec![validate_request("x", &["api"]); size];
         let refused = api.tokens.batch_validate(of(requests)).await.refused();
         assert_eq!((refused.code, refused.reason.as_str()), (Code::InvalidArgument, "BATCH_TOO_LARGE"));
-        // However many follow: no more are counted.
+        // Requests are not counted beyond the maximum.
         assert_eq!((refused.get("size"), refused.get("maxSize")), ("1001", "1000"));
     }
     // Empty ones take no room on the wire, and much where each is made something of.

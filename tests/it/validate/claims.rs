@@ -236,7 +236,7 @@ fn wrong_custom(bad: Bad<'_>) {
     bad("long", json!("x".repeat(2_049)));
 }
 
-/// The near side of every border: what the rules above must not catch.
+/// The near side of every limit: claims that the rules above must not refuse.
 fn good_claims(forge: &Forge, good: &Value, now: i64) -> Vec<Case> {
     let mut cases = Vec::new();
     let mut fine = |name: &str, value: Value| {

@@ -17,7 +17,7 @@ use crate::world::{
     Raw, Refused, World, api_key, frame, issue_request, revoke_request, until, validate_request,
 };
 
-/// A runner whose seed is new at each run, and is told on failure.
+/// A runner with a new seed at each run, which is printed on failure.
 fn runner() -> (TestRunner, [u8; 32]) {
     let mut seed = [0; 32];
     seed[..16].copy_from_slice(jeton::token::new_uuid_v7(super::support::now_ms()).as_bytes());

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::support::{b64, batch, segments, with, with_signature};
 use crate::world::{Forge, World, now_s, validate_request};
 
-/// What can be wrong with a token whose signature and claims are good, in the order of the statuses.
+/// Possible faults of a token with a good signature and good claims, in the order of the statuses.
 const FAULTS: [TokenStatus; 8] = [
     TokenStatus::WrongIssuer,
     TokenStatus::LifetimeExceedsCap,
@@ -101,7 +101,7 @@ async fn v1_of_any_set_of_faults_the_first_in_the_order_of_the_statuses_is_answe
         let requests = chunk.iter().map(|(_, request, _)| request.clone()).collect();
         for ((faults, request, status), verdict) in chunk.iter().zip(batch(&mut api, requests).await) {
             assert_eq!(verdict.status(), *status, "faults {faults:08b} of {}", request.token);
-            // What it says is answered whenever signature and form of the claims are good (V6).
+            // Its claims are answered whenever signature and form of the claims are good (V6).
             let good = !matches!(
                 status,
                 TokenStatus::Malformed | TokenStatus::UnknownKey | TokenStatus::BadSignature

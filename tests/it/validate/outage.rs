@@ -24,7 +24,7 @@ async fn v9_without_the_database_a_revision_ahead_is_stale_and_soon_everything_i
         min_revision: revision.to_owned(),
         ..validate_request(&token, &["api"])
     };
-    // Whatever would have to be asked of the database is refused, not guessed.
+    // A call that would need the database is refused, not guessed.
     let asked = async |request: pb::ValidateRequest| {
         let mut tokens = api.tokens.clone();
         Ok::<_, tonic::Status>(tokens.validate(request).await?.into_inner().verdict.unwrap())
@@ -34,7 +34,7 @@ async fn v9_without_the_database_a_revision_ahead_is_stale_and_soon_everything_i
         assert_eq!((refused.code, refused.reason.as_str()), (Code::Unavailable, "REVOCATION_STATE_STALE"));
         assert!(refused.get("ageMillis").parse::<i64>().unwrap() >= 0);
     }
-    // Whatever is known is answered until it is too old: right, and then not at all.
+    // Calls that memory can answer are answered until the state is too old: rightly, and then not at all.
     until("the state is stale", async || {
         let verdicts = [asked(at(&own)).await, asked(validate_request(&revoked, &["api"])).await];
         let mut stale = false;
@@ -50,7 +50,7 @@ async fn v9_without_the_database_a_revision_ahead_is_stale_and_soon_everything_i
         stale
     })
     .await;
-    // The caller is judged by a fresh state, too: even nobody learns nothing.
+    // The caller is judged by a fresh state, too: a caller without a credential learns nothing either.
     let nobody = world.api_with_key("").await.validate(&token, &["api"]).await.refused();
     assert_eq!(nobody.reason, "REVOCATION_STATE_STALE");
 

@@ -1,4 +1,4 @@
-//! Validations that race with revocations: whoever asks after the answer never hears ACTIVE.
+//! Validations that race with revocations: a call after the answer never gets ACTIVE.
 
 use std::sync::{
     Arc,
@@ -41,7 +41,7 @@ async fn v7_a_call_that_starts_after_revoke_has_returned_never_says_active() {
     for revoker in 0..4 {
         let (targets, active, mut admin) = (Arc::clone(&targets), Arc::clone(&active), admin.clone());
         tasks.spawn(async move {
-            // Somebody has heard ACTIVE before anything is revoked.
+            // A caller has got ACTIVE before anything is revoked.
             while active.load(Ordering::Relaxed) == 0 {
                 tokio::task::yield_now().await;
             }

@@ -113,7 +113,7 @@ async fn v7_a_rev_that_the_log_has_not_reached_counts_as_older_than_every_mark()
     for token in &free {
         assert_eq!(api.status(token, "api").await, Active);
     }
-    // Judged at once after others in one batch, likewise.
+    // The same in one batch, judged right after others.
     let requests = marked.iter().chain(&free).map(|token| crate::world::validate_request(token, &["api"]));
     let verdicts = super::support::batch(&mut api, requests.collect()).await;
     let statuses: Vec<_> = verdicts.iter().map(pb::Verdict::status).collect();
@@ -214,7 +214,7 @@ async fn v5_a_key_that_is_gone_is_unknown_before_its_signature_is_looked_at() {
     let malformed = ed.sign(&with(&ed.claims(), "sub", None));
     let broken = super::support::with_signature(&good, [7; 64]);
     assert_eq!(api.status(&good, "api").await, Active);
-    // Its end comes while the server runs: nothing is loaded anew at that moment.
+    // Its end comes while the server runs: no table is loaded again at that moment.
     let kid = ed.key.key_id();
     world
         .database

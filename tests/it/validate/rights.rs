@@ -1,4 +1,4 @@
-//! What a caller may ask, what it is told, and what it asks of a token.
+//! The rights of a caller, the parts of a token that it may read, and its requirements.
 
 use jeton::{
     proto::v1::{
@@ -15,7 +15,7 @@ use tonic::Code;
 use super::support::{b64, with};
 use crate::world::{Api, Refused, World, issue_request, now_s, revoke_request, validate_request};
 
-/// What a verdict says of the token, beyond its status and `jti`.
+/// The verdict has nothing of the token beyond its status and `jti`.
 fn says_nothing(verdict: &pb::Verdict) -> bool {
     let bare = pb::Verdict {
         status: verdict.status,
@@ -79,7 +79,7 @@ async fn v6_what_a_token_says_is_told_in_full_to_its_audience_and_to_others_its_
     assert_eq!(full.session_id, issued.session_id);
     assert_eq!((full.issue_time, full.expire_time), (issued.issue_time, issued.expire_time));
     assert_eq!(full.claims.unwrap().fields["tenant"], prost_types::Value::from("acme"));
-    // Registration decides, not what is accepted: any audience, asked for another.
+    // Registration decides, not the accepted audiences: a caller for any audience, asking for another.
     let other = api.validate(&issued.access_token, &["elsewhere"]).await.unwrap();
     assert_eq!((other.status(), other.subject.as_str()), (WrongAudience, "user:7"));
     // A batch and a stream tell no more.
@@ -138,7 +138,7 @@ async fn v8_the_accepted_audiences_come_from_the_request_within_the_registration
         let refused = api.validate(&api_token, &[]).await.refused();
         assert_eq!((refused.code, refused.reason.as_str()), (Code::InvalidArgument, "FIELD_REQUIRED"));
         assert_eq!(refused.get("field"), "audiences");
-        // What is wrong with a token whatever it is for is answered all the same.
+        // Faults that do not depend on an audience are answered even so.
         assert_eq!(status(api, "garbage", &[]).await, Malformed);
         let revoked = revoked_token(&world).await;
         assert_eq!(status(api, &revoked, &[]).await, Revoked);

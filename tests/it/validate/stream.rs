@@ -142,7 +142,7 @@ async fn v11_a_faulty_message_ends_the_stream_with_its_error() {
     stream.requests.send(pb::StreamValidateRequest { request }).unwrap();
     assert_eq!(stream.next().await.refused().reason, "AUDIENCE_NOT_ALLOWED");
     stream.assert_ended().await;
-    // Who has no credential does not get a stream, nor who lacks the permission.
+    // A caller without a credential does not get a stream, nor one without the permission.
     let (_requests, incoming) = mpsc::unbounded_channel();
     let mut nobody = world.api_with_key("").await;
     let opened = nobody.tokens.stream_validate(UnboundedReceiverStream::new(incoming)).await;

@@ -1,4 +1,4 @@
-//! What these tests share: tokens that nobody should make, and their judgement.
+//! Shared by these tests: tokens that nobody should make, and their judgement.
 
 use std::sync::Arc;
 

@@ -74,7 +74,7 @@ async fn v3_a_text_is_three_segments_of_canonical_base64url_or_malformed() {
                 format!("{payload}{}", padding[payload.len() % 4]),
             ),
         ] {
-            // Of the three lengths, one leaves no bits over and needs no padding.
+            // Of the three lengths, one leaves no spare bits and needs no padding.
             let same = sign_segments(&forge, &header, &payload);
             let canonical = decodes(&header) && decodes(&payload);
             cases.push(case(format!("{name}, {pad}"), same, if canonical { Active } else { Malformed }));

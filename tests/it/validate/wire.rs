@@ -1,5 +1,5 @@
-//! What no stub would send. It is the caller's own fault: `INVALID_ARGUMENT` in the words of the
-//! catalogue, and the connection lives on.
+//! Bytes that no stub would send. They are the caller's own fault: `INVALID_ARGUMENT` with the texts of the catalogue,
+//! and the connection lives on.
 
 use http::{HeaderName, HeaderValue};
 use jeton::proto::v1::{self as pb, TokenStatus};
@@ -95,7 +95,7 @@ async fn v1_a_message_that_cannot_be_read_is_an_invalid_argument_and_the_connect
             assert_lives(&raw, &token).await;
         }
     }
-    // Fields that nobody knows are no fault: newer clients send them.
+    // Unknown fields are no fault: newer clients send them.
     let newer = [good, vec![0xfa, 0x07, 0x03, b'n', b'e', b'w']].concat();
     raw.call(VALIDATE, frame(&newer)).await.result().unwrap();
 }
@@ -128,7 +128,7 @@ async fn v1_a_frame_that_cannot_be_read_is_refused_and_the_connection_lives_on()
     }
     let empty = raw.call(VALIDATE, frame(&[])).await.result().refused();
     assert_eq!((empty.reason.as_str(), empty.get("field")), ("FIELD_REQUIRED", "token"));
-    // Compressed as nobody here can read it.
+    // In a compression that the server does not support.
     let answer = raw.call_with(VALIDATE, framed(1, len, &good), &[("grpc-encoding", "gzip")]).await;
     let refused = answer.result().refused();
     assert_eq!((refused.code, refused.get("encoding")), (Code::Unimplemented, "gzip"));
@@ -173,7 +173,7 @@ fn jti(token: &str) -> String {
     claims["jti"].as_str().unwrap().to_owned()
 }
 
-// What has come whole goes another way than what comes in pieces: both to one end.
+// A message that has arrived completely takes another path than one in pieces: both with the same result.
 #[tokio::test]
 async fn v1_a_message_that_comes_in_pieces_is_answered_as_one_that_comes_whole() {
     let world = World::start().await;
@@ -240,7 +240,7 @@ async fn v1_nothing_is_done_for_a_call_whose_deadline_has_passed() {
             }
         }
     }
-    // It says so as every refusal does (E8).
+    // It refuses as every refusal does (E8).
     let refused = told.remove(0).into_iter().filter_map(|(name, value)| {
         Some((HeaderName::from_bytes(&name).ok()?, HeaderValue::from_bytes(&value).ok()?))
     });
@@ -323,7 +323,7 @@ async fn e8_what_is_not_served_is_unimplemented_and_says_where_it_is() {
         let answer = Raw::open(address, "").await.call(path, frame(&[])).await;
         assert_not_served(&answer, path, listener);
     }
-    // What people administer with is not on the listener of every service.
+    // Administration is not served on the public listener.
     for method in ["GetPolicy", "UpdatePolicy", "ListSessions", "ListAuditEvents", "ListPolicies"] {
         let path = format!("/jeton.v1.AdminService/{method}");
         let answer = public.call(&path, frame(&[])).await;

@@ -21,7 +21,7 @@ pub struct Bouncer {
 }
 
 impl Bouncer {
-    /// One that pools as `mode` says, in front of a database whose URL names a socket's directory. `more` are further lines
+    /// A pooler in mode `mode`, in front of a database whose URL names a socket's directory. `more` are further lines
     /// of its configuration.
     pub async fn start(url: &str, mode: &str, more: &str) -> Self {
         let (base, socket) = url.split_once("?host=").unwrap();
@@ -40,7 +40,7 @@ impl Bouncer {
         let program = program.into_iter().find(|path| Path::new(path).exists());
         let program = program.expect("PgBouncer is here: scripts/need-pgbouncer installs it");
         let mut command = Command::new(program);
-        // It does not run as root; whoever runs Postgres may reach its socket.
+        // It does not run as root; the user that runs Postgres may reach its socket.
         if rustix::process::geteuid().is_root() {
             use std::os::unix::fs::MetadataExt;
             let owner = fs::metadata(&socket).unwrap();

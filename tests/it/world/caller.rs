@@ -1,4 +1,4 @@
-//! A caller of one replica that records what it asks and what it is answered.
+//! A caller of one replica that records its calls and their answers.
 
 use std::{sync::Arc, time::Instant};
 
@@ -27,7 +27,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Of this server, as a client that may do everything.
+    /// A caller of this server, as a client with all permissions.
     pub fn connect(ready: &Ready, history: &Arc<History>) -> Self {
         let api = Api::connect(ready, &api_key("admin"));
         Self { api, replica: ready.replica.clone(), history: Arc::clone(history) }
@@ -73,7 +73,7 @@ impl Caller {
         revoked
     }
 
-    /// Likewise, with whatever the request is made into, and whether it is complete or not.
+    /// The same with a changed request, complete or not.
     pub async fn revoked_as(
         &mut self,
         target: Target,
@@ -167,13 +167,14 @@ impl Answer {
         Self::Refused(status.code(), reason)
     }
 
-    /// Whether the replica refused for now: nobody who asks has a rate to keep, so of several reasons it is the one for all.
+    /// Returns whether the replica refused for now: no caller here has a rate, so of several reasons it is the common
+    /// one.
     pub fn is_for_now(&self) -> bool {
         let reasons = ["REVOCATION_STATE_STALE", "STORE_UNAVAILABLE", "OVERLOADED"];
         matches!(self, Self::Refused(_, reason) if reasons.contains(&reason.as_str()))
     }
 
-    /// Whether the replica said that its state is stale.
+    /// Returns whether the replica said that its state is stale.
     pub fn is_stale_state(&self) -> bool {
         matches!(self, Self::Refused(tonic::Code::Unavailable, reason) if reason == "REVOCATION_STATE_STALE")
     }
@@ -206,7 +207,7 @@ impl Asking {
         Self { stop, tasks }
     }
 
-    /// Waits for the answers to what has been asked.
+    /// Waits for the answers to calls in flight.
     pub async fn end(mut self) {
         self.stop.cancel();
         while let Some(done) = self.tasks.join_next().await {

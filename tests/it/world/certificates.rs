@@ -1,4 +1,4 @@
-//! Certificates for a test: authorities, and what they sign, good or as bad as one likes.
+//! Certificates for a test: authorities, and good or bad certificates that they sign.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -16,7 +16,7 @@ use tonic::transport::Identity;
 
 /// The name of every server, beside its address on loopback.
 pub const SERVER_NAME: &str = "jeton.test";
-/// How long a certificate is good unless a test says otherwise.
+/// The default validity of a certificate.
 const LIFE: Duration = Duration::from_hours(24 * 90);
 /// No clock is so far behind.
 const BACKDATED: Duration = Duration::from_hours(1);
@@ -24,7 +24,7 @@ const BACKDATED: Duration = Duration::from_hours(1);
 /// Signs certificates.
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
-    /// What leads to the root, itself included: empty for a root.
+    /// The chain to the root, itself included: empty for a root.
     above: Vec<Certificate>,
 }
 
@@ -35,7 +35,7 @@ pub struct Leaf {
     key: KeyPair,
 }
 
-/// Parameters good for so long, of nobody yet.
+/// Parameters with this validity, without a name.
 pub fn parameters(life: Duration) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.not_before = (SystemTime::now() - BACKDATED).into();
@@ -44,7 +44,7 @@ pub fn parameters(life: Duration) -> CertificateParams {
     params
 }
 
-/// Of a workload: what X.509-SVID asks for.
+/// The parameters of a workload, as X.509-SVID requires.
 pub fn workload(uri: &str) -> CertificateParams {
     let mut params = parameters(LIFE);
     params.subject_alt_names = vec![SanType::URI(uri.try_into().unwrap())];
@@ -53,7 +53,7 @@ pub fn workload(uri: &str) -> CertificateParams {
     params
 }
 
-/// Of a server, good for so long.
+/// The parameters of a server, with this validity.
 pub fn server(life: Duration) -> CertificateParams {
     let mut params = parameters(life);
     params.subject_alt_names = vec![
@@ -65,7 +65,7 @@ pub fn server(life: Duration) -> CertificateParams {
     params
 }
 
-/// Of an authority.
+/// The parameters of an authority.
 pub fn authority(name: &str) -> CertificateParams {
     let mut params = parameters(LIFE);
     params.distinguished_name.push(DnType::CommonName, name);

@@ -4,7 +4,7 @@
 pub struct Chance(u64);
 
 impl Chance {
-    /// By the seed in the environment, else by one of this moment; either is printed, where a failing test shows it.
+    /// From the seed in the environment, or from the time; either is printed with a failing test.
     #[expect(clippy::print_stdout, reason = "what a failing test shows beside its failure")]
     pub fn seeded() -> Self {
         let given = std::env::var("JETON_FAULTS_SEED").ok();

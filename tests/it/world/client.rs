@@ -182,7 +182,7 @@ pub fn seconds(seconds: i64) -> prost_types::Duration {
     prost_types::Duration { seconds, nanos: 0 }
 }
 
-/// What a refusal says, as a client reads it.
+/// The content of a refusal, as a client reads it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ErrorFacts {
     pub code: tonic::Code,

@@ -13,10 +13,10 @@ use tokio::sync::OnceCell;
 
 const TEMPLATE: &str = "jeton_template";
 
-/// What a test that changes the head's row by hand adds to it, as jeton does: else the log was written by somebody else.
+/// The part of an update of the head's row by hand that makes it count as jeton's.
 pub const AS_JETON: &str = "written_by = pg_current_xact_id()";
 
-/// Likewise where it deletes revocations, drops partitions, or copies the database.
+/// The same for deleting revocations, dropping partitions, or copying the database.
 pub const AS_HERE: &str =
     "place = log_place(), parts = log_parts(null, null), written_by = pg_current_xact_id()";
 
@@ -43,21 +43,21 @@ impl Database {
         self.execute(&format!("update log_head set {AS_HERE}")).await;
     }
 
-    /// A copy of this one, while nobody is connected. Its log belongs to the original: `claim_log` changes that.
+    /// A copy of this database, while nobody is connected. Its log belongs to the original: `claim_log` changes that.
     pub async fn copy(&self) -> Self {
         let (cluster, name) = (cluster().await, format!("{}_copy", self.name));
         execute(&cluster.url("postgres"), &format!("create database {name} template {}", self.name)).await;
         Self { url: cluster.url(&name), name }
     }
 
-    /// Drops it under whoever is connected, and makes another of the same name with nothing in it.
+    /// Drops it despite connections, and creates an empty one of the same name.
     pub async fn recreate(&self) {
         let (maintenance, name) = (cluster().await.url("postgres"), &self.name);
         execute(&maintenance, &format!("drop database {name} with (force)")).await;
         execute(&maintenance, &format!("create database {name}")).await;
     }
 
-    /// Gives it another name, while nobody is connected.
+    /// Renames it, while nobody is connected.
     pub async fn rename(&self) -> Self {
         let (cluster, name) = (cluster().await, format!("{}_renamed", self.name));
         execute(&cluster.url("postgres"), &format!("alter database {} rename to {name}", self.name)).await;
@@ -73,7 +73,7 @@ impl Database {
         Self { url: cluster.url(&name), name }
     }
 
-    /// Likewise, of another encoding.
+    /// The same with another encoding.
     pub async fn create_encoded(encoding: &str) -> Self {
         let (cluster, name) = (cluster().await, format!("empty_{}", encoding.to_lowercase()));
         let create = format!("create database {name} encoding '{encoding}' locale 'C' template template0");

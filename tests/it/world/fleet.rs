@@ -1,4 +1,4 @@
-//! Several servers on one database, each behind a link of its own, and the history of what they were asked.
+//! Several servers on one database, each behind a link of its own, and the history of their calls.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -20,7 +20,7 @@ pub struct Fleet {
     directory: TempDir,
     /// Given to every server beyond its name.
     arguments: Vec<String>,
-    /// How many were ever named.
+    /// The number of names given so far.
     named: usize,
 }
 
@@ -107,7 +107,7 @@ impl Fleet {
         &mut self.replicas[place].server
     }
 
-    /// What a replica is called.
+    /// The name of a replica.
     pub fn name(&self, place: usize) -> &str {
         &self.replicas[place].server.ready.replica
     }
@@ -116,7 +116,7 @@ impl Fleet {
 impl Drop for Fleet {
     #[expect(clippy::print_stderr, reason = "the test fails by something else")]
     fn drop(&mut self) {
-        // Whatever else has failed: a stale answer is never excused.
+        // Even if something else has failed: a stale answer is never excused.
         let stale = if std::thread::panicking() { self.history.judge() } else { Vec::new() };
         for answer in &stale {
             eprintln!("stale: {answer}");

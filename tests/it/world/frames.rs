@@ -26,10 +26,10 @@ pub const CANCEL: u32 = 8;
 pub const COMPRESSION_ERROR: u32 = 9;
 pub const ENHANCE_YOUR_CALM: u32 = 11;
 
-/// Of SETTINGS: what the peer may send of an answer before it is given more room.
+/// In SETTINGS: the bytes of an answer that the peer may send before it is given more room.
 pub const INITIAL_WINDOW_SIZE: u16 = 4;
 
-/// What came.
+/// A received frame.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Frame {
     pub kind: u8,
@@ -73,7 +73,7 @@ impl Frames {
     }
 
     pub async fn write(&mut self, bytes: &[u8]) {
-        // Whoever has told us to go reads no more: what it said is still to be read.
+        // A peer that has told us to go reads no more: its frames can still be read.
         let _gone = self.0.write_all(bytes).await;
         let _gone = self.0.flush().await;
     }

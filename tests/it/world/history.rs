@@ -1,5 +1,5 @@
-//! What was called and answered, by one monotonic clock; and the judge of it: when a revocation was answered as
-//! complete, no call that started later may be answered ACTIVE for what it hit.
+//! Calls and answers by one monotonic clock, and their judge: after a revocation was answered as complete, no call that
+//! started later may be answered ACTIVE for its target.
 
 use std::{
     collections::HashMap,
@@ -22,13 +22,13 @@ pub struct Token {
     pub issued: Instant,
 }
 
-/// What is revoked.
+/// The target of a revocation.
 #[derive(Clone, Debug)]
 pub enum Target {
     /// By its text.
     Token(Arc<Token>),
     Session(String),
-    /// Whatever was issued to it so far.
+    /// Everything issued to it so far.
     Subject(String),
 }
 
@@ -86,7 +86,7 @@ pub struct History {
     calls: Mutex<Vec<Call>>,
 }
 
-/// The complete revocations of a history, by what they hit.
+/// The complete revocations of a history, by target.
 #[derive(Default)]
 struct Revocations<'a> {
     /// By jti or session: the first that was answered.
@@ -121,7 +121,7 @@ impl<'a> Revocations<'a> {
         let narrow =
             [&token.jti, &token.session_id].into_iter().filter_map(|id| self.narrow.get(id.as_str()));
         let wide = self.wide.get(token.subject.as_str()).into_iter().flatten();
-        // A mark hits what was issued before it was asked for; what is issued meanwhile, perhaps.
+        // A mark hits tokens from before the call; tokens issued during the call, perhaps.
         let wide = wide.filter(|revoke| token.issued < revoke.start);
         narrow.chain(wide).find(|revoke| revoke.end < start).copied()
     }
@@ -158,22 +158,22 @@ impl History {
         );
     }
 
-    /// How many calls were like this.
+    /// The number of such calls.
     pub fn count(&self, like: impl Fn(&Call) -> bool) -> usize {
         self.calls.lock().unwrap().iter().filter(|call| like(call)).count()
     }
 
-    /// How many were answered so.
+    /// The number of calls with this answer.
     pub fn answered(&self, answer: &Answer) -> usize {
         self.count(|call| call.answer == *answer)
     }
 
-    /// How many verdicts were this status.
+    /// The number of verdicts with this status.
     pub fn verdicts(&self, status: TokenStatus) -> usize {
         self.answered(&Answer::Verdict(status))
     }
 
-    /// How many calls of a replica were refused since its state is stale.
+    /// The number of calls that a replica refused because its state is stale.
     pub fn refused_as_stale(&self, replica: &str) -> usize {
         self.count(|call| {
             call.replica == replica
@@ -181,7 +181,7 @@ impl History {
         })
     }
 
-    /// How often each answer was given, by each replica: for a failing test's message.
+    /// The number of each answer by each replica, for a failing test's message.
     pub fn tally(&self) -> String {
         let mut counts = std::collections::BTreeMap::new();
         for call in self.calls.lock().unwrap().iter() {

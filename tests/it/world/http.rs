@@ -1,4 +1,4 @@
-//! HTTP/1.1 as bytes: what a library would never send, and every header that comes back.
+//! HTTP/1.1 as bytes: requests that a library would never send, and every header of the answer.
 
 use std::{
     io,
@@ -13,7 +13,7 @@ use tokio::{
     net::TcpSocket,
 };
 
-/// What came back.
+/// An answer.
 #[derive(Clone, Debug)]
 pub struct HttpAnswer {
     pub status: u16,
@@ -68,7 +68,7 @@ impl Http {
         Self::over(socket.connect(address.parse().unwrap()).await.unwrap())
     }
 
-    /// On what is connected already.
+    /// Over an open connection.
     pub fn over(wire: impl Wire + 'static) -> Self {
         Self(Box::new(wire))
     }
@@ -82,7 +82,7 @@ impl Http {
         self.0.flush().await
     }
 
-    /// The next answer, without a body where there is none to a HEAD.
+    /// The next answer; without a body if it answers a HEAD.
     pub async fn read(&mut self, to_head: bool) -> HttpAnswer {
         self.try_read(to_head).await.unwrap()
     }
@@ -117,7 +117,7 @@ impl Http {
         rest
     }
 
-    /// Whether the other end sends nothing more, and closes.
+    /// Returns whether the peer sends nothing more, and closes.
     pub async fn is_closed(&mut self) -> bool {
         let mut rest = Vec::new();
         // A reset is an end, too.

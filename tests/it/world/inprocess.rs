@@ -1,4 +1,4 @@
-//! A server inside the test's process: for what a shipped one cannot be told, such as a wrong clock.
+//! A server inside the test's process, for settings that a shipped one does not have, such as a wrong clock.
 
 use std::sync::Arc;
 

@@ -37,8 +37,7 @@ pub const FLEET: &str = "jeton fleet";
 const SSL_REQUEST: u32 = 80_877_103;
 const GSS_REQUEST: u32 = 80_877_104;
 
-/// What is said to have been asked by a bare Sync, which asks whether a connection is well: it is neither counted, nor is
-/// its being held.
+/// The name of a bare Sync, which checks a connection: it is not counted, nor is it counted as held.
 const PING: &str = "\0ping";
 
 /// The wire between one server and Postgres. A clone is the same.
@@ -54,7 +53,7 @@ struct Wire {
     counts: Mutex<BTreeMap<String, Counts>>,
 }
 
-/// What may pass.
+/// The rules for forwarding.
 struct Rules {
     /// The socket of the Postgres on the other side.
     upstream: PathBuf,
@@ -68,7 +67,7 @@ struct Rules {
 enum Flow {
     /// All passes.
     Open,
-    /// Replies to statements whose text holds this do not pass.
+    /// Replies to statements whose text contains this are held.
     RepliesTo(String),
     /// Requests pass, replies do not.
     Replies,
@@ -78,7 +77,7 @@ enum Flow {
     Cut,
     /// The next request is let through to its half, and its connection breaks; then all passes.
     HalfRequest,
-    /// Likewise the next reply.
+    /// The same for the next reply.
     HalfReply,
 }
 
@@ -92,12 +91,12 @@ struct Counts {
 }
 
 impl Link {
-    /// In front of a database whose URL names a socket's directory.
+    /// A link in front of a database whose URL names a socket's directory.
     pub async fn start(url: &str) -> Self {
         Self::start_on("127.0.0.1:0", url).await
     }
 
-    /// Likewise, listening on this address.
+    /// The same, listening on this address.
     pub async fn start_on(address: &str, url: &str) -> Self {
         let (user, upstream, database) = parts(url);
         let listener = TcpListener::bind(address).await.unwrap();
@@ -114,8 +113,8 @@ impl Link {
         Self { url, wire }
     }
 
-    /// Nothing passes on the connections of this name, and nothing breaks: what is sent is held. A rule for one name
-    /// goes before the one for all, and a rule for all ends those for single ones.
+    /// Holds everything on the connections of this name, without breaking them. A rule for one name goes before the
+    /// rule for all, and a rule for all ends those for single names.
     pub fn stall(&self, name: &str) {
         self.wire.set(name, Flow::Stalled);
     }
@@ -125,12 +124,12 @@ impl Link {
         self.wire.set(name, Flow::Replies);
     }
 
-    /// Replies to statements whose text holds `text` are held, with whatever comes behind them.
+    /// Holds replies to statements whose text contains `text`, with everything after them.
     pub fn hold_replies_to(&self, name: &str, text: &str) {
         self.wire.set(name, Flow::RepliesTo(text.to_owned()));
     }
 
-    /// These connections break, with what was held on them, and no other is let in.
+    /// Breaks these connections, with everything held on them, and accepts no others.
     pub fn cut(&self, name: &str) {
         self.wire.set(name, Flow::Cut);
     }
@@ -140,12 +139,12 @@ impl Link {
         self.wire.set(name, Flow::HalfRequest);
     }
 
-    /// Likewise the next reply.
+    /// The same for the next reply.
     pub fn cut_within_reply(&self, name: &str) {
         self.wire.set(name, Flow::HalfReply);
     }
 
-    /// All passes again on these connections, what was held first; broken ones can be made anew.
+    /// Forwards everything again on these connections, held data first; broken ones can be opened again.
     pub fn resume(&self, name: &str) {
         self.wire.set(name, Flow::Open);
     }
@@ -251,7 +250,7 @@ impl Wire {
         done
     }
 
-    /// Forwards what the server asks, message by message.
+    /// Forwards the server's messages one by one.
     async fn requests(
         &self,
         name: &str,
@@ -304,7 +303,7 @@ impl Wire {
         }
     }
 
-    /// Forwards what the database answers, message by message.
+    /// Forwards the database's messages one by one.
     async fn replies(
         &self,
         name: &str,
@@ -340,7 +339,7 @@ impl Wire {
         }
     }
 
-    /// Whether this message is the one to break off in. The next one is not.
+    /// Returns whether this message is the one to break off in. The next one is not.
     fn breaks_off(&self, name: &str, half: &Flow) -> bool {
         let breaks_off = self.rules.borrow().flow(name) == half;
         if breaks_off {
@@ -403,7 +402,7 @@ async fn message(from: &mut (impl AsyncReadExt + Unpin)) -> Option<Vec<u8>> {
     Some(message)
 }
 
-/// Text up to its NUL, and what comes behind.
+/// The text up to its NUL, and the rest.
 fn text_of(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = bytes.iter().position(|byte| *byte == 0)?;
     Some((&bytes[..end], &bytes[end + 1..]))

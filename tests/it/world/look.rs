@@ -1,4 +1,4 @@
-//! What a test looks up behind the server's back: its database, and what it counts.
+//! Look-ups of a test behind the server's back: its database, and its counts.
 
 use sqlx::Executor;
 
@@ -15,7 +15,7 @@ impl World {
         self.database.number(sql).await
     }
 
-    /// How many statements of refreshes wait for a lock.
+    /// The number of refresh statements that wait for a lock.
     pub async fn refreshes_that_wait(&self) -> i64 {
         self.number(
             "select count(*) from pg_stat_activity where application_name = 'jeton refresh'
@@ -37,7 +37,7 @@ impl World {
         tokio::join!(calls, meeting).0
     }
 
-    /// How many rows of the audit hold this condition.
+    /// The number of audit rows with this condition.
     pub async fn audited(&self, condition: &str) -> i64 {
         self.number(&format!("select count(*) from audit_event where {condition}")).await
     }

@@ -18,15 +18,15 @@ use std::{
 const NAP: Duration = Duration::from_millis(10);
 /// A nap that ends later by more than this says that the machine stood still.
 const ON_TIME: Duration = Duration::from_millis(40);
-/// What a test of leases cannot bear: they last 2.7 s, and it acts within parts of that.
+/// A stall that a test of leases cannot bear: they last 2.7 s, and it acts within parts of that.
 const STOOD_STILL: Duration = Duration::from_millis(250);
-/// How often a scenario is run at most.
+/// The most runs of a scenario.
 const ATTEMPTS: u32 = 5;
 
 /// Stale answers that were found in histories of tests that failed: no stall excuses one.
 static STALE: AtomicUsize = AtomicUsize::new(0);
 
-/// What the control has seen since it began.
+/// The observations of the control since it began.
 struct Control {
     woke: Instant,
     /// When a nap ended too late, and how much.
@@ -57,9 +57,9 @@ impl Control {
         self.woke = now;
     }
 
-    /// How long each stall was, as far as it lies behind `begun`.
+    /// The length of each stall after `begun`.
     fn since(&mut self, begun: Instant) -> impl Iterator<Item = Duration> {
-        // Whoever asks may be the first to run again.
+        // The asking thread may be the first to run again.
         if self.woke.elapsed() > NAP + ON_TIME {
             self.wake();
         }
@@ -79,7 +79,7 @@ impl Stopwatch {
         Self(Instant::now())
     }
 
-    /// When it was started.
+    /// The time when it was started.
     pub fn begun(&self) -> Instant {
         self.0
     }
@@ -101,9 +101,9 @@ pub fn found_stale(answers: usize) {
     STALE.fetch_add(answers, Ordering::SeqCst);
 }
 
-/// Runs a scenario in which time is what is tested: of leases, which end while the machine stands still. One that fails
-/// is run again where the control says that the machine did, and no answer was stale: then it has shown nothing. A
-/// failure on a machine that ran is a failure.
+/// Runs a scenario that tests time: leases end while the machine stands still. A failed run is repeated if the control
+/// saw the machine stand still and no answer was stale: then it has shown nothing. A failure on a machine that ran is a
+/// failure.
 #[expect(clippy::print_stderr, reason = "the log of a run says why it took long")]
 pub async fn steady(scenario: impl AsyncFn()) {
     for attempt in 1.. {
@@ -129,7 +129,7 @@ mod tests {
 
     use super::*;
 
-    /// As a machine that stands still does: nobody wakes the control.
+    /// Like a machine that stands still: nothing wakes the control.
     fn stand_still(duration: Duration) {
         let control = Control::get();
         thread::sleep(duration);

@@ -63,7 +63,7 @@ pub use tls::{Dialer, Secure, open};
 
 type Registration = (&'static str, &'static [Permission], &'static [&'static str], &'static [&'static str]);
 
-/// The clients that stand in every world, and what they may do.
+/// The clients of every world, with their rights.
 pub const CLIENTS: [Registration; 7] = [
     ("admin", &Permission::ALL, &["*"], &["*"]),
     ("service", &[Permission::Issue, Permission::Validate], &["*"], &["*"]),
@@ -82,7 +82,7 @@ pub fn api_key(client_id: &str) -> String {
     keys[place].clone()
 }
 
-/// Writes a file that nobody else may read.
+/// Writes a file that only its owner may read.
 pub fn write_private(path: &Path, text: &str) {
     let mut file =
         fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(path).unwrap();
@@ -109,7 +109,7 @@ impl World {
         Self::start_with(ServerOptions::default()).await
     }
 
-    /// A world whose server is told more.
+    /// A world whose server has these options.
     pub async fn start_with(options: ServerOptions) -> Self {
         let database = Database::create().await;
         let directory = tempfile::tempdir().unwrap();
@@ -117,7 +117,7 @@ impl World {
         Self { database, server, directory }
     }
 
-    /// A world whose server reaches its database by way of a link.
+    /// A world whose server reaches its database through a link.
     pub async fn behind_link() -> (Self, Link) {
         let database = Database::create().await;
         let link = Link::start(&database.url).await;

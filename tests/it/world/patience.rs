@@ -29,8 +29,8 @@ pub async fn until_within(patience: Duration, what: &str, mut holds: impl AsyncF
     assert!(looked.await.is_ok(), "not within {patience:?}: {what}");
 }
 
-/// Whether a refusal is one that a server gives when it has no time: that it cannot prove its state to be fresh, that the
-/// database does not answer in time, that more is waiting than it can do. It says so, and when to ask again.
+/// Returns whether a refusal is one of a server without time: it cannot prove its state to be fresh, the database does
+/// not answer in time, or it is overloaded. Such a refusal says when to retry.
 pub fn is_for_now(status: &Status) -> bool {
     let Some(info) = status.get_details_error_info() else { return false };
     let asks_again = status.get_details_retry_info().is_some();
@@ -42,7 +42,7 @@ pub fn is_for_now(status: &Status) -> bool {
         )
 }
 
-/// Asks again what was refused for now.
+/// Repeats calls that were refused for now.
 pub struct Patience(Instant);
 
 impl Patience {
@@ -50,7 +50,7 @@ impl Patience {
         Self(Instant::now())
     }
 
-    /// Whether to ask again after this refusal. Waits a moment before.
+    /// Returns whether to retry after this refusal. Waits a moment before.
     pub async fn bears(&self, refusal: &Status) -> bool {
         self.bears_if(is_for_now(refusal)).await
     }

@@ -1,4 +1,4 @@
-//! A Postgres of the test's own, and ways to take it away: it hangs, crashes, starts anew, or loses its place to a
+//! A Postgres of the test's own, and ways to take it away: it hangs, crashes, restarts, or loses its place to a
 //! standby.
 
 use std::{
@@ -91,7 +91,7 @@ impl Postgres {
         }
     }
 
-    /// The standby starts anew where it was, and follows again.
+    /// Restarts the standby, which follows again.
     pub fn restart_standby(&mut self) {
         self.standby = None;
         self.standby = Some(Cluster::start(&self.options("standby", &[])).unwrap());
@@ -146,7 +146,7 @@ impl Postgres {
         assert!(copy.arg("-a").arg(directory.join(from)).arg(directory.join(to)).status().unwrap().success());
     }
 
-    /// Starts it anew where it was.
+    /// Restarts it at the same place.
     pub fn restart(&mut self) {
         let cluster = Cluster::start(&self.options("postgres", &[])).unwrap();
         assert_eq!(cluster.url("postgres"), self.scratch.url("postgres"), "the server finds it again");
@@ -154,7 +154,7 @@ impl Postgres {
         self.restarted = Some(cluster);
     }
 
-    /// Starts it anew where it was, with this certificate, so that it takes connections by TCP. Answers the port.
+    /// Restarts it at the same place with this certificate, so that it accepts connections by TCP. Returns the port.
     pub fn restart_with_tls(&mut self, leaf: &Leaf) -> u16 {
         let data = self.scratch.directory().join("postgres/data");
         let owner = fs::metadata(&data).unwrap();
@@ -193,14 +193,14 @@ impl Postgres {
     }
 }
 
-/// A zombie is nobody's server any more; its parent waits for it at the end.
+/// A zombie serves no more; its parent waits for it at the end.
 fn has_ended(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "))
 }
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // What is frozen cannot end.
+        // A frozen process cannot end.
         self.thaw();
     }
 }

@@ -30,10 +30,10 @@ pub struct Raw {
     opened: Arc<AtomicU32>,
 }
 
-/// What came back.
+/// An answer.
 #[derive(Debug)]
 pub struct RawAnswer {
-    /// Of HTTP.
+    /// The HTTP status.
     pub http_status: u16,
     /// The HTTP headers, with the trailers if there were any.
     pub headers: HeaderMap,
@@ -42,7 +42,7 @@ pub struct RawAnswer {
 }
 
 impl RawAnswer {
-    /// What the call came to.
+    /// The status of the call.
     pub fn status(&self) -> Status {
         Status::from_header_map(&self.headers).unwrap_or_else(|| Status::unknown("no grpc-status"))
     }
@@ -82,7 +82,7 @@ impl Raw {
         Self { channel, api_key: api_key.to_owned(), opened }
     }
 
-    /// How often a connection was opened.
+    /// The number of opened connections.
     pub fn opened(&self) -> u32 {
         self.opened.load(Ordering::SeqCst)
     }
@@ -97,7 +97,7 @@ impl Raw {
         self.call(path, frame(&message.encode_to_vec())).await
     }
 
-    /// Likewise, with headers that replace the usual ones.
+    /// The same with headers that replace the usual ones.
     pub async fn call_with(&self, path: &str, body: Vec<u8>, headers: &[(&str, &str)]) -> RawAnswer {
         let body = axum::body::Body::from(body);
         self.try_call(path, body, headers).await.unwrap_or_else(|error| panic!("{path}: {error}"))
@@ -114,7 +114,7 @@ impl Raw {
         self.try_call(path, body, &[]).await.unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
-    /// Calls with a body whose pieces come when they are sent, until the sender is dropped.
+    /// Calls with a body whose pieces arrive when they are sent, until the sender is dropped.
     pub async fn call_as_sent(&self, path: &str, pieces: mpsc::Receiver<Vec<u8>>) -> RawAnswer {
         let pieces = stream::unfold(pieces, async |mut pieces| {
             let piece = pieces.recv().await?;

@@ -17,10 +17,10 @@ use super::loopback::own_address;
 const LOOKS: u32 = 12_000;
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(10);
-/// What a server says that found no time to connect to its database.
+/// The message of a server that found no time to connect to its database.
 const LATE: &str = "is out of reach: it did not answer in time";
 
-/// What a server is told beyond where its database is.
+/// Options of a server besides its database.
 #[derive(Clone, Default)]
 pub struct ServerOptions {
     /// Public, admin, ops; unset: chosen by the system.
@@ -33,13 +33,13 @@ pub struct ServerOptions {
     pub master_key: Option<String>,
     /// Its arguments say how it has TLS: `--plaintext` is not said.
     pub tls: bool,
-    /// Whether it refuses a database that may lose what was acknowledged, as that of every test may.
+    /// It refuses a database that may lose acknowledged changes, as that of every test may.
     pub needs_fsync: bool,
     /// Further arguments.
     pub arguments: Vec<String>,
 }
 
-/// What a ready file says.
+/// The content of a ready file.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Ready {
     pub public: String,
@@ -54,7 +54,7 @@ pub struct Ready {
 pub struct Server {
     child: Child,
     pub ready: Ready,
-    /// Where its log goes: JSON lines.
+    /// Its log file: JSON lines.
     pub log: PathBuf,
     options: ServerOptions,
 }
@@ -73,7 +73,7 @@ impl Server {
         unreachable!("the last one is not begun again");
     }
 
-    /// Starts one, and waits until it serves or ends: then with what it said on stderr.
+    /// Starts a server, and waits until it serves or ends; if it ends, returns its stderr.
     pub async fn try_start(
         database_url: &str,
         directory: &Path,
@@ -85,7 +85,7 @@ impl Server {
         let ready_file = directory.join("ready.json");
         let _absent = fs::remove_file(&ready_file);
         let log = directory.join("log");
-        // Without TLS, at an address of its own: whoever restarts it finds its ports free.
+        // Without TLS, at an address of its own: a restart finds its ports free.
         let address = if options.tls { Ipv4Addr::LOCALHOST } else { own_address() };
         let ports = options.ports.clone().unwrap_or_else(|| [0; 3].map(|port| format!("{address}:{port}")));
         command.env_clear().env("JETON_DATABASE_URL", database_url).arg("serve");
@@ -134,7 +134,7 @@ impl Server {
         ServerOptions { ports: Some(ports), ..self.options.clone() }
     }
 
-    /// What it has logged.
+    /// Its log so far.
     pub fn logged(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
     }
@@ -147,7 +147,7 @@ impl Server {
         line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() * 1024
     }
 
-    /// Whether it still runs.
+    /// Returns whether it still runs.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
@@ -181,7 +181,7 @@ impl Server {
         self.signal(Signal::CONT);
     }
 
-    /// Asks it what is asked of servers by this signal.
+    /// Sends it this signal.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
@@ -219,7 +219,7 @@ impl Ready {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Ended already, perhaps: all the same.
+        // It may have ended already.
         let _ended = self.child.kill();
         let _ended = self.child.wait();
     }

@@ -16,7 +16,7 @@ use super::{World, terminal::Terminal};
 /// Longer than any verb may take: the longest waits up to half a minute itself.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// What a program came to.
+/// The result of a program.
 #[derive(Debug)]
 pub struct Said {
     pub code: i32,
@@ -24,7 +24,7 @@ pub struct Said {
     pub err: String,
 }
 
-/// Where programs are run.
+/// A directory and an environment to run programs in.
 pub struct Shell {
     /// Working directory and home.
     pub directory: TempDir,
@@ -155,7 +155,7 @@ impl Shell {
 async fn finish(mut command: Command, input: &str) -> Said {
     let mut child = command.spawn().unwrap();
     if let Some(mut stdin) = child.stdin.take() {
-        // Whoever does not read it does not want it.
+        // A program that does not read its input does not need it.
         let _closed = stdin.write_all(input.as_bytes()).await;
     }
     let ended = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
@@ -176,7 +176,7 @@ impl Said {
         serde_json::from_str(self.data()).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// Holds it to an exit code, and gives what it said to people.
+    /// Asserts an exit code, and returns the text for people.
     pub fn with_code(&self, code: i32) -> &str {
         assert_eq!(self.code, code, "{self:?}");
         &self.err

@@ -35,11 +35,11 @@ impl Terminal {
         self.side.write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 
-    /// What is written up to and including this text.
+    /// The output up to and including this text.
     pub async fn until(mut self, text: &'static str) -> (Self, String) {
         let read = tokio::task::spawn_blocking(move || {
             let (mut written, mut chunk) = (Vec::new(), [0; 1024]);
-            // What is read may end within a character.
+            // The output may end within a character.
             let said = |written: &[u8]| String::from_utf8_lossy(written).into_owned();
             while !said(&written).contains(text) {
                 let read = self.side.read(&mut chunk);

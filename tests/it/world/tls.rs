@@ -1,4 +1,4 @@
-//! TLS as a client has it, and a world whose listeners have it.
+//! A client's TLS, and a world whose listeners use TLS.
 
 use std::{
     io,
@@ -89,14 +89,14 @@ pub async fn open(address: &str) -> TcpStream {
     socket.connect(address.parse().unwrap()).await.unwrap()
 }
 
-/// A world whose public and admin listeners speak TLS and know the clients' authority.
+/// A world whose public and admin listeners use TLS and know the clients' authority.
 pub struct Secure {
     pub world: World,
     /// Signs for the servers.
     pub servers: Authority,
     /// Signs for the clients.
     pub clients: Authority,
-    /// Where the server's files are: `server.pem`, `server.key`, `clients.pem`.
+    /// The directory of the server's files: `server.pem`, `server.key`, `clients.pem`.
     pub files: tempfile::TempDir,
 }
 
@@ -105,7 +105,7 @@ impl Secure {
         Self::start_with(|_, _| Vec::new()).await
     }
 
-    /// One whose server is told more: by the directory of its files, and the authority of the servers.
+    /// A world with further options, from the directory of its files and the authority of the servers.
     pub async fn start_with(more: impl FnOnce(&Path, &Authority) -> Vec<String>) -> Self {
         let files = tempfile::tempdir().unwrap();
         let (servers, clients) = (Authority::new("servers"), Authority::new("clients"));
@@ -188,7 +188,7 @@ impl Secure {
         self.api("admin").admin.update_client(request).await.unwrap();
     }
 
-    /// What the log says in a line with this message; none: nothing yet.
+    /// The log line with this message; `None`: not yet.
     pub fn logged(&self, message: &str) -> Option<serde_json::Value> {
         let log = self.world.server.logged();
         let line = log.lines().find(|line| line.contains(message))?;
@@ -196,7 +196,7 @@ impl Secure {
     }
 }
 
-/// What a server is told of its files.
+/// The options of a server for its files.
 fn tls_arguments(files: &Path) -> Vec<String> {
     let named = [("--tls-cert", "server.pem"), ("--tls-key", "server.key"), ("--client-ca", "clients.pem")];
     named

@@ -1,4 +1,4 @@
-//! What an administrator does while things go wrong: what is acknowledged is in effect on every replica at once, and stays.
+//! Acts of an administrator during faults: an acknowledged act is in effect on every replica at once, and stays.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use tonic::{Code, Status};
 
 use crate::world::{Api, Caller, Ready, issue_request, policy, seconds, until};
 
-/// What was acknowledged, and is not taken back.
+/// Acknowledged acts that are not undone.
 #[derive(Default)]
 pub(super) struct Acts {
-    /// API keys that are nobody's any more.
+    /// Removed API keys.
     gone_keys: Vec<String>,
     /// Audiences for which nothing lives for two minutes.
     strict: Vec<String>,
@@ -20,7 +20,7 @@ pub(super) struct Acts {
     free: Vec<String>,
 }
 
-/// Administers until told to stop, wherever somebody takes it. What was taken is held against every replica at once.
+/// Administers until `stop`, at any server that accepts it. Each acknowledged act is checked on every replica at once.
 pub(super) async fn administer(
     callers: Vec<Caller>,
     ready: Vec<Ready>,
@@ -119,7 +119,7 @@ impl Somewhere {
                 self.take(act, Code::NotFound).await?
             }
         };
-        // Where an earlier attempt did it, nobody said that it is in effect.
+        // If an earlier attempt did it, its effect was not acknowledged.
         if removed.is_some() {
             for each in ready {
                 let taken = Api::connect(each, &key.secret).validate("x", &["api"]).await;

@@ -1,4 +1,4 @@
-//! What goes wrong with a database and with those who use it, and how it is made well again.
+//! Faults of a database and of its clients, and their repair.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::{
 /// Twenty times of it Postgres stands still, and runs for a moment between.
 const STARVED: Duration = Duration::from_millis(50);
 
-/// What goes wrong.
+/// A fault.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fault {
     /// Connections of one name of a replica carry nothing.
@@ -30,7 +30,7 @@ pub(super) enum Fault {
     HalfReply(usize, &'static str),
     /// A replica's process stands still.
     Pause(usize),
-    /// Somebody locks a table.
+    /// Another session locks a table.
     Lock(&'static str),
     /// Processes of Postgres end, statements are cancelled, again and again.
     Strike,
@@ -38,7 +38,7 @@ pub(super) enum Fault {
     Freeze,
     /// Postgres runs for a small part of the time.
     Starve,
-    /// Postgres crashes, and starts anew at the end.
+    /// Postgres crashes, and starts again at the end.
     Crash,
     /// The database takes no writes.
     ReadOnly,

@@ -20,7 +20,7 @@ const TOKENS: usize = 60;
 /// After it everything answers again, however much went wrong.
 const HEALED: Duration = Duration::from_mins(1);
 
-/// Revokes these, wherever somebody takes it, until told to stop; what is refused is asked again.
+/// Revokes these at any server that accepts it, until `stop`; refused calls are repeated.
 async fn revoke_somewhere(mut callers: Vec<Caller>, tokens: Vec<Arc<Token>>, stop: CancellationToken) {
     for token in tokens {
         for place in (0..callers.len()).cycle() {
@@ -46,8 +46,8 @@ async fn rounds(rounds: usize) {
     for round in 1..=rounds {
         let count = 1 + chance.below(3);
         let mut faults: Vec<Fault> = (0..count).map(|_| Fault::by(&mut chance)).collect();
-        // What needs a Postgres that answers comes before what takes it away, of which one is enough.
-        // An operator who begins an epoch waits for locks, however long.
+        // Faults that need a running Postgres come before one that takes it away, of which one is enough. An operator
+        // who begins an epoch waits for locks, however long.
         faults.sort_by_key(|fault| match fault {
             Fault::Crash => 3,
             Fault::Freeze => 2,

@@ -24,7 +24,7 @@ run: ## start a server with a database of its own (PROFILE=release: as fast as i
 	@scripts/say-building $(PROFILE)
 	cargo run --locked --profile $(PROFILE) --bin jeton -- dev
 
-test: ## everything that a change must pass
+test: ## run everything that a change must pass
 	@scripts/need-cc
 	@scripts/test
 
@@ -43,7 +43,7 @@ faults: ## break the database under servers in every way the tests know, by a se
 	@echo "to have it again: make faults SEED=$$JETON_FAULTS_SEED"
 	cargo test --locked --package jeton --test it database:: -- --include-ignored --nocapture
 
-attacks: ## attack the listeners, hold what that comes to, and print it: memory, and what others notice (PROFILE=release)
+attacks: ## attack the listeners; check and print the memory, and the effect on others (PROFILE=release)
 	@scripts/need-cc
 	@scripts/need-postgres
 	cargo test --locked --profile $(if $(filter dev,$(PROFILE)),test,$(PROFILE)) --test it attacks:: -- --include-ignored --nocapture --test-threads=1
@@ -56,21 +56,21 @@ test-node: ## run jose and Express against a server of its own
 	@scripts/need-cc
 	@scripts/test-node
 
-model: ## explore the model of revocation: all of it, some minutes and some GB of memory
+model: ## explore the whole model of revocation: some minutes and some GB of memory
 	@scripts/need-cc
 	cargo run --locked --release --package jeton-model
 
-bench: ## measure what is promised of speed, each beside its floor: about ten minutes
+bench: ## measure the promises of speed, each beside its floor: about ten minutes
 	@scripts/need-cc
 	@scripts/need-postgres
 	cargo bench --locked --bench suite
 
-bench-growth: ## measure how costs grow, overload, and what disturbs: about half an hour
+bench-growth: ## measure the growth of costs, overload, and disturbances: about half an hour
 	@scripts/need-cc
 	@scripts/need-postgres
 	cargo bench --locked --bench suite -- growth overload disturbed losses
 
-bench-docs: ## write docs/performance.md from what both found
+bench-docs: ## write docs/performance.md from the results of both
 	@scripts/need-cc
 	cargo bench --locked --bench suite -- --document
 
@@ -78,7 +78,7 @@ instructions: ## count the instructions of the evaluator and the parser, and com
 	@scripts/need-cc
 	@scripts/count-instructions
 
-capacity-docs: ## write benches/figures.json and docs/capacity.md from what the bench found
+capacity-docs: ## write benches/figures.json and docs/capacity.md from the results of the bench
 	@scripts/need-cc
 	@scripts/need-python
 	scripts/write-figures
@@ -100,5 +100,5 @@ sqlx: ## write .sqlx again, after a change of queries or migrations
 	@scripts/need-cc
 	@scripts/write-query-data
 
-clean: ## remove what was built; a development server's data stays
+clean: ## remove build outputs; a development server's data stays
 	cargo clean

@@ -1,5 +1,5 @@
-//! Counts the instructions of what every Validate does, under callgrind, and holds them to `expected.json`: a check
-//! that noise cannot touch. `make instructions`; `scripts/count-instructions --write` renews what is expected.
+//! Counts the instructions of the steps of every Validate, under callgrind, and compares them with `expected.json`: a
+//! check that noise cannot disturb. `make instructions`; `scripts/count-instructions --write` renews the expectations.
 //!
 //! Each operation runs in a process of its own, once not at all and once many times; the difference counts.
 

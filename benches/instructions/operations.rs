@@ -1,7 +1,7 @@
-//! The operations whose instructions are counted. No cryptography among them: what a library does there depends on
-//! the machine. The key is that of RFC 7515 appendix A.3; the signature is none, and nobody looks at it.
+//! The operations whose instructions are counted, without cryptography: the instructions of the library depend on the
+//! machine. The key is that of RFC 7515 appendix A.3; the signature is invalid, and never checked.
 //!
-//! Not fixed: the seeds of hash tables and the cache's secret, which move a count by some instructions where entries
+//! Not fixed: the seeds of hash tables and the cache's secret, which change a count by some instructions if entries
 //! collide; so each look-up is for another id.
 
 use std::{hint::black_box, sync::Arc};
@@ -19,10 +19,10 @@ const JWK: &str = r#"{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV7
 const ISSUER: &str = "https://tokens.example";
 /// 2027-01-15T08:00:00Z.
 const NOW_S: i64 = 1_800_000_000;
-/// Entries of the denylist: few, since what it costs to put them there differs from run to run.
+/// Entries of the denylist: few, because the cost of adding them varies from run to run.
 const REVOKED: i64 = 1_000;
 
-/// What the operations work on.
+/// The inputs of the operations.
 pub struct Bench {
     root: Root,
     cache: VerifiedCache,
@@ -37,7 +37,7 @@ pub struct Bench {
 /// The second argument counts.
 pub type Operation = fn(&Bench, usize);
 
-/// Each with how often it runs: enough that what a process does besides is lost in it.
+/// Each operation with its number of runs: enough that the rest of the process does not matter.
 pub const ALL: [(&str, Operation, u64); 7] = [
     ("evaluate a token seen before", evaluate, 100_000),
     ("evaluate a token never seen, but for its signature", evaluate_unseen, 10_000),
@@ -97,7 +97,7 @@ fn evaluate(bench: &Bench, _: usize) {
     assert!(black_box(verdict).status == Status::Active);
 }
 
-/// What [`Judge::verify`] does beside the signature, and the rest.
+/// The part of [`Judge::verify`] beside the signature, and the rest.
 fn evaluate_unseen(bench: &Bench, turn: usize) {
     let raw = RawToken::parse(black_box(&bench.text)).unwrap();
     let keys = bench.root.keys.load();

@@ -10,7 +10,7 @@ use uuid::Uuid;
 /// Connections that commit beside each other.
 pub const CONNECTIONS: usize = 16;
 
-/// What one statement does.
+/// The kind of a statement.
 #[derive(Clone, Copy)]
 pub enum Work {
     /// One row into a table like that of revocations, without an index beside the key.

@@ -1,4 +1,4 @@
-//! What the measures of a run share.
+//! The shared parts of a run's measures.
 
 use std::{path::Path, rc::Rc};
 
@@ -53,7 +53,7 @@ impl Bench {
         if self.quick { 3 } else { 5 }
     }
 
-    /// Of a round, milliseconds.
+    /// The length of a round, milliseconds.
     pub fn ms(&self) -> u64 {
         if self.quick { 300 } else { 1_500 }
     }

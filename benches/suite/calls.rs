@@ -91,7 +91,7 @@ impl Calls {
         Self::write(directory, "/jeton.v1.AdminService/UpdatePolicy", (600..1_600).map(message))
     }
 
-    /// Calls of the empty RPC, whose messages take so many bytes with their prefix: request and answer.
+    /// Calls of the empty RPC whose messages, request and answer, have so many bytes with their prefix.
     pub fn empty(directory: &Path, bytes: [usize; 2]) -> Self {
         // Tags, lengths and the prefix.
         let [request, answer] = bytes;

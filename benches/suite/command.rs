@@ -1,4 +1,4 @@
-//! What the orchestrator tells a load process, and what it hears of it: a JSON line each.
+//! The commands of the orchestrator to a load process, and its answers: a JSON line each.
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
@@ -11,13 +11,13 @@ pub struct Command {
     pub addresses: Vec<SocketAddr>,
     pub path: String,
     pub authorization: String,
-    /// How long each call may take: the server is told, and later answers count as late.
+    /// The longest time of a call: the server is told, and later answers count as late.
     pub timeout_s: Option<u64>,
     /// gRPC frames.
     pub bodies: PathBuf,
     pub connections: usize,
     pub mode: Mode,
-    /// Where the answers go, in the order of the bodies: gRPC frames.
+    /// The file for the answers, in the order of the bodies: gRPC frames.
     pub keep: Option<PathBuf>,
     /// Calls in the other modes than by rate end with OK, or the run fails.
     pub any_code: bool,
@@ -38,7 +38,7 @@ pub enum Mode {
     Stream { ms: u64, in_flight: usize },
 }
 
-/// What came of it.
+/// The result of a command.
 #[derive(Serialize, Deserialize, Clone, Debug, Default)]
 pub struct Outcome {
     /// Answers, or messages of a stream.
@@ -47,7 +47,7 @@ pub struct Outcome {
     pub seconds: f64,
     /// Answers by code of gRPC; 100 and more: reset, by code of HTTP/2 beyond 100.
     pub codes: BTreeMap<i32, u64>,
-    /// Of those with code 0: later than the caller waits.
+    /// Calls with code 0 that came later than the caller waits.
     pub late: u64,
     /// Calls without an answer when the patience ended.
     pub unanswered: u64,

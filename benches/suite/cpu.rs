@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-/// What of a process counts.
+/// The part of a process that counts.
 #[derive(Clone, Copy, Debug)]
 pub enum Meter {
     /// The threads behind jeton's public listener.

@@ -72,7 +72,7 @@ impl Fleet {
         self.issuer
     }
 
-    /// How long the first took to start.
+    /// The time that the first one took to start.
     pub fn first_start_s(&self) -> f64 {
         self.replicas[0].start_s
     }
@@ -90,7 +90,7 @@ impl Fleet {
         self.replicas.push(replica);
     }
 
-    /// Ends all, and starts them anew. Answers how long the first took.
+    /// Ends all servers, and starts them again. Returns the time that the first one took.
     pub fn restart(&mut self) -> f64 {
         let count = self.replicas.len();
         for replica in &mut self.replicas {
@@ -151,7 +151,7 @@ impl Replica {
 
 impl Drop for Replica {
     fn drop(&mut self) {
-        // Killed already, perhaps: all the same.
+        // It may have been killed already.
         let _ended = self.child.kill();
         let _ended = self.child.wait();
     }

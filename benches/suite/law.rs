@@ -8,7 +8,7 @@ const SAME: f64 = 0.10;
 /// A curve with a name.
 pub struct Curve {
     pub name: String,
-    /// What x counts, and what y is.
+    /// The meaning of x, and of y.
     pub of: [&'static str; 2],
     pub points: Vec<(f64, f64)>,
 }
@@ -33,7 +33,7 @@ impl Curve {
         }
     }
 
-    /// Prints it, and gives what the details keep.
+    /// Prints the law, and returns the part for the details.
     pub fn show(&self) -> Value {
         println!("\n{} ({}): {}", self.name, self.of[1], self.law());
         for (x, y) in &self.points {

@@ -1,4 +1,4 @@
-//! What the figures were taken on.
+//! The machine of the measurements.
 
 use std::{fs, num::NonZero};
 
@@ -25,7 +25,7 @@ pub async fn describe(url: &str) -> Value {
     })
 }
 
-/// What a file says behind a name.
+/// The value after a name in a file.
 fn line(file: &str, name: &str) -> String {
     let text = fs::read_to_string(file).unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix(name));

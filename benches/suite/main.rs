@@ -1,9 +1,9 @@
-//! The one bench suite: what jeton promises of its speed, each promise as a ratio to a floor from the same run.
+//! The one bench suite: jeton's promises of speed, each as a ratio to a floor from the same run.
 //!
-//! This program is several: the orchestrator, and, by its first argument, what it starts as processes of their own:
-//! the server that is measured (`subject`), tonic's own server (`plain`), and the load (`load`). Server and load never
-//! share a process. `make bench` runs all; `cargo bench --bench suite -- P1 P13` some; with `--quick`, rounds are
-//! short, and their figures say little. Linux only: CPU is counted by `/proc`.
+//! This program is several: the orchestrator, and, by its first argument, the processes that it starts: the server that
+//! is measured (`subject`), tonic's own server (`plain`), and the load (`load`). Server and load never share a process.
+//! `make bench` runs all; `cargo bench --bench suite -- P1 P13` some; with `--quick`, rounds are short, and their
+//! figures mean little. Linux only: CPU is counted by `/proc`.
 
 #![allow(
     clippy::unwrap_used,
@@ -51,10 +51,10 @@ use measures::{answer, busy, disturbed, large, overload, refresh, revoke};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Names, and what measures what they name.
+/// Names, and the function that measures them.
 type Group = (&'static [&'static str], fn(&mut Bench));
 
-/// What can be asked for by name, in the order in which it runs.
+/// The measures by name, in the order in which they run.
 const MEASURES: [Group; 11] = [
     (&["P13"], answer::p13),
     (&["P1"], answer::p1),
@@ -68,7 +68,7 @@ const MEASURES: [Group; 11] = [
     (&["P7", "P12"], revoke::p7_p12),
     (&["P10", "P11", "P1.1M"], large::p10_p11_p1),
 ];
-/// What runs only where it is asked for.
+/// Measures that run only on request.
 const EXTRAS: [Group; 4] = [
     (&["losses"], revoke::losses),
     (&["overload"], overload::overload),

@@ -21,7 +21,7 @@ struct Line {
     style: ShapeStyle,
 }
 
-/// Draws what the details hold.
+/// Draws the curves in the details.
 pub fn draw(stem: &str) {
     let Some(details) = read(&format!("{stem}-details.json")) else { return };
     if let Some(curve) = details["throughput_curve"].as_array() {

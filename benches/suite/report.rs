@@ -1,5 +1,5 @@
-//! What was found: a table on standard output, line by line; `target/bench.json` and `target/bench-details.json`. Of
-//! short rounds: `target/bench-quick.json` and `target/bench-quick-details.json`, so that they do not pass for more.
+//! The results: a table on standard output, line by line; `target/bench.json` and `target/bench-details.json`. Those of
+//! short rounds: `target/bench-quick.json` and `target/bench-quick-details.json`, so that they are not taken for more.
 
 use std::{fs, path::PathBuf};
 
@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::statistics::Summary;
 
-/// What a value is held to.
+/// The bound of a value.
 #[derive(Clone, Copy)]
 pub enum Bar {
     AtLeast(f64),
@@ -17,7 +17,7 @@ pub enum Bar {
     None,
 }
 
-/// What a measured value and its floor are of.
+/// The units of a measured value and its floor.
 #[derive(Clone, Copy)]
 pub enum Unit {
     /// Seconds of CPU per call, shown as µs.
@@ -81,7 +81,7 @@ struct Entry {
 }
 
 pub struct Report {
-    /// What the names of its files begin with.
+    /// The beginning of its files' names.
     pub stem: &'static str,
     entries: Vec<Entry>,
     details: Map<String, Value>,
@@ -140,7 +140,7 @@ impl Report {
     }
 }
 
-/// Where the files are.
+/// The directory of the files.
 pub fn target_directory() -> PathBuf {
     let program = std::env::current_exe().unwrap();
     // target/PROFILE/deps/PROGRAM.

@@ -1,5 +1,5 @@
-//! Rounds in pairs: what is measured and its floor alternate, so that what the machine does besides meets both. The
-//! median of the ratios counts; their spread is shown.
+//! Rounds in pairs: a measure and its floor alternate, so that other work of the machine affects both. The median of
+//! the ratios counts; their spread is shown.
 
 /// One round.
 #[derive(Clone, Copy)]
@@ -9,10 +9,10 @@ pub struct Pair {
     pub result: f64,
 }
 
-/// What several rounds say.
+/// The result of several rounds.
 #[derive(Clone, Copy)]
 pub struct Summary {
-    /// Of the round with the median result.
+    /// The value of the round with the median result.
     pub measured: f64,
     pub floor: f64,
     /// The median.
@@ -22,17 +22,17 @@ pub struct Summary {
 }
 
 impl Pair {
-    /// Costs: what the floor costs of what is measured.
+    /// For costs: the floor's cost as a part of the measured cost.
     pub fn of_costs(measured: f64, floor: f64) -> Self {
         Self { measured, floor, result: floor / measured }
     }
 
-    /// How many times the floor.
+    /// The multiple of the floor.
     pub fn times(measured: f64, floor: f64) -> Self {
         Self { measured, floor, result: measured / floor }
     }
 
-    /// How much above the floor.
+    /// The excess over the floor.
     pub fn above(measured: f64, floor: f64) -> Self {
         Self { measured, floor, result: measured - floor }
     }

@@ -1,4 +1,4 @@
-//! What is measured: servers at an address, and what one run against them costs.
+//! The measured servers at an address, and the result of one run against them.
 
 use std::net::SocketAddr;
 
@@ -20,7 +20,7 @@ pub struct Target {
     pub api_key: String,
     /// The listener for people, where there is one.
     pub admin: Option<SocketAddr>,
-    /// None: several processes, of which nobody counts the CPU.
+    /// `None`: several processes, whose CPU is not counted.
     pub meter: Option<Meter>,
 }
 
@@ -28,7 +28,7 @@ pub struct Target {
 #[derive(Clone)]
 pub struct Measured {
     pub outcome: Outcome,
-    /// Seconds of CPU that what the meter counts takes per call.
+    /// Seconds of CPU per call in the metered process.
     pub cpu_s: f64,
     /// The same of the whole process.
     pub process_cpu_s: f64,

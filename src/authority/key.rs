@@ -86,7 +86,7 @@ impl Authority {
         request.check()?;
         let algorithm = request.algorithm;
         if request.emergency {
-            return self.sign_anew(algorithm, |action| self.audit(caller, action)).await;
+            return self.sign_with_a_new_key(algorithm, |action| self.audit(caller, action)).await;
         }
         let lead_s = request.lead_s.unwrap_or(LEAD_DEFAULT_S);
         let audit = self.audit(caller, "RotateKey");
@@ -111,7 +111,7 @@ impl Authority {
         for algorithm in [Algorithm::Es256, Algorithm::EdDsa] {
             let replaced = async {
                 if in_state(&self.store.keys().await?, algorithm, KeyState::Active).is_none() {
-                    self.sign_anew(algorithm, |action| self.audit(caller, action)).await?;
+                    self.sign_with_a_new_key(algorithm, |action| self.audit(caller, action)).await?;
                 }
                 Ok::<_, Error>(())
             };
@@ -124,7 +124,7 @@ impl Authority {
 
     /// Makes a new key sign before it returns: publishes one unless one is pending, waits for every replica, activates
     /// it, and waits for every replica again.
-    async fn sign_anew(
+    async fn sign_with_a_new_key(
         &self,
         algorithm: Algorithm,
         audit: impl Fn(&'static str) -> NewAudit,

@@ -51,7 +51,7 @@ fn judge(clients: &[Client], keys: &ListKeysResponse) -> Check {
         NAME,
         format!("refused, since jeton did not write them as they are: {}", first_names(&bad, NAMED_MAX)),
         "Somebody else writes to the database, or another master key was used. Find out who. Then delete the client or its API \
-         key, or revoke the key, and make it anew. A MAC key has a successor already; sessions that it opened wait for its row.",
+         key, or revoke the key, and make it again. A MAC key has a successor already; sessions that it opened wait for its row.",
     )
 }
 

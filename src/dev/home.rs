@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn starting_anew_removes_only_what_is_ours() -> anyhow::Result<()> {
+    fn starting_over_removes_only_our_files() -> anyhow::Result<()> {
         let directory = tempfile::tempdir()?;
         let home = Home::open(&directory.path().join("data"))?;
         home.master_key_file()?;

@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_rings_at_its_time_however_often_the_wait_for_it_is_begun_anew() {
+    async fn it_rings_at_its_time_however_often_the_wait_begins_again() {
         let mut alarm = Alarm::default();
         for micros in [0, 300, 5_000] {
             let end = in_micros(micros);

@@ -229,7 +229,7 @@ impl Keys {
         let now = self.clock.now();
         // If neither opens any of them, the master key is wrong, not the rows.
         let is_ours = self.fits(rows) || new.fits(rows);
-        let mut anew = ResealedRows::default();
+        let mut resealed = ResealedRows::default();
         for row in &rows.signing {
             let is_new = new.is_current(Purpose::SigningKey, &row.key_id, &row.sealed);
             // A refused row stays as it is: it signs nothing either.
@@ -243,8 +243,8 @@ impl Keys {
                 Err(_) if is_over => None,
                 Err(error) => return Err(error),
             };
-            let sealed = anew.done.count(is_new, sealed, &row.sealed);
-            anew.signing.push(sealed);
+            let sealed = resealed.done.count(is_new, sealed, &row.sealed);
+            resealed.signing.push(sealed);
         }
         for row in &rows.mac {
             let id = hex(row.id);
@@ -254,10 +254,10 @@ impl Keys {
             } else {
                 Some(new.seal(Purpose::MacKey, &id, self.open_mac(row)?.secret()))
             };
-            let sealed = anew.done.count(is_new, sealed, &row.sealed);
-            anew.mac.push(sealed);
+            let sealed = resealed.done.count(is_new, sealed, &row.sealed);
+            resealed.mac.push(sealed);
         }
-        Ok(anew)
+        Ok(resealed)
     }
 
     fn sealed(&self, key: &SigningKey) -> NewSigningKey {

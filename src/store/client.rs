@@ -390,9 +390,9 @@ async fn reseal(
     // Nobody else may write them meanwhile.
     sqlx::query!("lock table client, api_key in share row exclusive mode").execute(&mut *transaction).await?;
     let rows = read(&mut transaction).await?;
-    let anew = |sealed: Sealed<'_>| Some((sealed.id.to_owned(), remake(&sealed.fields, sealed.mac)?));
-    let clients: Vec<_> = rows.clients.iter().filter_map(|row| anew(row.sealed())).collect();
-    let api_keys: Vec<_> = rows.api_keys.iter().filter_map(|row| anew(row.sealed())).collect();
+    let resealed = |sealed: Sealed<'_>| Some((sealed.id.to_owned(), remake(&sealed.fields, sealed.mac)?));
+    let clients: Vec<_> = rows.clients.iter().filter_map(|row| resealed(row.sealed())).collect();
+    let api_keys: Vec<_> = rows.api_keys.iter().filter_map(|row| resealed(row.sealed())).collect();
     let (ids, macs): (Vec<String>, Vec<Vec<u8>>) = clients.into_iter().unzip();
     let written = sqlx::query!(
         "update client c set row_mac = i.mac from unnest($1::text[], $2::bytea[]) i(id, mac) where c.client_id = i.id",

@@ -1,5 +1,5 @@
-//! How costs grow with what there is, each as a curve with the law that it follows. Takes longer than the measures,
-//! and runs when it is asked for: `make bench-growth`.
+//! The growth of costs with the amount of data, each as a curve with its law. Takes longer than the measures, and runs
+//! on request: `make bench-growth`.
 
 mod connections;
 mod replicas;

@@ -27,7 +27,7 @@ pub fn grow(bench: &mut Bench) -> Vec<Curve> {
     vec![time, memory, bytes]
 }
 
-/// So many more. Answers what the table takes with its indexes.
+/// Opens `count` more sessions. Returns the bytes of the table with its indexes.
 async fn open(url: &str, count: usize) -> i64 {
     let mut connection = PgConnection::connect(url).await.unwrap();
     let insert = format!(

@@ -7,9 +7,9 @@ const PREFIX: usize = 5;
 
 pub struct Bodies {
     bytes: Vec<u8>,
-    /// Where each begins, and the last ends.
+    /// The beginning of each body, and the end of the last.
     starts: Vec<usize>,
-    /// Where the next run goes on: rounds see all of a set that is larger than a round.
+    /// The place where the next run continues: rounds see all of a set that is larger than a round.
     turn: Cell<usize>,
     /// Coprime to their number: in this order none is where the one before it was put.
     stride: usize,
@@ -46,7 +46,7 @@ impl Bodies {
     }
 }
 
-/// Where the message at `start` ends; none: there is none.
+/// The end of the message at `start`; `None` if there is none.
 pub fn end(bytes: &[u8], start: usize) -> Option<usize> {
     let prefix = bytes.get(start..start + PREFIX)?;
     let length = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]) as usize;

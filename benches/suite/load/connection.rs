@@ -19,11 +19,11 @@ use tokio::{
 
 use super::frame::{self, Frame, Head};
 
-/// What may arrive unasked: never what holds an answer up.
+/// The bytes that may arrive without a window update: so that none delays an answer.
 const WINDOW: u32 = (1 << 31) - 1;
 /// Bytes that arrive until the server is told that they were read.
 const WINDOW_STEP: u32 = 1 << 24;
-/// Of a window that nobody set (RFC 9113 section 6.9.2).
+/// The default window (RFC 9113 section 6.9.2).
 const WINDOW_DEFAULT: u32 = 65_535;
 const INPUT_BYTES: usize = 256 * 1024;
 /// A stream that was reset is counted under this plus the code of HTTP/2.
@@ -122,7 +122,7 @@ impl Connection {
         self.streams.len()
     }
 
-    /// Whether a call with such a body can be made now.
+    /// Returns whether a call with such a body can be made now.
     pub fn has_room(&self, body: &[u8]) -> bool {
         self.streams.len() < self.streams_max && self.window >= body.len() as i64
     }
@@ -147,7 +147,7 @@ impl Connection {
         stream
     }
 
-    /// Whether a message can be sent on a stream now.
+    /// Returns whether a message can be sent on a stream now.
     pub fn has_room_on(&self, stream: u32, message: &[u8]) -> bool {
         let bytes = message.len() as i64;
         self.window >= bytes && self.streams.get(&stream).is_some_and(|stream| stream.window >= bytes)
@@ -171,12 +171,12 @@ impl Connection {
         }
     }
 
-    /// What of a stream's answer has arrived since the last time.
+    /// The part of a stream's answer that has arrived since the last time.
     pub fn take_body(&mut self, stream: u32) -> Vec<u8> {
         self.streams.get_mut(&stream).map(|stream| std::mem::take(&mut stream.body)).unwrap_or_default()
     }
 
-    /// Writes what is to be written, until something has arrived.
+    /// Writes pending data until something has arrived.
     pub async fn exchange(&mut self) -> io::Result<()> {
         poll_fn(|context| self.poll_exchange(context)).await
     }
@@ -211,7 +211,7 @@ impl Connection {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads what has arrived, and shows each answer that is whole.
+    /// Reads arrived data, and passes on each complete answer.
     pub fn receive(&mut self, mut each: impl FnMut(Answer)) -> io::Result<()> {
         let mut input = std::mem::take(&mut self.input);
         let mut read = 0;

@@ -19,10 +19,10 @@ use super::{
 /// Until calls of an open loop that were not answered are given up, once no new ones are made.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// What the connections of a run share.
+/// The shared state of a run's connections.
 pub struct Run {
     pub bodies: Rc<Bodies>,
-    /// Of a run that sends each body once: the next.
+    /// In a run that sends each body once: the next one.
     next: Cell<usize>,
     pub tally: RefCell<Tally>,
 }
@@ -75,7 +75,7 @@ impl Tally {
     }
 }
 
-/// A few calls that are not counted: the connection's tables are filled, and what is made at a first call is made.
+/// A few calls that are not counted: they fill the connection's tables, and cause everything that a first call does.
 pub async fn warm_up(connection: &mut Connection, bodies: &Bodies, calls: usize) -> io::Result<()> {
     for _ in 0..calls {
         let index = bodies.next();

@@ -1,7 +1,7 @@
 //! Frames of HTTP/2 (RFC 9113 section 4), and the head of a gRPC call in HPACK (RFC 7541). Written out by hand: a
 //! library's client costs as much as the server that it is to measure.
 
-/// What a connection begins with.
+/// The beginning of a connection.
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 pub const DATA: u8 = 0;

@@ -158,7 +158,7 @@ fn outcome(command: &Command, run: &Run, seconds: f64, load_cpu_s: f64, times_us
     }
 }
 
-/// Of this thread: there is no other.
+/// The CPU time of this thread, the only one.
 fn cpu_s() -> f64 {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9

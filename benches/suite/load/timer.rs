@@ -40,7 +40,7 @@ impl Timer {
             self.set_to = Some(at);
         }
         let mut ready = ready!(self.descriptor.poll_read_ready(context)).unwrap();
-        // What it was set to before may have passed.
+        // The former time may have passed.
         if Instant::now() < at {
             ready.clear_ready();
             return match self.descriptor.poll_read_ready(context) {

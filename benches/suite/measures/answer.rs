@@ -1,5 +1,5 @@
-//! What is answered from memory, by the CPU that the serving thread takes for it: P13, P1, P2, P3, P5. Neither the
-//! load nor what else the machine does enters into that; calls per second are in the details beside it.
+//! Answers from memory, by the CPU time of the serving thread: P13, P1, P2, P3, P5. Neither the load nor other work of
+//! the machine affects it; calls per second are in the details beside it.
 
 use serde_json::json;
 
@@ -20,7 +20,7 @@ const BATCH: usize = 100;
 /// Batches in flight on each connection: few, as they are large.
 const BATCHES: usize = 4;
 
-/// Rounds of what is measured and its floor, by CPU.
+/// Rounds of a measure and its floor, by CPU.
 struct Rounds {
     pairs: Vec<Pair>,
     rates: Vec<[f64; 2]>,
@@ -33,7 +33,7 @@ impl Rounds {
         Self { pairs: Vec::new(), rates: Vec::new(), load: Vec::new(), process: Vec::new() }
     }
 
-    /// `primitive_s` is what the floor takes beside the RPC.
+    /// `primitive_s` is the floor's time beside the RPC.
     fn add(&mut self, measured: &Measured, floor: &Measured, primitive_s: f64) {
         self.pairs.push(Pair::of_costs(measured.cpu_s, floor.cpu_s + primitive_s));
         let floor_rate = 1.0 / (1.0 / floor.outcome.rate() + primitive_s);

@@ -15,16 +15,16 @@ use crate::{
 
 /// Revokes per second beside the load.
 const REVOKES: f64 = 500.0;
-/// Of a round at a given load, times the usual.
+/// The length of a round at a given load, as a multiple of the usual.
 const LONGER: u64 = 2;
-/// Where the capacity of calls that come one by one is looked for, of what a closed loop finds: calls in bulk cost less.
+/// The parts of a closed loop's rate at which the capacity of single calls is searched: calls in bulk cost less.
 const RAMP: [f64; 6] = [0.15, 0.3, 0.45, 0.6, 0.8, 1.0];
 /// Calls in flight, over all connections, of the curve of throughput.
 const IN_FLIGHT_POINTS: [usize; 9] = [1, 2, 4, 8, 16, 32, 64, 256, 1_024];
-/// Parts of the capacity of the curve of latency.
+/// The points of the curve of latency, as parts of the capacity.
 const LOAD_POINTS: [f64; 8] = [0.1, 0.25, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9];
 
-/// What calls that come one by one are answered at, at best: `offer` offers so many per second.
+/// The best rate of answers to single calls: `offer` offers so many per second.
 pub fn open_capacity(closed: f64, mut offer: impl FnMut(f64) -> Outcome) -> f64 {
     RAMP.map(|part| offer(closed * part).goodput()).into_iter().fold(0.0, f64::max)
 }
@@ -77,7 +77,7 @@ fn beside_revokes(
 ) -> Outcome {
     let count = (REVOKES * ms as f64 / 1e3 * 2.0) as usize + 100;
     let revokes = Calls::revoke(bench.directory(), fresh_jtis(count));
-    // It ends after what is measured.
+    // It ends after the measurement.
     let longer = Mode::Open { rate: REVOKES, ms: ms + 400 };
     second.prepare(&Command { any_code: true, ..target.command(&revokes, longer) });
     second.go();

@@ -19,7 +19,7 @@ use crate::{
 /// Rows of the partition that is dropped.
 const ROWS: usize = 1_000_000;
 
-/// What goes on beside Validate.
+/// The work beside Validate.
 #[derive(Clone, Copy, PartialEq)]
 enum Disturbance {
     Nothing,

@@ -1,4 +1,4 @@
-//! What ten million live revocations, a million marks and a million tokens change: P10, P11, and P1 at its largest.
+//! The effect of ten million live revocations, a million marks and a million tokens: P10, P11, and P1 at its largest.
 
 use std::time::Instant;
 
@@ -26,7 +26,7 @@ const TOKENS: usize = 1_000_000;
 /// Starts, each with a COPY beside it.
 const STARTS: usize = 3;
 
-/// A database with so many live revocations, none of which hits what is measured.
+/// A database with so many live revocations, none of which hits the measured tokens.
 pub async fn revoke_many(issuer: &Issuer, count: usize) {
     let mut connection = PgConnection::connect(&issuer.database_url).await.unwrap();
     let statements = [
@@ -76,7 +76,7 @@ async fn copy(issuer: &Issuer) -> f64 {
     seconds
 }
 
-/// All of them, since what they need takes minutes to make.
+/// All of them together, because their data takes minutes to make.
 pub fn p10_p11_p1(bench: &mut Bench) {
     bench.without_small();
     let scale = if bench.quick { 20 } else { 1 };

@@ -1,4 +1,4 @@
-//! The measures, in groups that share what is costly to make.
+//! The measures, in groups that share costly data.
 
 pub mod answer;
 pub mod busy;

@@ -1,4 +1,4 @@
-//! More load than the server carries: what of it is answered, what is refused, and how soon. Runs when it is asked for.
+//! More load than the server can answer: the parts that are answered and refused, and the times. Runs on request.
 
 use serde_json::{Value, json};
 
@@ -13,18 +13,18 @@ use crate::{
     target::Target,
 };
 
-/// Of the peak that such calls are answered at.
+/// Multiples of the peak rate of such calls.
 const OFFERED: [f64; 5] = [0.5, 1.0, 1.5, 2.0, 3.0];
-/// Where the promise is: at twice the capacity, this part of the peak is still answered.
+/// The promise: at twice the capacity, this part of the peak is still answered.
 const PROMISED_AT: f64 = 2.0;
 const PROMISED: f64 = 0.9;
 /// Many callers: what each may have in flight does not hold the load back.
 const CONNECTIONS: usize = 32;
-/// How long each caller waits for an answer.
+/// The time that each caller waits for an answer.
 const TIMEOUT_S: u64 = 1;
 /// Calls per second of one who calls seldom.
 const SELDOM: f64 = 100.0;
-/// Revokes per second, and how long whoever revokes waits.
+/// Revokes per second, and the time that their callers wait.
 const REVOKES: f64 = 10.0;
 const REVOKE_TIMEOUT_S: u64 = 10;
 
@@ -83,7 +83,7 @@ fn offered(bench: &mut Bench, target: &Target, what: &str, calls: &Calls, modest
     })
 }
 
-/// What becomes meanwhile of those who do not ask for more than there is: each has a connection of its own.
+/// The answers to clients with few calls, meanwhile: each has a connection of its own.
 fn others(bench: &mut Bench, target: &Target, (calls, rate): (&Calls, f64), modest: &Calls) -> Vec<Value> {
     let ms = bench.ms() * 3;
     let revokes = Calls::revoke(bench.directory(), fresh_jtis((REVOKES * ms as f64 / 1e3 * 4.0) as usize));

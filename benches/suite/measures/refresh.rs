@@ -17,7 +17,7 @@ use crate::{
 
 /// Sessions, each of which is refreshed once in a round.
 const SESSIONS: usize = 12_000;
-/// Of them, those that one caller refreshes, one after the other.
+/// The number of them that one caller refreshes, one after the other.
 const IN_TURN: usize = 500;
 
 /// Sessions, each with its refresh token.

@@ -4,15 +4,15 @@ use std::{num::NonZero, thread::available_parallelism, time::Instant};
 
 use stateright::{Checker, Expectation, Model};
 
-/// What every configuration is about.
+/// The promise that every configuration is about.
 pub const PROMISE: &str = "no ACTIVE after Revoke has returned";
 
-/// What became of a configuration.
+/// The result of a configuration.
 #[derive(Debug)]
 pub struct Outcome {
-    /// Whether the promise holds in every state that can be reached.
+    /// The promise holds in every reachable state.
     pub holds: bool,
-    /// What should be able to happen and was not seen to. Says something only where the promise holds.
+    /// Events that should be possible and were not seen. Meaningful only if the promise holds.
     pub unseen: Vec<&'static str>,
     pub states: usize,
     pub seconds: f32,

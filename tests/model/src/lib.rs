@@ -1,5 +1,5 @@
-//! An explicit-state model of how jeton revokes: the protocol's rules by name, what they must hold, and
-//! what must break without each. `README.md` says where the code keeps them.
+//! An explicit-state model of revocation in jeton: the protocol's rules by name, the promise that they keep, and its
+//! break without each. `README.md` tells where the code keeps them.
 
 #![allow(
     clippy::indexing_slicing,

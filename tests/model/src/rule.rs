@@ -1,6 +1,6 @@
 //! The rules of the protocol, by name. A mutation is the protocol without one of them.
 
-/// Declares each rule with what it says.
+/// Declares each rule with its text.
 macro_rules! rules {
     ($($(#[doc = $text:literal])+ $name:ident,)+) => {
         /// A rule that the promise rests on.
@@ -29,7 +29,7 @@ rules! {
     RegisterBeforeReadingTheHead,
     /// A registration has an id of its own: renewals of an earlier one say nothing about it.
     RegisterUnderAFreshId,
-    /// Revoking again what is revoked waits as long.
+    /// A repeated revocation waits as long.
     RetriesWaitToo,
     /// A lease counts from before its renewal was sent.
     CountFromBeforeSending,
@@ -39,7 +39,7 @@ rules! {
     NoticeAFrozenClock,
     /// Registrations survive a crash of the database.
     LogRegistrations,
-    /// Who leaves ends the lease first, then removes the registration.
+    /// A leaving replica ends its lease first, then removes the registration.
     EndTheLeaseBeforeLeaving,
     /// No lease is judged by the database's clock.
     TrustLocalClocksOnly,
@@ -53,19 +53,19 @@ rules! {
     NeverClearARoot,
     /// A root is replaced by none that has applied less.
     ReplaceByNothingOlder,
-    /// The lease belongs to one root: what the next one adopts does not revive the former.
+    /// The lease belongs to one root: renewals that the next one adopts do not revive the former.
     LeaseOneRoot,
-    /// After a wait a call takes the root anew, its lease included.
-    TakeTheRootAnew,
+    /// After a wait a call takes the root again, its lease included.
+    TakeTheRootAgain,
     /// A log that may have lost commits is continued in a new epoch, never by using numbers again.
     BeginANewEpoch,
     /// An epoch is begun by compare-and-set on the stored one.
     BeginByCompareAndSet,
     /// Only a replica that holds the state of the former epoch begins the next one.
     BeginWithStateOnly,
-    /// What memory holds and the tables lack is appended again.
+    /// Entries that memory holds and the tables lack are appended again.
     AppendAgain,
-    /// Whoever starts without state joins an epoch that has settled: what the others hold has been appended
+    /// A replica that starts without state joins an epoch that has settled: the state of the others has been appended
     /// again by then.
     JoinASettledEpoch,
     /// Renewals say nothing about another epoch: revisions compare by epoch first.
@@ -74,21 +74,21 @@ rules! {
     WaitInFullInAFreshEpoch,
     /// A barrier believes only registrations of the log that it appended to.
     ReadRegistrationsOfTheSameLog,
-    /// What an epoch carries over is named once: a key's revocation is a mark, and the key's state.
+    /// An epoch carries over each thing under one name: a key's revocation is a mark, and the key's state.
     CarryOverOnce,
-    /// What was removed later than a replica had read is news to it, and no loss.
+    /// A removal later than a replica had read is news to it, and no loss.
     RemovedLaterIsNews,
     /// Removals and reductions that the tables have lost are made again.
     CarryOverReductions,
-    /// What a replica carries over stays as old as it was: it is no news to one that knows of more.
+    /// A carried-over state stays as old as it was: it is no news to a replica that knows more.
     CarriedOverIsNoNews,
-    /// Whoever starts without state does not join an epoch into which nobody has carried over what he held.
+    /// A replica that starts without state does not join an epoch into which none has carried over its state.
     StartWhereCarriedOver,
     /// A change is answered in the epoch that it was committed in, or not at all.
     AnswerInTheEpochOfTheCommit,
-    /// Who was never registered carries nothing over: it loads anew.
+    /// A replica that was never registered carries nothing over: it loads all tables again.
     RegisterBeforeCarryingOver,
-    /// What a replica had seen, in this state or a later one, is no news to it, whatever revision it bears.
+    /// A row that a replica had seen, in this state or a later one, is no news to it, whatever revision it bears.
     SeenIsNoNews,
     /// A token bears the revision of its lease check, not of its signing.
     SignTheRevisionOfTheLeaseCheck,
@@ -117,7 +117,7 @@ impl Removed {
         Self(rules.iter().fold(0, |set, rule| set | Self::bit(*rule)))
     }
 
-    /// Whether a rule is kept.
+    /// Returns whether a rule is kept.
     #[must_use]
     pub fn keeps(self, rule: Rule) -> bool {
         self.0 & Self::bit(rule) == 0

@@ -1,4 +1,4 @@
-//! The table of `README.md` says where each rule is kept, and what notices its loss. It cannot rot unseen.
+//! Checks the table of `README.md`: each rule has a row, and the functions and tests that it names exist.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -38,7 +38,7 @@ fn places(cell: &str) -> Vec<(&str, &str)> {
         .collect()
 }
 
-/// Whether a source defines a function, a type, a constant, or a function or table of SQL.
+/// Returns whether a source defines a function, a type, a constant, or a function or table of SQL.
 fn defines(text: &str, name: &str) -> bool {
     ["fn", "struct", "const", "function", "table"].iter().any(|keyword| {
         let definition = format!("{keyword} {name}");

@@ -1,4 +1,4 @@
-//! What stands around the lease in jeton, but for its atomics.
+//! The code around the lease in jeton, without its atomics.
 
 #[path = "../../../src/state/lease.rs"]
 #[expect(clippy::must_use_candidate, reason = "as jeton says it, where this lint sees no public item")]
@@ -9,9 +9,9 @@ pub use lease::Lease;
 mod atomic {
     pub(super) use loom::sync::atomic::Ordering;
 
-    /// loom's, but for `store`. loom does not know that nothing comes between the two halves of a
-    /// read-modify-write: it lets one that read what was there before a racing store be the later of
-    /// the two. Told as a swap, a store has its place in the order.
+    /// loom's atomics, except for `store`. loom does not know that nothing comes between the two halves of a
+    /// read-modify-write: one that read the value from before a racing store may be the later of the two. Modelled as a
+    /// swap, a store has its place in the order.
     #[derive(Debug)]
     pub(super) struct AtomicI64(loom::sync::atomic::AtomicI64);
 

@@ -1,5 +1,5 @@
-//! Whoever finds the lease held finds, in what he looks up after that, what was applied before it was
-//! adopted: in every order that the memory model allows.
+//! A thread that finds the lease held sees, in everything that it looks up after that, what was applied before the
+//! lease was adopted: in every order that the memory model allows.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

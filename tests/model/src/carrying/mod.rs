@@ -1,6 +1,6 @@
-//! What epochs carry over: one setting (a policy, what a client may, an API key, or a key's revocation) that operators
-//! take away step by step, tables that lose the latest steps, and replicas that hold them, some of which stood still
-//! meanwhile. What the model of the log shows is taken for granted: a replica that answers has applied whatever was
+//! The carry-over into epochs: one setting (a policy, the rights of a client, an API key, or a key's revocation) that
+//! operators restrict step by step, tables that lose the latest steps, and replicas that hold them, some of which stood
+//! still meanwhile. The results of the log's model are assumed: a replica that answers has applied everything that was
 //! answered in its epoch.
 
 mod state;
@@ -14,7 +14,7 @@ use crate::{
     rule::{Removed, Rule},
 };
 
-/// What an operator does to the setting. Each makes it stricter: the lower, the stricter, and 1 where nothing is set.
+/// An operator's change of the setting. Each makes it stricter: the lower, the stricter; 1 if nothing is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Act {
     Write(u8),
@@ -25,7 +25,7 @@ pub enum Act {
 #[derive(Clone, Debug)]
 pub struct Carrying {
     pub replicas: usize,
-    /// What is set at first.
+    /// The initial setting.
     pub begins_with: Option<u8>,
     pub acts: Vec<Act>,
     /// Acts that a failover may take away.
@@ -34,7 +34,7 @@ pub struct Carrying {
     pub epochs: u8,
     /// Replicas that crash and start again.
     pub crashes: u8,
-    /// Epochs that somebody begins by force.
+    /// Epochs that are begun by force.
     pub forces: u8,
     /// It is the revocation of a key, which memory holds twice: as a mark, and as the key's state.
     pub is_key: bool,
@@ -77,10 +77,10 @@ pub enum Action {
     Crash(usize),
     /// A replica without state loads.
     Load(usize),
-    /// What it has loaded is of no use.
+    /// The state that it has loaded is of no use.
     Drop(usize),
     Register(usize),
-    /// Who can write to the database begins an epoch, with an older row.
+    /// Somebody who can write to the database begins an epoch, with an older row.
     Force,
 }
 
@@ -143,7 +143,7 @@ impl Carrying {
         }
     }
 
-    /// Writes back what the tables lack of what the replica holds, and has it follow the epoch.
+    /// Writes back the parts of the replica's state that the tables lack, and makes it follow the epoch.
     fn carry_over(&self, state: &mut State, at: usize) {
         let Replica { applied, row: held, seen, .. } = state.replicas[at];
         let stored = state.tables.row;
@@ -230,7 +230,7 @@ impl Model for Carrying {
             Action::Bump => {
                 state.epochs_left -= 1;
                 Self::begin_epoch(&mut state);
-                // Whoever begins it so vouches for what the tables hold.
+                // By this the operator vouches for the contents of the tables.
                 state.tables.carried = true;
             }
             Action::FailOver { lost } => {

@@ -1,11 +1,11 @@
-//! What there is in the model of what epochs carry over: one setting in the tables, and replicas that hold it.
+//! The state of the model of the carry-over: one setting in the tables, and replicas that hold it.
 
 use super::Act;
 
 /// A place in the log: epoch, then number.
 pub type Revision = (u8, u8);
 
-/// What holds where nothing is set.
+/// The value if nothing is set.
 const DEFAULT: u8 = 1;
 
 /// A setting that is written, and how old that is. The lower, the stricter.
@@ -17,7 +17,7 @@ pub struct Row {
     pub version: u8,
 }
 
-/// What a row comes to.
+/// The effect of a row.
 pub fn in_effect(row: Option<Row>) -> u8 {
     row.map_or(DEFAULT, |row| row.level)
 }
@@ -28,22 +28,22 @@ pub struct Tables {
     pub row: Option<Row>,
     /// When the latest row was removed.
     pub removed: Option<Revision>,
-    /// Of the latest state that they know of.
+    /// The latest version that they know.
     pub version: u8,
-    /// Whether the server is on the timeline that the log was written in.
+    /// The server is on the timeline that the log was written in.
     pub same_log: bool,
-    /// Whether somebody has carried over into the epoch what he held, or an operator has begun it.
+    /// A replica has carried over its state into the epoch, or an operator has begun it.
     pub carried: bool,
 }
 
-/// An act of the epoch in force, and what the tables held before it.
+/// An act of the current epoch, and the tables before it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Done {
     pub revision: Revision,
-    /// What is in effect after it.
+    /// The effect after it.
     pub level: u8,
     pub returned: bool,
-    /// What had been answered before it.
+    /// The promise before it.
     pub promised: u8,
     pub before: Tables,
 }
@@ -92,18 +92,19 @@ pub struct State {
     pub replicas: Vec<Replica>,
     /// The act that comes next.
     pub next: usize,
-    /// The committed act that is waited for: where it was committed, and what is in effect after it.
+    /// The committed act that is waited for: the revision of its commit, and the effect after it.
     pub waiting: Option<(Revision, u8)>,
-    /// What was answered, and every replica with state held where a failover took it away: nothing laxer is in effect.
+    /// The strictest effect that was answered, and that every replica with state held when a failover lost it: nothing
+    /// laxer is in effect.
     pub promised: u8,
-    /// What was answered, was taken away, and only these replicas held: nothing laxer is in effect once they have carried
-    /// it over.
+    /// An effect that was answered and lost, and that only these replicas held: nothing laxer is in effect once they
+    /// have carried it over.
     pub owed: Option<(u8, u8)>,
     pub epochs_left: u8,
     pub crashes_left: u8,
-    /// Epochs that somebody begins by force, with an older row put back.
+    /// Epochs that may still be begun by force, with an older row put back.
     pub forces_left: u8,
-    /// The latest version that was ever made.
+    /// The latest version that was made.
     pub version: u8,
     pub violated: bool,
 }
@@ -146,8 +147,8 @@ impl State {
         self.version
     }
 
-    /// Whoever can write to the tables puts back what was there before the latest act, which every replica has seen, with
-    /// a revision that nothing vouches for, and begins an epoch.
+    /// Somebody who can write to the tables puts back the row from before the latest act, which every replica has seen,
+    /// with a revision that nothing vouches for, and begins an epoch.
     pub fn force(&mut self) -> bool {
         let Some(latest) = self.done.last() else { return false };
         let has_seen = |replica: &Replica| !replica.joined || replica.applied >= latest.revision;
@@ -229,13 +230,13 @@ impl State {
         }
     }
 
-    /// Whether each replica that holds state has come into the epoch.
+    /// Returns whether each replica with state has come into the epoch.
     pub fn is_settled(&self) -> bool {
         let mut places = 0..self.replicas.len();
         self.tables.same_log && places.all(|at| !self.replicas[at].joined || self.is_current(at))
     }
 
-    /// Whether what was answered is not in effect where somebody answers.
+    /// Records whether an answered effect is missing on a replica that answers.
     pub fn judge(&mut self) {
         let laxest = self.replicas.iter().filter(|replica| replica.serving);
         let laxest = laxest.map(|replica| in_effect(replica.row)).max().unwrap_or_default();

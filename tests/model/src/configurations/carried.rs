@@ -1,4 +1,4 @@
-//! What epochs carry over of settings, and of a key's revocation.
+//! The carry-over of settings, and of a key's revocation.
 
 use super::{Configuration, Expected};
 use crate::{
@@ -57,7 +57,7 @@ fn without_a_rule() -> Vec<Configuration> {
     };
     let key = || Carrying { acts: vec![Act::Write(0)], loss: 1, is_key: true, ..Carrying::default() };
     vec![
-        // The first alone leaves nobody who answers: a start is what would make up for that.
+        // The first alone leaves no replica that answers: a start would repair that.
         Configuration::carrying(
             "C11",
             "the revocation of a key is carried over twice, which fails, and every replica starts again",

@@ -118,7 +118,7 @@ fn without_a_rule() -> Vec<Configuration> {
     ]
 }
 
-/// What is not promised, and why `docs` say so.
+/// Things that are not promised, as `docs` say.
 fn beyond() -> Vec<Configuration> {
     vec![
         Configuration::log(

@@ -8,17 +8,17 @@ use crate::{
 
 pub(super) fn all() -> Vec<Configuration> {
     let holds = |name, what, judges, removed: &[Rule]| {
-        let minting = Minting { judges, enters_anew: false, removed: Removed::of(removed) };
+        let minting = Minting { judges, checks_again: false, removed: Removed::of(removed) };
         Configuration::minting(name, what, Expected::Holds, minting)
     };
     let without = |rules: &[Rule], name, what, judges| {
-        let minting = Minting { judges, enters_anew: false, removed: Removed::of(rules) };
+        let minting = Minting { judges, checks_again: false, removed: Removed::of(rules) };
         Configuration::minting(name, what, Expected::Violated, minting)
     };
     let after = Judges::AfterSpending;
     let before = Judges::BeforeSpending;
     let anew = |name, what, expected, removed: &[Rule]| {
-        let minting = Minting { judges: after, enters_anew: true, removed: Removed::of(removed) };
+        let minting = Minting { judges: after, checks_again: true, removed: Removed::of(removed) };
         Configuration::minting(name, what, expected, minting)
     };
     vec![

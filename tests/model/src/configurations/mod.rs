@@ -1,4 +1,4 @@
-//! What must hold, and what must break: every configuration, with what is expected of it.
+//! Every configuration, with its expected result: that the promise holds, or breaks.
 
 mod carried;
 mod epochs;
@@ -14,14 +14,14 @@ use crate::{
     rule::{Removed, Rule},
 };
 
-/// What is expected of a configuration.
+/// The expected result of a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
     Holds,
     Violated,
 }
 
-/// What is explored.
+/// The explored model.
 #[derive(Clone, Debug)]
 enum Kind {
     Log(World),
@@ -33,7 +33,7 @@ enum Kind {
 #[derive(Clone, Debug)]
 pub struct Configuration {
     pub name: &'static str,
-    /// What it is, in one line.
+    /// A description in one line.
     pub what: &'static str,
     pub expected: Expected,
     /// Takes seconds: explored by `cargo test`.
@@ -92,7 +92,7 @@ impl Configuration {
         }
     }
 
-    /// Whether it shows that the promise needs this rule.
+    /// Returns whether it shows that the promise needs this rule.
     #[must_use]
     pub fn shows_the_need_of(&self, rule: Rule) -> bool {
         self.expected == Expected::Violated && !self.removed().keeps(rule)
@@ -108,7 +108,7 @@ impl Configuration {
         }
     }
 
-    /// Whether it came out as expected.
+    /// Returns whether the result was the expected one.
     #[must_use]
     pub fn is_met_by(&self, outcome: &Outcome) -> bool {
         match self.expected {

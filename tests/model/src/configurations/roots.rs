@@ -32,7 +32,7 @@ pub(super) fn all() -> Vec<Configuration> {
             |w| w.mishaps.loads = 1,
         ),
         Configuration::without(
-            Rule::TakeTheRootAnew,
+            Rule::TakeTheRootAgain,
             "N7",
             "a call keeps its root while it waits for a renewal",
             |w| {

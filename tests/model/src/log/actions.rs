@@ -1,4 +1,4 @@
-//! What can happen next.
+//! The possible next actions.
 
 use super::{
     state::{Renewal, Replica, Revision, Revoke, Stage, State, TICKS_BETWEEN_MISSED},
@@ -6,7 +6,7 @@ use super::{
 };
 use crate::rule::Rule;
 
-/// A step of somebody. Numbers are places in the state's lists.
+/// A step of an actor. Numbers are indices of the state's lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Time goes on, but for the clocks of these replicas.
@@ -154,7 +154,7 @@ fn may_append(world: &World, state: &State, at: usize) -> bool {
     state.database.same_log && (!world.keeps(Rule::BeginANewEpoch) || state.database.head >= applied)
 }
 
-/// In an epoch that this replica has not known for long, and nobody else either.
+/// In an epoch that neither this replica nor any other has known for long.
 fn waits_in_full(world: &World, state: &State, replica: usize, revision: Revision) -> bool {
     let replica = &state.replicas[replica];
     let known_for_long = replica.epoch == revision.epoch && replica.unsettled_for == 0;
@@ -242,7 +242,7 @@ fn epoch(world: &World, state: &State, at: usize, actions: &mut Vec<Action>) {
     }
     let is_stored = replica.epoch == database.head.epoch;
     let is_lost = !database.same_log || replica.root.applied > database.head;
-    // Without compare-and-set it begins what it decided upon before another one began it.
+    // Without compare-and-set it begins the epoch that it decided upon before another one began.
     let decided_before = !world.keeps(Rule::BeginByCompareAndSet) && replica.epoch < database.head.epoch;
     let may_begin = replica.joined || !world.keeps(Rule::BeginWithStateOnly);
     if may_begin && ((is_stored && is_lost) || decided_before) {

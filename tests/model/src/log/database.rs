@@ -1,4 +1,4 @@
-//! The database: what it holds, how it fails over, and how an epoch is begun after that.
+//! The database: its contents, its failover, and the beginning of an epoch after that.
 
 use super::{
     state::{Database, Entry, Registration, Renewal, Revision, Revoke, Root, Stage, State, Tokens},
@@ -53,14 +53,14 @@ impl State {
         if registrations_lost {
             self.database.registrations.fill(Registration::NONE);
         }
-        // Whoever was loading for the first time begins again.
+        // A replica that was loading for the first time begins again.
         for replica in self.replicas.iter_mut().filter(|replica| !replica.joined) {
             replica.root = Root::EMPTY;
         }
         self.database.same_log = world.loss.silent || !world.keeps(Rule::BeginANewEpoch);
     }
 
-    /// Of a commit that was lost, nothing is promised unless every replica with state held it.
+    /// Nothing is promised of a lost commit unless every replica with state held it.
     fn give_up_what_nobody_can_restore(&mut self, world: &World, token: u8) {
         let mut holders = self.replicas.iter().filter(|replica| replica.joined).peekable();
         let is_held = holders.peek().is_some() && holders.all(|replica| replica.root.denied.has(token));
@@ -79,12 +79,11 @@ impl State {
         database.same_log = true;
         database.settled = false;
         database.fresh_for = if world.starters_lose_patience { world.wait_ticks() } else { 0 };
-        // Whoever begins an epoch takes what it holds for all that can be known.
+        // The replica that begins an epoch takes its state for all that can be known.
         self.replicas[at].joined = true;
     }
 
-    /// A replica learns of an epoch: it appends what the tables lack, builds a root, and has to
-    /// register anew.
+    /// A replica learns of an epoch: it appends entries that the tables lack, builds a root, and has to register again.
     pub(super) fn move_on(&mut self, world: &World, at: usize) {
         self.append_again(world, at);
         let mut root = self.database.load();

@@ -27,7 +27,7 @@ impl Model for World {
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
-        // What follows a violation tells nothing new.
+        // States after a violation tell nothing new.
         if !self.is_broken(state) {
             actions::enabled(self, state, actions);
         }

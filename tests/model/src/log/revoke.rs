@@ -71,7 +71,7 @@ impl State {
             self.witnessed.returned_by_waiting |= timer == 0 && still_behind != 0;
         }
         let token = world.revokes[at];
-        // A retry makes good what a failover had taken away; a call from before it does not.
+        // A retry restores what a failover had lost; a call from before it does not.
         if let Revoke::Committed { revision, .. } | Revoke::Waiting { revision, .. } = self.revokes[at]
             && revision.epoch == self.database.head.epoch
             && self.database.has(token)

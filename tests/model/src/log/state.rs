@@ -1,4 +1,4 @@
-//! What there is in the model of the leased log: a database, replicas, revokers and one call.
+//! The state of the model of the leased log: a database, replicas, revokers and one call.
 
 /// A place in the log. Compares by epoch first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,11 +67,11 @@ pub struct Database {
     pub head: Revision,
     /// In the order of their commits.
     pub entries: Vec<Entry>,
-    /// Of the sequence that numbers the log where commits do not.
+    /// The next number of the sequence, if commits do not number the log.
     pub next_number: u8,
-    /// Whether the server is on the timeline that the log was written in.
+    /// The server is on the timeline that the log was written in.
     pub same_log: bool,
-    /// Whether some replica has known the epoch for as long as a revoker waits.
+    /// Some replica has known the epoch for as long as a revoker waits.
     pub settled: bool,
     /// Ticks until a replica that starts takes the epoch for settled, where it does so by itself.
     pub fresh_for: u8,
@@ -79,7 +79,7 @@ pub struct Database {
     pub registrations: Vec<Registration>,
 }
 
-/// What a replica answers from.
+/// The state that a replica answers from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Root {
     pub applied: Revision,
@@ -132,22 +132,22 @@ pub const TICKS_BETWEEN_MISSED: u8 = 2;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Replica {
-    /// How often it has been started anew.
+    /// The number of its restarts.
     pub restarts: u8,
     pub epoch: u8,
     /// Ticks until it has known the epoch for as long as a revoker waits.
     pub unsettled_for: u8,
-    /// Whether it has registered since its start: it holds state.
+    /// It has registered since its start: it has state.
     pub joined: bool,
     pub root: Root,
-    /// What is to take the root's place, as of the snapshot that it was read in.
+    /// The next root, as of the snapshot that it was read in.
     pub next_root: Option<Root>,
     pub renewal: Renewal,
     /// Ticks since its clock missed one.
     pub since_missed: u8,
-    /// What a joiner believes that reads the head before it registers.
+    /// The head that a joiner read before it registered.
     pub early_head: Option<Revision>,
-    /// What it knows to be revoked everywhere.
+    /// The tokens that it knows to be revoked everywhere.
     pub stable: Tokens,
 }
 
@@ -197,7 +197,7 @@ pub enum Revoke {
     Failed,
 }
 
-/// Where the one call of Validate stands.
+/// The progress of the one call of Validate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stage {
     Started,
@@ -219,11 +219,11 @@ pub struct Call {
     pub former_root: Option<Root>,
     /// Began after Revoke had returned.
     pub after_revoke: bool,
-    /// Began after somebody had been answered REVOKED.
+    /// It began after a caller had been answered REVOKED.
     pub after_revoked_seen: bool,
 }
 
-/// What has been seen to happen: that the rest does not hold for want of it.
+/// Events that were seen: so that the rest does not hold only because they are missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Witnessed {
     pub returned_by_acknowledgements: bool,
@@ -234,7 +234,7 @@ pub struct Witnessed {
     pub answered_revoked_in_a_later_epoch: bool,
 }
 
-/// What may still go wrong.
+/// Faults that may still happen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Mishaps {
     /// Crashes of replicas, in all.
@@ -247,7 +247,7 @@ pub struct Mishaps {
     pub clock_steps: u8,
     /// Replicas that leave, and may come back.
     pub leaves: u8,
-    /// Roots built anew while the former is in use.
+    /// Roots built again while the former is in use.
     pub loads: u8,
 }
 
@@ -259,13 +259,13 @@ pub struct State {
     pub call: Option<Call>,
     /// Tokens whose Revoke has returned.
     pub returned: Tokens,
-    /// Of those, what the database has lost and not every replica held: nothing is promised of them.
+    /// Those of them that the database has lost and not every replica held: nothing is promised of them.
     pub lost: Tokens,
-    /// Tokens that somebody was answered REVOKED for.
+    /// Tokens for which a caller was answered REVOKED.
     pub seen: Tokens,
     /// A call that began after Revoke had returned was answered ACTIVE.
     pub violated: bool,
-    /// A call that began after somebody was answered REVOKED was answered ACTIVE.
+    /// A call that began after a caller was answered REVOKED was answered ACTIVE.
     pub inverted: bool,
     pub mishaps: Mishaps,
     pub witnessed: Witnessed,

@@ -1,4 +1,4 @@
-//! What each step does: time, and who does what.
+//! The effect of each step on time and on the actors.
 
 use super::{
     actions::Action,
@@ -40,18 +40,18 @@ impl State {
         replica * world.registrations_each() + usize::from(self.replicas[replica].restarts)
     }
 
-    /// Whether the database is in the log and the epoch that this replica follows.
+    /// Returns whether the database is in the log and the epoch that this replica follows.
     pub fn is_in_its_epoch(&self, replica: usize) -> bool {
         self.database.same_log && self.database.head.epoch == self.replicas[replica].epoch
     }
 
-    /// Whether the registrations say anything about an append at this revision.
+    /// Returns whether the registrations tell anything about an append at this revision.
     pub fn registrations_count(&self, world: &World, revision: Revision) -> bool {
         !world.keeps(Rule::ReadRegistrationsOfTheSameLog)
             || (self.database.same_log && self.database.head.epoch == revision.epoch)
     }
 
-    /// Whether no call that begins now may be answered ACTIVE.
+    /// Returns whether no call that begins now may be answered ACTIVE.
     pub fn is_promised(&self, token: u8) -> bool {
         self.returned.has(token) && !self.lost.has(token)
     }
@@ -159,7 +159,7 @@ fn tick(world: &World, state: &mut State, missed_by: u8) {
         if let Some(age) = replica.renewal.age_mut() {
             *age = (*age + 1).min(world.lease);
         }
-        // What is too old to be worth anything is forgotten: fewer states.
+        // Replies that are too old are dropped: fewer states.
         if let Renewal::Replied { age, .. } = replica.renewal
             && age >= world.lease
             && world.keeps(Rule::CountFromBeforeSending)

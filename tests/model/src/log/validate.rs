@@ -53,7 +53,7 @@ impl State {
         if call.stage != Stage::Joined {
             return;
         }
-        if world.keeps(Rule::TakeTheRootAnew) {
+        if world.keeps(Rule::TakeTheRootAgain) {
             call.stage = Stage::Started;
             call.former_root = None;
         } else {

@@ -1,9 +1,9 @@
-//! What a configuration of the leased log is made of.
+//! The parts of a configuration of the leased log.
 
 use super::state::{Mishaps, State};
 use crate::rule::{Removed, Rule};
 
-/// How the clocks of replicas run. Revokers and reapers keep time.
+/// The clocks of replicas. Revokers and reapers keep time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clocks {
     Even,
@@ -13,7 +13,7 @@ pub enum Clocks {
     Freezing,
 }
 
-/// What a failover may take away. In any case statements under way get no answer.
+/// The losses of a failover. In any case statements under way get no answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Loss {
     /// The latest commit.
@@ -24,15 +24,15 @@ pub struct Loss {
     pub silent: bool,
 }
 
-/// What is claimed.
+/// The claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Promise {
-    /// What the specification says: no ACTIVE for a call that begins after Revoke has returned. What a
-    /// failover takes away is promised only where every replica with state held it.
+    /// The specification: no ACTIVE for a call that begins after Revoke has returned. Commits that a failover loses are
+    /// included only if every replica with state held them.
     AfterRevoke,
     /// The same, whatever a failover takes away.
     DespiteLoss,
-    /// Also none for a call that begins after somebody was answered REVOKED.
+    /// Also none for a call that begins after a caller was answered REVOKED.
     AfterRevokedWasSeen,
 }
 
@@ -40,13 +40,13 @@ pub enum Promise {
 #[derive(Clone, Debug)]
 pub struct World {
     pub replicas: usize,
-    /// The token of each Revoke, by whose place its replica is told; one that comes again is a retry.
+    /// The token of each Revoke; its index tells the replica. A repeated token is a retry.
     pub revokes: Vec<u8>,
     pub mishaps: Mishaps,
     pub loss: Loss,
-    /// How long a replica uses a renewal, in ticks of its clock.
+    /// The time for which a replica uses a renewal, in ticks of its clock.
     pub lease: u8,
-    /// How long a revoker and a reaper wait, in ticks of theirs.
+    /// The time that a revoker and a reaper wait, in ticks of theirs.
     pub wait: u8,
     pub clocks: Clocks,
     /// A call may be answered from the database instead.
@@ -91,7 +91,7 @@ impl Default for World {
 }
 
 impl World {
-    /// Whether a rule is kept.
+    /// Returns whether a rule is kept.
     pub fn keeps(&self, rule: Rule) -> bool {
         self.removed.keeps(rule)
     }
@@ -101,7 +101,7 @@ impl World {
         usize::from(self.mishaps.crashes) + 1
     }
 
-    /// How long a revoker waits after its commit.
+    /// The time that a revoker waits after its commit.
     pub fn wait_ticks(&self) -> u8 {
         if self.keeps(Rule::WaitOutSlowClocks) { self.wait } else { self.lease }
     }
@@ -115,7 +115,7 @@ impl World {
         self.promise == Promise::AfterRevokedWasSeen
     }
 
-    /// Whether what is promised has been broken.
+    /// Returns whether the promise is broken.
     pub fn is_broken(&self, state: &State) -> bool {
         state.violated || (self.promises_what_was_seen() && state.inverted)
     }

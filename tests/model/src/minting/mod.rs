@@ -18,10 +18,10 @@ use crate::{
 /// When Refresh holds the session against the marks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Judges {
-    /// By what the row says, once the statement that spends the credential has returned it.
+    /// By the row, after the statement that spends the credential has returned it.
     #[default]
     AfterSpending,
-    /// By what a statement before that one says of the row.
+    /// By the row as an earlier statement returned it.
     BeforeSpending,
 }
 
@@ -30,7 +30,7 @@ pub enum Judges {
 pub struct Minting {
     pub judges: Judges,
     /// Refresh may check the lease again before it judges: the session may be newer than its replica was.
-    pub enters_anew: bool,
+    pub checks_again: bool,
     pub removed: Removed,
 }
 
@@ -71,7 +71,7 @@ impl Minting {
         if of_lease_check { mint.revision } else { state.replicas[mint.replica].applied }
     }
 
-    /// What the next steps of a Refresh are.
+    /// The next steps of a Refresh.
     fn refreshing(&self, mint: Mint) -> Action {
         let answer = Action::AnswerRefresh { followed: true };
         match (self.judges, mint.stage) {
@@ -154,7 +154,7 @@ impl Model for Minting {
         }
         if let Some((_, mint)) = state.refresh {
             let next = self.refreshing(mint);
-            if self.enters_anew
+            if self.checks_again
                 && matches!(mint.stage, Stage::Written { .. })
                 && state.replicas[mint.replica].leased
             {

@@ -1,4 +1,4 @@
-//! What there is in the model of minting, and what time does to it.
+//! The state of the model of minting, and the effect of time.
 
 /// A mint that ends more ticks than this after its lease check is abandoned.
 pub const MINT_MAX: u8 = 1;
@@ -64,7 +64,7 @@ pub struct Mint {
     pub stage: Stage,
 }
 
-/// An access token in somebody's hands.
+/// An access token that was handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Token {
     pub revision: u8,
@@ -74,7 +74,7 @@ pub struct Token {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct State {
     pub head: u8,
-    /// Ticks until nobody holds a lease who has not applied the head.
+    /// Ticks until no replica holds a lease that has not applied the head.
     pub leased_for: u8,
     pub mark: Mark,
     /// Ticks until the mark's end.
@@ -89,7 +89,7 @@ pub struct State {
     pub new: Row,
     /// The new session's lease check came before the mark was committed: the mark must hit the session.
     pub new_is_hit: bool,
-    /// The new session's credential is in somebody's hands.
+    /// The new session's credential was handed out.
     pub new_is_out: bool,
     pub issue: Option<Mint>,
     pub issued: bool,
@@ -160,7 +160,7 @@ pub fn append(state: &mut State) {
 
 /// Time goes on.
 pub fn tick(state: &mut State) {
-    // What is left of the leases behind: none, where a tick has passed already.
+    // The rest of old leases: none, if a tick has passed already.
     if state.leased_for == 0 {
         let head = state.head;
         state.replicas.iter_mut().for_each(|replica| replica.leased &= replica.applied == head);

@@ -218,7 +218,7 @@ fn refresh_token(text: &str, as_json: bool) -> Result<Exit, Failure> {
         let json = serde_json::json!({ "refreshToken": { "sessionId": session.to_string(), "generation": generation } });
         output::data(&json::of_own(&json)?)?;
     } else {
-        output::data("A refresh token. Nothing is verified: these are the claims in its text.")?;
+        output::data("A refresh token. Nothing is verified: this is read from its text.")?;
         output::facts(&[("session", session.to_string()), ("refreshes before it", generation.to_string())])?;
     }
     Ok(Exit::Done)

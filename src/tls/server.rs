@@ -1,5 +1,5 @@
-//! The TLS of one listener: its files, and the configuration that they came to. When the files
-//! change, they are read anew; what cannot be used leaves the old in use.
+//! The TLS of one listener: its files, and the configuration made from them. When the files change, they are read
+//! again; if they cannot be used, the old configuration stays in use.
 
 use std::{
     collections::HashMap,
@@ -37,88 +37,88 @@ use crate::{
 };
 
 const ENCRYPTED: &[u8] = b"ENCRYPTED";
-/// Between two looks at the files.
+/// The interval of looking at the files.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Where a listener's certificates are: PEM.
+/// The certificate files of a listener: PEM.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TlsFiles {
-    /// Its own certificate, with what leads to an authority that clients trust.
+    /// Its own certificate, with the chain to an authority that clients trust.
     pub certificate: PathBuf,
-    /// The private key of it.
+    /// The private key of that certificate.
     pub key: PathBuf,
-    /// The authorities of clients' certificates; without it no client can show one.
+    /// The authorities of clients' certificates; without them no client can present one.
     pub client_ca: Option<PathBuf>,
 }
 
-/// Why certificates cannot be used.
+/// The reason why certificates cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file.
+    /// A file cannot be read.
     #[error("{} cannot be read: {error}", file.display())]
     File {
-        /// Which.
+        /// The file.
         file: PathBuf,
-        /// Why.
+        /// The error.
         error: io::Error,
     },
-    /// The content of a file.
+    /// A file has the wrong content.
     #[error("{} holds no {what} in PEM form", file.display())]
     Content {
-        /// Which.
+        /// The file.
         file: PathBuf,
-        /// What it should hold.
+        /// The content that it should have.
         what: &'static str,
     },
-    /// The certificate's time.
+    /// The certificate is not valid now.
     #[error("the certificate in {} is good from {not_before} to {not_after} only", file.display())]
     NotNow {
-        /// Which.
+        /// The file.
         file: PathBuf,
-        /// From then.
+        /// The beginning of its validity.
         not_before: jiff::Timestamp,
-        /// Until then.
+        /// The end of its validity.
         not_after: jiff::Timestamp,
     },
-    /// The key is another certificate's.
+    /// The key is that of another certificate.
     #[error("the private key in {} is not that of the certificate in {}", key.display(), certificate.display())]
     Mismatch {
-        /// Of the certificate.
+        /// The file of the certificate.
         certificate: PathBuf,
-        /// Of the key.
+        /// The file of the key.
         key: PathBuf,
     },
-    /// The key cannot be read as it is.
+    /// The key cannot be read in its form.
     #[error(
         "the private key in {} is encrypted: decrypt it with `openssl pkey -in FILE -out OTHER` into a file that only \
          jeton can read", .0.display()
     )]
     Encrypted(PathBuf),
-    /// Certificate and key.
+    /// Certificate and key cannot be used together.
     #[error("certificate and key cannot be used: {0}")]
     Pair(String),
-    /// The clients' authorities.
+    /// The clients' authorities cannot be used.
     #[error("the authorities in {} cannot be used: {error}", file.display())]
     Authorities {
-        /// Which.
+        /// The file.
         file: PathBuf,
-        /// Why.
+        /// The error.
         error: VerifierBuilderError,
     },
 }
 
-/// What the files came to.
+/// The configuration made from the files.
 struct Loaded {
     config: Arc<ServerConfig>,
-    /// Of clients' certificates.
+    /// Verifies clients' certificates.
     verifier: Option<Arc<dyn ClientCertVerifier>>,
-    /// Of the authorities of those.
+    /// The digest of their authorities.
     authorities: [u8; 32],
-    /// How often those were others before.
+    /// The number of times that the authorities have changed.
     generation: u64,
 }
 
-/// The certificate that a client showed, with those that lead to its authority, and by which authorities it was good last.
+/// The certificates that a client presented, and the generation of authorities under which they were last good.
 #[derive(Debug)]
 pub struct ShownChain {
     chain: Vec<CertificateDer<'static>>,
@@ -126,7 +126,7 @@ pub struct ShownChain {
 }
 
 impl ShownChain {
-    /// As it was shown in a handshake that was begun in this generation of the authorities.
+    /// The chain as it was presented in a handshake that began in this generation of the authorities.
     #[must_use]
     pub fn of(shown: &[CertificateDer<'_>], generation: u64) -> Self {
         let chain = shown.iter().map(|certificate| certificate.clone().into_owned()).collect();
@@ -139,14 +139,14 @@ pub struct ServerTls {
     listener: &'static str,
     files: TlsFiles,
     clock: Arc<Clock>,
-    /// Of the content that was read at first.
+    /// The digest of the files that were read first.
     loaded: [u8; 32],
     current: ArcSwap<Loaded>,
-    /// Of the certificate in use.
+    /// The end of validity of the certificate in use.
     not_after: ArcSwap<UnixSeconds>,
-    /// Lines about certificates that are refused, by the few reasons that there are.
+    /// Log lines about refused certificates, by the few reasons that there are.
     refusal_lines: Mutex<HashMap<String, Sampled>>,
-    /// Hears the address of each client whose certificate is refused.
+    /// Called with the address of each client whose certificate is refused.
     refusals: OnceLock<OnRefused>,
 }
 
@@ -171,13 +171,13 @@ impl ServerTls {
         })
     }
 
-    /// Tells this, of each client whose certificate is refused, its address. Once.
+    /// Sets the function that is called with the address of each client whose certificate is refused. Once.
     pub fn on_refused(&self, told: impl Fn(IpAddr) + Send + Sync + 'static) {
-        // A second one would be a mistake of ours, and changes nothing.
+        // A second one would be our mistake, and changes nothing.
         let _set = self.refusals.set(Box::new(told));
     }
 
-    /// A client's certificate names no client, though its chain is good.
+    /// Records that a client's certificate names no client, although its chain is good.
     pub fn names_no_client(&self, address: IpAddr, why: Unusable) {
         if let Some(left_out) = self.refused(address, why.to_string()) {
             tracing::warn!(
@@ -190,7 +190,7 @@ impl ServerTls {
         }
     }
 
-    /// A handshake failed: perhaps for the client's certificate.
+    /// Records that a handshake failed, perhaps because of the client's certificate.
     pub fn handshake_failed(&self, address: IpAddr, error: &io::Error) {
         let why = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
         let Some(why @ rustls::Error::InvalidCertificate(_)) = why else { return };
@@ -205,7 +205,7 @@ impl ServerTls {
         }
     }
 
-    /// Counts it. A line for some of each kind: then how many were left out before.
+    /// Counts a refusal. Returns the number of lines left out before, if it is to be logged.
     fn refused(&self, address: IpAddr, kind: String) -> Option<u64> {
         if let Some(told) = self.refusals.get() {
             told(address);
@@ -214,21 +214,21 @@ impl ServerTls {
         lines.entry(kind).or_insert_with(|| Sampled::new(1, 10)).turn(self.clock.now_s())
     }
 
-    /// Whether clients can show certificates.
+    /// Returns whether clients can present certificates.
     #[must_use]
     pub fn knows_clients(&self) -> bool {
         self.files.client_ca.is_some()
     }
 
-    /// What a new connection is accepted with, and in which generation of the clients' authorities.
+    /// The configuration for new connections, and its generation of the clients' authorities.
     #[must_use]
     pub fn config(&self) -> (Arc<ServerConfig>, u64) {
         let current = self.current.load();
         (Arc::clone(&current.config), current.generation)
     }
 
-    /// Whether a client's certificate would be taken now: looked at anew when other authorities are in use, and not when
-    /// the server's own certificate is renewed.
+    /// Returns whether a client's certificate would be accepted now: checked again when other authorities are in use,
+    /// and not when the server's own certificate is renewed.
     #[must_use]
     pub fn still_takes(&self, shown: &ShownChain) -> bool {
         let current = self.current.load();
@@ -247,7 +247,7 @@ impl ServerTls {
         takes
     }
 
-    /// Reads the files again when they change, until told to stop.
+    /// Reads the files again when they change, until `stop`.
     pub async fn watch(self: Arc<Self>, metrics: Arc<Metrics>, stop: CancellationToken) {
         let mut used = self.loaded;
         let mut seen = used;
@@ -259,9 +259,9 @@ impl ServerTls {
                 () = sleep(LOOK) => {}
             }
             let now = digest(&self.files);
-            // What stays for two looks: certificate and key are not replaced at the same moment.
+            // Files must be unchanged for two looks: certificate and key are not replaced at the same moment.
             if now == seen {
-                // What cannot be used is tried again, since its time may come, and complained of once.
+                // Files that cannot be used are tried again, because their time may come, and reported once.
                 if now != used && self.reload(now != said) {
                     used = now;
                 }
@@ -271,7 +271,7 @@ impl ServerTls {
         }
     }
 
-    /// Whether what the files hold is in use now. Says why not, if that is to be said.
+    /// Returns whether the content of the files is in use now. Logs the reason if it is not, and `complain`.
     fn reload(&self, complain: bool) -> bool {
         let in_use = self.current.load();
         let configured = read(&self.files).and_then(|read| {
@@ -305,7 +305,7 @@ impl ServerTls {
     }
 }
 
-/// What the files hold.
+/// The content of the files.
 struct Material {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
@@ -333,7 +333,7 @@ fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     })
 }
 
-/// What is in the file, without a byte order mark.
+/// The content of a file, without a byte order mark.
 fn bytes(file: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, TlsError> {
     let read = process::read_pem(file).map_err(|error| TlsError::File { file: file.to_path_buf(), error })?;
     Ok(zeroize::Zeroizing::new(read))
@@ -380,7 +380,7 @@ impl Material {
                 TlsError::Pair(error.to_string())
             }
         })?;
-        // gRPC is HTTP/2; plain HTTP clients get what they speak on the same port (RFC 7301).
+        // gRPC is HTTP/2; plain HTTP clients get the protocol that they support on the same port (RFC 7301).
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok((Loaded { config: Arc::new(config), verifier, authorities, generation }, not_after))
     }
@@ -391,12 +391,12 @@ impl Material {
         sha256(&each.iter().map(<[u8; 32]>::as_slice).collect::<Vec<_>>())
     }
 
-    /// Its own certificate, where it can be read.
+    /// Its own certificate, if it can be read.
     fn leaf(&self) -> Option<Certificate> {
         Certificate::from_der(self.chain.first()?).ok()
     }
 
-    /// What works for some clients only is warned of.
+    /// Warns of certificates that only some clients accept.
     fn warn_of_authority(&self, files: &TlsFiles) {
         if self.leaf().as_ref().is_some_and(is_authority) {
             tracing::warn!(
@@ -407,7 +407,7 @@ impl Material {
         }
     }
 
-    /// A certificate that no client would take is refused here, where somebody reads it.
+    /// A certificate that no client would accept is refused here, where an operator reads it.
     fn check_time(&self, files: &TlsFiles, now: UnixSeconds) -> Result<UnixSeconds, TlsError> {
         let unreadable = || TlsError::Content { file: files.certificate.clone(), what: "certificate" };
         let leaf = self.leaf().ok_or_else(unreadable)?;
@@ -423,23 +423,23 @@ impl Material {
     }
 }
 
-/// A client may come without a certificate: then with an API key. One that shows a certificate of
-/// another authority is refused at the handshake.
+/// A client may connect without a certificate, and use an API key. One that presents a certificate of another authority
+/// is refused at the handshake.
 fn verifier(
     authorities: Vec<CertificateDer<'static>>,
     provider: Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, VerifierBuilderError> {
     let mut roots = RootCertStore::empty();
-    // What is no authority's certificate is left out; none at all is refused below.
+    // Certificates that are not an authority's are left out; if there is none at all, that is refused below.
     let _counts = roots.add_parsable_certificates(authorities);
     WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).allow_unauthenticated().build()
 }
 
-/// Of everything in the files; of one that cannot be read, nothing.
+/// A digest of the content of all files; an unreadable file counts as empty.
 fn digest(files: &TlsFiles) -> [u8; 32] {
     let read = |file: &PathBuf| zeroize::Zeroizing::new(process::read_file(file).unwrap_or_default());
     let ca = files.client_ca.as_ref().map(read).unwrap_or_default();
     let (certificate, key) = (read(&files.certificate), read(&files.key));
-    // Each by itself first: what moves from one file to another is a change.
+    // Each file is hashed separately first: so moving content from one file to another is a change.
     sha256(&[&sha256(&[&certificate]), &sha256(&[&key]), &sha256(&[&ca])])
 }

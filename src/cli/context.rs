@@ -247,7 +247,7 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
         fs::rename(&temporary, path)
     };
     write().map_err(|error| {
-        // What is left of it may hold a secret; that it is gone already is no error.
+        // A left-over file may hold a secret; that it is gone already is no error.
         let _gone = fs::remove_file(&temporary);
         cannot_write(path, &error)
     })

@@ -72,7 +72,7 @@ pub fn hands_out_refresh_token(cli: &Cli<'_>, args: &CredentialArgs, form: Form)
 /// The output options of a verb.
 #[derive(Debug)]
 pub struct Handout<'a> {
-    /// What to print.
+    /// The form of the output.
     pub form: Form,
     /// The flags.
     pub args: &'a CredentialArgs,

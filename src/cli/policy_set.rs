@@ -45,7 +45,7 @@ pub struct SetArgs {
     /// The TTL if the caller requests none
     #[arg(long, value_name = "DURATION", value_parser = time::parse_duration)]
     default_ttl: Option<SignedDuration>,
-    /// What happens if a caller requests more than the maximum
+    /// The treatment of a greater request: refused, or lowered to the maximum
     #[arg(long)]
     excess: Option<Excess>,
     /// The tolerance for clocks, up to 60s

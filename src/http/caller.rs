@@ -23,7 +23,7 @@ pub(super) struct HttpOrigin {
     credential: Arc<Credential>,
     trace_id: String,
     connection: Arc<Connection>,
-    /// The thread is overloaded, and this client has many calls in flight: what needs a signature is refused.
+    /// The thread is overloaded, and this client has many calls in flight: calls that need a signature are refused.
     pub(super) shed_costly: bool,
 }
 

@@ -47,7 +47,7 @@ pub struct EndpointsState {
     pub authority: Arc<Authority>,
     /// Runs work that waits for the database to its end, even if the caller goes away.
     pub background: Background,
-    /// Whether callers can present certificates.
+    /// Callers can present certificates.
     pub certificates: bool,
 }
 

@@ -59,9 +59,9 @@ pub struct AuthLayer {
 pub(super) struct Admission {
     pub(super) snapshot: Snapshot,
     pub(super) client: AuthenticatedClient,
-    /// The thread is overloaded, and this client has many calls in flight: what needs a signature is refused.
+    /// The thread is overloaded, and this client has many calls in flight: calls that need a signature are refused.
     pub(super) shed_costly: bool,
-    /// The thread is overloaded: what needs very many signatures is refused, whoever calls.
+    /// The thread is overloaded: batches with very many signatures are refused, for every client.
     pub(super) overloaded: bool,
 }
 

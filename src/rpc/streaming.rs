@@ -46,7 +46,7 @@ struct Pace {
     begun: Instant,
     /// Since when the stream has let others go first, and what counts for its client meanwhile.
     yielded: Option<(Instant, Option<Weight>)>,
-    /// The thread is overloaded, and this client has many calls in flight: what needs a signature is refused.
+    /// The thread is overloaded, and this client has many calls in flight: calls that need a signature are refused.
     shed_costly: bool,
 }
 

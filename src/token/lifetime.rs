@@ -76,7 +76,7 @@ pub enum Basis {
 pub struct Lifetime {
     /// `exp`: 1 to 86 400 s after now.
     pub expire_time: UnixSeconds,
-    /// What decided it.
+    /// The rule that decided it.
     pub basis: Basis,
 }
 

@@ -18,7 +18,7 @@ const BETWEEN_SCOPES: char = ' ';
 /// Encodes custom claims for an answer: with the same result each time.
 pub type Render = fn(&Map<String, Value>) -> Box<[u8]>;
 
-/// Claims whose signature verified and whose form is good. Whether they hold now is judged elsewhere.
+/// Claims whose signature verified and whose form is good. Their validity now is judged elsewhere.
 ///
 /// Kept by the million, and read at each call: so all texts are stored as one.
 #[derive(Debug)]

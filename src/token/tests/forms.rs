@@ -87,7 +87,7 @@ fn v14_what_is_not_seen_as_it_is_has_no_place_in_a_name() {
         for ends in [" user", "user ", " "] {
             assert!(check(ends).unwrap_err().to_string().contains("without spaces"), "{ends}");
         }
-        // The same letters, composed and not; what only has a composed form; what has an older twin.
+        // The same letters, composed and not; a letter that has only a composed form; a letter with an older twin.
         check("caf\u{e9}").unwrap();
         for other in ["cafe\u{301}", "\u{1100}\u{1161}", "\u{212b}"] {
             assert!(check(other).unwrap_err().to_string().contains("NFC"), "{other}");

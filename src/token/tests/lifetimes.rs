@@ -190,7 +190,7 @@ proptest! {
         prop_assert!(ttl_s <= terms.max_ttl_s.max(1));
         let refresh = refresh_time(NOW, lifetime.expire_time, jitter);
         prop_assert!(refresh >= NOW && refresh < lifetime.expire_time);
-        // What decided it is what it says.
+        // The basis names the rule that decided.
         match lifetime.basis {
             Basis::Requested => match ask {
                 Ask::Ttl { seconds, .. } => prop_assert_eq!(ttl_s, seconds),

@@ -1,4 +1,4 @@
-//! Introspection (RFC 7662) and ext_authz: judge a token that a bearer presented, for software that knows nothing of
+//! Introspection (RFC 7662) and `ext_authz`: judge a token that a bearer presented, for software that knows nothing of
 //! jeton. The same evaluator as for Validate, with any of the caller's audiences.
 
 use super::{Authority, Caller, Error, issue::check_audiences, issue::check_scopes};
@@ -7,7 +7,7 @@ use crate::{
     token::Thumbprint,
 };
 
-/// A request of introspection or ext_authz.
+/// A request of introspection or `ext_authz`.
 #[derive(Clone, Debug, Default)]
 pub struct BearerRequest {
     /// Unchecked text.

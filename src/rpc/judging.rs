@@ -1,4 +1,4 @@
-//! Validate and StreamValidate. They are called as often as everything else together, and most of an answer is the same
+//! Validate and `StreamValidate`. They are called as often as everything else together, and most of an answer is the same
 //! each time: so they have a codec of their own, which copies what was encoded once for each token.
 
 use std::{convert::Infallible, marker::PhantomData, sync::Arc, task};

@@ -13,7 +13,7 @@ use super::{FAMILY_ANY, LastUse};
 pub enum Permission {
     /// Issue and Refresh.
     Issue,
-    /// Validate, BatchValidate, StreamValidate and introspection.
+    /// Validate, `BatchValidate`, `StreamValidate` and introspection.
     Validate,
     /// Revoke one token or session of any client.
     RevokeAny,

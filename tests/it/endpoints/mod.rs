@@ -1,5 +1,5 @@
 //! The endpoints for software that knows nothing of jeton: key set, metadata, introspection, revocation, and Envoy's
-//! ext_authz.
+//! `ext_authz`.
 
 mod callers;
 mod documents;

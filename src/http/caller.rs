@@ -37,7 +37,7 @@ impl HttpOrigin {
     ) -> Result<(Self, Form), HttpRefusal> {
         let (parts, body) = request.into_parts();
         let connection = parts.extensions.get::<Arc<Connection>>().ok_or(Error::Unauthenticated)?;
-        let shed_costly = parts.extensions.get::<Turn>().is_some_and(|turn| turn.crowded);
+        let shed_costly = parts.extensions.get::<Turn>().is_some_and(|turn| turn.shed_costly);
         let origin = Self::authenticate(state, &parts.headers, connection, permission, shed_costly).await?;
         let form = Form::read(&parts.headers, body, connection).await?;
         Ok((origin, form))

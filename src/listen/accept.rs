@@ -1,4 +1,4 @@
-//! How connections arrive: dealt out to the workers in turn, each with a place of its own.
+//! Accepts connections: dealt out to the workers in turn, each with a place of its own.
 
 use std::{
     io,
@@ -16,19 +16,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::places::{Place, Places};
 
-/// Between two tries when the process is out of file descriptors.
+/// The pause between two tries when the process is out of file descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
-/// Between two lines in the log about the same.
+/// The interval of repeated log lines.
 const SAY_AGAIN: Duration = Duration::from_secs(10);
 
-/// A connection on its way to a worker: off the accepting runtime, so that the worker's can take it up.
+/// A connection on its way to a worker: detached from the accepting runtime, so that the worker's can take it up.
 pub(super) struct Arrived {
     pub(super) connection: std::net::TcpStream,
     pub(super) address: IpAddr,
     pub(super) place: Place,
 }
 
-/// Deals out connections in turn; those for which there is no place are closed.
+/// Deals out connections in turn; those without a place are closed.
 pub(super) async fn accept(
     name: &'static str,
     listener: TcpListener,
@@ -38,7 +38,7 @@ pub(super) async fn accept(
 ) {
     let mut turn = workers.iter().cycle();
     let mut said: Option<Instant> = None;
-    // Whoever opens many must not fill the log, too.
+    // A peer that opens many connections must not fill the log, too.
     let mut may_say = move || {
         let may = said.is_none_or(|said| said.elapsed() >= SAY_AGAIN);
         if may {
@@ -54,21 +54,21 @@ pub(super) async fn accept(
         match accepted.and_then(|(connection, from)| arrive(connection, from, &places)) {
             Ok(Some(arrived)) => {
                 if turn.next().is_none_or(|worker| worker.send(arrived).is_err()) {
-                    // Half a server that takes every other connection is worse than none.
+                    // A server that serves every other connection is worse than none.
                     tracing::error!("a serving thread is gone: the server ends");
                     stop.cancel();
                     return;
                 }
             }
             Ok(None) if may_say() => {
-                tracing::warn!(jeton.listener = name, "a connection too many was closed");
+                tracing::warn!(jeton.listener = name, "a connection above the limit was closed");
             }
             Ok(None) => {}
             Err(error) => {
                 if may_say() {
                     tracing::warn!(jeton.listener = name, error = %error, "a connection could not be accepted");
                 }
-                // Out of descriptors, perhaps.
+                // Perhaps out of descriptors.
                 places.make_room();
                 sleep(ACCEPT_AGAIN).await;
             }
@@ -89,7 +89,7 @@ mod tests {
 
     use super::{super::places::Limits, *};
 
-    /// Whether the other end closed it.
+    /// Returns whether the peer has closed it.
     async fn is_closed(mut connection: TcpStream) -> io::Result<bool> {
         Ok(connection.read(&mut [0]).await? == 0)
     }
@@ -110,7 +110,7 @@ mod tests {
         if let Some(first) = first {
             first.place.has_to_leave().await;
         }
-        // Whoever has authenticated makes no room.
+        // An authenticated connection makes no room.
         let authenticates = |arrived: &Option<Arrived>| {
             arrived.as_ref().is_some_and(|it| it.place.standing().authenticated("a"))
         };

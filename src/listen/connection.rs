@@ -1,4 +1,4 @@
-//! One connection, as everything that serves it sees it: who is at its other end, and what is held for it.
+//! A connection as all that serve it see it: its peer, and the memory that is held for it.
 
 use std::{
     sync::{
@@ -21,46 +21,46 @@ use super::{
 };
 use crate::tls::{Peer, ServerTls, ShownChain};
 
-/// A stream of answers goes on while less than this waits to be taken on its connection. Bytes.
+/// A stream of answers continues while fewer bytes than this wait to be sent on its connection.
 const STREAMED_BYTES_MAX: usize = 1024 * 1024;
-/// And while it is less than this part of what is free of all: so that what is free is shared by however many there are.
+/// And while fewer wait than this part of the free memory, so that any number of streams shares it.
 const STREAMED_PART: usize = 4;
-/// Calls on one connection whose messages do not come cost this besides what has come, but for the first. Bytes.
+/// Calls on one connection whose messages are incomplete count this much beside their bytes, except the first. Bytes.
 const CALL_BYTES: usize = 12 * 1024;
-/// And those that stay open. Bytes.
+/// The same for calls that stay open. Bytes.
 const OPEN_CALL_BYTES: usize = 12 * 1024;
 
 /// A connection. Each request has it in its extensions, as an `Arc`.
 pub struct Connection {
     peer: Peer,
-    /// What the peer showed, where it is still to be good when other files are in use.
+    /// The certificates that the peer presented, which must still be good when other files are in use.
     chain: Option<(ShownChain, Arc<ServerTls>)>,
     memory: Arc<Memory>,
     standing: Arc<Standing>,
     calls: Arc<Calls>,
     known: AtomicBool,
-    /// What its client has of the memory, once it is known.
+    /// Its client's share of the memory, once the client is known.
     client: OnceLock<Arc<Budget>>,
     arriving: Budget,
     waiting: Budget,
     stranger_calls: Budget,
-    /// Bytes of answers that were taken since the beginning.
+    /// Bytes of answers that were sent since the beginning.
     taken: AtomicUsize,
-    /// Streams that wait until less is waiting.
+    /// Streams that wait until fewer bytes are waiting.
     parked: Mutex<Vec<Waker>>,
-    /// Calls whose messages come for as long as the caller likes. Where answers wait, they are not read.
+    /// Calls whose messages come for as long as the caller likes. While answers wait, their messages are not read.
     streams: AtomicUsize,
-    /// What is counted for what has come on them and was not read. Bytes.
+    /// The bytes that are counted for unread messages of such calls.
     unread: AtomicUsize,
-    /// Calls whose messages have not come.
+    /// Calls whose messages are incomplete.
     unfinished: AtomicUsize,
     /// Calls that stay open.
     staying: AtomicUsize,
     /// Calls that were refused, one after another, since too much waits to be taken.
     refusals: AtomicUsize,
-    /// For how many looks it has taken too little of its answers.
+    /// The number of looks for which too few bytes of its answers were sent.
     stalled: AtomicU32,
-    /// What it held when it was told to end, and one more; 0: it was not.
+    /// The bytes that it held when it was told to end, plus one; 0: it was not told.
     leaving: AtomicUsize,
     /// Its number among all that share the memory.
     number: u64,
@@ -112,66 +112,66 @@ impl Connection {
         })
     }
 
-    /// Who is at its other end.
+    /// The peer of the connection.
     #[must_use]
     pub fn peer(&self) -> &Peer {
         &self.peer
     }
 
-    /// Whether the certificate that the peer showed would still be taken.
+    /// Returns whether the certificate that the peer presented would still be accepted.
     pub(super) fn is_trusted(&self) -> bool {
         self.chain.as_ref().is_none_or(|(chain, tls)| tls.still_takes(chain))
     }
 
-    /// Whether somebody has authenticated on it.
+    /// Returns whether a caller has authenticated on it.
     #[must_use]
     pub fn is_known(&self) -> bool {
         self.known.load(Ordering::Relaxed)
     }
 
-    /// This client has authenticated on it.
+    /// Records that this client has authenticated on it.
     pub fn authenticated(&self, client_id: &str) {
         if self.is_known() {
             return;
         }
         self.calls.authenticated(client_id);
         if self.standing.authenticated(client_id) {
-            // What was counted for a stranger counts for the client from here on.
+            // Bytes that were counted for an unauthenticated peer count for the client from now on.
             self.memory.exchange(self, self.unread.swap(0, Ordering::Relaxed), 0);
-            // On its own thread alone: nobody else has set it meanwhile.
+            // Set only on its own thread: nobody else has set it meanwhile.
             let _set = self.client.set(self.memory.of_client(client_id));
             self.known.store(true, Ordering::Relaxed);
             self.count_unread();
         }
     }
 
-    /// Counts so many signatures that are to be verified for one call.
+    /// Counts the signatures that are to be verified for one call.
     #[must_use]
     pub fn weigh(&self, signatures: usize) -> Weight {
         self.calls.weigh(signatures)
     }
 
-    /// When what is read of it now came, boot clock, microseconds: now, or, where its thread had stood still, when that
-    /// began.
+    /// The time when data that is read now arrived, boot clock, microseconds: now, or, if its thread had stood still,
+    /// when that began.
     #[must_use]
     pub fn came_us(&self) -> i64 {
         self.calls.came_us()
     }
 
-    /// A request begins: one that has not authenticated makes room after those on which none has for longer.
+    /// Records the beginning of a request: an unauthenticated connection makes room after those without one for longer.
     pub(super) fn begins(&self) {
         if !self.is_known() {
             self.standing.begins();
         }
     }
 
-    /// Lets a call in that needs no credential, if there are not too many of them; `None`: somebody has authenticated
+    /// Admits a call that needs no credential, if there are not too many of them; `None`: a caller has authenticated
     /// here, and nothing is counted.
     pub fn stranger(self: &Arc<Self>) -> Result<Option<StrangerCall>, Full> {
         if self.is_known() { Ok(None) } else { StrangerCall::begin(self).map(Some) }
     }
 
-    /// A count of the bytes of a message that arrives.
+    /// A count of the bytes of an arriving message.
     #[must_use]
     pub fn arriving(self: &Arc<Self>) -> Held {
         Held::nothing(Arc::clone(self), Side::Arriving)
@@ -183,7 +183,7 @@ impl Connection {
         Held::nothing(Arc::clone(self), Side::Waiting)
     }
 
-    /// Refuses a further call while more waits to be taken on this connection than may, or nothing more fits; unless
+    /// Refuses another call while too many bytes wait to be sent on this connection, or no memory is left; unless
     /// nothing waits on this one.
     pub fn has_room(&self) -> Result<(), Full> {
         let most = if self.is_known() { WAITING_BYTES_MAX } else { STRANGER_WAITING_BYTES_MAX };
@@ -200,19 +200,19 @@ impl Connection {
         Err(Full)
     }
 
-    /// Bytes of an answer, counted until they are gone; `taken`: and taken then.
+    /// Bytes of an answer, counted until they are dropped; `taken`: they have then been sent.
     pub(super) fn hold(self: &Arc<Self>, bytes: Bytes, taken: bool) -> Bytes {
         let held = self.answering().answer(bytes, taken);
         self.count_unread();
         held
     }
 
-    /// What its client has of the memory.
+    /// Its client's share of the memory.
     pub(super) fn client(&self) -> Option<&Budget> {
         self.client.get().map(Arc::as_ref)
     }
 
-    /// Counts what may have come on its streams and is not read while answers wait: as much as HTTP/2 lets come.
+    /// Counts the bytes that may arrive on its streams unread while answers wait: as many as HTTP/2 lets come.
     fn count_unread(&self) {
         let streams = self.streams.load(Ordering::Relaxed);
         if streams == 0 && self.unread.load(Ordering::Relaxed) == 0 {
@@ -227,20 +227,20 @@ impl Connection {
         }
     }
 
-    /// A call begins whose messages come for as long as the caller likes.
+    /// Counts a call whose messages come for as long as the caller likes.
     #[must_use]
     pub fn streaming(self: &Arc<Self>) -> Counted {
         Counted::one(self, |it| &it.streams)
     }
 
-    /// A call waits for its message. Also what that costs besides.
+    /// Counts a call that waits for its message, with its further costs.
     #[must_use]
     pub fn unfinished(self: &Arc<Self>) -> (Counted, usize) {
         let cost = if self.unfinished.load(Ordering::Relaxed) == 0 { 0 } else { CALL_BYTES };
         (Counted::one(self, |it| &it.unfinished), cost)
     }
 
-    /// A call stays open for as long as the caller likes: beyond the first of its connection it costs something.
+    /// Counts a call that stays open for as long as the caller likes: after the first of its connection it has a cost.
     pub fn stays_open(self: &Arc<Self>) -> Result<(Counted, Held), Full> {
         let cost = if self.staying.load(Ordering::Relaxed) == 0 { 0 } else { OPEN_CALL_BYTES };
         let mut held = self.arriving();
@@ -248,14 +248,14 @@ impl Connection {
         Ok((Counted::one(self, |it| &it.staying), held))
     }
 
-    /// How much of its answers may wait before a stream of it does, too.
+    /// The bytes of its answers that may wait before a stream of it waits, too.
     fn room(&self) -> usize {
         let free = self.memory.free_for(self);
-        // Some always goes.
+        // Some always pass.
         STREAMED_BYTES_MAX.min(free.checked_div(STREAMED_PART).unwrap_or_default()).max(1)
     }
 
-    /// For so many looks it has taken too little of its answers.
+    /// Records the number of looks for which too few bytes of its answers were sent.
     pub(super) fn has_stalled_for(&self, looks: u32) {
         self.stalled.store(looks, Ordering::Relaxed);
     }
@@ -264,7 +264,7 @@ impl Connection {
         self.stalled.load(Ordering::Relaxed)
     }
 
-    /// All that is counted for it. Bytes.
+    /// All bytes that are counted for it.
     pub(super) fn held(&self) -> usize {
         let unread = self.unread.load(Ordering::Relaxed);
         self.waiting.held().saturating_add(self.arriving.held()).saturating_add(unread)
@@ -274,7 +274,7 @@ impl Connection {
         self.leaving.load(Ordering::Relaxed) > 0
     }
 
-    /// Ends it, on whatever thread it is. Gives how much it holds.
+    /// Ends it, on whatever thread it is. Returns the bytes that it holds.
     pub(super) fn cut_off(&self) -> usize {
         let held = self.held();
         self.leaving.store(held.saturating_add(1), Ordering::Relaxed);
@@ -282,7 +282,7 @@ impl Connection {
         held
     }
 
-    /// Pending while so much waits to be taken that a stream of answers had better wait, too.
+    /// Pending while so many bytes wait to be sent that a stream of answers should wait, too.
     pub(super) fn poll_room(&self, context: &mut Context<'_>) -> Poll<()> {
         let room = self.room();
         if self.waiting.held() < room {
@@ -292,16 +292,16 @@ impl Connection {
         if !parked.iter().any(|waker| waker.will_wake(context.waker())) {
             parked.push(context.waker().clone());
         }
-        // What was taken in between has woken nobody.
+        // Bytes that were sent in between have woken nobody.
         if self.waiting.held() < room { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// So many bytes were taken of an answer that is still held.
+    /// Records that so many bytes were sent of an answer that is still held.
     pub(super) fn goes_on(&self, bytes: usize) {
         self.taken.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// An answer is held no longer, so many bytes of which were taken.
+    /// Records that an answer is no longer held, of which so many bytes were sent.
     pub(super) fn taken(&self, bytes: usize) {
         self.goes_on(bytes);
         self.count_unread();
@@ -311,7 +311,7 @@ impl Connection {
         }
     }
 
-    /// Bytes of answers that wait to be taken, and those that were taken since the beginning.
+    /// Bytes of answers that wait to be sent, and those that were sent since the beginning.
     pub(super) fn answers(&self) -> (usize, usize) {
         (self.waiting.held(), self.taken.load(Ordering::Relaxed))
     }
@@ -332,7 +332,7 @@ impl Connection {
     }
 }
 
-/// One of something that is counted for a connection, until it is dropped.
+/// A count of one, for a connection, until it is dropped.
 pub struct Counted {
     connection: Arc<Connection>,
     count: fn(&Connection) -> &AtomicUsize,

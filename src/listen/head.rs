@@ -1,13 +1,13 @@
-//! The head of a request: what is kept of it while it is answered.
+//! The part of a request's head that is kept while the request is answered.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header};
 
-/// A request with more headers than this keeps those alone that something here reads. By references to headers that were
-/// sent before (RFC 7541), some hundred bytes stand for as much as a head may have.
+/// A request with more headers than this keeps only those that are read here. By references to headers that were sent
+/// before (RFC 7541), some hundred bytes expand to the greatest length of a head.
 const HEADERS_MAX: usize = 24;
-/// So does one with a longer value, or whose URI is longer: of that the path is kept. Bytes.
+/// The same for a longer value, or a longer URI, of which the path is kept. Bytes.
 const VALUE_BYTES_MAX: usize = 1_024;
-/// What is read of a request's head.
+/// The headers that are read.
 static READ: [HeaderName; 14] = [
     header::ACCEPT,
     header::AUTHORIZATION,
@@ -24,10 +24,10 @@ static READ: [HeaderName; 14] = [
     HeaderName::from_static("grpc-timeout"),
     HeaderName::from_static("traceparent"),
 ];
-/// One that is there more often than this is there too often, however often that is.
+/// A header that occurs more often than this is refused, however often it occurs.
 const TIMES_MAX: usize = 2;
 
-/// Takes away what nothing reads, where there is much.
+/// Removes headers that are not read, if there are many.
 pub(super) fn slim<B>(request: &mut Request<B>) {
     let uri = request.uri();
     let query = uri.query().map_or(0, str::len);
@@ -47,7 +47,7 @@ fn slim_headers(headers: &mut HeaderMap) {
     let mut kept = HeaderMap::new();
     for name in &READ {
         for value in headers.get_all(name).iter().take(TIMES_MAX) {
-            // A credential that is cut off is none, as a long one is.
+            // A credential that is cut off is invalid, as one of that length is.
             let value = if value.len() > VALUE_BYTES_MAX {
                 HeaderValue::from_static("too long")
             } else {
@@ -79,7 +79,7 @@ mod tests {
         assert_eq!(of(5).len(), 11, "few stay as they are");
         let many = of(100);
         assert_eq!((many.len(), many.contains_key(header::AUTHORIZATION)), (3, true));
-        // What is there twice is still there twice.
+        // A header that occurs twice still occurs twice.
         assert_eq!(many.get_all(header::IF_NONE_MATCH).iter().count(), 2);
     }
 

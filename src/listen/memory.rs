@@ -1,5 +1,5 @@
-//! How much memory the other ends of connections can make this process hold: messages that have not arrived whole, and
-//! answers that wait to be taken. Both are counted for each connection, and for all of them together.
+//! Bounds the memory that peers can make this process hold: incomplete messages, and answers that wait to be sent. Both
+//! are counted for each connection, and for all of them together.
 
 use std::{
     cmp::Reverse,
@@ -15,29 +15,28 @@ use hyper::body::Bytes;
 
 use super::connection::Connection;
 
-/// Messages that have not arrived whole and answers that have not been taken, of all connections that have authenticated.
-/// Bytes.
+/// Incomplete messages and unsent answers of all authenticated connections. Bytes.
 pub const HELD_BYTES_MAX: usize = 20 * 1024 * 1024;
-/// The same of all that have not: what they hold takes nothing away from others. Bytes.
+/// The same of all other connections: their bytes take nothing away from clients. Bytes.
 pub const STRANGERS_HELD_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// One client has one of so many parts of what there is for all.
+/// One client may have this share of the whole: one part of so many.
 const PER_CLIENT_SHARE: usize = 2;
-/// For a message, or a form, to arrive: from its first byte; a unary one, from its call.
+/// The time for a message, or a form, to arrive: from its first byte; for a unary one, from its call.
 pub const ARRIVES_WITHIN: Duration = Duration::from_secs(10);
-/// Messages that have not arrived whole, of one connection. Bytes.
+/// Incomplete messages of one connection. Bytes.
 pub const ARRIVING_BYTES_MAX: usize = 1024 * 1024;
 /// The same of a connection that has not authenticated: eight messages of the greatest length. Bytes.
 pub const STRANGER_ARRIVING_BYTES_MAX: usize = 128 * 1024;
-/// Answers of one connection that have not been taken: with more, no further call of it is taken up. Bytes.
+/// Unsent answers of one connection: with more, no further call of it is answered. Bytes.
 pub const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// The same of one that has not authenticated. Bytes.
 pub const STRANGER_WAITING_BYTES_MAX: usize = 128 * 1024;
-/// What an answer that has not been taken costs besides its bytes: HTTP/2 keeps its stream. Bytes.
+/// The cost of an unsent answer beside its bytes: HTTP/2 keeps its stream. Bytes.
 const ANSWER_BYTES: usize = 1_024;
 /// The same of a connection that has not authenticated: many such connections have few answers each, and their lists of
 /// streams room for twice as many. Bytes.
 const STRANGER_ANSWER_BYTES: usize = 2_560;
-/// Connections of more clients than ever hold something at once: then those that hold nothing are forgotten.
+/// More clients than hold something at once: above this, those that hold nothing are forgotten.
 const CLIENTS_MAX: usize = 1_024;
 
 /// Calls in flight on a connection that has not authenticated.
@@ -45,22 +44,22 @@ pub const STRANGER_CALLS_PER_CONNECTION_MAX: usize = 8;
 /// Calls that such a connection makes while more of its answers waits than may: with more, it ends. It takes not even the
 /// refusals.
 pub const STRANGER_REFUSALS_MAX: usize = 16;
-/// Calls in flight on all such connections, beyond the first of each.
+/// Calls in flight on all such connections, not counting the first of each.
 pub const STRANGER_CALLS_MAX: usize = 1_024;
 
-/// Where all is taken, connections are cut off until one of so many parts of it is free again: not one for each answer.
+/// If all memory is taken, connections are cut off until this part of it is free again: so not one for each answer.
 const FREED_PART: usize = 8;
 
-/// There is no room for more.
+/// There is no memory left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Full;
 
-/// A count of bytes, and how many there may be.
+/// A count of bytes, and its maximum.
 #[derive(Debug)]
 pub(super) struct Budget {
     most: usize,
     held: AtomicUsize,
-    /// Held by connections that have been told to end.
+    /// Held by connections that were told to end.
     leaving: AtomicUsize,
 }
 
@@ -73,7 +72,7 @@ impl Budget {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// Takes so many more, if the sum stays within `most`.
+    /// Takes `more` bytes, if the sum stays within `most`.
     fn try_take_within(&self, more: usize, most: usize) -> Result<(), Full> {
         let sum = |held: usize| held.checked_add(more).filter(|sum| *sum <= most);
         match self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, sum) {
@@ -86,7 +85,7 @@ impl Budget {
         self.try_take_within(more, self.most)
     }
 
-    /// Takes them, whatever there is.
+    /// Takes bytes beyond any maximum.
     fn take(&self, more: usize) {
         self.held.fetch_add(more, Ordering::Relaxed);
     }
@@ -99,18 +98,18 @@ impl Budget {
         self.most.saturating_sub(self.held())
     }
 
-    /// What is held beyond what there may be at most.
+    /// The bytes that are held beyond the maximum.
     fn excess(&self) -> usize {
         self.held().saturating_sub(self.most)
     }
 }
 
-/// What all connections of a listener, or of several, share.
+/// The memory that all connections of one or several listeners share.
 #[derive(Debug)]
 pub struct Memory {
     known: Budget,
     strangers: Budget,
-    /// Not bytes, but calls.
+    /// Counts calls, not bytes.
     stranger_calls: Budget,
     clients: Mutex<HashMap<String, Arc<Budget>>>,
     open: Mutex<Open>,
@@ -123,7 +122,7 @@ struct Open {
 }
 
 impl Memory {
-    /// So many bytes for connections that have authenticated, and so many for those that have not.
+    /// So many bytes for authenticated connections, and so many for the others.
     #[must_use]
     pub fn of(known: usize, strangers: usize) -> Self {
         Self {
@@ -135,7 +134,7 @@ impl Memory {
         }
     }
 
-    /// What this client has of it.
+    /// The share of this client.
     pub(super) fn of_client(&self, client_id: &str) -> Arc<Budget> {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if clients.len() >= CLIENTS_MAX {
@@ -145,12 +144,13 @@ impl Memory {
         Arc::clone(clients.entry(client_id.to_owned()).or_insert_with(|| Arc::new(Budget::of(most))))
     }
 
-    /// What counts for a connection: the part of strangers, or that of its client and that of all clients.
+    /// The budgets that count for a connection: that of unauthenticated peers, or that of its client and that of all
+    /// clients.
     fn budgets<'a>(&'a self, of: &'a Connection, stranger: bool) -> [Option<&'a Budget>; 2] {
         if stranger { [Some(&self.strangers), None] } else { [of.client(), Some(&self.known)] }
     }
 
-    /// What is left for a connection.
+    /// The free memory for a connection.
     pub(super) fn free_for(&self, connection: &Connection) -> usize {
         let budgets = self.budgets(connection, !connection.is_known());
         budgets.into_iter().flatten().map(Budget::free).min().unwrap_or_default()
@@ -166,7 +166,7 @@ impl Memory {
         })
     }
 
-    /// Takes so many bytes, whatever there is, and makes room where that is too much.
+    /// Takes bytes beyond any maximum, and makes room if there are too many.
     fn take(&self, of: &Connection, stranger: bool, more: usize) {
         let budgets = self.budgets(of, stranger);
         budgets.into_iter().flatten().for_each(|budget| budget.take(more));
@@ -181,7 +181,7 @@ impl Memory {
         self.budgets(of, stranger).into_iter().flatten().for_each(|budget| budget.give(back));
     }
 
-    /// From so many bytes to so many, of what may have arrived and was not read.
+    /// Changes the count of bytes that may have arrived unread.
     pub(super) fn exchange(&self, of: &Connection, before: usize, now: usize) {
         let stranger = !of.is_known();
         if now > before {
@@ -195,7 +195,7 @@ impl Memory {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One more connection. Gives its number.
+    /// Adds a connection. Returns its number.
     pub(super) fn enter(&self, connection: &Weak<Connection>) -> u64 {
         let mut open = self.opened();
         let number = open.next;
@@ -204,7 +204,7 @@ impl Memory {
         number
     }
 
-    /// It has ended; so many bytes of it were on their way to be free.
+    /// Removes a connection; so many bytes of it were about to be freed.
     pub(super) fn leave(&self, connection: &Connection, number: u64, leaving: usize) {
         self.opened().connections.remove(&number);
         for budget in self.budgets(connection, !connection.is_known()).into_iter().flatten() {
@@ -212,7 +212,7 @@ impl Memory {
         }
     }
 
-    /// Where more is held than may be, cuts connections off whose answers are not taken: those that have taken too little
+    /// If more is held than allowed, cuts off connections whose answers are not taken: those that have taken too little
     /// for longest, and of them those that hold most.
     fn make_room(&self, budget: &Budget) {
         let excess = || budget.excess().saturating_sub(budget.leaving.load(Ordering::Relaxed));
@@ -254,12 +254,12 @@ impl Default for Memory {
     }
 }
 
-/// What bytes are held for.
+/// The purpose of held bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Side {
-    /// A message that has not arrived whole.
+    /// An incomplete message.
     Arriving,
-    /// An answer that has not been taken.
+    /// An unsent answer.
     Waiting,
 }
 
@@ -269,9 +269,9 @@ pub struct Held {
     side: Side,
     stranger: bool,
     bytes: usize,
-    /// What a call costs besides: of what there is for all alone.
+    /// The cost of a call beside its bytes: counted only for all connections together.
     cost: usize,
-    /// Of an answer, those that are taken once this is gone.
+    /// For an answer, the bytes that have been sent when this is dropped.
     taken: usize,
 }
 
@@ -281,8 +281,8 @@ impl Held {
         Self { connection, side, stranger, bytes: 0, cost: 0, taken: 0 }
     }
 
-    /// From now on it is so many bytes, if the connection's side stays within `most` and everything within what there
-    /// is for all.
+    /// Changes the count to `bytes`, if the connection's sum stays within `most` and all stays within the common
+    /// maximum.
     pub fn resize(&mut self, bytes: usize, most: usize) -> Result<(), Full> {
         let Some(more) = bytes.checked_sub(self.bytes).filter(|more| *more > 0) else {
             self.shrink(bytes);
@@ -298,14 +298,14 @@ impl Held {
         Ok(())
     }
 
-    /// Counts what a call costs besides its bytes, once.
+    /// Counts the cost of a call beside its bytes, once.
     pub fn charge(&mut self, cost: usize) -> Result<(), Full> {
         self.connection.memory().try_take(&self.connection, self.stranger, cost)?;
         self.cost = self.cost.saturating_add(cost);
         Ok(())
     }
 
-    /// From now on it is so many bytes, if that is less.
+    /// Lowers the count to `bytes`.
     pub fn shrink(&mut self, bytes: usize) {
         let back = self.bytes.saturating_sub(bytes);
         self.connection.budget(self.side).give(back);
@@ -313,8 +313,8 @@ impl Held {
         self.bytes = bytes.min(self.bytes);
     }
 
-    /// The bytes of an answer, counted whatever there is. `taken`: they are taken once they are gone; else somebody
-    /// tells of their parts.
+    /// The bytes of an answer, counted beyond any maximum. `taken`: they have been sent when they are dropped;
+    /// otherwise their parts are reported.
     pub(super) fn answer(mut self, bytes: Bytes, taken: bool) -> Bytes {
         let cost = if self.stranger { STRANGER_ANSWER_BYTES } else { ANSWER_BYTES };
         let more = bytes.len().saturating_add(cost);
@@ -325,7 +325,7 @@ impl Held {
         self.with(bytes)
     }
 
-    /// So many bytes of it, or all that there are, as a count of their own.
+    /// A count of its own for `bytes` of it, or for all if there are fewer.
     #[must_use]
     pub fn split(&mut self, bytes: usize) -> Self {
         let bytes = bytes.min(self.bytes);
@@ -333,7 +333,7 @@ impl Held {
         Self { connection: Arc::clone(&self.connection), bytes, cost: 0, taken: 0, ..*self }
     }
 
-    /// The bytes, with this in their ownership: they count until the last part of them is gone.
+    /// The bytes, which own this: they count until their last part is dropped.
     #[must_use]
     pub fn with(self, bytes: Bytes) -> Bytes {
         Bytes::from_owner(Owned { bytes, _held: self })
@@ -354,16 +354,16 @@ impl Drop for Held {
 #[derive(Clone, Copy)]
 pub struct IsCounted;
 
-/// A call on a connection that had not authenticated when it began.
+/// A call on a connection that had not authenticated when the call began.
 pub struct StrangerCall {
     connection: Arc<Connection>,
-    /// Whether it counts among those of all.
+    /// It counts among those of all connections.
     beyond: bool,
 }
 
 impl StrangerCall {
-    /// One more, if there may be. A first one of its connection is always let in: who asks for little is answered
-    /// whatever others do.
+    /// Counts another call, if allowed. The first one of its connection is always admitted: so a peer with few calls is
+    /// answered whatever others do.
     pub(super) fn begin(connection: &Arc<Connection>) -> Result<Self, Full> {
         let own = connection.stranger_calls();
         let beyond = own.held() > 0;

@@ -1,6 +1,6 @@
-//! How a listener serves: one thread per core, each with a runtime of its own, since a runtime that
-//! moves tasks between threads costs half of what a call costs. Connections are dealt out in turn;
-//! each is held to its limits. Knows HTTP/2, HTTP/1.1 and TLS, and nothing of what is served.
+//! Serving a listener: one thread per core, each with a runtime of its own, because a runtime that moves tasks between
+//! threads adds half to the cost of a call. Connections are dealt out in turn, and limited. Knows HTTP/2, HTTP/1.1 and
+//! TLS, and nothing of the services.
 
 mod accept;
 mod connection;
@@ -64,41 +64,41 @@ use self::{
 };
 use crate::tls::{Peer, PeerCertificate, ServerTls, ShownChain};
 
-/// Calls in flight on one connection: a client that needs more opens another. The heads of so many requests, each as
-/// large as it may be, take some ten MB for a moment.
+/// Calls in flight on one connection: a client that needs more opens another. The heads of so many requests of the
+/// greatest length take some ten MB for a moment.
 const STREAMS_PER_CONNECTION_MAX: u32 = 256;
-/// Where connections are many. Clients keep what is more until there is room.
+/// The same if there are many connections. Clients hold back further calls until there is room.
 const STREAMS_PER_CONNECTION_MIN: u32 = 64;
-/// Calls in flight on one thread, about: tens of MB of memory, and what is answered from memory within a tenth of a second.
+/// Calls in flight on one thread, approximately: tens of MB of memory, and a tenth of a second of answers from memory.
 const STREAMS_PER_THREAD: u32 = 16_384;
-/// Headers of one request, bytes: a credential and a trace are a fraction of it.
+/// Headers of one request, bytes: a credential and a trace are a fraction of that.
 const HEADER_LIST_BYTES_MAX: u32 = 16 * 1024;
-/// What a peer may send on one stream, and on one connection, before it was read. Bytes.
+/// The bytes that a peer may send unread on one stream, and on one connection.
 const STREAM_WINDOW_BYTES: usize = 64 * 1024;
 const CONNECTION_WINDOW_BYTES: usize = 256 * 1024;
-/// What of an answer HTTP/2 takes before the peer has room for it, of one stream. Bytes.
+/// The bytes of an answer that HTTP/2 takes before the peer has room for them, for one stream.
 const SEND_BYTES_MAX: usize = 64 * 1024;
-/// What of a request's head is kept while it arrives over HTTP/1.1, bytes.
+/// The bytes of a request's head that are kept while it arrives over HTTP/1.1.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
-/// Streams that a peer opens and resets before we have looked at them (CVE-2023-44487).
+/// Streams that a peer may open and reset before they are handled (CVE-2023-44487).
 const PENDING_RESETS_MAX: usize = 100;
-/// Resets that a peer provokes from us (CVE-2025-8671).
+/// Resets that a peer may provoke from us (CVE-2025-8671).
 const LOCAL_RESETS_MAX: usize = 100;
-/// A peer that vanished without a word is noticed after this.
+/// The time after which a vanished peer is noticed.
 const KEEPALIVE: Duration = Duration::from_mins(1);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
-/// For the handshake, and for the preface.
+/// The time for the handshake, and for the preface.
 const OPENING: Duration = Duration::from_secs(5);
-/// Between two requests over HTTP/1.1, the head of the second included: pools of clients keep connections.
+/// The time between two requests over HTTP/1.1, the head of the second included: pools of clients keep connections.
 const HEAD: Duration = Duration::from_mins(5);
-/// Between two looks at what has arrived of a preface.
+/// The pause between two looks at the arrived part of a preface.
 const PEEK_AGAIN: Duration = Duration::from_millis(2);
-/// How HTTP/2 begins (RFC 9113 section 3.4), as far as no HTTP/1.1 request does.
+/// The beginning of HTTP/2 (RFC 9113 section 3.4), as far as no HTTP/1.1 request begins like it.
 const PREFACE: &[u8; 3] = b"PRI";
 
-/// What answers every request of a listener. Each request has its [`Connection`] in its extensions, as an `Arc`.
+/// Answers every request of a listener. Each request has its [`Connection`] in its extensions, as an `Arc`.
 pub trait Handler: Clone + Send + Sync + 'static {
-    /// Of the answers.
+    /// The body of the answers.
     type Body: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
         + Unpin
         + Send
@@ -118,7 +118,7 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Waits until every call in flight has been answered, or was cut off, and the threads have ended.
+    /// Waits until every call in flight has been answered or cut off, and the threads have ended.
     pub async fn ended(self) {
         for worker in self.workers {
             let joined = tokio::task::spawn_blocking(move || worker.join().is_ok()).await;
@@ -129,23 +129,23 @@ impl Serving {
     }
 }
 
-/// How a listener serves.
+/// The options of a listener.
 pub struct Options {
-    /// What it is called in logs.
+    /// Its name in logs.
     pub name: &'static str,
-    /// Without it, in plaintext.
+    /// Plaintext without it.
     pub tls: Option<Arc<ServerTls>>,
-    /// On so many threads.
+    /// The number of threads.
     pub threads: NonZero<usize>,
-    /// What its connections may hold.
+    /// The memory that its connections share.
     pub memory: Arc<Memory>,
-    /// How many of them there may be.
+    /// The limits of their number.
     pub limits: Limits,
     /// Cancelled when calls in flight have no more time.
     pub cut_off: CancellationToken,
 }
 
-/// Serves on the listener until told to stop. The future that accepts runs on the runtime that calls.
+/// Serves on the listener until `stop`. The accepting future runs on the calling runtime.
 pub fn serve<H: Handler>(
     listener: TcpListener,
     options: &Options,
@@ -164,7 +164,7 @@ pub fn serve<H: Handler>(
             memory: Arc::clone(memory),
             handler: handler.clone(),
             queue: Arc::new(Queue::of(name)),
-            // Of this thread alone: those of others do not queue for it.
+            // Of this thread alone: threads do not queue for one another's.
             stop: stop.child_token(),
             cut_off: cut_off.child_token(),
         };
@@ -222,7 +222,7 @@ impl<H: Handler> Worker<H> {
                 },
             }
         }
-        // What has arrived is served: whoever opened it may have sent a request already.
+        // Connections that have arrived are served: their peers may have sent a request already.
         while let Ok(arrived) = arriving.try_recv() {
             let (one, connection) = Arc::clone(&worker).begin(arrived, open.len());
             open.push(one.of(&connections.spawn(connection)));
@@ -235,7 +235,7 @@ impl<H: Handler> Worker<H> {
         }
     }
 
-    /// A connection beside so many others, and what is known of it.
+    /// Begins a connection beside so many others, and returns its watch.
     fn begin(self: Arc<Self>, arrived: Arrived, others: usize) -> (Open, impl Future<Output = ()> + Send) {
         let calls = Calls::on(Arc::clone(&self.queue));
         let (go, told) = oneshot::channel();
@@ -250,7 +250,7 @@ impl<H: Handler> Worker<H> {
                 () = place.has_to_leave() => Err("it made room for another".into()),
             };
             if let Err(error) = ended {
-                // The peer's doing, and as often as it likes.
+                // Caused by the peer, as often as it likes.
                 tracing::debug!(jeton.listener = self.listener, error = %error, "a connection ended");
             }
         };
@@ -294,7 +294,7 @@ impl<H: Handler> Worker<H> {
     ) -> hyper::Result<()> {
         let Bound { streams, calls, seen, standing, told } = bound;
         let connection = Connection::new(peer, chain, Arc::clone(&self.memory), standing, Arc::clone(&calls));
-        // It is set here alone.
+        // Set only here.
         let _set = seen.set(Arc::clone(&connection));
         let reading = Arc::new(Reading::default());
         let stream = TokioIo::new(Paced::new(stream, Arc::clone(&reading), Arc::clone(&connection)));
@@ -303,7 +303,7 @@ impl<H: Handler> Worker<H> {
             let call = calls.begin();
             head::slim(&mut request);
             request.extensions_mut().insert(Arc::clone(&connection));
-            // What is not on the heap, hyper and the runtime move from hand to hand, all of it each time.
+            // hyper and the runtime move everything that is not on the heap several times.
             let answer = Box::pin(handler.clone().handle(request, call));
             connection.begins();
             let connection = Arc::clone(&connection);
@@ -323,12 +323,12 @@ impl<H: Handler> Worker<H> {
     }
 }
 
-/// What a connection is held to.
+/// The limits of a connection.
 struct Bound {
     /// Calls in flight.
     streams: u32,
     calls: Arc<Calls>,
-    /// Set once it is known who is at its other end.
+    /// Set once the peer is known.
     seen: Arc<OnceLock<Arc<Connection>>>,
     standing: Arc<Standing>,
     told: oneshot::Receiver<()>,
@@ -367,7 +367,7 @@ fn over_http1() -> http1::Builder {
     builder
 }
 
-/// Serves a connection to its end; once told, no further request of it is taken.
+/// Serves a connection to its end; after `told`, no further request of it is accepted.
 async fn drive<C: Future<Output = hyper::Result<()>>>(
     connection: C,
     reading: &Reading,
@@ -382,14 +382,14 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
     tokio::select! {
         biased;
         ended = poll_fn(|context| turn(connection.as_mut(), context)) => return ended,
-        // Told, or nobody is left to tell.
+        // Told, or the sender is gone.
         _told = told => {}
     }
     let_go(connection.as_mut());
     poll_fn(|context| turn(connection.as_mut(), context)).await
 }
 
-/// Whether what arrives is HTTP/2. Nothing of it is taken away.
+/// Returns whether the arriving data is HTTP/2. Nothing is consumed.
 async fn begins_as_http2(stream: &TcpStream) -> io::Result<bool> {
     let mut begin = [0; PREFACE.len()];
     loop {

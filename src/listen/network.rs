@@ -5,10 +5,10 @@ use std::{
     str::FromStr,
 };
 
-/// What one holder of IPv6 addresses has of them at least (RFC 6177): its first 64 bits.
+/// The least part of IPv6 addresses that one holder has (RFC 6177): its first 64 bits.
 const IPV6_HOLDER_BITS: u32 = 64;
 
-/// Whom an address stands for: what is limited for an address is limited for all that one holder has of them.
+/// The holder that an address stands for: limits of an address hold for all addresses of its holder.
 #[must_use]
 pub fn holder(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
@@ -20,14 +20,14 @@ pub fn holder(address: IpAddr) -> IpAddr {
     }
 }
 
-/// All addresses that begin with the same bits.
+/// All addresses with the same first bits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Network {
     address: IpAddr,
     bits: u32,
 }
 
-/// Why a text names no network.
+/// The reason why a text names no network.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error(
     "a network is an address and the number of its first bits that count: 10.0.0.0/8, fd00::/8, 192.0.2.7"
@@ -35,7 +35,7 @@ pub struct Network {
 pub struct NoNetwork;
 
 impl Network {
-    /// Whether the address is of this network.
+    /// Returns whether the address is in this network.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         let first =
@@ -87,7 +87,7 @@ mod tests {
         assert!(contains("192.0.2.7", "192.0.2.7") && !contains("192.0.2.7", "192.0.2.8"));
         assert!(contains("0.0.0.0/0", "203.0.113.1") && !contains("0.0.0.0/0", "::1"));
         assert!(contains("fd00::/8", "fd12::1") && !contains("fd00::/8", "fe80::1"));
-        // A socket for both kinds shows IPv4 so.
+        // A socket for both kinds shows IPv4 like this.
         assert!(contains("10.0.0.0/8", "::ffff:10.0.0.1"));
         for bad in ["", "10.0.0.0/33", "::/129", "10.0.0/8", "x", "10.0.0.0/", "10.0.0.0/-1"] {
             assert_eq!(bad.parse::<Network>(), Err(NoNetwork), "{bad}");

@@ -1,5 +1,4 @@
-//! The body of an answer on its way: what of it has not been taken is counted, and a stream whose answers are not
-//! taken is reset.
+//! The body of an answer on its way: unsent bytes are counted, and a stream whose answers are not taken is reset.
 
 use std::{
     cell::Cell,
@@ -24,20 +23,20 @@ use tokio::{
 
 use super::connection::Connection;
 
-/// A stream whose peer takes nothing of its answer for so long is reset.
+/// A stream whose peer takes nothing of its answer for this long is reset.
 pub const STUCK: Duration = Duration::from_secs(20);
-/// A part of an answer that is as long goes out in slices of this length: each one that is taken is progress. And the end
-/// waits for the last of them: as long as the end has not been sent, the stream can be reset. Bytes.
+/// A longer part of an answer is sent in slices of this length: each one that is taken is progress. The end waits for
+/// the last of them: until the end is sent, the stream can be reset. Bytes.
 const SLICE_BYTES: usize = 16 * 1024;
 
-/// What happened last to the body of the stream that is being polled on this thread.
+/// The latest event of the body of the stream that is being polled on this thread.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Last {
-    /// Nothing.
+    /// None.
     Untouched,
     /// It had nothing to send.
     Idle,
-    /// It gave something to send.
+    /// It returned data to send.
     Sent,
 }
 
@@ -65,7 +64,7 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
                     // Not all of it fitted into the peer's window.
                     Last::Sent => stuck = Some(Box::pin(sleep(STUCK))),
                 }
-                // Ready: the stream is dropped, which resets it and lets go of what it had to send.
+                // Ready: the stream is dropped, which resets it and frees its unsent data.
                 stuck.as_mut().map_or(Poll::Pending, |stuck| stuck.as_mut().poll(context))
             })
             .await;
@@ -77,18 +76,18 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
 pub(super) struct Outgoing<B> {
     inner: B,
     connection: Arc<Connection>,
-    /// Whether what it gives is counted already.
+    /// Its data is counted already.
     counted: bool,
-    /// Whether it has given something: what comes then is a stream's, or the end.
+    /// It has returned data: from now on come further parts of a stream, or the end.
     begun: bool,
-    /// What is left of a long part.
+    /// The rest of a long part.
     rest: Bytes,
-    /// Gone once the last slice was taken.
+    /// Closed when the last slice was sent.
     last: Option<oneshot::Receiver<()>>,
     /// Trailers that wait for that.
     end: Option<Frame<Bytes>>,
     over: bool,
-    /// Whether slices that are gone were not taken, since the stream was reset.
+    /// Set if dropped slices were not sent, because the stream was reset.
     lost: Arc<AtomicBool>,
 }
 
@@ -107,7 +106,7 @@ impl<B> Outgoing<B> {
         }
     }
 
-    /// Counts a part, and gives it, or the beginning of a long one.
+    /// Counts a part, and returns it, or the beginning of a long one.
     fn count(&mut self, data: Bytes) -> Bytes {
         let is_long = data.len() >= SLICE_BYTES;
         let held = if self.counted { data } else { self.connection.hold(data, !is_long) };
@@ -126,10 +125,10 @@ impl<B> Outgoing<B> {
         Bytes::from_owner(Slice { bytes, connection, lost, _taken: taken })
     }
 
-    /// Pending until the last slice was taken.
+    /// Pending until the last slice was sent.
     fn poll_taken(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if let Some(last) = &mut self.last {
-            // Dropped, not told: it is an error either way.
+            // The sender is dropped without a message: always an error.
             let _dropped = ready!(Pin::new(last).poll(context));
             self.last = None;
         }
@@ -179,7 +178,7 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
         // One that is counted is all there: it waits for nothing but its peer.
         if self.begun && !self.counted && self.connection.poll_room(context).is_pending() {
             if self.poll_taken(context).is_ready() {
-                // Others' answers are waited for.
+                // Others' answers are awaited.
                 LAST.set(Last::Idle);
             }
             return Poll::Pending;

@@ -1,6 +1,6 @@
-//! How a connection is read: in turns, so that others wait for no longer than for a call, and that no more heads stand
-//! beside each other, each some hundred times as long as what came of it, than come with one turn; and with a large buffer
-//! only where there is room for it.
+//! Reads a connection in turns: so other connections wait for no longer than a call takes, and no more heads exist at
+//! the same time than one turn brings, each of which may be some hundred times as long as the bytes that it came in.
+//! The buffer grows only if there is room for it.
 
 use std::{
     io::{self, IoSlice},
@@ -23,11 +23,11 @@ use super::{
 const TURN_BYTES: usize = 16 * 1024;
 /// The buffers that HTTP/1.1 and HTTP/2 begin with. They grow where a message or a head is longer. Bytes.
 const BUFFER_BYTES: usize = 8 * 1024;
-/// What a buffer that has grown counts, with what it was before it grew. Bytes.
+/// The count of a buffer that has grown, with that from before it grew. Bytes.
 const LARGE_BUFFER_BYTES: usize = 40 * 1024;
 
-/// The turn of a connection. HTTP/2 goes on reading for each request that it hands over: only who polls the whole
-/// connection knows when its next turn begins.
+/// The turn of a connection. HTTP/2 goes on reading for each request that it hands over: only the task that polls the
+/// whole connection knows when its next turn begins.
 #[derive(Default)]
 pub(super) struct Reading {
     bytes: AtomicUsize,
@@ -52,7 +52,7 @@ impl Reading {
     }
 }
 
-/// A connection that lets others go first now and then.
+/// A connection that lets others go first from time to time.
 pub(super) struct Paced<S> {
     inner: S,
     reading: Arc<Reading>,
@@ -72,7 +72,7 @@ struct LargeBuffer {
     held: Option<Held>,
 }
 
-/// Whether a connection may be read into a buffer.
+/// The decision whether a connection may be read into a buffer.
 #[derive(PartialEq, Eq, Debug)]
 enum MayRead {
     Now,

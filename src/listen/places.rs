@@ -1,7 +1,7 @@
-//! The places that a listener has for connections: who has not authenticated has few, and makes room for whoever comes.
-//! Nobody keeps a place by being busy: a request can be made to last. Of the address that has most places, the connection
-//! goes on which nothing has begun for longest; so what comes now has the time in which all others would have to ask
-//! again.
+//! The places of a listener for connections. Unauthenticated connections have few, and make room for new ones. A busy
+//! connection keeps no place by that, because a request can be made to last. Of the address with the most places, the
+//! connection is closed on which nothing has begun for longest: so a new connection has the time in which all others
+//! would have to send a request.
 
 use std::{
     collections::HashMap,
@@ -18,34 +18,34 @@ use super::network::{Network, holder};
 
 /// Connections of one listener: each costs some ten kB, and a descriptor.
 pub const CONNECTIONS_MAX: usize = 20_000;
-/// Those of one address that have not authenticated, unless it is said otherwise.
+/// Connections of one address that have not authenticated, by default.
 pub const STRANGERS_PER_ADDRESS_MAX: usize = 256;
-/// Those of all addresses that have not authenticated: each holds some tens of KB, whatever it does.
+/// Connections of all addresses that have not authenticated: each holds some tens of KB, whatever it does.
 pub const STRANGERS_MAX: usize = 384;
-/// A client has at least so many places, however few there are.
+/// The least number of places that a client may have.
 const PER_CLIENT_MIN: usize = 64;
-/// A client has one of so many places.
+/// A client may have one of so many places.
 const PER_CLIENT_SHARE: usize = 4;
-/// Connections that make room take a moment to end: so many at once.
+/// Connections that make room take a moment to end: at most so many at once.
 const ENDING_MAX: usize = 64;
 
-/// How many connections there may be.
+/// The limits of the number of connections.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// In all.
+    /// Of all connections.
     pub connections: usize,
-    /// Those that have not authenticated.
+    /// Of those that have not authenticated.
     pub strangers: usize,
-    /// Those of them from one address.
+    /// Of those among them from one address.
     pub strangers_per_address: usize,
-    /// Those of one client.
+    /// Of those of one client.
     pub per_client: usize,
-    /// Balancers, behind whose addresses are many: the limit of an address does not hold for them.
+    /// Balancers, behind whose addresses are many peers: the limit of an address does not hold for them.
     pub trusted: Arc<[Network]>,
 }
 
 impl Limits {
-    /// Those of a listener with so many places.
+    /// The limits of a listener with so many places.
     #[must_use]
     pub fn of(connections: usize, strangers_per_address: usize, trusted: Arc<[Network]>) -> Self {
         let with_one_address = strangers_per_address.saturating_mul(3).div_ceil(2);
@@ -65,7 +65,7 @@ impl Limits {
 pub(super) struct Places {
     limits: Limits,
     state: Mutex<State>,
-    /// Of what was done last.
+    /// The time of the latest event.
     now: AtomicU64,
 }
 
@@ -78,13 +78,13 @@ struct State {
     clients: HashMap<String, usize>,
 }
 
-/// What is known of the connection at a place.
+/// The facts about the connection at a place.
 pub(super) struct Standing {
     places: Arc<Places>,
     id: u64,
-    /// Whom its address stands for.
+    /// The holder of its address.
     holder: IpAddr,
-    /// When a request began last, or it came.
+    /// The time when its latest request began, or when it was opened.
     last: AtomicU64,
     client: Mutex<Option<String>>,
     leave: Notify,
@@ -98,7 +98,7 @@ impl Places {
         Arc::new(Self { limits, state: Mutex::default(), now: AtomicU64::new(0) })
     }
 
-    /// A place for a connection from this address; `None`: there is none, and nobody who could make room.
+    /// A place for a connection from this address; `None`: there is none, and no connection can make room.
     pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         let trusted = self.limits.trusted.iter().any(|network| network.contains(address));
         let holder = holder(address);
@@ -129,9 +129,9 @@ impl Places {
         Some(Place(standing))
     }
 
-    /// Lets a stranger go.
+    /// Closes an unauthenticated connection.
     pub(super) fn make_room(&self) {
-        // There is none: then who comes has to wait.
+        // If there is none, new connections have to wait.
         let _none = self.state().make_room();
     }
 
@@ -149,7 +149,7 @@ impl State {
         self.addresses.get(&holder).copied().unwrap_or_default()
     }
 
-    /// Sends away one of the address that has most.
+    /// Closes one of the address with the most places.
     fn make_room(&mut self) -> Option<()> {
         let most = *self.addresses.values().max()?;
         let of_most = |it: &&Arc<Standing>| self.of_address(it.holder) == most;
@@ -160,7 +160,7 @@ impl State {
         Some(())
     }
 
-    /// Sends away one of this address.
+    /// Closes one of this address.
     fn make_room_of(&mut self, holder: IpAddr) -> Option<()> {
         let own = self.strangers.values().filter(|it| it.holder == holder);
         let longest = Arc::clone(own.min_by_key(|it| it.last.load(Ordering::Relaxed))?);
@@ -173,7 +173,7 @@ impl State {
         standing.send_away();
     }
 
-    /// False: it is none any more.
+    /// False: it has authenticated meanwhile.
     fn forget_stranger(&mut self, standing: &Standing) -> bool {
         let was = self.strangers.remove(&standing.id).is_some();
         if was {
@@ -193,8 +193,8 @@ fn less<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
 }
 
 impl Standing {
-    /// This client has authenticated on the connection. False: it has as many as it may have, and this one stays a
-    /// stranger's.
+    /// Records that this client has authenticated on the connection. False: the client has as many as allowed, and this
+    /// one stays among the unauthenticated.
     pub(super) fn authenticated(&self, client_id: &str) -> bool {
         let mut state = self.places.state();
         let count = state.clients.get(client_id).copied().unwrap_or_default();
@@ -206,12 +206,12 @@ impl Standing {
         true
     }
 
-    /// A request begins.
+    /// Records that a request begins.
     pub(super) fn begins(&self) {
         self.last.store(self.places.tick(), Ordering::Relaxed);
     }
 
-    /// Its connection ends, on whatever thread it is.
+    /// Ends its connection, on whatever thread it is.
     pub(super) fn send_away(&self) {
         self.leave.notify_one();
     }
@@ -280,7 +280,7 @@ mod tests {
         for place in &many {
             place.0.begins();
         }
-        // Who comes stays while more come than there are places for, and so does who came before.
+        // A new connection stays while more come than there are places, and so does the one before it.
         let new = from(&all, "192.0.2.8").unwrap();
         let more: Vec<_> = (0..20).map(|_| from(&all, "192.0.2.1").unwrap()).collect();
         assert!(!left(&first) && !left(&new));

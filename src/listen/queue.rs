@@ -1,9 +1,9 @@
 //! Measures how long calls wait for their thread, and tells when a thread is overloaded.
 //!
 //! Overloaded means: the thread has *worked* for half a second without a rest, and calls still have to wait. Work is
-//! counted in CPU time of the thread. Wall time would not tell a thread that has too much to do from one that the
-//! machine does not let run: on a machine that is busy with something else, calls wait although there is little to do,
-//! and to refuse them would help nobody.
+//! counted in CPU time of the thread. Wall time would not distinguish a thread that has too much to do from one that
+//! the machine does not run: on a machine that is busy with something else, calls wait although there is little to do,
+//! and refusing them would help nobody.
 
 use std::{
     collections::HashMap,
@@ -19,17 +19,17 @@ use tokio::time::Instant;
 use super::wakes::{Wakes, came_us};
 use crate::clock;
 
-/// A call that waited for less than this is never refused.
+/// Calls that waited less than this are never shed.
 const WAIT_FINE: Duration = Duration::from_millis(50);
 /// CPU time that a thread spends on a backlog before it counts as overloaded. A burst that takes less is answered, if
 /// late.
 const BACKLOG_CPU_MS: i64 = 500;
-/// Calls, and signatures of batches, that a client who asks for little has in flight on one thread: it is served whatever
-/// others ask for. Before somebody has authenticated on a connection, it counts by itself.
+/// Calls, and signatures of batches, that a client with few calls has in flight on one thread: it is served whatever
+/// others send. Until a caller has authenticated on it, a connection counts by itself.
 const FEW: u64 = 8;
-/// More clients than ever call one thread at once: then those that have no connection any more are forgotten.
+/// More clients than call one thread at once: above this, those without a connection are forgotten.
 const CLIENTS_MAX: usize = 1_024;
-/// Between two lines in the log about the same.
+/// The interval of repeated log lines.
 const SAY_AGAIN: Duration = Duration::from_secs(10);
 /// No rest has this number.
 const NONE: u64 = u64::MAX;
@@ -38,17 +38,17 @@ const NONE: u64 = u64::MAX;
 pub(super) struct Queue {
     began: Instant,
     listener: &'static str,
-    /// How often the thread had nothing to do.
+    /// The number of times that the thread had nothing to do.
     rests: AtomicU64,
-    /// When it had something to do again.
+    /// The times when it had something to do again.
     wakes: Wakes,
     /// The number of the rest after which the present backlog was first seen; [`NONE`] before the first.
     backlog_after: AtomicU64,
     /// CPU time of the thread when that backlog was first seen, milliseconds.
     backlog_cpu_ms: AtomicI64,
-    /// When the log last said that the thread is overloaded, milliseconds from `began`; 0: never.
+    /// The time when the log last said that the thread is overloaded, milliseconds from `began`; 0: never.
     said: AtomicU64,
-    /// What each client has in flight, on all its connections together.
+    /// The calls in flight of each client, on all its connections together.
     clients: Mutex<HashMap<String, Arc<AtomicU64>>>,
 }
 
@@ -66,7 +66,7 @@ impl Queue {
         }
     }
 
-    /// What this client has in flight.
+    /// The calls in flight of this client.
     fn of_client(&self, client_id: &str) -> Arc<AtomicU64> {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if clients.len() >= CLIENTS_MAX {
@@ -75,20 +75,20 @@ impl Queue {
         Arc::clone(clients.entry(client_id.to_owned()).or_default())
     }
 
-    /// Notes that the thread had nothing to do until now.
+    /// Records that the thread had nothing to do until now.
     pub(super) fn rested(&self) {
         self.wakes.wake(clock::boot_us());
         // A load and a store: no other thread writes it.
         self.rests.store(self.rests.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     }
 
-    /// How often the thread had nothing to do.
+    /// The number of times that the thread had nothing to do.
     pub(super) fn rests(&self) -> u64 {
         self.rests.load(Ordering::Relaxed)
     }
 
-    /// Whether the thread is overloaded, asked for a call that has waited for `waited`. `cpu_ms` reads the CPU time of
-    /// the thread; it is a system call, so it is made only for calls that had to wait.
+    /// Returns whether the thread is overloaded, for a call that has waited for `waited`. `cpu_ms` reads the CPU time
+    /// of the thread; it is a system call, so it is made only for calls that had to wait.
     fn is_overloaded(&self, waited: Duration, cpu_ms: impl FnOnce() -> i64) -> bool {
         if waited < WAIT_FINE {
             return false;
@@ -102,7 +102,7 @@ impl Queue {
         cpu_ms.saturating_sub(self.backlog_cpu_ms.load(Ordering::Relaxed)) >= BACKLOG_CPU_MS
     }
 
-    /// Logs that calls are refused, now and then.
+    /// Logs that calls are refused, at intervals.
     fn say_overloaded(&self, now: Instant) {
         let now = millis(now.saturating_duration_since(self.began)).max(1);
         let said = self.said.load(Ordering::Relaxed);
@@ -110,7 +110,7 @@ impl Queue {
             self.said.store(now, Ordering::Relaxed);
             tracing::warn!(
                 jeton.listener = self.listener,
-                "more calls are waiting than there is time for: what would need a signature is refused"
+                "this thread is overloaded: calls that need a signature are refused"
             );
         }
     }
@@ -123,11 +123,11 @@ fn millis(duration: Duration) -> u64 {
 /// The calls of one connection.
 pub(super) struct Calls {
     queue: Arc<Queue>,
-    /// Since when the first of them may have been there: boot clock, microseconds.
+    /// The time since when the first of them may have been there: boot clock, microseconds.
     taken_since_us: i64,
     begun: AtomicU64,
     ended: AtomicU64,
-    /// What its client has in flight on this thread, once somebody has authenticated.
+    /// The calls in flight of its client on this thread, once a caller has authenticated.
     client: OnceLock<Arc<AtomicU64>>,
 }
 
@@ -138,23 +138,23 @@ impl Calls {
         Arc::new(Self { queue, taken_since_us, begun, ended, client: OnceLock::new() })
     }
 
-    /// This client has authenticated: what is in flight is its, from here on.
+    /// Records that this client has authenticated: calls in flight count for it from now on.
     pub(super) fn authenticated(&self, client_id: &str) {
         if self.client.get().is_some() {
             return;
         }
         let client = self.queue.of_client(client_id);
         client.fetch_add(self.own_in_flight(), Ordering::Relaxed);
-        // On its own thread alone: nobody else has set it meanwhile.
+        // Set only on its own thread: nobody else has set it meanwhile.
         let _set = self.client.set(client);
     }
 
-    /// How many there were.
+    /// The number of calls so far.
     pub(super) fn begun(&self) -> u64 {
         self.begun.load(Ordering::Relaxed)
     }
 
-    /// One more.
+    /// Begins a call.
     pub(super) fn begin(self: &Arc<Self>) -> Call {
         let since_us = self.queue.wakes.since_us();
         let since_us = if self.begun() == 0 { since_us.min(self.taken_since_us) } else { since_us };
@@ -162,12 +162,12 @@ impl Calls {
         Call { came: Came { read: Instant::now(), since_us }, of: Arc::clone(self) }
     }
 
-    /// When what is read now came: boot clock, microseconds.
+    /// The time when data that is read now arrived: boot clock, microseconds.
     pub(super) fn came_us(&self) -> i64 {
         came_us(self.queue.wakes.since_us(), clock::boot_us())
     }
 
-    /// So many signatures are to be verified for one call: they count as calls until they have been.
+    /// Counts signatures that are to be verified for one call, as calls, until they have been verified.
     pub(super) fn weigh(self: &Arc<Self>, signatures: usize) -> Weight {
         let signatures = u64::try_from(signatures).unwrap_or(u64::MAX);
         self.add(signatures);
@@ -188,24 +188,24 @@ impl Calls {
         }
     }
 
-    /// What somebody finds who has waited for the thread since then.
+    /// The state of the thread for a call that has waited since then.
     fn turn(&self, since: Instant) -> Turn {
         let now = Instant::now();
         let waited = now.saturating_duration_since(since);
-        // First the part that counts the backlog: it starts with the first call that waited, whoever sent it.
+        // The backlog is counted first: it starts with the first call that waited, whichever client sent it.
         let overloaded = self.queue.is_overloaded(waited, clock::thread_cpu_ms);
-        let crowded = overloaded && self.in_flight() > FEW;
-        if crowded {
+        let shed_costly = overloaded && self.in_flight() > FEW;
+        if shed_costly {
             self.queue.say_overloaded(now);
         }
-        Turn { waited, overloaded, crowded }
+        Turn { waited, overloaded, shed_costly }
     }
 
     fn own_in_flight(&self) -> u64 {
         self.begun().saturating_sub(self.ended.load(Ordering::Relaxed))
     }
 
-    /// Of its client, or of its own where nobody has authenticated.
+    /// The calls in flight of its client; its own if no caller has authenticated.
     fn in_flight(&self) -> u64 {
         self.client.get().map_or_else(|| self.own_in_flight(), |client| client.load(Ordering::Relaxed))
     }
@@ -218,13 +218,13 @@ pub struct Weight {
 }
 
 impl Weight {
-    /// What they find who have waited since then for the thread.
+    /// The state of the thread for a caller that has waited since then.
     #[must_use]
     pub fn turn(&self, since: Instant) -> Turn {
         self.of.turn(since)
     }
 
-    /// Whether its client has more than a few in flight, these among them.
+    /// Returns whether its client has more than a few in flight, these among them.
     #[must_use]
     pub fn is_much(&self) -> bool {
         self.of.in_flight() > FEW
@@ -237,13 +237,13 @@ impl Drop for Weight {
     }
 }
 
-/// A call, from when the head of its request had been read.
+/// A call, from the time when the head of its request had been read.
 pub struct Call {
     came: Came,
     of: Arc<Calls>,
 }
 
-/// When a call came.
+/// The time when a call arrived.
 #[derive(Clone, Copy, Debug)]
 pub struct Came {
     read: Instant,
@@ -251,13 +251,14 @@ pub struct Came {
 }
 
 impl Came {
-    /// When it was read.
+    /// The time when it was read.
     #[must_use]
     pub const fn read(self) -> Instant {
         self.read
     }
 
-    /// When it came, boot clock, microseconds: when it was read, or, where its thread had stood still, when that began.
+    /// The time when it arrived, boot clock, microseconds: when it was read, or, if its thread had stood still, when
+    /// that began.
     #[must_use]
     pub fn us(self) -> i64 {
         let ago_us = i64::try_from(self.read.elapsed().as_micros()).unwrap_or(i64::MAX);
@@ -265,26 +266,26 @@ impl Came {
     }
 }
 
-/// What a call finds when it has its first turn.
+/// The state of the thread at the first turn of a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Turn {
-    /// How long it has waited for that.
+    /// The time that the call has waited for it.
     pub waited: Duration,
-    /// Whether the thread is overloaded, and the call had to wait.
+    /// The thread is overloaded, and the call had to wait.
     pub overloaded: bool,
-    /// Whether, besides, its client has more than a few in flight: what costs much is then refused, so that the rest is
-    /// answered in time.
-    pub crowded: bool,
+    /// In addition its client has more than a few calls in flight: calls that need a signature are then refused, so
+    /// that others are answered in time.
+    pub shed_costly: bool,
 }
 
 impl Call {
-    /// When it came.
+    /// The time when it arrived.
     #[must_use]
     pub const fn came(&self) -> Came {
         self.came
     }
 
-    /// Its first turn is now.
+    /// Records that its first turn is now.
     #[must_use]
     pub fn turn(&self) -> Turn {
         self.of.turn(self.came.read)
@@ -352,9 +353,9 @@ mod tests {
             call
         };
         let mut few: Vec<Call> = (0..FEW).map(|_| one()).collect();
-        assert!(few.iter().all(|call| !call.turn().crowded));
+        assert!(few.iter().all(|call| !call.turn().shed_costly));
         few.push(one());
-        assert!(few.iter().all(|call| call.turn().crowded), "those who ask for more are");
+        assert!(few.iter().all(|call| call.turn().shed_costly), "those who ask for more are");
         assert_eq!(calls.in_flight(), FEW + 1);
         few.truncate(1);
         assert_eq!((calls.in_flight(), calls.begun()), (1, FEW + 1));
@@ -378,19 +379,19 @@ mod tests {
         };
         let (much, little) = ([0; 9].map(|_| connection("much")), connection("little"));
         let calls: Vec<Call> = much.iter().map(one).collect();
-        assert!(calls.iter().all(|call| call.turn().crowded), "one on each of nine connections");
-        assert!(!one(&little).turn().crowded);
+        assert!(calls.iter().all(|call| call.turn().shed_costly), "one on each of nine connections");
+        assert!(!one(&little).turn().shed_costly);
         drop(calls);
         let [first, ..] = &much;
-        assert!(!one(first).turn().crowded);
-        // A batch is as many as it has signatures.
+        assert!(!one(first).turn().shed_costly);
+        // A batch counts as many calls as it has signatures.
         let batch = little.weigh(8);
         assert!(!batch.is_much());
         let call = one(&little);
-        assert!(batch.is_much() && call.turn().crowded && call.turn().overloaded);
+        assert!(batch.is_much() && call.turn().shed_costly && call.turn().overloaded);
         drop(batch);
-        assert!(!call.turn().crowded);
-        // What was in flight when it authenticated is its client's, too.
+        assert!(!call.turn().shed_costly);
+        // Calls in flight when it authenticated are its client's, too.
         let late = Calls::on(Arc::clone(&queue));
         let early: Vec<Call> = (0..9).map(|_| one(&late)).collect();
         late.authenticated("late");

@@ -1,27 +1,28 @@
-//! Since when what a thread reads may have been there. A thread that has nothing to do wakes as soon as something comes,
-//! and each second in any case, until it is told to end. Where it did not wake for longer, the process was stopped, or had
-//! no time: what the thread reads next may have come at any moment since, and nobody can tell which. To take it for older
-//! than it is accuses nobody.
+//! The times when a thread woke, and since when data that it reads may have been there. An idle thread wakes as soon as
+//! something arrives, and each second in any case, until it is told to end. If it did not wake for longer, the process
+//! was stopped, or got no time: what the thread reads next may have arrived at any moment since, and nobody can tell
+//! when. To count it as older than it is does no harm.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
-/// A thread that wakes later than this after it woke last has stood still: half a second more than its ticks take.
+/// A thread that wakes later than this after it last woke has stood still: half a second more than its ticks take.
 const STOOD_STILL_US: i64 = 1_500_000;
-/// A connection that is taken so soon after that may have been opened, and used, meanwhile: accepting has its turn, too.
+/// A connection that is accepted so soon after that may have been opened, and used, meanwhile: accepting waits for its
+/// turn, too.
 const TAKEN_WITHIN_US: i64 = 5_000_000;
 
-/// When a thread woke. Only that thread changes it. Boot clock, microseconds.
+/// The times when a thread woke. Only that thread changes it. Boot clock, microseconds.
 pub(super) struct Wakes {
     woke: AtomicI64,
-    /// Since when what it reads now may have been there.
+    /// Since when data that it reads now may have been there.
     since: AtomicI64,
-    /// The latest standstill: when the thread had woken before, and when it woke then.
+    /// The latest standstill: the time when the thread had woken before it, and when it woke after it.
     still_from: AtomicI64,
     still_until: AtomicI64,
 }
 
 impl Wakes {
-    /// Of a thread that begins now.
+    /// A thread that begins now.
     pub(super) fn begin(now_us: i64) -> Self {
         Self {
             woke: now_us.into(),
@@ -31,7 +32,7 @@ impl Wakes {
         }
     }
 
-    /// The thread wakes now.
+    /// Records that the thread wakes now.
     pub(super) fn wake(&self, now_us: i64) {
         let before_us = self.woke.load(Ordering::Relaxed);
         self.woke.store(now_us, Ordering::Relaxed);
@@ -40,8 +41,8 @@ impl Wakes {
             self.still_until.store(now_us, Ordering::Relaxed);
             before_us
         } else if before_us == self.still_until.load(Ordering::Relaxed) {
-            // It may have woken since it was stopped and goes on, with nothing to read (EINTR of `epoll_wait`): what was
-            // there it reads now.
+            // It may have woken since it was stopped and continued, with nothing to read (EINTR of `epoll_wait`): it
+            // reads the data from before now.
             self.still_from.load(Ordering::Relaxed)
         } else {
             now_us
@@ -49,12 +50,12 @@ impl Wakes {
         self.since.store(since_us, Ordering::Relaxed);
     }
 
-    /// Since when what the thread reads now may have been there.
+    /// Since when data that the thread reads now may have been there.
     pub(super) fn since_us(&self) -> i64 {
         self.since.load(Ordering::Relaxed)
     }
 
-    /// Since when the first request on a connection that is taken now may have been there.
+    /// Since when the first request on a connection that is accepted now may have been there.
     pub(super) fn taken_since_us(&self) -> i64 {
         let woke_us = self.woke.load(Ordering::Relaxed);
         let ago_us = woke_us.saturating_sub(self.still_until.load(Ordering::Relaxed));
@@ -62,8 +63,8 @@ impl Wakes {
     }
 }
 
-/// When something came that was read then, by a thread that may have read what was there since then: at once, but for
-/// where the thread has stood still.
+/// The time when data arrived that was read at `read_us`, by a thread that may have been reading since `since_us`: the
+/// same, unless the thread has stood still.
 pub(super) fn came_us(since_us: i64, read_us: i64) -> i64 {
     if read_us.saturating_sub(since_us) > STOOD_STILL_US { since_us } else { read_us }
 }

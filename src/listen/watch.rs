@@ -1,4 +1,4 @@
-//! What a worker sees of a connection from outside, and when it lets go of it.
+//! A worker's watch over a connection, and the end of idle connections.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -9,17 +9,17 @@ use tokio::{sync::oneshot, task::AbortHandle};
 
 use super::{connection::Connection, queue::Calls};
 
-/// Between two looks at what the connections do.
+/// The interval of looking at the connections.
 pub(super) const TICK: Duration = Duration::from_secs(1);
-/// A connection without a first request is let go after so many ticks.
+/// A connection without a first request is ended after so many ticks.
 const FIRST_REQUEST_TICKS: u32 = 5;
-/// One without any further request, after so many.
+/// A connection without a further request is ended after so many ticks.
 const IDLE_TICKS: u32 = 300;
-/// One that was let go and never had a request is cut off after so many: nothing is in flight on it. So is one whose
-/// certificate would not be taken any more: what is in flight has so long.
+/// A connection that was told to end and never had a request is cut off after so many ticks: nothing is in flight on
+/// it. So is one whose certificate would not be accepted any more: calls in flight have that time.
 const CUT_OFF_TICKS: u32 = 10;
 
-/// Of what waits to be taken from a connection, it takes one of so many parts within so many ticks, or is cut off.
+/// A connection must take one of so many parts of its waiting bytes within so many ticks, or is cut off.
 const STALLED_PART: usize = 8;
 const STALLED_TICKS: u32 = 20;
 
@@ -28,19 +28,19 @@ pub(super) struct Open {
     calls: Arc<Calls>,
     connection: Arc<OnceLock<Arc<Connection>>>,
     stall: Stall,
-    /// How many there were at the last look.
+    /// The number of calls at the last look.
     seen: u64,
     /// Ticks since there was a new one.
     quiet: u32,
-    /// Ticks since its certificate would not be taken any more.
+    /// Ticks since its certificate would not be accepted any more.
     distrusted: Option<u32>,
-    /// Gone once it was used.
+    /// Taken when it is used.
     go: Option<oneshot::Sender<()>>,
     abort: Option<AbortHandle>,
 }
 
 impl Open {
-    /// A connection whose calls these are, and lets go once it is told so.
+    /// The watch over a connection with these calls, which ends when it is told.
     pub(super) fn new(
         calls: Arc<Calls>,
         connection: Arc<OnceLock<Arc<Connection>>>,
@@ -58,13 +58,13 @@ impl Open {
         }
     }
 
-    /// The task that serves it.
+    /// Adds the task that serves it.
     pub(super) fn of(self, task: &tokio::task::JoinHandle<()>) -> Self {
         Self { abort: Some(task.abort_handle()), ..self }
     }
 
-    /// Lets go of a connection that does nothing. False: it has ended. What a connection does is seen only where its
-    /// thread had time for all of them since the last look: where it had not, what has arrived may not have been read.
+    /// Ends a connection that does nothing. False: it has ended. Activity is seen only if the connection's thread had
+    /// time for all connections since the last look: otherwise arrived data may be unread.
     pub(super) fn look(&mut self, had_time: bool) -> bool {
         if self.abort.as_ref().is_some_and(AbortHandle::is_finished) {
             return false;
@@ -89,7 +89,7 @@ impl Open {
         true
     }
 
-    /// Lets go of a connection whose certificate would not be taken any more, and cuts it off a while later.
+    /// Ends a connection whose certificate would not be accepted any more, and cuts it off some time later.
     fn look_at_certificate(&mut self) {
         if let Some(ticks) = self.distrusted.as_mut() {
             *ticks = ticks.saturating_add(1);
@@ -106,16 +106,16 @@ impl Open {
         self.abort.iter().for_each(AbortHandle::abort);
     }
 
-    /// What is in flight on it goes on to its end.
+    /// Calls in flight on it are still answered.
     pub(super) fn let_go(&mut self) {
         if let Some(go) = self.go.take() {
-            // It has ended by itself where nobody hears.
+            // If nobody receives it, the connection has ended by itself.
             let _unheard = go.send(());
         }
     }
 }
 
-/// How much of its answers a connection has taken lately.
+/// The bytes of its answers that a connection has taken recently.
 #[derive(Default)]
 struct Stall {
     ticks: u32,
@@ -124,14 +124,15 @@ struct Stall {
 }
 
 impl Stall {
-    /// One look at a connection, which learns for how long it has taken too little.
+    /// Looks at a connection, and records for how long it has taken too little.
     fn look(&mut self, connection: &Connection) -> bool {
         let is_stalled = self.look_at(connection.answers());
         connection.has_stalled_for(self.ticks);
         is_stalled
     }
 
-    /// One look at what waits and at what was taken: whether too little was taken since a while ago of what waited then.
+    /// Looks at waiting and taken bytes. Returns whether too few of the bytes that waited some time ago were taken
+    /// since.
     fn look_at(&mut self, (waiting, taken): (usize, usize)) -> bool {
         let took = taken.wrapping_sub(self.taken);
         if took >= self.waited.div_ceil(STALLED_PART) {
@@ -155,7 +156,7 @@ mod tests {
         (Open::new(Arc::clone(&calls), Arc::default(), go), calls, told)
     }
 
-    /// After how many looks it is told to go.
+    /// The number of looks after which it is told to end.
     fn looks(open: &mut Open, told: &mut oneshot::Receiver<()>) -> u64 {
         let mut looks = 0_u64;
         while told.try_recv() == Err(TryRecvError::Empty) && looks < 10_000 {
@@ -172,7 +173,7 @@ mod tests {
     #[test]
     fn e5_an_idle_connection_is_let_go_after_5_minutes() {
         let (mut open, calls, mut told) = open();
-        // Used now and then, it stays for as long as it likes.
+        // A connection that is used from time to time stays for as long as it likes.
         for _ in 0..5 {
             drop(calls.begin());
             for _ in 0..IDLE_TICKS {
@@ -213,7 +214,7 @@ mod tests {
         assert_eq!(looks(&|tick| (1_000, 7 * tick)), None, "it is slow, but goes on");
     }
 
-    /// A request that comes in the moment of the goodbye is answered.
+    /// A request that arrives at the moment of the goodbye is answered.
     #[tokio::test]
     async fn e5_one_that_does_not_go_is_cut_off_only_where_nothing_is_in_flight() {
         for (late, ends) in [(false, true), (true, false)] {

@@ -194,7 +194,7 @@ impl AuthLayer {
         if let Some(Err(denied)) = method.permission.map(|permission| client.must(permission)) {
             return Step::refused(denied.into());
         }
-        let Turn { overloaded, crowded: shed_costly, .. } = first;
+        let Turn { overloaded, shed_costly, .. } = first;
         let admission = Admission { snapshot, client, shed_costly, overloaded };
         let request = match &self.fast_path {
             Some(fast_path) => match fast_path.answer(request, &admission, connection, method) {

@@ -54,7 +54,7 @@ impl Pace {
     /// Ready when the next message may be judged.
     fn poll_turn(&mut self, task: &TaskContext<'_>) -> Poll<()> {
         if let Some((since, weight)) = self.yielded.take() {
-            self.shed_costly = weight.is_some_and(|weight| weight.turn(since).crowded);
+            self.shed_costly = weight.is_some_and(|weight| weight.turn(since).shed_costly);
             self.messages = 0;
         } else if self.messages > 0 && self.messages.is_multiple_of(PART) {
             if self.begun.elapsed() >= TURN {

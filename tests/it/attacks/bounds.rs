@@ -1,4 +1,4 @@
-//! What each attack comes to, held by tests, one after the other: what a server holds is measured.
+//! The effect of each attack, checked one after another, because the memory of a server is measured.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,19 +7,19 @@ use jeton::proto::v1::{self as pb, TokenStatus};
 use super::{ATTACKS, Attack, means::Site};
 use crate::world::{frames::RST_STREAM, validate_request};
 
-/// Over rest, under any attack.
+/// The bound over the idle server, under any attack.
 const MORE_MAX: u64 = 32 << 20;
-/// What a test adds that is none of it: the cache of tokens, pages of tables.
+/// Memory that a test adds for other reasons: the cache of tokens, pages of tables.
 const SLACK: u64 = 4 << 20;
 
-/// The server holds little, whoever is attacked, and all of it is there again for others.
+/// The server holds little, whichever listener is attacked, and all of it is available to others afterwards.
 async fn holds_little(attack: Attack) {
     let name = ATTACKS.iter().find(|(_, known)| std::ptr::fn_addr_eq(*known, attack)).unwrap().0;
     for site in [Site::plaintext().await, Site::with_tls().await] {
         let site = Arc::new(site);
         let (more, held) = site.attacked(attack).await;
         assert!(more <= MORE_MAX + SLACK, "{name}: {} MiB more", more >> 20);
-        // Others have their part, while all of it is held.
+        // Others get their part while all of it is held.
         let batch = vec![validate_request(&site.token, &["api"]); 1_000];
         let answer = site.modest().tokens.batch_validate(pb::BatchValidateRequest { requests: batch }).await;
         assert_eq!(answer.unwrap().into_inner().verdicts.len(), 1_000);
@@ -92,7 +92,7 @@ async fn e15_answers_that_are_not_taken_hold_little_and_their_streams_are_reset(
         let batch = vec![validate_request(&site.token, &["api"]); 1_000];
         let answer = modest.tokens.batch_validate(pb::BatchValidateRequest { requests: batch }).await;
         assert_eq!(answer.unwrap().into_inner().verdicts.len(), 1_000);
-        // What is not taken does not stay: its stream is reset, or its connection ends.
+        // Answers that are not taken do not stay: the stream is reset, or the connection ends.
         for mut frames in held {
             let ended = async {
                 while let Some(came) = frames.next().await {

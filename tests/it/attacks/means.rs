@@ -1,4 +1,4 @@
-//! What an attack, and whoever suffers from it, is made with.
+//! The means of attacks, and of the clients that suffer from them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::world::{
     issue_request, open, validate_request,
 };
 
-/// So many calls a server answers before it is said to be at rest, with what it needs for them.
+/// The calls that a server answers before it counts as idle, so that it has the memory that calls need.
 const CALLS_AT_REST: usize = 500;
 
 /// A server, reached with TLS or without.
@@ -23,11 +23,11 @@ pub struct Site {
     pub world: World,
     dialer: Option<Dialer>,
     _files: Option<tempfile::TempDir>,
-    /// Who asks for little.
+    /// A client with few calls.
     modest: Api,
     /// A token that was judged before.
     pub token: String,
-    /// One that says as much as one may.
+    /// A token of the greatest length.
     pub long_token: String,
 }
 
@@ -60,7 +60,7 @@ impl Site {
         for token in [&token, &long_token] {
             assert_eq!(modest.status(token, "api").await, TokenStatus::Active);
         }
-        // At rest is a server that has worked before.
+        // An idle server has worked before.
         let requests = vec![validate_request(&long_token, &["api"]); 1_000];
         let batches = (0..3).map(|_| {
             let (mut tokens, requests) = (modest.tokens.clone(), requests.clone());
@@ -74,7 +74,7 @@ impl Site {
         match &self.dialer {
             None => Frames::with_settings(open(address).await, settings).await,
             Some(dialer) => loop {
-                // Of many at once, some handshakes take longer than a server waits.
+                // If many come at once, some handshakes take longer than a server waits.
                 if let Ok(wire) = dialer.dial(address).await {
                     return Frames::with_settings(wire, settings).await;
                 }
@@ -87,7 +87,7 @@ impl Site {
         self.frames(&self.world.server.ready.public, &[]).await
     }
 
-    /// One that takes so many bytes of each answer.
+    /// A connection that takes so many bytes of each answer.
     pub async fn public_with(&self, window: u32) -> Frames {
         self.frames(&self.world.server.ready.public, &[(INITIAL_WINDOW_SIZE, window)]).await
     }
@@ -96,7 +96,7 @@ impl Site {
         self.frames(&self.world.server.ready.admin, &[(INITIAL_WINDOW_SIZE, window)]).await
     }
 
-    /// Who asks for little, on connections of its own.
+    /// A client with few calls, on connections of its own.
     pub fn modest(&self) -> Api {
         self.modest.clone()
     }
@@ -107,8 +107,8 @@ impl Site {
         self.world.server.resident()
     }
 
-    /// What the server holds over rest while it is attacked, at most, in bytes; others are answered all the while. The
-    /// connections are given back, to be held.
+    /// The greatest memory of the server over its idle state during an attack, in bytes; other clients are answered all
+    /// the while. Returns the attack's connections, too, to be kept open.
     pub async fn attacked(self: &Arc<Self>, attack: Attack) -> (u64, Vec<Frames>) {
         let mut modest = self.modest();
         let mut rest = 0;
@@ -128,7 +128,7 @@ impl Site {
     }
 }
 
-/// How long each of so many calls took that were made one after another until the end, in milliseconds.
+/// The times of calls that were made one after another until the end, in milliseconds.
 pub async fn latencies(site: &Site, until: tokio::time::Instant) -> (Vec<f64>, f64) {
     let mut callers = JoinSet::new();
     for _ in 0..2 {
@@ -138,7 +138,7 @@ pub async fn latencies(site: &Site, until: tokio::time::Instant) -> (Vec<f64>, f
             while tokio::time::Instant::now() < until {
                 let begun = std::time::Instant::now();
                 let request = validate_request(&token, &["api"]);
-                // Refused or not: how long it takes is what is asked.
+                // Refused or not: only the time matters.
                 let _answer = modest.tokens.validate(request).await;
                 took.push(begun.elapsed().as_secs_f64() * 1_000.0);
                 tokio::time::sleep(Duration::from_millis(1)).await;
@@ -163,7 +163,7 @@ pub fn head_of(stream: u32, path: &str, key: &str) -> Vec<u8> {
     headers(stream, path, if key.is_empty() { &[] } else { &shown }, 0)
 }
 
-/// A call, all of it.
+/// A whole call.
 pub fn call(stream: u32, path: &str, key: &str, message: &[u8]) -> Vec<u8> {
     let body = framed(0, message.len().try_into().unwrap(), message);
     let data: Vec<u8> = parts(&body).flat_map(|part| frame(DATA, 0, stream, part)).collect();
@@ -175,7 +175,7 @@ pub fn message(token: &str) -> Vec<u8> {
     validate_request(token, &["api"]).encode_to_vec()
 }
 
-/// As frames may be long.
+/// Parts of the length of frames.
 pub fn parts(body: &[u8]) -> impl Iterator<Item = &[u8]> {
     body.chunks(16_000)
 }

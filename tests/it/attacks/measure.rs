@@ -1,4 +1,4 @@
-//! What each attack comes to on this machine: printed, to be quoted.
+//! Prints the effect of each attack on this machine, for the documents.
 
 #![allow(clippy::print_stdout, reason = "its figures are to be read")]
 
@@ -11,7 +11,7 @@ use super::{
     means::{Site, latencies},
 };
 
-/// Calls are made for so long, each time.
+/// The time for which calls are made, each time.
 const LASTS: Duration = Duration::from_secs(4);
 
 fn percentile(took: &mut [f64], part: usize) -> f64 {

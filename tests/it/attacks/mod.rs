@@ -1,6 +1,6 @@
-//! E15: what the other ends of connections can make a server hold, and what others notice of it: in plaintext and with
-//! TLS, before and after they authenticate. Each attack is a function here; the tests hold what it may come to, and
-//! `make attacks` prints what it comes to on a machine.
+//! E15: the memory that peers can make a server hold, and the effect on other clients: in plaintext and with TLS,
+//! before and after authentication. Each attack is a function here; the tests check its bounds, and `make attacks`
+//! prints its effect on a machine.
 
 mod bounds;
 mod means;
@@ -60,7 +60,7 @@ fn connections(
     all
 }
 
-/// Calls of which only a part of the message comes.
+/// Calls whose messages arrive only in part.
 async fn unfinished(
     mut peer: Frames,
     key: &str,
@@ -74,7 +74,7 @@ async fn unfinished(
         let parts = parts(&body).map(|part| frame(DATA, 0, stream, part));
         let parts: Vec<u8> = parts.flatten().collect();
         peer.write(&[head_of(stream, path, key), parts].concat()).await;
-        // It has read it before more comes: the windows are small.
+        // It has read the part before more arrives, because the windows are small.
         if number % 2 == 1 {
             peer.until_pong().await;
         }
@@ -86,7 +86,7 @@ async fn unfinished(
 fn unfinished_of_strangers(site: &Arc<Site>) -> JoinSet<Frames> {
     connections(site, 60, |site, place| {
         Box::pin(async move {
-            // One byte beyond what takes little, or nearly all.
+            // One byte more than takes little, or nearly all.
             let sent = [1_025, 16_000][place % 2];
             unfinished(site.public().await, "", INFO, (16 << 10, sent), 20).await
         })
@@ -120,7 +120,7 @@ async fn call_in_parts(peer: &mut Frames, head: &[u8], stream: u32, message: &[u
     true
 }
 
-/// Calls whose answers the peer takes nothing of.
+/// Calls whose answers the peer does not take.
 async fn untaken(mut peer: Frames, key: &str, path: &str, message: &[u8], calls: u32) -> Frames {
     for number in 0..calls {
         let stream = number * 2 + 1;
@@ -132,13 +132,13 @@ async fn untaken(mut peer: Frames, key: &str, path: &str, message: &[u8], calls:
     peer
 }
 
-/// Each a thousand tokens that say as much as one may.
+/// A thousand tokens of the greatest length each.
 fn untaken_batches(site: &Arc<Site>) -> JoinSet<Frames> {
     let requests = vec![validate_request(&site.long_token, &["api"]); 1_000];
     let batch = Arc::new(pb::BatchValidateRequest { requests }.encode_to_vec());
     connections(site, 3, move |site, place| {
         let batch = Arc::clone(&batch);
-        // No room at all, or for one byte of each.
+        // No window at all, or one byte for each.
         let window = u32::try_from(place % 2).unwrap();
         Box::pin(async move {
             untaken(site.public_with(window).await, &api_key("service"), BATCH, &batch, 20).await
@@ -146,7 +146,7 @@ fn untaken_batches(site: &Arc<Site>) -> JoinSet<Frames> {
     })
 }
 
-/// Messages of streams, as many as the windows let through, whose answers the peer takes a byte of.
+/// Messages of streams, as many as the windows let through, whose answers the peer takes one byte of.
 async fn stream_on(mut peer: Frames, key: &str, path: &str, message: &[u8]) -> Frames {
     let one = framed(0, message.len().try_into().unwrap(), message);
     let count = 60_000 / one.len();
@@ -170,7 +170,7 @@ fn untaken_streams(site: &Arc<Site>) -> JoinSet<Frames> {
     })
 }
 
-/// The admin listener describes itself to anybody.
+/// The admin listener answers reflection without a credential.
 fn untaken_reflection(site: &Arc<Site>) -> JoinSet<Frames> {
     let symbol = b"jeton.v1.TokenService";
     // `file_containing_symbol`.
@@ -196,7 +196,7 @@ fn untaken_documents(site: &Arc<Site>) -> JoinSet<Frames> {
     })
 }
 
-/// A name that is as long as a message may be.
+/// A name of the greatest length.
 fn watch(stream: u32) -> Vec<u8> {
     let name = [&[0x0a, 0xc0, 0x7c][..], &[b'x'; 15_936]].concat();
     call(stream, WATCH, "", &name)
@@ -230,7 +230,7 @@ fn watches_of_a_client(site: &Arc<Site>) -> JoinSet<Frames> {
     })
 }
 
-/// Some bytes refer to headers that were sent before, and stand for as many as a head may have.
+/// Some bytes refer to headers that were sent before, and expand to the greatest length of a head.
 fn heads(site: &Arc<Site>) -> JoinSet<Frames> {
     connections(site, 40, |site, _| {
         Box::pin(async move {
@@ -241,7 +241,7 @@ fn heads(site: &Arc<Site>) -> JoinSet<Frames> {
                 let stream = number * 2 + 1;
                 let mut block = headers(stream, INFO, &[], 0)[9..].to_vec();
                 if number == 1 {
-                    // One to be remembered (RFC 7541 section 6.2.1): its place is 62.
+                    // A header to be remembered (RFC 7541 section 6.2.1): its index is 62.
                     block.extend([0x40, 1, b'x', 1, b'y']);
                 }
                 block.extend(std::iter::repeat_n(0x80 | 0x3e, 400));

@@ -174,7 +174,7 @@ async fn e16_probes_are_answered_while_every_listener_is_filled_and_over_tls_too
     }
     // One that was let in before, and one that comes now.
     assert_eq!(secure.dialer(None).get(secure.public(), "/.well-known/jwks.json").await.status, 200);
-    let said = secure.world.server.logged().matches("a connection too many").count();
+    let said = secure.world.server.logged().matches("a connection above the limit").count();
     assert!(said <= 30, "the log is not filled: {said}");
     drop(held);
     // Nothing of it stays.

@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_passes_the_gate_before_a_renewal_was_adopted() {
+    fn there_is_no_snapshot_before_a_renewal_was_adopted() {
         let clock = Clock::system();
         assert!(Roots::new(root()).snapshot(&clock).is_none());
     }

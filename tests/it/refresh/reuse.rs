@@ -101,7 +101,7 @@ async fn r9_a_generation_above_the_rows_is_lost_history_and_the_session_moves_pa
         let after = api.refresh(refresh_token(&next)).await.unwrap();
         assert_eq!(api.status(&after.access_token, "api").await, TokenStatus::Active);
         let refused = api.refresh(refresh_token(&chain[4])).await.refused();
-        assert_eq!(refused.reason, "REFRESH_TOKEN_REUSED", "an older one is reuse as ever");
+        assert_eq!(refused.reason, "REFRESH_TOKEN_REUSED", "an older one is still reuse");
         assert_eq!(api.status(&after.access_token, "api").await, TokenStatus::Revoked);
     })
     .await;

@@ -17,7 +17,7 @@ pub(super) fn all() -> Vec<Configuration> {
     };
     let after = Judges::AfterSpending;
     let before = Judges::BeforeSpending;
-    let anew = |name, what, expected, removed: &[Rule]| {
+    let again = |name, what, expected, removed: &[Rule]| {
         let minting = Minting { judges: after, checks_again: true, removed: Removed::of(removed) };
         Configuration::minting(name, what, expected, minting)
     };
@@ -25,7 +25,7 @@ pub(super) fn all() -> Vec<Configuration> {
         holds("S1", "Issue and Refresh wait while a mark comes and goes", after, &[]),
         holds("S2", "Refresh judges before it spends", before, &[]),
         holds("S3", "the same, a mark need not outlast mints", before, &[Rule::OutlastMintsUnderWay]),
-        anew("S4", "Refresh may check the lease again before it judges", Expected::Holds, &[]),
+        again("S4", "Refresh may check the lease again before it judges", Expected::Holds, &[]),
         without(
             &[Rule::SignTheRevisionOfTheLeaseCheck],
             "S11",
@@ -43,7 +43,7 @@ pub(super) fn all() -> Vec<Configuration> {
         without(&[Rule::SweepBeforeAMarkGoes], "S15", "a mark goes when it has ended", after),
         without(&[Rule::RemoveMarksThroughTheLog], "S16", "replicas drop marks by their clocks", after),
         without(&[Rule::OutlastMintsUnderWay], "S17", "a mark goes as soon as every session is swept", after),
-        anew(
+        again(
             "S18",
             "a mint's time counts from its second lease check",
             Expected::Violated,

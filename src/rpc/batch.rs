@@ -38,7 +38,7 @@ pub(super) const PART: usize = 4;
 pub(super) const TURN: Duration = Duration::from_micros(250);
 
 /// An answer is written in blocks of this length: one growing block would leave as much freed memory behind it. Bytes.
-const ANSWER_BLOCK_BYTES: usize = 64 * 1024;
+const ANSWER_BLOCK_BYTES: usize = 32 * 1024;
 
 /// A call whose caller is authenticated.
 pub(super) struct Batch {
@@ -187,7 +187,9 @@ impl Answer {
     fn block(&mut self, needed: usize) -> Result<Vec<u8>, Error> {
         let prefix: &[u8] = if self.blocks.is_empty() { &unary::PREFIX } else { &[] };
         let all = needed.saturating_mul(self.left);
-        let room = all.clamp(needed, needed.max(ANSWER_BLOCK_BYTES)).saturating_add(prefix.len());
+        // With its prefix the first block is no longer than the others: allocators round up.
+        let most = ANSWER_BLOCK_BYTES.saturating_sub(prefix.len()).max(needed);
+        let room = all.clamp(needed, most).saturating_add(prefix.len());
         self.bytes = self.bytes.saturating_add(room);
         self.held.resize(self.bytes, WAITING_BYTES_MAX).map_err(|_full| Error::Overloaded)?;
         let mut block = Vec::with_capacity(room);

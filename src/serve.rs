@@ -30,7 +30,7 @@ use crate::{
 };
 
 use ending::{DRAIN_TIMEOUT, TimeToEnd, end};
-use opening::{Ends, Opening, limits, open};
+use opening::{Ends, Opening, Starting, WaitsFor, limits, open};
 
 /// The sockets to serve on.
 pub struct Listeners {
@@ -213,10 +213,16 @@ pub async fn serve(
     let tasks = CancellationToken::new();
     let scheme = if settings.access.tls.is_some() { "https" } else { "http" };
     let address = settings.advertise.clone().unwrap_or_else(|| format!("{scheme}://{}", ready.public));
+    // A start may wait long, for the database or an operator: probes are answered meanwhile.
+    let waits_for = Arc::default();
+    let starting = Starting::open(&listeners.ops, &opening.limits, Arc::clone(&waits_for))?;
     let started = tokio::select! {
         () = stop.cancelled() => None,
-        started = Box::pin(start(settings, ready.issuer.clone(), address.clone(), &tasks)) => Some(started?),
+        started = Box::pin(start(settings, ready.issuer.clone(), address.clone(), &tasks, &waits_for)) => {
+            Some(started?)
+        }
     };
+    starting.end().await;
     let Some((authority, mut behind)) = started else { return Ok(()) };
     for tls in opening.tls.iter().flatten() {
         let refusals = authority.refusals.clone();
@@ -282,6 +288,7 @@ async fn start(
     issuer: String,
     address: String,
     tasks: &CancellationToken,
+    waits_for: &WaitsFor,
 ) -> anyhow::Result<(Arc<Authority>, JoinSet<()>)> {
     let clock = settings.clock;
     let identity = ReplicaIdentity {
@@ -293,7 +300,7 @@ async fn start(
     let keys = Keys::new(settings.master_key, Arc::clone(&clock)).or_previous(settings.previous_master_key);
     let store = Store::new(&settings.database_url)?.sealed(keys.row_seal());
     let store = if settings.allow_fsync_off { store } else { store.requiring_fsync() };
-    make_fit(&store, &keys, &identity, &clock).await?;
+    make_fit(&store, &keys, &identity, &clock, waits_for).await?;
     let metrics = Metrics::register(&METHODS, &http::ROUTES, &Status::ALL.map(Status::name));
     let loader = Loader::new(keys.clone(), Arc::clone(&clock));
     let (registered, refusals) = (Registered::default(), Refusals::default());
@@ -393,11 +400,12 @@ async fn make_fit(
     keys: &Keys,
     identity: &ReplicaIdentity,
     clock: &Clock,
+    waits_for: &WaitsFor,
 ) -> anyhow::Result<()> {
     // To a role that may not see the schema, the schema would look absent.
     store.check_rights().await?;
     store.check_schema().await?;
-    await_log(store, clock).await?;
+    await_log(store, clock, waits_for).await?;
     // Opens every key: a wrong master key fails here, with nothing written.
     keys.ring(store).await?;
     keys.check_clients(store).await?;

@@ -26,7 +26,7 @@ use tower::Service as _;
 use crate::authority::{Authority, Background};
 use answer::{HttpRefusal, preflight};
 
-pub use ops::{OpsState, keep_up, ops};
+pub use ops::{OpsState, StartingOps, keep_up, ops};
 
 /// The key set (RFC 7517).
 const JWKS: &str = "/.well-known/jwks.json";

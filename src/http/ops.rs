@@ -1,20 +1,27 @@
 //! The ops listener, for probes and Prometheus: `/livez`, `/readyz`, `/metrics`. Plaintext and without a caller: its
 //! answers are no secret.
 
-use std::{fmt::Write, sync::Arc, time::Duration};
+use std::{
+    fmt::Write,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use axum::{
     Router,
+    body::Body,
     extract::State,
-    http::{StatusCode, header::CONTENT_TYPE},
+    http::{Request, StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
     routing::get,
 };
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use tower::Service as _;
 
 use crate::{
     authority::Authority,
+    listen::{Call, Handler, Incoming},
     observe::{self, Exporter},
 };
 
@@ -39,6 +46,34 @@ pub fn ops(state: OpsState) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .with_state(state)
+}
+
+/// The ops listener of a server that has not started: the process lives, and is not ready.
+#[derive(Clone)]
+pub struct StartingOps(Router);
+
+impl StartingOps {
+    /// Says what the start waits for, once that is known.
+    #[must_use]
+    pub fn new(waits_for: Arc<OnceLock<&'static str>>) -> Self {
+        let readyz = async |State(waits_for): State<Arc<OnceLock<&'static str>>>| {
+            let epoch = waits_for.get().map(|it| format!("[-]epoch failed: {it}\n")).unwrap_or_default();
+            (StatusCode::SERVICE_UNAVAILABLE, format!("[-]started failed\n{epoch}"))
+        };
+        Self(Router::new().route("/livez", get(livez)).route("/readyz", get(readyz)).with_state(waits_for))
+    }
+}
+
+impl Handler for StartingOps {
+    type Body = Body;
+
+    async fn handle(mut self, request: Request<Incoming>, call: Call) -> Response {
+        let _turn = call.turn();
+        match self.0.call(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
 }
 
 /// Gathers samples until told to stop.

@@ -15,6 +15,7 @@ mod wakes;
 mod watch;
 
 pub use connection::{Connection, Counted};
+pub use hyper::body::Incoming;
 pub use memory::{
     ARRIVES_WITHIN, ARRIVING_BYTES_MAX, Full, HELD_BYTES_MAX, Held, IsCounted, Memory,
     STRANGER_ARRIVING_BYTES_MAX, STRANGER_CALLS_MAX, STRANGER_CALLS_PER_CONNECTION_MAX,
@@ -39,7 +40,7 @@ use std::{
 
 use http::{Request, Response};
 use hyper::{
-    body::{Body, Bytes, Incoming},
+    body::{Body, Bytes},
     server::conn::{http1, http2},
     service::service_fn,
 };

@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -93,8 +93,12 @@ impl Known {
 /// Waits, without state, until the log may be read: until the database is the one, on the timeline, in which the log
 /// was written; a replica has carried over its state into the epoch, or an operator has begun it; and no replica is
 /// left that may hold more: each earlier registration has come into the epoch, or has stood still for as long as a
-/// lease can last. Returns the epoch.
-pub async fn await_log(store: &Store, clock: &Clock) -> Result<i64, StoreError> {
+/// lease can last. Returns the epoch. `told` learns what is waited for, once that takes long.
+pub async fn await_log(
+    store: &Store,
+    clock: &Clock,
+    told: &OnceLock<&'static str>,
+) -> Result<i64, StoreError> {
     store.notice_parts().await?;
     let mut connection = store.connection_of(Task::Feed);
     let mut before = HashMap::new();
@@ -119,6 +123,8 @@ pub async fn await_log(store: &Store, clock: &Clock) -> Result<i64, StoreError> 
             && now.since_ms(waits.1) >= LEASE_OVER_MS
         {
             waiting.say();
+            // The first answer is the one that an operator has to act on.
+            let _known = told.set(waiting.words());
             waits.1 = BootMillis::new(i64::MAX);
         }
         sleep(LOG_AGAIN).await;
@@ -150,6 +156,19 @@ impl Waiting {
         let behind: Vec<_> = behind.collect();
         let all_are_there = behind.is_empty() && head.settled_epoch == epoch;
         (!all_are_there && still_ms < LEASE_OVER_MS).then_some(Self::Behind(epoch, behind))
+    }
+
+    /// What an operator does.
+    fn words(&self) -> &'static str {
+        match self {
+            Self::Elsewhere => {
+                "the log was written in another database: start a replica that holds its state, or run `jeton epoch bump`"
+            }
+            Self::NotCarriedOver(_) => {
+                "the log has lost its end: start a replica that holds it, or run `jeton epoch bump`"
+            }
+            Self::Behind(..) => "replicas have not come into this epoch of the log: it waits for them",
+        }
     }
 
     fn say(&self) {

@@ -3,7 +3,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicI64, AtomicU32, Ordering},
     },
     time::Duration,
@@ -408,7 +408,7 @@ async fn first_root(
     connection: &mut OwnConnection,
 ) -> Result<Arc<Root>, LoadError> {
     loop {
-        let epoch = await_log(store, clock).await?;
+        let epoch = await_log(store, clock, &OnceLock::new()).await?;
         let root = match loader.root(connection).await {
             Err(LoadError::Store(StoreError::ForeignLog)) => continue,
             root => root?,

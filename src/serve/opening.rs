@@ -1,14 +1,19 @@
 //! The listeners of a server: their services, and the order in which they end.
 
-use std::{num::NonZero, sync::Arc};
+use std::{
+    io,
+    num::NonZero,
+    os::fd::AsFd as _,
+    sync::{Arc, OnceLock},
+};
 
-use tokio::{runtime::Handle, task::JoinSet};
+use tokio::{net::TcpListener, runtime::Handle, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::{Access, Listeners};
 use crate::{
     authority::{Authority, Background},
-    http::{self, EndpointsState, OpsState},
+    http::{self, EndpointsState, OpsState, StartingOps},
     listen::{self, CONNECTIONS_MAX, Limits, Memory, Network, STRANGERS_PER_ADDRESS_MAX, Serving},
     observe::Exporter,
     rpc::{self, AuthLayer, Front, Health, Listener, Services, watch_readiness},
@@ -69,6 +74,43 @@ pub(super) struct Opening {
     pub(super) health: Health,
     /// Limits of the public, the admin and the ops listener.
     pub(super) limits: [Limits; 3],
+}
+
+/// What a start waits for, once that takes long.
+pub(super) type WaitsFor = OnceLock<&'static str>;
+
+/// The ops listener while a server starts.
+pub(super) struct Starting {
+    ops: Serving,
+    stop: CancellationToken,
+}
+
+impl Starting {
+    /// Answers probes on the listener, which stays the caller's.
+    pub(super) fn open(
+        listener: &TcpListener,
+        [_, _, limits]: &[Limits; 3],
+        waits_for: Arc<WaitsFor>,
+    ) -> io::Result<Self> {
+        let stop = CancellationToken::new();
+        let options = listen::Options {
+            name: "ops",
+            tls: None,
+            threads: NonZero::<usize>::MIN,
+            memory: Arc::new(Memory::of(OPS_BYTES_MAX, OPS_BYTES_MAX)),
+            limits: limits.clone(),
+            cut_off: stop.clone(),
+        };
+        let own = std::net::TcpListener::from(listener.as_fd().try_clone_to_owned()?);
+        let ops = listen::serve(TcpListener::from_std(own)?, &options, &StartingOps::new(waits_for), &stop)?;
+        Ok(Self { ops, stop })
+    }
+
+    /// Ends its connections. What has not been accepted waits for the listener's next user.
+    pub(super) async fn end(self) {
+        self.stop.cancel();
+        self.ops.ended().await;
+    }
 }
 
 /// Opens the listeners.

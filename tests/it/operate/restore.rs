@@ -56,10 +56,15 @@ impl Backup {
     async fn waits_for_an_operator(&self) {
         let database = &self.world.database;
         let directory = tempfile::tempdir().unwrap();
-        let options = ServerOptions::default();
+        let options = self.world.server.same_ports();
         let starting = Server::start(&database.url, directory.path(), &options);
         let bumped = async {
             waits(directory.path()).await;
+            // Whoever restarts what is dead leaves it alone, and whoever looks sees what it waits for.
+            assert_eq!(self.world.server.ops("/livez").await, (200, "ok\n".to_owned()));
+            let (status, body) = self.world.server.ops("/readyz").await;
+            assert_eq!(status, 503);
+            assert!(body.contains("[-]started") && body.contains("jeton epoch bump"), "{body}");
             let bump = ["epoch", "bump", "--revoke-keys", "--database-url", &database.url];
             Shell::new().run(&bump).await
         };

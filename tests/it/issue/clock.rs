@@ -135,8 +135,11 @@ async fn i15_what_a_replica_mints_whose_clock_is_ahead_is_good_on_every_other_at
         until("it is good elsewhere", async || is_good_at_once(&mut api, &mut good).await).await;
         ahead.clock.step(1_000);
     }
-    let metrics = ahead.ready.ops("/metrics").await.1;
-    assert!(metrics.lines().any(|line| line.starts_with("jeton_clock_offset_seconds -")), "it is measured");
+    until("it is measured", async || {
+        let metrics = ahead.ready.ops("/metrics").await.1;
+        metrics.lines().any(|line| line.starts_with("jeton_clock_offset_seconds -"))
+    })
+    .await;
     assert!(said_of_clock(&world, &ahead).await.contains("ahead of the database's"));
     ahead.ended().await;
 }

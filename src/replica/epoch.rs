@@ -123,7 +123,7 @@ pub async fn await_log(
             && now.since_ms(waits.1) >= LEASE_OVER_MS
         {
             waiting.say();
-            // The first answer is the one that an operator has to act on.
+            // Probes keep what was waited for first; the log has each condition.
             let _known = told.set(waiting.words());
             waits.1 = BootMillis::new(i64::MAX);
         }

@@ -11,7 +11,10 @@ use axum::{
     Router,
     body::Body,
     extract::State,
-    http::{Request, StatusCode, header::CONTENT_TYPE},
+    http::{
+        Request, StatusCode,
+        header::{CONNECTION, CONTENT_TYPE},
+    },
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -21,7 +24,7 @@ use tower::Service as _;
 
 use crate::{
     authority::Authority,
-    listen::{Call, Handler, Incoming},
+    listen::{Call, HOST_RULE, Handler, Incoming, names_one_host},
     observe::{self, Exporter},
 };
 
@@ -69,6 +72,9 @@ impl Handler for StartingOps {
 
     async fn handle(mut self, request: Request<Incoming>, call: Call) -> Response {
         let _turn = call.turn();
+        if !names_one_host(&request) {
+            return (StatusCode::BAD_REQUEST, [(CONNECTION, "close")], HOST_RULE).into_response();
+        }
         match self.0.call(request).await {
             Ok(response) => response,
             Err(never) => match never {},

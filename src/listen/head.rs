@@ -1,6 +1,6 @@
 //! The part of a request's head that is kept while the request is answered.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version, header, uri::Authority};
 
 /// A request with more headers than this keeps only those that are read here. By references to headers that were sent
 /// before (RFC 7541), some hundred bytes expand to the greatest length of a head.
@@ -26,6 +26,27 @@ static READ: [HeaderName; 14] = [
 ];
 /// A header that occurs more often than this is refused, however often it occurs.
 const TIMES_MAX: usize = 2;
+
+/// The answer to a request for which [`names_one_host`] is false.
+pub const HOST_RULE: &str =
+    "A request over HTTP/1.1 has exactly one Host header, which names a host (RFC 9112 section 3.2).";
+
+/// Returns whether a request names its host as RFC 9112 section 3.2 demands: in one Host header, which may be absent but
+/// over HTTP/1.1. Others on the way may take another of several for the true one.
+#[must_use]
+pub fn names_one_host<B>(request: &Request<B>) -> bool {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (None, _) => request.version() != Version::HTTP_11,
+        (Some(host), None) => is_host(host.as_bytes()),
+        (Some(_), Some(_)) => false,
+    }
+}
+
+/// A host with or without a port. Empty, if the target of the request has none.
+fn is_host(host: &[u8]) -> bool {
+    host.is_empty() || (!host.contains(&b'@') && Authority::try_from(host).is_ok())
+}
 
 /// Removes headers that are not read, if there are many.
 pub(super) fn slim<B>(request: &mut Request<B>) {
@@ -81,6 +102,24 @@ mod tests {
         assert_eq!((many.len(), many.contains_key(header::AUTHORIZATION)), (3, true));
         // A header that occurs twice still occurs twice.
         assert_eq!(many.get_all(header::IF_NONE_MATCH).iter().count(), 2);
+    }
+
+    #[test]
+    fn e8_a_host_is_named_once() {
+        let names = |version: Version, hosts: &[&str]| {
+            let request = Request::get("/").version(version);
+            let request = hosts.iter().fold(request, |request, host| request.header(header::HOST, *host));
+            request.body(()).is_ok_and(|request| names_one_host(&request))
+        };
+        for host in ["a", "a:80", "[::1]:80", "127.0.0.1", "", "a,b"] {
+            assert!(names(Version::HTTP_11, &[host]) && names(Version::HTTP_2, &[host]), "{host}");
+        }
+        for host in ["a b", "u@a", "a/b", "a, b", "a:b:c", "http://a"] {
+            assert!(!names(Version::HTTP_11, &[host]), "{host}");
+        }
+        assert!(!names(Version::HTTP_11, &[]) && !names(Version::HTTP_11, &["a", "a"]));
+        assert!(names(Version::HTTP_10, &[]) && !names(Version::HTTP_10, &["a", "b"]));
+        assert!(names(Version::HTTP_2, &[]) && !names(Version::HTTP_2, &["a", "b"]));
     }
 
     #[test]

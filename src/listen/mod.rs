@@ -15,6 +15,7 @@ mod wakes;
 mod watch;
 
 pub use connection::{Connection, Counted};
+pub use head::{HOST_RULE, names_one_host};
 pub use hyper::body::Incoming;
 pub use memory::{
     ARRIVES_WITHIN, ARRIVING_BYTES_MAX, Full, HELD_BYTES_MAX, Held, IsCounted, Memory,

@@ -15,7 +15,7 @@ use super::{
     methods::Method,
     open_call::OpenAnswer,
     reflection::refusing,
-    status::{Called, deadline_passed},
+    status::{Called, deadline_passed, form_not_served},
     unary::Again,
 };
 use crate::{
@@ -125,6 +125,11 @@ impl AuthLayer {
         }
         tracing::debug!(rpc.method = logged, rpc.code = ?code, rpc.duration_s = seconds, "call");
         response
+    }
+
+    /// Refuses a call whose messages are not in protobuf.
+    pub(super) fn refuse_form(&self) -> Response<Body> {
+        form_not_served(self.listener).into_http()
     }
 
     /// Runs the first turn of a call that may wait for `wait`.

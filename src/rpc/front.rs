@@ -11,7 +11,7 @@ use std::{
 
 use http::{
     HeaderValue, Request, Response, StatusCode, Version,
-    header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER},
+    header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER},
 };
 use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
 use tokio::{runtime::Handle, time::timeout};
@@ -19,7 +19,7 @@ use tonic::body::Body;
 use tower::Service;
 
 use super::{AuthLayer, OVERLOADED, unary};
-use crate::listen::{Call, Connection, Handler, StrangerCall};
+use crate::listen::{Call, Connection, HOST_RULE, Handler, StrangerCall, names_one_host};
 
 /// The content type of every gRPC request (gRPC over HTTP/2, "Requests").
 const GRPC: &[u8] = b"application/grpc";
@@ -64,13 +64,23 @@ where
     type Body = Body;
 
     async fn handle(mut self, request: Request<Incoming>, call: Call) -> Response<Body> {
-        if is_grpc(&request) {
-            return self.auth.call(request, call).await;
+        match form(&request) {
+            Form::Grpc => return self.auth.call(request, call).await,
+            Form::OtherMessages => return self.auth.refuse_form(),
+            Form::Plain => {}
         }
         let turn = call.turn();
         let rest = if request.version() == Version::HTTP_2 { REST } else { REST_HTTP_1 };
         let mut request = request.map(|body| Unread { body: Some(body), rest });
         request.extensions_mut().insert(turn);
+        if !names_one_host(&request) {
+            let mut response = refused(StatusCode::BAD_REQUEST, "invalid_request", HOST_RULE);
+            // Where this request ends may be another's guess, too.
+            if request.version() != Version::HTTP_2 {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            return response;
+        }
         if label(&request).is_some() {
             return not_served();
         }
@@ -187,10 +197,26 @@ async fn read_rest(mut body: Incoming, bytes_max: usize) {
     }
 }
 
-fn is_grpc<T>(request: &Request<T>) -> bool {
-    // Not `application/grpc-web`.
-    request.version() == Version::HTTP_2
-        && label(request).is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+/// The kind of a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Form {
+    /// gRPC, with messages in protobuf.
+    Grpc,
+    /// gRPC, with messages of another format (`+json`): they must not be read as if they were protobuf.
+    OtherMessages,
+    /// Everything else, `application/grpc-web` included.
+    Plain,
+}
+
+fn form<T>(request: &Request<T>) -> Form {
+    let Some(rest) = label(request).filter(|_| request.version() == Version::HTTP_2) else {
+        return Form::Plain;
+    };
+    match rest.strip_prefix(b"+proto").unwrap_or(rest).trim_ascii_start().first() {
+        None | Some(b';') => Form::Grpc,
+        _ if rest.first() == Some(&b'+') => Form::OtherMessages,
+        Some(_) => Form::Plain,
+    }
 }
 
 /// The part of its content type that follows `application/grpc`.
@@ -215,10 +241,37 @@ mod tests {
     use super::*;
 
     #[test]
+    fn e8_messages_in_protobuf_are_told_from_others() {
+        let of = |version: Version, label: &str| {
+            let request = Request::post("/").version(version).header(CONTENT_TYPE, label).body(());
+            request.map(|request| form(&request)).ok()
+        };
+        for (label, told) in [
+            ("application/grpc", Form::Grpc),
+            ("application/grpc+proto", Form::Grpc),
+            ("application/grpc; charset=utf-8", Form::Grpc),
+            ("application/grpc+proto ;x=y", Form::Grpc),
+            ("application/grpc+json", Form::OtherMessages),
+            ("application/grpc+proto3", Form::OtherMessages),
+            ("application/grpc+thrift;x=y", Form::OtherMessages),
+            ("application/grpc+", Form::OtherMessages),
+            ("application/grpc-web", Form::Plain),
+            ("application/grpcx", Form::Plain),
+            ("application/json", Form::Plain),
+        ] {
+            assert_eq!(of(Version::HTTP_2, label), Some(told), "{label}");
+            assert_eq!(of(Version::HTTP_11, label), Some(Form::Plain), "{label}");
+        }
+    }
+
+    #[test]
     fn e1_what_is_refused_before_the_doors_is_in_the_words_of_oauth() {
-        for (error, description) in
-            [(UNAVAILABLE, OVERLOADED), (UNAVAILABLE, LATE), ("server_error", "A defect on our side.")]
-        {
+        for (error, description) in [
+            (UNAVAILABLE, OVERLOADED),
+            (UNAVAILABLE, LATE),
+            ("server_error", "A defect on our side."),
+            ("invalid_request", HOST_RULE),
+        ] {
             let said: Option<Value> = serde_json::from_str(&in_json(error, description)).ok();
             assert_eq!(said, Some(json!({ "error": error, "error_description": description })));
             assert!(description.is_ascii(), "RFC 6749 section 5.2: {description}");

@@ -14,7 +14,9 @@ use crate::{
     token::{Algorithm, LIFETIME_CAP_S, UnixSeconds},
 };
 
-pub(super) use transport::{Called, deadline_passed, of_transport, unreadable, watchers_not_served};
+pub(super) use transport::{
+    Called, deadline_passed, form_not_served, of_transport, unreadable, watchers_not_served,
+};
 
 const DOMAIN: &str = "jeton.v1";
 /// The greatest length of a message, characters.

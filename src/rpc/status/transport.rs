@@ -82,6 +82,17 @@ impl Called {
     }
 }
 
+/// The refusal of messages that are not in protobuf.
+pub(in crate::rpc) fn form_not_served(listener: Listener) -> Status {
+    GrpcRefusal::new(
+        Code::Unimplemented,
+        "NOT_SERVED_HERE",
+        "Messages are served in protobuf alone. Send them as application/grpc or application/grpc+proto.",
+    )
+    .with("listener", listener.name())
+    .into_status()
+}
+
 /// The refusal of the reach that only watchers could report.
 pub(in crate::rpc) fn watchers_not_served(listener: Listener) -> Status {
     GrpcRefusal::new(

@@ -118,6 +118,7 @@ enum Credential {
 struct Source {
     public: Option<String>,
     admin: Option<String>,
+    ops: Option<String>,
     credential: Option<Credential>,
     /// The other URLs that the credential is good for.
     also: Vec<String>,
@@ -187,6 +188,20 @@ pub fn destination(cli: &Cli<'_>, listener: Listener, identity: Identity) -> Res
     Ok(Destination { url, tls, authorization, timeout: timeout(cli) })
 }
 
+/// The ops listener of the server that calls go to, if `dev.json` names it.
+pub fn ops_address(cli: &Cli<'_>) -> Result<Option<String>, Failure> {
+    Ok(source(cli)?.ops.filter(|_| cli.globals.endpoint.is_none()))
+}
+
+/// The ops listener of that server, if both of its listeners have their usual ports.
+pub fn usual_ops_address(cli: &Cli<'_>) -> Option<String> {
+    const PUBLIC: &str = ":7070";
+    const OPS: &str = ":7072";
+    let destination = destination(cli, Listener::Public, Identity::Anonymous).ok()?;
+    let (_, authority) = destination.url.split_once("://")?;
+    Some(format!("{}{OPS}", authority.strip_suffix(PUBLIC)?))
+}
+
 /// The deadline of one call.
 #[must_use]
 pub fn timeout(cli: &Cli<'_>) -> Duration {
@@ -244,6 +259,7 @@ fn source(cli: &Cli<'_>) -> Result<Source, Failure> {
         return Ok(Source {
             public: chosen.endpoint,
             admin: chosen.admin_endpoint,
+            ops: None,
             credential: chosen.api_key_file.map(Credential::File),
             also: Vec::new(),
             tls,
@@ -257,6 +273,8 @@ fn source(cli: &Cli<'_>) -> Result<Source, Failure> {
 struct DevFile {
     public: String,
     admin: String,
+    #[serde(default)]
+    ops: Option<String>,
     #[serde(default)]
     servers: Vec<DevServer>,
     #[serde(default)]
@@ -284,6 +302,7 @@ fn dev_source(cli: &Cli<'_>) -> Result<Source, Failure> {
     Ok(Source {
         public: Some(dev.public),
         admin: Some(dev.admin),
+        ops: dev.ops,
         credential: dev.clients.remove(DEV_CLIENT).map(|key| Credential::Key(key.into())),
         also: dev.servers.into_iter().flat_map(|server| [server.public, server.admin]).collect(),
         tls: Files::default(),

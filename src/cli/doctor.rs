@@ -1,5 +1,7 @@
 //! `jeton doctor`: faults, and advice.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use tokio::time::Instant;
@@ -8,7 +10,9 @@ use tonic::Code;
 use super::{
     Cli,
     connect::{self, Connection, Identity, Listener},
-    doctor_certificates, doctor_fleet, doctor_keys, doctor_rows,
+    doctor_certificates, doctor_fleet, doctor_keys,
+    doctor_ready::{DoctorArgs, Readiness, ready, stopped},
+    doctor_rows,
     exit::{Exit, Failure},
     json, key,
     output::{self, Tone},
@@ -76,35 +80,13 @@ impl Check {
     }
 }
 
-/// Runs all checks; a failed check does not stop the others.
-pub async fn run(cli: &Cli<'_>) -> Result<Exit, Failure> {
+/// Runs all checks. A failed check does not stop the others, but one that was not answered in time does: nobody waits for
+/// each of them.
+pub async fn run(cli: &Cli<'_>, args: &DoctorArgs) -> Result<Exit, Failure> {
     let as_json = cli.output.wants_json()?;
-    let mut checks = Vec::new();
-    let mut store_now = None;
-    match connect::open(cli, Listener::Public, Identity::Anonymous).await {
-        // Nothing was checked: the command line is wrong, not the server.
-        Err(failure @ Failure::Usage(_)) => return Err(failure),
-        Err(failure) => {
-            checks.push(unreachable(&failure));
-            checks.push(doctor_certificates::certificates(cli, (cli.env.now)()).await);
-        }
-        Ok(connection) => {
-            store_now = server(cli, &connection, &mut checks).await;
-            checks.push(doctor_certificates::certificates(cli, (cli.env.now)()).await);
-            checks.push(keys(&connection).await);
-            checks.push(doctor_fleet::epoch(&connection).await);
-            checks.extend(doctor_fleet::prober(&connection).await);
-        }
-    }
-    match connect::open(cli, Listener::Admin, Identity::Required).await {
-        Ok(connection) => {
-            checks.push(database(&connection).await);
-            let now = store_now.unwrap_or_else(cli.env.now);
-            rotation(&connection, &mut checks, now).await;
-            fleet(&connection, &mut checks, now).await;
-            checks.push(doctor_rows::rows(&connection).await);
-        }
-        Err(failure) => checks.extend(["database", "leases", "rows"].map(|name| no_admin(name, &failure))),
+    let mut visit = Visit { checks: Vec::new(), patience: connect::timeout(cli) };
+    if let Err(Stop::Misused(failure)) = visit.all(cli, args).await {
+        return Err(failure);
     }
     if as_json {
         output::data(&json::of_own(&Report { checks: &checks })?)?;
@@ -119,6 +101,7 @@ fn print(cli: &Cli<'_>, checks: &[Check]) -> Result<(), Failure> {
     for check in checks {
         let (word, tone) = match check.status {
             Grade::Ok => ("ok  ", Tone::Good),
+    let checks = visit.checks;
             Grade::Warn => ("warn", Tone::Doubtful),
             Grade::Fail => ("fail", Tone::Bad),
         };
@@ -128,6 +111,93 @@ fn print(cli: &Cli<'_>, checks: &[Check]) -> Result<(), Failure> {
             output::data(&format!("      {:<12} {}", "", check.advice))?;
         }
     }
+/// The reason why no further check is made.
+enum Stop {
+    /// The command line is wrong, not the server.
+    Misused(Failure),
+    /// The server has not started, or does not answer.
+    Unanswered,
+}
+
+/// The checks so far.
+struct Visit {
+    checks: Vec<Check>,
+    /// The longest wait for an answer.
+    patience: Duration,
+}
+
+impl Visit {
+    async fn all(&mut self, cli: &Cli<'_>, args: &DoctorArgs) -> Result<(), Stop> {
+        match ready(cli, args).await.map_err(Stop::Misused)? {
+            Readiness::Starting(check) => {
+                self.checks.push(check);
+                return Err(Stop::Unanswered);
+            }
+            Readiness::Started(check) => self.checks.extend(check),
+        }
+        let store_now = self.public(cli).await?;
+        self.admin(cli, store_now.unwrap_or_else(cli.env.now)).await
+    }
+
+    /// Makes checks; afterwards no others if an answer was waited for in vain.
+    async fn waits<T>(&mut self, checks: impl AsyncFnOnce(&mut Vec<Check>) -> T) -> Result<T, Stop> {
+        let began = Instant::now();
+        let made = checks(&mut self.checks).await;
+        if began.elapsed() < self.patience {
+            return Ok(made);
+        }
+        self.checks.push(stopped(self.patience));
+        Err(Stop::Unanswered)
+    }
+
+    /// The checks on the public listener. Returns the database's time, as far as the server knows it.
+    async fn public(&mut self, cli: &Cli<'_>) -> Result<Option<Timestamp>, Stop> {
+        let connecting = async |checks: &mut Vec<Check>| {
+            let connected = connect::open(cli, Listener::Public, Identity::Anonymous).await;
+            if let Err(failure) = &connected
+                && !matches!(failure, Failure::Usage(_))
+            {
+                checks.push(unreachable(failure));
+            }
+            connected
+        };
+        let connection = match self.waits(connecting).await? {
+            // Nothing was checked.
+            Err(failure @ Failure::Usage(_)) => return Err(Stop::Misused(failure)),
+            connected => connected.ok(),
+        };
+        let mut store_now = None;
+        if let Some(connection) = &connection {
+            store_now = self.waits(async |checks| server(cli, connection, checks).await).await?;
+        }
+        let certificates = async |checks: &mut Vec<Check>| {
+            checks.push(doctor_certificates::certificates(cli, (cli.env.now)()).await);
+        };
+        self.waits(certificates).await?;
+        let Some(connection) = connection else { return Ok(None) };
+        self.waits(async |checks| checks.push(keys(&connection).await)).await?;
+        self.waits(async |checks| checks.push(doctor_fleet::epoch(&connection).await)).await?;
+        self.waits(async |checks| checks.extend(doctor_fleet::prober(&connection).await)).await?;
+        Ok(store_now)
+    }
+
+    /// The checks on the admin listener.
+    async fn admin(&mut self, cli: &Cli<'_>, now: Timestamp) -> Result<(), Stop> {
+        let connecting = async |checks: &mut Vec<Check>| {
+            let connected = connect::open(cli, Listener::Admin, Identity::Required).await;
+            if let Err(failure) = &connected {
+                checks.extend(["database", "leases", "rows"].map(|name| no_admin(name, failure)));
+            }
+            connected.ok()
+        };
+        let Some(connection) = self.waits(connecting).await? else { return Ok(()) };
+        self.waits(async |checks| checks.push(database(&connection).await)).await?;
+        self.waits(async |checks| rotation(&connection, checks, now).await).await?;
+        self.waits(async |checks| fleet(&connection, checks, now).await).await?;
+        self.waits(async |checks| checks.push(doctor_rows::rows(&connection).await)).await
+    }
+}
+
     Ok(())
 }
 
@@ -170,7 +240,7 @@ async fn server(cli: &Cli<'_>, connection: &Connection, checks: &mut Vec<Check>)
     }
 }
 
-fn local_clock(cli: &Cli<'_>, info: &GetServerInfoResponse, took: std::time::Duration) -> Check {
+fn local_clock(cli: &Cli<'_>, info: &GetServerInfoResponse, took: Duration) -> Check {
     let name = "local clock";
     let Some(server) = info.server_time.as_ref().and_then(time::from_wire_timestamp) else {
         return Check::warn(name, "the server does not say its time".into(), "Update the server.");

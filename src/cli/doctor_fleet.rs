@@ -154,7 +154,9 @@ pub fn count(replicas: &[Replica], most: i32) -> Check {
 
 /// Asks the health service whether the promise holds, as far as the prober sees, and whether the prober sees all.
 pub async fn prober(connection: &Connection) -> [Check; 2] {
-    let promise = match asked(connection, PROMISE).await {
+    // At once: a server that does not answer is waited for once.
+    let (promise, probe) = tokio::join!(asked(connection, PROMISE), asked(connection, PROBER));
+    let promise = match promise {
         Ok(ServingStatus::Serving) => Check::ok(
             "promise",
             "a canary revoked on one replica was dead on the others that answered".into(),
@@ -169,7 +171,7 @@ pub async fn prober(connection: &Connection) -> [Check; 2] {
         }
         Err(failure) => not_checked("promise", &failure),
     };
-    let probe = match asked(connection, PROBER).await {
+    let probe = match probe {
         Ok(ServingStatus::Serving) => Check::ok("prober", "every replica answered the latest probe".into()),
         Ok(ServingStatus::NotServing) => Check::fail(
             "prober",

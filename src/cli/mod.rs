@@ -13,6 +13,7 @@ mod doctor;
 mod doctor_certificates;
 mod doctor_fleet;
 mod doctor_keys;
+mod doctor_ready;
 mod doctor_rows;
 mod exit;
 mod inspect;
@@ -140,7 +141,7 @@ pub enum ClientCommand {
     #[command(subcommand)]
     Replica(replica::ReplicaCommand),
     /// Check server, certificates, clocks, keys, prober, database and leases; exit 3 when a check fails
-    Doctor,
+    Doctor(doctor_ready::DoctorArgs),
     /// Plan for a load, offline: replicas, Postgres and the first bottleneck, from measured figures
     Capacity(capacity::CapacityArgs),
     /// Named deployments: endpoints and credential
@@ -181,7 +182,7 @@ async fn dispatch(cli: &Cli<'_>, command: ClientCommand) -> Result<Exit, Failure
         ClientCommand::Client(command) => client::run(cli, command).await,
         ClientCommand::Audit(command) => audit::run(cli, command).await,
         ClientCommand::Replica(command) => replica::run(cli, command).await,
-        ClientCommand::Doctor => doctor::run(cli).await,
+        ClientCommand::Doctor(args) => doctor::run(cli, &args).await,
         ClientCommand::Capacity(args) => capacity::run(cli, &args),
         ClientCommand::Context(command) => context::run(cli, command),
         ClientCommand::Version => version(cli),

@@ -211,6 +211,9 @@ async fn doctor_finds_a_server_well_and_says_when_it_is_gone() {
     assert!(line("prober").ends_with("off on this server"), "{well:?}");
     let json = shell.run(&["doctor", "--output", "json"]).await.json();
     assert!(json["checks"].as_array().unwrap().iter().all(|check| check["status"] == "ok"), "{json}");
+    let ops = format!("http://{}", world.server.ready.ops);
+    let ready = shell.run(&["doctor", "--ops-endpoint", &ops]).await;
+    assert!(ready.data().starts_with("ok    ready "), "{ready:?}");
     // A caller that may not look is told so, and it is no failure.
     let service = Shell::of(&world, "service").run(&["doctor"]).await;
     assert!(service.data().contains("warn"), "{service:?}");

@@ -65,6 +65,7 @@ impl Backup {
             let (status, body) = self.world.server.ops("/readyz").await;
             assert_eq!(status, 503);
             assert!(body.contains("[-]started") && body.contains("jeton epoch bump"), "{body}");
+            self.doctor_says_so().await;
             let bump = ["epoch", "bump", "--revoke-keys", "--database-url", &database.url];
             Shell::new().run(&bump).await
         };
@@ -74,6 +75,25 @@ impl Backup {
         assert_ne!(api.status(&self.revoked, "api").await, TokenStatus::Active);
         let token = api.token("user:7", "api").await;
         assert_eq!(api.status(&token.access_token, "api").await, TokenStatus::Active);
+    }
+}
+
+impl Backup {
+    /// Doctor asks first what answers before a start, and waits in vain once at most.
+    async fn doctor_says_so(&self) {
+        let shell = Shell::of(&self.world, "admin");
+        let ops = format!("http://{}", self.world.server.ready.ops);
+        let said = shell.run(&["doctor", "--ops-endpoint", &ops]).await;
+        assert_eq!(said.code, 3, "{said:?}");
+        let checks: Vec<_> = said.out.lines().filter(|line| !line.starts_with(' ')).collect();
+        assert_eq!(checks.len(), 1, "the others would only wait: {said:?}");
+        assert!(checks[0].starts_with("fail  ready") && checks[0].contains("jeton epoch bump"), "{said:?}");
+        let said = shell.run(&["doctor", "--timeout", "1s"]).await;
+        assert_eq!(said.code, 3, "{said:?}");
+        let names: Vec<_> = said.out.lines().filter_map(|line| line.get(6..)?.split(' ').next()).collect();
+        let names: Vec<_> = names.into_iter().filter(|name| !name.is_empty()).collect();
+        assert_eq!(names, ["server", "rest"], "{said:?}");
+        assert!(said.out.contains("no answer within 1 s") && said.out.contains("--ops-endpoint"), "{said:?}");
     }
 }
 

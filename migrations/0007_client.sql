@@ -15,6 +15,9 @@ create function keep_client_certificates() returns trigger
 language plpgsql as $$
 begin
     delete from client_certificate where client_id = new.client_id;
+    -- What no client's row says was not written here: it is in nobody's way.
+    delete from client_certificate k where k.uri = any(new.certificate_uris)
+       and not exists (select from client c where c.client_id = k.client_id and k.uri = any(c.certificate_uris));
     insert into client_certificate (uri, client_id) select uri, new.client_id from unnest(new.certificate_uris) uri;
     return null;
 end $$;
@@ -63,16 +66,19 @@ language sql stable as $$
        and not exists (select from administrators(good_clients, good_keys) a where a <> p_client_id)
 $$;
 
--- The first of these certificates that belongs to another client.
-create function taken_certificate(p_client_id text, p_certificate_uris text[]) returns text
+-- The first of these certificates that belongs to another client: one that is not among `refused`, whose rows jeton did
+-- not write as they are, and whose row says so.
+create function taken_certificate(p_client_id text, p_certificate_uris text[], refused text[]) returns text
 language sql stable as $$
-    select uri from client_certificate where uri = any(p_certificate_uris) and client_id <> p_client_id order by uri limit 1
+    select k.uri from client_certificate k join client c on c.client_id = k.client_id and k.uri = any(c.certificate_uris)
+     where k.uri = any(p_certificate_uris) and k.client_id <> p_client_id and k.client_id <> all(refused)
+     order by k.uri limit 1
 $$;
 
 -- Registers a client. outcome: WRITTEN; or, and nothing is written, CLIENT_TAKEN, CERTIFICATE_TAKEN (`taken_uri`).
 create function create_client(
     p_client_id text, p_display_name text, p_certificate_uris text[], p_permissions smallint[], p_audiences text[],
-    p_subjects text[], p_disabled boolean, p_version bigint, p_row_mac bytea, act jsonb,
+    p_subjects text[], p_disabled boolean, p_version bigint, p_row_mac bytea, refused text[], act jsonb,
     out outcome text, out taken_uri text, out new_revision bigint, out new_create_time timestamptz)
 language plpgsql as $$
 begin
@@ -82,13 +88,14 @@ begin
         outcome := 'CLIENT_TAKEN';
         return;
     end if;
-    taken_uri := taken_certificate(p_client_id, p_certificate_uris);
+    taken_uri := taken_certificate(p_client_id, p_certificate_uris, refused);
     if taken_uri is not null then
         outcome := 'CERTIFICATE_TAKEN';
         return;
     end if;
     new_revision := append_change(2::smallint, p_client_id, act);
     new_create_time := clock_timestamp();
+    delete from client_certificate where uri = any(p_certificate_uris) and client_id = any(refused);
     insert into client (client_id, revision, display_name, certificate_uris, permissions, audiences, subjects, disabled,
                         create_time, version, row_mac)
     values (p_client_id, new_revision, p_display_name, p_certificate_uris, p_permissions, p_audiences, p_subjects, p_disabled,
@@ -100,8 +107,8 @@ end $$;
 -- (`taken_uri`), LAST_ADMINISTRATOR: no administrator would be left.
 create function update_client(
     expected bigint, p_client_id text, p_display_name text, p_certificate_uris text[], p_permissions smallint[],
-    p_audiences text[], p_subjects text[], p_disabled boolean, p_version bigint, p_row_mac bytea, good_clients text[],
-    good_keys text[], act jsonb, out outcome text, out taken_uri text, out new_revision bigint)
+    p_audiences text[], p_subjects text[], p_disabled boolean, p_version bigint, p_row_mac bytea, refused text[],
+    good_clients text[], good_keys text[], act jsonb, out outcome text, out taken_uri text, out new_revision bigint)
 language plpgsql as $$
 declare can_administer boolean;
 begin
@@ -111,7 +118,7 @@ begin
         outcome := 'STALE';
         return;
     end if;
-    taken_uri := taken_certificate(p_client_id, p_certificate_uris);
+    taken_uri := taken_certificate(p_client_id, p_certificate_uris, refused);
     if taken_uri is not null then
         outcome := 'CERTIFICATE_TAKEN';
         return;
@@ -125,6 +132,7 @@ begin
         return;
     end if;
     new_revision := append_change(2::smallint, p_client_id, act);
+    delete from client_certificate where uri = any(p_certificate_uris) and client_id = any(refused);
     update client set revision = new_revision, display_name = p_display_name, certificate_uris = p_certificate_uris,
                       permissions = p_permissions, audiences = p_audiences, subjects = p_subjects, disabled = p_disabled,
                       version = p_version, row_mac = p_row_mac
@@ -164,11 +172,11 @@ begin
     outcome := 'WRITTEN';
 end $$;
 
--- Adds an API key to a client that has fewer than `most`. outcome: WRITTEN; or, and nothing is written, CLIENT_ABSENT,
+-- Adds an API key to a client that has fewer than `most`, without those among `refused`, which count as absent. outcome: WRITTEN; or, and nothing is written, CLIENT_ABSENT,
 -- TOO_MANY.
 create function create_api_key(
     p_client_id text, p_api_key_id text, p_secret_hash bytea, p_expire_s bigint, p_row_mac bytea, most bigint,
-    act jsonb, out outcome text, out new_revision bigint, out new_create_time timestamptz)
+    refused text[], act jsonb, out outcome text, out new_revision bigint, out new_create_time timestamptz)
 language plpgsql as $$
 begin
     lock table only client, only api_key, only change, only audit_event in row exclusive mode;
@@ -177,7 +185,7 @@ begin
         outcome := 'CLIENT_ABSENT';
         return;
     end if;
-    if (select count(*) from api_key where client_id = p_client_id) >= most then
+    if (select count(*) from api_key where client_id = p_client_id and api_key_id <> all(refused)) >= most then
         outcome := 'TOO_MANY';
         return;
     end if;

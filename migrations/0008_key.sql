@@ -27,8 +27,8 @@ create unique index mac_key_one_active on mac_key ((true)) where signing_time is
 create unique index mac_key_one_pending on mac_key ((true)) where signing_time is null;
 
 -- Publishes a signing key that is due after `lead`. Null, and nothing is written: one of its algorithm is pending
--- already; or, if `older_than` is given, the active one has signed for less, and is not among `refused`, whose rows
--- jeton did not write as they are: those count as absent.
+-- already; or, if `older_than` is given, the active one has signed for less. Keys among `refused`, whose rows jeton did
+-- not write as they are, count as absent; a pending one is removed: it has signed nothing, and would block the next one.
 create function publish_signing_key(
     p_key_id text, p_algorithm text, p_public_jwk text, p_sealed bytea, p_version bigint, p_row_mac bytea,
     lead interval, older_than interval, refused text[], act jsonb) returns bigint
@@ -41,13 +41,16 @@ begin
     perform 1 from log_head for update;
     moment := clock_timestamp();
     if exists (select from signing_key
-                where algorithm = p_algorithm and signing_time is null and revoke_time is null)
+                where algorithm = p_algorithm and signing_time is null and revoke_time is null
+                  and key_id <> all(refused))
        or exists (select from signing_key
                    where algorithm = p_algorithm and retire_time is null and revoke_time is null
                      and signing_time > moment - older_than and key_id <> all(refused)) then
         return null;
     end if;
     head := append_change(3::smallint, p_key_id, act);
+    delete from signing_key
+     where algorithm = p_algorithm and signing_time is null and revoke_time is null and key_id = any(refused);
     insert into signing_key (key_id, algorithm, public_jwk, sealed, create_time, activate_time, publish_revision, version,
                              row_mac)
     values (p_key_id, p_algorithm, p_public_jwk, p_sealed, moment, moment + lead, head, p_version, p_row_mac);

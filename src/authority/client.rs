@@ -4,12 +4,12 @@
 use super::{
     Authority, Caller, Error, Invalid,
     admin::{Page, page},
-    client_form::{check_api_key_ttl, check_client_name, check_registration},
+    client_form::{check_api_key_id, check_api_key_ttl, check_client_name, check_registration},
 };
 use crate::{
     state::{Permission, Snapshot},
     store::{ApiKeyRow, ClientRow, ClientWrite, NewAudit},
-    token::{ApiKey, Revision, UnixSeconds, is_api_key_id},
+    token::{ApiKey, Revision, UnixSeconds},
 };
 
 /// Tries of a write that others were faster than; each try starts from what they wrote. One of the rivals succeeds each
@@ -79,7 +79,7 @@ impl Authority {
         client_id: &str,
     ) -> Result<ClientRow, Error> {
         caller.must(Permission::AdminRead)?;
-        check_client_name("client_id", client_id)?;
+        self.check_stored_name(client_id).await?;
         let mut row = self.store.client(client_id).await?.ok_or_else(|| missing(client_id))?;
         add_last_uses(snapshot, &mut row);
         Ok(row)
@@ -135,7 +135,7 @@ impl Authority {
         for _ in 0..TRIES_MAX {
             let stored = self.store.client(client_id).await?;
             // A refused row is no base for another: that would vouch for values that jeton did not write.
-            let stored = stored.filter(|row| row.refused.is_none()).ok_or_else(|| missing(client_id))?;
+            let stored = stored.filter(|row| !row.is_refused()).ok_or_else(|| missing(client_id))?;
             check_etag(&stored, update.etag)?;
             let expected = stored.client.revision;
             let mut merged = merge(stored, update);
@@ -161,7 +161,7 @@ impl Authority {
         etag: Option<Revision>,
     ) -> Result<(), Error> {
         caller.must(Permission::AdminWrite)?;
-        check_client_name("client_id", client_id)?;
+        self.check_stored_name(client_id).await?;
         for _ in 0..TRIES_MAX {
             let stored = self.store.client(client_id).await?.ok_or_else(|| missing(client_id))?;
             check_etag(&stored, etag)?;
@@ -212,13 +212,13 @@ impl Authority {
         api_key_id: &str,
     ) -> Result<(), Error> {
         caller.must(Permission::AdminWrite)?;
-        check_client_name("client_id", client_id)?;
-        if api_key_id.is_empty() {
-            return Err(Invalid::required("api_key_id").into());
-        }
-        if !is_api_key_id(api_key_id) {
-            let rule = "the part of the key that is no secret, 22 characters: what stands between jtk_ and the next _";
-            return Err(Invalid::field("api_key_id", rule).into());
+        self.check_stored_name(client_id).await?;
+        if let Err(invalid) = check_api_key_id(api_key_id) {
+            let stored = self.store.client(client_id).await?;
+            // jeton did not write such a row; it can be removed like any other.
+            if stored.is_none_or(|row| row.api_keys.iter().all(|key| key.api_key_id != api_key_id)) {
+                return Err(invalid.into());
+            }
         }
         let audit =
             NewAudit { note: api_key_id.to_owned(), ..self.audit_of(caller, "DeleteApiKey", client_id) };
@@ -228,6 +228,16 @@ impl Authority {
         }
         self.changed(&audit, written_at(written, client_id, "api_key_id")?).await?;
         Ok(())
+    }
+
+    /// Checks the name of a client that is to be read or removed. A row that jeton did not write may have any name.
+    async fn check_stored_name(&self, client_id: &str) -> Result<(), Error> {
+        let Err(invalid) = check_client_name("client_id", client_id) else { return Ok(()) };
+        // Postgres knows no NUL.
+        if !client_id.contains('\0') && self.store.client(client_id).await?.is_some() {
+            return Ok(());
+        }
+        Err(invalid.into())
     }
 
     fn audit_of(&self, caller: &Caller, action: &'static str, client_id: &str) -> NewAudit {
@@ -326,7 +336,7 @@ fn add_last_uses(snapshot: &Snapshot, row: &mut ClientRow) {
 
 /// A page of names.
 impl Page {
-    fn after_name(&self) -> Result<&str, Invalid> {
-        self.after().map_or(Ok(""), |after| str::from_utf8(after).map_err(|_| Invalid::PageToken))
+    fn after_name(&self) -> Result<Option<&str>, Invalid> {
+        self.after().map(|after| str::from_utf8(after).map_err(|_| Invalid::PageToken)).transpose()
     }
 }

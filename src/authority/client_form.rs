@@ -7,7 +7,7 @@ use crate::{
     state::FAMILY_ANY,
     store::ClientRow,
     token::{
-        SpiffeId,
+        SpiffeId, is_api_key_id,
         text::{self, Rule},
     },
 };
@@ -27,6 +27,16 @@ pub(super) fn check_client_name(field: &str, client_id: &str) -> Result<(), Inva
         return Err(Invalid::required(field));
     }
     text::check_client_id(client_id).map_err(|rule| Invalid::field(field, rule))
+}
+
+/// The public part of an API key.
+pub(super) fn check_api_key_id(api_key_id: &str) -> Result<(), Invalid> {
+    const RULE: &str =
+        "the part of the key that is no secret, 22 characters: what stands between jtk_ and the next _";
+    if api_key_id.is_empty() {
+        return Err(Invalid::required("api_key_id"));
+    }
+    if is_api_key_id(api_key_id) { Ok(()) } else { Err(Invalid::field("api_key_id", RULE)) }
 }
 
 /// Checks the other fields of a registration.

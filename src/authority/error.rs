@@ -90,9 +90,17 @@ pub enum Error {
     /// The log passed into another epoch during a change, and may have lost it: check, and send it again.
     #[error("the log is in another epoch than the change")]
     EpochOver,
-    /// No key may sign with this algorithm now; with `None`, no key may authenticate this refresh token.
+    /// No key may sign with this algorithm now; with `None`, no key may open sessions.
     #[error("no {} key may sign", .0.map_or("MAC", Algorithm::as_str))]
     SigningKeyUnavailable(Option<Algorithm>),
+    /// The MAC key of this refresh token cannot be used here.
+    #[error("the MAC key of this refresh token cannot be used")]
+    MacKeyUnavailable {
+        /// Its id.
+        id: [u8; 4],
+        /// jeton did not write its row as it is; otherwise it is sealed under another master key.
+        refused: bool,
+    },
     /// Server and database clocks are too far apart.
     #[error("server and database clocks are {offset_ms} ms apart")]
     ClockSkew {

@@ -60,7 +60,7 @@ impl Authority {
         caller.must(Permission::AdminRead)?;
         let page = page("keys", page_size, page_token)?;
         let after = page.after_key()?;
-        let KeyRows { signing, mac } = self.store.keys().await?;
+        let KeyRows { signing, mac } = self.store.keys_for_people().await?;
         // Newest first, then by id, as the store gives them.
         let is_after = |row: &SigningKeyRow| {
             after.is_none_or(|(micros, key_id)| {

@@ -107,8 +107,8 @@ impl Authority {
         // One HMAC in every case, and no query for a token that jeton did not make.
         let keys = snapshot.root.keys.load_full();
         let Some(token) = RefreshToken::open(&request.refresh_token, |id| keys.mac(id)) else {
-            let sealed = is_sealed(&keys, &request.refresh_token);
-            return Err(if sealed { Error::SigningKeyUnavailable(None) } else { caller.forged().into() });
+            let unusable = unusable_mac(&keys, &request.refresh_token);
+            return Err(unusable.unwrap_or_else(|| caller.forged().into()));
         };
         if let Some(reason) = snapshot.root.sessions.get(&token.session_id) {
             return Err(self.revoked(call, &token, reason).await);
@@ -418,10 +418,11 @@ fn refuse_by_rules(call: &Call<'_>, terms: &Terms, row: &SessionRow) -> Result<(
     Ok(())
 }
 
-/// Returns whether the text names a MAC key that is sealed under a master key that is not here: the token may be good,
-/// so it is neither refused nor spent.
-pub(super) fn is_sealed(keys: &KeyRing, text: &str) -> bool {
-    ParsedRefresh::parse(text).is_some_and(|parsed| keys.is_sealed_mac(parsed.key_id()))
+/// The refusal of a text that names a MAC key which cannot be used here: the token may be good, so it is neither called
+/// bad nor spent.
+pub(super) fn unusable_mac(keys: &KeyRing, text: &str) -> Option<Error> {
+    let record = keys.unusable_mac(ParsedRefresh::parse(text)?.key_id())?;
+    Some(Error::MacKeyUnavailable { id: record.id, refused: record.refused })
 }
 
 /// The refusal for a session without a row: it never existed, or was dropped after the longest life that a session can

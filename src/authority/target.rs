@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{
     Authority, Caller, Denied, Error, Invalid,
-    refresh::{WIDE_KEPT_S, is_sealed},
+    refresh::{WIDE_KEPT_S, unusable_mac},
     revoke::RevokeRequest,
     target_form::{check_wide, effective_cutoff, not_uuid},
 };
@@ -145,8 +145,10 @@ impl Authority {
             RevokeTarget::Wide { kind, target, audience, cutoff } => {
                 caller.must(Permission::RevokeWide)?;
                 let resolved = self.wide(snapshot, *kind, target, audience.as_deref(), *cutoff)?;
-                if *kind == MarkKind::Client {
-                    self.must_be_known(snapshot, target).await?;
+                match kind {
+                    MarkKind::Client => self.must_be_known(snapshot, target).await?,
+                    MarkKind::Key => self.key_must_be_known(snapshot, target).await?,
+                    MarkKind::Subject => {}
                 }
                 Ok(Some(resolved))
             }
@@ -211,6 +213,19 @@ impl Authority {
         Ok(())
     }
 
+    /// Refuses a key that is not in the database. One whose row cannot be trusted is revoked like any other.
+    async fn key_must_be_known(&self, snapshot: &Snapshot, key_id: &str) -> Result<(), Error> {
+        let now = UnixSeconds::new(self.clock.now_s());
+        if snapshot.root.keys.load().find(key_id, now).is_some() {
+            return Ok(());
+        }
+        let stored = self.store.keys().await?.signing;
+        if stored.iter().any(|row| row.refused.is_some() && row.key_id == key_id) {
+            return Ok(());
+        }
+        Err(Error::NotFound { resource_type: "key", name: key_id.to_owned() })
+    }
+
     /// A token of ours, acceptable or not: keyed by its jti, so every spelling of it dies.
     fn access_token(
         &self,
@@ -250,7 +265,7 @@ impl Authority {
         let keys = snapshot.root.keys.load_full();
         let Some(token) = RefreshToken::open(text, |id| keys.mac(id)) else {
             // The token may be good: to call it foreign would leave it alive.
-            return if is_sealed(&keys, text) { Err(Error::SigningKeyUnavailable(None)) } else { Ok(None) };
+            return unusable_mac(&keys, text).map_or(Ok(None), Err);
         };
         let row = self.store.session(token.session_id).await?;
         // The MAC key alone cannot make a token: the row knows the secret.
@@ -321,13 +336,9 @@ impl Authority {
         let standing = match kind {
             MarkKind::Key => {
                 let keys = snapshot.root.keys.load();
-                let missing = || Error::NotFound { resource_type: "key", name: target.to_owned() };
-                let key = keys.find(target, now).ok_or_else(missing)?;
-                if key.life.state == KeyState::Revoked || held.is_some() {
-                    Standing::Revoked
-                } else {
-                    Standing::Live
-                }
+                let is_revoked =
+                    keys.find(target, now).is_some_and(|key| key.life.state == KeyState::Revoked);
+                if is_revoked || held.is_some() { Standing::Revoked } else { Standing::Live }
             }
             // Without a cutoff it always hits more than before: everything issued since.
             MarkKind::Subject | MarkKind::Client => match held {

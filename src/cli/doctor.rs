@@ -46,6 +46,9 @@ pub struct Check {
     detail: String,
     #[serde(skip_serializing_if = "str::is_empty")]
     advice: &'static str,
+    /// Commands to follow the advice with, to be copied into a shell. They hold nothing that steers a terminal.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    commands: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -56,12 +59,22 @@ struct Report<'a> {
 impl Check {
     /// A check that succeeded.
     pub fn ok(name: &'static str, detail: String) -> Self {
-        Self { name, status: Grade::Ok, detail, advice: "" }
+        Self { name, status: Grade::Ok, detail, advice: "", commands: Vec::new() }
     }
 
     /// A check that needs attention.
     pub fn warn(name: &'static str, detail: String, advice: &'static str) -> Self {
-        Self { name, status: Grade::Warn, detail, advice }
+        Self { name, status: Grade::Warn, detail, advice, commands: Vec::new() }
+    }
+
+    /// The same with commands.
+    pub fn with_commands(self, commands: Vec<String>) -> Self {
+        Self { commands, ..self }
+    }
+
+    #[cfg(test)]
+    pub fn commands(&self) -> &[String] {
+        &self.commands
     }
 
     #[cfg(test)]
@@ -76,7 +89,7 @@ impl Check {
 
     /// A check that failed.
     pub fn fail(name: &'static str, detail: String, advice: &'static str) -> Self {
-        Self { name, status: Grade::Fail, detail, advice }
+        Self { name, status: Grade::Fail, detail, advice, commands: Vec::new() }
     }
 }
 
@@ -88,6 +101,7 @@ pub async fn run(cli: &Cli<'_>, args: &DoctorArgs) -> Result<Exit, Failure> {
     if let Err(Stop::Misused(failure)) = visit.all(cli, args).await {
         return Err(failure);
     }
+    let checks = visit.checks;
     if as_json {
         output::data(&json::of_own(&Report { checks: &checks })?)?;
     } else {
@@ -97,20 +111,6 @@ pub async fn run(cli: &Cli<'_>, args: &DoctorArgs) -> Result<Exit, Failure> {
     Ok(if failed { Exit::Negative } else { Exit::Done })
 }
 
-fn print(cli: &Cli<'_>, checks: &[Check]) -> Result<(), Failure> {
-    for check in checks {
-        let (word, tone) = match check.status {
-            Grade::Ok => ("ok  ", Tone::Good),
-    let checks = visit.checks;
-            Grade::Warn => ("warn", Tone::Doubtful),
-            Grade::Fail => ("fail", Tone::Bad),
-        };
-        let detail = output::escape(&check.detail);
-        output::data(&format!("{}  {:<12} {detail}", cli.output.paint(word, tone), check.name))?;
-        if !check.advice.is_empty() {
-            output::data(&format!("      {:<12} {}", "", check.advice))?;
-        }
-    }
 /// The reason why no further check is made.
 enum Stop {
     /// The command line is wrong, not the server.
@@ -198,6 +198,22 @@ impl Visit {
     }
 }
 
+fn print(cli: &Cli<'_>, checks: &[Check]) -> Result<(), Failure> {
+    for check in checks {
+        let (word, tone) = match check.status {
+            Grade::Ok => ("ok  ", Tone::Good),
+            Grade::Warn => ("warn", Tone::Doubtful),
+            Grade::Fail => ("fail", Tone::Bad),
+        };
+        let detail = output::escape(&check.detail);
+        output::data(&format!("{}  {:<12} {detail}", cli.output.paint(word, tone), check.name))?;
+        if !check.advice.is_empty() {
+            output::data(&format!("      {:<12} {}", "", check.advice))?;
+        }
+        for command in &check.commands {
+            output::data(&format!("      {:<12}   {command}", ""))?;
+        }
+    }
     Ok(())
 }
 

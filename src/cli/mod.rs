@@ -24,6 +24,7 @@ mod live;
 mod output;
 mod policy;
 mod policy_set;
+mod quoted;
 mod refresh;
 mod replica;
 mod revoke;

@@ -100,6 +100,7 @@ impl From<Error> for HttpRefusal {
             | Error::StoreUnavailable
             | Error::EpochOver
             | Error::SigningKeyUnavailable(_)
+            | Error::MacKeyUnavailable { .. }
             | Error::ClockSkew { .. } => Self::unavailable(),
             Error::Internal(what) => {
                 // Logged only here: the caller learns nothing of it.

@@ -176,8 +176,9 @@ impl Keys {
             await_everywhere(store, &self.clock, revision).await?;
             return Ok(());
         }
-        let Some(published) = store.publish_signing_key(&self.sealed(key), 0, None, &[], &audit).await?
-        else {
+        let (refused, _) = self.refused(store).await?;
+        let published = store.publish_signing_key(&self.sealed(key), 0, None, &refused, &audit).await?;
+        let Some(published) = published else {
             let mut pending =
                 ring.of(key.algorithm()).filter(|record| record.life.state == KeyState::Pending);
             let key_id = pending.next().map_or_else(String::new, |it| it.verifying.key_id().to_owned());

@@ -83,13 +83,22 @@ fn client_of(given: pb::Client) -> Result<ClientRow, Invalid> {
         display_name: given.display_name,
         create_time: jiff::Timestamp::UNIX_EPOCH,
         api_keys: Vec::new(),
+        stray_certificate_uris: Vec::new(),
         version: 0,
         refused: None,
     })
 }
 
 pub(super) fn client(row: ClientRow) -> pb::Client {
-    let ClientRow { client, display_name, create_time, api_keys, refused, version: _ } = row;
+    let ClientRow {
+        client,
+        display_name,
+        create_time,
+        api_keys,
+        stray_certificate_uris,
+        refused,
+        version: _,
+    } = row;
     pb::Client {
         etag: client.revision.to_string(),
         permissions: client.permissions.iter().map(|permission| permission.number().into()).collect(),
@@ -99,6 +108,7 @@ pub(super) fn client(row: ClientRow) -> pb::Client {
         audiences: client.audiences,
         subjects: client.subjects,
         api_keys: api_keys.into_iter().map(api_key).collect(),
+        stray_certificate_uris,
         disabled: client.disabled,
         create_time: Some(timestamp(create_time)),
         refused: refused.map_or_else(String::new, |why| why.to_string()),

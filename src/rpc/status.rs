@@ -39,6 +39,8 @@ const EPOCH_OVER: &str = "The database was replaced while this change was under 
 const RETRY_STORE: Duration = Duration::from_secs(1);
 /// People have to correct clocks and keys.
 const RETRY_PEOPLE: Duration = Duration::from_secs(30);
+/// The algorithm of the MAC of refresh tokens.
+const MAC_ALGORITHM: &str = "HS256";
 
 /// A refusal before it is encoded.
 struct GrpcRefusal {
@@ -187,16 +189,8 @@ impl From<Error> for Status {
                 RETRY_STORE,
             ),
             Error::EpochOver => unavailable("STORE_UNAVAILABLE", EPOCH_OVER, RETRY_STORE),
-            Error::SigningKeyUnavailable(algorithm) => {
-                // `None` is the MAC of refresh tokens, which has one algorithm.
-                let algorithm = algorithm.map_or("HS256", Algorithm::as_str);
-                unavailable(
-                    "SIGNING_KEY_UNAVAILABLE",
-                    format!("No {algorithm} key may sign now. An operator must check the keys."),
-                    RETRY_PEOPLE,
-                )
-                .with("algorithm", algorithm)
-            }
+            Error::SigningKeyUnavailable(algorithm) => no_key(algorithm),
+            Error::MacKeyUnavailable { id, refused } => no_mac_key(id, refused),
             Error::ClockSkew { offset_ms } => unavailable(
                 "CLOCK_SKEW",
                 format!("Server and database clocks are {offset_ms} ms apart. An operator must correct the clocks."),
@@ -217,6 +211,31 @@ impl From<Invalid> for Status {
     fn from(invalid: Invalid) -> Self {
         Error::from(invalid).into()
     }
+}
+
+/// `None` is the MAC of refresh tokens, which has one algorithm.
+fn no_key(algorithm: Option<Algorithm>) -> GrpcRefusal {
+    let algorithm = algorithm.map_or(MAC_ALGORITHM, Algorithm::as_str);
+    let message = format!("No {algorithm} key may sign now. An operator must check the keys.");
+    unavailable("SIGNING_KEY_UNAVAILABLE", message, RETRY_PEOPLE).with("algorithm", algorithm)
+}
+
+fn no_mac_key(id: [u8; 4], refused: bool) -> GrpcRefusal {
+    let id = format!("{:08x}", u32::from_be_bytes(id));
+    let message = if refused {
+        format!(
+            "The row of MAC key {id}, which authenticates this refresh token, is refused: jeton did not write it as it is. \
+             Open a new session, or have an operator put the row back: `jeton doctor` names it."
+        )
+    } else {
+        format!(
+            "MAC key {id}, which authenticates this refresh token, is sealed under another master key. An operator must give \
+             this server that one."
+        )
+    };
+    unavailable("SIGNING_KEY_UNAVAILABLE", message, RETRY_PEOPLE)
+        .with("algorithm", MAC_ALGORITHM)
+        .with("keyId", id)
 }
 
 fn of_invalid(invalid: Invalid) -> GrpcRefusal {

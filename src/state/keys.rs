@@ -147,10 +147,10 @@ impl KeyRing {
         self.mac.iter().find(|record| record.id == id)?.key.as_deref()
     }
 
-    /// Returns whether a MAC key with this id could not be opened here.
+    /// The MAC key with this id, if it could not be opened here or is refused.
     #[must_use]
-    pub fn is_sealed_mac(&self, id: [u8; 4]) -> bool {
-        self.mac.iter().any(|record| record.id == id && record.key.is_none())
+    pub fn unusable_mac(&self, id: [u8; 4]) -> Option<&MacRecord> {
+        self.mac.iter().find(|record| record.id == id && record.key.is_none())
     }
 
     /// The MAC key of new sessions.

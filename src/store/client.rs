@@ -59,13 +59,22 @@ impl Store {
         Ok(rows.good(|table, rows| rows.iter().map(|row| seal.judge(&seen, table, row).is_none()).collect()))
     }
 
-    /// The clients whose rows are not good, by name.
+    /// The clients whose rows are not good by themselves, by name.
     pub async fn refused_clients(&self) -> Result<Vec<String>, StoreError> {
+        self.clients_refused_after(&Seen::default()).await
+    }
+
+    /// The clients that count as absent here, by name.
+    pub(super) async fn absent_clients(&self) -> Result<Vec<String>, StoreError> {
+        let seen = self.seal()?.seen();
+        self.clients_refused_after(&seen).await
+    }
+
+    async fn clients_refused_after(&self, seen: &Seen) -> Result<Vec<String>, StoreError> {
         let seal = self.seal()?;
         let rows = self.run(read).await?;
-        let seen = Seen::default();
         let refused =
-            rows.clients.iter().filter(|row| seal.judge(&seen, Table::Client, &row.sealed()).is_some());
+            rows.clients.iter().filter(|row| seal.judge(seen, Table::Client, &row.sealed()).is_some());
         Ok(refused.map(|row| row.client.client_id.clone()).collect())
     }
 

@@ -28,10 +28,20 @@ pub struct ClientRow {
     pub create_time: Timestamp,
     /// Its API keys, the oldest first.
     pub api_keys: Vec<ApiKeyRow>,
+    /// Certificates that `client_certificate` has for it, and its registration does not: they count for nothing.
+    pub stray_certificate_uris: Vec<String>,
     /// Raised by each change of its rights.
     pub version: i64,
-    /// The reason why it counts as absent.
+    /// The reason why it counts as absent, or will when servers start.
     pub refused: Option<Forged>,
+}
+
+impl ClientRow {
+    /// Returns whether it counts as absent.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.refused.is_some_and(Forged::is_absent)
+    }
 }
 
 /// An API key as administrators see it.
@@ -45,8 +55,16 @@ pub struct ApiKeyRow {
     pub expire_time: Option<UnixSeconds>,
     /// The last use that has been written, to the minute.
     pub last_use_time: Option<UnixSeconds>,
-    /// The reason why it counts as absent.
+    /// The reason why it counts as absent, or will when servers start.
     pub refused: Option<Forged>,
+}
+
+impl ApiKeyRow {
+    /// Returns whether it counts as absent.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.refused.is_some_and(Forged::is_absent)
+    }
 }
 
 /// The result of a write.
@@ -85,11 +103,11 @@ impl Store {
     pub async fn client(&self, client_id: &str) -> Result<Option<ClientRow>, StoreError> {
         let (seal, seen) = self.seal_and_seen()?;
         let judge = Judge { seal: &seal, seen: &seen };
-        self.run(async |connection| Ok(read(connection, &judge, Some(client_id), "", 1).await?.pop())).await
+        self.run(async |connection| Ok(read(connection, &judge, Some(client_id), None, 1).await?.pop())).await
     }
 
-    /// Clients by name, from after `after` on, at most `limit`.
-    pub async fn clients_after(&self, after: &str, limit: i64) -> Result<Vec<ClientRow>, StoreError> {
+    /// Clients by name, from after `after` or the first one on, at most `limit`.
+    pub async fn clients_after(&self, after: Option<&str>, limit: i64) -> Result<Vec<ClientRow>, StoreError> {
         let (seal, seen) = self.seal_and_seen()?;
         let judge = Judge { seal: &seal, seen: &seen };
         self.run(async |connection| read(connection, &judge, None, after, limit).await).await
@@ -103,6 +121,7 @@ impl Store {
     ) -> Result<(ClientWrite, Option<Timestamp>), StoreError> {
         let client = &new.client;
         let (version, row_mac) = self.version_and_mac(new, audit)?;
+        let refused = self.absent_clients().await?;
         let row = self
             .act(
                 audit,
@@ -110,7 +129,7 @@ impl Store {
                     Ok(sqlx::query!(
                         r#"select outcome as "outcome!", taken_uri, new_revision,
                               new_create_time as "new_create_time?: SqlTimestamp"
-                         from create_client($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"#,
+                         from create_client($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"#,
                         client.client_id,
                         new.display_name,
                         &client.certificate_uris,
@@ -120,6 +139,7 @@ impl Store {
                         client.disabled,
                         version,
                         row_mac,
+                        &refused,
                         act
                     )
                     .fetch_one(connection)
@@ -141,6 +161,7 @@ impl Store {
     ) -> Result<ClientWrite, StoreError> {
         let client = &new.client;
         let (version, row_mac) = self.version_and_mac(new, audit)?;
+        let refused = self.absent_clients().await?;
         let good = self.administrators().await?;
         let row = self
             .act(
@@ -148,7 +169,7 @@ impl Store {
                 async |connection, act| {
                     Ok(sqlx::query!(
                         r#"select outcome as "outcome!", taken_uri, new_revision
-                         from update_client($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"#,
+                         from update_client($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"#,
                         expected.as_i64(),
                         client.client_id,
                         new.display_name,
@@ -159,6 +180,7 @@ impl Store {
                         client.disabled,
                         version,
                         row_mac,
+                        &refused,
                         &good.clients,
                         &good.api_keys,
                         act
@@ -217,17 +239,21 @@ impl Store {
         let hash = key.hash();
         let expire_s = expire_time.map(UnixSeconds::get);
         let row_mac = self.seal()?.mac(&api_key_fields(key.id(), client_id, &hash, expire_s));
+        let present = self.client(client_id).await?.map(|row| row.api_keys).unwrap_or_default();
+        let refused = present.into_iter().filter(ApiKeyRow::is_refused).map(|row| row.api_key_id);
+        let refused: Vec<String> = refused.collect();
         let row = self
             .act(audit, async |connection, act| {
                 Ok(sqlx::query!(
                     r#"select outcome as "outcome!", new_revision, new_create_time as "new_create_time?: SqlTimestamp"
-                         from create_api_key($1, $2, $3, $4, $5, $6, $7)"#,
+                         from create_api_key($1, $2, $3, $4, $5, $6, $7, $8)"#,
                     client_id,
                     key.id(),
                     hash.as_slice(),
                     expire_s,
                     row_mac,
                     most,
+                    &refused,
                     act
                 )
                 .fetch_one(connection)
@@ -304,7 +330,7 @@ async fn read(
     connection: &mut PgConnection,
     judge: &Judge<'_>,
     client_id: Option<&str>,
-    after: &str,
+    after: Option<&str>,
     limit: i64,
 ) -> Result<Vec<ClientRow>, StoreError> {
     let clients = sqlx::query_as!(
@@ -312,7 +338,7 @@ async fn read(
         r#"select client_id, revision, display_name, certificate_uris, permissions, audiences, subjects, disabled,
                   create_time as "create_time: SqlTimestamp", version, row_mac
              from client
-            where ($1::text is null or client_id = $1) and client_id collate "C" > $2
+            where ($1::text is null or client_id = $1) and ($2::text is null or client_id collate "C" > $2)
             order by client_id collate "C" limit $3"#,
         client_id,
         after,
@@ -327,6 +353,13 @@ async fn read(
              from api_key where client_id = any($1) order by create_time, api_key_id"#,
         &names
     )
+    .fetch_all(&mut *connection)
+    .await?;
+    let mut strays = sqlx::query!(
+        r#"select k.uri, k.client_id from client_certificate k join client c on c.client_id = k.client_id
+            where k.client_id = any($1) and k.uri <> all(c.certificate_uris) order by k.uri"#,
+        &names
+    )
     .fetch_all(connection)
     .await?;
     let seconds = |time: Option<SqlTimestamp>| time.map(|time| UnixSeconds::from_timestamp(time.to_jiff()));
@@ -338,7 +371,7 @@ async fn read(
             let fields = api_key_fields(&key.api_key_id, &key.client_id, &key.secret_hash, expire_s);
             let sealed = Sealed { id: &key.api_key_id, fields, mac: &key.row_mac, version: 0, taken: 0 };
             ApiKeyRow {
-                refused: judge.seal.judge(judge.seen, Table::ApiKey, &sealed),
+                refused: judge.seal.weigh(judge.seen, Table::ApiKey, &sealed),
                 api_key_id: key.api_key_id,
                 create_time: key.create_time.to_jiff(),
                 expire_time,
@@ -346,7 +379,9 @@ async fn read(
             }
         });
         let api_keys = api_keys.collect();
-        row.into_client(api_keys, judge)
+        let of_client = strays.extract_if(.., |stray| stray.client_id == row.client_id);
+        let strays = of_client.map(|stray| stray.uri).collect();
+        row.into_client(api_keys, strays, judge)
     };
     clients.into_iter().map(with_keys).collect()
 }
@@ -366,7 +401,12 @@ struct Stored {
 }
 
 impl Stored {
-    fn into_client(self, api_keys: Vec<ApiKeyRow>, judge: &Judge<'_>) -> Result<ClientRow, StoreError> {
+    fn into_client(
+        self,
+        api_keys: Vec<ApiKeyRow>,
+        stray_certificate_uris: Vec<String>,
+        judge: &Judge<'_>,
+    ) -> Result<ClientRow, StoreError> {
         let client = Client {
             revision: revision("client", self.revision)?,
             client_id: self.client_id,
@@ -385,11 +425,12 @@ impl Stored {
             taken: i64::from(client.disabled),
         };
         Ok(ClientRow {
-            refused: judge.seal.judge(judge.seen, Table::Client, &sealed),
+            refused: judge.seal.weigh(judge.seen, Table::Client, &sealed),
             client,
             display_name: self.display_name,
             create_time: self.create_time.to_jiff(),
             api_keys,
+            stray_certificate_uris,
             version: self.version,
         })
     }

@@ -85,6 +85,14 @@ impl Store {
         Ok(rows.judged_by(&seal, &seen))
     }
 
+    /// The same, for people: with the rows that only this process goes by.
+    pub async fn keys_for_people(&self) -> Result<KeyRows, StoreError> {
+        let seal = self.seal()?;
+        let seen = seal.seen();
+        let rows = self.run(async |connection| read(connection, Which::InForce).await).await?;
+        Ok(rows.judged(|table, rows| rows.iter().map(|row| seal.weigh(&seen, table, row)).collect()))
+    }
+
     /// All keys that were ever stored.
     pub async fn keys_ever(&self) -> Result<KeyRows, StoreError> {
         let seal = self.seal()?;
@@ -112,8 +120,8 @@ impl Store {
     }
 
     /// Publishes a signing key through the log, due after `lead_s` seconds. `None`, and nothing is written: a key of
-    /// its algorithm is pending; or, if `older_than_s` is given, the active one has signed for less than that and is
-    /// not among `refused`.
+    /// its algorithm is pending; or, if `older_than_s` is given, the active one has signed for less than that. Keys in
+    /// `refused` count as absent.
     pub async fn publish_signing_key(
         &self,
         key: &NewSigningKey,

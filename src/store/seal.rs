@@ -44,6 +44,16 @@ pub enum Forged {
     Changed,
     /// It is older than a state that was seen before.
     PutBack,
+    /// Its MAC is wrong, but it says what it said when its MAC was good: only a process that saw that goes by it.
+    Unproven,
+}
+
+impl Forged {
+    /// Returns whether the row counts as absent in this process.
+    #[must_use]
+    pub fn is_absent(self) -> bool {
+        self != Self::Unproven
+    }
 }
 
 impl fmt::Display for Forged {
@@ -53,6 +63,9 @@ impl fmt::Display for Forged {
                 "its MAC does not fit: it was not written by jeton, or under another master key than this server's"
             }
             Self::PutBack => "it was put back: this server has seen a later state of it",
+            Self::Unproven => {
+                "its MAC does not fit any more: this server has seen it good and goes by it, but one that starts refuses it"
+            }
         })
     }
 }
@@ -203,15 +216,20 @@ impl Seal {
 
     /// The reason why a row counts as absent; `None`: it is good. `seen`: from before it was read.
     pub(super) fn judge(&self, seen: &Seen, table: Table, row: &Sealed<'_>) -> Option<Forged> {
+        self.weigh(seen, table, row).filter(|forged| forged.is_absent())
+    }
+
+    /// The same, for people; also the reason why other processes will take it for absent.
+    pub(super) fn weigh(&self, seen: &Seen, table: Table, row: &Sealed<'_>) -> Option<Forged> {
         let latest = seen.0.get(&(table, row.id.to_owned()));
+        let fits = self.keys.fits(&row.fields, row.mac);
         // A good row stays good while it is unchanged: it may have been written again under a master key that is not
         // here.
-        let good = self.keys.fits(&row.fields, row.mac)
-            || latest.is_some_and(|latest| latest.digest == sha256(&[row.fields.as_bytes()]));
+        let good = fits || latest.is_some_and(|latest| latest.digest == sha256(&[row.fields.as_bytes()]));
         let forged = match latest {
             _ if !good => Some(Forged::Changed),
             Some(latest) if (row.version, row.taken) < latest.state => Some(Forged::PutBack),
-            Some(_) | None => None,
+            Some(_) | None => (!fits).then_some(Forged::Unproven),
         };
         self.say(table, row.id, forged);
         forged
@@ -244,13 +262,19 @@ impl Seal {
             said.retain(|(of, known, _)| (*of, known.as_str()) != (table, id));
             return;
         };
-        if said.insert((table, id.to_owned(), forged)) {
+        if !said.insert((table, id.to_owned(), forged)) {
+            return;
+        }
+        let table = table.name();
+        if forged.is_absent() {
             tracing::error!(
-                jeton.table = table.name(),
+                jeton.table = table,
                 jeton.id = id,
                 jeton.why = %forged,
                 "a row of the database is refused: it counts as absent"
             );
+        } else {
+            tracing::warn!(jeton.table = table, jeton.id = id, jeton.why = %forged, "a row of the database was changed");
         }
     }
 }
@@ -320,6 +344,8 @@ mod tests {
         let (before, after) = (mac(&old, "a", "x", 1), mac(&new, "a", "x", 1));
         assert_eq!(old.judge_all(Table::Client, &[row("a", "x", &before, 1, 0)]), [None]);
         assert_eq!(old.judge_all(Table::Client, &[row("a", "x", &after, 1, 0)]), [None], "it says the same");
+        let said = |mac| old.weigh(&old.seen(), Table::Client, &row("a", "x", mac, 1, 0));
+        assert_eq!((said(&before), said(&after)), (None, Some(Forged::Unproven)), "but people are told");
         let _before = old.begin_pass();
         assert_eq!(
             old.judge_all(Table::Client, &[row("a", "x", &after, 1, 0)]),

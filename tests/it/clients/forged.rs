@@ -211,3 +211,168 @@ async fn c7_a_server_and_a_verb_with_another_master_key_than_the_clients_are_ref
     let blind = world.store().sealed(Seal::new(&other, [])).clients().await.unwrap();
     assert!(blind.by_name().is_empty());
 }
+
+/// A shell whose own flags come from the environment, so that a command can end with `--` and operands.
+fn shell_of(world: &World) -> Shell {
+    let mut shell = Shell::of(world, "admin");
+    let flags = std::mem::take(&mut shell.arguments);
+    let names = [
+        ("--endpoint", "JETON_ENDPOINT"),
+        ("--admin-endpoint", "JETON_ADMIN_ENDPOINT"),
+        ("--api-key-file", "JETON_API_KEY_FILE"),
+    ];
+    for (flag, name) in names {
+        let value = flags.iter().skip_while(|word| *word != flag).nth(1).unwrap();
+        shell.environment.push((name.to_owned(), value.clone()));
+    }
+    shell
+}
+
+/// Doctor's check of the rows: its detail, and the commands that it names.
+async fn doctor(shell: &Shell) -> (String, Vec<String>) {
+    let said = shell.run(&["doctor", "--output", "json"]).await;
+    let report: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    let rows = report["checks"].as_array().unwrap().iter().find(|check| check["name"] == "rows").unwrap();
+    let commands = rows["commands"].as_array().into_iter().flatten();
+    let commands = commands.map(|command| command.as_str().unwrap().to_owned()).collect();
+    (rows["detail"].as_str().unwrap().to_owned(), commands)
+}
+
+/// Runs the commands that doctor names as a person would, who pastes them; SQL goes to the database.
+async fn follow(world: &World, shell: &Shell, commands: &[String]) {
+    for command in commands {
+        // The statement that `psql` is to run.
+        let script = format!("psql() {{ printf %s \"$3\"; }}\n{command}");
+        let said = shell.script_in("bash", &script).await;
+        let out = said.data();
+        if command.starts_with("psql ") {
+            world.sql(out).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn c7_a_forged_row_of_any_name_is_named_and_goes_by_the_command_that_doctor_names() {
+    let world = World::start().await;
+    let shell = shell_of(&world);
+    let client = |name: &str| {
+        format!(
+            "insert into client (client_id, revision, permissions, audiences, subjects, create_time)
+             values ({name}, 1, '{{1,7}}', '{{*}}', '{{*}}', now())"
+        )
+    };
+    let key = |id: &str, client_id: &str| {
+        format!(
+            "insert into api_key (api_key_id, client_id, secret_hash, create_time)
+             values ({id}, {client_id}, sha256({id}::text::bytea), now())"
+        )
+    };
+    // The last one of 22 characters is no number below 2^128.
+    let names =
+        ["''", "'ev*il'", "'it''s'", "'-x'", "E'a\\nb\\x1b[31m1'", "'jtk_x'", "'caf\u{e9} \u{202e}x'"];
+    let ids = ["''", "'ev*il2'", "'zzzzzzzzzzzzzzzzzzzzzz'", "E'k\\t'"];
+    let clients = names.iter().map(|name| client(name));
+    let keys = ids.iter().map(|id| key(id, "'other'")).chain([key("'k of none'", "''")]);
+    by_sql(&world, &clients.chain(keys).collect::<Vec<_>>().join("; ")).await;
+    let (detail, commands) = doctor(&shell).await;
+    for named in [
+        "client ''",
+        "client 'ev*il'",
+        r"client 'it'\''s'",
+        "client -x",
+        r"client $'a\012b\033[31m1'",
+        "client jtk_x",
+    ] {
+        assert!(detail.contains(named), "{named}: {detail}");
+    }
+    for named in
+        ["API key '' of other", "API key 'ev*il2' of other", "API key zzzzzzzzzzzzzzzzzzzzzz of other"]
+    {
+        assert!(detail.contains(named), "{named}: {detail}");
+    }
+    assert!(!detail.contains(['\n', '\u{1b}', '\u{202e}']), "{detail:?}");
+    assert_eq!(commands.len(), names.len() + ids.len() + 1, "{commands:?}");
+    // Keys of a client that is removed go with it.
+    let commands: Vec<_> = commands.into_iter().filter(|command| !command.contains("k of none")).collect();
+    follow(&world, &shell, &commands).await;
+    let (detail, commands) = doctor(&shell).await;
+    assert!(detail.ends_with("are as jeton wrote them") && commands.is_empty(), "{detail}");
+    assert!(is_known(&world, &api_key("other")).await, "the rest goes on");
+    // What is not there is refused by its form, as ever.
+    let mut admin = world.api("admin").await;
+    assert_eq!(delete(&mut admin, "").await.refused().reason, "FIELD_REQUIRED");
+    assert_eq!(delete(&mut admin, "ev*il").await.refused().reason, "FIELD_INVALID");
+    assert_eq!(delete(&mut admin, "a\0b").await.refused().reason, "FIELD_INVALID");
+    assert_eq!(delete_key(&mut admin, "other", "").await.refused().reason, "FIELD_REQUIRED");
+    assert_eq!(delete_key(&mut admin, "other", "ev*il2").await.refused().reason, "FIELD_INVALID");
+}
+
+#[tokio::test]
+async fn c7_a_certificate_that_was_written_past_jeton_is_named_and_in_nobodys_way() {
+    let world = World::start().await;
+    let (shell, mut admin) = (shell_of(&world), world.api("admin").await);
+    let uri = |name: &str| format!("spiffe://example.org/{name}");
+    let stray = |name: &str| {
+        format!("insert into client_certificate (uri, client_id) values ('{}', 'nobody')", uri(name))
+    };
+    let forged = format!(
+        "insert into client (client_id, revision, permissions, audiences, subjects, certificate_uris, create_time)
+         values ('thief', 1, '{{7}}', '{{*}}', '{{*}}', '{{{}, {}}}', now())",
+        uri("third"),
+        uri("fourth")
+    );
+    by_sql(&world, &[stray("first"), stray("second"), stray("it''s"), forged].join("; ")).await;
+    let shown = get(&mut admin, "nobody").await.unwrap();
+    assert_eq!(shown.stray_certificate_uris, [uri("first"), uri("it's"), uri("second")]);
+    let (detail, _) = doctor(&shell).await;
+    assert!(detail.contains(&format!("certificate {} of nobody", uri("first"))), "{detail}");
+    assert!(detail.contains("client thief"), "{detail}");
+
+    let with = |name: &str| pb::Client { certificate_uris: vec![uri(name)], ..client("owner") };
+    create(&mut admin, with("first")).await.unwrap();
+    for name in ["second", "third", "fourth"] {
+        update(&mut admin, with(name), &["certificate_uris"]).await.unwrap();
+    }
+    create(&mut admin, pb::Client { client_id: "another".to_owned(), ..with("third") }).await.unwrap();
+    let refused = create(&mut admin, pb::Client { client_id: "third".to_owned(), ..with("third") }).await;
+    assert_eq!(refused.refused().reason, "ALREADY_EXISTS", "one that a client does have");
+    let (_, commands) = doctor(&shell).await;
+    assert_eq!(commands.len(), 2, "{commands:?}");
+    follow(&world, &shell, &commands).await;
+    let (detail, _) = doctor(&shell).await;
+    assert!(detail.ends_with("are as jeton wrote them"), "{detail}");
+    assert_eq!(get(&mut admin, "owner").await.unwrap().certificate_uris, [uri("fourth")]);
+}
+
+#[tokio::test]
+async fn c7_a_mac_that_was_changed_is_told_before_a_server_that_starts_refuses_the_row() {
+    let mut world = World::start().await;
+    let mut admin = world.api("admin").await;
+    let shell = shell_of(&world);
+    // Nothing tells the server: it has to look by itself.
+    world.sql("update client set row_mac = '\\x00' where client_id in ('narrow', 'other')").await;
+    world.sql("update api_key set row_mac = '\\x00' where client_id = 'nobody'").await;
+    world.sql("update signing_key set row_mac = '\\x00' where algorithm = 'EdDSA'").await;
+    let (detail, _) = doctor(&shell).await;
+    for named in ["client narrow, ", "client other, ", " of nobody, ", ", key ", "one that starts refuses it"]
+    {
+        assert!(detail.contains(named), "{named}: {detail}");
+    }
+    assert!(is_known(&world, &api_key("narrow")).await, "it is what the server has seen");
+    // Whatever writes it again, writes its MAC.
+    let display = pb::Client { display_name: "x".into(), ..client("narrow") };
+    update(&mut admin, display, &["display_name"]).await.unwrap();
+    world.crash_and_restart().await;
+    assert!(is_known(&world, &api_key("narrow")).await && !is_known(&world, &api_key("other")).await);
+    assert!(!is_known(&world, &api_key("nobody")).await);
+}
+
+#[tokio::test]
+async fn c7_keys_that_were_added_past_jeton_do_not_count_for_the_most_that_a_client_may_have() {
+    let world = World::start().await;
+    let many = "insert into api_key (api_key_id, client_id, secret_hash, create_time)
+                select 'forged' || n, 'other', sha256(n::text::bytea), now() from generate_series(1, 30) n";
+    by_sql(&world, many).await;
+    let key = add_key(&mut world.api("admin").await, "other", None).await.unwrap();
+    assert!(is_known(&world, &key.secret).await);
+}

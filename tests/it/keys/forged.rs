@@ -6,7 +6,7 @@ use jeton::{
 };
 
 use super::{emergency, jwks};
-use crate::world::{Forge, ServerOptions, Shell, World, issue_request, until};
+use crate::world::{Forge, Refused, ServerOptions, Shell, World, issue_request, until};
 
 const CHANGED: &str = "select log_change(3::smallint, 'x')";
 
@@ -121,6 +121,73 @@ async fn c7_a_mac_key_that_was_added_past_jeton_is_never_active_and_is_not_in_th
     .await;
     let acts = "select count(*) from audit_event where action = 'ActivateMacKey' and key_id = '00c0ffee'";
     assert_eq!(world.number(acts).await, 0);
+}
+
+#[tokio::test]
+async fn c7_a_pending_key_that_was_added_past_jeton_is_in_nobodys_way() {
+    let world = World::start().await;
+    let (mut admin, shell) = (world.api("admin").await, Shell::of(&world, "admin"));
+    let columns = "key_id, algorithm, public_jwk, sealed, create_time, activate_time, version, row_mac";
+    for algorithm in [Algorithm::Es256, Algorithm::EdDsa, Algorithm::Es256] {
+        let stranger = SigningKey::generate(algorithm).unwrap();
+        let (kid, jwk, name) = (stranger.key_id().to_owned(), stranger.public_jwk(), algorithm.as_str());
+        // In place of one that waits to sign.
+        let instead = format!("delete from signing_key where signing_time is null and algorithm = '{name}'");
+        world
+            .sql(&format!(
+                "begin; {instead}; insert into signing_key ({columns})
+                 select '{kid}', algorithm, '{jwk}', sealed, now(), now() + interval '1 day', version, row_mac
+                   from signing_key where algorithm = '{name}' and retire_time is null; {CHANGED}; commit"
+            ))
+            .await;
+        let command = format!("jeton revoke --key {kid} --reason compromised");
+        let said = shell.run(&["doctor"]).await;
+        assert!(said.out.contains(&format!("key {kid}")) && said.out.contains(&command), "{said:?}");
+        if algorithm == Algorithm::EdDsa {
+            // It goes by the command.
+            shell.script(&format!("{command} --yes")).await.data();
+            let said = shell.run(&["doctor"]).await;
+            assert!(said.out.contains("are as jeton wrote them"), "{said:?}");
+            continue;
+        }
+        let request = pb::RotateKeyRequest { algorithm: name.to_owned(), ..Default::default() };
+        let rotated = super::rotate(&mut admin, request).await.unwrap().key.unwrap();
+        assert_eq!(rotated.state(), State::Pending);
+        assert_ne!(rotated.key_id, kid);
+        assert_eq!(super::list(&mut admin).await.iter().filter(|key| key.key_id == kid).count(), 0);
+    }
+    assert_eq!(admin.revoke_wide(Kind::KeyId("x".to_owned())).await.refused().reason, "NOT_FOUND");
+}
+
+#[tokio::test]
+async fn c7_a_mac_key_whose_mac_was_changed_is_named_at_once_and_refresh_says_what_is_refused() {
+    let mut world = World::start().await;
+    let shell = Shell::of(&world, "admin");
+    let mut api = world.api("service").await;
+    let opened = api.session("user:7", "api").await.refresh.unwrap().refresh_token;
+    let id = world
+        .number("select ('x' || encode(mac_key_id, 'hex'))::bit(32)::bigint from mac_key where retire_time is null")
+        .await;
+    let name = format!("{id:08x}");
+    world.sql("create table kept as select * from mac_key; update mac_key set row_mac = '\\x00'").await;
+    let said = shell.run(&["doctor"]).await;
+    let rows = said.out.lines().find(|line| line.contains("rows")).unwrap();
+    assert!(rows.starts_with("fail") && rows.contains(&format!("MAC key {name}")), "{said:?}");
+    let refreshed = api.refresh(&opened).await.unwrap().refresh.unwrap().refresh_token;
+
+    world.crash_and_restart().await;
+    let mut api = world.api("service").await;
+    let refused = api.refresh(&refreshed).await;
+    let said = refused.as_ref().unwrap_err().message().to_owned();
+    assert!(said.contains(&format!("MAC key {name}")) && said.contains("is refused"), "{said}");
+    let refused = refused.refused();
+    assert_eq!((refused.reason.as_str(), refused.get("keyId")), ("SIGNING_KEY_UNAVAILABLE", name.as_str()));
+    let revoked = api.revoke(Kind::Token(refreshed.clone())).await.refused();
+    assert_eq!(revoked.get("keyId"), name, "nor is it called foreign");
+    // An operator puts the row back.
+    let back = "update mac_key m set row_mac = k.row_mac from kept k where k.mac_key_id = m.mac_key_id";
+    world.sql(&format!("begin; {back}; {CHANGED}; commit")).await;
+    until("the session goes on", async || api.refresh(&refreshed).await.is_ok()).await;
 }
 
 #[tokio::test]

@@ -143,7 +143,12 @@ impl Shell {
 
     /// Runs a script of `sh`, in which `jeton` is this program.
     pub async fn script(&self, script: &str) -> Said {
-        let mut command = Command::new("sh");
+        self.script_in("sh", script).await
+    }
+
+    /// The same in another shell.
+    pub async fn script_in(&self, shell: &str, script: &str) -> Said {
+        let mut command = Command::new(shell);
         let arguments = self.arguments.join(" ");
         let program = env!("CARGO_BIN_EXE_jeton");
         command.arg("-c").arg(format!("jeton() {{ '{program}' \"$@\" {arguments}; }}\n{script}"));

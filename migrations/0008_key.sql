@@ -236,3 +236,31 @@ begin
      where k.mac_key_id = i.mac_key_id;
     return append_change(3::smallint, '', act);
 end $$;
+
+-- Values that jeton cannot read are refused where they are written, whoever writes them: one such row would keep every
+-- server from reading its table, where a row with a wrong MAC counts as absent.
+alter table client
+    add check (revision between 0 and 9007199254740991),
+    add check (create_time between '0001-01-01T00:00:00Z' and '9999-01-01T00:00:00Z'),
+    add check (coalesce(array_ndims(certificate_uris), 1) = 1 and array_position(certificate_uris, null) is null),
+    add check (coalesce(array_ndims(permissions), 1) = 1 and array_position(permissions, null) is null),
+    add check (coalesce(array_ndims(audiences), 1) = 1 and array_position(audiences, null) is null),
+    add check (coalesce(array_ndims(subjects), 1) = 1 and array_position(subjects, null) is null);
+alter table api_key
+    add check (create_time between '0001-01-01T00:00:00Z' and '9999-01-01T00:00:00Z'),
+    add check (expire_time between '0001-01-01T00:00:00Z' and '9999-01-01T00:00:00Z'),
+    add check (last_use_time between '0001-01-01T00:00:00Z' and '9999-01-01T00:00:00Z');
+do $$
+begin
+    for place in 1 .. 2 loop
+        execute format('alter table %I add check (publish_revision between 0 and 9007199254740991)',
+                       (array['signing_key', 'mac_key'])[place]);
+        for column_place in 1 .. 5 loop
+            execute format('alter table %I add check (%I between %L and %L)',
+                           (array['signing_key', 'mac_key'])[place],
+                           (array['create_time', 'activate_time', 'signing_time', 'retire_time', 'expire_time'])[column_place],
+                           '0001-01-01T00:00:00Z', '9999-01-01T00:00:00Z');
+        end loop;
+    end loop;
+end $$;
+alter table signing_key add check (revoke_time between '0001-01-01T00:00:00Z' and '9999-01-01T00:00:00Z');

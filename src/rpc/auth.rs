@@ -128,8 +128,8 @@ impl AuthLayer {
     }
 
     /// Refuses a call whose messages are not in protobuf.
-    pub(super) fn refuse_form(&self) -> Response<Body> {
-        form_not_served(self.listener).into_http()
+    pub(super) fn refuse_form<B>(&self, request: &Request<B>) -> Response<Body> {
+        form_not_served(request.uri().path(), self.listener).into_http()
     }
 
     /// Runs the first turn of a call that may wait for `wait`.

@@ -66,7 +66,7 @@ where
     async fn handle(mut self, request: Request<Incoming>, call: Call) -> Response<Body> {
         match form(&request) {
             Form::Grpc => return self.auth.call(request, call).await,
-            Form::OtherMessages => return self.auth.refuse_form(),
+            Form::OtherMessages => return self.auth.refuse_form(&request),
             Form::Plain => {}
         }
         let turn = call.turn();

@@ -82,13 +82,15 @@ impl Called {
     }
 }
 
-/// The refusal of messages that are not in protobuf.
-pub(in crate::rpc) fn form_not_served(listener: Listener) -> Status {
+/// The refusal of messages to this path that are not in protobuf.
+pub(in crate::rpc) fn form_not_served(path: &str, listener: Listener) -> Status {
+    let path = path.trim_start_matches('/');
     GrpcRefusal::new(
         Code::Unimplemented,
         "NOT_SERVED_HERE",
         "Messages are served in protobuf alone. Send them as application/grpc or application/grpc+proto.",
     )
+    .with("service", path.split('/').next().unwrap_or(path))
     .with("listener", listener.name())
     .into_status()
 }

@@ -376,3 +376,26 @@ async fn c7_keys_that_were_added_past_jeton_do_not_count_for_the_most_that_a_cli
     let key = add_key(&mut world.api("admin").await, "other", None).await.unwrap();
     assert!(is_known(&world, &key.secret).await);
 }
+
+#[tokio::test]
+async fn c7_a_value_that_no_server_could_read_cannot_be_written() {
+    let world = World::start().await;
+    for statement in [
+        "update client set revision = -1 where client_id = 'other'",
+        "update client set revision = 9007199254740992 where client_id = 'other'",
+        "update client set create_time = '-infinity' where client_id = 'other'",
+        "update client set audiences = '{api,NULL}' where client_id = 'other'",
+        "update client set permissions = '{NULL}' where client_id = 'other'",
+        "update api_key set expire_time = 'infinity' where client_id = 'other'",
+        "update api_key set last_use_time = '20000-01-01' where client_id = 'other'",
+        "update signing_key set expire_time = 'infinity'",
+        "update signing_key set publish_revision = -1",
+        "update signing_key set revoke_time = 'infinity'",
+        "update mac_key set activate_time = 'infinity'",
+    ] {
+        let refused = "exception when check_violation then null; end $$";
+        world.sql(&format!("do $$ begin {statement}; raise exception 'it was written'; {refused}")).await;
+    }
+    let (detail, _) = doctor(&shell_of(&world)).await;
+    assert!(detail.ends_with("are as jeton wrote them"), "{detail}");
+}

@@ -5,6 +5,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod dev;
+pub mod edge;
 pub mod http;
 pub mod listen;
 pub mod observe;

@@ -22,7 +22,7 @@ use crate::{
         Agreement, Auditor, Barrier, Feed, Fleet, Flusher, Following, Housekeeping, Keys, LeaseRenewer,
         Loader, Refresher, Refusals, Registered, Rotation, Schedule, agree, await_log,
     },
-    rpc::{self, Health, METHODS},
+    rpc::{self, Health},
     state::{Status, VerifiedCache},
     store::{OwnConnection, ReplicaIdentity, SharedSettings, Store, StoreError, Task},
     tls::{ServerTls, TlsFiles},
@@ -301,7 +301,7 @@ async fn start(
     let store = Store::new(&settings.database_url)?.sealed(keys.row_seal());
     let store = if settings.allow_fsync_off { store } else { store.requiring_fsync() };
     make_fit(&store, &keys, &identity, &clock, waits_for).await?;
-    let metrics = Metrics::register(&METHODS, &http::ROUTES, &Status::ALL.map(Status::name));
+    let metrics = Metrics::register(&crate::edge::METHODS, &http::ROUTES, &Status::ALL.map(Status::name));
     let loader = Loader::new(keys.clone(), Arc::clone(&clock));
     let (registered, refusals) = (Registered::default(), Refusals::default());
     let agreement = Agreement { store: store.clone(), registered: registered.clone(), own: identity.clone() };

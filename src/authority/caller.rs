@@ -44,10 +44,9 @@ enum Kind {
 }
 
 /// A client whose credential was found good in a snapshot: valid as long as that snapshot is used.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct AuthenticatedClient {
-    /// The credential that it presented.
-    pub credential: Arc<Credential>,
+    credential: Arc<Credential>,
     client: Arc<Client>,
 }
 
@@ -67,6 +66,13 @@ impl AuthenticatedClient {
         let (reason, what) = denied.kind();
         self.credential.refusals.count(&self.client.client_id, reason, what);
         Err(denied)
+    }
+
+    /// The caller of a call with this trace id.
+    #[must_use]
+    pub fn into_caller(self, trace_id: String) -> Caller {
+        let Self { credential, client } = self;
+        Caller { client, credential, trace_id }
     }
 }
 
@@ -171,28 +177,15 @@ impl Authority {
         );
     }
 
-    /// The caller as the snapshot has it, if it is within its rate.
-    pub fn caller(
-        &self,
-        snapshot: &Snapshot,
-        credential: &Arc<Credential>,
-        trace_id: &str,
-    ) -> Result<Caller, Error> {
-        let client = credential.client(&snapshot.root, snapshot.now()).ok_or(Error::Unauthenticated)?;
-        self.called(AuthenticatedClient { credential: Arc::clone(credential), client }, trace_id.to_owned())
-    }
-
-    /// The caller that was authenticated in the snapshot in use, if it is within its rate.
-    pub fn called(&self, authenticated: AuthenticatedClient, trace_id: String) -> Result<Caller, Error> {
-        let AuthenticatedClient { credential, client } = authenticated;
-        self.rates.called(&client.client_id)?;
-        Ok(Caller { client, credential, trace_id })
+    /// Counts a call, and refuses it beyond the caller's rate.
+    pub fn check_rate(&self, caller: &Caller) -> Result<(), Error> {
+        self.rates.called(&caller.client.client_id)
     }
 }
 
 impl Caller {
     /// The same caller, as a later snapshot has it.
-    pub(super) fn again(&self, snapshot: &Snapshot) -> Result<Self, Error> {
+    pub fn again(&self, snapshot: &Snapshot) -> Result<Self, Error> {
         let client = self.credential.client(&snapshot.root, snapshot.now()).ok_or(Error::Unauthenticated)?;
         Ok(Self { client, ..self.clone() })
     }

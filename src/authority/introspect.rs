@@ -1,7 +1,7 @@
 //! Introspection (RFC 7662) and `ext_authz`: judge a token that a bearer presented, for software that knows nothing of
 //! jeton. The same evaluator as for Validate, with any of the caller's audiences.
 
-use super::{Authority, Caller, Error, issue::check_audiences, issue::check_scopes};
+use super::{Authority, Caller, Error, Invalid, issue::check_audiences, issue::check_scopes};
 use crate::{
     state::{Accepted, Permission, Snapshot, Verdict},
     token::Thumbprint,
@@ -20,8 +20,17 @@ pub struct BearerRequest {
     pub certificate_thumbprint: Option<Thumbprint>,
 }
 
+impl BearerRequest {
+    /// Checks the form of the names. The token is judged.
+    pub fn check(&self) -> Result<(), Invalid> {
+        check_scopes(&self.scopes)?;
+        check_audiences(&self.audiences)
+    }
+}
+
 impl Authority {
-    /// Judges one token by what the caller is registered for; `*` accepts any audience (V8).
+    /// Judges one token by what the caller is registered for; `*` accepts any audience (V8). The form of the request has
+    /// been checked.
     pub async fn judge_bearer(
         &self,
         snapshot: Snapshot,
@@ -29,8 +38,6 @@ impl Authority {
         request: &BearerRequest,
     ) -> Result<Verdict, Error> {
         caller.must(Permission::Validate)?;
-        check_scopes(&request.scopes)?;
-        check_audiences(&request.audiences)?;
         caller.must_cover_audiences(&request.audiences)?;
         let verdict = self.judge_brought(&snapshot, caller, request);
         // The token was minted by a replica that has read more of the log: look once more; after that its `rev` counts

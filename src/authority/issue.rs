@@ -100,7 +100,8 @@ impl Issued {
 }
 
 impl Authority {
-    /// Mints a token. Writes one row for a session, and one if a policy requires an audit; otherwise nothing.
+    /// Mints a token. Writes one row for a session, and one if a policy requires an audit; otherwise nothing. The form of
+    /// the request has been checked.
     pub async fn issue(
         &self,
         snapshot: &Snapshot,
@@ -214,7 +215,6 @@ impl Authority {
 /// The terms of a request that the caller may make.
 fn terms(snapshot: &Snapshot, caller: &Caller, request: &IssueRequest) -> Result<Terms, Error> {
     caller.must(Permission::Issue)?;
-    request.check()?;
     caller.must_cover_audiences(&request.audiences)?;
     caller.must_cover_subject(&request.subject)?;
     let terms = snapshot.root.policies.load().terms(&request.audiences, &caller.client.client_id);
@@ -243,7 +243,7 @@ fn check_room(minted: &Minted) -> Result<(), Invalid> {
 
 impl IssueRequest {
     /// Checks the rules that need no look-up.
-    fn check(&self) -> Result<(), Invalid> {
+    pub fn check(&self) -> Result<(), Invalid> {
         if self.subject.is_empty() {
             return Err(Invalid::required("subject"));
         }

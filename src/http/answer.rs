@@ -1,5 +1,7 @@
 //! The answers of the endpoints: JSON, and the errors of OAuth (RFC 6749 section 5.2) for those of the authority.
 
+use std::borrow::Cow;
+
 use axum::{
     Json,
     http::{
@@ -15,8 +17,8 @@ use axum::{
 use serde_json::json;
 
 use crate::{
-    authority::{Denied, Error},
-    rpc::OVERLOADED,
+    authority::{Error, Invalid},
+    edge::{Code, Refusal},
     token::{base64url, sha256},
 };
 
@@ -27,21 +29,22 @@ const NO_SNIFF: (&str, HeaderValue) = ("x-content-type-options", HeaderValue::fr
 const CHALLENGES: [&str; 2] = [r#"Basic realm="jeton", charset="UTF-8""#, r#"Bearer realm="jeton""#];
 /// Pages of any origin may read a public document: it is the same for every reader.
 const ANY_ORIGIN: (HeaderName, HeaderValue) = (ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-/// Seconds after which a retry makes sense.
-const RETRY_S: u16 = 1;
+/// The least time after which a retry is suggested: the header has whole seconds.
+const RETRY_MIN_S: u64 = 1;
 
 /// A refusal in the format of OAuth.
 #[derive(Debug)]
 pub(super) struct HttpRefusal {
     status: StatusCode,
     error: &'static str,
-    description: &'static str,
-    retry: bool,
+    description: Cow<'static, str>,
+    /// Seconds after which a retry makes sense.
+    retry_s: Option<u64>,
 }
 
 impl HttpRefusal {
     pub(super) const fn of(status: StatusCode, error: &'static str, description: &'static str) -> Self {
-        Self { status, error, description, retry: false }
+        Self { status, error, description: Cow::Borrowed(description), retry_s: None }
     }
 
     pub(super) const fn invalid(description: &'static str) -> Self {
@@ -49,72 +52,66 @@ impl HttpRefusal {
     }
 
     /// A refusal that decided nothing, so a retry is safe.
-    pub(super) const fn unavailable() -> Self {
+    pub(super) fn unavailable() -> Self {
         let description = "This replica cannot answer now. Try again, or another replica.";
         Self {
-            retry: true,
+            retry_s: Some(RETRY_MIN_S),
             ..Self::of(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", description)
         }
     }
 }
 
+/// The status and the error of a refusal, whose text is the same at every edge.
+fn kind(refusal: &Refusal) -> (StatusCode, &'static str) {
+    match refusal.code {
+        Code::Unauthenticated => (StatusCode::UNAUTHORIZED, "invalid_client"),
+        Code::PermissionDenied => (StatusCode::FORBIDDEN, "unauthorized_client"),
+        Code::Unavailable | Code::DeadlineExceeded => {
+            (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable")
+        }
+        Code::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "server_error"),
+        Code::ResourceExhausted => match refusal.reason.as_bytes() {
+            b"RATE_LIMITED" => (StatusCode::TOO_MANY_REQUESTS, "slow_down"),
+            b"QUOTA_EXCEEDED" => (StatusCode::TOO_MANY_REQUESTS, "quota_exceeded"),
+            _ => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
+        },
+        // No endpoint calls an operation that is refused by the last five.
+        Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::Unimplemented => (StatusCode::BAD_REQUEST, "invalid_request"),
+    }
+}
+
 impl From<Error> for HttpRefusal {
     fn from(error: Error) -> Self {
-        match error {
-            Error::Invalid(_) => Self::invalid("A parameter has the wrong form."),
-            Error::Unauthenticated => Self::of(
-                StatusCode::UNAUTHORIZED,
-                "invalid_client",
-                "Send a valid API key, as Basic with the client's name or as Bearer, or a registered certificate.",
-            ),
-            Error::Denied(Denied::Permission(_)) => Self::of(
-                StatusCode::FORBIDDEN,
-                "unauthorized_client",
-                "The caller lacks the permission. Ask an administrator to grant it.",
-            ),
-            Error::Denied(_) => Self::of(
-                StatusCode::FORBIDDEN,
-                "unauthorized_client",
-                "The caller is not registered for that. Ask an administrator to add it.",
-            ),
-            Error::RateLimited { .. } => Self {
-                retry: true,
-                ..Self::of(
-                    StatusCode::TOO_MANY_REQUESTS,
-                    "slow_down",
-                    "Too many calls, or failed authentications, per second. Slow down and try again.",
-                )
-            },
-            // A retry after a moment does not help.
-            Error::QuotaExceeded { .. } => Self::of(
-                StatusCode::TOO_MANY_REQUESTS,
-                "quota_exceeded",
-                "The caller has reached its quota. Try again when some of its sessions or revocations have ended.",
-            ),
-            Error::Overloaded => Self {
-                retry: true,
-                ..Self::of(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", OVERLOADED)
-            },
-            Error::Stale { .. }
-            | Error::Draining
-            | Error::StoreUnavailable
-            | Error::EpochOver
-            | Error::SigningKeyUnavailable(_)
-            | Error::MacKeyUnavailable { .. }
-            | Error::ClockSkew { .. } => Self::unavailable(),
-            Error::Internal(what) => {
-                // Logged only here: the caller learns nothing of it.
-                tracing::error!(error = what, "a defect");
-                Self::of(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "A defect on our side.")
-            }
-            // Errors of operations that no endpoint calls.
-            Error::RefreshRefused(_)
-            | Error::TooManyAffected { .. }
-            | Error::EtagMismatch { .. }
-            | Error::AlreadyExists { .. }
-            | Error::NotFound { .. } => Self::invalid("The request cannot be served."),
-        }
+        let too_large = matches!(error, Error::Invalid(Invalid::MessageTooLarge { .. }));
+        let refusal = Refusal::from(error);
+        let (status, error) = kind(&refusal);
+        let status = if too_large { StatusCode::PAYLOAD_TOO_LARGE } else { status };
+        // A retry after a moment does not help against a quota.
+        let retry = refusal.retry.filter(|_| error != "quota_exceeded");
+        let retry_s = retry.map(|delay| delay.as_secs().max(RETRY_MIN_S));
+        Self { status, error, description: Cow::Owned(described(&refusal.message)), retry_s }
     }
+}
+
+impl From<Invalid> for HttpRefusal {
+    fn from(invalid: Invalid) -> Self {
+        Error::from(invalid).into()
+    }
+}
+
+/// A message as a description (RFC 6749 section 5.2): visible ASCII and spaces, without double quotes and backslashes.
+fn described(message: &str) -> String {
+    let plain = |c| match c {
+        '"' | '\\' => '\'',
+        ' '..='~' => c,
+        _ => '?',
+    };
+    message.chars().map(plain).collect()
 }
 
 impl IntoResponse for HttpRefusal {
@@ -127,8 +124,8 @@ impl IntoResponse for HttpRefusal {
                 headers.append(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
             }
         }
-        if self.retry {
-            headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_S));
+        if let Some(seconds) = self.retry_s {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }
@@ -194,13 +191,25 @@ mod tests {
             (std::time::Duration::from_secs(1), crate::authority::Quantity::BareRevocations);
         let told = |error: Error| {
             let refusal = HttpRefusal::from(error);
-            (refusal.status.as_u16(), refusal.error, refusal.retry)
+            (refusal.status.as_u16(), refusal.error, refusal.retry_s.is_some())
         };
         let rate = Error::RateLimited { limit_per_second: 1, retry: second };
         assert_eq!(told(rate), (429, "slow_down", true));
         let full = Error::QuotaExceeded { of: quota, quota: 1, retry: second };
         assert_eq!(told(full), (429, "quota_exceeded", false));
         assert_eq!(told(Error::Overloaded), (503, "temporarily_unavailable", true));
+    }
+
+    #[test]
+    fn e1_a_description_has_the_characters_that_oauth_allows() {
+        let denied = crate::authority::Denied::Audience("a\u{e9}\n\"".to_owned());
+        let HttpRefusal { status, description, .. } = Error::from(denied).into();
+        assert_eq!(status, StatusCode::FORBIDDEN);
+        assert!(
+            description.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'),
+            "{description}"
+        );
+        assert!(description.contains("audience"), "{description}");
     }
 
     #[test]

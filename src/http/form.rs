@@ -12,34 +12,36 @@ use tokio::time::timeout;
 
 use super::answer::HttpRefusal;
 use crate::{
-    authority::{Caller, Error},
+    authority::{Caller, Error, Invalid},
     listen::{ARRIVES_WITHIN, ARRIVING_BYTES_MAX, Connection, Held},
 };
 
-/// A token has at most 8 KiB, a refresh token a fraction of it. Bytes.
-const BODY_BYTES_MAX: usize = 16 * 1024;
 /// The most parameters of a form: no endpoint knows more than a few.
 const PARAMETERS_MAX: usize = 32;
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// Reads a body into memory of its own, counted for its connection as it arrives.
-async fn read(mut body: Body, connection: &Arc<Connection>) -> Result<(Vec<u8>, Held), HttpRefusal> {
+async fn read(
+    mut body: Body,
+    connection: &Arc<Connection>,
+    bytes_max: usize,
+) -> Result<(Vec<u8>, Held), HttpRefusal> {
     let (mut bytes, mut held) = (Vec::new(), connection.arriving());
     while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
         let frame = frame.map_err(|_| HttpRefusal::invalid("The body broke off."))?;
         let Ok(data) = frame.into_data() else { continue };
         let length = data.len().saturating_add(bytes.len());
-        if length > BODY_BYTES_MAX {
-            return Err(too_large());
-        }
+        check_size(u64::try_from(length).unwrap_or(u64::MAX), bytes_max)?;
         held.resize(length, ARRIVING_BYTES_MAX).map_err(|_full| HttpRefusal::from(Error::Overloaded))?;
         bytes.extend_from_slice(&data);
     }
     Ok((bytes, held))
 }
 
-fn too_large() -> HttpRefusal {
-    HttpRefusal::of(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", "The body is longer than 16 KiB.")
+/// Refuses a body that is, or is said to be, so long.
+fn check_size(size: u64, bytes_max: usize) -> Result<(), Error> {
+    let max_size = u64::try_from(bytes_max).unwrap_or(u64::MAX);
+    if size > max_size { Err(Invalid::MessageTooLarge { size, max_size }.into()) } else { Ok(()) }
 }
 
 /// The parameters of a request.
@@ -51,6 +53,7 @@ impl Form {
         headers: &HeaderMap,
         body: Body,
         connection: &Arc<Connection>,
+        bytes_max: usize,
     ) -> Result<Self, HttpRefusal> {
         let label = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let label = label.split(';').next().unwrap_or_default().trim();
@@ -61,16 +64,14 @@ impl Form {
                 "The body must be application/x-www-form-urlencoded.",
             ));
         }
-        if body.size_hint().lower() > u64::try_from(BODY_BYTES_MAX).unwrap_or(u64::MAX) {
-            return Err(too_large());
-        }
+        check_size(body.size_hint().lower(), bytes_max)?;
         let late = HttpRefusal::of(
             StatusCode::REQUEST_TIMEOUT,
             "invalid_request",
             "The body did not arrive within 10 s. Send it at once.",
         );
         let (bytes, _held) =
-            timeout(ARRIVES_WITHIN, read(body, connection)).await.map_err(|_late| late)??;
+            timeout(ARRIVES_WITHIN, read(body, connection, bytes_max)).await.map_err(|_late| late)??;
         if bytes.split(|byte| *byte == b'&').nth(PARAMETERS_MAX).is_some() {
             return Err(HttpRefusal::invalid("The form has more than 32 parameters."));
         }
@@ -100,8 +101,8 @@ impl Form {
     }
 
     /// The token.
-    pub(super) fn token(&self) -> Result<String, HttpRefusal> {
-        let token = self.get("token").ok_or(HttpRefusal::invalid("The parameter token is required."))?;
+    pub(super) fn token(&self) -> Result<String, Invalid> {
+        let token = self.get("token").ok_or_else(|| Invalid::required("token"))?;
         Ok(token.to_owned())
     }
 }

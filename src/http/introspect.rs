@@ -9,31 +9,24 @@ use serde_json::{Map, Value, json};
 use super::{
     EndpointsState,
     answer::{HttpRefusal, private},
-    caller::HttpOrigin,
+    caller::admit_form,
     form::Form,
 };
 use crate::{
-    authority::BearerRequest,
-    state::{Permission, Status, Verdict},
-    token::{Thumbprint, Verified},
+    authority::{BearerRequest, Invalid},
+    edge::{self, INTROSPECTION},
+    state::{Status, Verdict},
+    token::Verified,
 };
 
 pub(super) async fn introspect(
     State(state): State<EndpointsState>,
     request: Request,
 ) -> Result<Response, HttpRefusal> {
-    let (origin, form) = HttpOrigin::and_form(&state, request, Some(Permission::Validate)).await?;
-    let request = BearerRequest {
-        token: form.token()?,
-        certificate_thumbprint: thumbprint(&form)?,
-        ..BearerRequest::default()
-    };
-    if origin.shed_costly {
-        state.authority.must_have_verified(&request.token)?;
-    }
-    let (snapshot, caller) = origin.clock_checked_snapshot(&state).await?;
-    form.check_client(&caller)?;
-    let verdict = state.authority.judge_bearer(snapshot, &caller, &request).await?;
+    let (origin, form) = admit_form(&state, request, INTROSPECTION).await?;
+    let admission = origin.again(&state.authority).await?;
+    let request = bearer_request(&form)?;
+    let verdict = edge::judge_bearer(&state.authority, admission, &request).await?;
     Ok(private(&match verdict.token.as_deref().filter(|_| is_active(&verdict, &request)) {
         Some(token) => active(token),
         // The reason is not told (RFC 7662 section 2.2).
@@ -41,11 +34,13 @@ pub(super) async fn introspect(
     }))
 }
 
-/// A parameter of our own: the thumbprint of the certificate that the token's bearer presented.
-fn thumbprint(form: &Form) -> Result<Option<Thumbprint>, HttpRefusal> {
-    let malformed =
-        |_| HttpRefusal::invalid("The certificate_thumbprint must be the base64url of a SHA-256.");
-    form.get("certificate_thumbprint").map(|text| text.parse().map_err(malformed)).transpose()
+fn bearer_request(form: &Form) -> Result<BearerRequest, Invalid> {
+    Ok(BearerRequest {
+        token: form.token()?,
+        // A parameter of our own: of the certificate that the token's bearer presented.
+        certificate_thumbprint: edge::thumbprint_of(form.get("certificate_thumbprint").unwrap_or_default())?,
+        ..BearerRequest::default()
+    })
 }
 
 /// A token that is bound to a certificate is good for its bearer alone. A caller that does not name the presented

@@ -9,10 +9,11 @@ use axum::{
 use super::{
     EndpointsState,
     answer::{HttpRefusal, NO_STORE},
-    caller::HttpOrigin,
+    caller::admit_form,
 };
 use crate::{
     authority::{Denied, Error, RevokeRequest, RevokeTarget},
+    edge::{self, Listener, REVOCATION},
     replica::Reach,
     state::Reason,
 };
@@ -22,20 +23,11 @@ pub(super) async fn revoke(
     request: Request,
 ) -> Result<Response, HttpRefusal> {
     // `token_type_hint` is ignored: the text itself shows its type (RFC 7009 section 2.1).
-    let (origin, form) = HttpOrigin::and_form(&state, request, None).await?;
-    let token = form.token()?;
-    let request = RevokeRequest { asks_for_much: origin.asks_for_much(), ..of_token(token) };
-    let background = state.background.clone();
-    // Runs to its end even if the caller goes away: a statement that was sent to the database is not cancelled.
-    let revoking = background.spawn(async move {
-        let (snapshot, caller) = origin.snapshot(&state).await?;
-        form.check_client(&caller)?;
-        state.authority.revoke(&snapshot, &caller, &request).await
-    });
-    let revoked = match revoking.await {
-        Ok(revoked) => revoked.map_err(refusal)?,
-        Err(_) => return Err(Error::Internal("a task ended before its answer".to_owned()).into()),
-    };
+    let (origin, form) = admit_form(&state, request, REVOCATION).await?;
+    let request = of_token(form.token()?);
+    let EndpointsState { authority, background, .. } = &state;
+    let revoked = edge::revoke(authority, background, Listener::Public, origin, request).await;
+    let revoked = revoked.map_err(refusal)?;
     // Durable, but a replica may still accept the token: a repeated request waits for it.
     if revoked.propagation.is_some_and(|propagation| !propagation.complete) {
         return Err(HttpRefusal::unavailable());

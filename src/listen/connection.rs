@@ -17,7 +17,7 @@ use super::memory::{
 use super::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
 use super::{
     places::Standing,
-    queue::{Calls, Weight},
+    queue::{Calls, Turn, Weight},
 };
 use crate::tls::{Peer, ServerTls, ShownChain};
 
@@ -149,6 +149,12 @@ impl Connection {
     #[must_use]
     pub fn weigh(&self, signatures: usize) -> Weight {
         self.calls.weigh(signatures)
+    }
+
+    /// The state of the thread for a message of a stream, whose wait is not measured.
+    #[must_use]
+    pub fn unmeasured_turn(&self) -> Turn {
+        self.calls.unmeasured_turn()
     }
 
     /// The time when data that is read now arrived, boot clock, microseconds: now, or, if its thread had stood still,

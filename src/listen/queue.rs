@@ -46,6 +46,9 @@ pub(super) struct Queue {
     backlog_after: AtomicU64,
     /// CPU time of the thread when that backlog was first seen, milliseconds.
     backlog_cpu_ms: AtomicI64,
+    /// The number of the rest after which a call was last found to wait for an overloaded thread; [`NONE`] before the
+    /// first.
+    overloaded_after: AtomicU64,
     /// The time when the log last said that the thread is overloaded, milliseconds from `began`; 0: never.
     said: AtomicU64,
     /// The calls in flight of each client, on all its connections together.
@@ -61,6 +64,7 @@ impl Queue {
             wakes: Wakes::begin(clock::boot_us()),
             backlog_after: AtomicU64::new(NONE),
             backlog_cpu_ms: AtomicI64::new(0),
+            overloaded_after: AtomicU64::new(NONE),
             said: AtomicU64::new(0),
             clients: Mutex::default(),
         }
@@ -99,7 +103,16 @@ impl Queue {
             self.backlog_cpu_ms.store(cpu_ms, Ordering::Relaxed);
             return false;
         }
-        cpu_ms.saturating_sub(self.backlog_cpu_ms.load(Ordering::Relaxed)) >= BACKLOG_CPU_MS
+        let overloaded = cpu_ms.saturating_sub(self.backlog_cpu_ms.load(Ordering::Relaxed)) >= BACKLOG_CPU_MS;
+        if overloaded {
+            self.overloaded_after.store(rests, Ordering::Relaxed);
+        }
+        overloaded
+    }
+
+    /// Returns whether a call was found to wait for an overloaded thread since the thread last rested.
+    fn is_still_overloaded(&self) -> bool {
+        self.overloaded_after.load(Ordering::Relaxed) == self.rests.load(Ordering::Relaxed)
     }
 
     /// Logs that calls are refused, at intervals.
@@ -201,6 +214,13 @@ impl Calls {
         Turn { waited, overloaded, shed_costly }
     }
 
+    /// The state of the thread for a message whose wait was not measured: that of the calls beside it.
+    pub(super) fn unmeasured_turn(&self) -> Turn {
+        let overloaded = self.queue.is_still_overloaded();
+        let shed_costly = overloaded && self.in_flight() > FEW;
+        Turn { waited: Duration::ZERO, overloaded, shed_costly }
+    }
+
     fn own_in_flight(&self) -> u64 {
         self.begun().saturating_sub(self.ended.load(Ordering::Relaxed))
     }
@@ -267,7 +287,7 @@ impl Came {
 }
 
 /// The state of the thread at the first turn of a call.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Turn {
     /// The time that the call has waited for it.
     pub waited: Duration,
@@ -319,7 +339,9 @@ mod tests {
         assert!(overloaded(7_500, LONG));
         assert!(!overloaded(7_501, Duration::from_millis(49)), "a call that waited for less is answered");
         assert!(overloaded(60_000, LONG));
+        assert!(queue.is_still_overloaded(), "for messages whose wait is not measured");
         queue.rested();
+        assert!(!queue.is_still_overloaded());
         assert!(!overloaded(60_001, LONG), "after a rest it counts from there");
         assert!(!overloaded(60_500, LONG));
         assert!(overloaded(60_501, LONG));

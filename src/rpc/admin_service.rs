@@ -3,7 +3,7 @@
 use tonic::{Request, Response, Status};
 
 use super::{
-    Context, RpcOrigin,
+    Context,
     clients::{self, api_key, client},
     convert::{audit_event, etag_of, replica, session, time_of},
     keys,
@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     authority::{AuditQuery, SessionQuery},
+    edge::Origin,
     proto::v1::{self as pb, admin_service_server::AdminService},
     state::FAMILY_ANY,
 };
@@ -23,7 +24,7 @@ impl AdminService for AdminRpc {
         &self,
         request: Request<pb::ListSessionsRequest>,
     ) -> Result<Response<pb::ListSessionsResponse>, Status> {
-        let origin = RpcOrigin::of(&request)?;
+        let origin = Origin::of(request.extensions())?;
         let request = request.into_inner();
         let query = SessionQuery {
             subject: request.subject,
@@ -49,7 +50,7 @@ impl AdminService for AdminRpc {
         &self,
         request: Request<pb::ListAuditEventsRequest>,
     ) -> Result<Response<pb::ListAuditEventsResponse>, Status> {
-        let origin = RpcOrigin::of(&request)?;
+        let origin = Origin::of(request.extensions())?;
         let request = request.into_inner();
         let query = AuditQuery {
             subject: request.subject,
@@ -83,7 +84,7 @@ impl AdminService for AdminRpc {
         &self,
         request: Request<pb::ListReplicasRequest>,
     ) -> Result<Response<pb::ListReplicasResponse>, Status> {
-        let origin = RpcOrigin::of(&request)?;
+        let origin = Origin::of(request.extensions())?;
         let context = self.0.clone();
         let answer = self.0.detached(async move {
             let (_, caller) = context.snapshot(&origin).await?;
@@ -98,7 +99,7 @@ impl AdminService for AdminRpc {
         &self,
         request: Request<pb::GetPolicyRequest>,
     ) -> Result<Response<pb::GetPolicyResponse>, Status> {
-        let origin = RpcOrigin::of(&request)?;
+        let origin = Origin::of(request.extensions())?;
         let pb::GetPolicyRequest { audience, client_id } = request.into_inner();
         let client_id = if client_id.is_empty() { FAMILY_ANY.to_owned() } else { client_id };
         let (snapshot, caller) = self.0.snapshot(&origin).await?;
@@ -113,7 +114,7 @@ impl AdminService for AdminRpc {
         &self,
         request: Request<pb::ListPoliciesRequest>,
     ) -> Result<Response<pb::ListPoliciesResponse>, Status> {
-        let origin = RpcOrigin::of(&request)?;
+        let origin = Origin::of(request.extensions())?;
         let request = request.into_inner();
         let context = self.0.clone();
         let answer = self.0.detached(async move {
@@ -132,7 +133,7 @@ impl AdminService for AdminRpc {
         &self,
         request: Request<pb::UpdatePolicyRequest>,
     ) -> Result<Response<pb::UpdatePolicyResponse>, Status> {
-        let origin = RpcOrigin::of(&request)?;
+        let origin = Origin::of(request.extensions())?;
         let update = policy_update(request.into_inner())?;
         let context = self.0.clone();
         let answer = self.0.detached(async move {
@@ -147,7 +148,7 @@ impl AdminService for AdminRpc {
         &self,
         request: Request<pb::DeletePolicyRequest>,
     ) -> Result<Response<pb::DeletePolicyResponse>, Status> {
-        let origin = RpcOrigin::of(&request)?;
+        let origin = Origin::of(request.extensions())?;
         let request = request.into_inner();
         let etag = etag_of("etag", &request.etag)?;
         let context = self.0.clone();
@@ -162,7 +163,7 @@ impl AdminService for AdminRpc {
         &self,
         request: Request<pb::CreateClientRequest>,
     ) -> Result<Response<pb::CreateClientResponse>, Status> {
-        let origin = RpcOrigin::of(&request)?;
+        let origin = Origin::of(request.extensions())?;
         let new = clients::new_client(request.into_inner())?;
         let context = self.0.clone();
         let answer = self.0.detached(async move {
@@ -177,7 +178,7 @@ impl AdminService for AdminRpc {
         &self,
         request: Request<pb::GetClientRequest>,
     ) -> Result<Response<pb::GetClientResponse>, Status> {
-        let origin = RpcOrigin::of(&request)?;
+        let origin = Origin::of(request.extensions())?;
         let client_id = request.into_inner().client_id;
         let context = self.0.clone();
         let answer = self.0.detached(async move {
@@ -192,7 +193,7 @@ impl AdminService for AdminRpc {
         &self,
         request: Request<pb::ListClientsRequest>,
     ) -> Result<Response<pb::ListClientsResponse>, Status> {
-        let origin = RpcOrigin::of(&request)?;
+        let origin = Origin::of(request.extensions())?;
         let request = request.into_inner();
         let context = self.0.clone();
         let answer = self.0.detached(async move {
@@ -211,7 +212,7 @@ impl AdminService for AdminRpc {
         &self,
         request: Request<pb::UpdateClientRequest>,
     ) -> Result<Response<pb::UpdateClientResponse>, Status> {
-        let origin = RpcOrigin::of(&request)?;
+        let origin = Origin::of(request.extensions())?;
         let update = clients::client_update(request.into_inner())?;
         let context = self.0.clone();
         let answer = self.0.detached(async move {
@@ -226,7 +227,7 @@ impl AdminService for AdminRpc {
         &self,
         request: Request<pb::DeleteClientRequest>,
     ) -> Result<Response<pb::DeleteClientResponse>, Status> {
-        let origin = RpcOrigin::of(&request)?;
+        let origin = Origin::of(request.extensions())?;
         let request = request.into_inner();
         let etag = etag_of("etag", &request.etag)?;
         let context = self.0.clone();
@@ -242,7 +243,7 @@ impl AdminService for AdminRpc {
         &self,
         request: Request<pb::CreateApiKeyRequest>,
     ) -> Result<Response<pb::CreateApiKeyResponse>, Status> {
-        let origin = RpcOrigin::of(&request)?;
+        let origin = Origin::of(request.extensions())?;
         let request = request.into_inner();
         let ttl_s = clients::ttl_s(request.ttl)?;
         let context = self.0.clone();
@@ -261,7 +262,7 @@ impl AdminService for AdminRpc {
         &self,
         request: Request<pb::DeleteApiKeyRequest>,
     ) -> Result<Response<pb::DeleteApiKeyResponse>, Status> {
-        let origin = RpcOrigin::of(&request)?;
+        let origin = Origin::of(request.extensions())?;
         let request = request.into_inner();
         let context = self.0.clone();
         let answer = self.0.detached(async move {
@@ -277,7 +278,7 @@ impl AdminService for AdminRpc {
         &self,
         request: Request<pb::ListKeysRequest>,
     ) -> Result<Response<pb::ListKeysResponse>, Status> {
-        let origin = RpcOrigin::of(&request)?;
+        let origin = Origin::of(request.extensions())?;
         let request = request.into_inner();
         let context = self.0.clone();
         let answer = self.0.detached(async move {
@@ -292,7 +293,7 @@ impl AdminService for AdminRpc {
         &self,
         request: Request<pb::RotateKeyRequest>,
     ) -> Result<Response<pb::RotateKeyResponse>, Status> {
-        let origin = RpcOrigin::of(&request)?;
+        let origin = Origin::of(request.extensions())?;
         let request = keys::rotate_request(request.get_ref())?;
         let context = self.0.clone();
         let answer = self.0.detached(async move {

@@ -14,12 +14,12 @@ use tonic::Status;
 
 use super::{
     blocks::{BLOCK_BYTES, Blocks, Part},
-    methods::{BATCH_BYTES_MAX, Method},
-    status::{deadline_passed, unreadable},
+    status::deadline_passed,
     unary::{Again, PREFIX_BYTES},
 };
 use crate::{
     authority::{Error, Invalid},
+    edge::{BATCH_BYTES_MAX, Method, unreadable},
     listen::{ARRIVES_WITHIN, ARRIVING_BYTES_MAX, Connection, Counted, Held, STRANGER_ARRIVING_BYTES_MAX},
 };
 
@@ -79,18 +79,18 @@ impl Arriving {
             let is_one =
                 split_message(&arrived.prefix(), self.method.message_bytes_max)? == Some(arrived.remaining());
             if message.is_some() || !is_one {
-                return Err(unreadable());
+                return Err(unreadable().into());
             }
             // Compressed messages are not supported.
             if arrived.get_u8() != 0 {
-                return Err(unreadable());
+                return Err(unreadable().into());
             }
             arrived.advance(PREFIX_BYTES.saturating_sub(1));
             self.whole = arrived.remaining();
             self.count(0)?;
             message = Some(arrived);
         }
-        Ok((message.ok_or_else(unreadable)?, self.held))
+        Ok((message.ok_or_else(|| Status::from(unreadable()))?, self.held))
     }
 
     /// The next message, or several that came together.
@@ -115,7 +115,7 @@ impl Arriving {
                 Ok(Some(frame)) => self.rest = frame.into_data().unwrap_or_default(),
                 Ok(None) if self.part.is_empty() => self.over = true,
                 // The body broke off.
-                Ok(None) => return Poll::Ready(Some(Err(self.end(unreadable())))),
+                Ok(None) => return Poll::Ready(Some(Err(self.end(unreadable().into())))),
                 Err(error) => return Poll::Ready(Some(Err(self.end(Status::from_error(Box::new(error)))))),
             }
         }

@@ -3,36 +3,27 @@
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
-use http::{Extensions, HeaderMap, HeaderName, Request, Response, header::AUTHORIZATION};
+use http::{HeaderMap, HeaderName, Request, Response, header::AUTHORIZATION};
 use hyper::body::Incoming;
 use tokio::time::sleep_until;
 use tonic::{Code, Status, body::Body, service::Routes};
 use tower::Service as _;
 
 use super::{
-    Listener, Services,
+    Services,
     fast_path::{Answered, FastPath, Unread},
-    methods::Method,
     open_call::OpenAnswer,
     reflection::refusing,
     status::{Called, deadline_passed, form_not_served},
     unary::Again,
 };
 use crate::{
-    authority::{AuthenticatedClient, Authority, Error, PresentedCredential},
-    clock::Clock,
+    authority::{Authority, Error},
+    edge::{Authorization, Head, Listener, Method, admit},
     listen::{Call, Came, Connection, Turn},
     state::Snapshot,
-    token::text,
 };
 
-/// Services that need no credential: public facts and probes.
-const OPEN: [&str; 4] = [
-    "/jeton.v1.DiscoveryService/",
-    "/grpc.health.v1.Health/",
-    "/grpc.reflection.v1.",
-    "/grpc.reflection.v1alpha.",
-];
 // Parsed once: a name given as text would be parsed at each look-up.
 pub(super) static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 static GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
@@ -53,41 +44,6 @@ pub struct AuthLayer {
     listener: Listener,
     fast_path: Option<FastPath>,
     routes: Routes,
-}
-
-/// An admitted call: the client that was authenticated, in the snapshot that was used.
-pub(super) struct Admission {
-    pub(super) snapshot: Snapshot,
-    pub(super) client: AuthenticatedClient,
-    /// The thread is overloaded, and this client has many calls in flight: calls that need a signature are refused.
-    pub(super) shed_costly: bool,
-    /// The thread is overloaded: batches with very many signatures are refused, for every client.
-    pub(super) overloaded: bool,
-}
-
-/// Marks a request that is refused if it needs a signature. It is refused only after its message was read: a peer whose
-/// messages are not read has its streams reset.
-#[derive(Clone, Copy)]
-pub(super) struct ShedCostly;
-
-impl ShedCostly {
-    /// Returns whether a request with these extensions is marked.
-    pub(super) fn is_in(extensions: &Extensions) -> bool {
-        extensions.get::<Self>().is_some()
-    }
-}
-
-/// The time when the whole request had arrived, by the boot clock, in microseconds.
-#[derive(Clone, Copy)]
-pub(super) struct Arrived(i64);
-
-impl Arrived {
-    /// The arrival of the request with these extensions; if its message came after its headers, the time of this call.
-    pub(super) fn of(extensions: &Extensions, clock: &Clock) -> i64 {
-        let now_us = || extensions.get::<Arc<Connection>>().map(|connection| connection.came_us());
-        let came_us = extensions.get::<Self>().map(|arrived| arrived.0).or_else(now_us);
-        came_us.unwrap_or_else(|| clock.boot_us())
-    }
 }
 
 impl AuthLayer {
@@ -144,9 +100,8 @@ impl AuthLayer {
         if connection.has_room().is_err() {
             return Step::refused(Error::Overloaded);
         }
-        let path = request.uri().path();
-        let method = Method::of(path, self.listener);
-        if OPEN.iter().any(|open| path.starts_with(open)) {
+        let method = Method::of(request.uri().path(), self.listener);
+        if method.open {
             let Ok(counted) = connection.stranger() else { return Step::refused(Error::Overloaded) };
             let Ok(stays) = method.watches.then(|| connection.stays_open()).transpose() else {
                 return Step::refused(Error::Overloaded);
@@ -180,7 +135,7 @@ impl AuthLayer {
         }))
     }
 
-    /// Admits a caller that has a good credential and may call the method, before any of the message is read.
+    /// Admits the call before any of its message is read, and answers it by the fast path or by tonic.
     fn after_lease_check(
         &mut self,
         request: Request<Incoming>,
@@ -190,36 +145,28 @@ impl AuthLayer {
         method: Method,
         came: Came,
     ) -> Step {
-        let client =
-            match self.authority.authenticate(&snapshot, presented(request.headers()), connection.peer()) {
-                Ok(client) => client,
-                Err(error) => return Step::refused(error),
-            };
-        connection.authenticated(client.client_id());
-        if let Some(Err(denied)) = method.permission.map(|permission| client.must(permission)) {
-            return Step::refused(denied.into());
-        }
-        let Turn { overloaded, shed_costly, .. } = first;
-        let admission = Admission { snapshot, client, shed_costly, overloaded };
-        let request = match &self.fast_path {
-            Some(fast_path) => match fast_path.answer(request, &admission, connection, method) {
+        let headers = request.headers();
+        let presented = Authorization::in_headers(headers).presented();
+        let head = Head { headers, presented, connection, turn: first };
+        let admission = match admit(&self.authority, snapshot, &head, method) {
+            Ok(admission) => admission,
+            Err(error) => return Step::refused(error),
+        };
+        let (mut parts, body) = request.into_parts();
+        let body = Unread::of(body, method);
+        // A call may begin long before its message is sent.
+        let came_whole = matches!(body, Unread::Come(_));
+        let (admission, body) = match &self.fast_path {
+            Some(fast_path) => match fast_path.answer(&parts.headers, body, admission, connection, method) {
                 Answered::Now(response) => return Step::Done(response),
                 Answered::Pending(response) => return Step::Pending(response),
-                Answered::Not(request) => request,
+                Answered::Not(admission, body) => (admission, body),
             },
-            None => request.map(|body| Unread::Coming(Box::new(Again::of(body)))),
+            None => (admission, body),
         };
-        let came_whole = matches!(request.body(), Unread::Come(_));
-        let mut request = request.map(|body| body.into_body(connection, method));
-        request.extensions_mut().insert(admission.client.credential);
-        // A call may begin long before its message is sent.
-        if came_whole {
-            request.extensions_mut().insert(Arrived(came.us()));
-        }
-        if shed_costly {
-            request.extensions_mut().insert(ShedCostly);
-        }
-        Step::Pending(self.route(request))
+        let origin = admission.into_origin(method, connection, came_whole.then(|| came.us()));
+        parts.extensions.insert(origin);
+        Step::Pending(self.route(Request::from_parts(parts, body.into_body(connection, method))))
     }
 
     fn route(&mut self, request: Request<Body>) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
@@ -265,16 +212,6 @@ fn deadline(headers: &HeaderMap) -> Option<Duration> {
         "n" => Some(Duration::from_nanos(amount)),
         _ => None,
     }
-}
-
-/// The credential of a call: one bearer credential (RFC 6750 section 2.1) goes before the certificate of the connection.
-/// More than one header counts as none.
-fn presented(headers: &HeaderMap) -> PresentedCredential<'_> {
-    let mut values = headers.get_all(AUTHORIZATION).iter();
-    let Some(value) = values.next() else { return PresentedCredential::Certificate };
-    let one = value.to_str().ok().filter(|_| values.next().is_none());
-    let key = one.and_then(|value| text::credentials(value, "bearer"));
-    PresentedCredential::ApiKey(key.unwrap_or_default())
 }
 
 /// Turns a refusal made by tonic into one of the catalogue. A refusal with details is ours already.

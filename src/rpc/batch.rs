@@ -13,22 +13,19 @@ use tokio::{task::yield_now, time::Instant};
 use tonic::{Status, body::Body};
 
 use super::{
-    Context, RpcOrigin,
+    Context,
     arriving::Arriving,
     blocks::Blocks,
     judging::{VERDICTS, validate_request},
-    methods::MESSAGE_BYTES_MAX,
-    status::unreadable,
     unary,
     verdict::EncodedVerdict,
 };
 use crate::{
-    authority::{BATCH_MAX, Error, Invalid, Judged, check_batch_size},
+    authority::{BATCH_MAX, Error, Invalid, Judged, ValidateRequest, check_batch_size, check_clock},
+    edge::{Admission, MESSAGE_BYTES_MAX, Origin, unreadable},
     listen::{Connection, Held, IsCounted, WAITING_BYTES_MAX},
     proto::v1 as pb,
 };
-
-pub(super) const BATCH_VALIDATE: &str = "/jeton.v1.TokenService/BatchValidate";
 
 /// The field of the requests in `BatchValidateRequest`.
 const REQUESTS: u32 = 1;
@@ -43,10 +40,7 @@ const ANSWER_BLOCK_BYTES: usize = 32 * 1024;
 /// A call whose caller is authenticated.
 pub(super) struct Batch {
     pub(super) context: Arc<Context>,
-    pub(super) connection: Arc<Connection>,
-    pub(super) origin: RpcOrigin,
-    /// The thread is overloaded.
-    pub(super) overloaded: bool,
+    pub(super) origin: Origin,
 }
 
 impl Batch {
@@ -57,17 +51,19 @@ impl Batch {
 
     async fn judge(self, arriving: Arriving) -> Result<Response<Body>, Status> {
         let (mut message, mut held) = arriving.message().await?;
+        let (authority, connection) = (&self.context.authority, self.origin.connection());
+        let Admission { mut snapshot, mut caller, turn } = self.origin.again(authority).await?;
         let count = count(message.clone())?;
         check_batch_size(count)?;
         // Only now, when the message has been read: a peer whose messages are not read has its streams reset.
-        let weight = self.connection.weigh(count);
-        if self.overloaded && weight.is_much() {
+        let weight = connection.weigh(count);
+        if turn.overloaded && weight.is_much() {
+            check_form(message, count).await?;
             return Err(Error::Overloaded.into());
         }
-        let authority = &self.context.authority;
-        let mut answer = Answer::new(&self.connection, count);
+        check_clock(&snapshot)?;
+        let mut answer = Answer::new(connection, count);
         let mut statuses = Vec::with_capacity(count);
-        let (mut snapshot, mut caller) = self.context.clock_checked_snapshot(&self.origin).await?;
         let mut begun = Instant::now();
         for first in (0..count).step_by(PART) {
             if begun.elapsed() >= TURN {
@@ -80,9 +76,7 @@ impl Batch {
             held.shrink(message.remaining());
             let mut read = Vec::with_capacity(PART);
             for index in (first..count).take(PART) {
-                let Some(request) = next(&mut message)? else { break };
-                let within = |invalid: Invalid| invalid.within(&format!("requests[{index}]"));
-                read.push(read_one(&request).map_err(within)?);
+                read.extend(read_next(&mut message, index)?);
             }
             for judged in authority.validate_part(snapshot.clone(), &caller, first, &read).await? {
                 statuses.push(judged.verdict.status);
@@ -92,6 +86,26 @@ impl Batch {
         authority.validated(&statuses);
         Ok(answer.into_response())
     }
+}
+
+/// Checks the form of each request of a message that is not to be judged. Costs a fraction of judging it.
+async fn check_form(mut message: Blocks, count: usize) -> Result<(), Status> {
+    let mut begun = Instant::now();
+    for index in 0..count {
+        if begun.elapsed() >= TURN {
+            yield_now().await;
+            begun = Instant::now();
+        }
+        read_next(&mut message, index)?;
+    }
+    Ok(())
+}
+
+/// The next request of a message, which is number `index`.
+fn read_next(message: &mut Blocks, index: usize) -> Result<Option<ValidateRequest>, Status> {
+    let Some(request) = next(message)? else { return Ok(None) };
+    let within = |invalid: Invalid| invalid.within(&format!("requests[{index}]"));
+    Ok(Some(read_one(&request).map_err(within)?))
 }
 
 /// The number of requests in a message; stops counting above the maximum.
@@ -128,16 +142,19 @@ fn next_length(message: &mut Blocks) -> Result<Option<usize>, Status> {
             continue;
         }
         if wire_type != WireType::LengthDelimited {
-            return Err(unreadable());
+            return Err(unreadable().into());
         }
         let length = decode_varint(message).ok().and_then(|length| usize::try_from(length).ok());
-        return length.filter(|length| *length <= message.remaining()).map(Some).ok_or_else(unreadable);
+        return length
+            .filter(|length| *length <= message.remaining())
+            .map(Some)
+            .ok_or_else(|| unreadable().into());
     }
     Ok(None)
 }
 
 /// Decodes one request. It may be as long as one of Validate.
-fn read_one(request: &Bytes) -> Result<crate::authority::ValidateRequest, Invalid> {
+fn read_one(request: &Bytes) -> Result<ValidateRequest, Invalid> {
     if request.len() > MESSAGE_BYTES_MAX {
         return Err(Invalid::field(
             "token",

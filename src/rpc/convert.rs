@@ -12,7 +12,7 @@ use crate::{
     replica::{Propagation, Reach},
     state::{LEASE_OVER_MS, Reason},
     store::{AuditRow, ReplicaRow, SessionRow},
-    token::{Basis, Revision, Thumbprint, UnixSeconds, number},
+    token::{Basis, Revision, UnixSeconds, number},
 };
 
 /// The longest wait that makes sense for a caller, seconds.
@@ -73,14 +73,6 @@ pub(super) fn wait_of(
         (Some(seconds), Some(nanos)) => Ok(Some(Duration::new(seconds, nanos))),
         _ => Err(Invalid::field(field, format!("0 to {WAIT_MAX_S} s"))),
     }
-}
-
-pub(super) fn thumbprint_of(text: &str) -> Result<Option<Thumbprint>, Invalid> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let rule = "the base64url of a SHA-256: 43 characters, unpadded";
-    text.parse().map(Some).map_err(|_| Invalid::field("certificate_thumbprint", rule))
 }
 
 pub(super) fn revision_of(field: &str, text: &str) -> Result<Option<Revision>, Invalid> {

@@ -7,16 +7,17 @@ use prost_types::{ListValue, Struct, Value, value::Kind};
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use tonic::{Code, Request, Response, Status};
 
-use super::{Context, RpcOrigin, auth::ShedCostly};
+use super::Context;
 use crate::{
-    authority::{BearerRequest, Error},
+    authority::BearerRequest,
+    edge::{self, Origin},
     proto::envoy::{
         AttributeContext, CheckRequest, CheckResponse, CheckStatus, DeniedHttpResponse, HeaderValue,
         HeaderValueOption, HttpStatus, OkHttpResponse, authorization_server::Authorization,
         check_response::HttpResponse, header_value_option::HeaderAppendAction,
     },
-    state::{self, Permission, Verdict},
-    token::{Thumbprint, UnixSeconds, Verified, text},
+    state::{self, Verdict},
+    token::{Thumbprint, UnixSeconds, Verified},
 };
 
 /// Headers that a request gets when it passes. A header without a value is removed, whoever sent it.
@@ -37,17 +38,12 @@ pub(super) struct ExtAuthzRpc(pub(super) Context);
 #[tonic::async_trait]
 impl Authorization for ExtAuthzRpc {
     async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
-        let (origin, shed_costly) = (RpcOrigin::of(&request)?, ShedCostly::is_in(request.extensions()));
+        let admission = Origin::of(request.extensions())?.again(&self.0.authority).await?;
         let attributes = request.into_inner().attributes.unwrap_or_default();
-        let (snapshot, caller) = self.0.clock_checked_snapshot(&origin).await?;
-        caller.must(Permission::Validate).map_err(Error::from)?;
         let Some(token) = bearer(&attributes) else {
             // RFC 6750 section 3.1: without a token, no error code.
             return Ok(Response::new(denied(UNAUTHORIZED, r#"Bearer realm="jeton""#.to_owned())));
         };
-        if shed_costly {
-            self.0.authority.must_have_verified(&token)?;
-        }
         let asked = |key| names(&attributes.context_extensions, key);
         let request = BearerRequest {
             token,
@@ -55,7 +51,7 @@ impl Authorization for ExtAuthzRpc {
             scopes: asked(SCOPES_ASKED),
             certificate_thumbprint: thumbprint(&attributes),
         };
-        let verdict = self.0.authority.judge_bearer(snapshot, &caller, &request).await?;
+        let verdict = edge::judge_bearer(&self.0.authority, admission, &request).await?;
         Ok(Response::new(answer(&verdict, &request)))
     }
 }
@@ -69,10 +65,7 @@ fn bearer(attributes: &AttributeContext) -> Option<String> {
     let raw = http.header_map.iter().flat_map(|map| &map.headers).filter(|header| is_it(&header.key));
     let raw =
         raw.map(|it| if it.raw_value.is_empty() { it.value.as_bytes() } else { it.raw_value.as_slice() });
-    let mut values = texts.chain(raw);
-    // More than one header counts as none.
-    let one = values.next().filter(|_| values.next().is_none())?;
-    text::credentials(str::from_utf8(one).ok()?, "bearer").map(str::to_owned)
+    edge::Authorization::of(texts.chain(raw)).bearer().map(str::to_owned)
 }
 
 fn names(extensions: &HashMap<String, String>, key: &str) -> Vec<String> {

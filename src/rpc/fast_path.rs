@@ -4,46 +4,42 @@
 
 use std::{pin::Pin, sync::Arc};
 
-use http::{HeaderMap, HeaderName, Request, Response};
+use http::{HeaderMap, HeaderName, Response};
 use hyper::body::Incoming;
 use prost::Message as _;
 use tonic::{Status, body::Body};
 
 use super::{
-    Context, RpcOrigin,
+    Context,
     arriving::Arriving,
-    auth::Admission,
-    batch::{BATCH_VALIDATE, Batch},
+    batch::Batch,
     convert::issued,
-    judging::{VALIDATE, VERDICTS, validate_request},
-    methods::Method,
-    status::unreadable,
+    judging::{VERDICTS, validate_request},
     token_service::issue_request,
-    trace_id_of,
     unary::{self, Again, Message},
     verdict::EncodedVerdict,
 };
 use crate::{
-    authority::{Caller, Error, Issued, Judged, TryIssued, check_clock},
+    authority::{Error, Issued, Judged},
+    edge::{self, Admission, Answer, Method, Operation, unreadable},
     listen::Connection,
     proto::v1 as pb,
 };
 
-const ISSUE: &str = "/jeton.v1.TokenService/Issue";
-const REFRESH: &str = "/jeton.v1.TokenService/Refresh";
 /// A message that may be compressed is left to tonic, which refuses it.
 static GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 
 /// The outcome of a request on the fast path.
 pub(super) enum Answered {
     Now(Response<Body>),
-    /// The request names a revision that this replica has not reached, or its message is still arriving.
+    /// The request names a revision that this replica has not reached, a row is to be written, or the message is still
+    /// arriving.
     Pending(Pin<Box<dyn Future<Output = Response<Body>> + Send>>),
     /// The request is tonic's.
-    Not(Request<Unread>),
+    Not(Admission, Unread),
 }
 
-/// The body of a request that tonic reads.
+/// The body of a request.
 pub(super) enum Unread {
     /// The body is still arriving.
     Coming(Box<Again>),
@@ -52,6 +48,19 @@ pub(super) enum Unread {
 }
 
 impl Unread {
+    /// Looks whether the message has arrived with the head, if the method can be answered at once.
+    pub(super) fn of(body: Incoming, method: Method) -> Self {
+        match method.operation {
+            Operation::Validate | Operation::Issue | Operation::Refresh => {
+                Message::arrived(body, method.message_bytes_max).map_or_else(Self::Coming, Self::Come)
+            }
+            Operation::StreamValidate
+            | Operation::BatchValidate
+            | Operation::Reflection
+            | Operation::Other => Self::Coming(Box::new(Again::of(body))),
+        }
+    }
+
     /// The body; its messages are held to their limits.
     pub(super) fn into_body(self, connection: &Arc<Connection>, method: Method) -> Body {
         match self {
@@ -76,115 +85,60 @@ impl FastPath {
     /// counts for each call in flight.
     pub(super) fn answer(
         &self,
-        request: Request<Incoming>,
-        admission: &Admission,
+        headers: &HeaderMap,
+        body: Unread,
+        admission: Admission,
         connection: &Arc<Connection>,
         method: Method,
     ) -> Answered {
-        let path = request.uri().path();
-        let validates = path == VALIDATE;
-        let encoding = request.headers().get(&GRPC_ENCODING);
-        if path == BATCH_VALIDATE && encoding.is_none_or(|encoding| encoding == "identity") {
-            return self.batch(request, admission, connection, method);
-        }
-        if path == REFRESH {
-            return Answered::Not(request.map(|body| match Message::arrived(body) {
-                Ok(message) => Unread::Come(message),
-                Err(body) => Unread::Coming(body),
-            }));
-        }
-        if !validates && path != ISSUE {
-            return Answered::Not(request.map(|body| Unread::Coming(Box::new(Again::of(body)))));
-        }
-        let (parts, body) = request.into_parts();
-        let message = match Message::arrived(body) {
-            Ok(message) => message,
-            Err(body) => return Answered::Not(Request::from_parts(parts, Unread::Coming(body))),
-        };
-        let answer = if validates {
-            self.validate(admission, &parts.headers, &message)
-        } else {
-            match pb::IssueRequest::decode(message.bytes()) {
-                // Opening a session writes a row.
-                Ok(request) if request.refreshable => {
-                    return Answered::Not(Request::from_parts(parts, Unread::Come(message)));
-                }
-                Ok(request) => self.issue(admission, &parts.headers, request),
-                Err(_) => Err(unreadable()),
+        match (method.operation, body) {
+            (Operation::Validate, Unread::Come(message)) => self.validate(admission, &message),
+            (Operation::Issue, Unread::Come(message)) => self.issue(admission, &message),
+            (Operation::BatchValidate, Unread::Coming(body)) if is_plain(headers) => {
+                let batch = Batch {
+                    context: Arc::clone(&self.context),
+                    origin: admission.into_origin(method, connection, None),
+                };
+                Answered::Pending(Box::pin(batch.answer(Arriving::new(body, connection, method))))
             }
-        };
-        answer.unwrap_or_else(|status| Answered::Now(status.into_http()))
-    }
-
-    fn batch(
-        &self,
-        request: Request<Incoming>,
-        admission: &Admission,
-        connection: &Arc<Connection>,
-        method: Method,
-    ) -> Answered {
-        let batch = Batch {
-            context: Arc::clone(&self.context),
-            connection: Arc::clone(connection),
-            origin: RpcOrigin {
-                credential: Arc::clone(&admission.client.credential),
-                trace_id: trace_id_of(request.headers()),
-            },
-            overloaded: admission.overloaded,
-        };
-        let arriving = Arriving::new(Box::new(Again::of(request.into_body())), connection, method);
-        Answered::Pending(Box::pin(batch.answer(arriving)))
-    }
-
-    fn validate(
-        &self,
-        admission: &Admission,
-        headers: &HeaderMap,
-        message: &Message,
-    ) -> Result<Answered, Status> {
-        let request = pb::ValidateRequest::decode(message.bytes()).map_err(|_| unreadable())?;
-        let request = validate_request(request)?;
-        let caller = self.caller(admission, headers)?;
-        if admission.shed_costly {
-            self.context.authority.must_have_verified(request.token())?;
-        }
-        if let Some(judged) = self.context.authority.try_validate(&admission.snapshot, &caller, &request)? {
-            return Ok(Answered::Now(verdict(&judged)));
-        }
-        let (context, snapshot) = (Arc::clone(&self.context), admission.snapshot.clone());
-        Ok(Answered::Pending(Box::pin(async move {
-            let judged = context.authority.validate(snapshot, &caller, &request).await;
-            judged.map_or_else(|error| Status::from(error).into_http(), |judged| verdict(&judged))
-        })))
-    }
-
-    fn issue(
-        &self,
-        admission: &Admission,
-        headers: &HeaderMap,
-        request: pb::IssueRequest,
-    ) -> Result<Answered, Status> {
-        let request = issue_request(request)?;
-        let caller = self.caller(admission, headers)?;
-        if admission.shed_costly {
-            return Err(Error::Overloaded.into());
-        }
-        match self.context.authority.try_issue(&admission.snapshot, &caller, request)? {
-            TryIssued::Whole(token) => Ok(Answered::Now(token_of(token))),
-            TryIssued::ToAudit(unaudited) => {
-                let (context, snapshot) = (Arc::clone(&self.context), admission.snapshot.clone());
-                Ok(Answered::Pending(Box::pin(async move {
-                    let token = context.authority.audit_issue(&snapshot, *unaudited).await;
-                    token.map_or_else(|error| Status::from(error).into_http(), token_of)
-                })))
-            }
+            (_, body) => Answered::Not(admission, body),
         }
     }
 
-    fn caller(&self, admission: &Admission, headers: &HeaderMap) -> Result<Caller, Error> {
-        check_clock(&admission.snapshot)?;
-        self.context.authority.called(admission.client.clone(), trace_id_of(headers))
+    fn validate(&self, admission: Admission, message: &Message) -> Answered {
+        let decoded = pb::ValidateRequest::decode(message.bytes()).map_err(|_| unreadable());
+        let form = decoded.and_then(validate_request);
+        framed(edge::validate(&self.context.authority, admission, form), |judged| verdict(&judged))
     }
+
+    fn issue(&self, admission: Admission, message: &Message) -> Answered {
+        let decoded = pb::IssueRequest::decode(message.bytes()).map_err(|_| unreadable());
+        let Context { authority, background, .. } = &*self.context;
+        framed(edge::issue(authority, background, admission, decoded.and_then(issue_request)), token_of)
+    }
+}
+
+/// Returns whether the message is not compressed.
+fn is_plain(headers: &HeaderMap) -> bool {
+    headers.get(&GRPC_ENCODING).is_none_or(|encoding| encoding == "identity")
+}
+
+/// An answer as a response, by this frame.
+fn framed<T: 'static>(
+    answer: Result<Answer<T>, Error>,
+    frame: impl FnOnce(T) -> Response<Body> + Send + 'static,
+) -> Answered {
+    match answer {
+        Ok(Answer::Now(answer)) => Answered::Now(frame(answer)),
+        Ok(Answer::Later(rest)) => {
+            Answered::Pending(Box::pin(async move { rest.await.map_or_else(refused, frame) }))
+        }
+        Err(error) => Answered::Now(refused(error)),
+    }
+}
+
+fn refused(error: Error) -> Response<Body> {
+    Status::from(error).into_http()
 }
 
 fn token_of(token: Issued) -> Response<Body> {

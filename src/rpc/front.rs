@@ -18,8 +18,11 @@ use tokio::{runtime::Handle, time::timeout};
 use tonic::body::Body;
 use tower::Service;
 
-use super::{AuthLayer, OVERLOADED, unary};
-use crate::listen::{Call, Connection, HOST_RULE, Handler, StrangerCall, names_one_host};
+use super::{AuthLayer, unary};
+use crate::{
+    edge::OVERLOADED,
+    listen::{Call, Connection, HOST_RULE, Handler, StrangerCall, names_one_host},
+};
 
 /// The content type of every gRPC request (gRPC over HTTP/2, "Requests").
 const GRPC: &[u8] = b"application/grpc";

@@ -12,8 +12,10 @@ use tonic_health::pb::{
     health_server::{Health as HealthService, HealthServer},
 };
 
-use super::Listener;
-use crate::authority::{Authority, Error};
+use crate::{
+    authority::{Authority, Error},
+    edge::{ADMIN, DISCOVERY, ENVOY, Listener, TOKENS},
+};
 
 /// The pause between two looks.
 const LOOK: Duration = Duration::from_millis(250);
@@ -21,10 +23,10 @@ const LOOK: Duration = Duration::from_millis(250);
 /// ops listener serves none of them, and reports all.
 const SERVICES: [(&str, &[Listener]); 5] = [
     ("", &[Listener::Public, Listener::Admin, Listener::Ops]),
-    ("jeton.v1.TokenService", &[Listener::Public, Listener::Admin, Listener::Ops]),
-    ("jeton.v1.DiscoveryService", &[Listener::Public, Listener::Ops]),
-    ("envoy.service.auth.v3.Authorization", &[Listener::Public, Listener::Ops]),
-    ("jeton.v1.AdminService", &[Listener::Admin, Listener::Ops]),
+    (TOKENS, &[Listener::Public, Listener::Admin, Listener::Ops]),
+    (DISCOVERY, &[Listener::Public, Listener::Ops]),
+    (ENVOY, &[Listener::Public, Listener::Ops]),
+    (ADMIN, &[Listener::Admin, Listener::Ops]),
 ];
 
 /// Serving if the canary was dead on all other replicas that answered, at the latest probe that could tell; unknown if

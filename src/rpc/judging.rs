@@ -15,21 +15,12 @@ use tonic::{
 use tonic_prost::ProstDecoder;
 use tower::{Service, service_fn};
 
-use super::{
-    Context, RpcOrigin,
-    auth::ShedCostly,
-    convert::{revision_of, thumbprint_of},
-    methods::MESSAGE_BYTES_MAX,
-    streaming::Answers,
-    verdict::EncodedVerdict,
-};
+use super::{Context, convert::revision_of, streaming::Answers, verdict::EncodedVerdict};
 use crate::{
-    authority::{Error, Invalid, ValidateRequest},
+    authority::{Invalid, ValidateRequest},
+    edge::{self, MESSAGE_BYTES_MAX, Method, Operation, Origin, thumbprint_of},
     proto::v1 as pb,
 };
-
-pub(super) const VALIDATE: &str = "/jeton.v1.TokenService/Validate";
-const STREAM_VALIDATE: &str = "/jeton.v1.TokenService/StreamValidate";
 
 /// The buffer that is allocated for a message before its length is known, bytes: room for the token and the answer of
 /// nearly all calls. Of tonic's 8 KiB, twice per call, most would be fetched and not used.
@@ -73,16 +64,20 @@ where
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let context = Arc::clone(&self.context);
-        match request.uri().path() {
-            VALIDATE => Box::pin(async move {
+        match Method::of(request.uri().path(), context.listener).operation {
+            Operation::Validate => Box::pin(async move {
                 let call = service_fn(|request| validate(&context, request));
                 Ok(grpc().unary(call, request).await)
             }),
-            STREAM_VALIDATE => Box::pin(async move {
+            Operation::StreamValidate => Box::pin(async move {
                 let call = service_fn(|request| ready(Answers::of(Arc::clone(&context), request)));
                 Ok(grpc().streaming(call, request).await)
             }),
-            _ => self.rest.call(request),
+            Operation::BatchValidate
+            | Operation::Issue
+            | Operation::Refresh
+            | Operation::Reflection
+            | Operation::Other => self.rest.call(request),
         }
     }
 }
@@ -98,21 +93,10 @@ async fn validate(
     context: &Context,
     request: Request<pb::ValidateRequest>,
 ) -> Result<Response<[EncodedVerdict; 1]>, Status> {
-    let (origin, shed_costly) = (RpcOrigin::of(&request)?, ShedCostly::is_in(request.extensions()));
-    let request = validate_request(request.into_inner())?;
-    if shed_costly {
-        context.authority.must_have_verified(request.token())?;
-    }
-    Ok(Response::new([judge(context, &origin, &request).await?]))
-}
-
-pub(super) async fn judge(
-    context: &Context,
-    origin: &RpcOrigin,
-    request: &ValidateRequest,
-) -> Result<EncodedVerdict, Error> {
-    let (snapshot, caller) = context.clock_checked_snapshot(origin).await?;
-    Ok(EncodedVerdict::of(&context.authority.validate(snapshot, &caller, request).await?))
+    let admission = Origin::of(request.extensions())?.again(&context.authority).await?;
+    let form = validate_request(request.into_inner());
+    let judged = edge::validate(&context.authority, admission, form)?.whole().await?;
+    Ok(Response::new([EncodedVerdict::of(&judged)]))
 }
 
 pub(super) fn validate_request(request: pb::ValidateRequest) -> Result<ValidateRequest, Invalid> {

@@ -15,7 +15,6 @@ mod front;
 mod health;
 mod judging;
 mod keys;
-mod methods;
 mod open_call;
 mod policies;
 mod reflection;
@@ -27,12 +26,12 @@ mod verdict;
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName};
 use tokio_util::sync::CancellationToken;
-use tonic::{Extensions, Request, Status};
+use tonic::Status;
 
 use crate::{
-    authority::{Authority, Background, Caller, Credential, Error},
+    authority::{Authority, Background, Caller, Error},
+    edge::{Admission, LONG_MESSAGE_BYTES_MAX, Listener, Origin},
     proto::{
         envoy::authorization_server::AuthorizationServer,
         v1::{
@@ -46,73 +45,15 @@ use crate::{
 
 use fast_path::FastPath;
 use judging::Judging;
-use methods::LONG_MESSAGE_BYTES_MAX;
 use reflection::with_reflection;
 
 pub use auth::AuthLayer;
 pub use front::Front;
 pub use health::{Health, watch_readiness};
-pub use status::OVERLOADED;
 pub use tonic::service::Routes;
-
-/// The methods that are measured by name: full gRPC paths without the leading slash.
-pub const METHODS: [&str; 26] = [
-    "jeton.v1.TokenService/Issue",
-    "jeton.v1.TokenService/Refresh",
-    "jeton.v1.TokenService/Validate",
-    "jeton.v1.TokenService/BatchValidate",
-    "jeton.v1.TokenService/StreamValidate",
-    "jeton.v1.TokenService/Revoke",
-    "jeton.v1.DiscoveryService/GetJwks",
-    "jeton.v1.DiscoveryService/GetServerInfo",
-    "jeton.v1.AdminService/ListReplicas",
-    "jeton.v1.AdminService/ListSessions",
-    "jeton.v1.AdminService/ListAuditEvents",
-    "jeton.v1.AdminService/GetPolicy",
-    "jeton.v1.AdminService/ListPolicies",
-    "jeton.v1.AdminService/UpdatePolicy",
-    "jeton.v1.AdminService/DeletePolicy",
-    "jeton.v1.AdminService/ListKeys",
-    "jeton.v1.AdminService/RotateKey",
-    "jeton.v1.AdminService/CreateClient",
-    "jeton.v1.AdminService/GetClient",
-    "jeton.v1.AdminService/ListClients",
-    "jeton.v1.AdminService/UpdateClient",
-    "jeton.v1.AdminService/DeleteClient",
-    "jeton.v1.AdminService/CreateApiKey",
-    "jeton.v1.AdminService/DeleteApiKey",
-    "envoy.service.auth.v3.Authorization/Check",
-    "grpc.health.v1.Health/Check",
-];
-
-/// W3C Trace Context section 3.2.
-static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The encoding of custom claims in verdicts.
 pub const RENDER: Render = verdict::render;
-
-/// The listener that a call came to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Listener {
-    /// Serves every service but `AdminService`.
-    Public,
-    /// For people and break-glass identities: wide targets are allowed.
-    Admin,
-    /// For probes: nothing but health.
-    Ops,
-}
-
-impl Listener {
-    /// The name in flags, logs and refusals.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Public => "public",
-            Self::Admin => "admin",
-            Self::Ops => "ops",
-        }
-    }
-}
 
 /// The state that every service of a listener has.
 #[derive(Clone)]
@@ -126,18 +67,10 @@ struct Context {
 }
 
 impl Context {
-    /// A snapshot, and the caller as it stands there. Refused if the state cannot be proven fresh, if the caller is
-    /// no client any more, and if it calls too often.
-    async fn snapshot(&self, origin: &RpcOrigin) -> Result<(Snapshot, Caller), Error> {
-        let snapshot = self.authority.snapshot().await?;
-        let caller = self.authority.caller(&snapshot, &origin.credential, &origin.trace_id)?;
-        Ok((snapshot, caller))
-    }
-
-    /// Like [`Self::snapshot`]; refused also while the clocks are too far apart.
-    async fn clock_checked_snapshot(&self, origin: &RpcOrigin) -> Result<(Snapshot, Caller), Error> {
-        let snapshot = self.authority.clock_checked_snapshot().await?;
-        let caller = self.authority.caller(&snapshot, &origin.credential, &origin.trace_id)?;
+    /// A snapshot, and the caller as it stands there. Refused if the state cannot be proven fresh, and if the caller is
+    /// no client any more.
+    async fn snapshot(&self, origin: &Origin) -> Result<(Snapshot, Caller), Error> {
+        let Admission { snapshot, caller, .. } = origin.again(&self.authority).await?;
         Ok((snapshot, caller))
     }
 
@@ -146,41 +79,8 @@ impl Context {
         &self,
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Status> {
-        match self.background.spawn(work).await {
-            Ok(done) => Ok(done?),
-            Err(_) => Err(Error::Internal("a task ended before its answer".to_owned()).into()),
-        }
+        Ok(self.background.detached(work).await?)
     }
-}
-
-/// The sender of a request: its credential and its trace id.
-#[derive(Clone)]
-struct RpcOrigin {
-    credential: Arc<Credential>,
-    trace_id: String,
-}
-
-impl RpcOrigin {
-    fn of<T>(request: &Request<T>) -> Result<Self, Status> {
-        let trace_id = trace_id_of(request.metadata().as_ref());
-        Ok(Self { credential: credential(request.extensions())?, trace_id })
-    }
-}
-
-/// The credential that the auth layer found. Without it, the call did not pass that layer.
-fn credential(extensions: &Extensions) -> Result<Arc<Credential>, Status> {
-    Ok(extensions.get::<Arc<Credential>>().cloned().ok_or(Error::Unauthenticated)?)
-}
-
-fn trace_id_of(headers: &HeaderMap) -> String {
-    trace_id(headers.get(&TRACEPARENT).and_then(|value| value.to_str().ok()))
-}
-
-/// The trace id of W3C `traceparent`, or an empty text.
-#[must_use]
-pub fn trace_id(traceparent: Option<&str>) -> String {
-    let id = traceparent.and_then(|text| text.split('-').nth(1));
-    id.filter(|id| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit())).unwrap_or_default().to_owned()
 }
 
 /// The services of a listener.

@@ -15,9 +15,6 @@ use crate::{
     proto::FILE_DESCRIPTOR_SET,
 };
 
-/// The beginning of the paths of both versions.
-pub(super) const PATHS: &str = "/grpc.reflection.";
-
 /// Adds both versions: newer clients speak v1, older ones v1alpha.
 pub(super) fn with_reflection(routes: Routes) -> Routes {
     let builder = || {

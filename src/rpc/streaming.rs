@@ -9,19 +9,19 @@ use std::{
 use futures_util::{Stream, StreamExt as _};
 use tokio::time::Instant;
 use tokio_util::sync::WaitForCancellationFutureOwned;
-use tonic::{Request, Response, Status, Streaming, codegen::BoxFuture};
+use tonic::{Code, Request, Response, Status, Streaming, codegen::BoxFuture};
 
 use super::{
-    Context, RpcOrigin,
-    auth::ShedCostly,
+    Context,
     batch::{PART, TURN},
-    judging::{judge, validate_request},
+    judging::validate_request,
     status::of_transport,
     verdict::EncodedVerdict,
 };
 use crate::{
-    authority::{Error, Invalid, check_clock},
-    listen::{Connection, Weight},
+    authority::{Authority, Error, Invalid, Judged},
+    edge::{self, Admission, Answer, Origin},
+    listen::{Connection, Turn, Weight},
     proto::v1 as pb,
 };
 
@@ -30,7 +30,7 @@ use crate::{
 pub(super) struct Answers {
     incoming: Streaming<pb::StreamValidateRequest>,
     context: Arc<Context>,
-    origin: RpcOrigin,
+    origin: Origin,
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
     /// The answer to a message that has to wait for the log or the lease.
     waited_for: Option<BoxFuture<EncodedVerdict, Status>>,
@@ -46,27 +46,32 @@ struct Pace {
     begun: Instant,
     /// Since when the stream has let others go first, and what counts for its client meanwhile.
     yielded: Option<(Instant, Option<Weight>)>,
-    /// The thread is overloaded, and this client has many calls in flight: calls that need a signature are refused.
-    shed_costly: bool,
+    /// The state of the thread, measured by a wait of the stream since the latest message.
+    waited: Option<Turn>,
+    /// The state of the thread for the messages of this part.
+    turn: Turn,
 }
 
 impl Pace {
     /// Ready when the next message may be judged.
     fn poll_turn(&mut self, task: &TaskContext<'_>) -> Poll<()> {
         if let Some((since, weight)) = self.yielded.take() {
-            self.shed_costly = weight.is_some_and(|weight| weight.turn(since).shed_costly);
+            self.waited = weight.map(|weight| weight.turn(since));
             self.messages = 0;
-        } else if self.messages > 0 && self.messages.is_multiple_of(PART) {
-            if self.begun.elapsed() >= TURN {
-                let weight = self.connection.as_ref().map(|connection| connection.weigh(PART));
-                self.yielded = Some((Instant::now(), weight));
-                task.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            self.shed_costly = false;
+        } else if self.messages > 0 && self.messages.is_multiple_of(PART) && self.begun.elapsed() >= TURN {
+            let weight = self.connection.as_ref().map(|connection| connection.weigh(PART));
+            self.yielded = Some((Instant::now(), weight));
+            task.waker().wake_by_ref();
+            return Poll::Pending;
         }
         if self.messages == 0 {
             self.begun = Instant::now();
+        }
+        if self.messages.is_multiple_of(PART) {
+            // How long a message waited that came by itself is not known: it counts as the calls beside it do.
+            let beside = || self.connection.as_ref().map(|connection| connection.unmeasured_turn());
+            self.turn =
+                self.waited.take().filter(|turn| turn.shed_costly).or_else(beside).unwrap_or_default();
         }
         self.messages = self.messages.saturating_add(1);
         Poll::Ready(())
@@ -83,13 +88,14 @@ impl Answers {
         context: Arc<Context>,
         request: Request<Streaming<pb::StreamValidateRequest>>,
     ) -> Result<Response<Self>, Status> {
-        let origin = RpcOrigin::of(&request)?;
+        let origin = Origin::of(request.extensions())?;
         let pace = Pace {
-            connection: request.extensions().get().cloned(),
+            connection: Some(Arc::clone(origin.connection())),
             messages: 0,
             begun: Instant::now(),
             yielded: None,
-            shed_costly: ShedCostly::is_in(request.extensions()),
+            waited: Some(origin.turn()),
+            turn: origin.turn(),
         };
         let stop = Box::pin(context.stop.clone().cancelled_owned());
         let incoming = request.into_inner();
@@ -100,9 +106,9 @@ impl Answers {
     fn poll_answer(&mut self, task: &mut TaskContext<'_>) -> Poll<Option<Result<EncodedVerdict, Status>>> {
         if self.waited_for.is_none() {
             let Some(message) = ready!(self.poll_message(task)) else { return Poll::Ready(None) };
-            match message.and_then(|message| self.try_answer(message)) {
-                Ok(Answer::Now(encoded)) => return Poll::Ready(Some(Ok(encoded))),
-                Ok(Answer::Later(answer)) => self.waited_for = Some(answer),
+            match self.begin(message) {
+                Ok(Begun::Done(encoded)) => return Poll::Ready(Some(Ok(encoded))),
+                Ok(Begun::Waits(answer)) => self.waited_for = Some(answer),
                 Err(status) => return Poll::Ready(Some(Err(status))),
             }
         }
@@ -135,36 +141,49 @@ impl Answers {
         Poll::Ready(Some(Err(Error::Draining.into())))
     }
 
-    fn try_answer(&self, message: pb::StreamValidateRequest) -> Result<Answer, Status> {
-        let within = |invalid: Invalid| invalid.within("request");
-        let request = message.request.ok_or_else(|| Invalid::required("request"))?;
-        let request = validate_request(request).map_err(within)?;
-        let context = Arc::clone(&self.context);
-        let Some(snapshot) = context.authority.try_snapshot() else {
-            let origin = self.origin.clone();
-            return Ok(Answer::Later(Box::pin(async move {
-                Ok(judge(&context, &origin, &request).await.map_err(|error| error.map_invalid(within))?)
-            })));
+    /// Begins to answer a message. Its own faults count only once its caller is admitted, as for every message.
+    fn begin(&self, message: Result<pb::StreamValidateRequest, Status>) -> Result<Begun, Status> {
+        let message = match message {
+            // No fault of the message: the server drains, or the body does not go on.
+            Err(status) if status.code() != Code::InvalidArgument => return Err(status),
+            message => message,
         };
-        check_clock(&snapshot)?;
-        let caller = context.authority.caller(&snapshot, &self.origin.credential, &self.origin.trace_id)?;
-        if self.pace.shed_costly {
-            context.authority.must_have_verified(request.token())?;
+        let (authority, turn) = (&self.context.authority, self.pace.turn);
+        if let Some(admission) = self.origin.try_message(authority, turn) {
+            return Ok(match answer(authority, admission?, message)? {
+                Answer::Now(judged) => Begun::Done(EncodedVerdict::of(&judged)),
+                Answer::Later(rest) => {
+                    Begun::Waits(Box::pin(
+                        async move { Ok(EncodedVerdict::of(&rest.await.map_err(within)?)) },
+                    ))
+                }
+            });
         }
-        let judged = context.authority.try_validate(&snapshot, &caller, &request);
-        if let Some(judged) = judged.map_err(|error| error.map_invalid(within))? {
-            return Ok(Answer::Now(EncodedVerdict::of(&judged)));
-        }
-        Ok(Answer::Later(Box::pin(async move {
-            let judged = context.authority.validate(snapshot, &caller, &request).await;
-            Ok(EncodedVerdict::of(&judged.map_err(|error| error.map_invalid(within))?))
+        let (authority, origin) = (Arc::clone(authority), self.origin.clone());
+        Ok(Begun::Waits(Box::pin(async move {
+            let admission = origin.message(&authority, turn).await?;
+            let judged = answer(&authority, admission, message)?.whole().await.map_err(within)?;
+            Ok(EncodedVerdict::of(&judged))
         })))
     }
 }
 
-enum Answer {
-    Now(EncodedVerdict),
-    Later(BoxFuture<EncodedVerdict, Status>),
+enum Begun {
+    Done(EncodedVerdict),
+    Waits(BoxFuture<EncodedVerdict, Status>),
+}
+
+fn answer(
+    authority: &Arc<Authority>,
+    admission: Admission,
+    message: Result<pb::StreamValidateRequest, Status>,
+) -> Result<Answer<Judged>, Status> {
+    let request = message?.request.ok_or_else(|| Invalid::required("request"))?;
+    Ok(edge::validate(authority, admission, validate_request(request)).map_err(within)?)
+}
+
+fn within(error: Error) -> Error {
+    error.map_invalid(|invalid| invalid.within("request"))
 }
 
 impl Stream for Answers {
@@ -191,7 +210,8 @@ mod tests {
     fn e15_a_stream_whose_messages_take_long_lets_others_go_first() {
         let task = &TaskContext::from_waker(Waker::noop());
         let begun = Instant::now();
-        let mut pace = Pace { connection: None, messages: 0, begun, yielded: None, shed_costly: false };
+        let turn = Turn::default();
+        let mut pace = Pace { connection: None, messages: 0, begun, yielded: None, waited: None, turn };
         let mut judged = 0;
         // The first messages have used up the time of a turn.
         while pace.poll_turn(task).is_ready() && judged < 1_000 {

@@ -1,24 +1,20 @@
 //! `TokenService`, apart from the methods in `judging`.
 
-use std::sync::Arc;
-
 use tonic::{Request, Response, Status};
 
 use super::{
-    Context, Listener, RpcOrigin,
-    auth::{Arrived, ShedCostly},
+    Context,
     convert::{
-        claims_of, issued, propagation, reach_of, reason_of, seconds, session, thumbprint_of, time_of,
-        timestamp, wait_of,
+        claims_of, issued, propagation, reach_of, reason_of, seconds, session, time_of, timestamp, wait_of,
     },
     status::watchers_not_served,
 };
 use crate::{
     authority::{
-        Caller, Denied, Error, Findings, Invalid, IssueRequest, Presence, RefreshRequest, RevokeOutcome,
-        RevokeRequest, RevokeTarget, Revoked,
+        Error, Findings, Invalid, IssueRequest, Presence, RefreshRequest, RevokeOutcome, RevokeRequest,
+        RevokeTarget, Revoked, check_clock,
     },
-    listen::Connection,
+    edge::{self, Listener, Origin, thumbprint_of},
     proto::v1::{
         self as pb, issue_request::Expiration, revocation_target::Kind, token_service_server::TokenService,
     },
@@ -32,34 +28,24 @@ pub(super) struct TokenRpc(pub(super) Context);
 #[tonic::async_trait]
 impl TokenService for TokenRpc {
     async fn issue(&self, request: Request<pb::IssueRequest>) -> Result<Response<pb::IssueResponse>, Status> {
-        let origin = RpcOrigin::of(&request)?;
-        if ShedCostly::is_in(request.extensions()) {
-            return Err(Error::Overloaded.into());
-        }
-        let request = issue_request(request.into_inner())?;
-        let writes = request.refreshable;
-        let context = self.0.clone();
-        let issue = async move {
-            let (snapshot, caller) = context.clock_checked_snapshot(&origin).await?;
-            let token = context.authority.issue(&snapshot, &caller, request).await?;
-            Ok(pb::IssueResponse { token: Some(issued(token)) })
-        };
-        // Only a session is written to the database; otherwise no task is needed.
-        let answer = if writes { self.0.detached(issue).await? } else { issue.await? };
-        Ok(Response::new(answer))
+        let admission = Origin::of(request.extensions())?.again(&self.0.authority).await?;
+        let form = issue_request(request.into_inner());
+        let answer = edge::issue(&self.0.authority, &self.0.background, admission, form)?;
+        Ok(Response::new(pb::IssueResponse { token: Some(issued(answer.whole().await?)) }))
     }
 
     async fn refresh(
         &self,
         request: Request<pb::RefreshRequest>,
     ) -> Result<Response<pb::RefreshResponse>, Status> {
-        let origin = RpcOrigin::of(&request)?;
+        let origin = Origin::of(request.extensions())?;
         // Held until the call is answered or its caller has gone.
-        let (presence, _waits) = Presence::since(Arrived::of(request.extensions(), &self.0.authority.clock));
+        let (presence, _waits) = Presence::since(origin.arrived_us());
         let request = refresh_request(request.into_inner());
         let context = self.0.clone();
         let answer = self.0.detached(async move {
-            let (snapshot, caller) = context.clock_checked_snapshot(&origin).await?;
+            let (snapshot, caller) = context.snapshot(&origin).await?;
+            check_clock(&snapshot)?;
             let token = context.authority.refresh(&snapshot, &caller, &presence, &request).await?;
             Ok(pb::RefreshResponse { token: Some(issued(token)) })
         });
@@ -70,18 +56,11 @@ impl TokenService for TokenRpc {
         &self,
         request: Request<pb::RevokeRequest>,
     ) -> Result<Response<pb::RevokeResponse>, Status> {
-        let origin = RpcOrigin::of(&request)?;
-        let connection = request.extensions().get::<Arc<Connection>>();
-        let asks_for_much = connection.is_some_and(|connection| connection.weigh(0).is_much());
-        let request = revoke_request(request.into_inner(), self.0.listener)?;
-        let request = RevokeRequest { asks_for_much, ..request };
-        let context = self.0.clone();
-        let answer = self.0.detached(async move {
-            let (snapshot, caller) = context.snapshot(&origin).await?;
-            must_be_narrow(&request.target, context.listener, &caller)?;
-            Ok(revoke_response(context.authority.revoke(&snapshot, &caller, &request).await?))
-        });
-        Ok(Response::new(answer.await?))
+        let Context { authority, background, listener, .. } = &self.0;
+        let origin = Origin::of(request.extensions())?;
+        let request = revoke_request(request.into_inner(), *listener)?;
+        let revoked = edge::revoke(authority, background, *listener, origin, request).await?;
+        Ok(Response::new(revoke_response(revoked)))
     }
 }
 
@@ -147,22 +126,6 @@ fn revoke_target(target: pb::RevocationTarget) -> Result<RevokeTarget, Error> {
         Kind::KeyId(key_id) => (MarkKind::Key, key_id),
     };
     Ok(RevokeTarget::Wide { kind, target, audience, cutoff })
-}
-
-/// Refuses wide targets on the public listener. A mesh can tell calls apart only by path, so wide targets have a
-/// listener of their own.
-fn must_be_narrow(target: &RevokeTarget, listener: Listener, caller: &Caller) -> Result<(), Denied> {
-    let RevokeTarget::Wide { kind, .. } = target else { return Ok(()) };
-    let target_kind = match kind {
-        MarkKind::Subject => "subject",
-        MarkKind::Client => "client_id",
-        MarkKind::Key => "key_id",
-    };
-    if listener == Listener::Public {
-        Err(caller.denied(Denied::WideRevocation { target_kind }))
-    } else {
-        Ok(())
-    }
 }
 
 fn revoke_response(revoked: Revoked) -> pb::RevokeResponse {

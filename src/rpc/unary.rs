@@ -22,10 +22,11 @@ pub(super) const PREFIX_BYTES: usize = 5;
 pub(super) struct Message(Bytes);
 
 impl Message {
-    /// The message, if it has arrived and nothing can follow; otherwise the body, unchanged.
-    pub(super) fn arrived(body: Incoming) -> Result<Self, Box<Again>> {
+    /// The message, if it has arrived, has so many bytes at most, and nothing can follow; otherwise the body, unchanged.
+    pub(super) fn arrived(body: Incoming, bytes_max: usize) -> Result<Self, Box<Again>> {
         let mut again = Again::of(body);
-        let data = again.take().and_then(|frame| frame.data_ref()).filter(|data| is_message(data)).cloned();
+        let is_it = |data: &&Bytes| data.len() <= bytes_max.saturating_add(PREFIX_BYTES) && is_message(data);
+        let data = again.take().and_then(|frame| frame.data_ref()).filter(is_it).cloned();
         match data {
             Some(data) if again.has_ended() => Ok(Self(data)),
             _ => Err(Box::new(again)),

@@ -13,10 +13,11 @@ use tokio_util::sync::CancellationToken;
 use super::{Access, Listeners};
 use crate::{
     authority::{Authority, Background},
+    edge::Listener,
     http::{self, EndpointsState, OpsState, StartingOps},
     listen::{self, CONNECTIONS_MAX, Limits, Memory, Network, STRANGERS_PER_ADDRESS_MAX, Serving},
     observe::Exporter,
-    rpc::{self, AuthLayer, Front, Health, Listener, Services, watch_readiness},
+    rpc::{self, AuthLayer, Front, Health, Services, watch_readiness},
     tls::ServerTls,
 };
 

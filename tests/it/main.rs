@@ -19,6 +19,7 @@
 mod attacks;
 mod clients;
 mod database;
+mod edges;
 mod endpoints;
 mod errors;
 mod immediate;

@@ -4,21 +4,12 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use tonic::{Code, Status};
 
-use super::{GrpcRefusal, Invalid, quoted};
-use crate::rpc::{Listener, reflection::PATHS};
+use crate::{
+    authority::Invalid,
+    edge::{Code as RefusalCode, Listener, Method, Operation, Refusal, SERVICES, quoted, unreadable},
+};
 
 static GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
-
-/// The listeners that serve each service. Other services are served nowhere.
-const SERVED: [(&str, &[Listener]); 7] = [
-    ("jeton.v1.TokenService", &[Listener::Public, Listener::Admin]),
-    ("jeton.v1.DiscoveryService", &[Listener::Public]),
-    ("envoy.service.auth.v3.Authorization", &[Listener::Public]),
-    ("jeton.v1.AdminService", &[Listener::Admin]),
-    ("grpc.reflection.v1.ServerReflection", &[Listener::Admin]),
-    ("grpc.reflection.v1alpha.ServerReflection", &[Listener::Admin]),
-    ("grpc.health.v1.Health", &[Listener::Public, Listener::Admin, Listener::Ops]),
-];
 
 /// The part of a call that its refusal names.
 pub(in crate::rpc) struct Called {
@@ -38,7 +29,7 @@ impl Called {
         let path = self.uri.path().trim_start_matches('/');
         let (service, method) = path.split_once('/').unwrap_or((path, ""));
         let here = self.listener.name();
-        let served = SERVED.iter().find(|(name, _)| *name == service).map(|(_, listeners)| *listeners);
+        let served = SERVICES.iter().find(|known| known.name == service).map(|known| known.listeners);
         let encoding = self.encoding.as_ref().map(|value| String::from_utf8_lossy(value.as_bytes()));
         let encoding = encoding.filter(|encoding| encoding != "identity");
         let message = match (served, &encoding) {
@@ -61,19 +52,19 @@ impl Called {
                 quoted(service)
             ),
         };
-        let refusal = GrpcRefusal::new(Code::Unimplemented, "NOT_SERVED_HERE", message)
+        let refusal = Refusal::new(RefusalCode::Unimplemented, "NOT_SERVED_HERE", message)
             .with("service", service)
             .with("listener", here);
         match encoding {
             Some(encoding) => refusal.with("encoding", encoding),
             None => refusal,
         }
-        .into_status()
+        .into()
     }
 
     /// Returns whether the call is one of reflection.
     pub(in crate::rpc) fn reflects(&self) -> bool {
-        self.uri.path().starts_with(PATHS)
+        Method::of(self.uri.path(), self.listener).operation == Operation::Reflection
     }
 
     /// The catalogue's status for a call that tonic could not serve; `None` to leave tonic's.
@@ -85,33 +76,33 @@ impl Called {
 /// The refusal of messages to this path that are not in protobuf.
 pub(in crate::rpc) fn form_not_served(path: &str, listener: Listener) -> Status {
     let path = path.trim_start_matches('/');
-    GrpcRefusal::new(
-        Code::Unimplemented,
+    Refusal::new(
+        RefusalCode::Unimplemented,
         "NOT_SERVED_HERE",
         "Messages are served in protobuf alone. Send them as application/grpc or application/grpc+proto.",
     )
     .with("service", path.split('/').next().unwrap_or(path))
     .with("listener", listener.name())
-    .into_status()
+    .into()
 }
 
 /// The refusal of the reach that only watchers could report.
 pub(in crate::rpc) fn watchers_not_served(listener: Listener) -> Status {
-    GrpcRefusal::new(
-        Code::Unimplemented,
+    Refusal::new(
+        RefusalCode::Unimplemented,
         "NOT_SERVED_HERE",
         "Watchers are not served by this version, so nothing can wait for them. Wait for REACH_REPLICAS.",
     )
     .with("service", "jeton.v1.RevocationService")
     .with("listener", listener.name())
-    .into_status()
+    .into()
 }
 
 /// The catalogue's status for a message that tonic could not read; `None` to leave tonic's.
 #[must_use]
 pub(in crate::rpc) fn of_transport(code: Code, message: &str) -> Option<Status> {
     match code {
-        Code::Internal | Code::Unknown => Some(unreadable()),
+        Code::Internal | Code::Unknown => Some(unreadable().into()),
         Code::OutOfRange => Some(too_large(message)),
         Code::Ok
         | Code::Cancelled
@@ -130,11 +121,6 @@ pub(in crate::rpc) fn of_transport(code: Code, message: &str) -> Option<Status> 
     }
 }
 
-/// The refusal of a message that cannot be decoded.
-pub(in crate::rpc) fn unreadable() -> Status {
-    Invalid::field("message", "a well-formed protobuf message of this method").into()
-}
-
 /// A message that is longer than allowed. tonic's text contains both lengths.
 fn too_large(message: &str) -> Status {
     let mut numbers = message.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok());
@@ -144,12 +130,12 @@ fn too_large(message: &str) -> Status {
 
 /// The caller has stopped waiting for the answer.
 pub(in crate::rpc) fn deadline_passed() -> Status {
-    GrpcRefusal::new(
-        Code::DeadlineExceeded,
+    Refusal::new(
+        RefusalCode::DeadlineExceeded,
         "DEADLINE_EXCEEDED",
         "The deadline passed before the answer. What was asked may have been done: to repeat a revocation is safe.",
     )
-    .into_status()
+    .into()
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, authorization_client::AuthorizationClient};
 use jeton::{
+    edge::METHODS,
     proto::{FILE_DESCRIPTOR_SET, v1 as pb},
-    rpc::METHODS,
     state::Permission,
 };
 use prost::Message;

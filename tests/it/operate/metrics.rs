@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use jeton::{
+    edge::METHODS,
     observe::{KEY_ALGORITHMS, REFRESH_OUTCOMES, REVOKE_OUTCOMES},
     proto::v1::{self as pb, revocation_target::Kind},
-    rpc::METHODS,
     state::Status,
 };
 

@@ -331,7 +331,7 @@ async fn e8_what_is_not_served_is_unimplemented_and_says_where_it_is() {
         assert!(answer.status().message().contains("admin listener"), "where it is: {answer:?}");
     }
     // Named in the API, not served yet: said so by every one of them.
-    let served = jeton::rpc::METHODS;
+    let served = jeton::edge::METHODS;
     let methods = admin_methods();
     assert!(methods.len() > 10, "{methods:?}");
     for method in methods {

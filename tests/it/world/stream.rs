@@ -17,9 +17,14 @@ pub struct Stream {
 impl Stream {
     /// Opens one.
     pub async fn open(api: &Api) -> Self {
+        Self::try_open(api).await.unwrap()
+    }
+
+    /// Opens one, if it is not refused.
+    pub async fn try_open(api: &Api) -> Result<Self, Status> {
         let (requests, incoming) = mpsc::unbounded_channel();
-        let opened = api.tokens.clone().stream_validate(UnboundedReceiverStream::new(incoming)).await;
-        Self { api: api.clone(), requests, answers: opened.unwrap().into_inner() }
+        let opened = api.tokens.clone().stream_validate(UnboundedReceiverStream::new(incoming)).await?;
+        Ok(Self { api: api.clone(), requests, answers: opened.into_inner() })
     }
 
     /// Asks on it for a verdict. A refusal for now ends a stream: it is asked again on another.

@@ -1,0 +1,5 @@
+//! The same request by every edge: E21.
+
+mod calls;
+mod overloaded;
+mod refused;

@@ -1,21 +1,18 @@
--- Clients as people manage them: created, changed and removed through the log; their API keys; and the limit of a
--- client's revocations by bare ids.
+-- Clients, their certificates and their API keys, written through the log. Locks of the functions that write: tables,
+-- marks, the head, then API keys in the order of their ids.
+--
+-- `good_clients` and `good_keys` are the clients and API keys whose rows the caller has checked: a row whose MAC does
+-- not fit counts as absent (rule C7 of docs/internals/behaviour.md). `refused` are the clients, or API keys, of such
+-- rows.
 
--- To the minute, and written later: no decision depends on it, so it is no change in the log.
-alter table api_key add column last_use_time timestamptz;
-
--- A certificate authenticates one client. Kept by a trigger, so that the constraint holds for every writer of `client`.
-create table client_certificate (
-    uri       text primary key,
-    client_id text not null references client on delete cascade
-);
-create index client_certificate_client on client_certificate (client_id);
-
+-- Copies the certificates of a client into `client_certificate`, whose primary key lets each certificate authenticate
+-- one client, whoever writes `client`. A row of another client whose own row does not name the certificate was not
+-- written by jeton: it is removed.
 create function keep_client_certificates() returns trigger
 language plpgsql as $$
 begin
     delete from client_certificate where client_id = new.client_id;
-    -- What no client's row says was not written here: it is in nobody's way.
+    -- Removes rows of clients whose own rows do not name the certificate.
     delete from client_certificate k where k.uri = any(new.certificate_uris)
        and not exists (select from client c where c.client_id = k.client_id and k.uri = any(c.certificate_uris));
     insert into client_certificate (uri, client_id) select uri, new.client_id from unnest(new.certificate_uris) uri;
@@ -24,7 +21,8 @@ end $$;
 create trigger keep_client_certificates after insert or update of certificate_uris on client
     for each row execute function keep_client_certificates();
 
--- Rows that are restored repeat what restored clients have already brought.
+-- Skips a certificate that its client has already. Rows that are restored into `client_certificate` repeat the rows
+-- that the restored clients brought.
 create function skip_kept_certificate() returns trigger
 language plpgsql as $$
 begin
@@ -36,7 +34,7 @@ end $$;
 create trigger skip_kept_certificate before insert on client_certificate
     for each row execute function skip_kept_certificate();
 
--- A restore has no search path.
+-- Trigger functions look names up where the tables are: a restore has no search path.
 do $$
 declare
     trigger_function text;
@@ -45,10 +43,9 @@ begin
         execute format('alter function %s set search_path = %I, pg_temp', trigger_function, current_schema());
     end loop;
 end $$;
-insert into client_certificate (uri, client_id) select unnest(certificate_uris), client_id from client;
 
--- Administrators: clients that are not disabled, have PERMISSION_ADMIN_WRITE (7), and a credential. Only those whose
--- rows and API keys the caller has found good.
+-- Returns the administrators: good clients that are not disabled, have PERMISSION_ADMIN_WRITE (7), and have a
+-- certificate or a good API key that has not expired. It only reads.
 create function administrators(good_clients text[], good_keys text[]) returns setof text
 language sql stable as $$
     select client_id from client c
@@ -58,16 +55,17 @@ language sql stable as $$
                           and (k.expire_time is null or k.expire_time > clock_timestamp())))
 $$;
 
--- Returns whether this client can administer, and no other can. Called under the head's lock: of two changes that would
--- each leave only the other's administrator, the later one sees that it is the last.
+-- Returns whether this client is an administrator and no other client is. The last one cannot be removed or disabled
+-- (rule C6 of docs/internals/behaviour.md). Call it under the head's lock: of two changes that would each leave only
+-- the other's administrator, the later one then sees that it is about the last one.
 create function is_last_administrator(p_client_id text, good_clients text[], good_keys text[]) returns boolean
 language sql stable as $$
     select exists (select from administrators(good_clients, good_keys) a where a = p_client_id)
        and not exists (select from administrators(good_clients, good_keys) a where a <> p_client_id)
 $$;
 
--- The first of these certificates that belongs to another client: one that is not among `refused`, whose rows jeton did
--- not write as they are, and whose row says so.
+-- Returns the first of these certificates that belongs to another client, or null. A certificate belongs to a client if
+-- the row of the client names it, and the client is not among `refused`. It only reads.
 create function taken_certificate(p_client_id text, p_certificate_uris text[], refused text[]) returns text
 language sql stable as $$
     select k.uri from client_certificate k join client c on c.client_id = k.client_id and k.uri = any(c.certificate_uris)
@@ -75,7 +73,8 @@ language sql stable as $$
      order by k.uri limit 1
 $$;
 
--- Registers a client. outcome: WRITTEN; or, and nothing is written, CLIENT_TAKEN, CERTIFICATE_TAKEN (`taken_uri`).
+-- Registers a client. Returns the outcome: WRITTEN, with the revision and the time of the change; or, and nothing is
+-- written, CLIENT_TAKEN or CERTIFICATE_TAKEN (`taken_uri`). Locks: tables, the head.
 create function create_client(
     p_client_id text, p_display_name text, p_certificate_uris text[], p_permissions smallint[], p_audiences text[],
     p_subjects text[], p_disabled boolean, p_version bigint, p_row_mac bytea, refused text[], act jsonb,
@@ -103,8 +102,9 @@ begin
     outcome := 'WRITTEN';
 end $$;
 
--- Changes a client if it is still at `expected`. outcome: WRITTEN; or, and nothing is written, STALE, CERTIFICATE_TAKEN
--- (`taken_uri`), LAST_ADMINISTRATOR: no administrator would be left.
+-- Changes a client if it is still at `expected`. Returns the outcome: WRITTEN, with the revision of the change; or, and
+-- nothing is written, STALE, CERTIFICATE_TAKEN (`taken_uri`), or LAST_ADMINISTRATOR (no administrator would be left).
+-- Locks: tables, the head.
 create function update_client(
     expected bigint, p_client_id text, p_display_name text, p_certificate_uris text[], p_permissions smallint[],
     p_audiences text[], p_subjects text[], p_disabled boolean, p_version bigint, p_row_mac bytea, refused text[],
@@ -140,8 +140,10 @@ begin
     outcome := 'WRITTEN';
 end $$;
 
--- Removes a client with its keys if it is still at `expected`, and marks all its tokens as revoked, at the head and
--- until `mark_expire_s`. outcome: WRITTEN; or, and nothing is written, STALE, LAST_ADMINISTRATOR.
+-- Removes a client with its certificates and API keys if it is still at `expected`, and revokes all its tokens by a
+-- mark at the new head, which is kept until `mark_expire_s`. Returns the outcome: WRITTEN, with the revision of the
+-- change; or, and nothing is written, STALE or LAST_ADMINISTRATOR. Locks: tables, the client's mark, the head, its API
+-- keys.
 create function delete_client(
     expected bigint, p_client_id text, mark_reason smallint, mark_expire_s bigint, good_clients text[], good_keys text[],
     act jsonb,
@@ -166,14 +168,15 @@ begin
     on conflict (kind, target, audience) do update
        set revision = excluded.revision, position = greatest(mark.position, excluded.position), reason = excluded.reason,
            expire_time = greatest(mark.expire_time, excluded.expire_time), revoke_time = excluded.revoke_time;
-    -- In the order in which uses of keys are written.
+    -- Locks the keys in the same order as `note_api_key_uses`.
     perform 1 from api_key where client_id = p_client_id order by api_key_id for update;
     delete from client where client_id = p_client_id;
     outcome := 'WRITTEN';
 end $$;
 
--- Adds an API key to a client that has fewer than `most`, without those among `refused`, which count as absent. outcome: WRITTEN; or, and nothing is written, CLIENT_ABSENT,
--- TOO_MANY.
+-- Adds an API key to a client that has fewer than `most`, without those among `refused`. Returns the outcome: WRITTEN,
+-- with the revision and the time of the change; or, and nothing is written, CLIENT_ABSENT or TOO_MANY. Locks: tables,
+-- the head.
 create function create_api_key(
     p_client_id text, p_api_key_id text, p_secret_hash bytea, p_expire_s bigint, p_row_mac bytea, most bigint,
     refused text[], act jsonb, out outcome text, out new_revision bigint, out new_create_time timestamptz)
@@ -193,13 +196,13 @@ begin
     new_create_time := clock_timestamp();
     insert into api_key (api_key_id, client_id, secret_hash, create_time, expire_time, row_mac)
     values (p_api_key_id, p_client_id, p_secret_hash, new_create_time, to_timestamp(p_expire_s), p_row_mac);
-    -- Its credentials are part of a client: a comparison of two states must show that one is newer.
+    -- Credentials are part of a client: a replica that compares two states of it must see which one is newer.
     update client set revision = new_revision where client_id = p_client_id;
     outcome := 'WRITTEN';
 end $$;
 
--- Removes an API key. outcome: WRITTEN; or, and nothing is written, KEY_ABSENT, LAST_ADMINISTRATOR: no administrator
--- would be left.
+-- Removes an API key. Returns the outcome: WRITTEN, with the revision of the change; or, and nothing is written,
+-- KEY_ABSENT or LAST_ADMINISTRATOR (no administrator would be left). Locks: tables, the head.
 create function delete_api_key(
     p_client_id text, p_api_key_id text, good_clients text[], good_keys text[], act jsonb,
     out outcome text, out new_revision bigint)
@@ -224,12 +227,13 @@ begin
     outcome := 'WRITTEN';
 end $$;
 
--- Writes the last uses of API keys, in minutes since the epoch: the latest that any replica knows. Rows are locked in
--- one order, because all replicas write them.
+-- Writes the last uses of API keys, in minutes since the epoch: the latest that any replica knows. Returns nothing. It
+-- locks the table, then the rows in the order of their ids, because all replicas write them. It does not lock the head:
+-- a use is no change in the log.
 create function note_api_key_uses(api_key_ids text[], minutes bigint[]) returns void
 language plpgsql as $$
 begin
-    -- Before any row of it: a holder of the whole table's lock needs those next.
+    -- Locks the table before its rows: a transaction that has locked the whole table may need those rows next.
     lock table only api_key in row exclusive mode;
     perform 1 from api_key where api_key_id = any(api_key_ids) order by api_key_id for no key update;
     update api_key k set last_use_time = to_timestamp(u.minute * 60)
@@ -237,9 +241,10 @@ begin
      where k.api_key_id = u.id and (k.last_use_time is null or k.last_use_time < to_timestamp(u.minute * 60));
 end $$;
 
--- Registers a client, or brings its registration to this state, and adds an API key. `only_first`: null, and nothing is
--- written, if a client can administer already, or there is one of this name: keys that it has must not gain the new
--- rights.
+-- Registers a client, or brings its registration to these rights (it then has no certificates, is not disabled, and
+-- keeps its display name), and adds an API key. Returns the revision of the change. `only_first`: null, and nothing is
+-- written, if a client can administer already, or if there is a client of this name, because keys that it has must not
+-- gain the new rights. Locks: tables, the head.
 create function put_client(
     p_client_id text, p_display_name text, p_permissions smallint[], p_audiences text[], p_subjects text[],
     p_version bigint, p_row_mac bytea, p_api_key_id text, p_secret_hash bytea, p_key_mac bytea, only_first boolean,
@@ -269,11 +274,32 @@ begin
     return head;
 end $$;
 
--- The number of a client's live revocations by bare jti, by the hour (since the epoch) at whose end they are forgotten
--- at the latest.
-create table bare_revocations (
-    client_id   text   not null,
-    expire_hour bigint not null,
-    held        bigint not null,
-    primary key (client_id, expire_hour)
-) with (fillfactor = 50);
+-- Takes rights of a client away, as a replica carries that over into a new epoch, if the client is still at `expected`.
+-- The registration becomes this one, with the revision `as_of`, so that it is no news to other replicas (rule
+-- CarriedOverIsNoNews of tests/model/README.md). Some API keys are removed, and some end sooner. Returns the revision
+-- of the change; null, and nothing is written: another write was first. Locks: tables, the head, the client's API keys.
+create function restrict_client(
+    expected bigint, as_of bigint, p_client_id text, p_certificate_uris text[], p_permissions smallint[],
+    p_audiences text[], p_subjects text[], p_disabled boolean, p_version bigint, p_row_mac bytea, gone_key_ids text[],
+    ending_key_ids text[], key_ends_s bigint[], key_row_macs bytea[], act jsonb) returns bigint
+language plpgsql as $$
+declare head bigint;
+begin
+    lock table only client, only client_certificate, only api_key, only change, only audit_event in row exclusive mode;
+    perform 1 from log_head for update;
+    if not exists (select from client where client_id = p_client_id and revision = expected) then
+        return null;
+    end if;
+    head := append_change(2::smallint, p_client_id, act);
+    update client set revision = as_of, certificate_uris = p_certificate_uris, permissions = p_permissions,
+                      audiences = p_audiences, subjects = p_subjects, disabled = p_disabled, version = p_version,
+                      row_mac = p_row_mac
+     where client_id = p_client_id;
+    -- Locks the keys in the same order as `note_api_key_uses`.
+    perform 1 from api_key where client_id = p_client_id order by api_key_id for update;
+    delete from api_key where client_id = p_client_id and api_key_id = any(gone_key_ids);
+    update api_key k set expire_time = to_timestamp(i.end_s), row_mac = i.row_mac
+      from unnest(ending_key_ids, key_ends_s, key_row_macs) i(api_key_id, end_s, row_mac)
+     where k.client_id = p_client_id and k.api_key_id = i.api_key_id;
+    return head;
+end $$;

@@ -1,34 +1,13 @@
--- The life of keys: pending (published, verifies, does not sign) → active → retired (verifies) → gone; or revoked at
--- once. The switch from one key to the next is an entry of the log, which every replica follows; only the database's
--- clock decides whether a key is due.
+-- The life of signing keys and MAC keys: pending, active, retired, gone; or revoked at once (rule C1 of
+-- docs/internals/behaviour.md). A step from one state to the next is an entry of the log, which every replica follows.
+-- The database's clock alone decides, under the head's lock, whether a step is due: so one replica takes it
+-- (docs/internals/protocol.md, "Keys"). Locks of the functions that write: tables, the head.
+--
+-- `refused` are keys whose rows jeton did not write as they are: they count as absent (rule C7).
 
--- The time since when it signs; null: pending. `activate_time` is when it is due.
-alter table signing_key add column signing_time timestamptz;
-update signing_key set signing_time = activate_time;
--- The log's revision of its publication: it may sign once every replica has applied that.
-alter table signing_key add column publish_revision bigint not null default 0;
-drop index signing_key_one_active;
-create unique index signing_key_one_active on signing_key (algorithm)
-    where signing_time is not null and retire_time is null and revoke_time is null;
-create unique index signing_key_one_pending on signing_key (algorithm)
-    where signing_time is null and revoke_time is null;
-
--- The same: the time since when it opens sessions. A retired key is removed at `expire_time`: no session that it opened
--- can be live.
-alter table mac_key add column activate_time timestamptz;
-update mac_key set activate_time = create_time;
-alter table mac_key alter column activate_time set not null;
-alter table mac_key add column signing_time timestamptz;
-update mac_key set signing_time = create_time;
-alter table mac_key add column expire_time timestamptz;
-alter table mac_key add column publish_revision bigint not null default 0;
-drop index mac_key_one_active;
-create unique index mac_key_one_active on mac_key ((true)) where signing_time is not null and retire_time is null;
-create unique index mac_key_one_pending on mac_key ((true)) where signing_time is null;
-
--- Publishes a signing key that is due after `lead`. Null, and nothing is written: one of its algorithm is pending
--- already; or, if `older_than` is given, the active one has signed for less. Keys among `refused`, whose rows jeton did
--- not write as they are, count as absent; a pending one is removed: it has signed nothing, and would block the next one.
+-- Publishes a signing key that is due after `lead`. Returns the revision of the change; null, and nothing is written: a
+-- key of its algorithm is pending already; or, if `older_than` is given, the active one has signed for a shorter time
+-- than that. A pending key among `refused` is removed: it has signed nothing, and would block the next one.
 create function publish_signing_key(
     p_key_id text, p_algorithm text, p_public_jwk text, p_sealed bytea, p_version bigint, p_row_mac bytea,
     lead interval, older_than interval, refused text[], act jsonb) returns bigint
@@ -57,16 +36,16 @@ begin
     return head;
 end $$;
 
--- The key that a pending one will replace: the active one of its algorithm.
+-- Returns the key that a pending one will replace: the active one of its algorithm. It only reads.
 create function replaced_by_signing_key(p_key_id text) returns text
 language sql stable as $$
     select a.key_id from signing_key a join signing_key p on p.algorithm = a.algorithm and p.key_id = p_key_id
      where a.signing_time is not null and a.retire_time is null and a.revoke_time is null and a.key_id <> p_key_id
 $$;
 
--- Activates a pending key; its predecessor only verifies, for `verify_for`. Null, and nothing is written: it is not
--- pending; or, if `only_due`, its time has not come while another one signs. 0, and nothing is written: its predecessor
--- is not `expected`, as `act` says.
+-- Activates a pending signing key; its predecessor only verifies from now on, for `verify_for`. Returns the revision of
+-- the change; null, and nothing is written: the key is not pending, or `only_due` is set, another key signs, and this
+-- one is not due; 0, and nothing is written: the predecessor is not `expected`, which `act` names.
 create function activate_signing_key(
     p_key_id text, only_due boolean, verify_for interval, expected text, act jsonb) returns bigint
 language plpgsql as $$
@@ -97,7 +76,7 @@ begin
     return head;
 end $$;
 
--- Adds a key that only verifies, for `verify_for`.
+-- Adds a signing key that only verifies, for `verify_for`. Returns the revision of the change.
 create function put_retired_signing_key(
     p_key_id text, p_algorithm text, p_public_jwk text, p_sealed bytea, p_version bigint, p_row_mac bytea,
     verify_for interval, act jsonb) returns bigint
@@ -116,8 +95,8 @@ begin
     return head;
 end $$;
 
--- Publishes a MAC key that is due after `lead`; null as for signing keys. A pending one among `refused` is removed: it
--- has opened no session, and would block the next one.
+-- Publishes a MAC key that is due after `lead`. Returns the revision of the change; null as for signing keys. A pending
+-- key among `refused` is removed: it has opened no session, and would block the next one.
 create function publish_mac_key(
     p_mac_key_id bytea, p_sealed bytea, p_version bigint, p_row_mac bytea, lead interval, older_than interval,
     refused bytea[], act jsonb) returns bigint
@@ -142,14 +121,14 @@ begin
     return head;
 end $$;
 
--- The MAC key that opens sessions.
+-- Returns the MAC key that opens sessions, or null. It only reads.
 create function active_mac_key() returns bytea
 language sql stable as $$
     select mac_key_id from mac_key where signing_time is not null and retire_time is null
 $$;
 
--- Activates a pending MAC key that is due; its predecessor keeps its sessions for `verify_for`. Null and 0 as for
--- signing keys.
+-- Activates a pending MAC key that is due; its predecessor keeps its sessions for `verify_for`. Returns the revision of
+-- the change; null and 0 as for signing keys.
 create function activate_mac_key(p_mac_key_id bytea, verify_for interval, expected bytea, act jsonb) returns bigint
 language plpgsql as $$
 declare
@@ -179,13 +158,14 @@ begin
     return head;
 end $$;
 
--- The MAC keys whose last session has ended.
+-- Returns the MAC keys whose last session has ended. It only reads.
 create function ended_mac_keys() returns bytea[]
 language sql stable as $$
     select coalesce(array_agg(mac_key_id order by mac_key_id), '{}') from mac_key where expire_time < clock_timestamp()
 $$;
 
--- Removes these MAC keys. Null, and nothing is written: they are not those whose last session has ended.
+-- Removes these MAC keys. Returns the revision of the change; null, and nothing is written: the last session of one of
+-- them has not ended.
 create function remove_mac_keys(expected bytea[], act jsonb) returns bigint
 language plpgsql as $$
 begin
@@ -198,8 +178,8 @@ begin
     return append_change(3::smallint, '', act);
 end $$;
 
--- Removes MAC keys that had been removed before, as a replica carries that over: no session that they opened continues.
--- Null, and nothing is written: none of them exists.
+-- Removes MAC keys that had been removed before, as a replica carries that over into a new epoch: no session that they
+-- opened continues. Returns the revision of the change; null, and nothing is written: none of them exists.
 create function remove_mac_keys_again(p_mac_key_ids bytea[], act jsonb) returns bigint
 language plpgsql as $$
 begin
@@ -212,8 +192,9 @@ begin
     return append_change(3::smallint, '', act);
 end $$;
 
--- Reseals keys, with the MACs of their rows: all of them, or none. `opened` is the sealed form in which each was
--- opened. Null, and nothing is written: the keys have changed since.
+-- Seals keys again, with the MACs of their rows: all of them, or none. `key_opened` and `mac_opened` are the sealed
+-- forms in which each key was opened. Returns the revision of the change; null, and nothing is written: the keys have
+-- changed since.
 create function reseal_keys(
     key_ids text[], key_opened bytea[], key_sealed bytea[], key_row_macs bytea[], mac_ids bytea[], mac_opened bytea[],
     mac_sealed bytea[], mac_row_macs bytea[], act jsonb) returns bigint
@@ -236,31 +217,3 @@ begin
      where k.mac_key_id = i.mac_key_id;
     return append_change(3::smallint, '', act);
 end $$;
-
--- Values that jeton cannot read are refused where they are written, whoever writes them: one such row would keep every
--- server from reading its table, where a row with a wrong MAC counts as absent.
-alter table client
-    add check (revision between 0 and 9007199254740991),
-    add check (create_time between '0001-01-01T00:00:00Z' and '9999-01-01T00:00:00Z'),
-    add check (coalesce(array_ndims(certificate_uris), 1) = 1 and array_position(certificate_uris, null) is null),
-    add check (coalesce(array_ndims(permissions), 1) = 1 and array_position(permissions, null) is null),
-    add check (coalesce(array_ndims(audiences), 1) = 1 and array_position(audiences, null) is null),
-    add check (coalesce(array_ndims(subjects), 1) = 1 and array_position(subjects, null) is null);
-alter table api_key
-    add check (create_time between '0001-01-01T00:00:00Z' and '9999-01-01T00:00:00Z'),
-    add check (expire_time between '0001-01-01T00:00:00Z' and '9999-01-01T00:00:00Z'),
-    add check (last_use_time between '0001-01-01T00:00:00Z' and '9999-01-01T00:00:00Z');
-do $$
-begin
-    for place in 1 .. 2 loop
-        execute format('alter table %I add check (publish_revision between 0 and 9007199254740991)',
-                       (array['signing_key', 'mac_key'])[place]);
-        for column_place in 1 .. 5 loop
-            execute format('alter table %I add check (%I between %L and %L)',
-                           (array['signing_key', 'mac_key'])[place],
-                           (array['create_time', 'activate_time', 'signing_time', 'retire_time', 'expire_time'])[column_place],
-                           '0001-01-01T00:00:00Z', '9999-01-01T00:00:00Z');
-        end loop;
-    end loop;
-end $$;
-alter table signing_key add check (revoke_time between '0001-01-01T00:00:00Z' and '9999-01-01T00:00:00Z');

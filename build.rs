@@ -1,6 +1,7 @@
-//! Turns `proto/` into Rust: protox parses (no protoc needed), tonic-build's prost front end generates.
+//! Turns the services of `proto/` that this server answers into Rust. Their messages are those of `jeton-proto`; Envoy's
+//! are generated here.
 
-use std::{env, error::Error, fs, path::PathBuf};
+use std::error::Error;
 
 const FILES: [&str; 4] = [
     "jeton/v1/token_service.proto",
@@ -11,23 +12,17 @@ const FILES: [&str; 4] = [
 /// Served, but not part of jeton's API: no client of ours calls it, and reflection does not show it.
 const ENVOY: &str = "envoy/service/auth/v3/authorization.proto";
 
-#[expect(clippy::disallowed_methods, reason = "cargo tells a build script where to write by the environment")]
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     // sqlx::migrate! embeds the directory; cargo must notice a file that is added to it.
     println!("cargo:rerun-if-changed=migrations");
-    let out = PathBuf::from(env::var("OUT_DIR")?);
-    let mut compiler = protox::Compiler::new(["proto"])?;
-    compiler.include_source_info(true).include_imports(true);
-    compiler.open_files(FILES)?;
-    // Reflection serves this set; it keeps the options that prost_types would drop.
-    fs::write(out.join("jeton.fds.bin"), compiler.encode_file_descriptor_set())?;
-    let mut config = tonic_prost_build::Config::new();
-    // A message knows its full name: the command line prints any of them as protojson by it.
-    config.enable_type_names();
+    let mut jeton = protox::Compiler::new(["proto"])?;
+    jeton.include_imports(true).open_files(FILES)?;
     tonic_prost_build::configure()
+        .build_client(false)
         .generate_default_stubs(true)
-        .compile_fds_with_config(compiler.file_descriptor_set(), config)?;
+        .extern_path(".jeton.v1", "::jeton_proto::v1")
+        .compile_fds(jeton.file_descriptor_set())?;
     let mut envoy = protox::Compiler::new(["proto"])?;
     envoy.include_imports(true).open_file(ENVOY)?;
     tonic_prost_build::configure().build_client(false).compile_fds(envoy.file_descriptor_set())?;

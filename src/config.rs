@@ -15,6 +15,8 @@ use std::{collections::BTreeSet, net::SocketAddr, num::NonZero, path::PathBuf, t
 
 use anyhow::Context;
 use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand, builder::TypedValueParser, value_parser};
+use jeton_cli::{ClientCommand, GlobalArgs, parse_duration};
+use jeton_io::files;
 use jiff::SignedDuration;
 use serde::Deserialize;
 
@@ -22,11 +24,9 @@ pub use key::{ImportArgs, ImportState, KeyCommand, ResealArgs};
 pub use read::read_master_key;
 
 use crate::{
-    cli::{ClientCommand, GlobalArgs, parse_duration},
     listen::Network,
     observe::check_filter,
     prober::ProberSettings,
-    process,
     replica::Schedule,
     serve::Bounds,
     tls::TlsFiles,
@@ -413,7 +413,7 @@ fn open_to_others(
     let secrets = (master_keys.into_iter().flatten().map(|path| (path, "master key")))
         .chain(tls_keys.into_iter().map(|path| (path, "private key")))
         .chain(probe_key.map(|path| (path, "API key")));
-    secrets.filter_map(|(path, what)| process::open_to_others(path, what)).collect()
+    secrets.filter_map(|(path, what)| files::open_to_others(path, what)).collect()
 }
 
 /// The longest duration of the end, with this drain delay.

@@ -1,13 +1,12 @@
 //! jeton: a token authority for fleets of services. `ARCHITECTURE.md` is the map.
 
 pub mod authority;
-pub mod cli;
-pub mod clock;
 pub mod config;
 pub mod dev;
 pub mod edge;
 pub mod http;
 pub mod listen;
+pub mod mint;
 pub mod observe;
 pub mod operate;
 pub mod prober;
@@ -19,4 +18,11 @@ pub mod serve;
 pub mod state;
 pub mod store;
 pub mod tls;
-pub mod token;
+
+pub use jeton_state::clock;
+
+/// The parts of tokens.
+pub mod token {
+    pub use crate::mint::*;
+    pub use jeton_token::*;
+}

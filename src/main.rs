@@ -7,7 +7,6 @@ use std::{
 
 use anyhow::Context;
 use jeton::{
-    cli::{self, ClientCommand, Environment, GlobalArgs},
     clock::Clock,
     config::{
         AuditVerb, ClientVerb, Command, CommandLine, DevArgs, EpochCommand, KeyCommand, ServeArgs, command,
@@ -20,6 +19,7 @@ use jeton::{
     serve::{Access, Leave, Listeners, Settings, serve},
     token::ApiKey,
 };
+use jeton_cli::{ClientCommand, Environment, GlobalArgs};
 use tokio::{
     net::TcpListener,
     runtime,
@@ -128,7 +128,7 @@ fn is_empty(name: &OsStr) -> bool {
 
 fn run_remote(command: ClientCommand, globals: &GlobalArgs) -> ExitCode {
     match environment().and_then(|env| Ok((env, one_thread()?))) {
-        Ok((env, runtime)) => runtime.block_on(cli::run(command, globals, &env)).into(),
+        Ok((env, runtime)) => runtime.block_on(jeton_cli::run(command, globals, &env)).into(),
         Err(error) => fail(&error),
     }
 }
@@ -266,7 +266,7 @@ fn say(line: String) {
 
 /// The same for a line that holds a secret.
 fn say_secret(line: String) {
-    cli::keep_from_others();
+    jeton_cli::keep_from_others();
     say(line);
 }
 

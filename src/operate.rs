@@ -3,6 +3,7 @@
 use std::{io::Write as _, path::Path, sync::Arc};
 
 use anyhow::{Context, bail, ensure};
+use jeton_io::files;
 use secrecy::ExposeSecret;
 
 use crate::{
@@ -13,11 +14,10 @@ use crate::{
     },
     dev::{DevClient, PrepareRequest},
     observe::CHAIN_HEAD,
-    process,
     replica::{Keys, VERIFY_AFTER_RETIREMENT_S, await_everywhere, await_no_lease},
     state::{Client, Clients, Permission},
     store::{KnownHead, NewAudit, NewClient, Seal, Store, Task, TrailChecked},
-    token::{ApiKey, ChainKeys, MasterKey, Revision, SigningKey, UnixSeconds, new_uuid_v7, text},
+    token::{ApiKey, ChainKeys, MasterKey, Revision, UnixSeconds, import_pem, new_uuid_v7, text},
 };
 
 /// The actor of acts by `jeton dev`.
@@ -63,7 +63,7 @@ fn master_key(path: &Path) -> anyhow::Result<MasterKey> {
 
 /// Warns if others can read a file that holds a secret.
 fn warn_if_open(path: &Path, what: &str) {
-    if let Some(warning) = process::open_to_others(path, what) {
+    if let Some(warning) = files::open_to_others(path, what) {
         let _closed = writeln!(std::io::stderr(), "warning: {warning}");
     }
 }
@@ -71,9 +71,9 @@ fn warn_if_open(path: &Path, what: &str) {
 /// `jeton key import`. `say` takes lines for stdout.
 pub async fn import_key(args: ImportArgs, mut say: impl FnMut(String)) -> anyhow::Result<Done> {
     warn_if_open(&args.file, "private key");
-    let pem = process::read_text(&args.file)
+    let pem = files::read_text(&args.file)
         .with_context(|| format!("the key {} cannot be read", args.file.display()))?;
-    let key = SigningKey::import_pem(&pem)
+    let key = import_pem(&pem)
         .map_err(|error| anyhow::anyhow!("the key in {} cannot be used: {error}", args.file.display()))?;
     let keys = Keys::new(master_key(&args.master_key_file)?, Arc::new(Clock::system()));
     let store = Store::patient(&args.database.database_url)?.sealed(keys.row_seal());
@@ -129,7 +129,7 @@ pub async fn bootstrap_client(args: BootstrapArgs, mut say: impl FnMut(String)) 
     let store = Store::patient(&args.database.database_url)?.sealed(keys.row_seal());
     store.check_schema().await?;
     // A wrong master key would register a client that every server refuses.
-    keys.ring(&store).await?;
+    keys.all(&store).await?;
     keys.check_clients(&store).await?;
     let key = ApiKey::generate();
     let audit = NewAudit::new(new_uuid_v7(clock.now_ms()), "jeton client bootstrap", "BootstrapClient");
@@ -154,7 +154,7 @@ pub async fn bump_epoch(args: BumpArgs, mut say: impl FnMut(String)) -> anyhow::
     let store = Store::patient(&args.database.database_url)?.sealed(keys.row_seal());
     store.check_schema().await?;
     if !args.vouch_for_clients {
-        keys.ring(&store).await?;
+        keys.all(&store).await?;
         keys.check_clients(&store).await?;
     }
     let audit = NewAudit::new(new_uuid_v7(clock.now_ms()), "jeton epoch bump", "BumpEpoch");
@@ -204,7 +204,7 @@ pub async fn verify_audit(args: VerifyArgs, mut say: impl FnMut(String)) -> anyh
     for file in &args.heads {
         let cannot = || format!("the heads in {} cannot be read", file.display());
         let before = heads.len();
-        for line in process::lines(file).with_context(cannot)? {
+        for line in files::lines(file).with_context(cannot)? {
             heads.extend(head(&line.with_context(cannot)?));
         }
         anyhow::ensure!(heads.len() > before, "{} tells no head of an audit chain", file.display());
@@ -296,7 +296,7 @@ async fn check_is_ours(store: &Store, clients: &[NewClient], keys: &Keys) -> any
         );
     }
     if migrations.iter().all(|migration| migration.applied) {
-        keys.ring(store).await?;
+        keys.all(store).await?;
     } else {
         ensure!(
             residents.known > 0 || residents.keys == 0,

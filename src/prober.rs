@@ -4,14 +4,11 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
-use secrecy::{ExposeSecret, SecretString};
+use jeton_client::{Bearer, ConnectError, NotAHeader, Trust, root_cause};
+use secrecy::SecretString;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use tonic::{
-    Request, Response, Status,
-    metadata::{Ascii, MetadataValue},
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
-};
+use tonic::{Request, Response, Status, transport::Channel};
 
 use crate::{
     observe::Metrics,
@@ -31,17 +28,8 @@ pub struct ProberSettings {
     pub every: Duration,
     /// The API key of a client that may issue, validate and revoke canaries.
     pub api_key: SecretString,
-    /// The authorities of the replicas' certificates, PEM; `None`: those of the system.
-    pub authorities: Option<Vec<u8>>,
-}
-
-impl ProberSettings {
-    fn tls(&self) -> ClientTlsConfig {
-        match &self.authorities {
-            Some(pem) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)),
-            None => ClientTlsConfig::new().with_native_roots(),
-        }
-    }
+    /// The authorities of the replicas' certificates.
+    pub trust: Trust,
 }
 
 /// The task.
@@ -82,12 +70,10 @@ enum ProbeError {
     Store(#[from] crate::store::StoreError),
     #[error("{0:?}: {1}")]
     Call(tonic::Code, String),
-    #[error("{0} is no URL of a replica")]
-    Address(String),
-    #[error("the authorities of the replicas' certificates cannot be used")]
-    Authorities,
-    #[error("the API key is not ASCII")]
-    Key,
+    #[error("{0}")]
+    Connect(#[from] ConnectError),
+    #[error("the API key: {0}")]
+    Key(#[from] NotAHeader),
     #[error("the canary was not revoked everywhere")]
     Incomplete,
 }
@@ -98,7 +84,7 @@ impl ProbeError {
         match self {
             Self::Store(error) => error.is_unreachable(),
             Self::Call(code, _) => *code == tonic::Code::Unavailable,
-            Self::Address(_) | Self::Authorities | Self::Key | Self::Incomplete => false,
+            Self::Connect(_) | Self::Key(_) | Self::Incomplete => false,
         }
     }
 }
@@ -232,35 +218,25 @@ impl Prober {
         if let Some(channel) = self.channels.get(address) {
             return Ok(TokenServiceClient::new(channel.clone()));
         }
-        let endpoint =
-            Endpoint::from_shared(address.to_owned()).map_err(|_| ProbeError::Address(address.to_owned()))?;
-        let endpoint = if address.starts_with("https://") {
-            endpoint.tls_config(self.settings.tls()).map_err(|_| ProbeError::Authorities)?
-        } else {
-            endpoint
-        };
+        let endpoint = jeton_client::endpoint(address, &self.settings.trust)?;
         let channel = endpoint.timeout(CALL_TIMEOUT).connect_timeout(CALL_TIMEOUT).connect_lazy();
         self.channels.insert(address.to_owned(), channel.clone());
         Ok(TokenServiceClient::new(channel))
     }
 
     fn request<T>(&self, message: T) -> Result<Request<T>, ProbeError> {
-        let bearer = format!("Bearer {}", self.settings.api_key.expose_secret());
-        let mut value: MetadataValue<Ascii> = bearer.parse().map_err(|_| ProbeError::Key)?;
-        value.set_sensitive(true);
         let mut request = Request::new(message);
-        request.metadata_mut().insert("authorization", value);
+        Bearer::new(&self.settings.api_key)?.add_to(&mut request);
         Ok(request)
     }
 }
 
-/// The end of the chain of errors: `transport error` by itself says nothing.
+/// The reason why a call failed: of a connection, in the words of the operating system.
 fn cause_of(status: &Status) -> String {
-    let mut cause = std::error::Error::source(status);
-    while let Some(next) = cause.and_then(std::error::Error::source) {
-        cause = Some(next);
+    match std::error::Error::source(status) {
+        Some(cause) => root_cause(cause),
+        None => format!("{:?}: {}", status.code(), status.message()),
     }
-    cause.map_or_else(|| format!("{:?}: {}", status.code(), status.message()), ToString::to_string)
 }
 
 fn validate(token: &str) -> pb::ValidateRequest {

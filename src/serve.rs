@@ -376,7 +376,7 @@ async fn start(
         refusals,
         store,
         keys,
-        cache: VerifiedCache::of_mib(settings.bounds.token_cache_mib).rendering(rpc::RENDER),
+        cache: VerifiedCache::of_mib(settings.bounds.token_cache_mib).encoding(rpc::ENCODE_CUSTOM),
         known_keys: KnownKeys::default(),
         rates: Rates::new(settings.access.client_rate),
         bare_quota: Quota::of_bare_revocations(settings.bounds.bare_jti_quota),
@@ -407,7 +407,7 @@ async fn make_fit(
     store.check_schema().await?;
     await_log(store, clock, waits_for).await?;
     // Opens every key: a wrong master key fails here, with nothing written.
-    keys.ring(store).await?;
+    keys.all(store).await?;
     keys.check_clients(store).await?;
     agree(store, identity).await?;
     store.make_partitions(clock.now()).await?;

@@ -8,7 +8,7 @@ use std::{hint::black_box, sync::Arc};
 
 use jeton::{
     state::{
-        Accepted, Clients, Entry, Judge, KeyLife, KeyRecord, KeyRing, KeyState, Policies, Reason, Root,
+        Accepted, Entry, Issuing, Judge, KeyLife, KeyRecord, KeyRing, KeyState, KnownToken, Reason, Root,
         Status, VerifiedCache,
     },
     token::{Claims, RawToken, Revision, UnixSeconds, Verified, VerifyingKey, base64url},
@@ -58,8 +58,8 @@ impl Bench {
             expire_time: None,
             published: Revision::ZERO,
         };
-        let keys = KeyRing::new(vec![KeyRecord { verifying, life }], Vec::new(), Vec::new());
-        let root = Root::new(Revision::ZERO, Policies::default(), Clients::default(), keys);
+        let keys = KeyRing::new(vec![KeyRecord { verifying, life }]);
+        let root = Root::new(Revision::ZERO, keys, Issuing::default());
         let revoked: Vec<Uuid> = (0..REVOKED).map(jti).collect();
         let expire_time = UnixSeconds::new(NOW_S + 900);
         for id in &revoked {
@@ -86,7 +86,7 @@ impl Bench {
 
     fn remember(&self, claims: &Claims<'_>) {
         let verified = Verified::new(claims, Arc::clone(&self.key_id));
-        self.cache.insert(self.cache.place(&self.text), &Arc::new(verified));
+        self.cache.insert(self.cache.place(&self.text), &Arc::new(KnownToken::new(verified, None)));
     }
 }
 

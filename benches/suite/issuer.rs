@@ -42,7 +42,7 @@ impl Issuer {
         store.make_partitions(Clock::system().now()).await.unwrap();
         let api_key = register(&store).await;
         keys.ensure(&store).await.unwrap();
-        let key = Arc::clone(keys.ring(&store).await.unwrap().signer(Algorithm::Es256).unwrap());
+        let key = Arc::clone(keys.all(&store).await.unwrap().signers.signer(Algorithm::Es256).unwrap());
         store.close().await;
         Self { database_url, master_key, api_key, key }
     }

@@ -98,7 +98,7 @@ impl Credential {
 
     /// The client that the credential names in this root.
     fn client(&self, root: &Root, now: UnixSeconds) -> Option<Arc<Client>> {
-        let clients = root.clients.load();
+        let clients = root.issuing.clients.load();
         let client = match &self.kind {
             Kind::ApiKey { id, hash } => {
                 let found = clients.api_key(id);

@@ -326,7 +326,7 @@ fn merge(stored: ClientRow, update: &ClientUpdate) -> ClientRow {
 
 /// Adds the uses that this replica knows of and has not written yet.
 fn add_last_uses(snapshot: &Snapshot, row: &mut ClientRow) {
-    let clients = snapshot.root.clients.load();
+    let clients = snapshot.root.issuing.clients.load();
     for key in &mut row.api_keys {
         let here: Option<UnixSeconds> =
             clients.api_key(&key.api_key_id).and_then(|(record, _)| record.last_use.time());

@@ -52,7 +52,7 @@ pub struct Findings {
 /// The facts that can be read in a text that is no verifiable token of ours.
 pub(super) fn read_foreign(snapshot: &Snapshot, caller: &Caller, text: &str) -> Findings {
     let api_key_id = named_api_key(text).map(str::to_owned);
-    let clients = snapshot.root.clients.load();
+    let clients = snapshot.root.issuing.clients.load();
     let told = caller.client.may(Permission::AdminRead);
     let owner = api_key_id.as_deref().filter(|_| told).and_then(|id| clients.api_key(id));
     Findings {

@@ -169,8 +169,8 @@ impl Authority {
         terms: &Terms,
         request: IssueRequest,
     ) -> Result<Issued, Error> {
-        let keys = snapshot.root.keys.load_full();
-        let mac = keys.active_mac().ok_or(Error::SigningKeyUnavailable(None))?;
+        let signers = snapshot.root.issuing.signers.load_full();
+        let mac = signers.active_mac().ok_or(Error::SigningKeyUnavailable(None))?;
         let create_time = snapshot.issue_time();
         let secret = SessionSecret::generate();
         let draft = request.clone().into_draft(client_id);
@@ -217,7 +217,7 @@ fn terms(snapshot: &Snapshot, caller: &Caller, request: &IssueRequest) -> Result
     caller.must(Permission::Issue)?;
     caller.must_cover_audiences(&request.audiences)?;
     caller.must_cover_subject(&request.subject)?;
-    let terms = snapshot.root.policies.load().terms(&request.audiences, &caller.client.client_id);
+    let terms = snapshot.root.issuing.policies.load().terms(&request.audiences, &caller.client.client_id);
     terms
         .check_scopes(&request.scopes)
         .map_err(|(scope, audience)| caller.denied(super::Denied::Scope { scope, audience }))?;

@@ -49,8 +49,8 @@ impl Authority {
             .lifetime(draft.ask, issue_time, draft.session_end)
             .map_err(|(error, audience)| lifetime_error(error, audience, draft.ask))?;
         let algorithm = terms.algorithm();
-        let keys = snapshot.root.keys.load();
-        let key = keys.signer(algorithm).ok_or(Error::SigningKeyUnavailable(Some(algorithm)))?;
+        let signers = snapshot.root.issuing.signers.load();
+        let key = signers.signer(algorithm).ok_or(Error::SigningKeyUnavailable(Some(algorithm)))?;
         let claims = Claims {
             issuer: Cow::Borrowed(&self.issuer),
             subject: draft.subject.into(),
@@ -101,7 +101,7 @@ impl Authority {
                     jeton.status = verdict.status.name(),
                     "a token of our own making does not validate: its key is out of use"
                 );
-                snapshot.root.keys.rcu(|ring| ring.without_signer(key.key_id()));
+                snapshot.root.issuing.signers.rcu(|signers| signers.without_signer(key.key_id()));
                 Err(Error::SigningKeyUnavailable(Some(key.algorithm())))
             }
             // A good token may have come to this since the snapshot was taken, or the status depends on the bearer.

@@ -20,6 +20,7 @@ mod quota;
 mod rates;
 mod readiness;
 mod refresh;
+mod refresh_rules;
 mod revoke;
 mod target;
 mod target_form;

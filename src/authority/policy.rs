@@ -73,7 +73,7 @@ impl Authority {
     ) -> Result<(Option<Policy>, Effective), Error> {
         caller.must(Permission::AdminRead)?;
         check_names(audience, client_id, "")?;
-        let policies = snapshot.root.policies.load();
+        let policies = snapshot.root.issuing.policies.load();
         Ok((policies.get(audience, client_id).cloned(), policies.effective(audience, client_id)))
     }
 

@@ -48,11 +48,11 @@ impl Authority {
     pub fn readiness(&self) -> Readiness {
         const SIGNS: Algorithm = BUILT_IN_ALGORITHM;
         let root = self.roots.current();
-        let keys = root.keys.load();
+        let signers = root.issuing.signers.load();
         Readiness {
             lease: root.lease.is_held(self.clock.look()),
             append: self.flusher.can_append(),
-            key: keys.signer(SIGNS).is_some() && keys.active_mac().is_some(),
+            key: signers.signer(SIGNS).is_some() && signers.active_mac().is_some(),
             clock: root.clock_skew_ms().is_none(),
             epoch: self.epoch.is_followed(),
         }

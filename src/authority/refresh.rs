@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
     Authority, Caller, Denied, Error, Invalid, Issued, Presence, RefreshCredential, RefreshRefused,
     issue::check_scopes,
-    mint::{Draft, lifetime_error},
+    mint::Draft,
+    refresh_rules::{refuse_by_rules, rules},
 };
 use crate::{
     replica::Reach,
     state::{
-        Effective, FAMILY_ANY, KeyRing, Permission, Policies, REFRESH_ABSOLUTE_MAX_S, Reason, Snapshot, Terms,
+        Effective, FAMILY_ANY, Permission, Policies, REFRESH_ABSOLUTE_MAX_S, Reason, Signers, Snapshot, Terms,
     },
     store::{AppendTarget, AuditedAct, NewRevocation, Presented, Presenter, SessionRow},
     token::{Ask, Excess, ParsedRefresh, RefreshToken, UnixSeconds, uuid_unix_ms},
@@ -41,12 +41,12 @@ pub struct RefreshRequest {
 
 /// A presentation: its caller, its request, and the policies that it is judged by from beginning to end. A policy that
 /// changes meanwhile must not refuse a token that is already spent.
-struct Call<'a> {
-    snapshot: &'a Snapshot,
-    caller: &'a Caller,
+pub(super) struct Call<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) caller: &'a Caller,
     presence: &'a Presence,
-    request: &'a RefreshRequest,
-    policies: Arc<Policies>,
+    pub(super) request: &'a RefreshRequest,
+    pub(super) policies: Arc<Policies>,
 }
 
 /// A session's row, and the time between its latest rotation and the presentation: within these bounds, in
@@ -85,7 +85,13 @@ impl Authority {
         presence: &Presence,
         request: &RefreshRequest,
     ) -> Result<Issued, Error> {
-        let call = Call { snapshot, caller, presence, request, policies: snapshot.root.policies.load_full() };
+        let call = Call {
+            snapshot,
+            caller,
+            presence,
+            request,
+            policies: snapshot.root.issuing.policies.load_full(),
+        };
         let refreshed = self.spend(&call).await;
         self.metrics.refreshed(match &refreshed {
             Ok((_, outcome)) => outcome,
@@ -105,9 +111,9 @@ impl Authority {
         caller.must(Permission::Issue)?;
         request.check(snapshot.issue_time())?;
         // One HMAC in every case, and no query for a token that jeton did not make.
-        let keys = snapshot.root.keys.load_full();
-        let Some(token) = RefreshToken::open(&request.refresh_token, |id| keys.mac(id)) else {
-            let unusable = unusable_mac(&keys, &request.refresh_token);
+        let signers = snapshot.root.issuing.signers.load_full();
+        let Some(token) = RefreshToken::open(&request.refresh_token, |id| signers.mac(id)) else {
+            let unusable = unusable_mac(&signers, &request.refresh_token);
             return Err(unusable.unwrap_or_else(|| caller.forged().into()));
         };
         if let Some(reason) = snapshot.root.sessions.get(&token.session_id) {
@@ -302,8 +308,8 @@ impl Authority {
         let Call { caller, request, policies, .. } = call;
         let generation =
             u32::try_from(row.generation).map_err(|_| Error::Internal("generation".to_owned()))?;
-        let keys = snapshot.root.keys.load();
-        let mac = keys.mac(token.key_id).ok_or(Error::SigningKeyUnavailable(None))?;
+        let signers = snapshot.root.issuing.signers.load();
+        let mac = signers.mac(token.key_id).ok_or(Error::SigningKeyUnavailable(None))?;
         let terms = policies.terms(&row.audiences, &row.client_id);
         // Scopes that the policy has lost since are left out.
         let asked = if request.scopes.is_empty() { row.scopes.clone() } else { request.scopes.clone() };
@@ -362,66 +368,10 @@ impl RefreshRequest {
     }
 }
 
-/// The policies in force and the caller's registration for each audience, as input of the statement that spends the
-/// token: so a request that will be refused spends nothing.
-fn rules(call: &Call<'_>) -> Value {
-    let Call { snapshot, caller, request, policies, .. } = call;
-    let keys = snapshot.root.keys.load();
-    let client = &caller.client;
-    let rule = |audience: &str| {
-        let policy = policies.effective(audience, &client.client_id);
-        let covered = if audience == FAMILY_ANY {
-            client.covers_any_audience()
-        } else {
-            client.covers_audience(audience)
-        };
-        let ok = covered
-            && policy.refused_scope(&request.scopes).is_none()
-            && policy.check_ask(request.ask, snapshot.issue_time()).is_ok()
-            && keys.signer(policy.algorithm).is_some();
-        json!({ "ok": i32::from(ok), "idle_s": policy.refresh_idle_s, "absolute_s": policy.refresh_absolute_s })
-    };
-    // An audience outside the caller's registration needs no rule of its own: `*` refuses it.
-    let covered = policies.audiences().filter(|audience| client.covers_audience(audience));
-    covered
-        .chain(client.audiences.iter().map(String::as_str))
-        .chain([FAMILY_ANY])
-        .map(|audience| (audience.to_owned(), rule(audience)))
-        .collect::<serde_json::Map<_, _>>()
-        .into()
-}
-
-/// The same rules as a refusal.
-fn refuse_by_rules(call: &Call<'_>, terms: &Terms, row: &SessionRow) -> Result<(), Error> {
-    let Call { snapshot, caller, request, .. } = call;
-    let end = row.create_time.saturating_add(terms.refresh_absolute_s());
-    if row.now >= end {
-        return Err(RefreshRefused::Expired { limit: "absolute", expire_time: end }.into());
-    }
-    caller.must_cover_audiences(&row.audiences)?;
-    caller.must_cover_subject(&row.subject)?;
-    if let Some(scope) = request.scopes.iter().find(|scope| !row.scopes.contains(scope)) {
-        return Err(caller.denied(Denied::Scope { scope: scope.clone(), audience: String::new() }).into());
-    }
-    terms
-        .check_scopes(&request.scopes)
-        .map_err(|(scope, audience)| caller.denied(Denied::Scope { scope, audience }))?;
-    let keys = snapshot.root.keys.load();
-    for policy in terms.each() {
-        policy
-            .check_ask(request.ask, snapshot.issue_time())
-            .map_err(|error| lifetime_error(error, policy.audience.clone(), request.ask))?;
-        if keys.signer(policy.algorithm).is_none() {
-            return Err(Error::SigningKeyUnavailable(Some(policy.algorithm)));
-        }
-    }
-    Ok(())
-}
-
 /// The refusal of a text that names a MAC key which cannot be used here: the token may be good, so it is neither called
 /// bad nor spent.
-pub(super) fn unusable_mac(keys: &KeyRing, text: &str) -> Option<Error> {
-    let record = keys.unusable_mac(ParsedRefresh::parse(text)?.key_id())?;
+pub(super) fn unusable_mac(signers: &Signers, text: &str) -> Option<Error> {
+    let record = signers.unusable_mac(ParsedRefresh::parse(text)?.key_id())?;
     Some(Error::MacKeyUnavailable { id: record.id, refused: record.refused })
 }
 

@@ -200,7 +200,7 @@ impl Authority {
     /// Refuses a client that was never registered, as far as can be known. A deleted one may have left tokens.
     async fn must_be_known(&self, snapshot: &Snapshot, client_id: &str) -> Result<(), Error> {
         let marked = snapshot.root.marks.get(MarkKind::Client, client_id, "").is_some();
-        if marked || snapshot.root.clients.load().get(client_id).is_some() {
+        if marked || snapshot.root.issuing.clients.load().get(client_id).is_some() {
             return Ok(());
         }
         let filter =
@@ -262,10 +262,10 @@ impl Authority {
         caller: &Caller,
         text: &str,
     ) -> Result<Option<Resolved>, Error> {
-        let keys = snapshot.root.keys.load_full();
-        let Some(token) = RefreshToken::open(text, |id| keys.mac(id)) else {
+        let signers = snapshot.root.issuing.signers.load_full();
+        let Some(token) = RefreshToken::open(text, |id| signers.mac(id)) else {
             // The token may be good: to call it foreign would leave it alive.
-            return unusable_mac(&keys, text).map_or(Ok(None), Err);
+            return unusable_mac(&signers, text).map_or(Ok(None), Err);
         };
         let row = self.store.session(token.session_id).await?;
         // The MAC key alone cannot make a token: the row knows the secret.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::DatabaseArgs;
-use crate::cli::AuditCommand;
+use jeton_cli::AuditCommand;
 
 /// The verbs of `jeton audit`.
 #[derive(Subcommand, Debug)]

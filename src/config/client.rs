@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::DatabaseArgs;
-use crate::cli::ClientAdminCommand;
+use jeton_cli::ClientAdminCommand;
 
 /// The verbs of `jeton client`.
 #[derive(Subcommand, Debug)]

@@ -7,10 +7,9 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Deserializer, de::Error};
 
 use super::DatabaseArgs;
-use crate::{
-    cli::{KeyClientCommand, parse_duration},
-    replica::Schedule,
-};
+use jeton_cli::{KeyClientCommand, parse_duration};
+
+use crate::replica::Schedule;
 
 /// The verbs of `jeton key`.
 #[derive(Subcommand, Debug)]

@@ -3,19 +3,20 @@
 use std::{num::NonZero, path::Path, time::Duration};
 
 use anyhow::{Context, ensure};
+use jeton_client::Trust;
+use jeton_io::files;
 use serde::{Deserialize as _, Deserializer, de::Error as _};
 
 use super::ServeArgs;
 use crate::{
     listen::Network,
     prober::ProberSettings,
-    process,
     token::{ApiKey, MasterKey, pasted::without_blanks},
 };
 
 /// The settings in the file, and its text.
 pub(super) fn read_file(path: &Path) -> anyhow::Result<(ServeArgs, String)> {
-    let text = process::read_text(path)
+    let text = files::read_text(path)
         .with_context(|| format!("the configuration {} cannot be read", path.display()))?;
     let args = toml::from_str(&text).map_err(|error| {
         let place = error.span().map(|span| place(&text, span.start)).unwrap_or_default();
@@ -45,23 +46,23 @@ pub(super) fn prober(
 ) -> anyhow::Result<Option<ProberSettings>> {
     let Some(every) = every else { return Ok(None) };
     let key_file = key_file.context("--probe-every needs --probe-key-file")?;
-    let text = process::read_text(key_file)
+    let text = files::read_text(key_file)
         .with_context(|| format!("the prober's API key {} cannot be read", key_file.display()))?;
     let api_key = without_blanks(&text);
     ensure!(ApiKey::parse(api_key).is_some(), "{} holds no API key", key_file.display());
     let authorities = |ca: &Path| {
-        process::read_pem(ca).with_context(|| format!("the authorities in {} cannot be read", ca.display()))
+        files::read_pem(ca).with_context(|| format!("the authorities in {} cannot be read", ca.display()))
     };
     Ok(Some(ProberSettings {
         every: Duration::from_secs(every.get().into()),
         api_key: api_key.to_owned().into(),
-        authorities: ca.map(authorities).transpose()?,
+        trust: Trust { authorities: ca.map(authorities).transpose()?, identity: None },
     }))
 }
 
 /// The master key in a file.
 pub fn read_master_key(path: &Path) -> anyhow::Result<MasterKey> {
-    let text = process::read_text(path)
+    let text = files::read_text(path)
         .with_context(|| format!("the master key {} cannot be read", path.display()))?;
     MasterKey::parse(&text).map_err(|malformed| {
         anyhow::anyhow!("the master key in {} is not valid: {}", path.display(), malformed.rule)

@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use jeton_io::files;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
@@ -114,7 +115,7 @@ impl Home {
         generate_api_key: fn() -> String,
     ) -> anyhow::Result<Vec<DevClient>> {
         let path = self.directory.join(CLIENTS);
-        let mut keys: serde_json::Map<String, Value> = match crate::process::read_text(&path) {
+        let mut keys: serde_json::Map<String, Value> = match files::read_text(&path) {
             Ok(text) => {
                 serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?
             }

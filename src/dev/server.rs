@@ -7,6 +7,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use jeton_io::files;
 use rustix::process::Signal;
 use serde_json::{Map, Value};
 use tokio::process::{Child, Command};
@@ -67,7 +68,7 @@ pub(super) struct ReadyFile(pub(super) Map<String, Value>);
 
 impl ReadyFile {
     pub(super) fn read(path: &Path) -> Option<Self> {
-        serde_json::from_slice(&crate::process::read_file(path).ok()?).ok().map(Self)
+        serde_json::from_slice(&files::read(path).ok()?).ok().map(Self)
     }
 
     /// The other servers in a `dev.json`.

@@ -293,7 +293,11 @@ impl Epochs {
             );
         }
         let had_seen = |id| before.has_mac_key(id);
-        let gone = old.keys.load().macs_removed_from(&new.keys.load(), old.applied(), had_seen);
+        let gone = old.issuing.signers.load().macs_removed_from(
+            &new.issuing.signers.load(),
+            old.applied(),
+            had_seen,
+        );
         if !gone.is_empty() {
             connection.remove_mac_keys_again(&gone, &self.audit("RemoveMacKeys")).await?;
             tracing::warn!(
@@ -306,7 +310,7 @@ impl Epochs {
         self.store.end_pass();
         // The log has them, too. But if it loses its end again before it is read, this root still has them.
         if !lost.is_empty() || !gone.is_empty() {
-            new.keys.store(Arc::new(loader.keys(connection).await?));
+            loader.keys(connection).await?.store(&new);
         }
         new.apply_all(lost);
         Ok(new)
@@ -325,11 +329,11 @@ impl Epochs {
         for _ in 0..RESTRICT_TRIES_MAX {
             let (clients, seen) = connection.clients_and_seen(before).await?;
             let stored = connection.stored_policies().await?;
-            let restrictions = old.clients.load().restrictions(&clients, applied, &seen);
-            let lost = old.policies.load().lost_in(&stored, applied);
+            let restrictions = old.issuing.clients.load().restrictions(&clients, applied, &seen);
+            let lost = old.issuing.policies.load().lost_in(&stored, applied);
             if restrictions.is_empty() && lost.is_empty() {
-                new.clients.store(Arc::new(clients));
-                new.policies.store(Arc::new(stored.policies));
+                new.issuing.clients.store(Arc::new(clients));
+                new.issuing.policies.store(Arc::new(stored.policies));
                 return Ok(());
             }
             for restriction in restrictions {

@@ -369,8 +369,8 @@ impl Feed {
     fn swap(&self, root: Arc<Root>) {
         let old = self.roots.current();
         root.set_clocks_of(&old);
-        let clients = Clients::clone(&root.clients.load());
-        root.clients.store(Arc::new(clients.with_last_uses_of(&old.clients.load())));
+        let clients = Clients::clone(&root.issuing.clients.load());
+        root.issuing.clients.store(Arc::new(clients.with_last_uses_of(&old.issuing.clients.load())));
         self.roots.swap(root);
     }
 

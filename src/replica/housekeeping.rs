@@ -106,7 +106,7 @@ impl Housekeeping {
     /// Writes new last uses of API keys.
     async fn note_uses(&self) -> Result<(), StoreError> {
         let root = self.roots.current();
-        let clients = root.clients.load_full();
+        let clients = root.issuing.clients.load_full();
         let minutes = clients.uses_to_note().filter_map(|(id, last)| Some((id.to_owned(), last.to_note()?)));
         let uses: Vec<(String, i64)> = minutes.collect();
         if uses.is_empty() {

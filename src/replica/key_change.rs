@@ -7,7 +7,7 @@ use super::{
     keys::{SYSTEM, hex},
 };
 use crate::{
-    state::{KeyState, MacRecord},
+    state::{KeyState, MacRecord, OpenedKeys},
     store::{KeyRows, NewAudit, NewSigningKey, Store, Task},
     token::{Algorithm, MacKey, Purpose, Revision, SigningKey},
 };
@@ -129,14 +129,14 @@ impl Keys {
     /// Makes missing keys: one that signs for each algorithm, and a MAC key. One replica makes them; the others find
     /// them. Nothing is made if present keys cannot be opened.
     pub async fn ensure(&self, store: &Store) -> Result<(), StoredKeyError> {
-        let ring = self.ring(store).await?;
+        let OpenedKeys { ring, signers } = self.all(store).await?;
         for algorithm in [Algorithm::Es256, Algorithm::EdDsa] {
             if ring.of(algorithm).all(|record| record.life.state != KeyState::Active) {
                 // Even if another replica has activated one just now.
                 self.publish(store, algorithm, 0, Some(ANY_AGE_S), &self.audit(SYSTEM, "PublishKey")).await?;
             }
         }
-        if ring.macs().iter().all(|record| record.refused || record.life.state != KeyState::Active) {
+        if signers.macs().iter().all(|record| record.refused || record.life.state != KeyState::Active) {
             self.publish_mac(store, 0, ANY_AGE_S).await?;
         }
         self.activate_due(store).await
@@ -144,15 +144,15 @@ impl Keys {
 
     /// Activates published keys that are due, each when every replica knows it.
     pub(super) async fn activate_due(&self, store: &Store) -> Result<(), StoredKeyError> {
-        let ring = self.ring(store).await?;
+        let keys = self.all(store).await?;
         let pending =
-            [Algorithm::Es256, Algorithm::EdDsa].into_iter().flat_map(|algorithm| ring.of(algorithm));
+            [Algorithm::Es256, Algorithm::EdDsa].into_iter().flat_map(|algorithm| keys.ring.of(algorithm));
         for record in pending.filter(|record| record.life.state == KeyState::Pending) {
             await_known(store, &self.clock, record.life.published).await?;
             self.activate(store, record.verifying.key_id(), true, &self.audit(SYSTEM, "ActivateKey")).await?;
         }
         let pending = |record: &&MacRecord| !record.refused && record.life.state == KeyState::Pending;
-        for record in ring.macs().iter().filter(pending) {
+        for record in keys.signers.macs().iter().filter(pending) {
             await_known(store, &self.clock, record.life.published).await?;
             self.activate_mac(store, record.id).await?;
         }
@@ -164,7 +164,7 @@ impl Keys {
     pub async fn import(&self, store: &Store, key: &SigningKey, active: bool) -> Result<(), StoredKeyError> {
         const ACTOR: &str = "jeton key import";
         // A master key that does not fit the present keys would split the set in two.
-        let ring = self.ring(store).await?;
+        let OpenedKeys { ring, .. } = self.all(store).await?;
         if store.has_signing_key(key.key_id()).await? {
             return Err(StoredKeyError::Duplicate { key_id: key.key_id().to_owned() });
         }

@@ -10,7 +10,10 @@ use uuid::Uuid;
 
 use crate::{
     clock::Clock,
-    state::{KeyLife, KeyRecord, KeyRing, KeyState, LEEWAY_MAX_S, MacRecord, REFRESH_ABSOLUTE_MAX_S},
+    state::{
+        KeyLife, KeyRecord, KeyRing, KeyState, LEEWAY_MAX_S, MacRecord, OpenedKeys, REFRESH_ABSOLUTE_MAX_S,
+        Signers,
+    },
     store::{KeyRows, KeyTimes, MacKeyRow, NewAudit, Seal, SigningKeyRow, Store, StoreError},
     token::{
         Algorithm, LIFETIME_CAP_S, MacKey, MasterKey, Purpose, SigningKey, UnixSeconds, VerifyingKey,
@@ -129,7 +132,7 @@ impl Keys {
 
     /// Opens every key in the database. Fails if a key that signs, will sign, or authenticates refresh tokens cannot be
     /// opened. A key whose row is refused counts as absent; but if none can be opened, the master key is wrong.
-    pub async fn ring(&self, store: &Store) -> Result<KeyRing, StoredKeyError> {
+    pub async fn all(&self, store: &Store) -> Result<OpenedKeys, StoredKeyError> {
         let rows = store.keys().await?;
         let is_ours = self.fits(&rows);
         let mut records = Vec::new();
@@ -157,7 +160,7 @@ impl Keys {
             Ok(mac_record(row, key.filter(|_| row.refused.is_none())))
         });
         let mac = mac.collect::<Result<_, StoredKeyError>>()?;
-        Ok(KeyRing::new(records, signing, mac))
+        Ok(OpenedKeys { ring: KeyRing::new(records), signers: Signers::new(signing, mac) })
     }
 
     /// Fails if no key shows whether the master key is right, and it is not that of any client.
@@ -177,7 +180,7 @@ impl Keys {
 
     /// Opens keys, or continues with those opened before. A key that cannot be used, or whose row is refused, is left
     /// out, and logged once. The presence of a MAC key is kept, which grants nothing.
-    pub(super) fn open(&self, rows: &KeyRows) -> KeyRing {
+    pub(super) fn open(&self, rows: &KeyRows) -> OpenedKeys {
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         let mut records = Vec::new();
         let mut signing = Vec::new();
@@ -199,7 +202,7 @@ impl Keys {
         });
         let mac = mac.collect();
         opened.forget_others(rows);
-        KeyRing::new(records, signing, mac)
+        OpenedKeys { ring: KeyRing::new(records), signers: Signers::new(signing, mac) }
     }
 
     /// Seals with the current master key.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Keys;
 use crate::{
     clock::Clock,
-    state::{KeyRing, Policies, Root},
+    state::{Issuing, OpenedKeys, Policies, Root},
     store::{LogEntries, OwnConnection, StoreError},
     token::Revision,
 };
@@ -56,7 +56,8 @@ impl Loader {
         let policies = connection.policies().await?.into_iter().collect::<Policies>();
         let clients = connection.clients().await?;
         let keys = self.keys(connection).await?;
-        let root = Arc::new(Root::new(Revision::ZERO, policies, clients, keys));
+        let issuing = Issuing::new(policies, clients, keys.signers);
+        let root = Arc::new(Root::new(Revision::ZERO, keys.ring, issuing));
         root.tokens.reserve(connection.revocations_about().await?);
         let filled = Arc::clone(&root);
         connection.load(self.clock.now(), move |entries| filled.apply_all(entries)).await?;
@@ -73,20 +74,20 @@ impl Loader {
     ) -> Result<(), LoadError> {
         root.apply_all(read.entries);
         if read.policies {
-            root.policies.store(Arc::new(connection.policies().await?.into_iter().collect()));
+            root.issuing.policies.store(Arc::new(connection.policies().await?.into_iter().collect()));
         }
         if read.clients {
             let read = connection.clients().await?;
-            root.clients.store(Arc::new(read.with_last_uses_of(&root.clients.load())));
+            root.issuing.clients.store(Arc::new(read.with_last_uses_of(&root.issuing.clients.load())));
         }
         if read.keys {
-            root.keys.store(Arc::new(self.keys(connection).await?));
+            self.keys(connection).await?.store(root);
         }
         Ok(())
     }
 
     /// Every key, as it is in the tables now.
-    pub(super) async fn keys(&self, connection: &mut OwnConnection) -> Result<KeyRing, LoadError> {
+    pub(super) async fn keys(&self, connection: &mut OwnConnection) -> Result<OpenedKeys, LoadError> {
         Ok(self.keys.open(&connection.keys().await?))
     }
 }

@@ -148,7 +148,7 @@ impl Rotation {
     /// lease: the replica's state may be long out of date.
     async fn look(&self) -> Result<(), StoredKeyError> {
         let root = self.roots.current();
-        let ring = root.keys.load_full();
+        let (ring, signers) = (root.keys.load_full(), root.issuing.signers.load_full());
         let now_ms = self.clock.now_ms().saturating_add(root.clock_offset_ms());
         let now = UnixSeconds::new(now_ms.div_euclid(1000));
         self.measure(&ring, now);
@@ -160,12 +160,12 @@ impl Rotation {
             (algorithm, step(&lives, now, self.schedule))
         });
         // A MAC key whose row is refused is as good as none; signing keys whose rows are refused are not here.
-        let good = ring.macs().iter().filter(|record| !record.refused);
+        let good = signers.macs().iter().filter(|record| !record.refused);
         let mac = step(&good.map(|record| record.life).collect::<Vec<_>>(), now, self.schedule);
         let mut steps = signing.iter().map(|(_, step)| *step).chain([mac]);
         if steps.clone().any(|step| matches!(step, Step::Publish { .. })) {
             // Opens every key: a server that cannot must not add to them.
-            self.keys.ring(&self.store).await?;
+            self.keys.all(&self.store).await?;
         }
         for (algorithm, step) in signing {
             if let Step::Publish { lead_s, older_than_s } = step {
@@ -179,7 +179,7 @@ impl Rotation {
         if steps.any(|step| step == Step::Activate) {
             self.keys.activate_due(&self.store).await?;
         }
-        if ring.macs().iter().any(|record| record.life.expire_time.is_some_and(|end| now > end)) {
+        if signers.macs().iter().any(|record| record.life.expire_time.is_some_and(|end| now > end)) {
             self.store.remove_mac_keys(&self.keys.audit(SYSTEM, "DeleteMacKeys")).await?;
         }
         Ok(())

@@ -39,8 +39,8 @@ use crate::{
             token_service_server::TokenServiceServer,
         },
     },
+    state::Encode,
     state::Snapshot,
-    token::Render,
 };
 
 use fast_path::FastPath;
@@ -53,7 +53,7 @@ pub use health::{Health, watch_readiness};
 pub use tonic::service::Routes;
 
 /// The encoding of custom claims in verdicts.
-pub const RENDER: Render = verdict::render;
+pub const ENCODE_CUSTOM: Encode = verdict::encode_custom;
 
 /// The state that every service of a listener has.
 #[derive(Clone)]

@@ -9,7 +9,10 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::convert::{millis, seconds, struct_from};
-use crate::{authority::Judged, state::Reason, token::Verified};
+use crate::{
+    authority::Judged,
+    state::{KnownToken, Reason},
+};
 
 /// Room for nearly every verdict, bytes.
 const VERDICT_BYTES: usize = 512;
@@ -74,12 +77,12 @@ impl EncodedVerdict {
 }
 
 /// The encoding of custom claims in a verdict.
-pub(super) fn render(custom: &Map<String, Value>) -> Box<[u8]> {
+pub(super) fn encode_custom(custom: &Map<String, Value>) -> Box<[u8]> {
     struct_from(custom).encode_to_vec().into_boxed_slice()
 }
 
 /// Appends the token's claims.
-fn claims(token: &Verified, out: &mut Vec<u8>) {
+fn claims(token: &KnownToken, out: &mut Vec<u8>) {
     text(field::SUBJECT, token.subject(), out);
     token.audiences().for_each(|audience| text(field::AUDIENCES, audience, out));
     token.scopes().for_each(|scope| text(field::SCOPES, scope, out));
@@ -91,7 +94,7 @@ fn claims(token: &Verified, out: &mut Vec<u8>) {
     message(field::ISSUE_TIME, &seconds(token.issue_time), out);
     message(field::EXPIRE_TIME, &seconds(token.expire_time), out);
     if token.has_custom() {
-        bytes(field::CLAIMS, token.rendered.get_or_init(|| render(&token.custom())), out);
+        bytes(field::CLAIMS, token.encoded_custom(encode_custom), out);
     }
 }
 
@@ -132,7 +135,7 @@ mod tests {
     use crate::{
         proto::v1 as pb,
         state::{Status, Verdict},
-        token::{Claims, Revision, UnixSeconds, new_uuid_v7},
+        token::{Claims, Revision, UnixSeconds, Verified, new_uuid_v7},
     };
 
     fn full() -> Claims<'static> {
@@ -184,7 +187,7 @@ mod tests {
     fn v6_a_verdict_is_written_as_its_message_is_defined() {
         let least = Claims { scopes: vec![], session_id: None, custom: serde_json::Map::new(), ..full() };
         for claims in [full(), least] {
-            let token = Arc::new(Verified::new(&claims, "kid".into()));
+            let token = Arc::new(KnownToken::new(Verified::new(&claims, "kid".into()), None));
             for (status, reason) in [(Status::Active, None), (Status::Revoked, Some(Reason::Leaked))] {
                 for disclosed in [false, true, true] {
                     let verdict = Verdict {

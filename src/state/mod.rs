@@ -1,43 +1,65 @@
-//! The state of a replica, in memory, and the one function that judges a token by it. Uses neither gRPC nor SQL; the
-//! log's feed writes here, everybody else reads.
+//! The memory of a server: what judges tokens (`jeton-state`), and beside it all that issuing needs: policies, clients
+//! and private keys. Uses neither gRPC nor SQL; the log's feed writes here, everybody else reads.
 
-mod cache;
 mod client;
 mod client_loss;
-mod denylist;
-mod evaluator;
-mod keys;
 mod last_use;
-mod lease;
-mod marks;
 mod policy;
 mod policy_loss;
-mod revocation;
-mod root;
-mod sharded;
-#[cfg(test)]
-mod tests;
-mod text_hash;
+mod signers;
 
-pub use cache::VerifiedCache;
+use arc_swap::ArcSwap;
+use jeton_token::Verified;
+
 pub use client::{ApiKeyRecord, Client, Clients, Permission};
 pub use client_loss::{EndingKey, Restriction, SeenClients};
-pub use denylist::Denylist;
-pub use evaluator::{Accepted, Judge, Status, Verdict};
-pub use keys::{KeyLife, KeyRecord, KeyRing, KeyState, MacRecord};
+pub use jeton_state::{
+    Accepted, AsHashed, Encode, Entry, KeyLife, KeyRecord, KeyRing, KeyState, KnownToken, LEASE_MS,
+    LEASE_OVER_MS, Lease, Leeway, Mark, MarkKind, Marks, Reason, SessionFacts, Status, TextHash, Verdict,
+    VerifiedCache,
+};
 pub use last_use::LastUse;
-pub use lease::{LEASE_MS, LEASE_OVER_MS, Lease};
-pub use marks::{Mark, MarkKind, Marks, SessionFacts};
 pub use policy::{
     BUILT_IN_ALGORITHM, Effective, FAMILY_ANY, IDLE_BUILT_IN_S, LEEWAY_MAX_S, Policies, Policy,
     REFRESH_ABSOLUTE_MAX_S, REPLAY_GRACE_MAX_S, SUBJECT_SESSIONS_MAX, Terms,
 };
 pub use policy_loss::{LostPolicy, RemovedPolicies, StoredPolicies};
-pub use revocation::{Entry, Reason};
-pub use root::{Root, Roots, Snapshot};
-pub use text_hash::{AsHashed, TextHash};
+pub use signers::{MacRecord, OpenedKeys, Signers};
 
-/// The atomics of the lease; a model checker substitutes its own.
-mod atomic {
-    pub(super) use std::sync::atomic::{AtomicI64, Ordering};
+/// A root of a server.
+pub type Root = jeton_state::Root<Issuing>;
+/// The pointer to a server's root in force.
+pub type Roots = jeton_state::Roots<Issuing>;
+/// What a call of a server reads.
+pub type Snapshot = jeton_state::Snapshot<Issuing>;
+/// The evaluator of a server.
+pub type Judge<'a> = jeton_state::Judge<'a, Issuing>;
+
+/// What issuing needs beside what judges.
+#[derive(Default)]
+pub struct Issuing {
+    /// Policies.
+    pub policies: ArcSwap<Policies>,
+    /// Callers.
+    pub clients: ArcSwap<Clients>,
+    /// Private keys.
+    pub signers: ArcSwap<Signers>,
+}
+
+impl Issuing {
+    /// From its parts.
+    #[must_use]
+    pub fn new(policies: Policies, clients: Clients, signers: Signers) -> Self {
+        Self {
+            policies: ArcSwap::from_pointee(policies),
+            clients: ArcSwap::from_pointee(clients),
+            signers: ArcSwap::from_pointee(signers),
+        }
+    }
+}
+
+impl Leeway for Issuing {
+    fn leeway_s(&self, token: &Verified) -> i64 {
+        self.policies.load().terms(token.audiences(), token.client_id()).leeway_s()
+    }
 }

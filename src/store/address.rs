@@ -3,10 +3,10 @@
 
 use std::{fmt::Write, net::IpAddr, path::Path, str::FromStr, sync::Arc};
 
+use jeton_io::files;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 use super::StoreError;
-use crate::process;
 
 /// The default port.
 const PORT: u16 = 5432;
@@ -166,7 +166,7 @@ impl Parts {
         let SslFiles { authorities, certificate, key } = self.ssl_files;
         for (file, parameter) in [(&authorities, "sslrootcert"), (&certificate, "sslcert"), (&key, "sslkey")]
         {
-            if let Some(Err(error)) = file.as_ref().map(|file| process::read_file(Path::new(file))) {
+            if let Some(Err(error)) = file.as_ref().map(|file| files::read(Path::new(file))) {
                 return Err(format!("the file of {parameter} cannot be used: {error}"));
             }
         }

@@ -7,7 +7,7 @@ use sqlx::{
     postgres::{PgDatabaseError, PgSeverity},
 };
 
-use crate::tls::Untrusted;
+use jeton_io::Untrusted;
 
 /// The SQLSTATE of `log_advance` if the database is not the one that the log was written in.
 const FOREIGN_LOG: &str = "JT001";

@@ -10,6 +10,8 @@ use x509_cert::{
     spki::ObjectIdentifier,
 };
 
+use jeton_io::certificate::Validity;
+
 use crate::token::{SpiffeId, Thumbprint, UnixSeconds};
 
 /// `id-kp-clientAuth` (RFC 5280 section 4.2.1.12).
@@ -98,7 +100,7 @@ impl PeerCertificate {
         Ok(Self {
             uri: SpiffeId::parse(uri.as_str()).map_err(|_| Unusable::NotSpiffe)?,
             thumbprint: Thumbprint::of_certificate(der),
-            not_after: not_after(&certificate),
+            not_after: Validity::of(&certificate).not_after,
         })
     }
 }
@@ -119,18 +121,4 @@ fn may_sign(authority: &CertificateDer<'_>) -> Result<(), Unusable> {
 pub(super) fn is_authority(certificate: &Certificate) -> bool {
     let constraints = certificate.tbs_certificate().get_extension::<BasicConstraints>();
     matches!(constraints, Ok(Some((_, constraints))) if constraints.ca)
-}
-
-/// The last second of a certificate.
-pub(super) fn not_after(certificate: &Certificate) -> UnixSeconds {
-    unix_seconds(certificate.tbs_certificate().validity().not_after)
-}
-
-/// The first second of a certificate.
-pub(super) fn not_before(certificate: &Certificate) -> UnixSeconds {
-    unix_seconds(certificate.tbs_certificate().validity().not_before)
-}
-
-fn unix_seconds(time: x509_cert::time::Time) -> UnixSeconds {
-    UnixSeconds::new(i64::try_from(time.to_unix_duration().as_secs()).unwrap_or(i64::MAX))
 }

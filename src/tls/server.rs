@@ -14,6 +14,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use jeton_io::{certificate::Validity, files};
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
@@ -25,14 +26,10 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use x509_cert::{Certificate, der::Decode as _};
 
-use super::{
-    Unusable,
-    peer::{is_authority, not_after, not_before},
-};
+use super::{Unusable, peer::is_authority};
 use crate::{
     clock::Clock,
     observe::{Metrics, Sampled},
-    process,
     token::{UnixSeconds, sha256},
 };
 
@@ -335,7 +332,7 @@ fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
 
 /// The content of a file, without a byte order mark.
 fn bytes(file: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, TlsError> {
-    let read = process::read_pem(file).map_err(|error| TlsError::File { file: file.to_path_buf(), error })?;
+    let read = files::read_pem(file).map_err(|error| TlsError::File { file: file.to_path_buf(), error })?;
     Ok(zeroize::Zeroizing::new(read))
 }
 
@@ -411,7 +408,7 @@ impl Material {
     fn check_time(&self, files: &TlsFiles, now: UnixSeconds) -> Result<UnixSeconds, TlsError> {
         let unreadable = || TlsError::Content { file: files.certificate.clone(), what: "certificate" };
         let leaf = self.leaf().ok_or_else(unreadable)?;
-        let (not_before, not_after) = (not_before(&leaf), not_after(&leaf));
+        let Validity { not_before, not_after } = Validity::of(&leaf);
         if now < not_before || now > not_after {
             return Err(TlsError::NotNow {
                 file: files.certificate.clone(),
@@ -437,7 +434,7 @@ fn verifier(
 
 /// A digest of the content of all files; an unreadable file counts as empty.
 fn digest(files: &TlsFiles) -> [u8; 32] {
-    let read = |file: &PathBuf| zeroize::Zeroizing::new(process::read_file(file).unwrap_or_default());
+    let read = |file: &PathBuf| zeroize::Zeroizing::new(files::read(file).unwrap_or_default());
     let ca = files.client_ca.as_ref().map(read).unwrap_or_default();
     let (certificate, key) = (read(&files.certificate), read(&files.key));
     // Each file is hashed separately first: so moving content from one file to another is a change.

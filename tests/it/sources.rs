@@ -6,15 +6,14 @@ use jeton::proto::v1 as pb;
 
 mod migrations;
 
-/// THE list: a module uses only modules that stand before it.
-const LAYERS: [&str; 21] = [
-    "clock",     // the only calls of the system clock
-    "process",   // what this process may; files of the configuration
-    "token",     // pure: claims, JWS, keys, lifetimes
+/// THE list: a module of the server uses only modules that stand before it.
+const LAYERS: [&str; 19] = [
+    "process",   // what this process may
+    "mint",      // pure: what only the issuer does with tokens
     "observe",   // logs and metrics
     "tls",       // certificates of listeners and of who connects
     "listen",    // threads, connections, HTTP
-    "state",     // the state of a replica, and the evaluator
+    "state",     // the memory of a server
     "store",     // the only SQL
     "replica",   // the tasks that keep state true
     "authority", // what jeton does
@@ -23,7 +22,6 @@ const LAYERS: [&str; 21] = [
     "rpc",       // the only tonic server code
     "http",      // the only axum code
     "prober",    // a caller of its own, to prove the promise
-    "cli",       // the client verbs, over gRPC only
     "serve",     // a server: listeners and a shutdown
     "config",    // flags, environment, file
     "dev",       // `jeton dev`
@@ -31,29 +29,41 @@ const LAYERS: [&str; 21] = [
     "main",      // argv to one of them
 ];
 
-/// The client verbs can do nothing that a user's own client cannot: `process` reads their files, up to a length.
-const CLI_MAY_USE: [&str; 4] = ["process", "token", "tls", "proto"];
+/// The libraries of this workspace, each with the others that it may use. The server may use them all, and the
+/// command line is none of its users: it can do nothing that a user's own client cannot.
+const CRATES: [(&str, &[&str]); 6] = [
+    ("crates/jeton-token", &[]),
+    ("crates/jeton-state", &["jeton-token"]),
+    ("crates/jeton-io", &["jeton-token"]),
+    ("crates/jeton-proto", &[]),
+    ("clients/rust", &["jeton-proto"]),
+    ("crates/jeton-cli", &["jeton-client", "jeton-io", "jeton-proto", "jeton-token"]),
+];
+/// What a verifier in another process needs, and what must not come with it. Of tokio, at most `sync`.
+const VERIFIER: [&str; 2] = ["crates/jeton-token", "crates/jeton-state"];
+const NOT_IN_A_VERIFIER: [&str; 6] = ["tonic", "hyper", "axum", "sqlx", "prost", "tokio"];
 
 /// A library, and the modules that may name it.
 const LIBRARIES: [(&str, &[&str]); 11] = [
     ("sqlx", &["store"]),
     ("jiff_sqlx", &["store"]),
-    ("tonic", &["rpc", "prober", "cli", "proto"]),
+    ("tonic", &["rpc", "prober", "proto", "crates/jeton-cli", "crates/jeton-proto", "clients/rust"]),
     ("axum", &["http"]),
     ("hyper", &["listen", "rpc"]),
-    ("rustls", &["tls", "main"]),
-    ("x509_cert", &["tls"]),
+    ("rustls", &["tls", "main", "crates/jeton-cli"]),
+    ("x509_cert", &["tls", "crates/jeton-io"]),
     ("governor", &["authority"]),
-    ("jsonwebtoken", &["token"]),
-    ("clap", &["cli", "config", "main"]),
+    ("jsonwebtoken", &["crates/jeton-token"]),
+    ("clap", &["config", "main", "crates/jeton-cli"]),
     ("metrics_exporter_prometheus", &["observe"]),
 ];
 
 const LINES_MAX: usize = 450;
 
 struct Source {
-    /// Below `src/`.
+    /// Below `src/`; of another crate, below the top.
     path: String,
+    /// The module of the server, or the directory of another crate.
     module: String,
     text: String,
     /// Without comments, and without the tests behind it.
@@ -83,17 +93,41 @@ fn rust_files(directory: &str) -> Vec<std::path::PathBuf> {
 }
 
 fn sources() -> Vec<Source> {
-    let read = |path: std::path::PathBuf| {
-        let text = fs::read_to_string(&path).unwrap();
+    let server = rust_files("src").into_iter().map(|path| {
         let path = path.strip_prefix(root().join("src")).unwrap().display().to_string();
         let module = path.split('/').next().unwrap().trim_end_matches(".rs").to_owned();
+        (path, module, "src/")
+    });
+    let libraries = CRATES.iter().flat_map(|(directory, _)| {
+        let files = rust_files(&format!("{directory}/src")).into_iter();
+        files.map(|path| {
+            let path = path.strip_prefix(root()).unwrap().display().to_string();
+            (path, (*directory).to_owned(), "")
+        })
+    });
+    let read = |(path, module, below): (String, String, &str)| {
+        let text = fs::read_to_string(root().join(below).join(&path)).unwrap();
         let own = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
         let code = own.lines().map(without_comment).collect::<Vec<_>>().join("\n");
         Source { path, module, text, code }
     };
-    let all: Vec<_> = rust_files("src").into_iter().map(read).collect();
-    assert!(all.len() > 80, "the sources are here: {}", all.len());
+    let all: Vec<_> = server.chain(libraries).map(read).collect();
+    assert!(all.len() > 150, "the sources are here: {}", all.len());
     all
+}
+
+/// The names in one section of a Cargo.toml, each with the rest of its line.
+fn dependencies(directory: &str, section: &str) -> Vec<(String, String)> {
+    let text = fs::read_to_string(root().join(directory).join("Cargo.toml")).unwrap();
+    let body = text.split(&format!("\n[{section}]\n")).nth(1).unwrap_or_default();
+    let lines = body.lines().take_while(|line| !line.starts_with('['));
+    lines
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| {
+            let end = line.find(|c: char| !(is_word(c) || c == '-'))?;
+            Some((line[..end].to_owned(), line[end..].to_owned()))
+        })
+        .collect()
 }
 
 fn without_comment(line: &str) -> &str {
@@ -170,7 +204,8 @@ fn a_module_uses_only_what_stands_before_it() {
     assert_eq!(found.iter().map(String::as_str).collect::<Vec<_>>(), ["clock", "state", "store", "token"]);
     let mut wrong = Vec::new();
     let mut edges = 0;
-    for source in sources().iter().filter(|source| source.module != "lib") {
+    let is_server = |source: &&Source| source.module != "lib" && !source.module.contains('/');
+    for source in sources().iter().filter(is_server) {
         let own = rank(&source.module);
         // The program uses its library by name.
         let code = if source.module == "main" {
@@ -180,13 +215,43 @@ fn a_module_uses_only_what_stands_before_it() {
         };
         for used in uses(&code).into_iter().filter(|used| *used != source.module) {
             edges += 1;
-            if rank(&used) >= own || (source.module == "cli" && !CLI_MAY_USE.contains(&used.as_str())) {
+            if rank(&used) >= own {
                 wrong.push(format!("{} uses {used}", source.path));
             }
         }
     }
     assert!(edges > 100, "the uses were read: {edges}");
     assert_eq!(wrong, [""; 0]);
+}
+
+#[test]
+fn a_crate_uses_only_what_stands_below_it() {
+    for (directory, may) in CRATES {
+        let used = dependencies(directory, "dependencies");
+        assert!(!used.is_empty(), "{directory} was read");
+        let ours = used.iter().map(|(name, _)| name.as_str()).filter(|name| name.starts_with("jeton"));
+        assert_eq!(ours.collect::<Vec<_>>(), may, "{directory}");
+    }
+    let members: BTreeSet<_> = fs::read_dir(root().join("crates"))
+        .unwrap()
+        .map(|entry| format!("crates/{}", entry.unwrap().file_name().into_string().unwrap()))
+        .collect();
+    let known = CRATES.map(|(directory, _)| directory.to_owned());
+    let unknown: Vec<_> = members.difference(&known.into_iter().collect()).cloned().collect();
+    assert_eq!(unknown, [""; 0], "each is in the table");
+}
+
+#[test]
+fn a_verifier_needs_no_server() {
+    for directory in VERIFIER {
+        for (name, rest) in dependencies(directory, "dependencies") {
+            let only_sync = name == "tokio" && rest.contains(r#"features = ["sync"]"#);
+            assert!(
+                !NOT_IN_A_VERIFIER.contains(&name.as_str()) || only_sync,
+                "{directory} uses {name}{rest}"
+            );
+        }
+    }
 }
 
 #[test]
@@ -225,7 +290,7 @@ fn the_system_clock_and_the_environment_are_read_in_one_place_each() {
     let mut wrong = Vec::new();
     for source in sources() {
         for clock in CLOCKS {
-            if source.module != "clock" && source.code.contains(clock) {
+            if !source.path.ends_with("/clock.rs") && source.code.contains(clock) {
                 wrong.push(format!("{} calls {clock}", source.path));
             }
         }
@@ -305,7 +370,7 @@ fn every_number_of_behaviour_md_that_is_owed_is_named_by_a_test() {
         ["e10", "i5"].map(str::to_owned).into()
     );
     let mut found = BTreeSet::new();
-    for path in rust_files("src").into_iter().chain(rust_files("tests")) {
+    for path in ["src", "crates", "clients/rust", "tests"].into_iter().flat_map(rust_files) {
         found.extend(named(&fs::read_to_string(path).unwrap()));
     }
     let owed = owed();
@@ -332,6 +397,7 @@ fn v7_every_answer_from_memory_checks_the_lease_first() {
         checks += usize::from(source.code.contains("roots.snapshot("));
     }
     assert_eq!(checks, 1, "one place takes snapshots");
-    let judge = sources().into_iter().find(|source| source.path == "state/evaluator.rs").unwrap();
+    let judge =
+        sources().into_iter().find(|source| source.path == "crates/jeton-state/src/evaluator.rs").unwrap();
     assert!(!judge.code.contains("lease"), "the lease is asked for before anything is judged");
 }

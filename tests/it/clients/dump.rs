@@ -112,9 +112,9 @@ async fn a_dump_of_the_database_holds_nothing_that_could_sign_or_authenticate() 
     // Keys that sign; then the same ones when they are retired, and their successors; then one that is revoked, and one
     // that came from elsewhere.
     for round in ["first", "second", "third"] {
-        let ring = keys.ring(&world.store()).await.unwrap();
+        let signers = keys.all(&world.store()).await.unwrap().signers;
         for algorithm in [Algorithm::Es256, Algorithm::EdDsa] {
-            let key = ring.signer(algorithm).unwrap();
+            let key = signers.signer(algorithm).unwrap();
             add(&format!("the {round} signing key"), key.pkcs8());
             add(&format!("the private half of the {round} signing key"), private_half(key));
             match round {
@@ -125,7 +125,7 @@ async fn a_dump_of_the_database_holds_nothing_that_could_sign_or_authenticate() 
                 _ => {}
             }
         }
-        for mac in ring.macs() {
+        for mac in signers.macs() {
             add("a MAC key", mac.key.as_ref().unwrap().secret());
         }
     }

@@ -1,4 +1,4 @@
-//! Validate: `behaviour.md` V1 to V11. (V12 is a matter of memory: see the tests of `src/state`.)
+//! Validate: `behaviour.md` V1 to V11. (V12 is a matter of memory: see the tests of `crates/jeton-state`.)
 
 mod ahead;
 mod batch;

@@ -58,8 +58,11 @@ pub async fn batch(api: &mut Api, requests: Vec<pb::ValidateRequest>) -> Vec<pb:
 /// The means to sign with the issuer's key of an algorithm.
 pub async fn forge_with(world: &World, algorithm: Algorithm) -> Forge {
     let master = MasterKey::parse(&master_key_text()).unwrap();
-    let ring = Keys::new(master, Arc::new(Clock::system())).ring(&world.store()).await.unwrap();
-    Forge { key: Arc::clone(ring.signer(algorithm).unwrap()), issuer: world.server.ready.issuer.clone() }
+    let keys = Keys::new(master, Arc::new(Clock::system())).all(&world.store()).await.unwrap();
+    Forge {
+        key: Arc::clone(keys.signers.signer(algorithm).unwrap()),
+        issuer: world.server.ready.issuer.clone(),
+    }
 }
 
 pub fn b64(bytes: impl AsRef<[u8]>) -> String {

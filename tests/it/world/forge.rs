@@ -23,8 +23,8 @@ pub struct Forge {
 impl Forge {
     pub async fn open(store: &Store, issuer: &str) -> Self {
         let master = MasterKey::parse(&super::master_key_text()).unwrap();
-        let ring = Keys::new(master, Arc::new(Clock::system())).ring(store).await.unwrap();
-        let key = Arc::clone(ring.signer(Algorithm::Es256).unwrap());
+        let keys = Keys::new(master, Arc::new(Clock::system())).all(store).await.unwrap();
+        let key = Arc::clone(keys.signers.signer(Algorithm::Es256).unwrap());
         Self { key, issuer: issuer.to_owned() }
     }
 

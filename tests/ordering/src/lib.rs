@@ -5,9 +5,5 @@ mod state;
 pub use state::Lease;
 
 mod clock {
-    pub(crate) use jeton::clock::{BootMillis, Moment};
-}
-
-mod token {
-    pub(crate) use jeton::token::Revision;
+    pub(crate) use jeton_state::clock::{BootMillis, Moment};
 }

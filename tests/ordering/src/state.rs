@@ -1,6 +1,6 @@
 //! The code around the lease in jeton, without its atomics.
 
-#[path = "../../../src/state/lease.rs"]
+#[path = "../../../crates/jeton-state/src/lease.rs"]
 #[expect(clippy::must_use_candidate, reason = "as jeton says it, where this lint sees no public item")]
 mod lease;
 

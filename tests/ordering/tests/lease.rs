@@ -3,11 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use jeton::{
-    clock::{BootMillis, Moment},
-    token::Revision,
-};
 use jeton_ordering::Lease;
+use jeton_state::clock::{BootMillis, Moment};
+use jeton_token::Revision;
 use loom::{
     sync::{
         Arc,

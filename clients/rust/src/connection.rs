@@ -1,0 +1,92 @@
+//! The connection to a server.
+
+use std::error::Error;
+
+use secrecy::{ExposeSecret as _, SecretSlice};
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
+
+/// The certificate by which a client authenticates, and its private key: both PEM.
+#[derive(Debug)]
+pub struct Identity {
+    /// The certificate, and those of the authorities between it and the root.
+    pub certificate: Vec<u8>,
+    /// The private key.
+    pub key: SecretSlice<u8>,
+}
+
+/// Whom a client trusts over TLS, and what it presents. Nothing of it is used with a URL that begins with `http://`.
+#[derive(Debug, Default)]
+pub struct Trust {
+    /// The authorities of the server's certificate, PEM; `None`: those of the system.
+    pub authorities: Option<Vec<u8>>,
+    /// The client's own certificate; `None`: a credential goes with each call.
+    pub identity: Option<Identity>,
+}
+
+/// The reason why no connection can be attempted.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The text is no URL.
+    #[error("{url} is no endpoint: {cause}. Write https://host:port.")]
+    Address {
+        /// The text.
+        url: String,
+        /// The fault.
+        cause: String,
+    },
+    /// The certificates or the key cannot be used.
+    #[error("the files of TLS cannot be used: {0}.")]
+    Trust(String),
+}
+
+/// The server at `url`: `https://host:port`, or `http://host:port` for plaintext. Connects to nothing yet; the caller
+/// sets time limits.
+pub fn endpoint(url: &str, trust: &Trust) -> Result<Endpoint, ConnectError> {
+    let endpoint = Endpoint::from_shared(url.to_owned())
+        .map_err(|error| ConnectError::Address { url: url.to_owned(), cause: root_cause(&error) })?;
+    if !url.starts_with("https://") {
+        return Ok(endpoint);
+    }
+    let config = match &trust.authorities {
+        Some(pem) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)),
+        None => ClientTlsConfig::new().with_native_roots(),
+    };
+    let config = match &trust.identity {
+        Some(Identity { certificate, key }) => {
+            config.identity(tonic::transport::Identity::from_pem(certificate, key.expose_secret()))
+        }
+        None => config,
+    };
+    endpoint.tls_config(config).map_err(|error| ConnectError::Trust(root_cause(&error)))
+}
+
+/// The end of a chain of errors: `transport error` by itself says nothing.
+#[must_use]
+pub fn root_cause(error: &dyn Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_is_no_url_is_refused() {
+        for url in ["", "http://", "not a url", "http://a b"] {
+            assert!(matches!(endpoint(url, &Trust::default()), Err(ConnectError::Address { .. })), "{url:?}");
+        }
+        assert!(endpoint("http://127.0.0.1:7070", &Trust::default()).is_ok());
+    }
+
+    #[test]
+    fn what_is_no_certificate_is_refused_where_tls_is_used() {
+        let identity = Identity { certificate: b"none".to_vec(), key: b"none".to_vec().into() };
+        let trust = Trust { authorities: Some(Vec::new()), identity: Some(identity) };
+        assert!(endpoint("http://127.0.0.1:7070", &trust).is_ok(), "plaintext needs none of it");
+        assert!(matches!(endpoint("https://127.0.0.1:7070", &trust), Err(ConnectError::Trust(_))));
+    }
+}

@@ -1,0 +1,8 @@
+//! A client of jeton: the generated stubs ([`proto`]), the credential of a call, and the connection to a server.
+
+mod connection;
+mod credential;
+
+pub use connection::{ConnectError, Identity, Trust, endpoint, root_cause};
+pub use credential::{Bearer, NotAHeader};
+pub use jeton_proto::v1 as proto;

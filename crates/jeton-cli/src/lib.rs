@@ -1,0 +1,105 @@
+//! The client verbs: one file each. They use gRPC and can do nothing that a user's own client cannot. Scripts rely on
+//! flags, files, exit codes and JSON.
+
+mod capacity;
+mod doctor;
+mod invocation;
+mod remote;
+mod term;
+mod verbs;
+
+use term::{
+    json,
+    output::{self, Output},
+};
+use verbs::{
+    audit, client, context, inspect, issue, key, policy, refresh, replica, revoke, session, validate,
+};
+
+pub use invocation::{Cli, Environment, GlobalArgs};
+pub use term::{
+    exit::{Exit, Failure},
+    output::{Color, Format, keep_from_others},
+    time::parse_duration,
+};
+pub use verbs::{audit::AuditCommand, client::ClientAdminCommand, key::KeyClientCommand};
+
+/// The client verbs.
+#[derive(Debug, clap::Subcommand)]
+pub enum ClientCommand {
+    /// Mint a token
+    Issue(issue::IssueArgs),
+    /// Spend a refresh token for its successor and a new access token
+    Refresh(refresh::RefreshArgs),
+    /// Judge a token; exit 3 unless it is ACTIVE
+    Validate(validate::ValidateArgs),
+    /// Show the claims of a token, offline
+    Inspect(inspect::InspectArgs),
+    /// Revoke a token, a session, or all of a subject, client or key
+    Revoke(revoke::RevokeArgs),
+    /// Sessions
+    #[command(subcommand)]
+    Session(session::SessionCommand),
+    /// Policies
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
+    /// Signing keys: listed among the verbs on the database
+    #[command(skip)]
+    Key(key::KeyClientCommand),
+    /// Clients: listed with the verb on the database.
+    #[command(skip)]
+    Client(ClientAdminCommand),
+    /// The audit trail: listed with the verb on the database.
+    #[command(skip)]
+    Audit(audit::AuditCommand),
+    /// The servers on one database
+    #[command(subcommand)]
+    Replica(replica::ReplicaCommand),
+    /// Check server, certificates, clocks, keys, prober, database and leases; exit 3 when a check fails
+    Doctor(doctor::DoctorArgs),
+    /// Plan for a load, offline: replicas, Postgres and the first bottleneck, from measured figures
+    Capacity(capacity::CapacityArgs),
+    /// Named deployments: endpoints and credential
+    #[command(subcommand)]
+    Context(context::ContextCommand),
+    /// The version of this program
+    Version,
+}
+
+/// Runs one verb to its end, and prints its result or failure.
+pub async fn run(command: ClientCommand, globals: &GlobalArgs, env: &Environment) -> Exit {
+    let output = Output::new(globals.output, globals.color, env.no_color);
+    let cli = Cli { globals, env, output };
+    dispatch(&cli, command).await.unwrap_or_else(|failure| output::fail(&failure))
+}
+
+async fn dispatch(cli: &Cli<'_>, command: ClientCommand) -> Result<Exit, Failure> {
+    match command {
+        ClientCommand::Issue(args) => issue::run(cli, args).await,
+        ClientCommand::Refresh(args) => refresh::run(cli, args).await,
+        ClientCommand::Validate(args) => validate::run(cli, args).await,
+        ClientCommand::Inspect(args) => inspect::run(cli, args).await,
+        ClientCommand::Revoke(args) => revoke::run(cli, args).await,
+        ClientCommand::Session(command) => session::run(cli, command).await,
+        ClientCommand::Policy(command) => policy::run(cli, command).await,
+        ClientCommand::Key(command) => key::run(cli, command).await,
+        ClientCommand::Client(command) => client::run(cli, command).await,
+        ClientCommand::Audit(command) => audit::run(cli, command).await,
+        ClientCommand::Replica(command) => replica::run(cli, command).await,
+        ClientCommand::Doctor(args) => doctor::run(cli, &args).await,
+        ClientCommand::Capacity(args) => capacity::run(cli, &args),
+        ClientCommand::Context(command) => context::run(cli, command),
+        ClientCommand::Version => version(cli),
+    }
+}
+
+fn version(cli: &Cli<'_>) -> Result<Exit, Failure> {
+    let version = env!("CARGO_PKG_VERSION");
+    let text = if cli.output.wants_json()? {
+        json::of_own(&serde_json::json!({ "version": version }))?
+    } else {
+        format!("jeton {version}")
+    };
+    output::data(&text)?;
+    Ok(Exit::Done)
+}

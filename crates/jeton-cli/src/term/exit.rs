@@ -1,0 +1,238 @@
+//! The end of a verb: exit codes that scripts rely on, and the error texts for people.
+
+use std::{process::ExitCode, time::Duration};
+
+use jiff::SignedDuration;
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+use crate::term::{output::escape, time};
+
+/// The longest retry delay that counts as a retry; a longer one is a lasting limit.
+const RETRY_MAX: Duration = Duration::from_mins(1);
+
+/// The exit codes. Scripts branch on them: they are never renumbered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done, also if nothing was left to do.
+    Done,
+    /// The server or this program failed.
+    Error,
+    /// The command line was wrong.
+    Usage,
+    /// The answer is no: a token that is not ACTIVE or not ours, a failed check.
+    Negative,
+    /// Not authenticated, or not allowed.
+    Denied,
+    /// Unavailable or out of time. Safe to retry.
+    Unavailable,
+    /// Revoked, but not everywhere within the wait.
+    Incomplete,
+    /// Ctrl-C.
+    Interrupted,
+}
+
+impl Exit {
+    /// The number that the shell sees.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Error => 1,
+            Self::Usage => 2,
+            Self::Negative => 3,
+            Self::Denied => 4,
+            Self::Unavailable => 5,
+            Self::Incomplete => 7,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+/// The reason why a verb did not finish. Each text is one sentence on what is wrong and one on what to do.
+#[derive(Debug)]
+pub enum Failure {
+    /// The command line, or a file that it names, is wrong.
+    Usage(String),
+    /// Something on this machine failed.
+    Local(String),
+    /// Ctrl-C at a prompt, before anything was sent.
+    Interrupted,
+    /// No connection was made.
+    Unreachable(String),
+    /// The server refused, or did not answer.
+    Refused(Status),
+    /// The target of the revocation does not exist: the answer is no.
+    Absent(Status),
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Self {
+        Self::Refused(status)
+    }
+}
+
+impl Failure {
+    /// The exit code of this failure.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Usage(_) => Exit::Usage,
+            Self::Local(_) => Exit::Error,
+            Self::Interrupted => Exit::Interrupted,
+            Self::Unreachable(_) => Exit::Unavailable,
+            Self::Refused(status) => exit_of_status(status),
+            Self::Absent(_) => Exit::Negative,
+        }
+    }
+
+    /// The text for people: `error: …`, then the reason and its metadata on a line of their own.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        match self {
+            Self::Usage(text) | Self::Local(text) | Self::Unreachable(text) => {
+                vec![format!("error: {text}")]
+            }
+            Self::Interrupted => vec!["interrupted. Nothing was sent.".to_owned()],
+            Self::Refused(status) | Self::Absent(status) => lines_of_status(status),
+        }
+    }
+}
+
+fn exit_of_status(status: &Status) -> Exit {
+    match status.code() {
+        Code::Ok => Exit::Done,
+        Code::Unauthenticated | Code::PermissionDenied => Exit::Denied,
+        // The peer gave up on the call: nothing was decided.
+        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => Exit::Unavailable,
+        // A retry does not free any quota.
+        Code::ResourceExhausted if is_quota(status) => Exit::Error,
+        // Over a rate, the server says when to retry. Without that, or if the delay is hours, the limit is lasting.
+        Code::ResourceExhausted if retry_delay(status).is_some_and(|delay| delay <= RETRY_MAX) => {
+            Exit::Unavailable
+        }
+        Code::ResourceExhausted
+        | Code::Unknown
+        | Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Unimplemented
+        | Code::Internal
+        | Code::DataLoss => Exit::Error,
+    }
+}
+
+fn lines_of_status(status: &Status) -> Vec<String> {
+    let message = match (status.message(), status.code()) {
+        ("", Code::Unimplemented) => {
+            "this server does not know the call; is it the right listener, and not older than this program?"
+                .into()
+        }
+        ("", code) => format!("the server answered {code:?} and no more"),
+        (message, _) => escape(message),
+    };
+    let mut lines = vec![format!("error: {message}")];
+    if let Some(info) = status.get_details_error_info() {
+        // A map iterates in any order; people and scripts need one order.
+        let mut metadata: Vec<_> = info.metadata.iter().collect();
+        metadata.sort();
+        let pairs = metadata.into_iter().map(|(key, value)| format!("{}={}", escape(key), escape(value)));
+        let words: Vec<_> = std::iter::once(escape(&info.reason)).chain(pairs).collect();
+        lines.push(format!("reason: {}", words.join(" ")));
+    }
+    match retry_delay(status) {
+        Some(delay) if delay > RETRY_MAX => {
+            let delay = SignedDuration::from_secs(i64::try_from(delay.as_secs()).unwrap_or(i64::MAX));
+            lines.push(format!("retry after {}", time::show_signed(delay)));
+        }
+        Some(delay) => lines.push(format!("retry after {} ms", delay.as_millis())),
+        None => {}
+    }
+    lines
+}
+
+fn is_quota(status: &Status) -> bool {
+    status.get_details_error_info().is_some_and(|info| info.reason == "QUOTA_EXCEEDED")
+}
+
+fn retry_delay(status: &Status) -> Option<Duration> {
+    status.get_details_retry_info()?.retry_delay
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use tonic_types::ErrorDetails;
+
+    use super::*;
+
+    #[test]
+    fn codes_are_those_of_the_contract() {
+        let cases = [
+            (Code::Unauthenticated, 4),
+            (Code::PermissionDenied, 4),
+            (Code::Unavailable, 5),
+            (Code::DeadlineExceeded, 5),
+            (Code::InvalidArgument, 1),
+            (Code::Internal, 1),
+            (Code::ResourceExhausted, 1),
+        ];
+        for (code, exit) in cases {
+            assert_eq!(Failure::from(Status::new(code, "x")).exit().code(), exit, "{code:?}");
+        }
+        assert_eq!(Failure::Usage(String::new()).exit().code(), 2);
+        assert_eq!(Failure::Unreachable(String::new()).exit().code(), 5);
+    }
+
+    #[test]
+    fn a_rate_that_passes_is_safe_to_retry() {
+        let details = ErrorDetails::with_retry_info(Some(Duration::from_millis(50)));
+        let status = Status::with_error_details(Code::ResourceExhausted, "Slow down.", details);
+        let failure = Failure::from(status);
+        assert_eq!(failure.exit(), Exit::Unavailable);
+        assert_eq!(failure.lines(), ["error: Slow down.", "retry after 50 ms"]);
+    }
+
+    #[test]
+    fn a_quota_that_lasts_for_a_day_is_not() {
+        let details = ErrorDetails::with_retry_info(Some(Duration::from_secs(88_618)));
+        let failure = Failure::from(Status::with_error_details(Code::ResourceExhausted, "Enough.", details));
+        assert_eq!(failure.exit(), Exit::Error);
+        assert_eq!(failure.lines(), ["error: Enough.", "retry after 24h 36m 58s"]);
+    }
+
+    #[test]
+    fn a_quota_is_no_matter_of_trying_again() {
+        let mut details = ErrorDetails::with_error_info("QUOTA_EXCEEDED", "jeton.v1", HashMap::new());
+        details.set_retry_info(Some(Duration::from_secs(1)));
+        let status = Status::with_error_details(Code::ResourceExhausted, "Enough.", details);
+        assert_eq!(Failure::from(status).exit(), Exit::Error);
+    }
+
+    #[test]
+    fn the_reason_and_its_metadata_stand_on_the_second_line() {
+        let metadata = HashMap::from([
+            ("requestedTtlSeconds".to_owned(), "90000".to_owned()),
+            ("audience".to_owned(), "a\u{1b}[31m".to_owned()),
+        ]);
+        let details = ErrorDetails::with_error_info("TTL_EXCEEDS_MAXIMUM", "jeton.v1", metadata);
+        let status = Status::with_error_details(Code::InvalidArgument, "Too long.", details);
+        assert_eq!(
+            Failure::from(status).lines(),
+            [
+                "error: Too long.",
+                "reason: TTL_EXCEEDS_MAXIMUM audience=a\\u{1b}[31m requestedTtlSeconds=90000"
+            ]
+        );
+    }
+}

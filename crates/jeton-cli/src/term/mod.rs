@@ -1,0 +1,9 @@
+//! The terminal: what is read from it and written to it, and exit codes.
+
+pub(crate) mod exit;
+pub(crate) mod json;
+pub(crate) mod output;
+pub(crate) mod private_file;
+pub(crate) mod quoted;
+pub(crate) mod time;
+pub(crate) mod token_input;

@@ -1,0 +1,183 @@
+//! `jeton policy`: the rules for tokens of an audience, obtained by a client.
+
+use crate::{
+    invocation::Cli,
+    remote::connect::{self, Identity, Listener},
+    term::{
+        exit::{Exit, Failure},
+        output, time,
+    },
+    verbs::{policy_set, session::PAGE_SIZE},
+};
+use jeton_proto::v1::{
+    DailyBoundary, DeletePolicyRequest, ExcessTtlAction, GetPolicyRequest, ListPoliciesRequest,
+    ListPoliciesResponse, Policy, admin_service_client::AdminServiceClient,
+};
+
+/// The verbs.
+#[derive(Debug, clap::Subcommand)]
+pub enum PolicyCommand {
+    /// List stored policies, by audience, then client
+    List,
+    /// One policy, as stored and as it takes effect
+    Get(PolicyName),
+    /// Change the fields that are given, or create the policy
+    Set(Box<policy_set::SetArgs>),
+    /// Remove a policy: the wider ones apply
+    Delete {
+        #[command(flatten)]
+        name: PolicyName,
+        /// Only if the policy still has this etag
+        #[arg(long)]
+        etag: Option<String>,
+    },
+}
+
+/// The name of a policy.
+#[derive(Debug, clap::Args)]
+pub struct PolicyName {
+    /// The audience, or `*` for any
+    pub audience: String,
+    /// The client, or `*` for any
+    #[arg(long, default_value = "*")]
+    pub client: String,
+}
+
+/// Runs one of the verbs.
+pub async fn run(cli: &Cli<'_>, command: PolicyCommand) -> Result<Exit, Failure> {
+    match command {
+        PolicyCommand::List => list(cli).await,
+        PolicyCommand::Get(name) => get(cli, name).await,
+        PolicyCommand::Set(args) => policy_set::run(cli, *args).await,
+        PolicyCommand::Delete { name, etag } => delete(cli, name, etag).await,
+    }
+}
+
+async fn list(cli: &Cli<'_>) -> Result<Exit, Failure> {
+    let as_json = cli.output.wants_json()?;
+    let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
+    let mut client = AdminServiceClient::new(connection.channel());
+    let mut all = ListPoliciesResponse::default();
+    loop {
+        let request = ListPoliciesRequest { page_size: PAGE_SIZE, page_token: all.next_page_token };
+        let page = connection.call(client.list_policies(connection.request(request))).await?;
+        all.policies.extend(page.policies);
+        all.next_page_token = page.next_page_token;
+        if all.next_page_token.is_empty() {
+            break;
+        }
+    }
+    if as_json {
+        cli.output.json(&all, false)?;
+    } else {
+        let rows = all.policies.iter().map(row).collect();
+        let header = [
+            "AUDIENCE",
+            "CLIENT",
+            "DEFAULT TTL",
+            "MAX TTL",
+            "EXCESS",
+            "LEEWAY",
+            "IDLE",
+            "ABSOLUTE",
+            "GRACE",
+            "DAILY BOUNDARY",
+            "SCOPES",
+            "ALGORITHM",
+            "ISSUE AUDITED",
+            "SESSIONS PER SUBJECT",
+        ];
+        output::table(&header, rows)?;
+    }
+    Ok(Exit::Done)
+}
+
+fn row(policy: &Policy) -> Vec<String> {
+    let name = [policy.audience.clone(), policy.client_id.clone()];
+    name.into_iter().chain(rules(policy).map(|(_, value)| value)).collect()
+}
+
+async fn get(cli: &Cli<'_>, name: PolicyName) -> Result<Exit, Failure> {
+    let as_json = cli.output.wants_json()?;
+    let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
+    let mut client = AdminServiceClient::new(connection.channel());
+    let request = GetPolicyRequest { audience: name.audience.clone(), client_id: name.client.clone() };
+    let response = connection.call(client.get_policy(connection.request(request))).await?;
+    if as_json {
+        cli.output.json(&response, false)?;
+        return Ok(Exit::Done);
+    }
+    if response.policy.is_none() {
+        output::talk("This policy stores nothing of its own: wider ones apply.");
+    }
+    let stored = response.policy.unwrap_or_default();
+    let effective = response.effective_policy.unwrap_or_default();
+    let pairs = rules(&stored).into_iter().zip(rules(&effective));
+    let mut rows: Vec<_> = pairs.map(|((name, own), (_, real))| vec![name.to_owned(), own, real]).collect();
+    rows.push(vec!["etag".into(), stored.etag, String::new()]);
+    output::table(&["RULE", "STORED", "IN EFFECT"], rows)?;
+    Ok(Exit::Done)
+}
+
+async fn delete(cli: &Cli<'_>, name: PolicyName, etag: Option<String>) -> Result<Exit, Failure> {
+    let as_json = cli.output.wants_json()?;
+    let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
+    let mut client = AdminServiceClient::new(connection.channel());
+    let request = DeletePolicyRequest {
+        audience: name.audience.clone(),
+        client_id: name.client.clone(),
+        etag: etag.unwrap_or_default(),
+    };
+    let response = connection.call(client.delete_policy(connection.request(request))).await?;
+    if as_json {
+        cli.output.json(&response, false)?;
+    } else {
+        let (audience, client) = (output::escape(&name.audience), output::escape(&name.client));
+        output::data(&format!("deleted the policy of audience {audience}, client {client}"))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Prints a policy, its name and rules on a line each.
+pub fn print(policy: &Policy) -> Result<(), Failure> {
+    let mut facts = vec![("audience", policy.audience.clone()), ("client", policy.client_id.clone())];
+    facts.extend(rules(policy));
+    facts.push(("etag", policy.etag.clone()));
+    facts.push(("updated", time::show(policy.update_time.as_ref())));
+    output::facts(&facts)
+}
+
+/// The rules as text. An empty one is taken from the next wider policy.
+fn rules(policy: &Policy) -> [(&'static str, String); 12] {
+    let excess = match policy.excess_ttl_action() {
+        ExcessTtlAction::Unspecified => "",
+        ExcessTtlAction::Reject => "reject",
+        ExcessTtlAction::Clamp => "clamp",
+    };
+    let audited = match policy.audit_issue {
+        None => "",
+        Some(true) => "yes",
+        Some(false) => "no",
+    };
+    [
+        ("default ttl", time::show_duration(policy.default_ttl.as_ref())),
+        ("max ttl", time::show_duration(policy.max_ttl.as_ref())),
+        ("excess", excess.to_owned()),
+        ("leeway", time::show_duration(policy.leeway.as_ref())),
+        ("idle", time::show_duration(policy.refresh_idle_lifetime.as_ref())),
+        ("absolute", time::show_duration(policy.refresh_absolute_lifetime.as_ref())),
+        ("grace", time::show_duration(policy.refresh_replay_grace.as_ref())),
+        ("daily boundary", policy.daily_boundary.as_ref().map(boundary).unwrap_or_default()),
+        ("scopes", policy.allowed_scopes.join(" ")),
+        ("algorithm", policy.algorithm.clone()),
+        ("issue audited", audited.to_owned()),
+        (
+            "sessions per subject",
+            policy.max_sessions_per_subject.map(|most| most.to_string()).unwrap_or_default(),
+        ),
+    ]
+}
+
+fn boundary(boundary: &DailyBoundary) -> String {
+    format!("{:02}:{:02} {}", boundary.hours, boundary.minutes, boundary.time_zone)
+}

@@ -1,0 +1,45 @@
+//! `jeton refresh`: spends a refresh token. Losing the successor means losing the session, so the verb first makes sure
+//! that the successor can be written.
+
+use crate::{
+    invocation::Cli,
+    remote::connect::{self, Identity, Listener},
+    term::{
+        exit::{Exit, Failure},
+        token_input::{self, TokenArgs},
+    },
+    verbs::credential::{self, CredentialArgs, Form, Handout},
+};
+use jeton_proto::v1::{RefreshRequest, token_service_client::TokenServiceClient};
+
+/// Flags.
+#[derive(Debug, clap::Args)]
+pub struct RefreshArgs {
+    #[command(flatten)]
+    token: TokenArgs,
+    #[command(flatten)]
+    credential: CredentialArgs,
+}
+
+/// Runs it.
+pub async fn run(cli: &Cli<'_>, args: RefreshArgs) -> Result<Exit, Failure> {
+    let form = credential::form(cli, &args.credential, Form::Json);
+    if !credential::hands_out_refresh_token(cli, &args.credential, form) {
+        return Err(Failure::Usage(
+            "the refresh token is spent by this, and its successor would be lost. Give --refresh-token-file, or \
+             --output json into a pipe."
+                .into(),
+        ));
+    }
+    credential::check(&args.credential)?;
+    let refresh_token = args.token.read(cli, "Refresh token").await?;
+    let connection = connect::open(cli, Listener::Public, Identity::Required).await?;
+    let mut client = TokenServiceClient::new(connection.channel());
+    let request =
+        RefreshRequest { refresh_token: token_input::expose(&refresh_token), ..RefreshRequest::default() };
+    let response = connection.call(client.refresh(connection.request(request))).await?;
+    let token = credential::required(response.token.as_ref())?;
+    let handout = Handout { form, args: &args.credential, known: Vec::new() };
+    credential::print(cli, handout, &response, token)?;
+    Ok(Exit::Done)
+}

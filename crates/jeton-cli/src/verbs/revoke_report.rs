@@ -1,0 +1,327 @@
+//! The report of a revocation for people: the plan before it, and one line after it that is fit for an incident
+//! channel.
+
+use std::time::Duration;
+
+use crate::{
+    invocation::Cli,
+    term::{
+        exit::{Exit, Failure},
+        output, time,
+    },
+    verbs::{revoke::NamedTarget, session},
+};
+use jeton_proto::v1::{Propagation, RevocationOutcome, RevocationReason, RevokeResponse};
+
+/// The most sessions shown before the question: more would scroll the count away.
+const SAMPLES_ASKED_ABOUT: usize = 10;
+
+/// The exit code of an answer.
+pub fn exit(response: &RevokeResponse, dry_run: bool) -> Exit {
+    match response.outcome() {
+        RevocationOutcome::Unspecified => Exit::Error,
+        RevocationOutcome::Foreign => Exit::Negative,
+        RevocationOutcome::WouldRevoke => Exit::Done,
+        RevocationOutcome::Revoked
+        | RevocationOutcome::AlreadyRevoked
+        | RevocationOutcome::AlreadyExpired => {
+            let complete = response.propagation.as_ref().is_some_and(|propagation| propagation.complete);
+            if complete || dry_run { Exit::Done } else { Exit::Incomplete }
+        }
+    }
+}
+
+/// Prints the plan as data: `--dry-run`.
+pub fn print_plan(target: &NamedTarget, response: &RevokeResponse) -> Result<(), Failure> {
+    if !response.sample_sessions.is_empty() {
+        session::table(&response.sample_sessions)?;
+    }
+    output::data(&plan(target, response))?;
+    output::talk("Nothing was changed (--dry-run).");
+    Ok(())
+}
+
+/// Prints the plan as a message, before the question.
+pub fn talk_plan(target: &NamedTarget, response: &RevokeResponse) {
+    for sample in response.sample_sessions.iter().take(SAMPLES_ASKED_ABOUT) {
+        let line = format!(
+            "  session {} of {}, by {}, for {}, last used {}",
+            sample.session_id,
+            sample.subject,
+            sample.client_id,
+            sample.audiences.join(" "),
+            time::show(sample.refresh_time.as_ref().or(sample.create_time.as_ref())),
+        );
+        output::talk(&output::escape(&line));
+    }
+    output::talk(&plan(target, response));
+}
+
+/// The whole target, as the server understood it: `subject svc:billing for audience orders, issued before
+/// 2026-01-31T09:00:00Z`.
+fn whole(target: &NamedTarget, response: &RevokeResponse) -> String {
+    let mut name = target.describe();
+    let Some(understood) = &response.target else { return name };
+    if !understood.audience.is_empty() {
+        name.push_str(" for audience ");
+        name.push_str(&output::escape(&understood.audience));
+    }
+    if understood.issue_cutoff_time.is_some() {
+        name.push_str(", issued before ");
+        name.push_str(&time::show(understood.issue_cutoff_time.as_ref()));
+    }
+    name
+}
+
+/// The time and reason of the revocation that holds: ` since 2026-01-31T09:15:00Z (LEAKED)`.
+fn since(response: &RevokeResponse) -> String {
+    let reason = response.revocation_reason();
+    let why = if reason == RevocationReason::Unspecified {
+        String::new()
+    } else {
+        format!(" ({})", reason.as_str_name().trim_start_matches("REVOCATION_REASON_"))
+    };
+    match &response.revoke_time {
+        Some(time) => format!(" since {}{why}", time::show(Some(time))),
+        None => why,
+    }
+}
+
+fn plan(target: &NamedTarget, response: &RevokeResponse) -> String {
+    let name = whole(target, response);
+    match response.outcome() {
+        RevocationOutcome::Unspecified => format!("the effect of revoking {name} is not known"),
+        RevocationOutcome::Foreign => {
+            format!("{name} cannot be verified as one of this issuer: it would not be revoked")
+        }
+        RevocationOutcome::AlreadyRevoked => format!("{name} is revoked already{}", since(response)),
+        RevocationOutcome::AlreadyExpired => format!("{name} has expired already"),
+        RevocationOutcome::Revoked | RevocationOutcome::WouldRevoke if target.is_key() => {
+            format!("would end every token signed by {name}; sessions live on, with tokens of another key")
+        }
+        RevocationOutcome::Revoked | RevocationOutcome::WouldRevoke if target.is_wide() => {
+            let sessions = if response.affected_sessions == 1 { "session" } else { "sessions" };
+            format!("would end {} live {sessions} and every token of {name}", response.affected_sessions)
+        }
+        RevocationOutcome::Revoked | RevocationOutcome::WouldRevoke => format!("would revoke {name}"),
+    }
+}
+
+/// Prints the last line, and advice if the revocation is not everywhere. `local`: the other replicas were not waited
+/// for.
+pub fn print_result(
+    cli: &Cli<'_>,
+    target: &NamedTarget,
+    response: &RevokeResponse,
+    elapsed: Duration,
+    local: bool,
+) -> Result<(), Failure> {
+    output::data(&result(target, response, elapsed, local))?;
+    if exit(response, false) == Exit::Incomplete {
+        let warning = cli.output.paint("warning", output::Tone::Doubtful);
+        output::talk(&format!(
+            "{warning}: it is durable, but not applied everywhere yet. The same command again is safe, and waits for the rest."
+        ));
+    }
+    Ok(())
+}
+
+/// The result on one line.
+pub fn result(target: &NamedTarget, response: &RevokeResponse, elapsed: Duration, local: bool) -> String {
+    let name = whole(target, response);
+    let done = match response.outcome() {
+        RevocationOutcome::Foreign => {
+            return format!(
+                "not revoked: {name} cannot be verified as one of this issuer, nothing was recorded"
+            );
+        }
+        RevocationOutcome::Unspecified | RevocationOutcome::WouldRevoke => {
+            return format!(
+                "it is not known whether {name} is revoked: the server answered an unknown outcome"
+            );
+        }
+        RevocationOutcome::Revoked => "revoked",
+        RevocationOutcome::AlreadyRevoked => "already revoked",
+        RevocationOutcome::AlreadyExpired if response.revoke_time.is_none() => {
+            "already expired, nothing was to be revoked:"
+        }
+        RevocationOutcome::AlreadyExpired => "already expired, and revoked:",
+    };
+    // A time of today, except for an earlier revocation.
+    let at = match &response.revoke_time {
+        _ if response.outcome() == RevocationOutcome::AlreadyRevoked => since(response),
+        Some(time) => format!(" at {}", time::show_time_of_day(Some(time))),
+        None => String::new(),
+    };
+    let revision = output::escape(&response.revision);
+    let took = took(elapsed);
+    let Some(propagation) = &response.propagation else {
+        return format!("{done} {name}{at}, revision {revision} in {took}");
+    };
+    let (reach, missing) = (reach(propagation), missing(propagation, local));
+    format!("{done} {name}{at}, revision {revision}, {reach} in {took}{missing}")
+}
+
+/// `4 ms`, `3.3 s`.
+fn took(elapsed: Duration) -> String {
+    if elapsed < Duration::from_secs(1) {
+        format!("{} ms", elapsed.as_millis())
+    } else {
+        format!("{:.1} s", elapsed.as_secs_f64())
+    }
+}
+
+fn reach(propagation: &Propagation) -> String {
+    let Propagation { applied_replicas, replicas, applied_watchers, watchers, .. } = propagation;
+    let watched =
+        if *watchers > 0 { format!(", {applied_watchers}/{watchers} watchers") } else { String::new() };
+    format!("{applied_replicas}/{replicas} replicas{watched}")
+}
+
+/// The replicas that have not applied it, and the consequence.
+fn missing(propagation: &Propagation, local: bool) -> String {
+    let Propagation { complete, applied_replicas, replicas, laggards, .. } = propagation;
+    let laggards: Vec<_> = laggards.iter().map(String::as_str).collect();
+    let who = match laggards.as_slice() {
+        [] if applied_replicas >= replicas => return String::new(),
+        [] => "the rest".to_owned(),
+        laggards => names(laggards),
+    };
+    match (complete, local) {
+        (true, true) => format!(" ({who}: not waited for)"),
+        (true, false) => format!(" ({who} did not answer and can hold no lease any more)"),
+        (false, _) => format!(" (not yet: {who})"),
+    }
+}
+
+/// The most names: more would scroll the sentence away.
+const NAMES_MAX: usize = 3;
+
+/// `dev-1, dev-2, dev-3 and 4 more`.
+pub fn names(all: &[&str]) -> String {
+    first_names(all, NAMES_MAX)
+}
+
+/// The first `most` names, and the number of the others.
+pub fn first_names(all: &[&str], most: usize) -> String {
+    let named = all.iter().take(most).map(|name| output::escape(name)).collect::<Vec<_>>().join(", ");
+    match all.len().saturating_sub(most) {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jeton_proto::v1::RevocationTarget;
+
+    fn response(outcome: RevocationOutcome, complete: bool) -> RevokeResponse {
+        RevokeResponse {
+            outcome: outcome.into(),
+            revoke_time: Some(prost_types::Timestamp { seconds: 8_047, nanos: 412_000_000 }),
+            revision: "1.8841".into(),
+            propagation: Some(Propagation {
+                complete,
+                applied_replicas: 1,
+                replicas: 1,
+                ..Propagation::default()
+            }),
+            ..RevokeResponse::default()
+        }
+    }
+
+    #[test]
+    fn the_last_line_is_fit_for_an_incident_channel() {
+        let line = result(
+            &NamedTarget::of_subject("svc:billing"),
+            &response(RevocationOutcome::Revoked, true),
+            Duration::from_micros(4_300),
+            false,
+        );
+        assert_eq!(
+            line,
+            "revoked subject svc:billing at 02:14:07.412Z, revision 1.8841, 1/1 replicas in 4 ms"
+        );
+    }
+
+    #[test]
+    fn the_whole_target_is_named_and_what_holds_already() {
+        let narrowed = RevokeResponse {
+            target: Some(RevocationTarget {
+                audience: "orders".into(),
+                issue_cutoff_time: Some(prost_types::Timestamp { seconds: 0, nanos: 0 }),
+                ..Default::default()
+            }),
+            affected_sessions: 2,
+            ..response(RevocationOutcome::WouldRevoke, true)
+        };
+        let target = NamedTarget::of_subject("s");
+        assert_eq!(
+            plan(&target, &narrowed),
+            "would end 2 live sessions and every token of subject s for audience orders, issued before 1970-01-01T00:00:00Z"
+        );
+        let earlier = RevokeResponse {
+            revocation_reason: RevocationReason::Leaked.into(),
+            ..response(RevocationOutcome::AlreadyRevoked, true)
+        };
+        assert_eq!(
+            plan(&target, &earlier),
+            "subject s is revoked already since 1970-01-01T02:14:07.412Z (LEAKED)"
+        );
+        let line = result(&target, &earlier, Duration::ZERO, false);
+        assert!(
+            line.starts_with("already revoked subject s since 1970-01-01T02:14:07.412Z (LEAKED), rev"),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn what_has_expired_for_every_clock_is_not_said_to_be_revoked() {
+        let nothing =
+            RevokeResponse { revoke_time: None, ..response(RevocationOutcome::AlreadyExpired, true) };
+        let line = result(&NamedTarget::of_subject("s"), &nothing, Duration::ZERO, false);
+        assert!(
+            line.starts_with("already expired, nothing was to be revoked: subject s, revision"),
+            "{line}"
+        );
+        let recorded = response(RevocationOutcome::AlreadyExpired, true);
+        let line = result(&NamedTarget::of_subject("s"), &recorded, Duration::ZERO, false);
+        assert!(line.starts_with("already expired, and revoked: subject s at 02:14:07.412Z"), "{line}");
+    }
+
+    #[test]
+    fn who_is_missing_is_named_with_what_that_means() {
+        let line = |complete, laggards: &[&str], local| {
+            let mut response = response(RevocationOutcome::Revoked, complete);
+            response.propagation = Some(Propagation {
+                complete,
+                applied_replicas: 5,
+                replicas: 6,
+                laggards: laggards.iter().map(|name| (*name).to_owned()).collect(),
+                ..Propagation::default()
+            });
+            let line = result(&NamedTarget::of_subject("s"), &response, Duration::from_millis(3_310), local);
+            line.split_once("1.8841, ").map(|(_, rest)| rest.to_owned()).unwrap_or_default()
+        };
+        assert_eq!(
+            line(true, &["dev-3"], false),
+            "5/6 replicas in 3.3 s (dev-3 did not answer and can hold no lease any more)"
+        );
+        assert_eq!(
+            line(false, &["a", "b\u{7}", "c", "d"], false),
+            "5/6 replicas in 3.3 s (not yet: a, b\\u{7}, c and 1 more)"
+        );
+        assert_eq!(line(true, &[], true), "5/6 replicas in 3.3 s (the rest: not waited for)");
+    }
+
+    #[test]
+    fn codes_are_those_of_the_contract() {
+        let code = |outcome, complete| exit(&response(outcome, complete), false).code();
+        assert_eq!(code(RevocationOutcome::Revoked, true), 0);
+        assert_eq!(code(RevocationOutcome::AlreadyRevoked, true), 0);
+        assert_eq!(code(RevocationOutcome::AlreadyExpired, true), 0);
+        assert_eq!(code(RevocationOutcome::Revoked, false), 7);
+        assert_eq!(code(RevocationOutcome::Foreign, true), 3);
+    }
+}

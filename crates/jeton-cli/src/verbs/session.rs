@@ -1,0 +1,123 @@
+//! `jeton session`: the sessions of a subject or a client.
+
+use crate::{
+    invocation::Cli,
+    remote::connect::{self, Identity, Listener},
+    term::{
+        exit::{Exit, Failure},
+        output, time,
+    },
+};
+use jeton_proto::v1::{
+    ListSessionsRequest, ListSessionsResponse, Session, admin_service_client::AdminServiceClient,
+};
+
+/// Rows of a page. The server allows 1000; this many stay far below the greatest size of a message.
+pub const PAGE_SIZE: i32 = 200;
+
+/// The verbs.
+#[derive(Debug, clap::Subcommand)]
+pub enum SessionCommand {
+    /// List sessions, newest first
+    List(ListArgs),
+}
+
+/// Flags of `list`.
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("whose").required(true).multiple(true))]
+pub struct ListArgs {
+    /// Sessions of this subject
+    #[arg(long, group = "whose")]
+    subject: Option<String>,
+    /// Sessions that this client opened
+    #[arg(long, group = "whose")]
+    client: Option<String>,
+    /// Include ended sessions
+    #[arg(long)]
+    show_ended: bool,
+    /// At most so many rows
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+}
+
+/// Runs one of the verbs.
+pub async fn run(cli: &Cli<'_>, command: SessionCommand) -> Result<Exit, Failure> {
+    let SessionCommand::List(args) = command;
+    let as_json = cli.output.wants_json()?;
+    let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
+    let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
+    let mut client = AdminServiceClient::new(connection.channel());
+    let mut all = ListSessionsResponse::default();
+    loop {
+        let request = ListSessionsRequest {
+            subject: args.subject.clone().unwrap_or_default(),
+            client_id: args.client.clone().unwrap_or_default(),
+            show_ended: args.show_ended,
+            page_size: page_size(limit, all.sessions.len()),
+            page_token: all.next_page_token,
+        };
+        let page = connection.call(client.list_sessions(connection.request(request))).await?;
+        all.sessions.extend(page.sessions);
+        all.next_page_token = page.next_page_token;
+        all.similar_subjects = page.similar_subjects;
+        if all.next_page_token.is_empty() || all.sessions.len() >= limit {
+            break;
+        }
+    }
+    if as_json {
+        cli.output.json(&all, false)?;
+    } else {
+        table(&all.sessions)?;
+        talk_similar(&all.similar_subjects);
+        if !all.next_page_token.is_empty() {
+            output::talk("There are more. Give a larger --limit.");
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// If nothing was found for a subject: the subjects that may have been meant.
+pub fn talk_similar(subjects: &[String]) {
+    if !subjects.is_empty() {
+        let names = subjects.iter().map(|name| output::escape(name)).collect::<Vec<_>>().join(", ");
+        output::talk(&format!(
+            "There are none. Subjects of live sessions that are spelled nearly so: {names}"
+        ));
+    }
+}
+
+/// The size of the next page.
+pub fn page_size(limit: usize, fetched: usize) -> i32 {
+    i32::try_from(limit.saturating_sub(fetched)).unwrap_or(PAGE_SIZE).min(PAGE_SIZE)
+}
+
+/// Prints sessions as rows.
+pub fn table(sessions: &[Session]) -> Result<(), Failure> {
+    let rows = sessions.iter().map(row).collect();
+    let header = [
+        "SESSION",
+        "SUBJECT",
+        "CLIENT",
+        "AUDIENCES",
+        "CREATED",
+        "REFRESHED",
+        "ENDS IF IDLE",
+        "ENDS",
+        "REVOKED",
+    ];
+    output::table(&header, rows)
+}
+
+fn row(session: &Session) -> Vec<String> {
+    vec![
+        session.session_id.clone(),
+        session.subject.clone(),
+        session.client_id.clone(),
+        session.audiences.join(" "),
+        time::show(session.create_time.as_ref()),
+        time::show(session.refresh_time.as_ref()),
+        time::show(session.idle_expire_time.as_ref()),
+        time::show(session.expire_time.as_ref()),
+        time::show(session.revoke_time.as_ref()),
+    ]
+}

@@ -1,0 +1,28 @@
+//! Turns jeton's own API in `proto/` into Rust: protox parses (no protoc needed), tonic-build's prost front end generates.
+
+use std::{env, error::Error, fs, path::PathBuf};
+
+const ROOT: &str = "../../proto";
+const FILES: [&str; 4] = [
+    "jeton/v1/token_service.proto",
+    "jeton/v1/discovery_service.proto",
+    "jeton/v1/admin_service.proto",
+    "jeton/v1/revocation_service.proto",
+];
+
+#[expect(clippy::disallowed_methods, reason = "cargo tells a build script where to write by the environment")]
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed={ROOT}/jeton");
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let mut compiler = protox::Compiler::new([ROOT])?;
+    compiler.include_source_info(true).include_imports(true).open_files(FILES)?;
+    // Reflection serves this set; it keeps the options that prost_types would drop.
+    fs::write(out.join("jeton.fds.bin"), compiler.encode_file_descriptor_set())?;
+    let mut config = tonic_prost_build::Config::new();
+    // A message knows its full name: the command line prints any of them as protojson by it.
+    config.enable_type_names();
+    tonic_prost_build::configure()
+        .build_server(false)
+        .compile_fds_with_config(compiler.file_descriptor_set(), config)?;
+    Ok(())
+}

@@ -5,16 +5,14 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::{
-    Authority, Caller, Denied, Error, Invalid, Issued, Presence, RefreshCredential, RefreshRefused,
+    Authority, Caller, Error, Invalid, Issued, Presence, RefreshCredential, RefreshRefused,
     issue::check_scopes,
-    mint::Draft,
+    mint::{Draft, lifetime_error},
     refresh_rules::{refuse_by_rules, rules},
 };
 use crate::{
     replica::Reach,
-    state::{
-        Effective, FAMILY_ANY, Permission, Policies, REFRESH_ABSOLUTE_MAX_S, Reason, Signers, Snapshot, Terms,
-    },
+    state::{Effective, FAMILY_ANY, Permission, Policies, REFRESH_ABSOLUTE_MAX_S, Reason, Signers, Snapshot},
     store::{AppendTarget, AuditedAct, NewRevocation, Presented, Presenter, SessionRow},
     token::{Ask, Excess, ParsedRefresh, RefreshToken, UnixSeconds, uuid_unix_ms},
 };

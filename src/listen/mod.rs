@@ -62,7 +62,7 @@ use self::{
     paced::{Paced, Reading},
     places::{Places, Standing},
     queue::{Calls, Queue},
-    watch::{Open, TICK},
+    watch::{Open, TICK, Watch},
 };
 use crate::tls::{Peer, PeerCertificate, ServerTls, ShownChain};
 
@@ -203,7 +203,7 @@ impl<H: Handler> Worker<H> {
     async fn run(self, mut arriving: mpsc::UnboundedReceiver<Arrived>) {
         let worker = Arc::new(self);
         let connections = TaskTracker::new();
-        let mut open: Vec<Open> = Vec::new();
+        let mut watch = Watch::default();
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut rested = worker.queue.rests();
@@ -212,13 +212,13 @@ impl<H: Handler> Worker<H> {
                 () = worker.stop.cancelled() => break,
                 _at = ticks.tick() => {
                     let rests = worker.queue.rests();
-                    open.retain_mut(|one| one.look(rests != rested));
+                    watch.look(rests != rested);
                     rested = rests;
                 }
                 arrived = arriving.recv() => match arrived {
                     Some(arrived) => {
-                        let (one, connection) = Arc::clone(&worker).begin(arrived, open.len());
-                        open.push(one.of(&connections.spawn(connection)));
+                        let (one, connection) = Arc::clone(&worker).begin(arrived, connections.len());
+                        watch.add(one.of(&connections.spawn(connection)));
                     }
                     None => break,
                 },
@@ -226,10 +226,10 @@ impl<H: Handler> Worker<H> {
         }
         // Connections that have arrived are served: their peers may have sent a request already.
         while let Ok(arrived) = arriving.try_recv() {
-            let (one, connection) = Arc::clone(&worker).begin(arrived, open.len());
-            open.push(one.of(&connections.spawn(connection)));
+            let (one, connection) = Arc::clone(&worker).begin(arrived, connections.len());
+            watch.add(one.of(&connections.spawn(connection)));
         }
-        open.iter_mut().for_each(Open::let_go);
+        watch.let_go();
         connections.close();
         tokio::select! {
             () = connections.wait() => {}

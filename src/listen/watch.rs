@@ -19,6 +19,9 @@ const IDLE_TICKS: u32 = 300;
 /// it. So is one whose certificate would not be accepted any more: calls in flight have that time.
 const CUT_OFF_TICKS: u32 = 10;
 
+/// As many connections may have ended and still be watched.
+const SWEPT_MIN: usize = 32;
+
 /// A connection must take one of so many parts of its waiting bytes within so many ticks, or is cut off.
 const STALLED_PART: usize = 8;
 const STALLED_TICKS: u32 = 20;
@@ -63,10 +66,14 @@ impl Open {
         Self { abort: Some(task.abort_handle()), ..self }
     }
 
+    fn has_ended(&self) -> bool {
+        self.abort.as_ref().is_some_and(AbortHandle::is_finished)
+    }
+
     /// Ends a connection that does nothing. False: it has ended. Activity is seen only if the connection's thread had
     /// time for all connections since the last look: otherwise arrived data may be unread.
     pub(super) fn look(&mut self, had_time: bool) -> bool {
-        if self.abort.as_ref().is_some_and(AbortHandle::is_finished) {
+        if self.has_ended() {
             return false;
         }
         self.look_at_certificate();
@@ -112,6 +119,36 @@ impl Open {
             // If nobody receives it, the connection has ended by itself.
             let _unheard = go.send(());
         }
+    }
+}
+
+/// The connections of one worker.
+#[derive(Default)]
+pub(super) struct Watch {
+    open: Vec<Open>,
+    /// With so many, those that have ended are dropped.
+    sweep_at: usize,
+}
+
+impl Watch {
+    /// Adds a connection. The memory of a task stays until its watch is dropped: so ended connections are dropped as soon
+    /// as they may be as many as the others, and not at the next tick, before which a peer can begin and end thousands.
+    pub(super) fn add(&mut self, one: Open) {
+        if self.open.len() >= self.sweep_at {
+            self.open.retain(|one| !one.has_ended());
+            self.sweep_at = self.open.len().saturating_mul(2).max(SWEPT_MIN);
+        }
+        self.open.push(one);
+    }
+
+    /// Looks at all of them, and drops those that have ended.
+    pub(super) fn look(&mut self, had_time: bool) {
+        self.open.retain_mut(|one| one.look(had_time));
+    }
+
+    /// Tells all of them to end.
+    pub(super) fn let_go(&mut self) {
+        self.open.iter_mut().for_each(Open::let_go);
     }
 }
 
@@ -212,6 +249,22 @@ mod tests {
         assert_eq!(looks(&|_| (100, 0)), Some(20), "nothing is taken");
         assert_eq!(looks(&|tick| (1_000, 6 * tick)), Some(20), "too little is taken");
         assert_eq!(looks(&|tick| (1_000, 7 * tick)), None, "it is slow, but goes on");
+    }
+
+    #[tokio::test]
+    async fn e15_connections_that_have_ended_hold_no_memory_until_the_next_look() {
+        let mut watch = Watch::default();
+        let live = tokio::spawn(std::future::pending());
+        watch.add(open().0.of(&live));
+        for _ in 0..10_000 {
+            let ended = tokio::spawn(std::future::ready(()));
+            let one = open().0.of(&ended);
+            let _done = ended.await;
+            watch.add(one);
+            assert!(watch.open.len() <= SWEPT_MIN.saturating_add(1));
+        }
+        watch.look(true);
+        assert_eq!(watch.open.len(), 1, "the one that lives is still watched");
     }
 
     /// A request that arrives at the moment of the goodbye is answered.

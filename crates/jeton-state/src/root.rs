@@ -2,10 +2,7 @@
 //! added to the live root, which is never cleared: loading all tables again builds another root, which begins without a
 //! lease, and swaps it in.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering},
-};
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
 
@@ -13,7 +10,7 @@ use jeton_token::{Revision, UnixSeconds, Verified};
 
 use super::{
     Denylist, Entry, KeyRing, Lease, Mark, MarkKind, Marks, Reason, SessionFacts,
-    clock::{BootMillis, Clock, Moment},
+    clock::{BootMillis, Moment},
 };
 
 /// If server and database clocks are further apart than this, the replica neither mints nor judges.
@@ -228,6 +225,8 @@ impl<I> Root<I> {
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::sync::Arc;
 
     use super::*;
     use crate::{KeyLife, KeyRecord, KeyState};

@@ -129,8 +129,8 @@ mod tests {
 
     fn said(body: &str) -> (bool, bool, String) {
         match judge(body) {
-            Readiness::Starting(check) => (true, check.is_ok(), check.detail.to_owned()),
-            Readiness::Started(Some(check)) => (false, check.is_ok(), check.detail.to_owned()),
+            Readiness::Starting(check) => (true, check.is_ok(), check.detail.clone()),
+            Readiness::Started(Some(check)) => (false, check.is_ok(), check.detail.clone()),
             Readiness::Started(None) => (false, true, String::new()),
         }
     }

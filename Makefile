@@ -13,7 +13,7 @@ PROFILE ?= dev
 RUNS ?= 10
 LOOPS ?= 2
 
-.PHONY: help run test test-busy faults attacks test-python test-node model bench bench-growth bench-docs capacity-docs instructions fmt lint sqlx clean
+.PHONY: help run check test test-busy faults attacks test-python test-node model bench bench-growth bench-docs capacity-docs instructions fmt lint sqlx clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,11 @@ run: ## start a server with a database of its own (PROFILE=release: as fast as i
 	@scripts/need-postgres
 	@scripts/say-building $(PROFILE)
 	cargo run --locked --profile $(PROFILE) --bin jeton -- dev
+
+check: ## format, lint, unit tests and the rules of the sources: first and fast, with Rust alone
+	@scripts/need-cc
+	@scripts/need-rust
+	@scripts/check
 
 test: ## run everything that a change must pass
 	@scripts/need-cc

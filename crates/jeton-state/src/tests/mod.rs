@@ -1,4 +1,4 @@
-//! Tests of the evaluator and its cache: pure functions of a root, a text and a time.
+//! Tests of the evaluator, its cache and the lease: pure functions of a root, a text and a time.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -8,6 +8,7 @@
 
 mod cache;
 mod evaluator;
+mod lease;
 
 use std::sync::Arc;
 

@@ -13,7 +13,7 @@ PROFILE ?= dev
 RUNS ?= 10
 LOOPS ?= 2
 
-.PHONY: help run check test test-busy faults attacks test-python test-node model bench bench-growth bench-docs capacity-docs instructions fmt lint sqlx clean
+.PHONY: help run check test test-busy faults attacks test-python test-node model bench bench-growth bench-docs capacity-docs instructions reference fmt lint sqlx clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -89,6 +89,10 @@ capacity-docs: ## write benches/figures.json and docs/capacity.md from the resul
 	scripts/write-figures
 	cargo build --locked --bin jeton
 	scripts/write-capacity-docs
+
+reference: ## write docs/command-line.md and docs/configuration.md from the parser
+	@scripts/need-cc
+	JETON_WRITE_REFERENCE=1 cargo test --locked --workspace --test it -- reference::
 
 fmt: ## format the sources
 	@scripts/need-rust

@@ -27,6 +27,7 @@ mod issue;
 mod keys;
 mod listeners;
 mod operate;
+mod reference;
 mod refresh;
 mod revoke;
 mod sources;

@@ -19,6 +19,7 @@ use self::{
     check::{Check, Grade, away, of_offset, refused, said},
     ready::{Readiness, ready, stopped},
 };
+use crate::term::escape::escape;
 use crate::{
     invocation::Cli,
     remote::connect::{self, Connection, Identity, Listener},
@@ -154,7 +155,7 @@ fn print(cli: &Cli<'_>, checks: &[Check]) -> Result<(), Failure> {
             Grade::Warn => ("warn", Tone::Doubtful),
             Grade::Fail => ("fail", Tone::Bad),
         };
-        let detail = output::escape(&check.detail);
+        let detail = escape(&check.detail);
         output::data(&format!("{}  {:<12} {detail}", cli.output.paint(word, tone), check.name))?;
         if !check.advice.is_empty() {
             output::data(&format!("      {:<12} {}", "", check.advice))?;

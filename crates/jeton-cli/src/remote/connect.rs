@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use tonic::{Code, Request, Response, Status, transport::Channel};
 
+use crate::term::escape::escape;
 use crate::{
     invocation::Cli,
     remote::{
@@ -212,8 +213,8 @@ pub fn timeout(cli: &Cli<'_>) -> Duration {
 async fn dial(url: &str, tls: &Files, timeout: Duration) -> Result<Channel, Failure> {
     // The files are read only where they are used.
     let trust = if url.starts_with("https://") { tls.trust()? } else { Trust::default() };
-    let endpoint = jeton_client::endpoint(url, &trust)
-        .map_err(|error| Failure::Usage(output::escape(&error.to_string())))?;
+    let endpoint =
+        jeton_client::endpoint(url, &trust).map_err(|error| Failure::Usage(escape(&error.to_string())))?;
     let unreachable = |cause: String| {
         let Explained { cause, advice } = explain(&cause, url);
         Failure::Unreachable(format!("cannot reach {url}: {cause}. {advice}"))
@@ -227,7 +228,7 @@ async fn dial(url: &str, tls: &Files, timeout: Duration) -> Result<Channel, Fail
 
 /// The end of the chain of errors, fit for a terminal.
 fn root_cause(error: &dyn std::error::Error) -> String {
-    output::escape(&jeton_client::root_cause(error))
+    escape(&jeton_client::root_cause(error))
 }
 
 /// Completes a URL: ready files contain, and people write, a bare `host:port`.

@@ -3,5 +3,6 @@
 pub(crate) mod connect;
 pub(crate) mod contexts;
 pub(crate) mod handshake;
+pub(crate) mod pages;
 pub(crate) mod tls;
 pub(crate) mod tls_words;

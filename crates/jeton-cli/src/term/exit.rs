@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::term::{output::escape, time};
+use crate::term::{escape::escape, time};
 
 /// The longest retry delay that counts as a retry; a longer one is a lasting limit.
 const RETRY_MAX: Duration = Duration::from_mins(1);

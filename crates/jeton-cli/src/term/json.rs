@@ -4,7 +4,7 @@ use prost::{Message, Name};
 use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, SerializeOptions, Value};
 use serde::Serialize;
 
-use crate::term::{exit::Failure, output::is_hostile};
+use crate::term::{escape::is_hostile, exit::Failure};
 use jeton_proto::{FILE_DESCRIPTOR_SET, v1::Verdict};
 
 const MASK: &str = "(hidden; --show)";

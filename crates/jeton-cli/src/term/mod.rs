@@ -1,5 +1,6 @@
 //! The terminal: what is read from it and written to it, and exit codes.
 
+pub(crate) mod escape;
 pub(crate) mod exit;
 pub(crate) mod json;
 pub(crate) mod output;

@@ -13,6 +13,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use prost::{Message, Name};
 
 use crate::term::{
+    escape::escape,
     exit::{Exit, Failure},
     json,
 };
@@ -233,28 +234,6 @@ pub fn fail(failure: &Failure) -> Exit {
         talk(&line);
     }
     failure.exit()
-}
-
-/// Text for a terminal: characters that control it, or that reorder or hide text, become `\u{…}`.
-#[must_use]
-pub fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        if is_hostile(character) {
-            escaped.extend(character.escape_default());
-        } else {
-            escaped.push(character);
-        }
-    }
-    escaped
-}
-
-/// Returns whether a character moves the cursor, reorders its surroundings, or cannot be seen.
-#[must_use]
-pub fn is_hostile(character: char) -> bool {
-    character.is_control()
-        || matches!(character,
-            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 #[cfg(test)]

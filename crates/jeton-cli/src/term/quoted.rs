@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::output::is_hostile;
+use super::escape::is_hostile;
 
 /// The text as one word of a shell. A character that a terminal must not get is written as the octal numbers of its bytes
 /// in `$'…'`, which bash, zsh and ksh read.

@@ -101,6 +101,11 @@ pub fn from_file(path: &Path) -> Result<SecretString, Failure> {
     limited(file, &shown.to_string())
 }
 
+/// Returns whether a person can be asked.
+pub fn can_ask(cli: &Cli<'_>) -> bool {
+    io::stdin().is_terminal() && !cli.globals.no_input
+}
+
 /// Token text from standard input: all of a pipe, or a line that a person types unseen.
 pub async fn from_stdin(cli: &Cli<'_>, what: &str) -> Result<SecretString, Failure> {
     if !io::stdin().is_terminal() {

@@ -2,12 +2,15 @@
 
 use crate::{
     invocation::Cli,
-    remote::connect::{self, Identity, Listener},
+    remote::{
+        connect::{self, Identity, Listener},
+        pages::{self, page_size},
+    },
     term::{
         exit::{Exit, Failure},
         output, time,
     },
-    verbs::session::{page_size, talk_similar},
+    verbs::session::talk_similar,
 };
 use jeton_proto::v1::{
     AuditEvent, ListAuditEventsRequest, ListAuditEventsResponse, RevocationReason,
@@ -54,7 +57,7 @@ pub async fn run(cli: &Cli<'_>, command: AuditCommand) -> Result<Exit, Failure> 
     let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
     let mut client = AdminServiceClient::new(connection.channel());
     let mut all = ListAuditEventsResponse::default();
-    loop {
+    pages::each(async |page_token| {
         let request = ListAuditEventsRequest {
             subject: args.subject.clone().unwrap_or_default(),
             jti: args.jti.clone().unwrap_or_default(),
@@ -63,17 +66,16 @@ pub async fn run(cli: &Cli<'_>, command: AuditCommand) -> Result<Exit, Failure> 
             start_time: start.map(time::to_wire_timestamp),
             end_time: None,
             page_size: page_size(limit, all.audit_events.len()),
-            page_token: all.next_page_token,
+            page_token,
             ..ListAuditEventsRequest::default()
         };
         let page = connection.call(client.list_audit_events(connection.request(request))).await?;
         all.audit_events.extend(page.audit_events);
-        all.next_page_token = page.next_page_token;
         all.similar_subjects = page.similar_subjects;
-        if all.next_page_token.is_empty() || all.audit_events.len() >= limit {
-            break;
-        }
-    }
+        all.next_page_token.clone_from(&page.next_page_token);
+        Ok(if all.audit_events.len() < limit { page.next_page_token } else { String::new() })
+    })
+    .await?;
     if as_json {
         cli.output.json(&all, false)?;
     } else {

@@ -1,15 +1,20 @@
 //! `jeton client`: the callers of jeton and their rights.
 
-use std::io::IsTerminal;
-
+use crate::term::escape::escape;
 use crate::{
     invocation::Cli,
-    remote::connect::{self, Connection, Identity, Listener},
+    remote::{
+        connect::{self, Connection, Identity, Listener},
+        pages::{self, PAGE_SIZE},
+    },
     term::{
         exit::{Exit, Failure},
         output, time, token_input,
     },
-    verbs::{client_key, client_set, session::PAGE_SIZE},
+    verbs::{
+        client_key, client_set,
+        client_show::{permissions, print, state},
+    },
 };
 use jeton_proto::v1::{
     Client, DeleteClientRequest, GetClientRequest, ListClientsRequest, ListClientsResponse,
@@ -68,15 +73,14 @@ pub async fn run(cli: &Cli<'_>, command: ClientAdminCommand) -> Result<Exit, Fai
 pub async fn all(connection: &Connection) -> Result<ListClientsResponse, Failure> {
     let mut client = AdminServiceClient::new(connection.channel());
     let mut all = ListClientsResponse::default();
-    loop {
-        let request = ListClientsRequest { page_size: PAGE_SIZE, page_token: all.next_page_token };
+    pages::each(async |page_token| {
+        let request = ListClientsRequest { page_size: PAGE_SIZE, page_token };
         let page = connection.call(client.list_clients(connection.request(request))).await?;
         all.clients.extend(page.clients);
-        all.next_page_token = page.next_page_token;
-        if all.next_page_token.is_empty() {
-            return Ok(all);
-        }
-    }
+        Ok(page.next_page_token)
+    })
+    .await?;
+    Ok(all)
 }
 
 async fn list(cli: &Cli<'_>) -> Result<Exit, Failure> {
@@ -117,22 +121,6 @@ fn row(client: &Client) -> Vec<String> {
     ]
 }
 
-fn state(client: &Client) -> &'static str {
-    match (client.refused.is_empty(), client.disabled) {
-        (false, _) => "refused",
-        (true, true) => "disabled",
-        (true, false) => "enabled",
-    }
-}
-
-/// The permissions as they are typed.
-fn permissions(client: &Client) -> String {
-    let names = client.permissions().map(|permission| {
-        permission.as_str_name().trim_start_matches("PERMISSION_").to_lowercase().replace('_', "-")
-    });
-    names.collect::<Vec<_>>().join(" ")
-}
-
 /// Reads one client.
 pub async fn fetch(connection: &Connection, client_id: &str) -> Result<Client, Failure> {
     let mut client = AdminServiceClient::new(connection.channel());
@@ -155,53 +143,9 @@ async fn get(cli: &Cli<'_>, client_id: String) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Prints a client, for people.
-pub fn print(cli: &Cli<'_>, client: &Client) -> Result<(), Failure> {
-    output::facts(&[
-        ("client", client.client_id.clone()),
-        ("name", client.display_name.clone()),
-        ("state", state(client).to_owned()),
-        ("refused", client.refused.clone()),
-        ("permissions", permissions(client)),
-        ("audiences", client.audiences.join(" ")),
-        ("subjects", client.subjects.join(" ")),
-        ("certificates", client.certificate_uris.join(" ")),
-        ("created", time::show(client.create_time.as_ref())),
-        ("etag", client.etag.clone()),
-    ])?;
-    if client.api_keys.is_empty() {
-        return Ok(());
-    }
-    let now = (cli.env.now)();
-    let end = |key: &jeton_proto::v1::ApiKey| {
-        let end = key.expire_time.as_ref();
-        // An end in the future is shown as a date; one in the past must not be overlooked.
-        let past = end.and_then(time::from_wire_timestamp).is_some_and(|end| end <= now);
-        if past { time::show_with_distance(end, now) } else { time::show(end) }
-    };
-    let key_row = |key: &jeton_proto::v1::ApiKey| {
-        vec![
-            key.api_key_id.clone(),
-            time::show(key.create_time.as_ref()),
-            end(key),
-            time::show(key.last_use_time.as_ref()),
-        ]
-    };
-    output::data("")?;
-    output::table(
-        &["API KEY", "CREATED", "EXPIRES", "LAST USED"],
-        client.api_keys.iter().map(key_row).collect(),
-    )
-}
-
-/// Returns whether a person can be asked.
-pub fn can_ask(cli: &Cli<'_>) -> bool {
-    std::io::stdin().is_terminal() && !cli.globals.no_input
-}
-
 async fn delete(cli: &Cli<'_>, args: DeleteArgs) -> Result<Exit, Failure> {
     let as_json = cli.output.wants_json()?;
-    if !args.yes && !can_ask(cli) {
+    if !args.yes && !token_input::can_ask(cli) {
         return Err(Failure::Usage(
             "this revokes all that the client obtained, and nobody can be asked. Give --yes.".into(),
         ));
@@ -219,7 +163,7 @@ async fn delete(cli: &Cli<'_>, args: DeleteArgs) -> Result<Exit, Failure> {
     }
     output::talk(&format!(
         "Client {} is removed, and all that it obtained is revoked, on every replica.",
-        output::escape(&args.client_id)
+        escape(&args.client_id)
     ));
     Ok(Exit::Done)
 }
@@ -227,7 +171,7 @@ async fn delete(cli: &Cli<'_>, args: DeleteArgs) -> Result<Exit, Failure> {
 /// Shows what will be removed, and has the name typed.
 async fn confirm(connection: &Connection, client_id: &str) -> Result<(), Failure> {
     let found = fetch(connection, client_id).await?;
-    let name = output::escape(&found.client_id);
+    let name = escape(&found.client_id);
     output::talk(&format!(
         "Client {name} ({}) with {} API keys and {} certificates, and every token and session that it obtained, will end.",
         state(&found),

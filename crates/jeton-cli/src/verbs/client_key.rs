@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use jiff::SignedDuration;
 
+use crate::term::escape::escape;
 use crate::{
     invocation::Cli,
     remote::connect::{self, Identity, Listener},
@@ -93,9 +94,9 @@ pub async fn add(cli: &Cli<'_>, args: AddArgs) -> Result<Exit, Failure> {
     }
     match form {
         Form::Json => cli.output.secret_json(&response, args.show)?,
-        Form::Token => output::secret(&output::escape(&response.secret))?,
+        Form::Token => output::secret(&escape(&response.secret))?,
         Form::Header => {
-            output::secret(&format!("authorization: Bearer {}", output::escape(&response.secret)))?;
+            output::secret(&format!("authorization: Bearer {}", escape(&response.secret)))?;
         }
         Form::Facts => output::facts(&[
             ("client", args.client_id),

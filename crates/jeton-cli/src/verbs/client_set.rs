@@ -6,6 +6,7 @@ use clap::ValueEnum;
 use prost_types::FieldMask;
 use tokio::time::Instant;
 
+use crate::term::escape::escape;
 use crate::{
     invocation::Cli,
     remote::connect::{self, Connection, Identity, Listener},
@@ -13,7 +14,7 @@ use crate::{
         exit::{Exit, Failure},
         output, token_input,
     },
-    verbs::{client, revoke, revoke_report},
+    verbs::{client_show, revoke_report, revoke_target::NamedTarget},
 };
 use jeton_proto::v1::{
     self as pb, Client, CreateClientRequest, RevocationReason, RevocationTarget, RevokeRequest,
@@ -140,9 +141,9 @@ pub async fn create(cli: &Cli<'_>, args: CreateArgs) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     let created = response.client.unwrap_or_default();
-    client::print(cli, &created)?;
+    client_show::print(cli, &created)?;
     if created.certificate_uris.is_empty() {
-        let name = output::escape(&created.client_id);
+        let name = escape(&created.client_id);
         output::talk(&format!("It has no credential yet: `jeton client add-key {name}`."));
     }
     Ok(Exit::Done)
@@ -159,18 +160,18 @@ pub async fn update(cli: &Cli<'_>, args: UpdateArgs) -> Result<Exit, Failure> {
     if as_json {
         cli.output.json(&response, false)?;
     } else {
-        client::print(cli, &response.client.unwrap_or_default())?;
+        client_show::print(cli, &response.client.unwrap_or_default())?;
     }
     output::talk("In effect on every replica.");
     if !disables {
         return Ok(Exit::Done);
     }
-    let name = output::escape(&client_id);
+    let name = escape(&client_id);
     if !revokes {
         output::talk(&format!(
             "It is refused. The tokens that it obtained live on until they expire; `jeton revoke --client {name} --reason deprovisioned` ends them now."
         ));
-        if !client::can_ask(cli) {
+        if !token_input::can_ask(cli) {
             return Ok(Exit::Done);
         }
         let question = format!("Revoke all of it now? Type {name} to revoke, or nothing to leave it: ");
@@ -204,7 +205,7 @@ async fn revoke_all(
     let start = Instant::now();
     let mut tokens = TokenServiceClient::new(connection.channel());
     let response = connection.call(tokens.revoke(connection.request(request))).await?;
-    let target = revoke::NamedTarget::new(kind);
+    let target = NamedTarget::new(kind);
     if as_json {
         // Standard output already has the client.
         output::talk(&revoke_report::result(&target, &response, start.elapsed(), false));

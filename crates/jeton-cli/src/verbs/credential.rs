@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use prost::{Message, Name};
 
+use crate::term::escape::escape;
 use crate::{
     invocation::Cli,
     term::private_file::{check_writable, write_private},
@@ -96,11 +97,11 @@ pub fn print<M: Message + Name>(
     }
     match form {
         Form::Json => cli.output.secret_json(response, args.show)?,
-        Form::Token => output::secret(&output::escape(&token.access_token))?,
+        Form::Token => output::secret(&escape(&token.access_token))?,
         Form::Header => {
-            output::secret(&format!("authorization: Bearer {}", output::escape(&token.access_token)))?;
+            output::secret(&format!("authorization: Bearer {}", escape(&token.access_token)))?;
         }
-        Form::Env => output::secret(&format!("JETON_TOKEN={}", output::escape(&token.access_token)))?,
+        Form::Env => output::secret(&format!("JETON_TOKEN={}", escape(&token.access_token)))?,
         Form::Table => {
             known.extend(facts(cli, token));
             output::facts(&known)?;

@@ -8,6 +8,7 @@ use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use crate::term::escape::escape;
 use crate::{
     invocation::Cli,
     term::{
@@ -134,11 +135,11 @@ fn print(cli: &Cli<'_>, inspected: &Inspected) -> Result<(), Failure> {
         }
         Signature::Bad(why) => {
             let bad = cli.output.paint("The signature is not good", Tone::Bad);
-            format!("{bad}: {}. Believe nothing of it.", output::escape(why))
+            format!("{bad}: {}. Believe nothing of it.", escape(why))
         }
     };
     output::data(&trust)?;
-    output::data(&output::escape(&sentence(claims, now)))?;
+    output::data(&escape(&sentence(claims, now)))?;
     if let Some(malformed) = inspected.broken {
         output::data(&format!("jeton would refuse it: {}.", malformed.rule))?;
     }
@@ -146,7 +147,7 @@ fn print(cli: &Cli<'_>, inspected: &Inspected) -> Result<(), Failure> {
         members.iter().map(|(name, value)| (name.clone(), in_words(name, value, now))).collect()
     };
     let all: Vec<_> = rows(&inspected.header).into_iter().chain(rows(claims)).collect();
-    let escaped: Vec<_> = all.iter().map(|(name, value)| (output::escape(name), value.clone())).collect();
+    let escaped: Vec<_> = all.iter().map(|(name, value)| (escape(name), value.clone())).collect();
     let facts: Vec<_> = escaped.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
     output::facts(&facts)
 }

@@ -4,14 +4,17 @@ use std::path::PathBuf;
 
 use jiff::SignedDuration;
 
+use crate::term::escape::escape;
 use crate::{
     invocation::Cli,
-    remote::connect::{self, Connection, Identity, Listener},
+    remote::{
+        connect::{self, Connection, Identity, Listener},
+        pages::{self, PAGE_SIZE},
+    },
     term::{
         exit::{Exit, Failure},
         output, time,
     },
-    verbs::session::PAGE_SIZE,
 };
 use jeton_proto::v1::{
     GetJwksRequest, Key, ListKeysRequest, ListKeysResponse, RotateKeyRequest, RotateKeyResponse,
@@ -78,16 +81,15 @@ async fn show_list(cli: &Cli<'_>) -> Result<Exit, Failure> {
 pub async fn list(connection: &Connection) -> Result<ListKeysResponse, Failure> {
     let mut client = AdminServiceClient::new(connection.channel());
     let mut all = ListKeysResponse::default();
-    loop {
-        let request = ListKeysRequest { page_size: PAGE_SIZE, page_token: all.next_page_token };
+    pages::each(async |page_token| {
+        let request = ListKeysRequest { page_size: PAGE_SIZE, page_token };
         let page = connection.call(client.list_keys(connection.request(request))).await?;
         all.keys.extend(page.keys);
         all.refused_mac_keys = page.refused_mac_keys;
-        all.next_page_token = page.next_page_token;
-        if all.next_page_token.is_empty() {
-            return Ok(all);
-        }
-    }
+        Ok(page.next_page_token)
+    })
+    .await?;
+    Ok(all)
 }
 
 fn row(key: &Key) -> Vec<String> {
@@ -135,17 +137,16 @@ async fn rotate(cli: &Cli<'_>, args: RotateArgs) -> Result<Exit, Failure> {
 /// One line about the key that signs, or will.
 fn said(cli: &Cli<'_>, response: &RotateKeyResponse) -> String {
     let key = response.key.clone().unwrap_or_default();
-    let (id, algorithm) = (output::escape(&key.key_id), output::escape(&key.algorithm));
+    let (id, algorithm) = (escape(&key.key_id), escape(&key.algorithm));
     let old = response.replaced_key.as_ref();
     if key.state() == State::Pending {
         let at = time::show_with_distance(key.activate_time.as_ref(), (cli.env.now)());
-        let instead =
-            old.map(|old| format!(", in place of {}", output::escape(&old.key_id))).unwrap_or_default();
+        let instead = old.map(|old| format!(", in place of {}", escape(&old.key_id))).unwrap_or_default();
         return format!("{algorithm} key {id} is published and signs from {at}{instead}");
     }
     let rest = old.map(|old| {
         let end = time::show(old.expire_time.as_ref());
-        format!("; {} verifies until {end}", output::escape(&old.key_id))
+        format!("; {} verifies until {end}", escape(&old.key_id))
     });
     format!("{algorithm} key {id} signs on every replica{}", rest.unwrap_or_default())
 }

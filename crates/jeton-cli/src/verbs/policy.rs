@@ -1,17 +1,24 @@
 //! `jeton policy`: the rules for tokens of an audience, obtained by a client.
 
+use crate::term::escape::escape;
 use crate::{
     invocation::Cli,
-    remote::connect::{self, Identity, Listener},
+    remote::{
+        connect::{self, Identity, Listener},
+        pages::{self, PAGE_SIZE},
+    },
     term::{
         exit::{Exit, Failure},
-        output, time,
+        output,
     },
-    verbs::{policy_set, session::PAGE_SIZE},
+    verbs::{
+        policy_set,
+        policy_show::{PolicyName, rules},
+    },
 };
 use jeton_proto::v1::{
-    DailyBoundary, DeletePolicyRequest, ExcessTtlAction, GetPolicyRequest, ListPoliciesRequest,
-    ListPoliciesResponse, Policy, admin_service_client::AdminServiceClient,
+    DeletePolicyRequest, GetPolicyRequest, ListPoliciesRequest, ListPoliciesResponse, Policy,
+    admin_service_client::AdminServiceClient,
 };
 
 /// The verbs.
@@ -33,16 +40,6 @@ pub enum PolicyCommand {
     },
 }
 
-/// The name of a policy.
-#[derive(Debug, clap::Args)]
-pub struct PolicyName {
-    /// The audience, or `*` for any
-    pub audience: String,
-    /// The client, or `*` for any
-    #[arg(long, default_value = "*")]
-    pub client: String,
-}
-
 /// Runs one of the verbs.
 pub async fn run(cli: &Cli<'_>, command: PolicyCommand) -> Result<Exit, Failure> {
     match command {
@@ -58,15 +55,13 @@ async fn list(cli: &Cli<'_>) -> Result<Exit, Failure> {
     let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
     let mut client = AdminServiceClient::new(connection.channel());
     let mut all = ListPoliciesResponse::default();
-    loop {
-        let request = ListPoliciesRequest { page_size: PAGE_SIZE, page_token: all.next_page_token };
+    pages::each(async |page_token| {
+        let request = ListPoliciesRequest { page_size: PAGE_SIZE, page_token };
         let page = connection.call(client.list_policies(connection.request(request))).await?;
         all.policies.extend(page.policies);
-        all.next_page_token = page.next_page_token;
-        if all.next_page_token.is_empty() {
-            break;
-        }
-    }
+        Ok(page.next_page_token)
+    })
+    .await?;
     if as_json {
         cli.output.json(&all, false)?;
     } else {
@@ -132,52 +127,8 @@ async fn delete(cli: &Cli<'_>, name: PolicyName, etag: Option<String>) -> Result
     if as_json {
         cli.output.json(&response, false)?;
     } else {
-        let (audience, client) = (output::escape(&name.audience), output::escape(&name.client));
+        let (audience, client) = (escape(&name.audience), escape(&name.client));
         output::data(&format!("deleted the policy of audience {audience}, client {client}"))?;
     }
     Ok(Exit::Done)
-}
-
-/// Prints a policy, its name and rules on a line each.
-pub fn print(policy: &Policy) -> Result<(), Failure> {
-    let mut facts = vec![("audience", policy.audience.clone()), ("client", policy.client_id.clone())];
-    facts.extend(rules(policy));
-    facts.push(("etag", policy.etag.clone()));
-    facts.push(("updated", time::show(policy.update_time.as_ref())));
-    output::facts(&facts)
-}
-
-/// The rules as text. An empty one is taken from the next wider policy.
-fn rules(policy: &Policy) -> [(&'static str, String); 12] {
-    let excess = match policy.excess_ttl_action() {
-        ExcessTtlAction::Unspecified => "",
-        ExcessTtlAction::Reject => "reject",
-        ExcessTtlAction::Clamp => "clamp",
-    };
-    let audited = match policy.audit_issue {
-        None => "",
-        Some(true) => "yes",
-        Some(false) => "no",
-    };
-    [
-        ("default ttl", time::show_duration(policy.default_ttl.as_ref())),
-        ("max ttl", time::show_duration(policy.max_ttl.as_ref())),
-        ("excess", excess.to_owned()),
-        ("leeway", time::show_duration(policy.leeway.as_ref())),
-        ("idle", time::show_duration(policy.refresh_idle_lifetime.as_ref())),
-        ("absolute", time::show_duration(policy.refresh_absolute_lifetime.as_ref())),
-        ("grace", time::show_duration(policy.refresh_replay_grace.as_ref())),
-        ("daily boundary", policy.daily_boundary.as_ref().map(boundary).unwrap_or_default()),
-        ("scopes", policy.allowed_scopes.join(" ")),
-        ("algorithm", policy.algorithm.clone()),
-        ("issue audited", audited.to_owned()),
-        (
-            "sessions per subject",
-            policy.max_sessions_per_subject.map(|most| most.to_string()).unwrap_or_default(),
-        ),
-    ]
-}
-
-fn boundary(boundary: &DailyBoundary) -> String {
-    format!("{:02}:{:02} {}", boundary.hours, boundary.minutes, boundary.time_zone)
 }

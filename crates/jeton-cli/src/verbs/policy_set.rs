@@ -11,7 +11,7 @@ use crate::{
         exit::{Exit, Failure},
         output, time,
     },
-    verbs::policy::{self, PolicyName},
+    verbs::policy_show::{self, PolicyName},
 };
 use jeton_proto::v1::{
     DailyBoundary, ExcessTtlAction, Policy, UpdatePolicyRequest, admin_service_client::AdminServiceClient,
@@ -95,7 +95,7 @@ pub async fn run(cli: &Cli<'_>, args: SetArgs) -> Result<Exit, Failure> {
     if as_json {
         cli.output.json(&response, false)?;
     } else {
-        policy::print(&response.policy.unwrap_or_default())?;
+        policy_show::print(&response.policy.unwrap_or_default())?;
     }
     output::talk(if dry_run { "Nothing was changed (--dry-run)." } else { "In effect on every replica." });
     Ok(Exit::Done)

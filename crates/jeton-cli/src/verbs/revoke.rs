@@ -1,7 +1,7 @@
 //! `jeton revoke`: the verb of an emergency. It never waits for a count that was not requested, and never ends more
 //! than was meant without a confirmation.
 
-use std::{io::IsTerminal, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use clap::{
     ArgGroup, ValueEnum,
@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp, Unit};
 use tokio::time::Instant;
 use tonic::Code;
 
+use crate::term::escape::escape;
 use crate::{
     invocation::Cli,
     remote::connect::{self, Connection, Identity, Listener},
@@ -19,9 +20,9 @@ use crate::{
         output, time, token_input,
     },
     verbs::{
-        inspect,
         live::{self, Live},
         revoke_report as report,
+        revoke_target::NamedTarget,
     },
 };
 use jeton_proto::v1::{
@@ -176,64 +177,6 @@ async fn call(connection: &Connection, request: RevokeRequest) -> Result<RevokeR
     }
 }
 
-/// The target of a revocation, with a name for people.
-pub struct NamedTarget {
-    kind: Kind,
-    /// The jti in the text of a token.
-    jti: Option<String>,
-}
-
-impl NamedTarget {
-    /// A target that the API names.
-    pub fn new(kind: Kind) -> Self {
-        let jti = if let Kind::Token(text) = &kind { inspect::claimed_jti(text) } else { None };
-        Self { kind, jti }
-    }
-
-    /// Returns whether it hits more than one session: such a target is confirmed, and goes to the admin listener.
-    pub fn is_wide(&self) -> bool {
-        match self.kind {
-            Kind::Token(_) | Kind::Jti(_) | Kind::SessionId(_) => false,
-            Kind::Subject(_) | Kind::ClientId(_) | Kind::KeyId(_) => true,
-        }
-    }
-
-    /// `subject svc:billing`. Never token text.
-    pub fn describe(&self) -> String {
-        match &self.kind {
-            Kind::Token(text) if text.starts_with("jtr_") => "session of a refresh token".to_owned(),
-            Kind::Token(_) => self.jti.as_ref().map_or("token".to_owned(), |jti| format!("token {jti}")),
-            Kind::Jti(jti) => format!("jti {}", output::escape(jti)),
-            Kind::SessionId(session) => format!("session {}", output::escape(session)),
-            Kind::Subject(subject) => format!("subject {}", output::escape(subject)),
-            Kind::ClientId(client) => format!("client {}", output::escape(client)),
-            Kind::KeyId(key) => format!("key {}", output::escape(key)),
-        }
-    }
-
-    /// Returns whether it is a key: its sessions live on, so their number says nothing.
-    pub fn is_key(&self) -> bool {
-        matches!(self.kind, Kind::KeyId(_))
-    }
-
-    #[cfg(test)]
-    pub fn of_subject(subject: &str) -> Self {
-        Self::new(Kind::Subject(subject.to_owned()))
-    }
-
-    /// The text that a person types to confirm.
-    fn name(&self) -> &str {
-        match &self.kind {
-            Kind::Token(_) => "",
-            Kind::Jti(name)
-            | Kind::SessionId(name)
-            | Kind::Subject(name)
-            | Kind::ClientId(name)
-            | Kind::KeyId(name) => name,
-        }
-    }
-}
-
 async fn kind(cli: &Cli<'_>, args: &RevokeArgs) -> Result<Kind, Failure> {
     let token = match (args.token.as_deref(), &args.token_file) {
         (_, Some(path)) => token_input::from_file(path)?,
@@ -270,8 +213,7 @@ fn check(cli: &Cli<'_>, args: &RevokeArgs, target: &NamedTarget) -> Result<(), F
             "a subject, client or key is not revoked without a reason. Give one, as in --reason leaked.",
         );
     }
-    let can_ask = std::io::stdin().is_terminal() && !cli.globals.no_input;
-    if !args.yes && !args.dry_run && !can_ask {
+    if !args.yes && !args.dry_run && !token_input::can_ask(cli) {
         return usage(
             "this ends more than one session, and nobody can be asked. Give --yes, or --dry-run to look first.",
         );
@@ -287,10 +229,10 @@ async fn confirm(
 ) -> Result<(), Failure> {
     let preview = call(connection, RevokeRequest { validate_only: true, ..request.clone() }).await?;
     report::talk_plan(target, &preview);
-    let question = format!("This cannot be undone. Type {} to revoke it: ", output::escape(target.name()));
+    let question = format!("This cannot be undone. Type {} to revoke it: ", escape(target.name()));
     let typed = token_input::answer(&question).await?;
     // A name that is shown escaped can only be typed escaped.
-    if typed == target.name() || typed == output::escape(target.name()) {
+    if typed == target.name() || typed == escape(target.name()) {
         return Ok(());
     }
     Err(Failure::Usage("that is not the name: nothing was revoked. Run it again to revoke it.".into()))

@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
+use crate::term::escape::escape;
 use crate::{
     invocation::Cli,
     term::{
         exit::{Exit, Failure},
         output, time,
     },
-    verbs::{revoke::NamedTarget, session},
+    verbs::{revoke_target::NamedTarget, session},
 };
 use jeton_proto::v1::{Propagation, RevocationOutcome, RevocationReason, RevokeResponse};
 
@@ -52,7 +53,7 @@ pub fn talk_plan(target: &NamedTarget, response: &RevokeResponse) {
             sample.audiences.join(" "),
             time::show(sample.refresh_time.as_ref().or(sample.create_time.as_ref())),
         );
-        output::talk(&output::escape(&line));
+        output::talk(&escape(&line));
     }
     output::talk(&plan(target, response));
 }
@@ -64,7 +65,7 @@ fn whole(target: &NamedTarget, response: &RevokeResponse) -> String {
     let Some(understood) = &response.target else { return name };
     if !understood.audience.is_empty() {
         name.push_str(" for audience ");
-        name.push_str(&output::escape(&understood.audience));
+        name.push_str(&escape(&understood.audience));
     }
     if understood.issue_cutoff_time.is_some() {
         name.push_str(", issued before ");
@@ -153,7 +154,7 @@ pub fn result(target: &NamedTarget, response: &RevokeResponse, elapsed: Duration
         Some(time) => format!(" at {}", time::show_time_of_day(Some(time))),
         None => String::new(),
     };
-    let revision = output::escape(&response.revision);
+    let revision = escape(&response.revision);
     let took = took(elapsed);
     let Some(propagation) = &response.propagation else {
         return format!("{done} {name}{at}, revision {revision} in {took}");
@@ -204,7 +205,7 @@ pub fn names(all: &[&str]) -> String {
 
 /// The first `most` names, and the number of the others.
 pub fn first_names(all: &[&str], most: usize) -> String {
-    let named = all.iter().take(most).map(|name| output::escape(name)).collect::<Vec<_>>().join(", ");
+    let named = all.iter().take(most).map(|name| escape(name)).collect::<Vec<_>>().join(", ");
     match all.len().saturating_sub(most) {
         0 => named,
         more => format!("{named} and {more} more"),

@@ -1,8 +1,12 @@
 //! `jeton session`: the sessions of a subject or a client.
 
+use crate::term::escape::escape;
 use crate::{
     invocation::Cli,
-    remote::connect::{self, Identity, Listener},
+    remote::{
+        connect::{self, Identity, Listener},
+        pages::{self, page_size},
+    },
     term::{
         exit::{Exit, Failure},
         output, time,
@@ -11,9 +15,6 @@ use crate::{
 use jeton_proto::v1::{
     ListSessionsRequest, ListSessionsResponse, Session, admin_service_client::AdminServiceClient,
 };
-
-/// Rows of a page. The server allows 1000; this many stay far below the greatest size of a message.
-pub const PAGE_SIZE: i32 = 200;
 
 /// The verbs.
 #[derive(Debug, clap::Subcommand)]
@@ -48,22 +49,21 @@ pub async fn run(cli: &Cli<'_>, command: SessionCommand) -> Result<Exit, Failure
     let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
     let mut client = AdminServiceClient::new(connection.channel());
     let mut all = ListSessionsResponse::default();
-    loop {
+    pages::each(async |page_token| {
         let request = ListSessionsRequest {
             subject: args.subject.clone().unwrap_or_default(),
             client_id: args.client.clone().unwrap_or_default(),
             show_ended: args.show_ended,
             page_size: page_size(limit, all.sessions.len()),
-            page_token: all.next_page_token,
+            page_token,
         };
         let page = connection.call(client.list_sessions(connection.request(request))).await?;
         all.sessions.extend(page.sessions);
-        all.next_page_token = page.next_page_token;
         all.similar_subjects = page.similar_subjects;
-        if all.next_page_token.is_empty() || all.sessions.len() >= limit {
-            break;
-        }
-    }
+        all.next_page_token.clone_from(&page.next_page_token);
+        Ok(if all.sessions.len() < limit { page.next_page_token } else { String::new() })
+    })
+    .await?;
     if as_json {
         cli.output.json(&all, false)?;
     } else {
@@ -79,16 +79,11 @@ pub async fn run(cli: &Cli<'_>, command: SessionCommand) -> Result<Exit, Failure
 /// If nothing was found for a subject: the subjects that may have been meant.
 pub fn talk_similar(subjects: &[String]) {
     if !subjects.is_empty() {
-        let names = subjects.iter().map(|name| output::escape(name)).collect::<Vec<_>>().join(", ");
+        let names = subjects.iter().map(|name| escape(name)).collect::<Vec<_>>().join(", ");
         output::talk(&format!(
             "There are none. Subjects of live sessions that are spelled nearly so: {names}"
         ));
     }
-}
-
-/// The size of the next page.
-pub fn page_size(limit: usize, fetched: usize) -> i32 {
-    i32::try_from(limit.saturating_sub(fetched)).unwrap_or(PAGE_SIZE).min(PAGE_SIZE)
 }
 
 /// Prints sessions as rows.

@@ -3,6 +3,7 @@
 use tonic::Status;
 use tonic_types::StatusExt;
 
+use crate::term::escape::escape;
 use crate::{
     invocation::Cli,
     remote::connect::{self, Identity, Listener},
@@ -49,7 +50,7 @@ pub async fn run(cli: &Cli<'_>, args: ValidateArgs) -> Result<Exit, Failure> {
         && wants_audiences(status)
         && let Some(audiences) = inspect::claimed_audiences(&request.token)
     {
-        output::talk(&output::escape(&format!(
+        output::talk(&escape(&format!(
             "No --audience was given: accepting those that the token itself names: {}.",
             audiences.join(" ")
         )));

@@ -20,7 +20,8 @@ fn cell(text: &str) -> String {
 
 fn help(arg: &Arg) -> String {
     let values = arg.get_possible_values();
-    let values: Vec<_> = values.iter().filter(|it| !it.is_hide_set()).map(|it| it.get_name()).collect();
+    let values: Vec<_> =
+        values.iter().filter(|it| !it.is_hide_set()).map(clap::builder::PossibleValue::get_name).collect();
     let text = cell(&arg.get_help().map(ToString::to_string).unwrap_or_default());
     let defaults: Vec<_> = arg.get_default_values().iter().map(|it| it.to_string_lossy()).collect();
     let mut text = text;
@@ -38,7 +39,7 @@ fn help(arg: &Arg) -> String {
 fn form(arg: &Arg) -> String {
     let value = if arg.get_action().takes_values() {
         let names = arg.get_value_names().unwrap_or_default();
-        names.iter().map(|name| format!(" <{name}>")).collect::<String>()
+        names.iter().fold(String::new(), |text, name| text + " <" + name + ">")
     } else {
         String::new()
     };
@@ -54,7 +55,7 @@ fn variable(arg: &Arg) -> String {
     arg.get_env().map(|name| format!("`{}`", name.to_string_lossy())).unwrap_or_default()
 }
 
-fn shown(arg: &&Arg) -> bool {
+fn is_shown(arg: &Arg) -> bool {
     !arg.is_hide_set() && !["help", "version"].contains(&arg.get_id().as_str())
 }
 
@@ -74,7 +75,8 @@ fn verb(path: &str, command: &Command, out: &mut String) {
         writeln!(out, "## {path}\n").unwrap();
         let about = command.get_long_about().or(command.get_about()).map(ToString::to_string);
         writeln!(out, "{}.\n", cell(&about.unwrap_or_default()).trim_end_matches('.')).unwrap();
-        let args: Vec<_> = command.get_arguments().filter(shown).filter(|arg| !is_global(arg)).collect();
+        let args: Vec<_> =
+            command.get_arguments().filter(|arg| is_shown(arg)).filter(|arg| !is_global(arg)).collect();
         if !args.is_empty() {
             table(&args, out);
         }
@@ -91,7 +93,8 @@ fn cli() -> String {
          Exit codes, and what scripts may rely on, are in [operating.md](operating.md).\n\n## Flags of every verb\n\n\
          They may stand anywhere on the line.\n\n",
     );
-    let globals: Vec<_> = command.get_arguments().filter(shown).filter(|arg| arg.is_global_set()).collect();
+    let globals: Vec<_> =
+        command.get_arguments().filter(|arg| is_shown(arg)).filter(|arg| arg.is_global_set()).collect();
     table(&globals, &mut out);
     for subcommand in command.get_subcommands().filter(|it| it.get_name() != "help") {
         verb(&format!("jeton {}", subcommand.get_name()), subcommand, &mut out);
@@ -107,7 +110,7 @@ fn configuration() -> String {
          that `--config` names.\nThis page is made from the parser: `make reference` writes it.\n\n\
          | flag | variable | key in the file | meaning |\n|---|---|---|---|\n",
     );
-    for arg in serve.get_arguments().filter(shown).filter(|arg| !arg.is_global_set()) {
+    for arg in serve.get_arguments().filter(|arg| is_shown(arg)).filter(|arg| !arg.is_global_set()) {
         let long = arg.get_long().unwrap();
         let key = if long == "config" { String::new() } else { format!("`{}`", long.replace('-', "_")) };
         writeln!(out, "| {} | {} | {key} | {} |", form(arg), variable(arg), help(arg)).unwrap();

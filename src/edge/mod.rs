@@ -11,6 +11,7 @@ mod authorization;
 mod bearer;
 mod issue;
 mod method;
+mod refresh;
 mod refusal;
 mod revoke;
 mod trace;
@@ -25,6 +26,7 @@ pub use method::{
     ADMIN, BATCH_BYTES_MAX, DISCOVERY, ENVOY, INTROSPECTION, LONG_MESSAGE_BYTES_MAX, Listener,
     MESSAGE_BYTES_MAX, METHODS, Method, Operation, REVOCATION, SERVICES, Service, TOKENS,
 };
+pub use refresh::refresh;
 pub use refusal::{Code, OVERLOADED, Refusal, quoted};
 pub use revoke::revoke;
 pub use trace::trace_id;

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     authority::{
-        Error, Findings, Invalid, IssueRequest, Presence, RefreshRequest, RevokeOutcome, RevokeRequest,
-        RevokeTarget, Revoked, check_clock,
+        Error, Findings, Invalid, IssueRequest, RefreshRequest, RevokeOutcome, RevokeRequest, RevokeTarget,
+        Revoked,
     },
     edge::{self, Listener, Origin, thumbprint_of},
     proto::v1::{
@@ -39,17 +39,9 @@ impl TokenService for TokenRpc {
         request: Request<pb::RefreshRequest>,
     ) -> Result<Response<pb::RefreshResponse>, Status> {
         let origin = Origin::of(request.extensions())?;
-        // Held until the call is answered or its caller has gone.
-        let (presence, _waits) = Presence::since(origin.arrived_us());
         let request = refresh_request(request.into_inner());
-        let context = self.0.clone();
-        let answer = self.0.detached(async move {
-            let (snapshot, caller) = context.snapshot(&origin).await?;
-            check_clock(&snapshot)?;
-            let token = context.authority.refresh(&snapshot, &caller, &presence, &request).await?;
-            Ok(pb::RefreshResponse { token: Some(issued(token)) })
-        });
-        Ok(Response::new(answer.await?))
+        let token = edge::refresh(&self.0.authority, &self.0.background, origin, request).await?;
+        Ok(Response::new(pb::RefreshResponse { token: Some(issued(token)) }))
     }
 
     async fn revoke(

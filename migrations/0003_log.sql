@@ -185,15 +185,18 @@ end $$;
 
 -- Removes the notes of changes that are older than `age`, and those of removed policies. Returns the number of removed
 -- notes of changes. It moves the floor of the log up to the latest of them: a reader below the floor loads all tables
--- again. Locks: tables, the head.
+-- again. A log that was written elsewhere keeps its notes: its floor cannot be moved. Locks: tables, the head.
 create function purge_changes(age interval) returns bigint
 language plpgsql as $$
 declare purged bigint;
 begin
     lock table only removed_policy, only change in row exclusive mode;
+    if not exists (select from log_head where log_is_here(log_head, log_head.xmin)) then
+        return 0;
+    end if;
     update log_head set floor = old.revision, written_by = pg_current_xact_id()
       from (select max(revision) as revision from change where change_time < now() - age) old
-     where floor < old.revision and log_is_here(log_head, log_head.xmin);
+     where floor < old.revision;
     delete from removed_policy where remove_time < now() - age;
     delete from change where change_time < now() - age;
     get diagnostics purged = row_count;

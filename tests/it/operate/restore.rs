@@ -162,6 +162,26 @@ async fn k9_after_the_head_is_put_back_by_hand_a_server_waits_for_an_operator() 
     backup.waits_for_an_operator().await;
 }
 
+/// Notes tell readers which tables to load again. Without them and below an old floor, a reader would miss a change.
+#[tokio::test]
+async fn k9_the_notes_of_a_log_that_was_written_elsewhere_are_kept() {
+    let mut world = World::start().await;
+    world.server.kill();
+    let purge = |removed: &str| {
+        format!(
+            "do $$ begin
+                assert exists (select from change), 'there are notes';
+                assert (purge_changes('-1 hour') > 0) = {removed}, 'removed';
+                assert (select count(*) = 0 from change) = {removed}, 'left';
+             end $$"
+        )
+    };
+    world.database.execute("update log_head set seq = seq").await;
+    world.database.execute(&purge("false")).await;
+    world.database.execute("update log_head set written_by = pg_current_xact_id()").await;
+    world.database.execute(&purge("true")).await;
+}
+
 /// Does `lose` to each partition of the revocations.
 fn each_partition(lose: &str) -> String {
     format!(

@@ -1,7 +1,7 @@
 //! jeton: a token authority for fleets of services. `ARCHITECTURE.md` is the map.
 
+pub mod args;
 pub mod authority;
-pub mod config;
 pub mod dev;
 pub mod edge;
 pub mod http;

@@ -1,22 +1,19 @@
 //! Parses the command line, and runs one verb.
 
-use std::{
-    env, ffi::OsStr, io::Write, num::NonZero, path::PathBuf, process::ExitCode, sync::Arc,
-    thread::available_parallelism,
-};
+use std::{env, ffi::OsStr, io::Write, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use jeton::{
-    clock::Clock,
-    config::{
-        AuditVerb, ClientVerb, Command, CommandLine, DevArgs, EpochCommand, KeyCommand, ServeArgs, command,
-        secret_in_environment, unknown_variables, variable_of,
+    args::{
+        AuditVerb, ClientVerb, Command, CommandLine, DevArgs, EpochCommand, KeyCommand, ServeArgs,
+        ServeConfig, command, secret_in_environment, unknown_variables, variable_of,
     },
+    clock::Clock,
     dev::{self, DevOptions, Listen, die_with_parent},
     observe,
     operate::{self, Done},
     process,
-    serve::{Access, Leave, Listeners, Settings, serve},
+    serve::{Listeners, serve},
     token::ApiKey,
 };
 use jeton_cli::{ClientCommand, Environment, GlobalArgs};
@@ -159,43 +156,19 @@ fn warn_of_database(named: bool) {
 }
 
 async fn run_serve(args: ServeArgs, warnings: &[String]) -> anyhow::Result<Done> {
-    let config = args.resolve()?;
-    if let Some(pid) = config.parent_pid {
+    let ServeConfig { listen, settings, warnings: further, log, parent_pid } = args.resolve()?;
+    if let Some(pid) = parent_pid {
         die_with_parent(pid)?;
     }
-    observe::log_to_stderr(&config.log, &config.replica).context("--log is not valid")?;
-    for warning in warnings.iter().chain(&config.warnings) {
+    observe::log_to_stderr(&log, &settings.replica).context("--log is not valid")?;
+    for warning in warnings.iter().chain(&further) {
         tracing::warn!("{warning}");
     }
     let stop = CancellationToken::new();
-    let leave = Leave { delay: config.drain_delay, ..Leave::default() };
-    end_by_signals(&stop, &leave.hurry)?;
-    let [public, admin, ops] = config.listen;
+    end_by_signals(&stop, &settings.leave.hurry)?;
+    let [public, admin, ops] = listen;
     let listeners =
         Listeners { public: bind(public).await?, admin: bind(admin).await?, ops: bind(ops).await? };
-    let settings = Settings {
-        database_url: config.database_url,
-        allow_fsync_off: config.allow_fsync_off,
-        master_key: config.master_key,
-        previous_master_key: config.previous_master_key,
-        schedule: config.schedule,
-        issuer: Some(config.issuer),
-        replica: config.replica,
-        ready_file: config.ready_file,
-        advertise: config.advertise,
-        prober: config.prober,
-        access: Access {
-            tls: config.tls,
-            client_rate: config.client_rate,
-            connections_per_address: config.connections_per_address,
-            trusted_proxies: config.trusted_proxies,
-        },
-        leave,
-        bounds: config.bounds,
-        clock: Arc::new(Clock::system()),
-        threads: available_parallelism().unwrap_or(NonZero::<usize>::MIN),
-        beside: |routes| routes,
-    };
     serve(listeners, settings, stop).await?;
     Ok(Done::Whole)
 }

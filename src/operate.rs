@@ -7,11 +7,11 @@ use jeton_io::files;
 use secrecy::ExposeSecret;
 
 use crate::{
-    clock::Clock,
-    config::{
+    args::{
         BootstrapArgs, BumpArgs, ImportArgs, ImportState, MigrateCommand, ResealArgs, VerifyArgs,
         read_master_key,
     },
+    clock::Clock,
     dev::{DevClient, PrepareRequest},
     observe::CHAIN_HEAD,
     replica::{Keys, VERIFY_AFTER_RETIREMENT_S, await_everywhere, await_no_lease},

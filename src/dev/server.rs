@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::addresses::Listen;
 use super::process;
-use crate::config::variables;
+use crate::args::variables;
 
 /// A server reads its tables before it is ready; a development database is small.
 const READY_POLLS: u32 = 3_000;

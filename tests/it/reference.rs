@@ -8,7 +8,7 @@ use clap::{Arg, Command};
 const WRITE: &str = "JETON_WRITE_REFERENCE";
 
 fn command() -> Command {
-    let mut command = jeton::config::command(|_| false);
+    let mut command = jeton::args::command(|_| false);
     command.build();
     command
 }

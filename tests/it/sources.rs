@@ -23,7 +23,7 @@ const LAYERS: [&str; 19] = [
     "http",      // the only axum code
     "prober",    // a caller of its own, to prove the promise
     "serve",     // a server: listeners and a shutdown
-    "config",    // flags, environment, file
+    "args",      // flags, environment, file
     "dev",       // `jeton dev`
     "operate",   // the verbs on the database
     "main",      // argv to one of them
@@ -57,7 +57,7 @@ const LIBRARIES: [(&str, &[&str]); 11] = [
     ("x509_cert", &["tls", "crates/jeton-io"]),
     ("governor", &["authority"]),
     ("jsonwebtoken", &["crates/jeton-token"]),
-    ("clap", &["config", "main", "crates/jeton-cli"]),
+    ("clap", &["args", "main", "crates/jeton-cli"]),
     ("metrics_exporter_prometheus", &["observe"]),
 ];
 

@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn durations_in_the_file_are_those_of_the_command_line() {
-        let of = |text: &str| toml::from_str::<crate::config::ServeArgs>(text);
+        let of = |text: &str| toml::from_str::<crate::args::ServeArgs>(text);
         let args = of("rotate_keys_every = '7d'").ok();
         assert!(args.is_some_and(|args| args.rotate_keys_every == Some(SignedDuration::from_hours(168))));
         for text in

@@ -76,7 +76,7 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
-    use crate::config::CommandLine;
+    use crate::args::CommandLine;
 
     #[test]
     fn e19_a_value_is_named_by_where_it_came_from() {

@@ -11,7 +11,10 @@ mod read;
 mod tls;
 mod value;
 
-use std::{collections::BTreeSet, net::SocketAddr, num::NonZero, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeSet, net::SocketAddr, num::NonZero, path::PathBuf, sync::Arc,
+    thread::available_parallelism, time::Duration,
+};
 
 use anyhow::Context;
 use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand, builder::TypedValueParser, value_parser};
@@ -24,13 +27,12 @@ pub use key::{ImportArgs, ImportState, KeyCommand, ResealArgs};
 pub use read::read_master_key;
 
 use crate::{
+    clock::Clock,
     listen::Network,
     observe::check_filter,
-    prober::ProberSettings,
-    replica::Schedule,
-    serve::Bounds,
+    serve::{Access, Bounds, Leave, Settings},
     tls::TlsFiles,
-    token::{MasterKey, text},
+    token::text,
 };
 
 pub use audit::{AuditVerb, VerifyArgs};
@@ -258,44 +260,14 @@ pub struct ServeArgs {
     places: Places,
 }
 
-/// The settings of a server that is ready to be started.
+/// What flags, environment and file come to.
 pub struct ServeConfig {
-    /// The database.
-    pub database_url: String,
-    /// That database may lose what it acknowledged: in tests.
-    pub allow_fsync_off: bool,
-    /// Opens and seals the keys.
-    pub master_key: MasterKey,
-    /// Opens the keys that it has sealed.
-    pub previous_master_key: Option<MasterKey>,
-    /// The schedule of key rotations.
-    pub schedule: Schedule,
-    /// `iss` of every token.
-    pub issuer: String,
     /// Public, admin, ops.
     pub listen: [SocketAddr; 3],
-    /// TLS of the public and of the admin listener; `None`: plaintext.
-    pub tls: Option<[TlsFiles; 2]>,
-    /// Calls that each client may make per second; `None`: any number.
-    pub client_rate: Option<NonZero<u32>>,
-    /// Connections that one address may have before they authenticate; `None`: the default.
-    pub connections_per_address: Option<NonZero<u16>>,
-    /// Balancers, whose addresses are exempt from that.
-    pub trusted_proxies: Vec<Network>,
-    /// The time between the end of readiness and the end of the listeners.
-    pub drain_delay: Duration,
-    /// Limits of revocations and sessions.
-    pub bounds: Bounds,
+    /// The settings of the server.
+    pub settings: Settings,
     /// Lines for the log.
     pub warnings: Vec<String>,
-    /// The name that operators see.
-    pub replica: String,
-    /// The URL under which other replicas reach the public listener; by default where it is bound.
-    pub advertise: Option<String>,
-    /// Probes the other replicas.
-    pub prober: Option<ProberSettings>,
-    /// Written when the server serves.
-    pub ready_file: Option<PathBuf>,
     /// The log filter.
     pub log: String,
     /// End when this process ends.
@@ -364,24 +336,28 @@ impl ServeArgs {
         })?;
         let trusted_proxies =
             if self.trusted_proxy.is_empty() { file.trusted_proxy } else { self.trusted_proxy };
-        Ok(ServeConfig {
-            warnings,
-            connections_per_address: self.connections_per_address.or(file.connections_per_address),
-            trusted_proxies,
-            drain_delay: delay,
+        let settings = Settings {
             database_url,
             allow_fsync_off: self.allow_fsync_off.or(file.allow_fsync_off) == Some(true),
             master_key: read_master_key(&master_key_file)?,
             previous_master_key: previous_master_key_file.map(|path| read_master_key(&path)).transpose()?,
             schedule,
-            issuer,
-            listen: [
-                address(self.listen, file.listen, 7070),
-                address(self.admin_listen, file.admin_listen, 7071),
-                address(self.ops_listen, file.ops_listen, 7072),
-            ],
-            tls,
-            client_rate: self.client_rate.or(file.client_rate),
+            issuer: Some(issuer),
+            replica,
+            ready_file: self.ready_file.or(file.ready_file),
+            advertise: self.advertise.or(file.advertise),
+            prober: prober(
+                self.probe_every.or(file.probe_every),
+                probe_key_file.as_deref(),
+                self.probe_ca.or(file.probe_ca).as_deref(),
+            )?,
+            access: Access {
+                tls,
+                client_rate: self.client_rate.or(file.client_rate),
+                connections_per_address: self.connections_per_address.or(file.connections_per_address),
+                trusted_proxies,
+            },
+            leave: Leave { delay, ..Leave::default() },
             bounds: Bounds::of(
                 self.bare_jti_quota.or(file.bare_jti_quota),
                 self.sessions_per_client.or(file.sessions_per_client),
@@ -389,14 +365,18 @@ impl ServeArgs {
                 self.token_cache_mib.or(file.token_cache_mib),
                 Some(drain_timeout),
             ),
-            replica,
-            advertise: self.advertise.or(file.advertise),
-            prober: prober(
-                self.probe_every.or(file.probe_every),
-                probe_key_file.as_deref(),
-                self.probe_ca.or(file.probe_ca).as_deref(),
-            )?,
-            ready_file: self.ready_file.or(file.ready_file),
+            clock: Arc::new(Clock::system()),
+            threads: available_parallelism().unwrap_or(NonZero::<usize>::MIN),
+            beside: |routes| routes,
+        };
+        Ok(ServeConfig {
+            listen: [
+                address(self.listen, file.listen, 7070),
+                address(self.admin_listen, file.admin_listen, 7071),
+                address(self.ops_listen, file.ops_listen, 7072),
+            ],
+            settings,
+            warnings,
             log,
             parent_pid: self.parent_pid,
         })

@@ -4,7 +4,7 @@ mod ending;
 mod opening;
 mod settings;
 
-use std::{io::Write as _, path::PathBuf, sync::Arc, time::Duration};
+use std::{io::Write as _, sync::Arc};
 
 use anyhow::Context;
 use serde::Serialize;
@@ -15,9 +15,8 @@ use crate::{
     authority::{Authority, KnownKeys, LOOKS_MAX, Quota, Rates},
     clock::Clock,
     http,
-    listen::Network,
     observe::{self, Metrics, Sampled},
-    prober::{Prober, ProberSettings},
+    prober::Prober,
     process::raise_descriptors,
     replica::{
         Agreement, Auditor, Barrier, Feed, Fleet, Flusher, Following, Housekeeping, Keys, LeaseRenewer,
@@ -26,11 +25,11 @@ use crate::{
     rpc::{self, Health},
     state::{Status, VerifiedCache},
     store::{OwnConnection, ReplicaIdentity, SharedSettings, Store, StoreError, Task},
-    tls::{ServerTls, TlsFiles},
+    tls::ServerTls,
     token::MasterKey,
 };
 
-use ending::{DRAIN_TIMEOUT, TimeToEnd, end};
+use ending::{TimeToEnd, end};
 pub use settings::{Access, Bounds, Leave, Settings};
 
 use opening::{Ends, Opening, Starting, WaitsFor, limits, open};

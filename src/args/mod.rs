@@ -314,9 +314,6 @@ impl ServeArgs {
             .map_err(|rule| places.refused("replica_name", format_args!("it is {rule}")))?;
         let log = self.log.or(file.log).unwrap_or_default();
         check_filter(&log).map_err(|error| places.refused("log", error))?;
-        let address = |flag: Option<SocketAddr>, file: Option<SocketAddr>, port: u16| {
-            flag.or(file).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], port)))
-        };
         let previous_master_key_file = self.previous_master_key_file.or(file.previous_master_key_file);
         let probe_key_file = self.probe_key_file.or(file.probe_key_file);
         let master_keys = [Some(&master_key_file), previous_master_key_file.as_ref()];
@@ -371,9 +368,9 @@ impl ServeArgs {
         };
         Ok(ServeConfig {
             listen: [
-                address(self.listen, file.listen, 7070),
-                address(self.admin_listen, file.admin_listen, 7071),
-                address(self.ops_listen, file.ops_listen, 7072),
+                self.listen.or(file.listen).unwrap_or(on_loopback(7070)),
+                self.admin_listen.or(file.admin_listen).unwrap_or(on_loopback(7071)),
+                self.ops_listen.or(file.ops_listen).unwrap_or(on_loopback(7072)),
             ],
             settings,
             warnings,
@@ -381,6 +378,10 @@ impl ServeArgs {
             parent_pid: self.parent_pid,
         })
     }
+}
+
+fn on_loopback(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
 }
 
 /// A warning for each file with a secret that every user of the machine can read.

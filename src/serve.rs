@@ -15,7 +15,7 @@ use crate::{
     authority::{Authority, KnownKeys, LOOKS_MAX, Quota, Rates},
     clock::Clock,
     http,
-    observe::{self, Metrics, Sampled},
+    observe::{Metrics, Sampled},
     prober::Prober,
     process::raise_descriptors,
     replica::{
@@ -72,14 +72,12 @@ pub async fn serve(
         replica: settings.replica.clone(),
         pid: std::process::id(),
     };
-    let exporter = observe::exporter().context("the metrics cannot be set up")?;
     let ready_file = settings.ready_file.clone();
     let health = Health::default();
     let opening = Opening {
         threads: settings.threads,
         beside: settings.beside,
         tls: load_tls(&settings)?,
-        exporter,
         health: health.clone(),
         limits: limits(raise_descriptors(), &settings.access),
     };

@@ -26,7 +26,7 @@ use tower::Service as _;
 use crate::authority::{Authority, Background};
 use answer::{HttpRefusal, preflight};
 
-pub use ops::{OpsState, StartingOps, keep_up, ops};
+pub use ops::{OpsState, StartingOps, ops};
 
 /// The key set (RFC 7517).
 const JWKS: &str = "/.well-known/jwks.json";
@@ -119,12 +119,12 @@ async fn measure(
 ) -> Response {
     let started = Instant::now();
     let response = next.run(request).await;
-    let seconds = started.elapsed().as_secs_f64();
-    state.authority.metrics.http_request(route.as_str(), response.status().as_u16(), seconds);
+    let duration = started.elapsed();
+    state.authority.metrics.http_request(route.as_str(), response.status().as_u16(), duration);
     tracing::debug!(
         http.route = route.as_str(),
         http.response.status_code = response.status().as_u16(),
-        http.duration_s = seconds,
+        http.duration_s = duration.as_secs_f64(),
         "request"
     );
     response

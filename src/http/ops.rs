@@ -4,7 +4,6 @@
 use std::{
     fmt::Write,
     sync::{Arc, OnceLock},
-    time::Duration,
 };
 
 use axum::{
@@ -18,26 +17,20 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
 use crate::{
     authority::Authority,
     listen::{Call, HOST_RULE, Handler, Incoming, names_one_host},
-    observe::{self, Exporter},
+    observe,
 };
-
-/// Samples of histograms are gathered at this interval, so that they do not pile up without a scrape.
-const UPKEEP: Duration = Duration::from_secs(5);
 
 /// The state of the ops listener.
 #[derive(Clone)]
 pub struct OpsState {
     /// The authority.
     pub authority: Arc<Authority>,
-    /// The source of the metrics.
-    pub exporter: Exporter,
     /// Cancelled as soon as this process is to end: it is not ready from then on.
     pub draining: CancellationToken,
 }
@@ -82,17 +75,6 @@ impl Handler for StartingOps {
     }
 }
 
-/// Gathers samples until told to stop.
-pub async fn keep_up(exporter: Exporter, stop: CancellationToken) {
-    loop {
-        exporter.run_upkeep();
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = sleep(UPKEEP) => {}
-        }
-    }
-}
-
 /// The process answers, which is all this says. A database that is away is no reason to restart the process.
 async fn livez() -> &'static str {
     "ok\n"
@@ -127,6 +109,5 @@ async fn metrics(State(state): State<OpsState>) -> Response {
     // The age now, not at the last renewal: this gauge must show a renewal that hangs.
     authority.metrics.lease_age(authority.lease_age_s());
     authority.count_held();
-    let text = state.exporter.render() + &authority.metrics.audit_heads();
-    ([(CONTENT_TYPE, observe::CONTENT_TYPE)], text).into_response()
+    ([(CONTENT_TYPE, observe::CONTENT_TYPE)], authority.metrics.scrape()).into_response()
 }

@@ -1,11 +1,11 @@
-//! The heads of the chains of audit rows, as text for Prometheus: one series for each chain, whose labels change as the
-//! chain grows. A registry of metrics would keep all former ones.
+//! The heads of the chains of audit rows: one series for each chain, whose labels change as the chain grows.
 
 use std::{
     collections::VecDeque,
-    fmt::Write as _,
     sync::{Mutex, PoisonError},
 };
+
+use super::text::{Kind, Text};
 
 /// The name of the metric.
 pub const CHAIN_HEAD: &str = "jeton_audit_chain_head";
@@ -14,31 +14,43 @@ const CHAINS_MAX: usize = 32;
 
 /// The latest heads.
 #[derive(Debug, Default)]
-pub(super) struct Heads(Mutex<VecDeque<(String, String)>>);
+pub(super) struct Heads(Mutex<VecDeque<Head>>);
+
+#[derive(Debug)]
+struct Head {
+    writer: String,
+    chain: String,
+    tag: String,
+    number: i64,
+}
 
 impl Heads {
     /// Records the head of a chain.
     pub(super) fn tell(&self, writer: &str, chain: &str, number: i64, tag: &str) {
         let mut heads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        heads.retain(|(other, _)| other != chain);
-        let line = format!("{CHAIN_HEAD}{{writer=\"{writer}\",chain=\"{chain}\",tag=\"{tag}\"}} {number}");
-        heads.push_back((chain.to_owned(), line));
+        heads.retain(|head| head.chain != chain);
+        heads.push_back(Head {
+            writer: writer.to_owned(),
+            chain: chain.to_owned(),
+            tag: tag.to_owned(),
+            number,
+        });
         if heads.len() > CHAINS_MAX {
             heads.pop_front();
         }
     }
 
-    /// The text of all heads (exposition format 0.0.4).
-    pub(super) fn render(&self) -> String {
-        let mut text = format!(
-            "# HELP {CHAIN_HEAD} Number of the last row of each chain of audit rows, with its tag, as of the last minute.\n\
-             # TYPE {CHAIN_HEAD} gauge\n"
+    /// Writes all heads.
+    pub(super) fn write(&self, text: &mut Text) {
+        text.family(
+            CHAIN_HEAD,
+            Kind::Gauge,
+            "Number of the last row of each chain of audit rows, with its tag, as of the last minute.",
         );
-        for (_, line) in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            // Writing to a string cannot fail.
-            let _infallible = writeln!(text, "{line}");
+        for head in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let labels = [("writer", &*head.writer), ("chain", &*head.chain), ("tag", &*head.tag)];
+            text.sample(CHAIN_HEAD, &labels, head.number);
         }
-        text
     }
 }
 
@@ -53,7 +65,9 @@ mod tests {
             heads.tell("acts", "one", number, &format!("{number:02x}"));
             heads.tell("flusher", &number.to_string(), 7, "ab");
         }
-        let text = heads.render();
+        let mut text = Text::default();
+        heads.write(&mut text);
+        let text = text.finish();
         assert_eq!(text.lines().filter(|line| !line.starts_with('#')).count(), CHAINS_MAX);
         let one: Vec<_> = text.lines().filter(|line| line.contains("chain=\"one\"")).collect();
         assert_eq!(one, [r#"jeton_audit_chain_head{writer="acts",chain="one",tag="63"} 99"#]);

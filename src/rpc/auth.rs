@@ -75,11 +75,11 @@ impl AuthLayer {
             },
         };
         let code = code(response.headers());
-        let seconds = arrived.elapsed().as_secs_f64();
+        let duration = arrived.elapsed();
         if let Some(calls) = calls {
-            calls.ended(usize::try_from(i32::from(code)).unwrap_or(2), seconds);
+            calls.ended(usize::try_from(i32::from(code)).unwrap_or(2), duration);
         }
-        tracing::debug!(rpc.method = logged, rpc.code = ?code, rpc.duration_s = seconds, "call");
+        tracing::debug!(rpc.method = logged, rpc.code = ?code, rpc.duration_s = duration.as_secs_f64(), "call");
         response
     }
 

@@ -16,7 +16,6 @@ use crate::{
     edge::Listener,
     http::{self, EndpointsState, OpsState, StartingOps},
     listen::{self, CONNECTIONS_MAX, Limits, Memory, Network, STRANGERS_PER_ADDRESS_MAX, Serving},
-    observe::Exporter,
     rpc::{self, AuthLayer, Front, Health, Services, watch_readiness},
     tls::ServerTls,
 };
@@ -71,7 +70,6 @@ pub(super) struct Opening {
     pub(super) threads: NonZero<usize>,
     pub(super) beside: fn(rpc::Routes) -> rpc::Routes,
     pub(super) tls: [Option<Arc<ServerTls>>; 2],
-    pub(super) exporter: Exporter,
     pub(super) health: Health,
     /// Limits of the public, the admin and the ops listener.
     pub(super) limits: [Limits; 3],
@@ -121,7 +119,7 @@ pub(super) async fn open(
     opening: Opening,
     ends: &Ends,
 ) -> anyhow::Result<Open> {
-    let Opening { threads, beside, tls: [public_tls, admin_tls], exporter, health, limits } = opening;
+    let Opening { threads, beside, tls: [public_tls, admin_tls], health, limits } = opening;
     let Ends { asked, listeners: stop, probes, calls } = ends;
     let background = Background::on(Handle::current());
     let services = |listener| Services::of(listener, authority, &background, &health, stop);
@@ -133,8 +131,7 @@ pub(super) async fn open(
     // Before the ready file tells anybody that this server is ready: probes follow at once.
     health.tell(authority);
     behind.spawn(watch_readiness(health.clone(), Arc::clone(authority), asked.clone(), stop.clone()));
-    behind.spawn(http::keep_up(exporter.clone(), stop.clone()));
-    let state = OpsState { authority: Arc::clone(authority), exporter, draining: asked.clone() };
+    let state = OpsState { authority: Arc::clone(authority), draining: asked.clone() };
     // People and probes do not need every core.
     let one = NonZero::<usize>::MIN;
     let endpoints = http::endpoints(EndpointsState {

@@ -47,7 +47,7 @@ const VERIFIER: [&str; 2] = ["crates/jeton-token", "crates/jeton-state"];
 const NOT_IN_A_VERIFIER: [&str; 6] = ["tonic", "hyper", "axum", "sqlx", "prost", "tokio"];
 
 /// A library, and the modules that may name it.
-const LIBRARIES: [(&str, &[&str]); 11] = [
+const LIBRARIES: [(&str, &[&str]); 10] = [
     ("sqlx", &["store"]),
     ("jiff_sqlx", &["store"]),
     ("tonic", &["rpc", "prober", "proto", "crates/jeton-cli", "crates/jeton-proto", "clients/rust"]),
@@ -58,7 +58,6 @@ const LIBRARIES: [(&str, &[&str]); 11] = [
     ("governor", &["authority"]),
     ("jsonwebtoken", &["crates/jeton-token"]),
     ("clap", &["args", "main", "crates/jeton-cli"]),
-    ("metrics_exporter_prometheus", &["observe"]),
 ];
 
 const LINES_MAX: usize = 450;
@@ -148,7 +147,7 @@ fn names(code: &str, name: &str) -> bool {
         let before = code[..at].chars().next_back();
         let after = &code[at + name.len()..];
         let is_start = before.is_none_or(|c| !is_word(c) && c != '"' && c != '.' && c != '-');
-        // `crate::metrics::`, `self::clap::` are ours.
+        // `crate::axum::`, `self::clap::` are ours.
         let is_ours = code[..at].ends_with("::") && !code[..at].ends_with(" ::");
         is_start
             && !is_ours

@@ -284,7 +284,7 @@ async fn c1_a_server_whose_clock_is_far_from_the_databases_rotates_nothing() {
     let published = "select count(*) from audit_event where action = 'PublishKey'";
     let before = world.number(published).await;
     // Each look measures the age of the key before it decides what is due: when the age is a second greater, the look
-    // that measured it has ended. (Other servers of this process write the same metric.)
+    // that measured it has ended.
     let month_s = 30.0 * 86_400.0;
     let mut found = 0.0;
     until("it has looked at keys that are due", async || {

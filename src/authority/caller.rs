@@ -157,7 +157,7 @@ impl Authority {
             self.log_refused(text, peer);
             // The client is unknown, so the refusal is counted for the address.
             self.refusals.count_stranger(peer.address, "CALLER_UNAUTHENTICATED", "a bad credential");
-            self.rates.failed(peer.address)
+            self.rates.failed(peer.address, &self.clock)
         })?;
         if let Some(api_key) = text.filter(|_| !is_known) {
             self.known_keys.insert(api_key, &known.credential);
@@ -179,7 +179,7 @@ impl Authority {
 
     /// Counts a call, and refuses it beyond the caller's rate.
     pub fn check_rate(&self, caller: &Caller) -> Result<(), Error> {
-        self.rates.called(&caller.client.client_id)
+        self.rates.called(&caller.client.client_id, &self.clock)
     }
 }
 

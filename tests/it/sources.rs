@@ -47,7 +47,7 @@ const VERIFIER: [&str; 2] = ["crates/jeton-token", "crates/jeton-state"];
 const NOT_IN_A_VERIFIER: [&str; 6] = ["tonic", "hyper", "axum", "sqlx", "prost", "tokio"];
 
 /// A library, and the modules that may name it.
-const LIBRARIES: [(&str, &[&str]); 10] = [
+const LIBRARIES: [(&str, &[&str]); 9] = [
     ("sqlx", &["store"]),
     ("jiff_sqlx", &["store"]),
     ("tonic", &["rpc", "prober", "proto", "crates/jeton-cli", "crates/jeton-proto", "clients/rust"]),
@@ -55,7 +55,6 @@ const LIBRARIES: [(&str, &[&str]); 10] = [
     ("hyper", &["listen", "rpc"]),
     ("rustls", &["tls", "main", "crates/jeton-cli"]),
     ("x509_cert", &["tls", "crates/jeton-io"]),
-    ("governor", &["authority"]),
     ("jsonwebtoken", &["crates/jeton-token"]),
     ("clap", &["args", "main", "crates/jeton-cli"]),
 ];

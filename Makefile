@@ -68,26 +68,28 @@ model: ## explore the whole model of revocation: some minutes and some GB of mem
 bench: ## measure the promises of speed, each beside its floor: about ten minutes
 	@scripts/need-cc
 	@scripts/need-postgres
-	cargo bench --locked --bench suite
+	cargo build --locked --release --bin jeton
+	cargo bench --locked --package jeton-bench --bench suite
 
 bench-growth: ## measure the growth of costs, overload, and disturbances: about half an hour
 	@scripts/need-cc
 	@scripts/need-postgres
-	cargo bench --locked --bench suite -- growth overload disturbed losses
+	cargo build --locked --release --bin jeton
+	cargo bench --locked --package jeton-bench --bench suite -- growth overload disturbed losses
 
 bench-docs: ## write docs/performance.md from the results of both
 	@scripts/need-cc
-	cargo bench --locked --bench suite -- --document
+	cargo bench --locked --package jeton-bench --bench suite -- --document
 
 instructions: ## count the instructions of the evaluator and the parser, and compare
 	@scripts/need-cc
 	@scripts/count-instructions
 
-capacity-docs: ## write benches/figures.json and docs/capacity.md from the results of the bench
+capacity-docs: ## write crates/jeton-bench/figures.json and docs/capacity.md from the results of the bench
 	@scripts/need-cc
 	@scripts/need-python
 	scripts/write-figures
-	cargo build --locked --bin jeton
+	cargo build --locked --package jeton-bench --bin capacity
 	scripts/write-capacity-docs
 
 reference: ## write docs/command-line.md and docs/configuration.md from the parser

@@ -17,7 +17,7 @@ begin
 end $$;
 
 -- Returns the strictest of the rules of a session's audiences. `rules` maps an audience, or "*" for those without rules
--- of their own, to {name: number}. Only the measurements of benches/suite/bare.rs call it.
+-- of their own, to {name: number}. Only the measurements of crates/jeton-bench/benches/suite/bare.rs call it.
 create function session_rule(audiences text[], rules jsonb, name text) returns bigint
 language sql immutable parallel safe as $$
     select min((coalesce(rules -> a, rules -> '*') ->> name)::bigint) from unnest(audiences) a

@@ -100,7 +100,7 @@ impl Bounds {
         None => NonZero::<u32>::MIN,
     };
     /// A million tokens of the usual size. It is allocated as tokens come, and not freed.
-    const TOKEN_CACHE_MIB: NonZero<u32> = match NonZero::new(768) {
+    pub const TOKEN_CACHE_MIB: NonZero<u32> = match NonZero::new(768) {
         Some(size) => size,
         None => NonZero::<u32>::MIN,
     };

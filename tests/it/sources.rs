@@ -34,12 +34,13 @@ const BELOW: [&str; 2] = ["clock", "token"];
 
 /// The libraries of this workspace, each with the others that it may use. The server may use them all, and the
 /// command line is none of its users: it can do nothing that a user's own client cannot.
-const CRATES: [(&str, &[&str]); 6] = [
+const CRATES: [(&str, &[&str]); 7] = [
     ("crates/jeton-token", &[]),
     ("crates/jeton-state", &["jeton-token"]),
     ("crates/jeton-io", &["jeton-token"]),
     ("crates/jeton-proto", &[]),
     ("clients/rust", &["jeton-proto"]),
+    ("crates/jeton-bench", &["jeton-token"]),
     ("crates/jeton-cli", &["jeton-client", "jeton-io", "jeton-proto", "jeton-token"]),
 ];
 /// What a verifier in another process needs, and what must not come with it. Of tokio, at most `sync`.
@@ -56,7 +57,7 @@ const LIBRARIES: [(&str, &[&str]); 9] = [
     ("rustls", &["tls", "main", "crates/jeton-cli"]),
     ("x509_cert", &["tls", "crates/jeton-io"]),
     ("jsonwebtoken", &["crates/jeton-token"]),
-    ("clap", &["args", "main", "crates/jeton-cli"]),
+    ("clap", &["args", "main", "crates/jeton-cli", "crates/jeton-bench"]),
 ];
 
 const LINES_MAX: usize = 450;

@@ -1,7 +1,6 @@
 //! The client verbs: one file each. They use gRPC and can do nothing that a user's own client cannot. Scripts rely on
 //! flags, files, exit codes and JSON.
 
-mod capacity;
 mod doctor;
 mod invocation;
 mod remote;
@@ -57,8 +56,6 @@ pub enum ClientCommand {
     Replica(replica::ReplicaCommand),
     /// Check server, certificates, clocks, keys, prober, database and leases; exit 3 when a check fails
     Doctor(doctor::DoctorArgs),
-    /// Plan for a load, offline: replicas, Postgres and the first bottleneck, from measured figures
-    Capacity(capacity::CapacityArgs),
     /// Named deployments: endpoints and credential
     #[command(subcommand)]
     Context(context::ContextCommand),
@@ -87,7 +84,6 @@ async fn dispatch(cli: &Cli<'_>, command: ClientCommand) -> Result<Exit, Failure
         ClientCommand::Audit(command) => audit::run(cli, command).await,
         ClientCommand::Replica(command) => replica::run(cli, command).await,
         ClientCommand::Doctor(args) => doctor::run(cli, &args).await,
-        ClientCommand::Capacity(args) => capacity::run(cli, &args),
         ClientCommand::Context(command) => context::run(cli, command),
         ClientCommand::Version => version(cli),
     }

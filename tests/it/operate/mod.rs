@@ -5,7 +5,6 @@ mod audit;
 mod bootstrap;
 mod cli;
 mod cli_admin;
-mod cli_capacity;
 mod cli_replicas;
 mod configuration;
 mod dev;

@@ -5,10 +5,11 @@ use crate::{
     calls::Calls,
     fleet::Fleet,
     issuer::fresh_jtis,
-    law::Curve,
     measures::revoke,
     statistics::{median, part},
 };
+
+use super::curve::Curve;
 
 /// Calls of 256 callers.
 const AT_ONCE: usize = 12_000;

@@ -109,7 +109,7 @@ impl Fleet {
         let ready_file = self.directory.path().join(format!("ready-{index}.json"));
         let log = File::create(self.directory.path().join(format!("log-{index}"))).unwrap();
         let _absent = fs::remove_file(&ready_file);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_jeton"));
+        let mut command = Command::new(program());
         command.env_clear().env("JETON_DATABASE_URL", &self.issuer.database_url).args([
             "serve",
             "--plaintext",
@@ -155,6 +155,15 @@ impl Drop for Replica {
         let _ended = self.child.kill();
         let _ended = self.child.wait();
     }
+}
+
+/// The released program, which `make bench` builds before this one.
+fn program() -> PathBuf {
+    // target/PROFILE/deps/PROGRAM.
+    let own = std::env::current_exe().unwrap();
+    let program = own.ancestors().nth(2).unwrap().join("jeton");
+    assert!(program.exists(), "build it first: cargo build --locked --release --bin jeton");
+    program
 }
 
 fn master_key(directory: &TempDir) -> PathBuf {

@@ -1,12 +1,12 @@
-//! The measured figures: `benches/figures.json`, which the bench writes, as it was when this program was built. Parsed
-//! strictly: a plan from half of the figures would look like one from all.
+//! The measured figures: `figures.json`, which `scripts/write-figures` writes, as it was when this program was built.
+//! Parsed strictly: a plan from half of the figures would look like one from all.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 /// The committed file.
-const TEXT: &str = include_str!("../../../../benches/figures.json");
+const TEXT: &str = include_str!("../../figures.json");
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -146,6 +146,13 @@ mod tests {
             measured.figures;
         assert!(validate_seen_1k_us < validate_unseen_us, "a signature costs something");
         assert!(revoke_p50_ms_1 <= revoke_p99_ms_1);
+    }
+
+    #[test]
+    fn the_cache_of_verified_tokens_is_as_large_as_the_server_makes_it() {
+        let mib = f64::from(jeton::serve::Bounds::TOKEN_CACHE_MIB.get());
+        let planned = measured().unwrap().figures.token_cache_bytes;
+        assert!((planned - mib * 1_048_576.0).abs() < 0.5, "run scripts/write-figures: {planned}");
     }
 
     #[test]

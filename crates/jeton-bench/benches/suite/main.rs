@@ -2,7 +2,7 @@
 //!
 //! This program is several: the orchestrator, and, by its first argument, the processes that it starts: the server that
 //! is measured (`subject`), tonic's own server (`plain`), and the load (`load`). Server and load never share a process.
-//! `make bench` runs all; `cargo bench --bench suite -- P1 P13` some; with `--quick`, rounds are short, and their
+//! `make bench` runs all; `cargo bench -p jeton-bench --bench suite -- P1 P13` some, once `jeton` was built for release; with `--quick`, rounds are short, and their
 //! figures mean little. Linux only: CPU is counted by `/proc`.
 
 #![allow(
@@ -33,7 +33,6 @@ mod empty;
 mod fleet;
 mod growth;
 mod issuer;
-mod law;
 mod load;
 mod loader;
 mod machine;

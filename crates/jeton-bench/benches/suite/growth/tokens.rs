@@ -1,6 +1,8 @@
 //! Distinct tokens, all of them seen before.
 
-use crate::{bench::Bench, calls::Calls, law::Curve, statistics::median, subject::Subject};
+use crate::{bench::Bench, calls::Calls, statistics::median, subject::Subject};
+
+use super::curve::Curve;
 
 pub fn grow(bench: &mut Bench) -> Vec<Curve> {
     let mut cost = Curve::new("Validate, by distinct tokens", ["tokens", "µs CPU"]);

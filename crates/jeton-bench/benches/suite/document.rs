@@ -29,7 +29,7 @@ pub fn write() {
         text = text.replace(&format!("{{{{{name}}}}}"), part(&details).trim_end());
     }
     plot::draw("bench");
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
     for picture in [plot::THROUGHPUT, plot::LATENCY].map(|it| format!("bench-{it}")) {
         fs::copy(target_directory().join(&picture), docs.join(&picture)).unwrap();
     }
@@ -111,13 +111,13 @@ fn growth(growth: &Value) -> String {
     if rows(growth).is_empty() {
         return "Not measured in this run: `make bench-growth` does.\n".into();
     }
-    let mut out = String::from("| measure | points | law |\n|---|---|---|\n");
+    let mut out = String::from("| measure | points |\n|---|---|\n");
     for curve in rows(growth) {
         let (x, y) = (show(&curve["of"][0], 0), show(&curve["of"][1], 0));
         let point = |point: &Value| format!("{}: {}", show(&point[0], 0), show(&point[1], 2));
         let points: Vec<String> = rows(&curve["points"]).iter().map(point).collect();
-        let (name, law) = (show(&curve["name"], 0), show(&curve["law"], 0));
-        writeln!(out, "| {name} | {x}, {y}: {} | {law} |", points.join("; ")).unwrap();
+        let name = show(&curve["name"], 0);
+        writeln!(out, "| {name} | {x}, {y}: {} |", points.join("; ")).unwrap();
     }
     out
 }

@@ -2,7 +2,9 @@
 
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
-use crate::{bench::Bench, law::Curve, measures::refresh::Sessions, statistics::median, subject::Subject};
+use crate::{bench::Bench, measures::refresh::Sessions, statistics::median, subject::Subject};
+
+use super::curve::Curve;
 
 /// Refreshes of one caller.
 const IN_TURN: usize = 300;

@@ -1,4 +1,4 @@
-//! `jeton capacity`: a plan for a load, from measured figures. It contacts nothing.
+//! The plan for a load, from measured figures. It contacts nothing.
 
 mod figures;
 mod lines;
@@ -6,17 +6,9 @@ mod model;
 mod number;
 mod show;
 
-use jiff::SignedDuration;
+use jeton_token::LIFETIME_CAP_S;
 
 use self::model::{CONNECTIONS_MEASURED, DAY_S, Demand, Plan, REPLICAS_MEASURED, REVOCATIONS_MEASURED};
-use crate::{
-    invocation::Cli,
-    term::{
-        exit::{Exit, Failure},
-        json, output, time,
-    },
-};
-use jeton_token::LIFETIME_CAP_S;
 
 /// The default number of validations of a token per second of its life: a service that serves ten calls a second with
 /// it.
@@ -26,9 +18,11 @@ const PAST_EXP_S: f64 = 120.0;
 /// Greater numbers mean nothing here.
 const COUNT_MAX: f64 = 1e12;
 
-/// Flags. Numbers as 1e6, 250k or 1M.
-#[derive(Debug, clap::Args)]
-pub struct CapacityArgs {
+/// Plan for a load, offline: replicas, Postgres and the first bottleneck, from measured figures. Numbers are written as
+/// 1e6, 250k or 1M
+#[derive(Debug, clap::Parser)]
+#[command(name = "capacity")]
+pub struct Load {
     /// Validations per second
     #[arg(long, value_name = "N", value_parser = parse_count)]
     validations: f64,
@@ -36,8 +30,8 @@ pub struct CapacityArgs {
     #[arg(long, value_name = "N", default_value = "1", value_parser = parse_count)]
     revocations: f64,
     /// How long a token lives
-    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = time::parse_duration)]
-    ttl: SignedDuration,
+    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = parse_ttl)]
+    ttl: f64,
     /// Tokens issued per second [default: as many as --tokens live; without that, enough for each to be validated ten
     /// times a second]
     #[arg(long, value_name = "N", value_parser = parse_count)]
@@ -68,39 +62,58 @@ pub struct CapacityArgs {
     /// The capacity as a multiple of the load: for its peaks, and for the loss of a replica
     #[arg(long, value_name = "TIMES", default_value = "2", value_parser = parse_headroom)]
     headroom: f64,
+    /// The form of the answer
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    output: Format,
 }
 
-/// Runs it.
-pub fn run(cli: &Cli<'_>, args: &CapacityArgs) -> Result<Exit, Failure> {
-    let as_json = cli.output.wants_json()?;
-    let ttl_s = args.ttl.as_secs_f64();
-    let cap = SignedDuration::from_secs(LIFETIME_CAP_S);
-    if args.ttl.is_zero() || args.ttl > cap {
-        return Err(Failure::Usage(
-            "no token lives longer than a day, nor shorter than a second. Give a `--ttl` between.".into(),
-        ));
-    }
+/// `--output`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// What is said to a question.
+#[derive(Debug)]
+pub struct Answer {
+    /// The plan.
+    pub text: String,
+    /// One line on what of it was never measured.
+    pub warning: Option<String>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The question makes no sense.
+    Question(String),
+    /// The figures do not.
+    Figures(String),
+}
+
+/// Answers a question.
+pub fn answer(load: &Load) -> Result<Answer, Failure> {
     let measured = figures::measured()
-        .map_err(|error| Failure::Local(format!("the figures of this program are not valid: {error}.")))?;
-    let demand = demand(args, ttl_s);
+        .map_err(|error| Failure::Figures(format!("the figures of this program are not valid: {error}")))?;
+    let demand = demand(load);
     let plan = model::plan(&measured, &demand).ok_or_else(|| {
-        Failure::Usage("not even a thousand cells carry that. Give less, or more `--cores`.".into())
+        Failure::Question("not even a thousand cells carry that. Give less, or more `--cores`".into())
     })?;
     let warning = beyond(&plan);
-    if as_json {
-        output::data(&json::of_own(&show::json(&measured, &demand, &plan, warning.as_deref()))?)?;
-    } else {
-        show::table(&measured, &demand, &plan)?;
-    }
-    if let Some(warning) = warning {
-        output::talk(&format!("warning: {warning}."));
-    }
-    Ok(Exit::Done)
+    let text = match load.output {
+        Format::Table => show::table(&measured, &demand, &plan),
+        Format::Json => format!("{:#}", show::json(&measured, &demand, &plan, warning.as_deref())),
+    };
+    Ok(Answer { text, warning: warning.map(|warning| format!("warning: {warning}.")) })
 }
 
 /// The load, with defaults derived from the given values.
-fn demand(args: &CapacityArgs, ttl_s: f64) -> Demand {
-    let validations = args.validations;
+fn demand(args: &Load) -> Demand {
+    let (validations, ttl_s) = (args.validations, args.ttl);
     let issues = match (args.issues, args.tokens) {
         (Some(issues), _) => issues,
         (None, Some(tokens)) => (tokens / ttl_s - args.refreshes).max(0.0),
@@ -165,6 +178,25 @@ fn parse_part(text: &str) -> Result<f64, String> {
     Ok(part)
 }
 
+/// `15m`, `2h`, `90s`: seconds.
+fn parse_ttl(text: &str) -> Result<f64, String> {
+    let (digits, seconds) = [("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400)]
+        .into_iter()
+        .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)))
+        .ok_or_else(|| format!("{text:?} has no unit. Write 15m, 2h or 90s"))?;
+    let number: i64 = digits.parse().map_err(|_| format!("{text:?} is no duration. Write 15m, 2h or 90s"))?;
+    let ttl = number.saturating_mul(seconds);
+    if !(1..=LIFETIME_CAP_S).contains(&ttl) {
+        return Err("no token lives longer than a day, nor shorter than a second".into());
+    }
+    Ok(number_of(ttl))
+}
+
+/// Of seconds within a day, which are exact.
+fn number_of(seconds: i64) -> f64 {
+    i32::try_from(seconds).map_or(f64::MAX, f64::from)
+}
+
 fn parse_headroom(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(times) if (1.0..=100.0).contains(&times) => Ok(times),
@@ -199,6 +231,13 @@ mod tests {
         assert_eq!((parse_part("5%"), parse_part("0.05"), parse_part("1")), (Ok(0.05), Ok(0.05), Ok(1.0)));
         for wrong in ["", "%", "101%", "1.1", "-1%", "nan"] {
             assert!(parse_part(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(
+            (parse_ttl("15m"), parse_ttl("90s"), parse_ttl("1d")),
+            (Ok(900.0), Ok(90.0), Ok(86_400.0))
+        );
+        for wrong in ["", "m", "15", "1.5h", "-1m", "0s", "25h", "9223372036854775807d"] {
+            assert!(parse_ttl(wrong).is_err(), "{wrong}");
         }
         assert!(
             parse_headroom("2").is_ok() && parse_headroom("0.5").is_err() && parse_headroom("x").is_err()

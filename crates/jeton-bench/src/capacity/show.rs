@@ -8,15 +8,14 @@ use super::{
     model::{Demand, Limit, Plan, REPLICAS_MAX, Resource},
     number::{bytes, number},
 };
-use crate::term::{exit::Failure, output};
 
-/// Prints the plan as a table.
-pub fn table(measured: &Measured, whole: &Demand, plan: &Plan) -> Result<(), Failure> {
+/// The plan for people.
+pub fn table(measured: &Measured, whole: &Demand, plan: &Plan) -> String {
     let of = if plan.cells == 1 { String::new() } else { format!("{} cells, each of ", plan.cells) };
     let (replicas, cores) = (plan.replicas, number(plan.demand.cores));
-    output::data(&format!(
+    let head = format!(
         "{of}{replicas} replicas with {cores} cores and {} each, on one Postgres: for {} validations/s, {} live \
-         tokens, {} issues/s, {} refreshes/s and {} revocations/s, {} times of which they carry.\n",
+         tokens, {} issues/s, {} refreshes/s and {} revocations/s, {} times of which they carry.",
         bytes(plan.memory.total),
         number(whole.validations),
         number(whole.tokens),
@@ -24,19 +23,35 @@ pub fn table(measured: &Measured, whole: &Demand, plan: &Plan) -> Result<(), Fai
         number(whole.refreshes),
         number(whole.revocations),
         number(whole.headroom),
-    ))?;
-    let rows = lines(measured, plan).into_iter().map(|line| vec![line.what.to_owned(), line.shown, line.how]);
-    output::table(&[if plan.cells == 1 { "WHAT" } else { "OF EACH CELL" }, "TAKES", "HOW"], rows.collect())?;
-    output::data(&format!("\n{}", sentence(plan)))?;
+    );
+    let mut rows = vec![[
+        if plan.cells == 1 { "WHAT" } else { "OF EACH CELL" }.to_owned(),
+        "TAKES".to_owned(),
+        "HOW".to_owned(),
+    ]];
+    rows.extend(lines(measured, plan).into_iter().map(|line| [line.what.to_owned(), line.shown, line.how]));
     let machine = |name| measured.machine.get(name).map_or("", String::as_str);
-    output::data(&format!(
-        "Measured on {}, {} cores, {}; Postgres {}; {}. `--output json` says what each figure is from.",
+    format!(
+        "{head}\n\n{}\n{}\nMeasured on {}, {} cores, {}; Postgres {}; {}. `--output json` says what each figure is \
+         from.",
+        aligned(&rows),
+        sentence(plan),
         machine("cpu"),
         machine("cores"),
         machine("memory"),
         machine("postgres"),
         machine("time"),
-    ))
+    )
+}
+
+/// Rows whose columns begin below each other, each with a newline.
+fn aligned(rows: &[[String; 3]]) -> String {
+    let width = |of: fn(&[String; 3]) -> &String| {
+        rows.iter().map(|row| of(row).chars().count()).max().unwrap_or_default()
+    };
+    let (first, second) = (width(|[it, _, _]| it), width(|[_, it, _]| it));
+    let line = |[what, takes, how]: &[String; 3]| format!("{what:first$}  {takes:second$}  {how}\n");
+    rows.iter().map(line).collect()
 }
 
 /// The plan as JSON.

@@ -4,9 +4,10 @@ use crate::{
     bench::Bench,
     calls::Calls,
     command::{Command, Mode},
-    law::Curve,
     subject::Subject,
 };
+
+use super::curve::Curve;
 
 /// In flight over all connections, where these are fewer.
 const IN_FLIGHT: usize = 256;

@@ -3,11 +3,12 @@
 use crate::{
     bench::Bench,
     calls::Calls,
-    law::Curve,
     measures::{large, revoke},
     statistics::median,
     subject::Subject,
 };
+
+use super::curve::Curve;
 
 pub fn grow(bench: &mut Bench) -> Vec<Curve> {
     let of = |y| ["revocations", y];

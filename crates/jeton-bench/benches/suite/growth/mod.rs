@@ -1,13 +1,16 @@
-//! The growth of costs with the amount of data, each as a curve with its law. Takes longer than the measures, and runs
-//! on request: `make bench-growth`.
+//! The growth of costs with the amount of data, each as a curve. Takes longer than the measures, and runs on request:
+//! `make bench-growth`.
 
 mod connections;
+mod curve;
 mod replicas;
 mod revocations;
 mod sessions;
 mod tokens;
 
-use crate::{bench::Bench, law::Curve};
+use crate::bench::Bench;
+
+use curve::Curve;
 
 pub fn growth(bench: &mut Bench) {
     bench.without_small();

@@ -1,5 +1,5 @@
 -- Sessions: functions for the statements that open and sweep them. Their rows are written by statements of
--- src/store/session.rs and src/store/refresh.rs.
+-- src/store/sessions/session.rs and src/store/sessions/refresh.rs.
 
 -- Returns whether a subject has fewer than `most` live sessions for any of these audiences (rule K11 of
 -- docs/internals/behaviour.md). It takes an advisory lock for the subject until the transaction ends, so that callers

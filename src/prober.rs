@@ -12,7 +12,10 @@ use tonic::{Request, Response, Status, transport::Channel};
 
 use crate::{
     observe::Metrics,
-    proto::v1::{self as pb, revocation_target::Kind, token_service_client::TokenServiceClient},
+    proto::{
+        v1 as pb,
+        v1::{revocation_target::Kind, token_service_client::TokenServiceClient},
+    },
     rpc::Health,
     store::{CANARY, ReplicaRow, Store},
 };

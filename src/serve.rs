@@ -29,10 +29,10 @@ use crate::{
     token::MasterKey,
 };
 
-use ending::{TimeToEnd, end};
+use crate::serve::ending::{TimeToEnd, end};
 pub use settings::{Access, Bounds, Leave, Settings};
 
-use opening::{Ends, Opening, Starting, WaitsFor, limits, open};
+use crate::serve::opening::{Ends, Opening, Starting, WaitsFor, limits, open};
 
 /// The sockets to serve on.
 pub struct Listeners {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::DatabaseArgs;
+use crate::args::DatabaseArgs;
 use jeton_cli::AuditCommand;
 
 /// The verbs of `jeton audit`.

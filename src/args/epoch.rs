@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::DatabaseArgs;
+use crate::args::DatabaseArgs;
 
 /// The verbs of `jeton epoch`.
 #[derive(Subcommand, Debug)]

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 use serde::{Deserialize, Deserializer, de::Error};
 
-use super::DatabaseArgs;
+use crate::args::DatabaseArgs;
 use jeton_cli::{KeyClientCommand, parse_duration};
 
 use crate::replica::Schedule;

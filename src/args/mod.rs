@@ -35,14 +35,16 @@ use crate::{
     token::text,
 };
 
+use crate::args::{
+    issuer::check_issuer,
+    places::Places,
+    read::{host_name, prober, read_file},
+    value::address,
+};
 pub use audit::{AuditVerb, VerifyArgs};
 pub use client::{BootstrapArgs, ClientVerb};
 pub use database::{DatabaseArgs, MigrateCommand};
 pub use epoch::{BumpArgs, EpochCommand};
-use issuer::check_issuer;
-use places::Places;
-use read::{host_name, prober, read_file};
-use value::address;
 pub use value::{command, secret_in_environment, unknown_variables, variable_of, variables};
 
 /// The most replicas of `jeton dev`: more show nothing new on one machine.

@@ -4,7 +4,7 @@ use std::{collections::HashSet, fmt::Display, path::PathBuf};
 
 use clap::{ArgMatches, parser::ValueSource};
 
-use super::value::environment_name;
+use crate::args::value::environment_name;
 
 /// The sources of values. Flags are named as their keys in the file: `drain_delay`.
 #[derive(Debug, Default)]

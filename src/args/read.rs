@@ -7,8 +7,8 @@ use jeton_client::Trust;
 use jeton_io::files;
 use serde::{Deserialize as _, Deserializer, de::Error as _};
 
-use super::ServeArgs;
 use crate::{
+    args::ServeArgs,
     listen::Network,
     prober::ProberSettings,
     token::{ApiKey, MasterKey, pasted::without_blanks},

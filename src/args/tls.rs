@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{bail, ensure};
 
-use super::places::Places;
-use crate::tls::TlsFiles;
+use crate::{args::places::Places, tls::TlsFiles};
 
 /// The TLS settings of one listener.
 #[derive(Debug, Default)]

@@ -9,7 +9,7 @@ use std::{
 use clap::{Arg, Command, CommandFactory, error::ContextKind, error::ContextValue};
 use serde::{Deserialize, Deserializer, de::Error};
 
-use super::CommandLine;
+use crate::args::CommandLine;
 
 /// Variables that somebody might set to a secret, and those that are read in their place. An environment is inherited,
 /// and shown by tools; a file is not.

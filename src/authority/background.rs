@@ -3,7 +3,7 @@
 use tokio::{runtime::Handle, task::JoinHandle};
 use tokio_util::task::TaskTracker;
 
-use super::Error;
+use crate::authority::Error;
 
 /// The runtime that does such work, and all work that is not finished.
 #[derive(Clone, Debug)]

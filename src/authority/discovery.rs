@@ -1,7 +1,9 @@
 //! Public facts: they need no caller and no lease check.
 
-use super::{Authority, BATCH_MAX};
-use crate::token::{LIFETIME_CAP_S, Revision, UnixSeconds, base64url, jwks, limits, sha256};
+use crate::{
+    authority::{Authority, BATCH_MAX},
+    token::{LIFETIME_CAP_S, Revision, UnixSeconds, base64url, jwks, limits, sha256},
+};
 
 /// The time for which verifiers may keep the key set, seconds: far less than the hour for which a key is published
 /// before it signs.
@@ -31,7 +33,7 @@ pub struct ServerInfo {
 pub const LIMITS: [(&str, i64); 4] = [
     ("token_bytes_max", to_i64(limits::TOKEN_BYTES_MAX)),
     ("batch_size_max", to_i64(BATCH_MAX)),
-    ("page_size_max", super::admin::PAGE_SIZE_MAX),
+    ("page_size_max", crate::authority::admin::lists::PAGE_SIZE_MAX),
     ("ttl_seconds_cap", LIFETIME_CAP_S),
 ];
 

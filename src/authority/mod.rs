@@ -1,30 +1,12 @@
 //! The operations of jeton: one file each, as functions that read from top to bottom. Uses neither gRPC nor SQL.
 
+mod access;
 mod admin;
 mod background;
-mod caller;
-mod client;
-mod client_form;
 mod discovery;
 mod error;
-mod findings;
-mod introspect;
-mod issue;
-mod key;
-mod known_keys;
-mod lease_check;
-mod mint;
-mod policy;
-mod presence;
-mod quota;
-mod rates;
 mod readiness;
-mod refresh;
-mod refresh_rules;
-mod revoke;
-mod target;
-mod target_form;
-mod validate;
+mod tokens;
 
 use std::sync::Arc;
 
@@ -40,27 +22,33 @@ use crate::{
     token::{Revision, UnixSeconds, new_uuid_v7},
 };
 
-pub use admin::{AuditQuery, Listed, Page, SessionQuery};
+pub use access::{
+    caller::{AuthenticatedClient, Caller, Credential, PresentedCredential},
+    known_keys::KnownKeys,
+    lease_check::check_clock,
+    presence::Presence,
+    quota::Quota,
+    rates::Rates,
+};
+pub use admin::{
+    client::{ClientField, ClientUpdate, NewApiKey},
+    key::{KeyPage, RotateRequest, Rotated},
+    lists::{AuditQuery, Listed, Page, SessionQuery},
+    policy::{PolicyField, PolicyUpdate},
+};
 pub use background::Background;
-pub use caller::{AuthenticatedClient, Caller, Credential, PresentedCredential};
-pub use client::{ClientField, ClientUpdate, NewApiKey};
 pub use discovery::{JWKS_MAX_AGE_S, Jwks, LIMITS, ServerInfo};
 pub use error::{Denied, Error, Invalid, Quantity, RefreshRefused};
-pub use findings::{Findings, LOOKS_MAX};
-pub use introspect::BearerRequest;
-pub use issue::{IssueRequest, Issued, RefreshCredential, TryIssued};
-pub use key::{KeyPage, RotateRequest, Rotated};
-pub use known_keys::KnownKeys;
-pub use lease_check::check_clock;
-pub use policy::{PolicyField, PolicyUpdate};
-pub use presence::Presence;
-pub use quota::Quota;
-pub use rates::Rates;
 pub use readiness::Readiness;
-pub use refresh::RefreshRequest;
-pub use revoke::{RevokeOutcome, RevokeRequest, Revoked};
-pub use target::RevokeTarget;
-pub use validate::{BATCH_MAX, Judged, ValidateRequest, check_batch_size};
+pub use tokens::{
+    findings::{Findings, LOOKS_MAX},
+    introspect::BearerRequest,
+    issue::{IssueRequest, Issued, RefreshCredential, TryIssued},
+    refresh::RefreshRequest,
+    revoke::{RevokeOutcome, RevokeRequest, Revoked},
+    target::RevokeTarget,
+    validate::{BATCH_MAX, Judged, ValidateRequest, check_batch_size},
+};
 
 /// The authority of one replica.
 pub struct Authority {

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::Authority;
-use crate::{state::BUILT_IN_ALGORITHM, token::Algorithm};
+use crate::{authority::Authority, state::BUILT_IN_ALGORITHM, token::Algorithm};
 
 /// The conditions under which this replica should receive calls.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

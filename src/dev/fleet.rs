@@ -9,10 +9,13 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::addresses::Listen;
-use super::home::Home;
-use super::server::{ReadyFile, ServeOptions, Server};
-use super::{PrepareRequest, Signals, process, say};
+use crate::dev::{
+    PrepareRequest, Signals,
+    addresses::Listen,
+    home::Home,
+    process, say,
+    server::{ReadyFile, ServeOptions, Server},
+};
 
 /// Longer than a server drains, so that only a hanging one is killed.
 const STOP_SECONDS: u32 = 15;

@@ -10,9 +10,13 @@ use jeton_io::files;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
-use super::DevClient;
-use super::place::{self, User};
-use crate::token::MasterKey;
+use crate::{
+    dev::{
+        DevClient,
+        place::{self, User},
+    },
+    token::MasterKey,
+};
 
 /// Locked while `jeton dev` runs; it also marks the directory as ours.
 const LOCK: &str = "dev.lock";

@@ -12,7 +12,7 @@ mod process;
 mod scratch;
 mod server;
 
-use addresses::Held;
+use crate::dev::addresses::Held;
 pub use addresses::Listen;
 pub use binaries::Binaries;
 pub use postgres::{Cluster, ClusterOptions};
@@ -29,8 +29,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use fleet::DevReplicas;
-use home::Home;
+use crate::dev::{fleet::DevReplicas, home::Home};
 
 /// The two clients of a development server, and whether they administer it.
 const CLIENTS: [(&str, bool); 2] = [("dev-service", false), (ADMIN, true)];

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
-use super::say;
+use crate::dev::say;
 
 /// The place for root's clusters that cannot be in the wanted directory.
 const ELSEWHERE: &str = "/var/lib/jeton";

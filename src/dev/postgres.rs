@@ -13,9 +13,11 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context as _, bail};
 use rustix::process::Signal;
 
-use super::binaries::Binaries;
-use super::place::{self, SOCKET_PORT, User};
-use super::process;
+use crate::dev::{
+    binaries::Binaries,
+    place::{self, SOCKET_PORT, User},
+    process,
+};
 
 /// The database superuser: only our user can enter the socket's directory, so it has no password.
 const DATABASE_USER: &str = "jeton";

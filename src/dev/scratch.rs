@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
-use super::place::{self, User};
-use super::postgres::{self, Cluster, ClusterOptions};
-use super::process;
+use crate::dev::{
+    place::{self, User},
+    postgres::{self, Cluster, ClusterOptions},
+    process,
+};
 
 const PREFIX: &str = "jeton-test-";
 const PRIMARY: &str = "postgres";

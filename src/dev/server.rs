@@ -13,9 +13,10 @@ use serde_json::{Map, Value};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use super::addresses::Listen;
-use super::process;
-use crate::args::variables;
+use crate::{
+    args::variables,
+    dev::{addresses::Listen, process},
+};
 
 /// A server reads its tables before it is ready; a development database is small.
 const READY_POLLS: u32 = 3_000;

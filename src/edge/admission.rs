@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use http::{Extensions, HeaderMap};
 
-use super::{Method, trace_id};
 use crate::{
     authority::{Authority, Caller, Error, PresentedCredential},
+    edge::{Method, trace_id},
     listen::{Connection, Turn},
     state::{Permission, Snapshot},
 };

@@ -1,8 +1,8 @@
 //! Introspection and `ext_authz`: one operation, which judges a token that a bearer presented to others.
 
-use super::Admission;
 use crate::{
     authority::{Authority, BearerRequest, Error, check_clock},
+    edge::Admission,
     state::Verdict,
 };
 

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Admission, Answer};
-use crate::authority::{Authority, Background, Error, Invalid, IssueRequest, Issued, TryIssued, check_clock};
+use crate::{
+    authority::{Authority, Background, Error, Invalid, IssueRequest, Issued, TryIssued, check_clock},
+    edge::{Admission, Answer},
+};
 
 /// Mints the token that a message asks for; `form` is the request in it. Every answer costs a signature.
 pub fn issue(

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Admission, Origin};
-use crate::authority::{Authority, Background, Error, Issued, Presence, RefreshRequest, check_clock};
+use crate::{
+    authority::{Authority, Background, Error, Issued, Presence, RefreshRequest, check_clock},
+    edge::{Admission, Origin},
+};
 
 /// Spends the refresh token that a message presents. Runs to its end even if the caller goes away, which is then known.
 pub async fn refresh(

@@ -12,7 +12,7 @@ use crate::{
     token::{Algorithm, UnixSeconds},
 };
 
-use invalid::of_invalid;
+use crate::edge::refusal::invalid::of_invalid;
 
 /// The greatest length of a message, characters.
 const MESSAGE_CHARS_MAX: usize = 300;

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Listener, Origin};
 use crate::{
     authority::{Authority, Background, Caller, Denied, Error, RevokeRequest, RevokeTarget, Revoked},
+    edge::{Listener, Origin},
     state::MarkKind,
 };
 

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Admission, Answer};
-use crate::authority::{Authority, Error, Invalid, Judged, ValidateRequest, check_clock};
+use crate::{
+    authority::{Authority, Error, Invalid, Judged, ValidateRequest, check_clock},
+    edge::{Admission, Answer},
+};
 
 /// Judges the token of a message that has been read; `form` is the request in it.
 pub fn validate(

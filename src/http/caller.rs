@@ -6,10 +6,10 @@ use std::sync::Arc;
 use axum::extract::Request;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use super::{EndpointsState, answer::HttpRefusal, form::Form};
 use crate::{
     authority::{Error, PresentedCredential},
     edge::{Authorization, Head, Method, Origin, admit},
+    http::{EndpointsState, answer::HttpRefusal, form::Form},
     listen::{Connection, Turn},
 };
 

@@ -10,9 +10,9 @@ use axum::{
 
 use tokio::time::timeout;
 
-use super::answer::HttpRefusal;
 use crate::{
     authority::{Caller, Error, Invalid},
+    http::answer::HttpRefusal,
     listen::{ARRIVES_WITHIN, ARRIVING_BYTES_MAX, Connection, Held},
 };
 

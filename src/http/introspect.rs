@@ -6,15 +6,15 @@ use axum::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{
-    EndpointsState,
-    answer::{HttpRefusal, private},
-    caller::admit_form,
-    form::Form,
-};
 use crate::{
     authority::{BearerRequest, Invalid},
     edge::{self, INTROSPECTION},
+    http::{
+        EndpointsState,
+        answer::{HttpRefusal, private},
+        caller::admit_form,
+        form::Form,
+    },
     state::{Status, Verdict},
     token::Verified,
 };

@@ -2,8 +2,10 @@
 
 use axum::{extract::State, http::HeaderMap, response::Response};
 
-use super::{EndpointsState, answer::public};
-use crate::authority::JWKS_MAX_AGE_S;
+use crate::{
+    authority::JWKS_MAX_AGE_S,
+    http::{EndpointsState, answer::public},
+};
 
 const CONTENT_TYPE: &str = "application/jwk-set+json";
 

@@ -3,7 +3,7 @@
 use axum::{extract::State, http::HeaderMap, response::Response};
 use serde_json::json;
 
-use super::{
+use crate::http::{
     EndpointsState, INTROSPECT, JWKS, REVOKE,
     answer::{etag_of, public},
 };

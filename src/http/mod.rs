@@ -23,8 +23,10 @@ use axum::{
 use tokio::time::Instant;
 use tower::Service as _;
 
-use crate::authority::{Authority, Background};
-use answer::{HttpRefusal, preflight};
+use crate::{
+    authority::{Authority, Background},
+    http::answer::{HttpRefusal, preflight},
+};
 
 pub use ops::{OpsState, StartingOps, ops};
 
@@ -132,7 +134,7 @@ async fn measure(
 
 #[cfg(test)]
 mod tests {
-    use super::issuer_path;
+    use crate::http::issuer_path;
 
     #[test]
     fn the_path_of_an_issuer_is_what_follows_its_host() {

@@ -6,14 +6,14 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{
-    EndpointsState,
-    answer::{HttpRefusal, NO_STORE},
-    caller::admit_form,
-};
 use crate::{
     authority::{Denied, Error, RevokeRequest, RevokeTarget},
     edge::{self, Listener, REVOCATION},
+    http::{
+        EndpointsState,
+        answer::{HttpRefusal, NO_STORE},
+        caller::admit_form,
+    },
     replica::Reach,
     state::Reason,
 };

@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::places::{Place, Places};
+use crate::listen::places::{Place, Places};
 
 /// The pause between two tries when the process is out of file descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
@@ -87,7 +87,8 @@ fn arrive(connection: TcpStream, from: SocketAddr, places: &Arc<Places>) -> io::
 mod tests {
     use tokio::io::AsyncReadExt;
 
-    use super::{super::places::Limits, *};
+    use super::*;
+    use crate::listen::places::Limits;
 
     /// Returns whether the peer has closed it.
     async fn is_closed(mut connection: TcpStream) -> io::Result<bool> {

@@ -10,16 +10,18 @@ use std::{
 
 use hyper::body::Bytes;
 
-use super::memory::{
-    Budget, Full, Held, Memory, STRANGER_CALLS_PER_CONNECTION_MAX, STRANGER_REFUSALS_MAX,
-    STRANGER_WAITING_BYTES_MAX, Side, StrangerCall, WAITING_BYTES_MAX,
+use crate::{
+    listen::{
+        CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES,
+        memory::{
+            Budget, Full, Held, Memory, STRANGER_CALLS_PER_CONNECTION_MAX, STRANGER_REFUSALS_MAX,
+            STRANGER_WAITING_BYTES_MAX, Side, StrangerCall, WAITING_BYTES_MAX,
+        },
+        places::Standing,
+        queue::{Calls, Turn, Weight},
+    },
+    tls::{Peer, ServerTls, ShownChain},
 };
-use super::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
-use super::{
-    places::Standing,
-    queue::{Calls, Turn, Weight},
-};
-use crate::tls::{Peer, ServerTls, ShownChain};
 
 /// A stream of answers continues while fewer bytes than this wait to be sent on its connection.
 const STREAMED_BYTES_MAX: usize = 1024 * 1024;

@@ -13,7 +13,7 @@ use std::{
 
 use hyper::body::Bytes;
 
-use super::connection::Connection;
+use crate::listen::connection::Connection;
 
 /// Incomplete messages and unsent answers of all authenticated connections. Bytes.
 pub const HELD_BYTES_MAX: usize = 20 * 1024 * 1024;

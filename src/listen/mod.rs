@@ -56,15 +56,17 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{
-    accept::{Arrived, accept},
-    outgoing::{Outgoing, Streams},
-    paced::{Paced, Reading},
-    places::{Places, Standing},
-    queue::{Calls, Queue},
-    watch::{Open, TICK, Watch},
+use crate::{
+    listen::{
+        accept::{Arrived, accept},
+        outgoing::{Outgoing, Streams},
+        paced::{Paced, Reading},
+        places::{Places, Standing},
+        queue::{Calls, Queue},
+        watch::{Open, TICK, Watch},
+    },
+    tls::{Peer, PeerCertificate, ServerTls, ShownChain},
 };
-use crate::tls::{Peer, PeerCertificate, ServerTls, ShownChain};
 
 /// Calls in flight on one connection: a client that needs more opens another. The heads of so many requests of the
 /// greatest length take some ten MB for a moment.

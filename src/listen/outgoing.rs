@@ -21,7 +21,7 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use super::connection::Connection;
+use crate::listen::connection::Connection;
 
 /// A stream whose peer takes nothing of its answer for this long is reset.
 pub const STUCK: Duration = Duration::from_secs(20);

@@ -14,7 +14,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::network::{Network, holder};
+use crate::listen::network::{Network, holder};
 
 /// Connections of one listener: each costs some ten kB, and a descriptor.
 pub const CONNECTIONS_MAX: usize = 20_000;

@@ -16,8 +16,10 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::wakes::{Wakes, came_us};
-use crate::clock;
+use crate::{
+    clock,
+    listen::wakes::{Wakes, came_us},
+};
 
 /// Calls that waited less than this are never shed.
 const WAIT_FINE: Duration = Duration::from_millis(50);

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::{sync::oneshot, task::AbortHandle};
 
-use super::{connection::Connection, queue::Calls};
+use crate::listen::{connection::Connection, queue::Calls};
 
 /// The interval of looking at the connections.
 pub(super) const TICK: Duration = Duration::from_secs(1);
@@ -185,7 +185,8 @@ impl Stall {
 mod tests {
     use oneshot::error::TryRecvError;
 
-    use super::{super::queue::Queue, *};
+    use super::*;
+    use crate::listen::queue::Queue;
 
     fn open() -> (Open, Arc<Calls>, oneshot::Receiver<()>) {
         let calls = Calls::on(Arc::new(Queue::of("test")));

@@ -3,7 +3,7 @@
 
 use uuid::Uuid;
 
-use super::{
+use crate::mint::{
     row_mac::{RowFields, RowKeys},
     seal::MasterKey,
 };

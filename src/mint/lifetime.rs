@@ -1,6 +1,6 @@
 //! The lifetime of a token.
 
-use super::boundary::DailyBoundary;
+use crate::mint::boundary::DailyBoundary;
 use jeton_token::UnixSeconds;
 use jeton_token::limits::{
     JITTER_LIFETIME_MIN_S, LIFETIME_CAP_S, LIFETIME_MIN_S, WIRE_DURATION_MAX_S, WIRE_TIMESTAMP_MAX_S,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use aws_lc_rs::hmac;
 
-use super::seal::MasterKey;
+use crate::mint::seal::MasterKey;
 
 /// The length of a MAC: HMAC-SHA256.
 pub const ROW_MAC_BYTES: usize = 32;

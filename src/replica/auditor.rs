@@ -8,8 +8,10 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::QueueFull;
-use crate::store::{AuditedAct, OwnConnection, StoreError};
+use crate::{
+    replica::QueueFull,
+    store::{AuditedAct, OwnConnection, StoreError},
+};
 
 /// The most rows of one statement.
 const BATCH_MAX: usize = 256;

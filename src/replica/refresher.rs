@@ -17,8 +17,10 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::QueueFull;
-use crate::store::{Advance, OwnConnection, Presented, Store, StoreError, Task};
+use crate::{
+    replica::QueueFull,
+    store::{Advance, OwnConnection, Presented, Store, StoreError, Task},
+};
 
 /// The interval of checking an idle connection.
 const KEEP_EVERY: Duration = Duration::from_secs(1);

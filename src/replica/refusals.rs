@@ -11,10 +11,10 @@ use std::{
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::Auditor;
 use crate::{
     clock::Clock,
     listen::holder,
+    replica::Auditor,
     state::Roots,
     store::{AuditedAct, NewAudit},
     token::new_uuid_v7,

@@ -9,18 +9,17 @@ use tokio::time::sleep_until;
 use tonic::{Code, Status, body::Body, service::Routes};
 use tower::Service as _;
 
-use super::{
-    Services,
-    fast_path::{Answered, FastPath, Unread},
-    open_call::OpenAnswer,
-    reflection::refusing,
-    status::{Called, deadline_passed, form_not_served},
-    unary::Again,
-};
 use crate::{
     authority::{Authority, Error},
     edge::{Authorization, Head, Listener, Method, admit},
     listen::{Call, Came, Connection, Turn},
+    rpc::{
+        Services,
+        fast_path::{Answered, FastPath, Unread},
+        reflection::refusing,
+        status::{Called, deadline_passed, form_not_served},
+        wire::{open_call::OpenAnswer, unary::Again},
+    },
     state::Snapshot,
 };
 

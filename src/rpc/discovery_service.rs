@@ -2,13 +2,13 @@
 
 use tonic::{Request, Response, Status};
 
-use super::{
-    Context,
-    convert::{duration_ms, duration_s, millis},
-};
 use crate::{
     authority::{JWKS_MAX_AGE_S, LIMITS},
-    proto::v1::{self as pb, discovery_service_server::DiscoveryService},
+    proto::{v1 as pb, v1::discovery_service_server::DiscoveryService},
+    rpc::{
+        Context,
+        convert::{duration_ms, duration_s, millis},
+    },
 };
 
 /// Optional features that a client may look for.

@@ -9,21 +9,25 @@ use hyper::body::Incoming;
 use prost::Message as _;
 use tonic::{Status, body::Body};
 
-use super::{
-    Context,
-    arriving::Arriving,
-    batch::Batch,
-    convert::issued,
-    judging::{VERDICTS, validate_request},
-    token_service::issue_request,
-    unary::{self, Again, Message},
-    verdict::EncodedVerdict,
-};
 use crate::{
     authority::{Error, Issued, Judged},
     edge::{self, Admission, Answer, Method, Operation, unreadable},
     listen::Connection,
     proto::v1 as pb,
+    rpc::{
+        Context,
+        convert::issued,
+        tokens::{
+            batch::Batch,
+            judging::{VERDICTS, validate_request},
+            service::issue_request,
+            verdict::EncodedVerdict,
+        },
+        wire::{
+            arriving::Arriving,
+            unary::{self, Again, Message},
+        },
+    },
 };
 
 /// A message that may be compressed is left to tonic, which refuses it.

@@ -18,10 +18,10 @@ use tokio::{runtime::Handle, time::timeout};
 use tonic::body::Body;
 use tower::Service;
 
-use super::{AuthLayer, unary};
 use crate::{
     edge::OVERLOADED,
     listen::{Call, Connection, HOST_RULE, Handler, StrangerCall, names_one_host},
+    rpc::{AuthLayer, wire::unary},
 };
 
 /// The content type of every gRPC request (gRPC over HTTP/2, "Requests").

@@ -1,28 +1,17 @@
 //! The only server code that uses gRPC: wire ↔ domain, caller, errors → statuses. A handler parses, calls the authority
 //! and converts; it decides nothing.
 
-mod admin_service;
-mod arriving;
+mod admin;
 mod auth;
-mod batch;
-mod blocks;
-mod clients;
 mod convert;
 mod discovery_service;
-mod ext_authz;
 mod fast_path;
 mod front;
 mod health;
-mod judging;
-mod keys;
-mod open_call;
-mod policies;
 mod reflection;
 mod status;
-mod streaming;
-mod token_service;
-mod unary;
-mod verdict;
+mod tokens;
+mod wire;
 
 use std::sync::Arc;
 
@@ -39,13 +28,10 @@ use crate::{
             token_service_server::TokenServiceServer,
         },
     },
-    state::Encode,
-    state::Snapshot,
+    state::{Encode, Snapshot},
 };
 
-use fast_path::FastPath;
-use judging::Judging;
-use reflection::with_reflection;
+use crate::rpc::{fast_path::FastPath, reflection::with_reflection, tokens::judging::Judging};
 
 pub use auth::AuthLayer;
 pub use front::Front;
@@ -53,7 +39,7 @@ pub use health::{Health, watch_readiness};
 pub use tonic::service::Routes;
 
 /// The encoding of custom claims in verdicts.
-pub const ENCODE_CUSTOM: Encode = verdict::encode_custom;
+pub const ENCODE_CUSTOM: Encode = tokens::verdict::encode_custom;
 
 /// The state that every service of a listener has.
 #[derive(Clone)]
@@ -107,7 +93,7 @@ impl Services {
             listener,
             stop: stop.clone(),
         };
-        let tokens = TokenServiceServer::new(token_service::TokenRpc(context.clone()))
+        let tokens = TokenServiceServer::new(tokens::service::TokenRpc(context.clone()))
             .max_decoding_message_size(LONG_MESSAGE_BYTES_MAX);
         let tokens = Judging::before(tokens, context.clone());
         let fast_path = Some(FastPath::of(context.clone()));
@@ -118,7 +104,7 @@ impl Services {
                 let routes = routes
                     .add_service(tokens)
                     .add_service(
-                        AuthorizationServer::new(ext_authz::ExtAuthzRpc(context.clone()))
+                        AuthorizationServer::new(tokens::ext_authz::ExtAuthzRpc(context.clone()))
                             .max_decoding_message_size(LONG_MESSAGE_BYTES_MAX),
                     )
                     .add_service(
@@ -128,7 +114,7 @@ impl Services {
                 Self { listener, routes, fast_path }
             }
             Listener::Admin => {
-                let admin = AdminServiceServer::new(admin_service::AdminRpc(context))
+                let admin = AdminServiceServer::new(admin::service::AdminRpc(context))
                     .max_decoding_message_size(LONG_MESSAGE_BYTES_MAX);
                 let routes = with_reflection(routes.add_service(tokens).add_service(admin));
                 Self { listener, routes, fast_path }

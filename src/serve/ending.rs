@@ -8,11 +8,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Leave,
-    opening::{Ends, Open},
+use crate::{
+    replica::tell_heads,
+    serve::{
+        Leave,
+        opening::{Ends, Open},
+    },
+    store::Store,
 };
-use crate::{replica::tell_heads, store::Store};
 
 /// The time for everything after the calls in flight; half of the total if that is less than twice this.
 const END: Duration = Duration::from_secs(3);

@@ -10,13 +10,13 @@ use std::{
 use tokio::{net::TcpListener, runtime::Handle, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::{Access, Listeners};
 use crate::{
     authority::{Authority, Background},
     edge::Listener,
     http::{self, EndpointsState, OpsState, StartingOps},
     listen::{self, CONNECTIONS_MAX, Limits, Memory, Network, STRANGERS_PER_ADDRESS_MAX, Serving},
     rpc::{self, AuthLayer, Front, Health, Services, watch_readiness},
+    serve::{Access, Listeners},
     tls::ServerTls,
 };
 

@@ -4,10 +4,9 @@ use std::{num::NonZero, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use super::ending::DRAIN_TIMEOUT;
 use crate::{
-    clock::Clock, listen::Network, prober::ProberSettings, replica::Schedule, rpc, tls::TlsFiles,
-    token::MasterKey,
+    clock::Clock, listen::Network, prober::ProberSettings, replica::Schedule, rpc,
+    serve::ending::DRAIN_TIMEOUT, tls::TlsFiles, token::MasterKey,
 };
 
 /// The settings of a server.

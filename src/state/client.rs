@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 
 use crate::token::{Revision, UnixSeconds};
 
-use super::{FAMILY_ANY, LastUse};
+use crate::state::{FAMILY_ANY, LastUse};
 
 /// A right of a client. The numbers are those of `jeton.v1.Permission`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

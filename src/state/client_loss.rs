@@ -2,8 +2,10 @@
 
 use std::collections::HashSet;
 
-use super::{ApiKeyRecord, Client, Clients, FAMILY_ANY};
-use crate::token::{Revision, UnixSeconds};
+use crate::{
+    state::{ApiKeyRecord, Client, Clients, FAMILY_ANY},
+    token::{Revision, UnixSeconds},
+};
 
 /// Rights that the tables have given back to a client by a loss.
 #[derive(Clone, PartialEq, Eq, Debug)]

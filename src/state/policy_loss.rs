@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::{Effective, FAMILY_ANY, Policies, Policy};
-use crate::token::{Excess, Revision};
+use crate::{
+    state::{Effective, FAMILY_ANY, Policies, Policy},
+    token::{Excess, Revision},
+};
 
 /// Policies that were removed, and the revisions of the removals.
 #[derive(Clone, Debug, Default)]

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use jeton_state::{KeyLife, KeyRing, KeyState};
 use jeton_token::{Algorithm, Revision, SigningKey};
 
-use super::Root;
-use crate::mint::MacKey;
+use crate::{mint::MacKey, state::Root};
 
 /// One MAC key of this issuer.
 #[derive(Clone, Debug)]

@@ -1,35 +1,13 @@
 //! Postgres: the only SQL. One file per table; row types do not leave the function that reads them.
 
-mod address;
-mod append;
 mod audit;
-mod bare;
-mod chain;
-mod change;
-mod checkpoint;
-mod client;
-mod client_admin;
-mod connect;
 mod connection;
-mod copy;
-mod epoch;
 mod error;
-mod held;
-mod key;
 mod log;
-mod mac_key;
-mod mark;
-mod outage;
 mod partition;
-mod policy;
-mod pool;
-mod refresh;
-mod replica;
+mod registry;
 mod resident;
-mod rights;
-mod seal;
-mod session;
-mod trail;
+mod sessions;
 
 use std::{sync::Arc, time::Duration};
 
@@ -41,34 +19,42 @@ use sqlx::{
 };
 use tokio::time::timeout;
 
-use address::Address;
-use connect::Connector;
-use pool::Pool;
+use crate::store::connection::{address::Address, connect::Connector, pool::Pool};
 
-pub use append::{AppendTarget, Appended, NewRevocation};
-pub use audit::{AuditFilter, AuditRow, AuditedAct, CANARY, NewAudit};
-pub use bare::BareRevocations;
-pub use chain::ChainHead;
-pub use client::NewClient;
-pub use client_admin::{ApiKeyRow, ClientRow, ClientWrite};
-pub use connection::{OwnConnection, Task};
-use error::is_cancelled;
+use crate::store::error::is_cancelled;
+pub use audit::{
+    chain::ChainHead,
+    rows::{AuditFilter, AuditRow, AuditedAct, CANARY, NewAudit},
+};
+pub use connection::own::{OwnConnection, Task};
+pub use log::append::{AppendTarget, Appended, NewRevocation};
+pub use registry::{
+    client::NewClient,
+    client_admin::{ApiKeyRow, ClientRow, ClientWrite},
+};
+pub use sessions::bare::BareRevocations;
 
+pub use audit::trail::{KnownHead, TrailChecked};
 pub use error::{Away, StoreError, Unfit};
-pub use held::{Held, Hit};
-pub use key::{KeyRows, KeyTimes, NewSigningKey, SigningKeyRow};
-pub use log::{Head, LogEntries, LogRead, Wakeups};
-pub use mac_key::MacKeyRow;
-pub use mark::ExpiredMark;
-pub use policy::PolicyWrite;
-pub use refresh::{Advance, Presented, Presenter};
-pub use replica::{FleetRows, Renewal, ReplicaIdentity, ReplicaRow, SharedSettings};
+pub use log::{
+    entries::{Head, LogEntries, LogRead, Wakeups},
+    held::{Held, Hit},
+    mark::ExpiredMark,
+    replica::{FleetRows, Renewal, ReplicaIdentity, ReplicaRow, SharedSettings},
+};
+pub use registry::{
+    key::{KeyRows, KeyTimes, NewSigningKey, SigningKeyRow},
+    mac_key::MacKeyRow,
+    policy::PolicyWrite,
+    seal::{Forged, Seal, SeenBefore},
+};
 pub use resident::Residents;
-pub use seal::{Forged, Seal, SeenBefore};
-pub use session::{NewSession, SessionFilter, SessionRow};
-pub use trail::{KnownHead, TrailChecked};
+pub use sessions::{
+    refresh::{Advance, Presented, Presenter},
+    session::{NewSession, SessionFilter, SessionRow},
+};
 
-use chain::{Act, SpareChains};
+use crate::store::audit::chain::{Act, SpareChains};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 

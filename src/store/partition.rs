@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use super::{Store, StoreError};
+use crate::store::{Store, StoreError};
 
 /// The SQLSTATE of a lock that was not available in time.
 const LOCK_NOT_AVAILABLE: &str = "55P03";

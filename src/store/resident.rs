@@ -1,6 +1,6 @@
 //! The contents of a database, whatever the version of its schema.
 
-use super::{NewClient, Store, StoreError};
+use crate::store::{NewClient, Store, StoreError};
 
 /// Counts of a database's contents.
 #[derive(Clone, Copy, Default, Debug)]

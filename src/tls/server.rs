@@ -26,10 +26,10 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use x509_cert::{Certificate, der::Decode as _};
 
-use super::{Unusable, peer::is_authority};
 use crate::{
     clock::Clock,
     observe::{Metrics, Sampled},
+    tls::{Unusable, peer::is_authority},
     token::{UnixSeconds, sha256},
 };
 

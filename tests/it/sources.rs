@@ -388,7 +388,7 @@ fn every_number_of_behaviour_md_that_is_owed_is_named_by_a_test() {
 #[test]
 fn v7_every_answer_from_memory_checks_the_lease_first() {
     const WITHOUT: [&str; 3] =
-        ["authority/lease_check.rs", "authority/readiness.rs", "authority/discovery.rs"];
+        ["authority/access/lease_check.rs", "authority/readiness.rs", "authority/discovery.rs"];
     let rooms = ["authority", "edge", "rpc", "http"];
     let mut checks = 0;
     for source in sources().iter().filter(|source| rooms.contains(&source.module.as_str())) {

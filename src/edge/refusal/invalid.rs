@@ -1,7 +1,10 @@
 //! The refusals of requests that are wrong themselves.
 
-use super::{Code, Refusal, quoted, rfc3339};
-use crate::{authority::Invalid, token::LIFETIME_CAP_S};
+use crate::{
+    authority::Invalid,
+    edge::refusal::{Code, Refusal, quoted, rfc3339},
+    token::LIFETIME_CAP_S,
+};
 
 pub(super) fn of_invalid(invalid: Invalid) -> Refusal {
     let refusal = |reason, message: String| Refusal::new(Code::InvalidArgument, reason, message);

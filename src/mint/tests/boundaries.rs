@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 use proptest::prelude::*;
 
-use super::super::DailyBoundary;
+use crate::mint::DailyBoundary;
 use jeton_token::UnixSeconds;
 
 /// Zones with the instants around which they are looked at: gaps and folds, at midnight and elsewhere, of an hour, of

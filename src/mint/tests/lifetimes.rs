@@ -2,11 +2,11 @@
 
 use proptest::prelude::*;
 
-use super::super::{
+use crate::mint::{
     Ask, Basis, DailyBoundary, Excess, Lifetime, LifetimeError, LifetimeTerms, decide_lifetime as decide,
     refresh_time,
+    tests::{NOW, UnixSeconds},
 };
-use super::{NOW, UnixSeconds};
 
 fn terms(default_ttl_s: i64, max_ttl_s: i64, excess: Excess) -> LifetimeTerms {
     LifetimeTerms { default_ttl_s, max_ttl_s, excess, daily_boundary: Vec::new() }

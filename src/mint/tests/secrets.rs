@@ -5,7 +5,7 @@ use std::cell::Cell;
 use proptest::prelude::*;
 use uuid::{Builder, Uuid};
 
-use super::super::{
+use crate::mint::{
     MacKey, MasterKey, Purpose, RefreshToken, SessionSecret, WrongMasterKey, refresh::ParsedRefresh,
 };
 use jeton_token::{

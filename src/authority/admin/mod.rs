@@ -1,0 +1,7 @@
+//! The operations of administrators: clients, keys, policies, and lists.
+
+pub(in crate::authority) mod client;
+pub(in crate::authority) mod client_form;
+pub(in crate::authority) mod key;
+pub(in crate::authority) mod lists;
+pub(in crate::authority) mod policy;

@@ -1,0 +1,6 @@
+//! `AdminService`: wire ↔ domain.
+
+pub(in crate::rpc) mod clients;
+pub(in crate::rpc) mod keys;
+pub(in crate::rpc) mod policies;
+pub(in crate::rpc) mod service;

@@ -1,0 +1,78 @@
+//! The time and reason of the revocation that holds, for repeated revocations.
+
+use jiff::Timestamp;
+use jiff_sqlx::Timestamp as SqlTimestamp;
+use uuid::Uuid;
+
+use crate::{
+    state::Reason,
+    store::{Store, StoreError},
+    token::{Revision, UnixSeconds},
+};
+
+/// The revocations that may hit a target.
+#[derive(Clone, Debug, Default)]
+pub struct Hit {
+    /// Its `jti`.
+    pub jti: Option<Uuid>,
+    /// Its `sid`.
+    pub session_id: Option<Uuid>,
+    /// Its subject.
+    pub subject: Option<String>,
+    /// Its client.
+    pub client_id: Option<String>,
+    /// The key that signed it.
+    pub key_id: Option<String>,
+    /// Its audiences.
+    pub audiences: Vec<String>,
+    /// Its revision.
+    pub revision: Revision,
+    /// The time when it was issued.
+    pub issue_time: UnixSeconds,
+}
+
+/// A revocation that holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Held {
+    /// Its commit time.
+    pub revoke_time: Timestamp,
+    /// Its reason.
+    pub reason: Reason,
+}
+
+impl Store {
+    /// The earliest revocation that hits this target.
+    pub async fn held(&self, hit: &Hit) -> Result<Option<Held>, StoreError> {
+        let row = self
+            .run(async |connection| {
+                Ok(sqlx::query!(
+                    r#"select revoke_time as "revoke_time!: SqlTimestamp", reason as "reason!" from (
+                           select revoke_time, reason from revocation where id = $1 and kind = 1
+                           union all
+                           select revoke_time, reason from revocation where id = $2 and kind = 2
+                           union all
+                           select revoke_time, reason from mark
+                            where (kind, target) in ((3, $3), (4, $4))
+                              and (audience = '' or audience = any($6)) and (position > $7 or cutoff_s > $8)
+                           union all
+                           select revoke_time, reason from mark where kind = 5 and target = $5) held
+                        order by revoke_time limit 1"#,
+                    hit.jti,
+                    hit.session_id,
+                    hit.subject,
+                    hit.client_id,
+                    hit.key_id,
+                    &hit.audiences,
+                    hit.revision.as_i64(),
+                    hit.issue_time.get()
+                )
+                .fetch_optional(connection)
+                .await?)
+            })
+            .await?;
+        Ok(row.map(|row| Held {
+            revoke_time: row.revoke_time.to_jiff(),
+            reason: Reason::from_number(row.reason.into()).unwrap_or_default(),
+        }))
+    }
+}

@@ -1,0 +1,10 @@
+//! The log: its head, entries, marks, epochs and registrations.
+
+pub(in crate::store) mod append;
+pub(in crate::store) mod change;
+pub(in crate::store) mod copy;
+pub(in crate::store) mod entries;
+pub(in crate::store) mod epoch;
+pub(in crate::store) mod held;
+pub(in crate::store) mod mark;
+pub(in crate::store) mod replica;

@@ -1,0 +1,8 @@
+//! Clients, policies and keys, and the MACs of their rows.
+
+pub(in crate::store) mod client;
+pub(in crate::store) mod client_admin;
+pub(in crate::store) mod key;
+pub(in crate::store) mod mac_key;
+pub(in crate::store) mod policy;
+pub(in crate::store) mod seal;

@@ -44,8 +44,8 @@ pub use tokens::{
     findings::{Findings, LOOKS_MAX},
     introspect::BearerRequest,
     issue::{IssueRequest, Issued, RefreshCredential, TryIssued},
-    refresh::RefreshRequest,
-    revoke::{RevokeOutcome, RevokeRequest, Revoked},
+    refresh_request::RefreshRequest,
+    revocation::{RevokeOutcome, RevokeRequest, Revoked},
     target::RevokeTarget,
     validate::{BATCH_MAX, Judged, ValidateRequest, check_batch_size},
 };

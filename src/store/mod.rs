@@ -43,7 +43,8 @@ pub use log::{
     replica::{FleetRows, Renewal, ReplicaIdentity, ReplicaRow, SharedSettings},
 };
 pub use registry::{
-    key::{KeyRows, KeyTimes, NewSigningKey, SigningKeyRow},
+    key::{KeyRows, NewSigningKey, SigningKeyRow},
+    key_life::KeyTimes,
     mac_key::MacKeyRow,
     policy::PolicyWrite,
     seal::{Forged, Seal, SeenBefore},

@@ -6,17 +6,17 @@ use uuid::Uuid;
 
 use crate::{
     authority::{
-        Authority, Caller, Error, Invalid, Issued, Presence, RefreshCredential, RefreshRefused,
+        Authority, Caller, Error, Issued, Presence, RefreshCredential, RefreshRefused,
         tokens::{
-            issue::check_scopes,
-            mint::{Draft, lifetime_error},
+            mint::Draft,
+            refresh_request::{Call, RefreshRequest},
             refresh_rules::{refuse_by_rules, rules},
         },
     },
     replica::Reach,
-    state::{Effective, FAMILY_ANY, Permission, Policies, REFRESH_ABSOLUTE_MAX_S, Reason, Signers, Snapshot},
+    state::{Permission, REFRESH_ABSOLUTE_MAX_S, Reason, Signers, Snapshot},
     store::{AppendTarget, AuditedAct, NewRevocation, Presented, Presenter, SessionRow},
-    token::{Ask, Excess, ParsedRefresh, RefreshToken, UnixSeconds, uuid_unix_ms},
+    token::{ParsedRefresh, RefreshToken, UnixSeconds, uuid_unix_ms},
 };
 
 /// Looks at a row that moves while it is looked at.
@@ -27,27 +27,6 @@ const LOOKS_MAX: u32 = 8;
 /// The time for which entries about sessions and marks are kept after they are sent, seconds: the longest life of a
 /// token, the greatest leeway, the spread of clocks, and the time to send.
 pub(in crate::authority) const WIDE_KEPT_S: i64 = 86_400 + 130;
-
-/// A request of Refresh. The token is unchecked text.
-#[derive(Clone, Debug)]
-pub struct RefreshRequest {
-    /// The refresh token.
-    pub refresh_token: String,
-    /// A subset of the session's scopes; empty: all of them.
-    pub scopes: Vec<String>,
-    /// The requested lifetime.
-    pub ask: Ask,
-}
-
-/// A presentation: its caller, its request, and the policies that it is judged by from beginning to end. A policy that
-/// changes meanwhile must not refuse a token that is already spent.
-pub(in crate::authority) struct Call<'a> {
-    pub(in crate::authority) snapshot: &'a Snapshot,
-    pub(in crate::authority) caller: &'a Caller,
-    presence: &'a Presence,
-    pub(in crate::authority) request: &'a RefreshRequest,
-    pub(in crate::authority) policies: Arc<Policies>,
-}
 
 /// A session's row, and the time between its latest rotation and the presentation: within these bounds, in
 /// microseconds. Negative if the presentation came first.
@@ -349,22 +328,6 @@ impl Authority {
         audit.client_id = Some(row.client_id.clone());
         let act = AuditedAct { audit, known: call.snapshot.revision, outcome: outcome.to_owned() };
         Ok(self.auditor.audit(act).await??)
-    }
-}
-
-impl RefreshRequest {
-    /// Checks the rules that need no look-up.
-    fn check(&self, now: UnixSeconds) -> Result<(), Error> {
-        if self.refresh_token.is_empty() {
-            return Err(Invalid::required("refresh_token").into());
-        }
-        check_scopes(&self.scopes)?;
-        // Checked against the widest possible terms: a request that these refuse is refused under all policies.
-        let widest = Effective {
-            excess: Excess::Clamp,
-            ..crate::state::Policies::default().effective(FAMILY_ANY, FAMILY_ANY)
-        };
-        widest.check_ask(self.ask, now).map_err(|error| lifetime_error(error, String::new(), self.ask))
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::{
     authority::{
         Denied, Error, RefreshRefused,
-        tokens::{mint::lifetime_error, refresh::Call},
+        tokens::{mint::lifetime_error, refresh_request::Call},
     },
     state::{FAMILY_ANY, Terms},
     store::SessionRow,

@@ -9,7 +9,7 @@ use crate::{
         Authority, Caller, Denied, Error, Invalid,
         tokens::{
             refresh::{WIDE_KEPT_S, unusable_mac},
-            revoke::RevokeRequest,
+            revocation::RevokeRequest,
             target_form::{check_wide, effective_cutoff, not_uuid},
         },
     },

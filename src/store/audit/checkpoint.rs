@@ -13,7 +13,7 @@ use crate::{
         NewAudit, Store, StoreError,
         audit::{
             chain::{bytes_of_hex, hex},
-            trail::{TIME_SPREAD_MS, TrailRow},
+            trail_row::{TIME_SPREAD_MS, TrailRow},
         },
     },
     token::{ChainKeys, RowFields, least_uuid_v7, new_uuid_v7},

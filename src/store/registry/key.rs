@@ -10,15 +10,13 @@ use crate::{
         connection::own::TABLE_TIMEOUT,
         log::entries::{head_revision, revision},
         registry::{
+            key_life::{ACTIVATE_TRIES, KeyTimes, about, noted},
             mac_key::read_mac_keys,
             seal::{REVOKED, Sealed, Seen, Table, ending},
         },
     },
     token::{Algorithm, Revision, RowFields, uuid_unix_ms},
 };
-
-/// Tries of an activation whose predecessor changes meanwhile.
-pub(in crate::store) const ACTIVATE_TRIES: u32 = 5;
 
 /// A signing key as it is stored.
 #[derive(Clone, Debug)]
@@ -39,23 +37,6 @@ pub struct SigningKeyRow {
     pub refused: Option<Forged>,
     pub(in crate::store) version: i64,
     pub(in crate::store) row_mac: Vec<u8>,
-}
-
-/// The times in the life of a key, by the database's clock.
-#[derive(Clone, Copy, Debug)]
-pub struct KeyTimes {
-    /// Creation.
-    pub create_time: Timestamp,
-    /// The time when it is, or was, due to sign.
-    pub activate_time: Timestamp,
-    /// The time since when it signs. `None`: it is pending.
-    pub signing_time: Option<Timestamp>,
-    /// The time since when it only verifies.
-    pub retire_time: Option<Timestamp>,
-    /// The time from which it is gone.
-    pub expire_time: Option<Timestamp>,
-    /// The revision of its publication.
-    pub published: Revision,
 }
 
 /// All keys.
@@ -294,16 +275,6 @@ impl Store {
             .await?;
         Ok(resealed.is_some())
     }
-}
-
-/// An act on this key.
-pub(in crate::store) fn about(audit: &NewAudit, key_id: &str, note: String) -> NewAudit {
-    NewAudit { key_id: Some(key_id.to_owned()), note, ..audit.clone() }
-}
-
-/// The audit note of an activation.
-pub(in crate::store) fn noted(key: &str, replaced: Option<&str>) -> String {
-    replaced.map_or_else(|| key.to_owned(), |replaced| format!("{key} replaces {replaced}"))
 }
 
 impl Store {

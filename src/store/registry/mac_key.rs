@@ -9,7 +9,7 @@ use crate::{
         audit::chain::hex,
         log::entries::{head_revision, revision},
         registry::{
-            key::{ACTIVATE_TRIES, about, noted},
+            key_life::{ACTIVATE_TRIES, about, noted},
             seal::{Sealed, ending},
         },
     },

@@ -18,13 +18,15 @@ use crate::{
         fast_path::{Answered, FastPath, Unread},
         reflection::refusing,
         status::{Called, deadline_passed, form_not_served},
-        wire::{open_call::OpenAnswer, unary::Again},
+        wire::{
+            open_call::OpenAnswer,
+            unary::{Again, GRPC_STATUS},
+        },
     },
     state::Snapshot,
 };
 
 // Parsed once: a name given as text would be parsed at each look-up.
-pub(super) static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 static GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 /// The most digits of a timeout.
 const TIMEOUT_DIGITS_MAX: usize = 8;

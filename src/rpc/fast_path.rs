@@ -19,7 +19,7 @@ use crate::{
         convert::issued,
         tokens::{
             batch::Batch,
-            judging::{VERDICTS, validate_request},
+            request::{VERDICTS, validate_request},
             service::issue_request,
             verdict::EncodedVerdict,
         },

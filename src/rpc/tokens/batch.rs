@@ -20,7 +20,7 @@ use crate::{
     rpc::{
         Context,
         tokens::{
-            judging::{VERDICTS, validate_request},
+            request::{VERDICTS, validate_request},
             verdict::EncodedVerdict,
         },
         wire::{arriving::Arriving, blocks::Blocks, unary},

@@ -16,13 +16,15 @@ use tonic_prost::ProstDecoder;
 use tower::{Service, service_fn};
 
 use crate::{
-    authority::{Invalid, ValidateRequest},
-    edge::{self, MESSAGE_BYTES_MAX, Method, Operation, Origin, thumbprint_of},
+    edge::{self, MESSAGE_BYTES_MAX, Method, Operation, Origin},
     proto::v1 as pb,
     rpc::{
         Context,
-        convert::revision_of,
-        tokens::{streaming::Answers, verdict::EncodedVerdict},
+        tokens::{
+            request::{VERDICTS, validate_request},
+            streaming::Answers,
+            verdict::EncodedVerdict,
+        },
     },
 };
 
@@ -103,17 +105,8 @@ async fn validate(
     Ok(Response::new([EncodedVerdict::of(&judged)]))
 }
 
-pub(in crate::rpc) fn validate_request(request: pb::ValidateRequest) -> Result<ValidateRequest, Invalid> {
-    let min_revision = revision_of("min_revision", &request.min_revision)?;
-    let thumbprint = thumbprint_of(&request.certificate_thumbprint)?;
-    ValidateRequest::new(request.token, request.audiences, request.scopes, min_revision, thumbprint)
-}
-
 /// Decodes requests as prost does, and writes verdicts as field 1 of an answer: all three answers have them there.
 struct JudgingCodec<U, A>(PhantomData<(U, A)>);
-
-/// The field of the verdicts in `ValidateResponse`, `BatchValidateResponse` and `StreamValidateResponse`.
-pub(in crate::rpc) const VERDICTS: u32 = 1;
 
 impl<U, A> Codec for JudgingCodec<U, A>
 where

@@ -21,7 +21,7 @@ use crate::{
         status::of_transport,
         tokens::{
             batch::{PART, TURN},
-            judging::validate_request,
+            request::validate_request,
             verdict::EncodedVerdict,
         },
     },

@@ -12,7 +12,7 @@ use tokio::time::{Sleep, sleep};
 
 use crate::{
     listen::{Counted, Held, StrangerCall},
-    rpc::auth::GRPC_STATUS,
+    rpc::wire::unary::GRPC_STATUS,
 };
 
 /// For Watch and reflection: clients that want more call again. As long as a connection may be idle.

@@ -8,12 +8,11 @@ use std::{
     vec,
 };
 
-use http::{HeaderMap, HeaderValue, Response, header::CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, header::CONTENT_TYPE};
 use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
 use tonic::{Status, body::Body};
 
-use crate::rpc::auth::GRPC_STATUS;
-
+pub(in crate::rpc) static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 /// Stands before each message: a flag for compression, and the length in bytes (gRPC over HTTP/2,
 /// "Length-Prefixed-Message").
 pub(in crate::rpc) const PREFIX_BYTES: usize = 5;

@@ -18,11 +18,3 @@ pub mod serve;
 pub mod state;
 pub mod store;
 pub mod tls;
-
-pub use jeton_state::clock;
-
-/// The parts of tokens.
-pub mod token {
-    pub use crate::mint::*;
-    pub use jeton_token::*;
-}

@@ -8,15 +8,15 @@ use jeton::{
         AuditVerb, ClientVerb, Command, CommandLine, DevArgs, EpochCommand, KeyCommand, ServeArgs,
         ServeConfig, command, secret_in_environment, unknown_variables, variable_of,
     },
-    clock::Clock,
     dev::{self, DevOptions, Listen, die_with_parent},
     observe,
     operate::{self, Done},
     process,
     serve::{Listeners, serve},
-    token::ApiKey,
 };
 use jeton_cli::{ClientCommand, Environment, GlobalArgs};
+use jeton_state::clock::Clock;
+use jeton_token::ApiKey;
 use tokio::{
     net::TcpListener,
     runtime,

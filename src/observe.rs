@@ -15,8 +15,10 @@ use std::{
     time::Duration,
 };
 
-use heads::Heads;
-use series::{Counter, Durations, Gauge, Labelled};
+use crate::observe::{
+    heads::Heads,
+    series::{Counter, Durations, Gauge, Labelled},
+};
 
 pub use heads::CHAIN_HEAD;
 pub use log::{FilterError, Sampled, check_filter, log_to_stderr};
@@ -224,7 +226,7 @@ impl Metrics {
     }
 
     /// Records the revision up to which the log was read.
-    pub fn log_read(&self, applied: crate::token::Revision) {
+    pub fn log_read(&self, applied: jeton_token::Revision) {
         let sequence = u32::try_from(applied.seq()).unwrap_or(u32::MAX);
         self.log_sequence.set(f64::from(sequence));
     }

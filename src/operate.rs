@@ -11,14 +11,15 @@ use crate::{
         BootstrapArgs, BumpArgs, ImportArgs, ImportState, MigrateCommand, ResealArgs, VerifyArgs,
         read_master_key,
     },
-    clock::Clock,
     dev::{DevClient, PrepareRequest},
+    mint::{ChainKeys, MasterKey, import_pem},
     observe::CHAIN_HEAD,
     replica::{Keys, VERIFY_AFTER_RETIREMENT_S, await_everywhere, await_no_lease},
     state::{Client, Clients, Permission},
     store::{KnownHead, NewAudit, NewClient, Seal, Store, Task, TrailChecked},
-    token::{ApiKey, ChainKeys, MasterKey, Revision, UnixSeconds, import_pem, new_uuid_v7, text},
 };
+use jeton_state::clock::Clock;
+use jeton_token::{ApiKey, Revision, UnixSeconds, new_uuid_v7, text};
 
 /// The actor of acts by `jeton dev`.
 const DEV: &str = "jeton dev";

@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     authority::{Authority, KnownKeys, LOOKS_MAX, Quota, Rates},
-    clock::Clock,
     http,
+    mint::MasterKey,
     observe::{Metrics, Sampled},
     prober::Prober,
     process::raise_descriptors,
@@ -26,8 +26,8 @@ use crate::{
     state::{Status, VerifiedCache},
     store::{OwnConnection, ReplicaIdentity, SharedSettings, Store, StoreError, Task},
     tls::ServerTls,
-    token::MasterKey,
 };
+use jeton_state::clock::Clock;
 
 use crate::serve::ending::{TimeToEnd, end};
 pub use settings::{Access, Bounds, Leave, Settings};

@@ -1,6 +1,6 @@
 //! `--issuer`: the `iss` of every token.
 
-use crate::token::text;
+use jeton_token::text;
 
 /// Returns the rule that an issuer breaks, if it is none, or if some of its readers would take it for another.
 pub(super) fn check_issuer(issuer: &str) -> Result<(), String> {

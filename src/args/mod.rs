@@ -27,13 +27,13 @@ pub use key::{ImportArgs, ImportState, KeyCommand, ResealArgs};
 pub use read::read_master_key;
 
 use crate::{
-    clock::Clock,
     listen::Network,
     observe::check_filter,
     serve::{Access, Bounds, Leave, Settings},
     tls::TlsFiles,
-    token::text,
 };
+use jeton_state::clock::Clock;
+use jeton_token::text;
 
 use crate::args::{
     issuer::check_issuer,

@@ -7,12 +7,8 @@ use jeton_client::Trust;
 use jeton_io::files;
 use serde::{Deserialize as _, Deserializer, de::Error as _};
 
-use crate::{
-    args::ServeArgs,
-    listen::Network,
-    prober::ProberSettings,
-    token::{ApiKey, MasterKey, pasted::without_blanks},
-};
+use crate::{args::ServeArgs, listen::Network, mint::MasterKey, prober::ProberSettings};
+use jeton_token::{ApiKey, pasted::without_blanks};
 
 /// The settings in the file, and its text.
 pub(super) fn read_file(path: &Path) -> anyhow::Result<(ServeArgs, String)> {

@@ -1,9 +1,7 @@
 //! Public facts: they need no caller and no lease check.
 
-use crate::{
-    authority::{Authority, BATCH_MAX},
-    token::{LIFETIME_CAP_S, Revision, UnixSeconds, base64url, jwks, limits, sha256},
-};
+use crate::authority::{Authority, BATCH_MAX};
+use jeton_token::{LIFETIME_CAP_S, Revision, UnixSeconds, base64url, jwks, limits, sha256};
 
 /// The time for which verifiers may keep the key set, seconds: far less than the hour for which a key is published
 /// before it signs.

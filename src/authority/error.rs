@@ -6,8 +6,8 @@ use crate::{
     replica::{EpochOver, QueueFull, StoredKeyError},
     state::{Permission, Reason},
     store::StoreError,
-    token::{Algorithm, UnixSeconds},
 };
+use jeton_token::{Algorithm, UnixSeconds};
 
 /// Every refusal of an operation.
 #[derive(Debug, thiserror::Error)]

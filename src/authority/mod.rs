@@ -14,13 +14,13 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::{
-    clock::Clock,
     observe::{Metrics, Sampled},
     replica::{Auditor, Barrier, EpochKnown, Flusher, Keys, LeaseHandle, Reach, Refresher, Refusals},
     state::{Judge, Root, Roots, VerifiedCache},
     store::{NewAudit, Store},
-    token::{Revision, UnixSeconds, new_uuid_v7},
 };
+use jeton_state::clock::Clock;
+use jeton_token::{Revision, UnixSeconds, new_uuid_v7};
 
 pub use access::{
     caller::{AuthenticatedClient, Caller, Credential, PresentedCredential},

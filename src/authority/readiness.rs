@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::{authority::Authority, state::BUILT_IN_ALGORITHM, token::Algorithm};
+use crate::{authority::Authority, state::BUILT_IN_ALGORITHM};
+use jeton_token::Algorithm;
 
 /// The conditions under which this replica should receive calls.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -15,7 +15,7 @@ use crate::{
         DevClient,
         place::{self, User},
     },
-    token::MasterKey,
+    mint::MasterKey,
 };
 
 /// Locked while `jeton dev` runs; it also marks the directory as ours.

@@ -2,7 +2,8 @@
 
 use http::{HeaderMap, header::AUTHORIZATION};
 
-use crate::{authority::PresentedCredential, token::text};
+use crate::authority::PresentedCredential;
+use jeton_token::text;
 
 /// The `authorization` of a request, unchecked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

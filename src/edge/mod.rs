@@ -32,7 +32,8 @@ pub use revoke::revoke;
 pub use trace::trace_id;
 pub use validate::validate;
 
-use crate::{authority::Invalid, token::Thumbprint};
+use crate::authority::Invalid;
+use jeton_token::Thumbprint;
 
 /// The fault of a message that cannot be decoded.
 #[must_use]

@@ -7,10 +7,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::{
-    authority::{Denied, Error, Quantity, RefreshRefused},
-    token::{Algorithm, UnixSeconds},
-};
+use crate::authority::{Denied, Error, Quantity, RefreshRefused};
+use jeton_token::{Algorithm, UnixSeconds};
 
 use crate::edge::refusal::invalid::of_invalid;
 

@@ -19,8 +19,8 @@ use serde_json::json;
 use crate::{
     authority::{Error, Invalid},
     edge::{Code, Refusal},
-    token::{base64url, sha256},
 };
+use jeton_token::{base64url, sha256};
 
 /// Not to be kept by anything on the way (RFC 7662 section 4).
 pub(super) const NO_STORE: (HeaderName, HeaderValue) = (CACHE_CONTROL, HeaderValue::from_static("no-store"));

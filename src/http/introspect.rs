@@ -16,8 +16,8 @@ use crate::{
         form::Form,
     },
     state::{Status, Verdict},
-    token::Verified,
 };
+use jeton_token::Verified;
 
 pub(super) async fn introspect(
     State(state): State<EndpointsState>,

@@ -16,10 +16,8 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::{
-    clock,
-    listen::wakes::{Wakes, came_us},
-};
+use crate::listen::wakes::{Wakes, came_us};
+use jeton_state::clock;
 
 /// Calls that waited less than this are never shed.
 const WAIT_FINE: Duration = Duration::from_millis(50);

@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use super::text::{Kind, Text};
+use crate::observe::text::{Kind, Text};
 
 /// The name of the metric.
 pub const CHAIN_HEAD: &str = "jeton_audit_chain_head";

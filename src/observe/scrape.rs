@@ -2,7 +2,7 @@
 
 use std::sync::{PoisonError, atomic::Ordering};
 
-use super::{
+use crate::observe::{
     CODES, HTTP_OK, Metrics,
     series::{Counter, Gauge, Labelled},
     text::{Kind, Text},

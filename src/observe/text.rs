@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write as _};
 
-use super::series::{BUCKETS, Durations, Reading};
+use crate::observe::series::{BUCKETS, Durations, Reading};
 
 /// What a metric is.
 #[derive(Clone, Copy, Debug)]

@@ -7,12 +7,12 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock::Clock,
     observe::Metrics,
     state::{LEASE_OVER_MS, Roots},
     store::{ChainHead, Store, StoreError},
-    token::UnixSeconds,
 };
+use jeton_state::clock::Clock;
+use jeton_token::UnixSeconds;
 
 /// The interval of logging the heads of the audit chains: rows that are cut off after them are noticed.
 const HEADS_EVERY: Duration = Duration::from_mins(1);

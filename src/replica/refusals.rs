@@ -12,13 +12,13 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock::Clock,
     listen::holder,
     replica::Auditor,
     state::Roots,
     store::{AuditedAct, NewAudit},
-    token::new_uuid_v7,
 };
+use jeton_state::clock::Clock;
+use jeton_token::new_uuid_v7;
 
 /// The interval of the reports.
 const EVERY: Duration = Duration::from_mins(1);

@@ -8,12 +8,13 @@ use serde_json::{Map, Value};
 
 use crate::{
     authority::{Invalid, Issued},
+    mint::Basis,
     proto::v1 as pb,
     replica::{Propagation, Reach},
     state::{LEASE_OVER_MS, Reason},
     store::{AuditRow, ReplicaRow, SessionRow},
-    token::{Basis, Revision, UnixSeconds, number},
 };
+use jeton_token::{Revision, UnixSeconds, number};
 
 /// The longest wait that makes sense for a caller, seconds.
 const WAIT_MAX_S: i64 = 3_600;

@@ -5,9 +5,10 @@ use std::{num::NonZero, path::PathBuf, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock::Clock, listen::Network, prober::ProberSettings, replica::Schedule, rpc,
-    serve::ending::DRAIN_TIMEOUT, tls::TlsFiles, token::MasterKey,
+    listen::Network, mint::MasterKey, prober::ProberSettings, replica::Schedule, rpc,
+    serve::ending::DRAIN_TIMEOUT, tls::TlsFiles,
 };
+use jeton_state::clock::Clock;
 
 /// The settings of a server.
 pub struct Settings {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use crate::token::{Revision, UnixSeconds};
+use jeton_token::{Revision, UnixSeconds};
 
 use crate::state::{FAMILY_ANY, LastUse};
 

@@ -2,10 +2,8 @@
 
 use std::collections::HashSet;
 
-use crate::{
-    state::{ApiKeyRecord, Client, Clients, FAMILY_ANY},
-    token::{Revision, UnixSeconds},
-};
+use crate::state::{ApiKeyRecord, Client, Clients, FAMILY_ANY};
+use jeton_token::{Revision, UnixSeconds};
 
 /// Rights that the tables have given back to a client by a loss.
 #[derive(Clone, PartialEq, Eq, Debug)]

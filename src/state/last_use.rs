@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use crate::token::UnixSeconds;
+use jeton_token::UnixSeconds;
 
 const MINUTE_S: i64 = 60;
 

@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::token::{
-    Algorithm, Ask, DailyBoundary, Excess, LIFETIME_CAP_S, Lifetime, LifetimeError, LifetimeTerms, Revision,
-    UnixSeconds, decide_lifetime,
-};
+use crate::mint::{Ask, DailyBoundary, Excess, Lifetime, LifetimeError, LifetimeTerms, decide_lifetime};
+use jeton_token::{Algorithm, LIFETIME_CAP_S, Revision, UnixSeconds};
 
 /// Stands for every audience, or every client.
 pub const FAMILY_ANY: &str = "*";

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use crate::{
+    mint::Excess,
     state::{Effective, FAMILY_ANY, Policies, Policy},
-    token::{Excess, Revision},
 };
+use jeton_token::Revision;
 
 /// Policies that were removed, and the revisions of the removals.
 #[derive(Clone, Debug, Default)]
@@ -263,7 +264,7 @@ mod tests {
     fn a_removal_that_was_lost_is_made_again() {
         let held = Policies::default();
         let raised =
-            Policy { algorithm: Some(crate::token::Algorithm::EdDsa), ..maximum("raised", 3, 86_400) };
+            Policy { algorithm: Some(jeton_token::Algorithm::EdDsa), ..maximum("raised", 3, 86_400) };
         let stored = stored([raised, maximum("later", 9, 86_400), maximum("lowered", 3, 60)]);
         let lost = held.lost_in(&stored, at(8));
         assert_eq!(gone(&lost), ["raised"], "and what allows less than the wider ones stays");

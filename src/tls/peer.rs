@@ -12,7 +12,7 @@ use x509_cert::{
 
 use jeton_io::certificate::Validity;
 
-use crate::token::{SpiffeId, Thumbprint, UnixSeconds};
+use jeton_token::{SpiffeId, Thumbprint, UnixSeconds};
 
 /// `id-kp-clientAuth` (RFC 5280 section 4.2.1.12).
 const CLIENT_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.2");

@@ -27,11 +27,11 @@ use tokio_util::sync::CancellationToken;
 use x509_cert::{Certificate, der::Decode as _};
 
 use crate::{
-    clock::Clock,
     observe::{Metrics, Sampled},
     tls::{Unusable, peer::is_authority},
-    token::{UnixSeconds, sha256},
 };
+use jeton_state::clock::Clock;
+use jeton_token::{UnixSeconds, sha256};
 
 const ENCRYPTED: &[u8] = b"ENCRYPTED";
 /// The interval of looking at the files.

@@ -7,8 +7,8 @@ use crate::{
     replica::Refusals,
     state::{Client, Permission, Root, Snapshot},
     tls::{Peer, PeerCertificate},
-    token::{UnixSeconds, hash_eq, is_api_key_id, named_id, sha256},
 };
+use jeton_token::{UnixSeconds, hash_eq, is_api_key_id, named_id, sha256};
 
 /// API keys are shorter. Of a longer text only so much is hashed, bytes.
 const API_KEY_BYTES_MAX: usize = 128;

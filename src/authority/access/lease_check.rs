@@ -3,8 +3,8 @@
 use crate::{
     authority::{Authority, Error, Invalid},
     state::Snapshot,
-    token::Revision,
 };
+use jeton_token::Revision;
 
 /// A mint that ends later than this after its lease check is abandoned, milliseconds: no lease lasts longer. So no
 /// session is inserted after the mark that must hit its `rev`.

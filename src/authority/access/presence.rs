@@ -3,7 +3,7 @@
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::clock::Clock;
+use jeton_state::clock::Clock;
 
 /// A caller, as seen by work that may outlast the call.
 #[derive(Clone, Debug)]

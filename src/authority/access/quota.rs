@@ -15,9 +15,9 @@ use tokio::{
 
 use crate::{
     authority::{Authority, Error, error::Quantity},
-    clock::BootMillis,
     store::{BareRevocations, SessionFilter},
 };
+use jeton_state::clock::BootMillis;
 
 /// The share of what is left that passes after one count without another. As many replicas may count at once, and
 /// together let no more pass than is left.

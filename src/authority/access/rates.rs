@@ -4,9 +4,10 @@ mod keyed;
 
 use std::{net::IpAddr, num::NonZero, time::Duration};
 
-use crate::{authority::Error, clock::Clock, listen::holder};
+use crate::{authority::Error, listen::holder};
+use jeton_state::clock::Clock;
 
-use keyed::KeyedRate;
+use crate::authority::access::rates::keyed::KeyedRate;
 
 /// The most failed authentications of one address per second: no misconfiguration causes more.
 const FAILURES_PER_SECOND: NonZero<u32> = match NonZero::new(20) {

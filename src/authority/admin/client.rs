@@ -11,8 +11,8 @@ use crate::{
     },
     state::{Permission, Snapshot},
     store::{ApiKeyRow, ClientRow, ClientWrite, NewAudit},
-    token::{ApiKey, Revision, UnixSeconds},
 };
+use jeton_token::{ApiKey, Revision, UnixSeconds};
 
 /// Tries of a write that others were faster than; each try starts from what they wrote. One of the rivals succeeds each
 /// time, so this many may write one client at once.

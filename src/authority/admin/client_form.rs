@@ -2,14 +2,10 @@
 
 use std::collections::HashSet;
 
-use crate::{
-    authority::Invalid,
-    state::FAMILY_ANY,
-    store::ClientRow,
-    token::{
-        SpiffeId, is_api_key_id,
-        text::{self, Rule},
-    },
+use crate::{authority::Invalid, state::FAMILY_ANY, store::ClientRow};
+use jeton_token::{
+    SpiffeId, is_api_key_id,
+    text::{self, Rule},
 };
 
 /// The most certificates of a client: one for each place that it runs in.

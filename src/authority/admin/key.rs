@@ -8,8 +8,8 @@ use crate::{
     replica::life,
     state::{KeyState, Permission},
     store::{KeyRows, MacKeyRow, NewAudit, SigningKeyRow, Task},
-    token::{Algorithm, Revision},
 };
+use jeton_token::{Algorithm, Revision};
 
 /// The default time for which a key is published before it signs: service meshes fetch key sets every 20 minutes.
 const LEAD_DEFAULT_S: i64 = 3_600;

@@ -7,10 +7,10 @@ use crate::{
     authority::{Authority, Caller, Error, Invalid, tokens::target_form::not_uuid},
     state::{FAMILY_ANY, Permission, Snapshot},
     store::{AuditFilter, AuditRow, ReplicaRow, SessionFilter, SessionRow},
-    token::{
-        base64url, parse_uuid_v7, sha256,
-        text::{self, Rule},
-    },
+};
+use jeton_token::{
+    base64url, parse_uuid_v7, sha256,
+    text::{self, Rule},
 };
 
 /// Rows of a page if the request names no number.

@@ -11,8 +11,8 @@ use crate::{
         SUBJECT_SESSIONS_MAX, Snapshot,
     },
     store::{NewAudit, PolicyWrite},
-    token::{LIFETIME_CAP_S, Revision, text},
 };
+use jeton_token::{LIFETIME_CAP_S, Revision, text};
 
 /// Tries of a write that others were faster than; each try starts from what they wrote. One of the rivals succeeds each
 /// time, so this many may write one policy at once.

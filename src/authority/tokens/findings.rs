@@ -10,11 +10,11 @@ use crate::{
     authority::{Authority, Caller, tokens::target::Resolved},
     state::{Permission, Snapshot},
     store::{AppendTarget, SessionFilter},
-    token::{
-        UnixSeconds,
-        pasted::{named_api_key, named_jti},
-        uuid_unix_ms,
-    },
+};
+use jeton_token::{
+    UnixSeconds,
+    pasted::{named_api_key, named_jti},
+    uuid_unix_ms,
 };
 
 /// The most looks at once: with more under way, a replica has other things to do.

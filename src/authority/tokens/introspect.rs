@@ -7,8 +7,8 @@ use crate::{
         tokens::issue::{check_audiences, check_scopes},
     },
     state::{Accepted, Permission, Snapshot, Verdict},
-    token::Thumbprint,
 };
+use jeton_token::Thumbprint;
 
 /// A request of introspection or `ext_authz`.
 #[derive(Clone, Debug, Default)]

@@ -9,13 +9,11 @@ use crate::{
         access::quota::over_subject_sessions,
         tokens::mint::{Draft, Minted, check_claims},
     },
+    mint::{Ask, Basis, RefreshToken, SessionSecret},
     state::{Permission, Snapshot, Terms},
     store::{AuditedAct, NewAudit, NewSession},
-    token::{
-        Ask, Basis, RawToken, RefreshToken, SessionSecret, Thumbprint, UnixSeconds, largest_claim, limits,
-        new_uuid_v7, text,
-    },
 };
+use jeton_token::{RawToken, Thumbprint, UnixSeconds, largest_claim, limits, new_uuid_v7, text};
 
 /// A request of Issue.
 #[derive(Clone, Debug)]

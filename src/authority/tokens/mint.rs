@@ -7,11 +7,12 @@ use uuid::Uuid;
 
 use crate::{
     authority::{Authority, Error, Invalid},
+    mint::{Ask, Basis, LifetimeError, refresh_time},
     state::{Accepted, Snapshot, Status, Terms},
-    token::{
-        Ask, Basis, Claims, CustomClaimError, LifetimeError, MintError, SigningKey, TOKEN_BYTES_MAX,
-        Thumbprint, UnixSeconds, chance_of, check_custom, new_uuid_v7, refresh_time,
-    },
+};
+use jeton_token::{
+    Claims, CustomClaimError, MintError, SigningKey, TOKEN_BYTES_MAX, Thumbprint, UnixSeconds, chance_of,
+    check_custom, new_uuid_v7,
 };
 
 /// One token in so many is judged before it is handed out: a damaged key or build shows at once.

@@ -13,11 +13,12 @@ use crate::{
             refresh_rules::{refuse_by_rules, rules},
         },
     },
+    mint::{ParsedRefresh, RefreshToken},
     replica::Reach,
     state::{Permission, REFRESH_ABSOLUTE_MAX_S, Reason, Signers, Snapshot},
     store::{AppendTarget, AuditedAct, NewRevocation, Presented, Presenter, SessionRow},
-    token::{ParsedRefresh, RefreshToken, UnixSeconds, uuid_unix_ms},
 };
+use jeton_token::{UnixSeconds, uuid_unix_ms};
 
 /// Looks at a row that moves while it is looked at.
 const TRIES_MAX: u32 = 3;

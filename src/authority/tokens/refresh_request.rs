@@ -7,9 +7,10 @@ use crate::{
         Caller, Error, Invalid, Presence,
         tokens::{issue::check_scopes, mint::lifetime_error},
     },
+    mint::{Ask, Excess},
     state::{Effective, FAMILY_ANY, Policies, Snapshot},
-    token::{Ask, Excess, UnixSeconds},
 };
+use jeton_token::UnixSeconds;
 
 /// A request of Refresh. The token is unchecked text.
 #[derive(Clone, Debug)]

@@ -9,8 +9,8 @@ use crate::{
     replica::{Propagation, Reach},
     state::Reason,
     store::{AppendTarget, SessionRow},
-    token::Revision,
 };
+use jeton_token::Revision;
 
 /// The most characters of a note.
 const NOTE_CHARS_MAX: usize = 500;

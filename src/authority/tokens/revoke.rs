@@ -13,8 +13,8 @@ use crate::{
     },
     state::{MarkKind, Reason, Snapshot},
     store::{AppendTarget, Appended, CANARY, Held, NewAudit, NewRevocation},
-    token::UnixSeconds,
 };
+use jeton_token::UnixSeconds;
 
 /// The most sessions in the answer of `validate_only`.
 const SAMPLE_MAX: i64 = 100;

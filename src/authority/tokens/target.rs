@@ -13,13 +13,14 @@ use crate::{
             target_form::{check_wide, effective_cutoff, not_uuid},
         },
     },
+    mint::RefreshToken,
     state::{KeyState, MarkKind, Permission, Snapshot},
     store::{AppendTarget, Held, Hit, SessionFilter, SessionRow},
-    token::{
-        LIFETIME_CAP_S, RefreshToken, UnixSeconds, Verified, looks_like_refresh_token, parse_uuid_v7,
-        pasted::{bare, candidates},
-        uuid_unix_ms,
-    },
+};
+use jeton_token::{
+    LIFETIME_CAP_S, UnixSeconds, Verified, looks_like_refresh_token, parse_uuid_v7,
+    pasted::{bare, candidates},
+    uuid_unix_ms,
 };
 
 /// The time for which a token known by its text is kept past its `exp`, seconds: the greatest leeway and the spread of

@@ -2,11 +2,8 @@
 
 use jiff::Timestamp;
 
-use crate::{
-    authority::Invalid,
-    state::MarkKind,
-    token::{UnixSeconds, pasted::uuid_in_any_form, text},
-};
+use crate::{authority::Invalid, state::MarkKind};
+use jeton_token::{UnixSeconds, pasted::uuid_in_any_form, text};
 
 /// A cutoff that is less than this before now, seconds, counts as none: clocks are no more exact.
 const CUTOFF_NOW_S: i64 = 60;

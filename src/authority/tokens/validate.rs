@@ -6,8 +6,8 @@ use crate::{
         tokens::issue::{check_audiences, check_scopes},
     },
     state::{Accepted, Permission, Snapshot, Status, Verdict},
-    token::{Revision, Thumbprint, pasted::surroundings},
 };
+use jeton_token::{Revision, Thumbprint, pasted::surroundings};
 
 /// The most requests of one batch.
 pub const BATCH_MAX: usize = 1_000;

@@ -3,8 +3,8 @@
 use crate::{
     authority::Invalid,
     edge::refusal::{Code, Refusal, quoted, rfc3339},
-    token::LIFETIME_CAP_S,
 };
+use jeton_token::LIFETIME_CAP_S;
 
 pub(super) fn of_invalid(invalid: Invalid) -> Refusal {
     let refusal = |reason, message: String| Refusal::new(Code::InvalidArgument, reason, message);

@@ -2,6 +2,7 @@
 //! every replica knows it.
 
 use crate::{
+    mint::{MacKey, Purpose},
     replica::{
         Keys, MAC_AFTER_RETIREMENT_S, StoredKeyError, VERIFY_AFTER_RETIREMENT_S, await_everywhere,
         keys::opening::{SYSTEM, hex},
@@ -9,8 +10,8 @@ use crate::{
     },
     state::{KeyState, MacRecord, OpenedKeys},
     store::{KeyRows, NewAudit, NewSigningKey, Store, Task},
-    token::{Algorithm, MacKey, Purpose, Revision, SigningKey},
 };
+use jeton_token::{Algorithm, Revision, SigningKey};
 
 /// A century, seconds: so an active key of any age prevents the publication of another one.
 pub(in crate::replica) const ANY_AGE_S: i64 = 100 * 365 * 86_400;

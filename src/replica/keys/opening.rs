@@ -9,17 +9,15 @@ use std::{
 use uuid::Uuid;
 
 use crate::{
-    clock::Clock,
+    mint::{MacKey, MasterKey, Purpose, WrongMasterKey},
     state::{
         KeyLife, KeyRecord, KeyRing, KeyState, LEEWAY_MAX_S, MacRecord, OpenedKeys, REFRESH_ABSOLUTE_MAX_S,
         Signers,
     },
     store::{KeyRows, KeyTimes, MacKeyRow, NewAudit, Seal, SigningKeyRow, Store, StoreError},
-    token::{
-        Algorithm, LIFETIME_CAP_S, MacKey, MasterKey, Purpose, SigningKey, UnixSeconds, VerifyingKey,
-        WrongMasterKey, new_uuid_v7,
-    },
 };
+use jeton_state::clock::Clock;
+use jeton_token::{Algorithm, LIFETIME_CAP_S, SigningKey, UnixSeconds, VerifyingKey, new_uuid_v7};
 
 /// The time for which a retired key still verifies: the longest life of a token, the greatest leeway, and the spread of
 /// clocks.
@@ -380,7 +378,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::token::Revision;
+    use jeton_token::Revision;
 
     #[test]
     fn c8_a_retired_key_lasts_no_longer_than_any_of_its_kind() {

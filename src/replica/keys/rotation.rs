@@ -7,7 +7,6 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock::Clock,
     observe::Metrics,
     replica::{
         Keys, StoredKeyError,
@@ -15,8 +14,9 @@ use crate::{
     },
     state::{KeyLife, KeyRing, KeyState, Roots},
     store::Store,
-    token::{Algorithm, UnixSeconds},
 };
+use jeton_state::clock::Clock;
+use jeton_token::{Algorithm, UnixSeconds};
 
 /// The interval of looking at the keys in memory, which follow the log: a due step is taken soon.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -202,7 +202,7 @@ impl Rotation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::token::Revision;
+    use jeton_token::Revision;
 
     fn life(state: KeyState, activate_s: i64) -> KeyLife {
         let activate_time = UnixSeconds::new(activate_s);

@@ -17,7 +17,6 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    clock::{BootMillis, Clock},
     observe::Metrics,
     replica::{
         EpochKnown, LoadError, Loader, Registered,
@@ -26,8 +25,9 @@ use crate::{
     },
     state::{Clients, Root, Roots},
     store::{Appended, Head, LogRead, NewRevocation, OwnConnection, Store, StoreError, Task},
-    token::Revision,
 };
+use jeton_state::clock::{BootMillis, Clock};
+use jeton_token::Revision;
 
 /// The interval of polling: far below the length of a lease.
 const POLL: Duration = Duration::from_millis(100);

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use crate::{
-    clock::Clock,
     replica::Keys,
     state::{Issuing, OpenedKeys, Policies, Root},
     store::{LogEntries, OwnConnection, StoreError},
-    token::Revision,
 };
+use jeton_state::clock::Clock;
+use jeton_token::Revision;
 
 /// The reason why a root could not be built.
 #[derive(Debug, thiserror::Error)]

@@ -3,8 +3,8 @@
 use crate::{
     state::Entry,
     store::{AppendTarget, Appended, NewRevocation},
-    token::Revision,
 };
+use jeton_token::Revision;
 
 /// A batch of this replica. If everything before it is applied, it need not be read.
 pub(in crate::replica) struct OwnBatch {
@@ -45,8 +45,8 @@ mod tests {
     use crate::{
         state::{MarkKind, Reason},
         store::NewAudit,
-        token::UnixSeconds,
     };
+    use jeton_token::UnixSeconds;
 
     fn item(target: AppendTarget) -> NewRevocation {
         let audit = NewAudit::new(Uuid::nil(), "client", "Revoke");

@@ -8,11 +8,11 @@ use tokio::{
 };
 
 use crate::{
-    clock::{BootMillis, Clock},
     replica::{EpochKnown, FeedHandle, FleetHandle},
     state::LEASE_OVER_MS,
-    token::Revision,
 };
+use jeton_state::clock::{BootMillis, Clock};
+use jeton_token::Revision;
 
 /// A database that does not answer within this time tells nothing about the log.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(5);

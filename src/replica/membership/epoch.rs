@@ -10,12 +10,12 @@ use std::{
 use tokio::time::sleep;
 
 use crate::{
-    clock::{BootMillis, Clock},
     replica::{LoadError, Loader, keys::opening::SYSTEM},
     state::{LEASE_OVER_MS, LostPolicy, Restriction, Root},
     store::{Head, NewAudit, OwnConnection, ReplicaRow, SeenBefore, Store, StoreError, Task},
-    token::{EPOCH_END, UnixSeconds, new_uuid_v7},
 };
+use jeton_state::clock::{BootMillis, Clock};
+use jeton_token::{EPOCH_END, UnixSeconds, new_uuid_v7};
 
 /// The pause between two looks at a log that may not be read yet.
 const LOG_AGAIN: Duration = Duration::from_millis(200);

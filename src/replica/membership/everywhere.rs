@@ -5,11 +5,11 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::{
-    clock::Clock,
     state::LEASE_OVER_MS,
     store::{OwnConnection, Store, StoreError, Task},
-    token::Revision,
 };
+use jeton_state::clock::Clock;
+use jeton_token::Revision;
 
 /// The pause between the first looks.
 const LOOK_SOON: Duration = Duration::from_millis(2);

@@ -15,12 +15,12 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    clock::{BootMillis, Clock},
     replica::{EpochKnown, Propagation, Registered, membership::alarm::Alarm},
     state::LEASE_OVER_MS,
     store::{FleetRows, OwnConnection, ReplicaRow, StoreError},
-    token::Revision,
 };
+use jeton_state::clock::{BootMillis, Clock};
+use jeton_token::Revision;
 
 /// The pause between the first looks of a barrier: a healthy replica has applied and acknowledged within a few.
 const LOOK_SOON: Duration = Duration::from_micros(500);

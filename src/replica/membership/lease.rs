@@ -14,12 +14,12 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    clock::{Clock, Moment},
     replica::FeedHandle,
     state::{LEASE_MS, Roots},
     store::{OwnConnection, Renewal, ReplicaIdentity, StoreError},
-    token::{Revision, new_uuid_v7},
 };
+use jeton_state::clock::{Clock, Moment};
+use jeton_token::{Revision, new_uuid_v7};
 
 /// The interval of renewals that succeed: two may fail before the lease ends.
 const RENEW_EVERY: Duration = Duration::from_secs(1);

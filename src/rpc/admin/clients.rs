@@ -6,8 +6,8 @@ use crate::{
     rpc::convert::{etag_of, seconds, timestamp, whole_seconds},
     state::{Client, Permission},
     store::{ApiKeyRow, ClientRow},
-    token::Revision,
 };
+use jeton_token::Revision;
 
 pub(in crate::rpc) fn new_client(request: pb::CreateClientRequest) -> Result<ClientRow, Invalid> {
     client_of(request.client.ok_or_else(|| Invalid::required("client"))?)

@@ -7,8 +7,8 @@ use crate::{
     rpc::convert::{timestamp, whole_seconds},
     state::KeyState,
     store::{Forged, MacKeyRow, SigningKeyRow},
-    token::Algorithm,
 };
+use jeton_token::Algorithm;
 
 pub(in crate::rpc) fn rotate_request(request: &pb::RotateKeyRequest) -> Result<RotateRequest, Invalid> {
     let algorithm = match request.algorithm.as_str() {

@@ -4,11 +4,12 @@ use prost_types::FieldMask;
 
 use crate::{
     authority::{Invalid, PolicyField, PolicyUpdate},
+    mint::{DailyBoundary, Excess},
     proto::v1 as pb,
     rpc::convert::{duration_s, etag_of, timestamp, whole_seconds},
     state::{Effective, Policy},
-    token::{DailyBoundary, Excess, Revision},
 };
+use jeton_token::Revision;
 
 pub(in crate::rpc) fn policy_update(request: pb::UpdatePolicyRequest) -> Result<PolicyUpdate, Invalid> {
     let given = request.policy.ok_or_else(|| Invalid::required("policy"))?;

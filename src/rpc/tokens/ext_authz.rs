@@ -17,8 +17,8 @@ use crate::{
     },
     rpc::Context,
     state::{self, Verdict},
-    token::{Thumbprint, UnixSeconds, Verified},
 };
+use jeton_token::{Thumbprint, UnixSeconds, Verified};
 
 /// Headers that a request gets when it passes. A header without a value is removed, whoever sent it.
 const SUBJECT: &str = "x-jeton-subject";

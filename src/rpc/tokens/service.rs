@@ -8,6 +8,7 @@ use crate::{
         Revoked,
     },
     edge::{self, Listener, Origin, thumbprint_of},
+    mint::Ask,
     proto::{
         v1 as pb,
         v1::{issue_request::Expiration, revocation_target::Kind, token_service_server::TokenService},
@@ -22,7 +23,6 @@ use crate::{
     },
     state::MarkKind,
     store::AppendTarget,
-    token::Ask,
 };
 
 pub(in crate::rpc) struct TokenRpc(pub(in crate::rpc) Context);

@@ -135,8 +135,8 @@ mod tests {
     use crate::{
         proto::v1 as pb,
         state::{Status, Verdict},
-        token::{Claims, Revision, UnixSeconds, Verified, new_uuid_v7},
     };
+    use jeton_token::{Claims, Revision, UnixSeconds, Verified, new_uuid_v7};
 
     fn full() -> Claims<'static> {
         Claims {

@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
+    mint::{ChainKeys, RowFields},
     store::{NewAudit, StoreError},
-    token::{ChainKeys, RowFields, UnixSeconds, new_uuid_v7, uuid_unix_ms},
 };
+use jeton_token::{UnixSeconds, new_uuid_v7, uuid_unix_ms};
 
 /// The content of an audit row that jeton sets; Postgres sets `revision` and `event_time`.
 pub(in crate::store) struct Act<'a> {
@@ -279,7 +280,7 @@ pub(in crate::store) fn bytes_of_hex(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::token::MasterKey;
+    use crate::mint::MasterKey;
 
     fn chain() -> Option<Chain> {
         let master = MasterKey::parse(&"07".repeat(32)).ok()?;

@@ -9,6 +9,7 @@ use jiff_sqlx::Timestamp as SqlTimestamp;
 use uuid::Uuid;
 
 use crate::{
+    mint::{ChainKeys, RowFields},
     store::{
         NewAudit, Store, StoreError,
         audit::{
@@ -16,8 +17,8 @@ use crate::{
             trail_row::{TIME_SPREAD_MS, TrailRow},
         },
     },
-    token::{ChainKeys, RowFields, least_uuid_v7, new_uuid_v7},
 };
+use jeton_token::{least_uuid_v7, new_uuid_v7};
 
 /// The action of a row with such a note.
 pub(in crate::store) const CHECKPOINT: &str = "AuditCheckpoint";
@@ -239,7 +240,7 @@ impl<'a> Ends<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::token::{MasterKey, RowFields};
+    use crate::mint::{MasterKey, RowFields};
 
     fn keys() -> ChainKeys {
         let Ok(master) = MasterKey::parse(&"07".repeat(32)) else { unreachable!("a master key") };

@@ -9,8 +9,8 @@ use uuid::Uuid;
 use crate::{
     state::Reason,
     store::{OwnConnection, Store, StoreError, audit::chain::Act, log::entries::revision},
-    token::{Revision, UnixSeconds, least_uuid_v7},
 };
+use jeton_token::{Revision, UnixSeconds, least_uuid_v7};
 
 /// Subject and audience of the prober's tokens: its client must be registered for them.
 pub const CANARY: &str = "jeton-canary";

@@ -9,6 +9,7 @@ use sqlx::Connection;
 use uuid::Uuid;
 
 use crate::{
+    mint::ChainKeys,
     store::{
         Store, StoreError,
         audit::{
@@ -17,8 +18,8 @@ use crate::{
             trail_row::{TIME_SPREAD_MS, TrailRow},
         },
     },
-    token::{ChainKeys, uuid_unix_ms},
 };
+use jeton_token::uuid_unix_ms;
 
 /// The end of a chain, as it was reported.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -52,7 +53,7 @@ struct StoredAct {
     actor: String,
     number: i64,
     tag: Vec<u8>,
-    fields: crate::token::RowFields,
+    fields: crate::mint::RowFields,
 }
 
 impl StoredAct {

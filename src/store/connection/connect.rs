@@ -6,13 +6,11 @@ use std::{fmt::Write, sync::Arc, time::Duration};
 use sqlx::{Connection, PgConnection, Row, postgres::PgConnectOptions, raw_sql};
 use tokio::time::{sleep, timeout};
 
-use crate::{
-    store::{
-        StoreError,
-        connection::{address::Address, outage::Outage},
-    },
-    token::random_bytes,
+use crate::store::{
+    StoreError,
+    connection::{address::Address, outage::Outage},
 };
+use jeton_token::random_bytes;
 
 /// The pause between two tries to connect.
 const CONNECT_PAUSE: Duration = Duration::from_millis(50);

@@ -9,8 +9,8 @@ use uuid::Uuid;
 use crate::{
     state::{MarkKind, Reason},
     store::{NewAudit, OwnConnection, StoreError, audit::chain::Act, log::entries::revision},
-    token::{Revision, UnixSeconds},
 };
+use jeton_token::{Revision, UnixSeconds};
 
 /// An append that takes longer has lost its connection: it is sent again on another.
 const APPEND_TIMEOUT: Duration = Duration::from_secs(3);

@@ -14,8 +14,8 @@ use uuid::Uuid;
 use crate::{
     state::{Entry, Mark, MarkKind, Reason},
     store::{ACQUIRE_TIMEOUT, OwnConnection, Store, StoreError, log::copy::copy_out},
-    token::{Revision, UnixSeconds},
 };
+use jeton_token::{Revision, UnixSeconds};
 
 /// The channel on which an append notifies.
 const CHANNEL: &str = "jeton_log";

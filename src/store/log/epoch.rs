@@ -13,8 +13,8 @@ use crate::{
         audit::chain::{Act, Chain, hex},
         log::entries::revision,
     },
-    token::{Revision, UnixSeconds},
 };
+use jeton_token::{Revision, UnixSeconds};
 
 /// For a few statements on small rows.
 const TIMEOUT: Duration = Duration::from_secs(3);

@@ -7,8 +7,8 @@ use uuid::Uuid;
 use crate::{
     state::Reason,
     store::{Store, StoreError},
-    token::{Revision, UnixSeconds},
 };
+use jeton_token::{Revision, UnixSeconds};
 
 /// The revocations that may hit a target.
 #[derive(Clone, Debug, Default)]

@@ -6,6 +6,7 @@ use jiff_sqlx::Timestamp as SqlTimestamp;
 use sqlx::{Connection, PgConnection};
 
 use crate::{
+    mint::RowFields,
     state::{ApiKeyRecord, Client, Clients, Permission, Restriction, SeenClients},
     store::{
         NewAudit, OwnConnection, SeenBefore, Store, StoreError,
@@ -13,8 +14,8 @@ use crate::{
         log::entries::{head_revision, revision},
         registry::seal::{Sealed, Seen, Table},
     },
-    token::{ApiKey, Revision, RowFields, UnixSeconds, uuid_unix_ms},
 };
+use jeton_token::{ApiKey, Revision, UnixSeconds, uuid_unix_ms};
 
 /// A client to register, with one API key.
 #[derive(Clone, Debug)]

@@ -16,8 +16,8 @@ use crate::{
             seal::{Sealed, Seen, Table},
         },
     },
-    token::{ApiKey, Revision, UnixSeconds, uuid_unix_ms},
 };
+use jeton_token::{ApiKey, Revision, UnixSeconds, uuid_unix_ms};
 
 /// A client as administrators see it.
 #[derive(Clone, Debug)]

@@ -5,6 +5,7 @@ use jiff_sqlx::Timestamp as SqlTimestamp;
 use sqlx::PgConnection;
 
 use crate::{
+    mint::RowFields,
     store::{
         Forged, MacKeyRow, NewAudit, OwnConnection, Seal, Store, StoreError,
         connection::own::TABLE_TIMEOUT,
@@ -15,8 +16,8 @@ use crate::{
             seal::{REVOKED, Sealed, Seen, Table, ending},
         },
     },
-    token::{Algorithm, Revision, RowFields, uuid_unix_ms},
 };
+use jeton_token::{Algorithm, Revision, uuid_unix_ms};
 
 /// A signing key as it is stored.
 #[derive(Clone, Debug)]

@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 
-use crate::{store::NewAudit, token::Revision};
+use crate::store::NewAudit;
+use jeton_token::Revision;
 
 /// Tries of an activation whose predecessor changes meanwhile.
 pub(in crate::store) const ACTIVATE_TRIES: u32 = 5;

@@ -4,6 +4,7 @@ use jiff_sqlx::Timestamp as SqlTimestamp;
 use sqlx::PgConnection;
 
 use crate::{
+    mint::RowFields,
     store::{
         Forged, KeyTimes, NewAudit, Store, StoreError,
         audit::chain::hex,
@@ -13,8 +14,8 @@ use crate::{
             seal::{Sealed, ending},
         },
     },
-    token::{Revision, RowFields, uuid_unix_ms},
 };
+use jeton_token::{Revision, uuid_unix_ms};
 
 /// A MAC key as it is stored.
 #[derive(Clone, Debug)]

@@ -8,12 +8,13 @@ use serde_json::Value;
 use sqlx::PgConnection;
 
 use crate::{
+    mint::{DailyBoundary, Excess},
     state::{LostPolicy, Policy, RemovedPolicies, StoredPolicies},
     store::{
         NewAudit, OwnConnection, Store, StoreError, connection::own::TABLE_TIMEOUT, log::entries::revision,
     },
-    token::{Algorithm, DailyBoundary, Excess, Revision},
 };
+use jeton_token::{Algorithm, Revision};
 
 /// The result of a write.
 #[derive(Clone, Copy, Debug)]

@@ -10,9 +10,10 @@ use std::{
 use jiff::Timestamp;
 
 use crate::{
+    mint::{ChainKeys, MasterKey, RowFields, RowKeys},
     store::audit::chain::{Chains, hex},
-    token::{ChainKeys, MasterKey, RowFields, RowKeys, sha256},
 };
+use jeton_token::sha256;
 
 /// The state of a row that is gone, after all others.
 const GONE: i64 = i64::MAX;

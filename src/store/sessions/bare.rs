@@ -1,9 +1,7 @@
 //! `bare_revocations`: each client's number of live revocations by bare jti, counted when they are appended.
 
-use crate::{
-    store::{Store, StoreError},
-    token::UnixSeconds,
-};
+use crate::store::{Store, StoreError};
+use jeton_token::UnixSeconds;
 
 const HOUR_S: i64 = 3_600;
 

@@ -10,8 +10,8 @@ use uuid::Uuid;
 use crate::{
     state::{Reason, SessionFacts},
     store::{Store, StoreError, log::entries::revision},
-    token::{Revision, Thumbprint, UnixSeconds},
 };
+use jeton_token::{Revision, Thumbprint, UnixSeconds};
 
 /// The most rows that one transaction of the sweep locks.
 const SWEEP_ROWS_MAX: i64 = 500;

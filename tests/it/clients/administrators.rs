@@ -1,9 +1,7 @@
 //! C6: an administrator is always left.
 
-use jeton::{
-    proto::v1::{self as pb, Permission},
-    token::ApiKey,
-};
+use jeton::proto::v1::{self as pb, Permission};
+use jeton_token::ApiKey;
 use tonic::{Code, Status};
 
 use super::{

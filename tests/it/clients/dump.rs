@@ -7,11 +7,12 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 use jeton::{
-    clock::Clock,
+    mint::MasterKey,
     proto::v1::{self as pb, revocation_target::Kind},
     replica::Keys,
-    token::{Algorithm, ApiKey, MasterKey, SigningKey},
 };
+use jeton_state::clock::Clock;
+use jeton_token::{Algorithm, ApiKey, SigningKey};
 use sqlx::AssertSqlSafe;
 
 use super::{client, create_with_key, get};

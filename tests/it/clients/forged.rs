@@ -2,11 +2,12 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jeton::{
+    mint::MasterKey,
     proto::v1::{self as pb, Permission, revocation_target::Kind},
     state,
     store::Seal,
-    token::{ApiKey, MasterKey},
 };
+use jeton_token::ApiKey;
 use tonic::Code;
 
 use super::{add_key, client, create, delete, delete_key, get, set_disabled, update};

@@ -1,6 +1,7 @@
 //! Every field of a client, and the values that are refused.
 
-use jeton::{proto::v1 as pb, token::ApiKey};
+use jeton::proto::v1 as pb;
+use jeton_token::ApiKey;
 
 use super::{add_key, client, create, delete_key, get, update};
 use crate::world::{ErrorFacts, Refused, World, now_s};

@@ -89,7 +89,7 @@ async fn call(world: &World, key: &str, method: &str) -> Result<(), Status> {
     }
     let api = world.api_with_key(key).await;
     let Api { mut tokens, mut wide, mut admin, .. } = api;
-    let jti = || jeton::token::new_uuid_v7(jiff::Timestamp::now().as_millisecond()).to_string();
+    let jti = || jeton_token::new_uuid_v7(jiff::Timestamp::now().as_millisecond()).to_string();
     let new = || client(&format!("new-{}", jti()));
     let gone = || "gone".to_owned();
     match method {
@@ -218,7 +218,7 @@ async fn every_rpc_takes_exactly_the_permission_that_the_api_says() {
 #[tokio::test]
 async fn no_rpc_says_anything_to_whoever_is_not_authenticated() {
     let world = World::start().await;
-    let unknown = jeton::token::ApiKey::generate();
+    let unknown = jeton_token::ApiKey::generate();
     for key in ["", "nonsense", unknown.expose()] {
         for method in methods().iter().filter(|method| !is_to_come(method)) {
             // Too many failures from one address are refused otherwise, still without a word on the call.

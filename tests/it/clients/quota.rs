@@ -1,12 +1,12 @@
 //! K11: the number of revocations is bounded, and there is a warning before it is too great.
 
 use jeton::{
-    clock::Clock,
     proto::v1::{self as pb, RevocationOutcome, revocation_target::Kind},
     state::Permission,
     store::BareRevocations,
-    token::{UnixSeconds, new_uuid_v7},
 };
+use jeton_state::clock::Clock;
+use jeton_token::{UnixSeconds, new_uuid_v7};
 use tonic_types::StatusExt;
 
 use crate::world::{Api, Refused, ServerOptions, World};

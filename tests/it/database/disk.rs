@@ -10,10 +10,8 @@ use std::{
     sync::Arc,
 };
 
-use jeton::{
-    clock::Clock,
-    dev::{Cluster, ClusterOptions},
-};
+use jeton::dev::{Cluster, ClusterOptions};
+use jeton_state::clock::Clock;
 
 use crate::world::{Answer, Asking, Database, Fleet, Target, register_clients, store, until, until_within};
 

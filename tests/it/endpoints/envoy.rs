@@ -14,10 +14,8 @@ use envoy_types::pb::{
     },
     google::protobuf::{Struct, value::Kind},
 };
-use jeton::{
-    proto::v1::{self as pb, revocation_target::Kind as Target},
-    token::Thumbprint,
-};
+use jeton::proto::v1::{self as pb, revocation_target::Kind as Target};
+use jeton_token::Thumbprint;
 use tonic::{Code, Request, Status};
 
 use crate::world::{Refused, World, api_key, channel, issue_request, until};

@@ -5,11 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jeton::{
-    clock::Clock,
-    proto::v1::{RevocationOutcome, revocation_target::Kind},
-    token::new_uuid_v7,
-};
+use jeton::proto::v1::{RevocationOutcome, revocation_target::Kind};
+use jeton_state::clock::Clock;
+use jeton_token::new_uuid_v7;
 use sqlx::{AssertSqlSafe, Executor};
 use tonic::Code;
 

@@ -1,10 +1,8 @@
 //! A change is waited for when the log passes into another epoch, which may lack it: no caller is told that it is in
 //! effect.
 
-use jeton::{
-    proto::v1::{self as pb, revocation_target::Kind},
-    token::Algorithm,
-};
+use jeton::proto::v1::{self as pb, revocation_target::Kind};
+use jeton_token::Algorithm;
 use tonic::Code;
 
 use super::{revoke_somewhere, target};

@@ -1,9 +1,7 @@
 //! The primary is lost, and its synchronous standby takes its place: a new epoch.
 
-use jeton::{
-    proto::v1 as pb,
-    token::{Algorithm, SigningKey},
-};
+use jeton::proto::v1 as pb;
+use jeton_token::{Algorithm, SigningKey};
 
 use super::{assert_waited, revoke_all, revoke_somewhere, revoke_when_let, timed};
 use crate::world::{Answer, Database, Fleet, Postgres, Shell, pem, steady, until};

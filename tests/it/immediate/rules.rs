@@ -6,7 +6,7 @@ use std::{
 };
 
 use jeton::{
-    clock::Clock,
+    mint::MasterKey,
     observe::Metrics,
     proto::v1 as pb,
     replica::{
@@ -14,8 +14,9 @@ use jeton::{
     },
     state::{Reason, Roots},
     store::{AppendTarget, NewAudit, NewRevocation, ReplicaIdentity, Store, StoreError, Task},
-    token::{MasterKey, Revision, UnixSeconds, new_uuid_v7},
 };
+use jeton_state::clock::Clock;
+use jeton_token::{Revision, UnixSeconds, new_uuid_v7};
 use sqlx::Executor;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use jeton::{proto::v1 as pb, token::parse_uuid_v7};
+use jeton::proto::v1 as pb;
+use jeton_token::parse_uuid_v7;
 use prost_types::{ListValue, Struct, Value as Proto, value::Kind};
 use serde_json::{Value, json};
 

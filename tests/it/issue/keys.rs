@@ -1,9 +1,7 @@
 //! I13 and I14: keys that sign wrongly, and keys that end.
 
-use jeton::{
-    proto::v1 as pb,
-    token::{Algorithm, SigningKey},
-};
+use jeton::proto::v1 as pb;
+use jeton_token::{Algorithm, SigningKey};
 
 use tonic::Status;
 

@@ -60,5 +60,5 @@ fn asking(audiences: &[&str], expiration: Expiration) -> pb::IssueRequest {
 }
 
 fn now() -> i64 {
-    jeton::clock::Clock::system().now_s()
+    jeton_state::clock::Clock::system().now_s()
 }

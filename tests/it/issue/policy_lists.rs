@@ -188,7 +188,7 @@ async fn i7_each_write_of_a_policy_is_audited_in_the_same_act() {
         ("admin", "UpdatePolicy", "OK")
     );
     assert_eq!((event.note.as_str(), event.client_id.as_str()), ("api", "*"), "it says which policy");
-    let revision: jeton::token::Revision = written.etag.parse().unwrap();
+    let revision: jeton_token::Revision = written.etag.parse().unwrap();
     assert_eq!(event.sequence, revision.as_i64());
     // Neither a dry run nor a refusal is an act.
     let dry = pb::UpdatePolicyRequest {

@@ -1,9 +1,7 @@
 //! Rows of keys that were written past jeton: nothing is verified by them, nothing signed.
 
-use jeton::{
-    proto::v1::{self as pb, TokenStatus, key::State, revocation_target::Kind},
-    token::{Algorithm, SigningKey},
-};
+use jeton::proto::v1::{self as pb, TokenStatus, key::State, revocation_target::Kind};
+use jeton_token::{Algorithm, SigningKey};
 
 use super::{emergency, jwks};
 use crate::world::{Forge, Refused, ServerOptions, Shell, World, issue_request, until};

@@ -4,10 +4,8 @@ use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use jeton::{
-    proto::v1::{self as pb, key::State},
-    token::{Algorithm, SigningKey},
-};
+use jeton::proto::v1::{self as pb, key::State};
+use jeton_token::{Algorithm, SigningKey};
 
 use super::{in_state, kid_of, rotate};
 use crate::world::{Said, Shell, World};

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use jeton::{
+    mint::{MasterKey, ParsedRefresh},
     proto::v1::{self as pb, TokenStatus, revocation_target::Kind},
-    token::{MasterKey, ParsedRefresh},
 };
 
 use super::{emergency, kid_of};

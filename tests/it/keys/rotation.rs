@@ -9,8 +9,8 @@ use std::{
 use jeton::{
     proto::v1::{RotateKeyRequest, TokenStatus},
     replica::{MAC_AFTER_RETIREMENT_S, VERIFY_AFTER_RETIREMENT_S},
-    token::LIFETIME_CAP_S,
 };
+use jeton_token::LIFETIME_CAP_S;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 

@@ -13,7 +13,7 @@ use crate::world::{Api, Http, Secure, Stream, api_key, basic, issue_request, unt
 
 /// The client that a token was issued to.
 fn client_of(token: &str) -> String {
-    let (_, claims) = jeton::token::inspect_unverified(token).unwrap();
+    let (_, claims) = jeton_token::inspect_unverified(token).unwrap();
     claims["client_id"].as_str().unwrap().to_owned()
 }
 

@@ -115,7 +115,7 @@ async fn e5_in_a_crowd_what_is_cheap_is_answered_and_who_asks_for_little() {
             (3, 0) => call(stream, "Issue", &session, &key),
             // Each of them another.
             (4, 0) => {
-                let id = jeton::token::new_uuid_v7(crate::world::now_s() * 1_000).to_string();
+                let id = jeton_token::new_uuid_v7(crate::world::now_s() * 1_000).to_string();
                 call(stream, "Revoke", &revoke_request(Kind::Jti(id)), &api_key("admin"))
             }
             _ => call(stream, "Validate", &validate_request(&forged, &["api"]), &key),

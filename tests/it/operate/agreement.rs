@@ -77,7 +77,7 @@ async fn e14_another_master_key_and_another_version_are_warned_of_and_doctor_rep
     let directory = tempfile::tempdir().unwrap();
     let previous = directory.path().join("previous.key");
     write_private(&previous, &master_key_text());
-    let other = jeton::token::MasterKey::generate().unwrap().to_text().to_string();
+    let other = jeton::mint::MasterKey::generate().unwrap().to_text().to_string();
     let previous = previous.display().to_string();
     let options = ServerOptions {
         master_key: Some(other),

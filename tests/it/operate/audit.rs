@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use jeton::{
-    clock::Clock,
+    mint::MasterKey,
     proto::v1::{self as pb, revocation_target::Kind},
     state::Permission,
-    token::{ApiKey, MasterKey, new_uuid_v7},
 };
+use jeton_state::clock::Clock;
+use jeton_token::{ApiKey, new_uuid_v7};
 use tokio::task::JoinSet;
 
 use crate::world::{
@@ -229,7 +230,7 @@ async fn e17_a_partition_that_was_dropped_in_its_time_is_no_gap() {
         let key = ApiKey::generate();
         let client = jeton::state::Client {
             client_id: format!("c{place}"),
-            revision: jeton::token::Revision::ZERO,
+            revision: jeton_token::Revision::ZERO,
             certificate_uris: vec![],
             permissions: vec![],
             audiences: vec![],

@@ -26,7 +26,7 @@ async fn issued(shell: &Shell) -> String {
 }
 
 fn jti_of(token: &str) -> String {
-    let (_, claims) = jeton::token::inspect_unverified(token).unwrap();
+    let (_, claims) = jeton_token::inspect_unverified(token).unwrap();
     claims["jti"].as_str().unwrap().to_owned()
 }
 
@@ -77,7 +77,7 @@ async fn issue_prints_the_token_alone_into_a_pipe_and_other_forms_when_asked() {
                 .concat(),
         )
         .await;
-    let (_, claims) = jeton::token::inspect_unverified(whole.data()).unwrap();
+    let (_, claims) = jeton_token::inspect_unverified(whole.data()).unwrap();
     assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 1_200);
     assert_eq!((&claims["scope"], &claims["team"], &claims["n"]), (&"read".into(), &"a=b".into(), &7.into()));
 }

@@ -285,7 +285,7 @@ async fn version_is_said_in_both_forms() {
 async fn k17_what_does_not_exist_is_exit_3_and_not_said_to_be_revoked() {
     let world = World::start().await;
     let shell = Shell::of(&world, "admin");
-    let unknown = jeton::token::new_uuid_v7(crate::world::now_s() * 1_000).to_string();
+    let unknown = jeton_token::new_uuid_v7(crate::world::now_s() * 1_000).to_string();
     for target in [["--session", unknown.as_str()], ["--client", "nobody-knows"]] {
         for more in [&["--yes"][..], &["--dry-run"]] {
             let said = shell.run(&[&["revoke", "--reason", "leaked"], &target[..], more].concat()).await;

@@ -163,7 +163,7 @@ async fn check_dev_json(dev: &Dev, json: &Value) {
     assert_eq!(fs::metadata(master_key).unwrap().permissions().mode() & 0o777, 0o600);
     let clients = json["clients"].as_object().unwrap();
     assert_eq!(clients.keys().collect::<Vec<_>>(), ["dev-admin", "dev-service"]);
-    assert!(clients.values().all(|key| jeton::token::ApiKey::parse(key.as_str().unwrap()).is_some()));
+    assert!(clients.values().all(|key| jeton_token::ApiKey::parse(key.as_str().unwrap()).is_some()));
     until("it says what to try", async || {
         let talk = dev.talk();
         talk.contains("jeton is ready") && talk.contains("issue --subject alice")

@@ -56,9 +56,9 @@ async fn a_key_set_that_is_still_current_is_answered_without_a_body() {
 async fn e6_the_server_says_its_time_how_far_the_database_is_and_its_limits() {
     let world = World::start().await;
     let mut anybody = world.api_with_key("").await;
-    let before = jeton::clock::Clock::system().now_ms();
+    let before = jeton_state::clock::Clock::system().now_ms();
     let info = anybody.discovery.get_server_info(pb::GetServerInfoRequest {}).await.unwrap().into_inner();
-    let after = jeton::clock::Clock::system().now_ms();
+    let after = jeton_state::clock::Clock::system().now_ms();
     let time = info.server_time.unwrap();
     let said = time.seconds * 1_000 + i64::from(time.nanos) / 1_000_000;
     assert!((before..=after).contains(&said), "{before} {said} {after}");

@@ -6,9 +6,10 @@ use aws_lc_rs::{
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair},
 };
 use jeton::{
+    mint::MasterKey,
     proto::v1::{self as pb, revocation_target::Kind},
-    token::{Algorithm, MasterKey, SigningKey},
 };
+use jeton_token::{Algorithm, SigningKey};
 
 use crate::world::{Said, Shell, World, foreign_key, pem, until};
 

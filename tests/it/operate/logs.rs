@@ -5,9 +5,10 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 use jeton::{
+    mint::MasterKey,
     proto::v1::{self as pb, revocation_target::Kind},
-    token::{ApiKey, MasterKey, SigningKey},
 };
+use jeton_token::{ApiKey, SigningKey};
 use tonic::Status;
 use zeroize::Zeroizing;
 

@@ -53,7 +53,7 @@ async fn refused(database: &Database, options: &ServerOptions) -> String {
 async fn another_master_key_than_the_one_that_sealed_the_keys_is_refused() {
     let mut world = World::start().await;
     world.server.kill();
-    let other = jeton::token::MasterKey::generate().unwrap().to_text().to_string();
+    let other = jeton::mint::MasterKey::generate().unwrap().to_text().to_string();
     let options = ServerOptions { master_key: Some(other.clone()), ..ServerOptions::default() };
     let said = refused(&world.database, &options).await;
     assert!(said.contains("the master key does not open key"), "{said}");

@@ -1,9 +1,9 @@
 //! K15 to K17: what Revoke answers is true, and says all of it.
 
-use jeton::{
-    proto::v1::{self as pb, RevocationOutcome, RevocationReason, TokenStatus, revocation_target::Kind},
-    token::new_uuid_v7,
+use jeton::proto::v1::{
+    self as pb, RevocationOutcome, RevocationReason, TokenStatus, revocation_target::Kind,
 };
+use jeton_token::new_uuid_v7;
 
 use super::{REVOCATIONS, is_active, refresh_token, text, wide_request};
 use crate::world::{Api, Refused, World, api_key, issue_request, now_s, revoke_request};

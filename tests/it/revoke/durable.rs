@@ -9,12 +9,12 @@ use std::{
 };
 
 use jeton::{
-    clock::Clock,
     proto::v1::{self as pb, RevocationOutcome, TokenStatus, revocation_target::Kind},
     state::{Entry, MarkKind, Reason},
     store::{AppendTarget, NewAudit, NewRevocation, Task},
-    token::{Revision, UnixSeconds, new_uuid_v7},
 };
+use jeton_state::clock::Clock;
+use jeton_token::{Revision, UnixSeconds, new_uuid_v7};
 use tokio::{sync::Notify, task::JoinSet};
 
 use super::{HEAD, REVOCATIONS, is_active, place, refresh_token, text};

@@ -56,7 +56,7 @@ async fn k5_others_take_permission_revoke_any_even_by_text() {
         assert!(!is_active(&mut api, &token.access_token).await);
     }
     // An unknown session: nothing tells whose it is.
-    let unknown = jeton::token::new_uuid_v7(crate::world::now_s() * 1000).to_string();
+    let unknown = jeton_token::new_uuid_v7(crate::world::now_s() * 1000).to_string();
     let kind = Kind::SessionId(unknown);
     assert_eq!(forbidden(&mut api, kind.clone()).await, "PERMISSION_REVOKE_ANY");
     assert_eq!(support.revoke(kind).await.refused().reason, "NOT_FOUND");

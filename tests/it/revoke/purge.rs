@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use jeton::{
-    clock::Clock,
+    mint::MasterKey,
     observe::Metrics,
     proto::v1::{TokenStatus, revocation_target::Kind},
     replica::{Feed, Following, Housekeeping, Keys, LeaseHandle, LeaseRenewer, Loader, Registered},
     state::{Entry, Roots},
     store::{AppendTarget, NewRevocation, ReplicaIdentity, Store, Task},
-    token::{MasterKey, Revision, UnixSeconds, new_uuid_v7},
 };
+use jeton_state::clock::Clock;
+use jeton_token::{Revision, UnixSeconds, new_uuid_v7};
 use jiff::Timestamp;
 use sqlx::{Connection, Executor};
 use tokio_util::sync::CancellationToken;
@@ -289,7 +290,7 @@ async fn v7_memory_and_tables_forget_what_has_ended() {
     assert_eq!(world.number("select count(*) from session").await, 1, "a session's time is not up");
     assert!(world.audited("action = 'Revoke'").await >= 2);
     let root = house.roots.current();
-    let end = jeton::token::UnixSeconds::new(now_s() + 2 * 86_400);
+    let end = jeton_token::UnixSeconds::new(now_s() + 2 * 86_400);
     root.tokens.forget_expired(end);
     root.sessions.forget_expired(end);
     assert_eq!(held(), (0, 0));

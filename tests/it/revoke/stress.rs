@@ -18,7 +18,7 @@ async fn act(api: &mut Api, admin: &mut Api, task: i64, turn: i64) -> Option<(i6
             api.revoke(text(&token)).await.unwrap().revision
         }
         1 => {
-            let jti = jeton::token::new_uuid_v7(now_s() * 1000).to_string();
+            let jti = jeton_token::new_uuid_v7(now_s() * 1000).to_string();
             admin.revoke(Kind::Jti(jti)).await.unwrap().revision
         }
         2 => admin.revoke_wide(Kind::Subject(subject)).await.unwrap().revision,

@@ -1,9 +1,7 @@
 //! K3, K6, K7: subjects, clients and keys.
 
-use jeton::{
-    proto::v1::{self as pb, RevocationOutcome, TokenStatus, revocation_target::Kind},
-    token::new_uuid_v7,
-};
+use jeton::proto::v1::{self as pb, RevocationOutcome, TokenStatus, revocation_target::Kind};
+use jeton_token::new_uuid_v7;
 use serde_json::json;
 
 use super::{HEAD, REVOCATIONS, is_active, refresh_token, wide_request};

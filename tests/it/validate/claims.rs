@@ -1,10 +1,8 @@
 //! Claims of the wrong type or form, each signed with the issuer's real key, and the near side of
 //! every border.
 
-use jeton::{
-    proto::v1::TokenStatus::{Active, Malformed},
-    token::Algorithm,
-};
+use jeton::proto::v1::TokenStatus::{Active, Malformed};
+use jeton_token::Algorithm;
 use serde_json::{Value, json};
 
 use super::support::{Case, b64, case, forge_with, judge, with};
@@ -162,7 +160,7 @@ fn wrong_texts(bad: Bad<'_>) {
 }
 
 fn wrong_ids(bad: Bad<'_>, jti: &str, now: i64) {
-    let jti_at = |seconds: i64| json!(jeton::token::new_uuid_v7((now + seconds) * 1_000).to_string());
+    let jti_at = |seconds: i64| json!(jeton_token::new_uuid_v7((now + seconds) * 1_000).to_string());
     let v4 = format!("{}4{}", &jti[..14], &jti[15..]);
     let variant = format!("{}c{}", &jti[..19], &jti[20..]);
     for value in [
@@ -257,16 +255,16 @@ fn good_claims(forge: &Forge, good: &Value, now: i64) -> Vec<Case> {
     fine("nbf", json!(0));
     fine("scope", json!((0..64).map(|i| i.to_string()).collect::<Vec<_>>().join(" ")));
     fine("scope", json!("s".repeat(128)));
-    fine("sid", json!(jeton::token::new_uuid_v7((now - 86_400) * 1_000).to_string()));
+    fine("sid", json!(jeton_token::new_uuid_v7((now - 86_400) * 1_000).to_string()));
     fine("roles", json!(["a", {"b": [null, true, -1.5e-7]}]));
     fine("big", json!(9_007_199_254_740_991_i64));
     fine("exp", json!(good["iat"].as_i64().unwrap() + 86_400));
     // 60 s apart at most, whatever the milliseconds.
-    fine("jti", json!(jeton::token::new_uuid_v7((good["iat"].as_i64().unwrap() - 60) * 1_000).to_string()));
-    fine("jti", json!(jeton::token::new_uuid_v7((good["iat"].as_i64().unwrap() + 60) * 1_000).to_string()));
+    fine("jti", json!(jeton_token::new_uuid_v7((good["iat"].as_i64().unwrap() - 60) * 1_000).to_string()));
+    fine("jti", json!(jeton_token::new_uuid_v7((good["iat"].as_i64().unwrap() + 60) * 1_000).to_string()));
     let iat = good["iat"].as_i64().unwrap();
     for ms in [(iat - 60) * 1_000 - 1, (iat + 60) * 1_000 + 1] {
-        let token = forge.sign(&with(good, "jti", Some(json!(jeton::token::new_uuid_v7(ms).to_string()))));
+        let token = forge.sign(&with(good, "jti", Some(json!(jeton_token::new_uuid_v7(ms).to_string()))));
         cases.push(case("a jti 60.001 s off iat", token, Malformed));
     }
     for name in ["scope", "nbf", "sid", "cnf"] {

@@ -1,9 +1,7 @@
 //! Random bytes and mutated tokens: never a defect, never ACTIVE.
 
-use jeton::{
-    proto::v1::{self as pb, TokenStatus, revocation_target::Kind},
-    token::Algorithm,
-};
+use jeton::proto::v1::{self as pb, TokenStatus, revocation_target::Kind};
+use jeton_token::Algorithm;
 use proptest::{
     prelude::*,
     strategy::ValueTree,
@@ -20,7 +18,7 @@ use crate::world::{
 /// A runner with a new seed at each run, which is printed on failure.
 fn runner() -> (TestRunner, [u8; 32]) {
     let mut seed = [0; 32];
-    seed[..16].copy_from_slice(jeton::token::new_uuid_v7(super::support::now_ms()).as_bytes());
+    seed[..16].copy_from_slice(jeton_token::new_uuid_v7(super::support::now_ms()).as_bytes());
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
     (TestRunner::new_with_rng(Config::default(), rng), seed)
 }

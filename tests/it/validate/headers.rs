@@ -1,9 +1,7 @@
 //! Headers that this issuer would not write, each signed with its real key.
 
-use jeton::{
-    proto::v1::TokenStatus::{self, Active, Malformed, UnknownKey},
-    token::Algorithm,
-};
+use jeton::proto::v1::TokenStatus::{self, Active, Malformed, UnknownKey};
+use jeton_token::Algorithm;
 use serde_json::{Value, json};
 
 use super::support::{Case, b64, case, forge_with, judge, sign_segments, trailing_bits, with};

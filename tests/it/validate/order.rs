@@ -36,7 +36,7 @@ fn request_with(forge: &Forge, faults: u32) -> (pb::ValidateRequest, serde_json:
     for (name, value) in [
         ("iat", json!(iat)),
         ("exp", json!(exp)),
-        ("jti", json!(jeton::token::new_uuid_v7(iat * 1_000).to_string())),
+        ("jti", json!(jeton_token::new_uuid_v7(iat * 1_000).to_string())),
         ("scope", json!("read")),
     ] {
         claims[name] = value;

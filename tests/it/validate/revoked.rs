@@ -1,13 +1,11 @@
 //! Revocation as Validate sees it: every kind of target, and marks against `rev` and cutoffs.
 
-use jeton::{
-    proto::v1::{
-        self as pb, RevocationReason,
-        TokenStatus::{Active, Revoked, UnknownKey},
-        revocation_target::Kind,
-    },
-    token::{Algorithm, new_uuid_v7},
+use jeton::proto::v1::{
+    self as pb, RevocationReason,
+    TokenStatus::{Active, Revoked, UnknownKey},
+    revocation_target::Kind,
 };
+use jeton_token::{Algorithm, new_uuid_v7};
 use serde_json::json;
 
 use super::support::{forge_with, with};

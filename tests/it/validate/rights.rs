@@ -7,8 +7,8 @@ use jeton::{
         revocation_target::Kind,
     },
     state::Permission,
-    token::new_uuid_v7,
 };
+use jeton_token::new_uuid_v7;
 use serde_json::json;
 use tonic::Code;
 

@@ -2,14 +2,12 @@
 
 use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use jeton::{
-    proto::v1::{
-        RevocationOutcome,
-        TokenStatus::{Active, BadSignature, Malformed, Revoked, UnknownKey},
-        revocation_target::Kind,
-    },
-    token::{Algorithm, SigningKey},
+use jeton::proto::v1::{
+    RevocationOutcome,
+    TokenStatus::{Active, BadSignature, Malformed, Revoked, UnknownKey},
+    revocation_target::Kind,
 };
+use jeton_token::{Algorithm, SigningKey};
 use serde_json::{Value, json};
 
 use super::support::{
@@ -237,7 +235,8 @@ async fn v7_a_revocation_by_text_kills_every_spelling_of_the_token() {
 
 #[tokio::test]
 async fn v4_a_key_from_elsewhere_verifies_its_own_tokens_and_no_others() {
-    use jeton::{clock::Clock, replica::Keys, token::MasterKey};
+    use jeton::{mint::MasterKey, replica::Keys};
+    use jeton_state::clock::Clock;
     let world = World::start().await;
     let mut api = world.api("service").await;
     let ours = world.forge().await;

@@ -3,12 +3,9 @@
 use std::sync::Arc;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use jeton::{
-    clock::Clock,
-    proto::v1 as pb,
-    replica::Keys,
-    token::{Algorithm, MasterKey},
-};
+use jeton::{mint::MasterKey, proto::v1 as pb, replica::Keys};
+use jeton_state::clock::Clock;
+use jeton_token::Algorithm;
 use serde_json::Value;
 
 use crate::world::{Api, Database, Forge, World, master_key_text, validate_request};

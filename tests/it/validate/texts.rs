@@ -90,7 +90,7 @@ async fn v3_a_text_is_three_segments_of_canonical_base64url_or_malformed() {
 }
 
 fn decodes(segment: &str) -> bool {
-    jeton::token::base64url::decode(segment).is_some()
+    jeton_token::base64url::decode(segment).is_some()
 }
 
 /// A good token, but its signature spelt in the alphabet with plus and slash.

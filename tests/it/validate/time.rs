@@ -29,7 +29,7 @@ fn token(forge: &Forge, audiences: &[&str], iat: i64, nbf: Option<i64>, exp: i64
     claims["aud"] = json!(audiences);
     claims["iat"] = json!(iat);
     claims["exp"] = json!(exp);
-    claims["jti"] = json!(jeton::token::new_uuid_v7(iat * 1_000).to_string());
+    claims["jti"] = json!(jeton_token::new_uuid_v7(iat * 1_000).to_string());
     if let Some(nbf) = nbf {
         claims["nbf"] = json!(nbf);
     }

@@ -169,7 +169,7 @@ async fn v11_a_frame_of_a_stream_that_cannot_be_read_ends_it_and_the_connection_
 
 /// The `jti` that a token says.
 fn jti(token: &str) -> String {
-    let (_, claims) = jeton::token::inspect_unverified(token).unwrap();
+    let (_, claims) = jeton_token::inspect_unverified(token).unwrap();
     claims["jti"].as_str().unwrap().to_owned()
 }
 

@@ -7,7 +7,9 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use jeton::{clock::Clock, dev::ScratchCluster, store::Store, token::ApiKey};
+use jeton::{dev::ScratchCluster, store::Store};
+use jeton_state::clock::Clock;
+use jeton_token::ApiKey;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, postgres::PgConnectOptions};
 use tokio::sync::OnceCell;
 

@@ -6,12 +6,9 @@ use base64::{
     Engine,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
-use jeton::{
-    clock::Clock,
-    replica::Keys,
-    store::Store,
-    token::{Algorithm, MasterKey, SigningKey, new_uuid_v7},
-};
+use jeton::{mint::MasterKey, replica::Keys, store::Store};
+use jeton_state::clock::Clock;
+use jeton_token::{Algorithm, SigningKey, new_uuid_v7};
 use serde_json::{Value, json};
 
 /// A signing key of the issuer, opened.

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use jeton::{
-    clock::Clock,
+    mint::MasterKey,
     serve::{Access, Bounds, Leave, Listeners, Settings, serve},
-    token::MasterKey,
 };
+use jeton_state::clock::Clock;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 

@@ -29,11 +29,12 @@ mod tls;
 use std::{fs, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path, sync::OnceLock};
 
 use jeton::{
-    clock::Clock,
+    mint::MasterKey,
     state::{Client, Permission},
     store::{NewAudit, NewClient, Seal, Store},
-    token::{ApiKey, MasterKey, Revision, new_uuid_v7},
 };
+use jeton_state::clock::Clock;
+use jeton_token::{ApiKey, Revision, new_uuid_v7};
 use tempfile::TempDir;
 use tonic::Code;
 

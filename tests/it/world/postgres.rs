@@ -8,10 +8,8 @@ use std::{
     process::Command,
 };
 
-use jeton::{
-    clock::Clock,
-    dev::{Cluster, ClusterOptions, ScratchCluster},
-};
+use jeton::dev::{Cluster, ClusterOptions, ScratchCluster};
+use jeton_state::clock::Clock;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Database, certificates::Leaf, cluster, until};

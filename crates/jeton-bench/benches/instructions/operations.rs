@@ -6,13 +6,11 @@
 
 use std::{hint::black_box, sync::Arc};
 
-use jeton::{
-    state::{
-        Accepted, Entry, Issuing, Judge, KeyLife, KeyRecord, KeyRing, KeyState, KnownToken, Reason, Root,
-        Status, VerifiedCache,
-    },
-    token::{Claims, RawToken, Revision, UnixSeconds, Verified, VerifyingKey, base64url},
+use jeton::state::{
+    Accepted, Entry, Issuing, Judge, KeyLife, KeyRecord, KeyRing, KeyState, KnownToken, Reason, Root, Status,
+    VerifiedCache,
 };
+use jeton_token::{Claims, RawToken, Revision, UnixSeconds, Verified, VerifyingKey, base64url};
 use uuid::{Builder, Uuid};
 
 const JWK: &str = r#"{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}"#;

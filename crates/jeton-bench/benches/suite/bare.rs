@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use jeton::{clock::Clock, token::new_uuid_v7};
+use jeton_state::clock::Clock;
+use jeton_token::new_uuid_v7;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use tokio::task::JoinSet;
 use uuid::Uuid;

@@ -3,15 +3,15 @@
 use std::{hint::black_box, sync::Arc};
 
 use jeton::{
-    clock::Clock,
     dev::ScratchCluster,
+    mint::MasterKey,
     replica::Keys,
     state::{Client, Permission},
     store::{NewAudit, NewClient, Store},
-    token::{
-        Algorithm, ApiKey, Claims, MasterKey, RawToken, Revision, SigningKey, UnixSeconds, base64url,
-        new_uuid_v7,
-    },
+};
+use jeton_state::clock::Clock;
+use jeton_token::{
+    Algorithm, ApiKey, Claims, RawToken, Revision, SigningKey, UnixSeconds, base64url, new_uuid_v7,
 };
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 

@@ -21,7 +21,7 @@ pub async fn describe(url: &str) -> Value {
         "postgres": settings,
         "version": env!("CARGO_PKG_VERSION"),
         "profile": if cfg!(debug_assertions) { "debug" } else { "release" },
-        "time": jeton::clock::Clock::system().now().to_string(),
+        "time": jeton_state::clock::Clock::system().now().to_string(),
     })
 }
 

@@ -11,12 +11,12 @@ use std::{
 };
 
 use jeton::{
-    clock::Clock,
+    mint::MasterKey,
     observe,
     replica::Schedule,
     serve::{Access, Bounds, Leave, Listeners, Settings, serve},
-    token::MasterKey,
 };
+use jeton_state::clock::Clock;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;

@@ -1,7 +1,8 @@
 //! The latency of Validate while something else goes on: revocations, partitions that are dropped, keys that are
 //! rotated, policies that change, garbage that is presented. Runs when it is asked for.
 
-use jeton::{clock::Clock, store::Store};
+use jeton::store::Store;
+use jeton_state::clock::Clock;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 

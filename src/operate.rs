@@ -218,7 +218,7 @@ pub async fn verify_audit(args: VerifyArgs, mut say: impl FnMut(String)) -> anyh
     let store = Store::patient(&args.database.database_url)?.sealed(keys.row_seal());
     store.check_schema().await?;
     if let Err(foreign) = keys.check_clients(&store).await {
-        // Rows of clients alone prove nothing: a trail of which something verifies is judged all the same.
+        // Rows of clients alone prove nothing: a trail is judged as soon as one of its rows verifies.
         let TrailChecked { rows, findings, .. } =
             store.check_trail(&chain_keys, &[], &mut |_finding| {}).await?;
         if rows > 0 && findings >= rows {

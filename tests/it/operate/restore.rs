@@ -60,7 +60,7 @@ impl Backup {
         let starting = Server::start(&database.url, directory.path(), &options);
         let bumped = async {
             waits(directory.path()).await;
-            // Whoever restarts what is dead leaves it alone, and whoever looks sees what it waits for.
+            // Probes find it alive, so that nothing restarts it, and say what it waits for.
             assert_eq!(self.world.server.ops("/livez").await, (200, "ok\n".to_owned()));
             let (status, body) = self.world.server.ops("/readyz").await;
             assert_eq!(status, 503);

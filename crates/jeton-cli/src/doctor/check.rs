@@ -30,9 +30,9 @@ pub struct Check {
     pub name: &'static str,
     /// Its result.
     pub status: Grade,
-    /// What was seen.
+    /// The finding, in words.
     pub detail: String,
-    /// What to do; empty if nothing is.
+    /// The action to take; empty if none is needed.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub advice: &'static str,
     /// Commands to follow the advice with, to be copied into a shell. They hold nothing that steers a terminal.

@@ -4,7 +4,7 @@ use crate::{
     invocation::Cli,
     remote::{
         connect::{self, Identity, Listener},
-        pages::{self, page_size},
+        pages,
     },
     term::{
         exit::{Exit, Failure},
@@ -57,7 +57,7 @@ pub async fn run(cli: &Cli<'_>, command: AuditCommand) -> Result<Exit, Failure> 
     let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
     let mut client = AdminServiceClient::new(connection.channel());
     let mut all = ListAuditEventsResponse::default();
-    pages::each(async |page_token| {
+    all.next_page_token = pages::up_to(limit, async |page_size, page_token| {
         let request = ListAuditEventsRequest {
             subject: args.subject.clone().unwrap_or_default(),
             jti: args.jti.clone().unwrap_or_default(),
@@ -65,15 +65,14 @@ pub async fn run(cli: &Cli<'_>, command: AuditCommand) -> Result<Exit, Failure> 
             actor: args.actor.clone().unwrap_or_default(),
             start_time: start.map(time::to_wire_timestamp),
             end_time: None,
-            page_size: page_size(limit, all.audit_events.len()),
+            page_size,
             page_token,
             ..ListAuditEventsRequest::default()
         };
         let page = connection.call(client.list_audit_events(connection.request(request))).await?;
         all.audit_events.extend(page.audit_events);
         all.similar_subjects = page.similar_subjects;
-        all.next_page_token.clone_from(&page.next_page_token);
-        Ok(if all.audit_events.len() < limit { page.next_page_token } else { String::new() })
+        Ok((all.audit_events.len(), page.next_page_token))
     })
     .await?;
     if as_json {

@@ -5,7 +5,7 @@ use crate::{
     invocation::Cli,
     remote::{
         connect::{self, Identity, Listener},
-        pages::{self, page_size},
+        pages,
     },
     term::{
         exit::{Exit, Failure},
@@ -49,19 +49,18 @@ pub async fn run(cli: &Cli<'_>, command: SessionCommand) -> Result<Exit, Failure
     let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
     let mut client = AdminServiceClient::new(connection.channel());
     let mut all = ListSessionsResponse::default();
-    pages::each(async |page_token| {
+    all.next_page_token = pages::up_to(limit, async |page_size, page_token| {
         let request = ListSessionsRequest {
             subject: args.subject.clone().unwrap_or_default(),
             client_id: args.client.clone().unwrap_or_default(),
             show_ended: args.show_ended,
-            page_size: page_size(limit, all.sessions.len()),
+            page_size,
             page_token,
         };
         let page = connection.call(client.list_sessions(connection.request(request))).await?;
         all.sessions.extend(page.sessions);
         all.similar_subjects = page.similar_subjects;
-        all.next_page_token.clone_from(&page.next_page_token);
-        Ok(if all.sessions.len() < limit { page.next_page_token } else { String::new() })
+        Ok((all.sessions.len(), page.next_page_token))
     })
     .await?;
     if as_json {

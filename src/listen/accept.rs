@@ -48,6 +48,7 @@ pub(super) async fn accept(
     };
     loop {
         let accepted = tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             accepted = listener.accept() => accepted,
         };

@@ -226,8 +226,9 @@ impl<H: Handler> Worker<H> {
                 },
             }
         }
-        // Connections that have arrived are served: their peers may have sent a request already.
-        while let Ok(arrived) = arriving.try_recv() {
+        // Connections that were accepted are served: their peers may have sent a request already. The accepting task ends
+        // with the same token, and the channel with it.
+        while let Some(arrived) = arriving.recv().await {
             let (one, connection) = Arc::clone(&worker).begin(arrived, connections.len());
             watch.add(one.of(&connections.spawn(connection)));
         }

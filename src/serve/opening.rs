@@ -4,10 +4,12 @@ use std::{
     io,
     num::NonZero,
     os::fd::AsFd as _,
+    pin::pin,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
-use tokio::{net::TcpListener, runtime::Handle, task::JoinSet};
+use tokio::{net::TcpListener, runtime::Handle, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -26,6 +28,9 @@ const KEPT_DESCRIPTORS: usize = 128;
 const OPS_CONNECTIONS_MAX: usize = 64;
 /// The most connections of the admin listener: people are few, too.
 const ADMIN_CONNECTIONS_MAX: usize = 2_000;
+/// The time for the requests of probes that came while the server started: their answers take no time, but a peer that
+/// sends nothing must not delay readiness.
+const LAST_PROBES: Duration = Duration::from_secs(1);
 /// Memory for messages that are arriving and answers that are being sent, on the ops listener. Bytes.
 const OPS_BYTES_MAX: usize = 2 * 1024 * 1024;
 
@@ -82,6 +87,7 @@ pub(super) type WaitsFor = OnceLock<&'static str>;
 pub(super) struct Starting {
     ops: Serving,
     stop: CancellationToken,
+    cut_off: CancellationToken,
 }
 
 impl Starting {
@@ -91,24 +97,29 @@ impl Starting {
         [_, _, limits]: &[Limits; 3],
         waits_for: Arc<WaitsFor>,
     ) -> io::Result<Self> {
-        let stop = CancellationToken::new();
+        let (stop, cut_off) = (CancellationToken::new(), CancellationToken::new());
         let options = listen::Options {
             name: "ops",
             tls: None,
             threads: NonZero::<usize>::MIN,
             memory: Arc::new(Memory::of(OPS_BYTES_MAX, OPS_BYTES_MAX)),
             limits: limits.clone(),
-            cut_off: stop.clone(),
+            cut_off: cut_off.clone(),
         };
         let own = std::net::TcpListener::from(listener.as_fd().try_clone_to_owned()?);
         let ops = listen::serve(TcpListener::from_std(own)?, &options, &StartingOps::new(waits_for), &stop)?;
-        Ok(Self { ops, stop })
+        Ok(Self { ops, stop, cut_off })
     }
 
-    /// Ends its connections. What has not been accepted waits for the listener's next user.
+    /// Ends its connections. Requests that have been sent are answered first. Connections that have not been accepted
+    /// wait for the listener's next user.
     pub(super) async fn end(self) {
         self.stop.cancel();
-        self.ops.ended().await;
+        let mut ended = pin!(self.ops.ended());
+        if timeout(LAST_PROBES, &mut ended).await.is_err() {
+            self.cut_off.cancel();
+            ended.await;
+        }
     }
 }
 

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use rcgen::KeyPair;
+use tokio::{task::JoinSet, time::timeout};
 
 use super::JWKS;
-use crate::world::{Authority, Database, Dialer, Server, ServerOptions, World};
+use crate::world::{Authority, Database, Dialer, InProcess, PATIENCE, Server, ServerOptions, World};
 
 /// Starts a server that must not come up with these arguments, and gives its one sentence.
 async fn refused(database: &Database, arguments: &[String]) -> String {
@@ -152,4 +153,21 @@ async fn the_admin_listener_has_what_the_public_one_has_and_the_ops_listener_no_
     plain.write("GET /.well-known/jwks.json HTTP/1.1\r\nhost: jeton.test\r\n\r\n").await;
     let rest = plain.rest().await;
     assert!(!rest.starts_with(b"HTTP/"), "{rest:?}");
+}
+
+#[tokio::test]
+async fn no_probe_is_cut_off_at_the_moment_when_a_server_has_started() {
+    let database = Database::create().await;
+    for _ in 0..3 {
+        // Its listeners are there before it begins to start.
+        let server = InProcess::start(&database.url, 0).await;
+        let mut probing = JoinSet::new();
+        for _ in 0..8 {
+            let ready = server.ready.clone();
+            // A connection that is reset fails this.
+            probing.spawn(timeout(PATIENCE, async move { while ready.ops("/readyz").await.0 != 200 {} }));
+        }
+        assert!(probing.join_all().await.iter().all(Result::is_ok), "it becomes ready");
+        server.ended().await;
+    }
 }

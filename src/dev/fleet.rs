@@ -5,6 +5,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::bail;
+use jeton_postgres::process;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -13,7 +14,8 @@ use crate::dev::{
     PrepareRequest, Signals,
     addresses::Listen,
     home::Home,
-    process, say,
+    process::is_server,
+    say,
     server::{ReadyFile, ServeOptions, Server},
 };
 
@@ -132,7 +134,7 @@ pub(super) fn end_leftovers(home: &Home) -> anyhow::Result<()> {
     let mentioned = mentioned.chain(dev_json.iter().flat_map(ReadyFile::servers));
     let mut left: Vec<u32> = mentioned.filter_map(|ready| ready.pid()).collect();
     let mut still_there = || {
-        left.retain(|pid| process::is_server(*pid, home.directory()));
+        left.retain(|pid| is_server(*pid, home.directory()));
         left.clone()
     };
     for signal in [Signal::TERM, Signal::KILL] {
@@ -178,7 +180,7 @@ mod tests {
         std::fs::write(home.ready_file(20), by_file_too.to_string())?;
         // Its own file is gone: it was already shutting down.
         home.write_dev_json(&json!({ "pid": first.id(), "servers": [by_file, by_dev_json] }))?;
-        let is_seen = |child: &Child| process::is_server(child.id(), home.directory());
+        let is_seen = |child: &Child| is_server(child.id(), home.directory());
         process::wait_until(STOP_SECONDS, || [&first, &second, &third].into_iter().all(is_seen));
         end_leftovers(&home)?;
         for child in [&mut first, &mut second, &mut third] {

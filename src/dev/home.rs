@@ -7,16 +7,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use jeton_io::files;
+use jeton_postgres::place::{self, User};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
-use crate::{
-    dev::{
-        DevClient,
-        place::{self, User},
-    },
-    mint::MasterKey,
-};
+use crate::{dev::DevClient, mint::MasterKey};
 
 /// Locked while `jeton dev` runs; it also marks the directory as ours.
 const LOCK: &str = "dev.lock";

@@ -3,21 +3,14 @@
 //! Nothing here serves, and nothing here uses SQL: it starts the processes that do, and ends them in the right order.
 
 mod addresses;
-mod binaries;
 mod fleet;
 mod home;
-mod place;
-mod postgres;
 mod process;
-mod scratch;
 mod server;
 
 use crate::dev::addresses::Held;
 pub use addresses::Listen;
-pub use binaries::Binaries;
-pub use postgres::{Cluster, ClusterOptions};
 pub use process::die_with_parent;
-pub use scratch::ScratchCluster;
 
 use std::io::Write as _;
 use std::num::NonZero;
@@ -25,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use jeton_postgres::{Cluster, ClusterOptions, stop_leftover};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -95,7 +89,7 @@ pub async fn run(
     let home = Home::open(&options.data_dir)?;
     // The servers first: they log off from their database.
     fleet::end_leftovers(&home)?;
-    postgres::stop_leftover(&home.cluster(), options.postgres_binaries.as_deref())?;
+    stop_leftover(&home.cluster(), options.postgres_binaries.as_deref())?;
     if options.fresh {
         home.empty()?;
     }
@@ -105,12 +99,7 @@ pub async fn run(
 
     let mut cluster = match options.database_url {
         Some(_) => None,
-        None => Some(Cluster::start(&ClusterOptions {
-            directory: home.cluster(),
-            kept: true,
-            binaries: options.postgres_binaries,
-            settings: Vec::new(),
-        })?),
+        None => Some(start_cluster(&home, options.postgres_binaries)?),
     };
     let database_url = match (options.database_url, &cluster) {
         (Some(url), _) => url,
@@ -131,6 +120,21 @@ pub async fn run(
     let outcome = outcome.and(stopped);
     let stopped = cluster.map_or(Ok(()), Cluster::stop);
     outcome.and(stopped)
+}
+
+fn start_cluster(home: &Home, binaries: Option<PathBuf>) -> anyhow::Result<Cluster> {
+    let directory = home.cluster();
+    let is_new = directory.read_link().is_err();
+    let options = ClusterOptions { directory, kept: true, binaries, settings: Vec::new() };
+    let cluster = Cluster::start(&options)?;
+    if let Some(elsewhere) = options.directory.read_link().ok().filter(|_| is_new) {
+        say(&format!(
+            "Postgres does not run as root, and whom it runs as cannot reach {}: its files go to {}.",
+            options.directory.display(),
+            elsewhere.display()
+        ));
+    }
+    Ok(cluster)
 }
 
 /// The state from a database that answers to the end of the servers.

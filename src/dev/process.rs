@@ -1,54 +1,10 @@
-//! Other processes: their life, their identity, and their end with ours.
+//! Servers as processes: their identity, and their end with ours.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
-use std::process::{Child, ExitStatus};
-use std::time::Duration;
 
-use rustix::process::{Pid, Signal};
-
-/// The interval of looking at another process.
-pub(super) const POLL: Duration = Duration::from_millis(10);
-
-/// The number of looks in `seconds`.
-pub(super) fn polls(seconds: u32) -> u32 {
-    seconds.saturating_mul(100)
-}
-
-/// Returns whether the process exists, ours or not.
-pub(super) fn is_alive(pid: u32) -> bool {
-    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return false };
-    matches!(rustix::process::test_kill_process(pid), Ok(()) | Err(rustix::io::Errno::PERM))
-}
-
-/// Sends a signal; a process that is gone is no error.
-pub(super) fn signal(pid: u32, signal: Signal) {
-    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-        let _ = rustix::process::kill_process(pid, signal);
-    }
-}
-
-/// Waits for a child, up to `seconds`.
-pub(super) fn wait(child: &mut Child, seconds: u32) -> std::io::Result<Option<ExitStatus>> {
-    for _ in 0..polls(seconds) {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
-        std::thread::sleep(POLL);
-    }
-    child.try_wait()
-}
-
-/// Waits until `done`, up to `seconds`.
-pub(super) fn wait_until(seconds: u32, mut done: impl FnMut() -> bool) {
-    for _ in 0..polls(seconds) {
-        if done() {
-            return;
-        }
-        std::thread::sleep(POLL);
-    }
-}
+use rustix::process::Signal;
 
 /// Returns whether a process is a `jeton serve` with its ready file in this directory, by its arguments, if the system
 /// shows them.
@@ -98,11 +54,5 @@ mod tests {
         assert!(!serves(b"/bin/jeton\0serve\0--ready-file\0/other/server-2.json\0", ours));
         assert!(!serves(b"vi\0/data/server-2.json\0", ours));
         assert!(!serves(b"", ours));
-    }
-
-    #[test]
-    fn the_living_are_told_from_the_dead() {
-        assert!(is_alive(std::process::id()));
-        assert!(!is_alive(0) && !is_alive(u32::MAX));
     }
 }

@@ -8,15 +8,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use jeton_io::files;
+use jeton_postgres::process;
 use rustix::process::Signal;
 use serde_json::{Map, Value};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::{
-    args::variables,
-    dev::{addresses::Listen, process},
-};
+use crate::{args::variables, dev::addresses::Listen};
 
 /// A server reads its tables before it is ready; a development database is small.
 const READY_POLLS: u32 = 3_000;

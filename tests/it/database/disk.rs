@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use jeton::dev::{Cluster, ClusterOptions};
+use jeton_postgres::{Cluster, ClusterOptions};
 use jeton_state::clock::Clock;
 
 use crate::world::{Answer, Asking, Database, Fleet, Target, register_clients, store, until, until_within};

@@ -3,10 +3,8 @@
 
 use std::process::Command;
 
-use jeton::{
-    dev::Binaries,
-    proto::v1::{TokenStatus, revocation_target::Kind},
-};
+use jeton::proto::v1::{TokenStatus, revocation_target::Kind};
+use jeton_postgres::Binaries;
 
 use crate::world::{Api, Database, Server, ServerOptions, Shell, World, api_key, until};
 

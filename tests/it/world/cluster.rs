@@ -7,7 +7,8 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use jeton::{dev::ScratchCluster, store::Store};
+use jeton::store::Store;
+use jeton_postgres::ScratchCluster;
 use jeton_state::clock::Clock;
 use jeton_token::ApiKey;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, postgres::PgConnectOptions};

@@ -1,33 +1,14 @@
 //! HTTP/2 as frames (RFC 9113): what no library would send.
 
+use jeton_testkit::http2;
+pub use jeton_testkit::http2::{
+    ACK, CANCEL, COMPRESSION_ERROR, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, GOAWAY,
+    HEADERS, INITIAL_WINDOW_SIZE, PING, PREFACE, PRIORITY, REFUSED_STREAM, RST_STREAM, SETTINGS,
+    WINDOW_UPDATE,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Wire, open};
-
-pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-pub const DATA: u8 = 0;
-pub const HEADERS: u8 = 1;
-pub const PRIORITY: u8 = 2;
-pub const RST_STREAM: u8 = 3;
-pub const SETTINGS: u8 = 4;
-pub const PING: u8 = 6;
-pub const GOAWAY: u8 = 7;
-pub const WINDOW_UPDATE: u8 = 8;
-pub const CONTINUATION: u8 = 9;
-
-pub const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-pub const ACK: u8 = 1;
-
-/// Error codes.
-pub const REFUSED_STREAM: u32 = 7;
-pub const CANCEL: u32 = 8;
-pub const COMPRESSION_ERROR: u32 = 9;
-pub const ENHANCE_YOUR_CALM: u32 = 11;
-
-/// In SETTINGS: the bytes of an answer that the peer may send before it is given more room.
-pub const INITIAL_WINDOW_SIZE: u16 = 4;
 
 /// A received frame.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -80,13 +61,13 @@ impl Frames {
 
     /// The next frame; none at the end. Answers what must be answered.
     pub async fn next(&mut self) -> Option<Frame> {
-        let mut head = [0; 9];
-        self.0.read_exact(&mut head).await.ok()?;
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-        let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-        let mut payload = vec![0; length as usize];
-        self.0.read_exact(&mut payload).await.ok()?;
-        let came = Frame { kind: head[3], flags: head[4], stream, payload };
+        let mut bytes = vec![0; http2::HEAD_BYTES];
+        self.0.read_exact(&mut bytes).await.ok()?;
+        bytes.resize(http2::HEAD_BYTES + http2::payload_bytes(&bytes)?, 0);
+        self.0.read_exact(&mut bytes[http2::HEAD_BYTES..]).await.ok()?;
+        let (read, _) = http2::first(&bytes)?;
+        let came =
+            Frame { kind: read.kind, flags: read.flags, stream: read.stream, payload: read.payload.to_vec() };
         match came.kind {
             SETTINGS if came.flags & ACK == 0 => self.write(&frame(SETTINGS, ACK, 0, &[])).await,
             PING if came.flags & ACK == 0 => self.write(&frame(PING, ACK, 0, &came.payload)).await,
@@ -111,8 +92,9 @@ impl Frames {
 }
 
 pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+    let mut bytes = Vec::new();
+    http2::push(&mut bytes, kind, flags, stream, payload);
+    bytes
 }
 
 /// The head of a gRPC request to this method.
@@ -129,9 +111,7 @@ pub fn head(stream: u32, method: &str, path: &str, more: &[(&str, &str)], flags:
         // A literal that is not indexed, with its name (RFC 7541 section 6.2.2).
         block.push(0);
         for text in [name, value] {
-            // Below the prefix of seven bits: no integer of more than a byte, no Huffman code.
-            block.push(u8::try_from(text.len()).ok().filter(|length| *length < 127).unwrap());
-            block.extend_from_slice(text.as_bytes());
+            http2::push_text(&mut block, text);
         }
     }
     frame(HEADERS, flags | END_HEADERS, stream, &block)

@@ -13,9 +13,7 @@ pub mod frames;
 mod history;
 mod http;
 mod inprocess;
-mod link;
 mod look;
-mod loopback;
 mod machine;
 mod patience;
 mod postgres;
@@ -23,7 +21,6 @@ mod raw;
 mod server;
 mod shell;
 mod stream;
-mod terminal;
 mod tls;
 
 use std::{fs, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path, sync::OnceLock};
@@ -38,6 +35,11 @@ use jeton_token::{ApiKey, Revision, new_uuid_v7};
 use tempfile::TempDir;
 use tonic::Code;
 
+pub use jeton_testkit::{
+    ALL, AUDIT, FEED, FLEET, FLUSHER, LEASE, LISTEN, Link, PATIENCE, POOL, REFRESH, Terminal, own_address,
+    until, until_within,
+};
+
 pub use bouncer::Bouncer;
 pub use caller::{Asking, Caller};
 pub use certificates::{Authority, Leaf, authority, parameters, server, workload};
@@ -51,10 +53,8 @@ pub use forge::{Forge, foreign_key, pem};
 pub use history::{Act, Answer, Call, History, Target, Token};
 pub use http::{Http, HttpAnswer, Wire, basic, http, http_request, post_form};
 pub use inprocess::InProcess;
-pub use link::{ALL, AUDIT, FEED, FLEET, FLUSHER, LEASE, LISTEN, Link, POOL, REFRESH};
-pub use loopback::own_address;
 pub use machine::{Stopwatch, steady};
-pub use patience::{PATIENCE, Patience, is_for_now, until, until_within};
+pub use patience::{Patience, is_for_now};
 pub use postgres::Postgres;
 pub use raw::{Raw, RawAnswer, frame, framed};
 pub use server::{Ready, Server, ServerOptions};

@@ -1,33 +1,14 @@
-//! Waiting for what must come about, on a machine that may be slow.
+//! Calls that are repeated while a server has no time.
 
 use std::time::{Duration, Instant};
 
+use jeton_testkit::PATIENCE;
 use tokio::time::sleep;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-/// For how long something is waited for that must come about: a machine may be slow, a promise may not be late for ever.
-pub const PATIENCE: Duration = Duration::from_mins(1);
-
-/// Between two looks.
-const LOOK: Duration = Duration::from_millis(10);
 /// Between two tries of a call.
 const AGAIN: Duration = Duration::from_millis(20);
-
-/// Waits until something holds, looking often. Fails, naming it, when it does not within reason.
-pub async fn until(what: &str, holds: impl AsyncFnMut() -> bool) {
-    until_within(PATIENCE, what, holds).await;
-}
-
-/// The same with a patience of its own: for what takes a good part of the usual one on a quick machine.
-pub async fn until_within(patience: Duration, what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let looked = tokio::time::timeout(patience, async {
-        while !holds().await {
-            sleep(LOOK).await;
-        }
-    });
-    assert!(looked.await.is_ok(), "not within {patience:?}: {what}");
-}
 
 /// Returns whether a refusal is one of a server without time: it cannot prove its state to be fresh, the database does
 /// not answer in time, or it is overloaded. Such a refusal says when to retry.

@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use jeton::dev::{Cluster, ClusterOptions, ScratchCluster};
+use jeton_postgres::{Cluster, ClusterOptions, ScratchCluster};
 use jeton_state::clock::Clock;
 use rustix::process::{Pid, Signal, kill_process};
 

@@ -11,7 +11,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 
-use super::loopback::own_address;
+use super::own_address;
 
 /// So often it is looked whether a process has started, or ended: for two minutes, on a machine that is short of time.
 const LOOKS: u32 = 12_000;

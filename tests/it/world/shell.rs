@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::{io::AsyncWriteExt, process::Command};
 
-use super::{World, terminal::Terminal};
+use super::{Terminal, World};
 
 /// Longer than any verb may take: the longest waits up to half a minute itself.
 const PATIENCE: Duration = Duration::from_mins(2);

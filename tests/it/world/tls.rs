@@ -19,7 +19,7 @@ use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 
 use super::{
     Api, Authority, Http, HttpAnswer, Leaf, Server, ServerOptions, World, api_key, certificates::SERVER_NAME,
-    http_request, loopback::own_address,
+    http_request, own_address,
 };
 
 /// Connects with TLS: from an address of its own each, since what fails too often from one is told so (C5).

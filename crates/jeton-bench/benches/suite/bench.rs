@@ -2,7 +2,7 @@
 
 use std::{path::Path, rc::Rc};
 
-use jeton::dev::ScratchCluster;
+use jeton_postgres::ScratchCluster;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 

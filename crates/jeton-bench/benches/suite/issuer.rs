@@ -3,12 +3,12 @@
 use std::{hint::black_box, sync::Arc};
 
 use jeton::{
-    dev::ScratchCluster,
     mint::MasterKey,
     replica::Keys,
     state::{Client, Permission},
     store::{NewAudit, NewClient, Store},
 };
+use jeton_postgres::ScratchCluster;
 use jeton_state::clock::Clock;
 use jeton_token::{
     Algorithm, ApiKey, Claims, RawToken, Revision, SigningKey, UnixSeconds, base64url, new_uuid_v7,

@@ -11,13 +11,12 @@ use std::{
 };
 
 use hashbrown::HashMap;
+use jeton_testkit::http2::{self as frame, Frame, Head};
 use loona_hpack::Decoder;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpSocket, TcpStream},
 };
-
-use super::frame::{self, Frame, Head};
 
 /// The bytes that may arrive without a window update: so that none delays an answer.
 const WINDOW: u32 = (1 << 31) - 1;

@@ -4,7 +4,6 @@
 mod bodies;
 mod connection;
 mod drive;
-mod frame;
 mod timer;
 
 use std::{
@@ -17,10 +16,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jeton_testkit::http2::Head;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::task::{JoinSet, LocalSet};
 
-use self::{bodies::Bodies, connection::Connection, drive::Run, frame::Head, timer::Schedule};
+use self::{bodies::Bodies, connection::Connection, drive::Run, timer::Schedule};
 use crate::command::{Command, Mode, Outcome, Quantiles};
 
 /// Calls on each connection before the run.

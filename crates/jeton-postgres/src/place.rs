@@ -13,27 +13,28 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
-use crate::dev::say;
-
 /// The place for root's clusters that cannot be in the wanted directory.
 const ELSEWHERE: &str = "/var/lib/jeton";
 
 /// The port that names the socket file; nothing listens on it.
-pub(super) const SOCKET_PORT: u16 = 5432;
+pub(crate) const SOCKET_PORT: u16 = 5432;
 
 /// `sun_path` holds 104 bytes on the narrowest system, one of them NUL; `/.s.PGSQL.5432` takes 14.
 const LONGEST_SOCKET_DIRECTORY: usize = 104 - 1 - 14;
 
 /// The user that Postgres runs as, if it is not ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct User {
-    pub(super) uid: u32,
-    pub(super) gid: u32,
+pub struct User {
+    /// Its number.
+    pub uid: u32,
+    /// The number of its group.
+    pub gid: u32,
 }
 
 impl User {
     /// `postgres` if it exists, otherwise `nobody`; `None` unless we are root.
-    pub(super) fn instead_of_root() -> Option<Self> {
+    #[must_use]
+    pub fn instead_of_root() -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             return None;
         }
@@ -54,7 +55,7 @@ impl User {
     }
 
     /// Returns whether this user may reach the contents of `directory`.
-    pub(super) fn may_reach(self, directory: &Path) -> bool {
+    pub(crate) fn may_reach(self, directory: &Path) -> bool {
         directory.ancestors().all(|each| self.may_pass(each))
     }
 }
@@ -67,7 +68,7 @@ fn named(passwd: &str, name: &str) -> Option<User> {
 
 /// Creates `directory` and its parents, and returns the place of the cluster: there, or for root perhaps elsewhere,
 /// with a symlink to it.
-pub(super) fn settle(directory: &Path, user: Option<User>) -> anyhow::Result<PathBuf> {
+pub(crate) fn settle(directory: &Path, user: Option<User>) -> anyhow::Result<PathBuf> {
     let directory = std::path::absolute(directory)?;
     let (Some(parent), Some(name)) = (directory.parent(), directory.file_name()) else {
         bail!("{} cannot hold a cluster", directory.display());
@@ -106,11 +107,6 @@ fn elsewhere(wanted: &Path) -> anyhow::Result<PathBuf> {
     own_directory(Path::new(ELSEWHERE), None, 0o755)?;
     std::os::unix::fs::symlink(&place, wanted)
         .with_context(|| format!("cannot make {}", wanted.display()))?;
-    say(&format!(
-        "Postgres does not run as root, and whom it runs as cannot reach {}: its files go to {}.",
-        wanted.display(),
-        place.display()
-    ));
     Ok(place)
 }
 
@@ -123,7 +119,7 @@ fn misplaced(wanted: &Path, target: &Path) -> String {
 }
 
 /// Removes a cluster's directory, also behind a symlink that [`settle`] made.
-pub(super) fn remove_cluster(directory: &Path) -> anyhow::Result<()> {
+pub fn remove_cluster(directory: &Path) -> anyhow::Result<()> {
     match fs::read_link(directory) {
         Ok(target) => {
             let ours = Path::new(ELSEWHERE).join(format!("dev-{}", short_hash(&absolute(directory)?)));
@@ -146,7 +142,7 @@ fn absolute(directory: &Path) -> anyhow::Result<PathBuf> {
 }
 
 /// Removes a directory with its contents, if it exists.
-pub(super) fn remove(directory: &Path) -> anyhow::Result<()> {
+pub(crate) fn remove(directory: &Path) -> anyhow::Result<()> {
     match fs::remove_dir_all(directory) {
         Err(e) if e.kind() != ErrorKind::NotFound => {
             Err(e).with_context(|| format!("cannot remove {}", directory.display()))
@@ -157,7 +153,7 @@ pub(super) fn remove(directory: &Path) -> anyhow::Result<()> {
 
 /// Creates a directory with this owner (ours, without a user) and mode. An existing one must be ours or theirs: where
 /// anybody may write, somebody else could have created it first.
-pub(super) fn own_directory(directory: &Path, user: Option<User>, mode: u32) -> anyhow::Result<()> {
+pub fn own_directory(directory: &Path, user: Option<User>, mode: u32) -> anyhow::Result<()> {
     let context = || format!("cannot make {}", directory.display());
     match DirBuilder::new().mode(0o700).create(directory) {
         Ok(()) => {}
@@ -178,7 +174,7 @@ pub(super) fn own_directory(directory: &Path, user: Option<User>, mode: u32) -> 
 
 /// A directory for the socket that only `user` (or we) may enter: in the cluster's directory, or a short one under the
 /// temporary directory if that is too long for a socket's address.
-pub(super) fn socket_directory(cluster: &Path, user: Option<User>) -> anyhow::Result<PathBuf> {
+pub(crate) fn socket_directory(cluster: &Path, user: Option<User>) -> anyhow::Result<PathBuf> {
     let inside = cluster.join("socket");
     if fits(&inside) {
         own_directory(&inside, user, 0o700)?;
@@ -202,7 +198,7 @@ fn fits(directory: &Path) -> bool {
 }
 
 /// The directories for temporary files that `user` can reach, the system's choice first.
-pub(super) fn temporary_directories(user: Option<User>) -> impl Iterator<Item = PathBuf> {
+pub(crate) fn temporary_directories(user: Option<User>) -> impl Iterator<Item = PathBuf> {
     [std::env::temp_dir(), PathBuf::from("/tmp")]
         .into_iter()
         .filter_map(|directory| directory.canonicalize().ok())
@@ -217,7 +213,7 @@ fn short_hash(path: &Path) -> String {
 }
 
 /// Percent-encodes all but RFC 3986's unreserved characters and the slash, which a query may contain.
-pub(super) fn percent_encode(text: &OsStr) -> String {
+pub(crate) fn percent_encode(text: &OsStr) -> String {
     use std::fmt::Write as _;
     let mut encoded = String::new();
     for byte in text.as_bytes() {

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
-use crate::dev::{
+use crate::{
+    cluster::{self, Cluster, ClusterOptions},
     place::{self, User},
-    postgres::{self, Cluster, ClusterOptions},
     process,
 };
 
@@ -127,7 +127,7 @@ fn sweep(base: &Path, binaries: Option<&Path>) {
         if is_abandoned(&directory, pid)
             && [STANDBY, PRIMARY]
                 .iter()
-                .all(|it| postgres::stop_leftover(&directory.join(it), binaries).is_ok())
+                .all(|it| cluster::stop_leftover(&directory.join(it), binaries).is_ok())
         {
             let _ = place::remove(&directory);
         }

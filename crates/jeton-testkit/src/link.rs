@@ -13,7 +13,7 @@ use tokio::{
     sync::watch,
 };
 
-use super::until;
+use crate::wait::until;
 
 /// Every connection.
 pub const ALL: &str = "";

@@ -1,16 +1,18 @@
 //! Frames of HTTP/2 (RFC 9113 section 4), and the head of a gRPC call in HPACK (RFC 7541). Written out by hand: a
-//! library's client costs as much as the server that it is to measure.
+//! library's client costs as much as the server that a bench measures, and sends nothing that a test of faults wants.
 
 /// The beginning of a connection.
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 pub const DATA: u8 = 0;
 pub const HEADERS: u8 = 1;
+pub const PRIORITY: u8 = 2;
 pub const RST_STREAM: u8 = 3;
 pub const SETTINGS: u8 = 4;
 pub const PING: u8 = 6;
 pub const GOAWAY: u8 = 7;
 pub const WINDOW_UPDATE: u8 = 8;
+pub const CONTINUATION: u8 = 9;
 
 pub const ACK: u8 = 1;
 pub const END_STREAM: u8 = 1;
@@ -18,11 +20,20 @@ pub const END_HEADERS: u8 = 4;
 /// PADDED and PRIORITY: no server that we measure sends them.
 pub const UNREAD: u8 = 0x28;
 
+/// Error codes.
+pub const REFUSED_STREAM: u32 = 7;
+pub const CANCEL: u32 = 8;
+pub const COMPRESSION_ERROR: u32 = 9;
+pub const ENHANCE_YOUR_CALM: u32 = 11;
+
+/// Settings.
 pub const MAX_CONCURRENT_STREAMS: u16 = 3;
+/// The bytes of an answer that the peer may send before it is given more room.
 pub const INITIAL_WINDOW_SIZE: u16 = 4;
 pub const MAX_FRAME_SIZE: u16 = 5;
 
-const HEAD_BYTES: usize = 9;
+/// The bytes of a frame before its payload.
+pub const HEAD_BYTES: usize = 9;
 
 /// One frame, as it arrived.
 pub struct Frame<'a> {
@@ -32,10 +43,16 @@ pub struct Frame<'a> {
     pub payload: &'a [u8],
 }
 
+/// The length of the payload of the frame that begins with these bytes.
+pub fn payload_bytes(bytes: &[u8]) -> Option<usize> {
+    let [a, b, c] = *bytes.first_chunk()?;
+    Some(u32::from_be_bytes([0, a, b, c]) as usize)
+}
+
 /// The first frame of these bytes, and how many it takes; none: not all of it is there.
 pub fn first(bytes: &[u8]) -> Option<(Frame<'_>, usize)> {
     let (head, rest) = bytes.split_at_checked(HEAD_BYTES)?;
-    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+    let length = payload_bytes(bytes)?;
     let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]) & 0x7fff_ffff;
     let payload = rest.get(..length)?;
     Some((Frame { kind: head[3], flags: head[4], stream, payload }, HEAD_BYTES + length))
@@ -101,7 +118,8 @@ impl Head {
     }
 }
 
-fn push_text(out: &mut Vec<u8>, text: &str) {
+/// Appends a text of HPACK, without a Huffman code; its length fits the prefix of seven bits (RFC 7541 section 5.2).
+pub fn push_text(out: &mut Vec<u8>, text: &str) {
     let length = u8::try_from(text.len()).ok().filter(|length| *length < 127);
     out.push(length.expect("a field of fewer than 127 bytes"));
     out.extend_from_slice(text.as_bytes());

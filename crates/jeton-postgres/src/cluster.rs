@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context as _, bail};
 use rustix::process::Signal;
 
-use crate::dev::{
+use crate::{
     binaries::Binaries,
     place::{self, SOCKET_PORT, User},
     process,
@@ -180,7 +180,7 @@ impl Postmaster {
 }
 
 /// Stops the server that runs in a cluster's directory, if there is one.
-pub(super) fn stop_leftover(directory: &Path, binaries: Option<&Path>) -> anyhow::Result<()> {
+pub fn stop_leftover(directory: &Path, binaries: Option<&Path>) -> anyhow::Result<()> {
     let Ok(directory) = directory.canonicalize() else { return Ok(()) };
     let files = Files { data: directory.join("data"), directory, user: User::instead_of_root() };
     if !files.has_server() {

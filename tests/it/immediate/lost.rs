@@ -1,8 +1,6 @@
 //! A new epoch begins: changes that the tables have lost come back from the memory of the replicas, once; and a replica
 //! that cannot bring back its state says so.
 
-use std::time::Duration;
-
 use jeton::proto::v1::{self as pb, Permission, TokenStatus, revocation_target::Kind};
 use prost_types::FieldMask;
 use tonic::{Code, Status};
@@ -351,8 +349,9 @@ async fn k13_a_replica_that_cannot_carry_over_what_it_holds_says_so_and_no_start
         let said = "this replica cannot carry over its state";
         assert_eq!(world.server.logged().matches(said).count(), 1, "once");
         world.server.kill();
-        // Longer than the registration of the other one counts.
-        tokio::time::sleep(Duration::from_secs(4)).await;
+        let lapsed = "select count(*) from replica where beat_time < clock_timestamp() - interval '4 s'";
+        until("the registration of the other one counts no longer", async || world.number(lapsed).await == 1)
+            .await;
         assert!(!directory.path().join("ready.json").exists(), "it has not waited");
         world.sql("alter table log_head drop constraint stop").await;
         Shell::new().run(&["epoch", "bump", "--keep-keys", "--database-url", &url]).await.data();

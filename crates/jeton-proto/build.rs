@@ -17,7 +17,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut compiler = protox::Compiler::new([ROOT])?;
     compiler.include_source_info(true).include_imports(true).open_files(FILES)?;
     // Reflection serves this set; it keeps the options that prost_types would drop.
-    fs::write(out.join("jeton.fds.bin"), compiler.encode_file_descriptor_set())?;
+    let set = out.join("jeton.fds.bin");
+    fs::write(&set, compiler.encode_file_descriptor_set())?;
+    // For the build script of the server, which generates its services from the same set.
+    println!("cargo:descriptors={}", set.display());
     let mut config = tonic_prost_build::Config::new();
     // A message knows its full name: the command line prints any of them as protojson by it.
     config.enable_type_names();

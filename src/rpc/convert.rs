@@ -126,26 +126,6 @@ fn json_of(value: prost_types::Value, claim: &str) -> Result<Value, Invalid> {
     })
 }
 
-pub(super) fn struct_from(claims: &Map<String, Value>) -> prost_types::Struct {
-    prost_types::Struct {
-        fields: claims.iter().map(|(name, value)| (name.clone(), value_from(value))).collect(),
-    }
-}
-
-fn value_from(value: &Value) -> prost_types::Value {
-    let kind = match value {
-        Value::Null => Kind::NullValue(0),
-        Value::Bool(value) => Kind::BoolValue(*value),
-        Value::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or_default()),
-        Value::String(text) => Kind::StringValue(text.clone()),
-        Value::Array(list) => {
-            Kind::ListValue(prost_types::ListValue { values: list.iter().map(value_from).collect() })
-        }
-        Value::Object(map) => Kind::StructValue(struct_from(map)),
-    };
-    prost_types::Value { kind: Some(kind) }
-}
-
 pub(super) fn reason_of(number: i32) -> Result<Reason, Invalid> {
     Reason::from_number(number).ok_or_else(|| Invalid::field("reason", "a value of RevocationReason"))
 }

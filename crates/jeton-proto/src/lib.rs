@@ -1,5 +1,7 @@
 //! Generated from `proto/` by `build.rs`: the messages of jeton's API and its client stubs.
 
+pub mod json;
+
 /// `jeton.v1`: messages and clients.
 #[allow(
     missing_docs,

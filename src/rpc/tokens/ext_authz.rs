@@ -18,6 +18,7 @@ use crate::{
     rpc::Context,
     state::{self, Verdict},
 };
+use jeton_proto::json;
 use jeton_token::{Thumbprint, UnixSeconds, Verified};
 
 /// Headers that a request gets when it passes. A header without a value is removed, whoever sent it.
@@ -175,27 +176,11 @@ fn metadata(token: &Verified) -> Struct {
         ("sid", token.session_id.map(|id| text(&id.to_string()))),
         ("scope", Some(token.scope()).filter(|scope| !scope.is_empty()).map(text)),
     ];
-    let custom = token.custom().into_iter().map(|(name, value)| (name, kind(&value)));
-    let registered = said.into_iter().filter_map(|(name, kind)| Some((name.to_owned(), kind?)));
-    let fields = custom.chain(registered).map(|(name, kind)| (name, Value { kind: Some(kind) }));
-    Struct { fields: fields.collect() }
-}
-
-fn kind(value: &serde_json::Value) -> Kind {
-    let of = |value| Value { kind: Some(kind(value)) };
-    match value {
-        serde_json::Value::Null => Kind::NullValue(0),
-        serde_json::Value::Bool(value) => Kind::BoolValue(*value),
-        // Issue refuses numbers that this would not keep (I9).
-        serde_json::Value::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or(f64::NAN)),
-        serde_json::Value::String(text) => Kind::StringValue(text.clone()),
-        serde_json::Value::Array(list) => {
-            Kind::ListValue(ListValue { values: list.iter().map(of).collect() })
-        }
-        serde_json::Value::Object(map) => Kind::StructValue(Struct {
-            fields: map.iter().map(|(name, value)| (name.clone(), of(value))).collect(),
-        }),
-    }
+    // Issue refuses numbers that this would not keep (I9).
+    let custom = token.custom().into_iter().map(|(name, value)| (name, json::value(&value)));
+    let registered =
+        said.into_iter().filter_map(|(name, kind)| Some((name.to_owned(), Value { kind: Some(kind?) })));
+    Struct { fields: custom.chain(registered).collect() }
 }
 
 /// `None` if the text is not percent-encoded as RFC 3986 section 2.1 defines it.

@@ -10,9 +10,10 @@ use uuid::Uuid;
 
 use crate::{
     authority::Judged,
-    rpc::convert::{millis, seconds, struct_from},
+    rpc::convert::{millis, seconds},
     state::{KnownToken, Reason},
 };
+use jeton_proto::json;
 
 /// Room for nearly every verdict, bytes.
 const VERDICT_BYTES: usize = 512;
@@ -78,7 +79,7 @@ impl EncodedVerdict {
 
 /// The encoding of custom claims in a verdict.
 pub(in crate::rpc) fn encode_custom(custom: &Map<String, Value>) -> Box<[u8]> {
-    struct_from(custom).encode_to_vec().into_boxed_slice()
+    json::object(custom).encode_to_vec().into_boxed_slice()
 }
 
 /// Appends the token's claims.
@@ -177,7 +178,7 @@ mod tests {
             client_id: claims.client_id.to_string(),
             issue_time: Some(seconds(claims.issue_time)),
             expire_time: Some(seconds(claims.expire_time)),
-            claims: (!claims.custom.is_empty()).then(|| struct_from(&claims.custom)),
+            claims: (!claims.custom.is_empty()).then(|| json::object(&claims.custom)),
             revocation_reason: verdict.reason.map_or(0, Reason::number).into(),
             ..bare
         }

@@ -1,7 +1,7 @@
 //! `jeton issue`: mints a token, and on demand opens a session.
 
 use jiff::{SignedDuration, Timestamp};
-use prost_types::{ListValue, Struct, Value, value::Kind};
+use prost_types::{Struct, Value, value::Kind};
 
 use crate::{
     invocation::Cli,
@@ -12,7 +12,10 @@ use crate::{
     },
     verbs::credential::{self, CredentialArgs, Form, Handout},
 };
-use jeton_proto::v1::{IssueRequest, issue_request::Expiration, token_service_client::TokenServiceClient};
+use jeton_proto::{
+    json,
+    v1::{IssueRequest, issue_request::Expiration, token_service_client::TokenServiceClient},
+};
 
 /// Above this a number is not exact in JSON's doubles: the server would see another number than was typed.
 const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
@@ -102,9 +105,10 @@ fn text_claim(text: &str) -> Result<(String, Value), String> {
 
 fn json_claim(text: &str) -> Result<(String, Value), String> {
     let (name, value) = pair(text)?;
-    let json = serde_json::from_str(value)
+    let given: serde_json::Value = serde_json::from_str(value)
         .map_err(|error| format!("the value of {name} is no JSON ({error}). For plain text use --claim"))?;
-    Ok((name, wire_value(json)?))
+    exact(&given)?;
+    Ok((name, json::value(&given)))
 }
 
 fn pair(text: &str) -> Result<(String, &str), String> {
@@ -114,36 +118,27 @@ fn pair(text: &str) -> Result<(String, &str), String> {
     }
 }
 
-fn wire_value(json: serde_json::Value) -> Result<Value, String> {
-    let kind = match json {
-        serde_json::Value::Null => Kind::NullValue(0),
-        serde_json::Value::Bool(value) => Kind::BoolValue(value),
-        serde_json::Value::Number(number) => Kind::NumberValue(exact(&number)?),
-        serde_json::Value::String(text) => Kind::StringValue(text),
-        serde_json::Value::Array(items) => {
-            let values = items.into_iter().map(wire_value).collect::<Result<_, _>>()?;
-            Kind::ListValue(ListValue { values })
+/// Returns whether the API keeps every number of this value.
+fn exact(json: &serde_json::Value) -> Result<(), String> {
+    match json {
+        serde_json::Value::Number(number) => {
+            let magnitude = number.as_u64().or_else(|| number.as_i64().map(i64::unsigned_abs));
+            let unsafe_integer = magnitude.is_some_and(|magnitude| magnitude > MAX_SAFE_INTEGER);
+            if unsafe_integer || !number.as_f64().is_some_and(f64::is_finite) {
+                return Err(format!("the number {number} cannot be kept exactly. Write it as text"));
+            }
+            Ok(())
         }
-        serde_json::Value::Object(members) => {
-            let member = |(name, value)| Ok((name, wire_value(value)?));
-            let fields = members.into_iter().map(member).collect::<Result<_, String>>()?;
-            Kind::StructValue(Struct { fields })
-        }
-    };
-    Ok(Value { kind: Some(kind) })
-}
-
-fn exact(number: &serde_json::Number) -> Result<f64, String> {
-    let unsafe_number = || format!("the number {number} cannot be kept exactly. Write it as text");
-    let magnitude = number.as_u64().or_else(|| number.as_i64().map(i64::unsigned_abs));
-    if magnitude.is_some_and(|magnitude| magnitude > MAX_SAFE_INTEGER) {
-        return Err(unsafe_number());
+        serde_json::Value::Array(items) => items.iter().try_for_each(exact),
+        serde_json::Value::Object(members) => members.values().try_for_each(exact),
+        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::String(_) => Ok(()),
     }
-    number.as_f64().filter(|value| value.is_finite()).ok_or_else(unsafe_number)
 }
 
 #[cfg(test)]
 mod tests {
+    use prost_types::ListValue;
+
     use super::*;
 
     #[test]

@@ -119,7 +119,7 @@ impl Origin {
     /// after its head.
     #[must_use]
     pub fn arrived_us(&self) -> i64 {
-        self.arrived_us.unwrap_or_else(|| self.connection.came_us())
+        self.arrived_us.unwrap_or_else(|| self.connection.arrived_us())
     }
 
     /// Admits the call again, after a wait. It was counted already.

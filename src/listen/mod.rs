@@ -24,7 +24,7 @@ pub use memory::{
 };
 pub use network::{Network, NoNetwork, holder};
 pub use places::{CONNECTIONS_MAX, Limits, STRANGERS_MAX, STRANGERS_PER_ADDRESS_MAX};
-pub use queue::{Call, Came, Turn, Weight};
+pub use queue::{Arrival, Call, Turn, Weight};
 
 use std::{
     convert::Infallible,

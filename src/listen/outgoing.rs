@@ -160,7 +160,7 @@ impl AsRef<[u8]> for Slice {
 impl Drop for Slice {
     fn drop(&mut self) {
         if !self.lost.load(Ordering::Relaxed) {
-            self.connection.goes_on(self.bytes.len());
+            self.connection.account().goes_on(self.bytes.len());
         }
     }
 }
@@ -176,7 +176,7 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
             return Poll::Ready(self.end.take().map(Ok));
         }
         // One that is counted is all there: it waits for nothing but its peer.
-        if self.begun && !self.counted && self.connection.poll_room(context).is_pending() {
+        if self.begun && !self.counted && self.connection.account().poll_room(context).is_pending() {
             if self.poll_taken(context).is_ready() {
                 // Others' answers are awaited.
                 LAST.set(Last::Idle);

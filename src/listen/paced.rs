@@ -239,6 +239,11 @@ mod tests {
             connection.authenticated("client");
         }
         assert_eq!(both(large), [MayRead::Now, MayRead::Now]);
-        assert_eq!(memory.free_for(&stranger(&memory).1), LARGE_BUFFER_BYTES, "nothing of strangers is held");
+        let unauthenticated = stranger(&memory).1;
+        assert_eq!(
+            memory.free_for(unauthenticated.account()),
+            LARGE_BUFFER_BYTES,
+            "nothing of strangers is held"
+        );
     }
 }

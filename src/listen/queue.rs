@@ -16,7 +16,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::listen::wakes::{Wakes, came_us};
+use crate::listen::wakes::{Wakes, arrived_us};
 use jeton_state::clock;
 
 /// Calls that waited less than this are never shed.
@@ -172,12 +172,12 @@ impl Calls {
         let since_us = self.queue.wakes.since_us();
         let since_us = if self.begun() == 0 { since_us.min(self.taken_since_us) } else { since_us };
         self.add(1);
-        Call { came: Came { read: Instant::now(), since_us }, of: Arc::clone(self) }
+        Call { arrival: Arrival { read: Instant::now(), since_us }, of: Arc::clone(self) }
     }
 
     /// The time when data that is read now arrived: boot clock, microseconds.
-    pub(super) fn came_us(&self) -> i64 {
-        came_us(self.queue.wakes.since_us(), clock::boot_us())
+    pub(super) fn arrived_us(&self) -> i64 {
+        arrived_us(self.queue.wakes.since_us(), clock::boot_us())
     }
 
     /// Counts signatures that are to be verified for one call, as calls, until they have been verified.
@@ -259,18 +259,18 @@ impl Drop for Weight {
 
 /// A call, from the time when the head of its request had been read.
 pub struct Call {
-    came: Came,
+    arrival: Arrival,
     of: Arc<Calls>,
 }
 
 /// The time when a call arrived.
 #[derive(Clone, Copy, Debug)]
-pub struct Came {
+pub struct Arrival {
     read: Instant,
     since_us: i64,
 }
 
-impl Came {
+impl Arrival {
     /// The time when it was read.
     #[must_use]
     pub const fn read(self) -> Instant {
@@ -282,7 +282,7 @@ impl Came {
     #[must_use]
     pub fn us(self) -> i64 {
         let ago_us = i64::try_from(self.read.elapsed().as_micros()).unwrap_or(i64::MAX);
-        came_us(self.since_us, clock::boot_us().saturating_sub(ago_us))
+        arrived_us(self.since_us, clock::boot_us().saturating_sub(ago_us))
     }
 }
 
@@ -301,14 +301,14 @@ pub struct Turn {
 impl Call {
     /// The time when it arrived.
     #[must_use]
-    pub const fn came(&self) -> Came {
-        self.came
+    pub const fn arrival(&self) -> Arrival {
+        self.arrival
     }
 
     /// Records that its first turn is now.
     #[must_use]
     pub fn turn(&self) -> Turn {
-        self.of.turn(self.came.read)
+        self.of.turn(self.arrival.read)
     }
 }
 
@@ -371,7 +371,7 @@ mod tests {
         let calls = Calls::on(Arc::new(busy));
         let one = || {
             let mut call = calls.begin();
-            call.came.read = long_ago(LONG);
+            call.arrival.read = long_ago(LONG);
             call
         };
         let mut few: Vec<Call> = (0..FEW).map(|_| one()).collect();
@@ -396,7 +396,7 @@ mod tests {
         };
         let one = |calls: &Arc<Calls>| {
             let mut call = calls.begin();
-            call.came.read = long_ago(LONG);
+            call.arrival.read = long_ago(LONG);
             call
         };
         let (much, little) = ([0; 9].map(|_| connection("much")), connection("little"));

@@ -65,7 +65,7 @@ impl Wakes {
 
 /// The time when data arrived that was read at `read_us`, by a thread that may have been reading since `since_us`: the
 /// same, unless the thread has stood still.
-pub(super) fn came_us(since_us: i64, read_us: i64) -> i64 {
+pub(super) fn arrived_us(since_us: i64, read_us: i64) -> i64 {
     if read_us.saturating_sub(since_us) > STOOD_STILL_US { since_us } else { read_us }
 }
 
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn r10_what_is_read_after_a_standstill_may_have_come_since_it_began() {
         let wakes = Wakes::begin(100 * S);
-        let read = |at_us| came_us(wakes.since_us(), at_us);
+        let read = |at_us| arrived_us(wakes.since_us(), at_us);
         assert_eq!(read(100 * S + 7), 100 * S + 7, "it is read as it comes");
         wakes.wake(101 * S);
         assert_eq!(read(101 * S + 7), 101 * S + 7);
@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn r10_what_is_read_by_a_thread_that_found_no_rest_may_have_come_since_its_last() {
         let wakes = Wakes::begin(100 * S);
-        assert_eq!(came_us(wakes.since_us(), 102 * S), 100 * S);
+        assert_eq!(arrived_us(wakes.since_us(), 102 * S), 100 * S);
     }
 
     #[test]

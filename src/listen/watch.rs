@@ -163,8 +163,8 @@ struct Stall {
 impl Stall {
     /// Looks at a connection, and records for how long it has taken too little.
     fn look(&mut self, connection: &Connection) -> bool {
-        let is_stalled = self.look_at(connection.answers());
-        connection.has_stalled_for(self.ticks);
+        let is_stalled = self.look_at(connection.account().answers());
+        connection.account().has_stalled_for(self.ticks);
         is_stalled
     }
 

@@ -12,15 +12,15 @@ use tower::Service as _;
 use crate::{
     authority::{Authority, Error},
     edge::{Authorization, Head, Listener, Method, admit},
-    listen::{Call, Came, Connection, Turn},
+    listen::{Arrival, Call, Connection, Turn},
     rpc::{
         Services,
-        fast_path::{Answered, FastPath, Unread},
+        fast_path::{Answered, CallBody, FastPath},
         reflection::refusing,
         status::{Called, deadline_passed, form_not_served},
         wire::{
             open_call::OpenAnswer,
-            unary::{Again, GRPC_STATUS},
+            unary::{GRPC_STATUS, PeekedBody},
         },
     },
     state::Snapshot,
@@ -63,20 +63,20 @@ impl AuthLayer {
         let calls = authority.metrics.calls(path.trim_start_matches('/'));
         let logged = tracing::enabled!(tracing::Level::DEBUG).then(|| path.to_owned());
         let wait = deadline(request.headers()).unwrap_or(CALL_MAX).min(CALL_MAX);
-        let came = call.came();
-        let arrived = came.read();
-        let response = match self.begin(request, call.turn(), came, wait) {
+        let arrival = call.arrival();
+        let begun = arrival.read();
+        let response = match self.begin(request, call.turn(), arrival, wait) {
             Step::Done(response) => response,
             Step::Pending(response) => tokio::select! {
                 biased;
                 response = response => response,
-                () = sleep_until(arrived.checked_add(wait).unwrap_or(arrived)) => {
+                () = sleep_until(begun.checked_add(wait).unwrap_or(begun)) => {
                     deadline_passed().into_http()
                 }
             },
         };
         let code = code(response.headers());
-        let duration = arrived.elapsed();
+        let duration = begun.elapsed();
         if let Some(calls) = calls {
             calls.ended(usize::try_from(i32::from(code)).unwrap_or(2), duration);
         }
@@ -90,7 +90,7 @@ impl AuthLayer {
     }
 
     /// Runs the first turn of a call that may wait for `wait`.
-    fn begin(&mut self, request: Request<Incoming>, first: Turn, came: Came, wait: Duration) -> Step {
+    fn begin(&mut self, request: Request<Incoming>, first: Turn, arrival: Arrival, wait: Duration) -> Step {
         if first.waited >= wait {
             // The caller has stopped waiting.
             return Step::Done(deadline_passed().into_http());
@@ -110,7 +110,8 @@ impl AuthLayer {
             let mut request = request;
             // Not read here, and the call may last: no credential is kept so long.
             request.headers_mut().remove(AUTHORIZATION);
-            let body = |body| Unread::Coming(Box::new(Again::of(body))).into_body(&connection, method);
+            let body =
+                |body| CallBody::Incomplete(Box::new(PeekedBody::of(body))).into_body(&connection, method);
             let response = self.route(request.map(body));
             return Step::Pending(Box::pin(async move {
                 response.await.map(|body| Body::new(OpenAnswer::new(body, (counted, stays))))
@@ -118,7 +119,7 @@ impl AuthLayer {
         }
         // The lease check comes first: the caller, too, must be judged by a fresh state.
         if let Some(snapshot) = self.authority.try_snapshot() {
-            return self.after_lease_check(request, snapshot, first, &connection, method, came);
+            return self.after_lease_check(request, snapshot, first, &connection, method, arrival);
         }
         // Until the caller is known, the call counts as one of an unauthenticated peer.
         let Ok(counted) = connection.stranger() else { return Step::refused(Error::Overloaded) };
@@ -129,7 +130,7 @@ impl AuthLayer {
                 Ok(snapshot) => snapshot,
                 Err(error) => return Status::from(error).into_http(),
             };
-            match auth.after_lease_check(request, snapshot, first, &connection, method, came) {
+            match auth.after_lease_check(request, snapshot, first, &connection, method, arrival) {
                 Step::Done(response) => response,
                 Step::Pending(response) => response.await,
             }
@@ -144,7 +145,7 @@ impl AuthLayer {
         first: Turn,
         connection: &Arc<Connection>,
         method: Method,
-        came: Came,
+        arrival: Arrival,
     ) -> Step {
         let headers = request.headers();
         let presented = Authorization::in_headers(headers).presented();
@@ -154,9 +155,9 @@ impl AuthLayer {
             Err(error) => return Step::refused(error),
         };
         let (mut parts, body) = request.into_parts();
-        let body = Unread::of(body, method);
+        let body = CallBody::of(body, method);
         // A call may begin long before its message is sent.
-        let came_whole = matches!(body, Unread::Come(_));
+        let complete = matches!(body, CallBody::Complete(_));
         let (admission, body) = match &self.fast_path {
             Some(fast_path) => match fast_path.answer(&parts.headers, body, admission, connection, method) {
                 Answered::Now(response) => return Step::Done(response),
@@ -165,7 +166,7 @@ impl AuthLayer {
             },
             None => (admission, body),
         };
-        let origin = admission.into_origin(method, connection, came_whole.then(|| came.us()));
+        let origin = admission.into_origin(method, connection, complete.then(|| arrival.us()));
         parts.extensions.insert(origin);
         Step::Pending(self.route(Request::from_parts(parts, body.into_body(connection, method))))
     }

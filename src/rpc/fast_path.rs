@@ -25,7 +25,7 @@ use crate::{
         },
         wire::{
             arriving::Arriving,
-            unary::{self, Again, Message},
+            unary::{self, Message, PeekedBody},
         },
     },
 };
@@ -40,36 +40,36 @@ pub(super) enum Answered {
     /// arriving.
     Pending(Pin<Box<dyn Future<Output = Response<Body>> + Send>>),
     /// The request is tonic's.
-    Not(Admission, Unread),
+    Not(Admission, CallBody),
 }
 
 /// The body of a request.
-pub(super) enum Unread {
+pub(super) enum CallBody {
     /// The body is still arriving.
-    Coming(Box<Again>),
+    Incomplete(Box<PeekedBody>),
     /// The message has arrived.
-    Come(Message),
+    Complete(Message),
 }
 
-impl Unread {
+impl CallBody {
     /// Looks whether the message has arrived with the head, if the method can be answered at once.
     pub(super) fn of(body: Incoming, method: Method) -> Self {
         match method.operation {
             Operation::Validate | Operation::Issue | Operation::Refresh => {
-                Message::arrived(body, method.message_bytes_max).map_or_else(Self::Coming, Self::Come)
+                Message::arrived(body, method.message_bytes_max).map_or_else(Self::Incomplete, Self::Complete)
             }
             Operation::StreamValidate
             | Operation::BatchValidate
             | Operation::Reflection
-            | Operation::Other => Self::Coming(Box::new(Again::of(body))),
+            | Operation::Other => Self::Incomplete(Box::new(PeekedBody::of(body))),
         }
     }
 
     /// The body; its messages are held to their limits.
     pub(super) fn into_body(self, connection: &Arc<Connection>, method: Method) -> Body {
         match self {
-            Self::Coming(body) => Body::new(Arriving::new(body, connection, method)),
-            Self::Come(message) => message.into_body(),
+            Self::Incomplete(body) => Body::new(Arriving::new(body, connection, method)),
+            Self::Complete(message) => message.into_body(),
         }
     }
 }
@@ -90,15 +90,15 @@ impl FastPath {
     pub(super) fn answer(
         &self,
         headers: &HeaderMap,
-        body: Unread,
+        body: CallBody,
         admission: Admission,
         connection: &Arc<Connection>,
         method: Method,
     ) -> Answered {
         match (method.operation, body) {
-            (Operation::Validate, Unread::Come(message)) => self.validate(admission, &message),
-            (Operation::Issue, Unread::Come(message)) => self.issue(admission, &message),
-            (Operation::BatchValidate, Unread::Coming(body)) if is_plain(headers) => {
+            (Operation::Validate, CallBody::Complete(message)) => self.validate(admission, &message),
+            (Operation::Issue, CallBody::Complete(message)) => self.issue(admission, &message),
+            (Operation::BatchValidate, CallBody::Incomplete(body)) if is_plain(headers) => {
                 let batch = Batch {
                     context: Arc::clone(&self.context),
                     origin: admission.into_origin(method, connection, None),

@@ -20,14 +20,14 @@ use crate::{
         status::deadline_passed,
         wire::{
             blocks::{BLOCK_BYTES, Blocks, Part},
-            unary::{Again, PREFIX_BYTES},
+            unary::{PREFIX_BYTES, PeekedBody},
         },
     },
 };
 
 /// The messages of a request, each complete with its prefix.
 pub(in crate::rpc) struct Arriving {
-    body: Box<Again>,
+    body: Box<PeekedBody>,
     connection: Arc<Connection>,
     method: Method,
     /// Bytes that came with the end of a message and were not looked at yet.
@@ -51,7 +51,7 @@ pub(in crate::rpc) struct Arriving {
 
 impl Arriving {
     /// The messages of a call of this method.
-    pub(in crate::rpc) fn new(body: Box<Again>, connection: &Arc<Connection>, method: Method) -> Self {
+    pub(in crate::rpc) fn new(body: Box<PeekedBody>, connection: &Arc<Connection>, method: Method) -> Self {
         let opened = method.streams.then(|| connection.stays_open());
         let refused = matches!(opened, Some(Err(_)));
         let (open, stays_open) = opened.and_then(Result::ok).unzip();

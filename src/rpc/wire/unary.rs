@@ -22,8 +22,8 @@ pub(in crate::rpc) struct Message(Bytes);
 
 impl Message {
     /// The message, if it has arrived, has so many bytes at most, and nothing can follow; otherwise the body, unchanged.
-    pub(in crate::rpc) fn arrived(body: Incoming, bytes_max: usize) -> Result<Self, Box<Again>> {
-        let mut again = Again::of(body);
+    pub(in crate::rpc) fn arrived(body: Incoming, bytes_max: usize) -> Result<Self, Box<PeekedBody>> {
+        let mut again = PeekedBody::of(body);
         let is_it = |data: &&Bytes| data.len() <= bytes_max.saturating_add(PREFIX_BYTES) && is_message(data);
         let data = again.take().and_then(|frame| frame.data_ref()).filter(is_it).cloned();
         match data {
@@ -54,12 +54,12 @@ fn is_message(data: &Bytes) -> bool {
 type Taken = Result<Frame<Bytes>, hyper::Error>;
 
 /// A body that may have been looked into; what was read from it can be taken again.
-pub(in crate::rpc) struct Again {
+pub(in crate::rpc) struct PeekedBody {
     taken: [Option<Taken>; 2],
     rest: Incoming,
 }
 
-impl Again {
+impl PeekedBody {
     /// A body that nothing was read from.
     pub(in crate::rpc) fn of(body: Incoming) -> Self {
         Self { taken: [None, None], rest: body }
@@ -81,7 +81,7 @@ impl Again {
     }
 }
 
-impl HttpBody for Again {
+impl HttpBody for PeekedBody {
     type Data = Bytes;
     type Error = hyper::Error;
 

@@ -1,4 +1,6 @@
-//! The rules of a Refresh: as input of the statement that spends the token, and as refusals.
+//! The rules of a Refresh: as input of the statement that spends the token, and as refusals. What policies say is
+//! one list for both; what the session's row says is a condition of the statement (`store/sessions/refresh.rs`), which
+//! the refusals follow.
 
 use serde_json::{Value, json};
 
@@ -7,15 +9,15 @@ use crate::{
         Denied, Error, RefreshRefused,
         tokens::{mint::lifetime_error, refresh_request::Call},
     },
-    state::{FAMILY_ANY, Terms},
+    mint::LifetimeError,
+    state::{Effective, FAMILY_ANY, Terms},
     store::SessionRow,
 };
 
 /// The policies in force and the caller's registration for each audience, as input of the statement that spends the
 /// token: so a request that will be refused spends nothing.
 pub(in crate::authority) fn rules(call: &Call<'_>) -> Value {
-    let Call { snapshot, caller, request, policies, .. } = call;
-    let signers = snapshot.root.issuing.signers.load();
+    let Call { caller, policies, .. } = call;
     let client = &caller.client;
     let rule = |audience: &str| {
         let policy = policies.effective(audience, &client.client_id);
@@ -24,10 +26,7 @@ pub(in crate::authority) fn rules(call: &Call<'_>) -> Value {
         } else {
             client.covers_audience(audience)
         };
-        let ok = covered
-            && policy.refused_scope(&request.scopes).is_none()
-            && policy.check_ask(request.ask, snapshot.issue_time()).is_ok()
-            && signers.signer(policy.algorithm).is_some();
+        let ok = covered && broken_rule(call, &policy).is_none();
         json!({ "ok": i32::from(ok), "idle_s": policy.refresh_idle_s, "absolute_s": policy.refresh_absolute_s })
     };
     // An audience outside the caller's registration needs no rule of its own: `*` refuses it.
@@ -46,7 +45,7 @@ pub(in crate::authority) fn refuse_by_rules(
     terms: &Terms,
     row: &SessionRow,
 ) -> Result<(), Error> {
-    let Call { snapshot, caller, request, .. } = call;
+    let Call { caller, request, .. } = call;
     let end = row.create_time.saturating_add(terms.refresh_absolute_s());
     if row.now >= end {
         return Err(RefreshRefused::Expired { limit: "absolute", expire_time: end }.into());
@@ -56,17 +55,41 @@ pub(in crate::authority) fn refuse_by_rules(
     if let Some(scope) = request.scopes.iter().find(|scope| !row.scopes.contains(scope)) {
         return Err(caller.denied(Denied::Scope { scope: scope.clone(), audience: String::new() }).into());
     }
-    terms
-        .check_scopes(&request.scopes)
-        .map_err(|(scope, audience)| caller.denied(Denied::Scope { scope, audience }))?;
-    let signers = snapshot.root.issuing.signers.load();
     for policy in terms.each() {
-        policy
-            .check_ask(request.ask, snapshot.issue_time())
-            .map_err(|error| lifetime_error(error, policy.audience.clone(), request.ask))?;
-        if signers.signer(policy.algorithm).is_none() {
-            return Err(Error::SigningKeyUnavailable(Some(policy.algorithm)));
+        match broken_rule(call, policy) {
+            None => {}
+            Some(Rule::Scope(scope)) => {
+                let audience = policy.audience.clone();
+                return Err(caller.denied(Denied::Scope { scope, audience }).into());
+            }
+            Some(Rule::Lifetime(error)) => {
+                return Err(lifetime_error(error, policy.audience.clone(), request.ask));
+            }
+            Some(Rule::SigningKey) => return Err(Error::SigningKeyUnavailable(Some(policy.algorithm))),
         }
     }
     Ok(())
+}
+
+/// A rule of one audience that a request breaks.
+enum Rule {
+    /// A requested scope is not allowed.
+    Scope(String),
+    /// The requested lifetime is not allowed.
+    Lifetime(LifetimeError),
+    /// No key signs for the audience.
+    SigningKey,
+}
+
+/// The list of these rules.
+fn broken_rule(call: &Call<'_>, policy: &Effective) -> Option<Rule> {
+    let Call { snapshot, request, .. } = call;
+    if let Some(scope) = policy.refused_scope(&request.scopes) {
+        return Some(Rule::Scope(scope.clone()));
+    }
+    if let Err(error) = policy.check_ask(request.ask, snapshot.issue_time()) {
+        return Some(Rule::Lifetime(error));
+    }
+    let signs = snapshot.root.issuing.signers.load().signer(policy.algorithm).is_some();
+    (!signs).then_some(Rule::SigningKey)
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::{
     bench::Bench,
     calls::Calls,
-    command::Mode,
+    command::{Command, Mode},
     plain::Plain,
     report::{Bar, Figure, Unit},
     statistics::{Pair, Summary, median},
@@ -15,6 +15,8 @@ use crate::{
 
 /// Tokens of a round that were never seen.
 const UNSEEN: usize = 20_000;
+/// Tokens of calls that are made one at a time.
+const LONE: usize = 1_000;
 /// Tokens in a batch.
 const BATCH: usize = 100;
 /// Batches in flight on each connection: few, as they are large.
@@ -54,8 +56,12 @@ impl Rounds {
     }
 
     fn report(&self, bench: &mut Bench, id: &str, name: &str, bar: f64) {
+        self.show(bench, id, name, Bar::AtLeast(bar));
+    }
+
+    fn show(&self, bench: &mut Bench, id: &str, name: &str, bar: Bar) {
         let (summary, beside) = (Summary::of(&self.pairs), self.beside());
-        bench.report.add(&Figure { id, name, bar: Bar::AtLeast(bar), unit: Unit::Cpu, summary, beside });
+        bench.report.add(&Figure { id, name, bar, unit: Unit::Cpu, summary, beside });
     }
 }
 
@@ -81,6 +87,25 @@ pub fn p1(bench: &mut Bench) {
         let calls = Calls::validate(bench.directory(), &small.issuer.tokens(count));
         seen(bench, &small.subject.target, &calls, (id, &format!("{count} tokens"), bar));
     }
+    lone(bench);
+}
+
+/// One call at a time on one connection: it shares its system calls and wake-ups with no other.
+fn lone(bench: &mut Bench) {
+    let small = bench.small();
+    let target = &small.subject.target;
+    let calls = Calls::validate(bench.directory(), &small.issuer.tokens(LONE));
+    let empty = bench.empty_like(target, &calls);
+    let (mut rounds, ms) = (Rounds::new(), bench.ms());
+    for _ in 0..bench.rounds() {
+        let mut turn = |calls| {
+            let command = target.command(calls, Mode::For { ms, in_flight: 1 });
+            target.measure(&mut bench.loader, &Command { connections: 1, ..command })
+        };
+        let floor = turn(&empty);
+        rounds.add(&turn(&calls), &floor, 0.0);
+    }
+    rounds.show(bench, "P1.lone", "Validate, one call at a time ÷ empty RPC, one at a time, 1/CPU", Bar::None);
 }
 
 /// One row of P1.

@@ -76,6 +76,26 @@ create table change (
     change_time timestamptz not null default now()
 );
 
+-- Committed chunks of bulk revocations: a chunk acts once, together with its row here. Its revocations have the
+-- revisions from `revision - size + 1` to `revision`; so its one audit row is found by the id of any of them. Rows are
+-- kept for three days, longer than any revocation.
+create table bulk_chunk (
+    bulk_id     uuid        not null,
+    number      bigint      not null check (number > 0),
+    client_id   text        not null,
+    -- SHA-256 of its targets: sent again, it must be the same.
+    digest      bytea       not null check (length(digest) = 32),
+    revision    bigint      not null,
+    size        bigint      not null,
+    audit_id    uuid        not null,
+    -- Its targets by outcome, and by what they are: JSON objects of numbers.
+    outcomes    jsonb       not null,
+    kinds       jsonb       not null,
+    commit_time timestamptz not null default clock_timestamp(),
+    primary key (bulk_id, number)
+);
+create index bulk_chunk_revision on bulk_chunk (revision);
+
 -- The number of a client's live revocations by bare jti, by the hour (since the epoch) at whose end they are forgotten
 -- at the latest. `append_revocations` counts them.
 create table bare_revocations (

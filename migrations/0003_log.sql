@@ -149,6 +149,33 @@ begin
     end if;
 end $$;
 
+-- Commits a chunk of a bulk revocation: its tokens (kind 1) and sessions (kind 2), its audit row `act`, and the row that
+-- it was committed. `fresh` is false, and nothing else is written, if it was committed before. Returns the new head's
+-- revision. Revocations have revisions of their own, as if each had been appended alone. Locks: tables, the head.
+create function append_bulk(
+    p_bulk_id uuid, p_client_id text, p_number bigint, p_digest bytea, p_kinds smallint[], ids uuid[], expires_s bigint[],
+    p_reason smallint, p_outcomes jsonb, p_target_kinds jsonb, act jsonb, out head bigint, out fresh boolean)
+language plpgsql as $$
+declare
+    size constant bigint := greatest(cardinality(ids), 1);
+    now constant timestamptz := clock_timestamp();
+begin
+    lock table only audit_event, only revocation, only bulk_chunk in row exclusive mode;
+    head := log_advance(size);
+    insert into bulk_chunk (bulk_id, number, client_id, digest, revision, size, audit_id, outcomes, kinds)
+    values (p_bulk_id, p_number, p_client_id, p_digest, head, size, (act ->> 'id')::uuid, p_outcomes, p_target_kinds)
+    on conflict do nothing;
+    fresh := found;
+    if not fresh then
+        return;
+    end if;
+    insert into revocation (id, kind, expire_time, revision, reason, revoke_time)
+    select id, kind, to_timestamp(expire_s), head - size + ordinal, p_reason, now
+      from unnest(ids, p_kinds, expires_s) with ordinality i(id, kind, expire_s, ordinal)
+    on conflict do nothing;
+    perform audit(act, head);
+end $$;
+
 -- Removes the given marks that are past their end, and notes each removal: replicas drop a mark when they read the
 -- note, never by a clock (rule RemoveMarksThroughTheLog of tests/model/README.md). Returns their number; 0: nothing is
 -- written. Locks: tables, the marks, the head. Call it only after a full sweep of the sessions that began after their

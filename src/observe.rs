@@ -215,6 +215,13 @@ impl Metrics {
         count(self.revocations.of(outcome));
     }
 
+    /// Counts revocations of a list.
+    pub fn revoked_many(&self, outcome: &str, number: i64) {
+        if let (Some(counter), Ok(number)) = (self.revocations.of(outcome), u64::try_from(number)) {
+            counter.add(number);
+        }
+    }
+
     /// Counts a probe of another replica.
     pub fn probed(&self, outcome: &str) {
         count(self.probes.of(outcome));
@@ -241,6 +248,11 @@ impl Metrics {
     /// Records the seconds since the lease was last renewed.
     pub fn lease_age(&self, seconds: f64) {
         self.lease_age.set(seconds);
+    }
+
+    /// The number of revocations in memory from which on there is an alert.
+    pub fn high_water(&self) -> u32 {
+        self.high_water.limit.load(Ordering::Relaxed)
     }
 
     /// Sets the number of revocations in memory from which on there is an alert.

@@ -32,6 +32,16 @@ pub enum Error {
         /// The number that the caller allows.
         max: i64,
     },
+    /// A bulk revocation would take the memory of the fleet above its high-water mark: make room, or force it.
+    #[error("{held} revocations are held, {target_count} are to be added, the mark is {high_water}")]
+    AboveHighWater {
+        /// Revocations that this replica holds.
+        held: i64,
+        /// Those that would come.
+        target_count: i64,
+        /// The mark.
+        high_water: i64,
+    },
     /// Another write came first: read again.
     #[error("the etag is stale")]
     EtagMismatch {
@@ -124,6 +134,34 @@ pub enum Quantity {
 }
 
 impl Error {
+    /// Returns whether it comes from the server's state, not from the request: the same request may do better later, or
+    /// at another replica.
+    #[must_use]
+    pub fn is_for_now(&self) -> bool {
+        match self {
+            Self::RateLimited { .. }
+            | Self::Overloaded
+            | Self::Stale { .. }
+            | Self::Draining
+            | Self::StoreUnavailable
+            | Self::EpochOver
+            | Self::ClockSkew { .. }
+            | Self::Internal(_) => true,
+            Self::Invalid(_)
+            | Self::Denied(_)
+            | Self::RefreshRefused(_)
+            | Self::Unauthenticated
+            | Self::TooManyAffected { .. }
+            | Self::AboveHighWater { .. }
+            | Self::EtagMismatch { .. }
+            | Self::NotFound { .. }
+            | Self::AlreadyExists { .. }
+            | Self::QuotaExceeded { .. }
+            | Self::SigningKeyUnavailable(_)
+            | Self::MacKeyUnavailable { .. } => false,
+        }
+    }
+
     /// The same error; a fault of the request is changed by `change`.
     #[must_use]
     pub fn map_invalid(self, change: impl FnOnce(Invalid) -> Invalid) -> Self {

@@ -23,7 +23,7 @@ use jeton_state::clock::Clock;
 use jeton_token::{Revision, UnixSeconds, new_uuid_v7};
 
 pub use access::{
-    caller::{AuthenticatedClient, Caller, Credential, PresentedCredential},
+    caller::{AuthenticatedClient, Caller, Credential, CredentialFacts, PresentedCredential},
     known_keys::KnownKeys,
     lease_check::check_clock,
     presence::Presence,
@@ -32,6 +32,7 @@ pub use access::{
 };
 pub use admin::{
     client::{ClientField, ClientUpdate, NewApiKey},
+    explain::{Cause, Explained, Explanation, Question, State, Thing, TokenFacts},
     key::{KeyPage, RotateRequest, Rotated},
     lists::{AuditQuery, Listed, Page, SessionQuery},
     policy::{PolicyField, PolicyUpdate},
@@ -41,6 +42,7 @@ pub use discovery::{JWKS_MAX_AGE_S, Jwks, LIMITS, ServerInfo};
 pub use error::{Denied, Error, Invalid, Quantity, RefreshRefused};
 pub use readiness::Readiness;
 pub use tokens::{
+    bulk::{Bulk, BulkOpening, CHUNK_TARGETS_MAX, Chunk, Failures},
     findings::{Findings, LOOKS_MAX},
     introspect::BearerRequest,
     issue::{IssueRequest, Issued, RefreshCredential, TryIssued},

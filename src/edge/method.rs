@@ -3,15 +3,18 @@
 use crate::state::Permission;
 
 /// The methods that are measured by name: full gRPC paths without the leading slash.
-pub const METHODS: [&str; 26] = [
+pub const METHODS: [&str; 29] = [
     "jeton.v1.TokenService/Issue",
     "jeton.v1.TokenService/Refresh",
     "jeton.v1.TokenService/Validate",
     "jeton.v1.TokenService/BatchValidate",
     "jeton.v1.TokenService/StreamValidate",
     "jeton.v1.TokenService/Revoke",
+    "jeton.v1.TokenService/GetCaller",
     "jeton.v1.DiscoveryService/GetJwks",
     "jeton.v1.DiscoveryService/GetServerInfo",
+    "jeton.v1.AdminService/BulkRevoke",
+    "jeton.v1.AdminService/Explain",
     "jeton.v1.AdminService/ListReplicas",
     "jeton.v1.AdminService/ListSessions",
     "jeton.v1.AdminService/ListAuditEvents",
@@ -70,6 +73,9 @@ pub const MESSAGE_BYTES_MAX: usize = 16 * 1024;
 pub const LONG_MESSAGE_BYTES_MAX: usize = 64 * 1024;
 /// The same for a batch: a thousand tokens of the greatest length, and room for the rest of the requests.
 pub const BATCH_BYTES_MAX: usize = 9 * 1024 * 1024;
+
+/// The same for a chunk of BulkRevoke: ten thousand targets by their ids take less than half.
+pub const BULK_BYTES_MAX: usize = 1024 * 1024;
 
 /// The listener that a call came to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -156,6 +162,14 @@ impl Method {
         match service {
             TOKENS => Self::of_tokens(name),
             ADMIN if listener == Listener::Admin && METHODS.contains(&path.trim_start_matches('/')) => {
+                if name == "BulkRevoke" {
+                    let permission = Some(Permission::RevokeAny);
+                    return Self { message_bytes_max: BULK_BYTES_MAX, streams: true, permission, ..PLAIN };
+                }
+                if name == "Explain" {
+                    // One of two permissions: the operation tells.
+                    return PLAIN;
+                }
                 let reads = ["Get", "List"].iter().any(|verb| name.starts_with(verb));
                 if reads {
                     Self { permission: Some(Permission::AdminRead), ..PLAIN }
@@ -208,7 +222,9 @@ mod tests {
             let facts = Method::of(&format!("/{method}"), *listener);
             let is_public = [DISCOVERY, HEALTH].contains(&service);
             assert_eq!(facts.open, is_public, "{method}");
-            let depends = is_public || method.ends_with("/Revoke");
+            let depends = is_public
+                || method.ends_with("/Revoke")
+                || ["/GetCaller", "/Explain"].iter().any(|it| method.ends_with(it));
             assert_eq!(facts.permission.is_none(), depends, "{method}");
         }
         for path in ["", "/", "jeton.v1.DiscoveryService/GetJwks", "/grpc.reflection.v1.Other/x", "/x/y"] {

@@ -23,8 +23,8 @@ pub use authorization::Authorization;
 pub use bearer::judge_bearer;
 pub use issue::issue;
 pub use method::{
-    ADMIN, BATCH_BYTES_MAX, DISCOVERY, ENVOY, INTROSPECTION, LONG_MESSAGE_BYTES_MAX, Listener,
-    MESSAGE_BYTES_MAX, METHODS, Method, Operation, REVOCATION, SERVICES, Service, TOKENS,
+    ADMIN, BATCH_BYTES_MAX, BULK_BYTES_MAX, DISCOVERY, ENVOY, INTROSPECTION, LONG_MESSAGE_BYTES_MAX,
+    Listener, MESSAGE_BYTES_MAX, METHODS, Method, Operation, REVOCATION, SERVICES, Service, TOKENS,
 };
 pub use refresh::refresh;
 pub use refusal::{Code, OVERLOADED, Refusal, quoted};

@@ -150,6 +150,17 @@ impl From<Error> for Refusal {
             )
             .with("affectedSessions", affected)
             .with("maxAffectedSessions", max),
+            Error::AboveHighWater { held, target_count, high_water } => Refusal::new(
+                Code::FailedPrecondition,
+                "HIGH_WATER_EXCEEDED",
+                format!(
+                    "{held} revocations are held, and {target_count} more would pass the high-water mark of {high_water}. \
+                     See that every replica has the memory, then force it."
+                ),
+            )
+            .with("heldRevocations", held)
+            .with("targetCount", target_count)
+            .with("highWater", high_water),
             Error::EtagMismatch { current } => Refusal::new(
                 Code::Aborted,
                 "ETAG_MISMATCH",

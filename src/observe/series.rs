@@ -16,6 +16,11 @@ impl Counter {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Adds so many.
+    pub(super) fn add(&self, number: u64) {
+        self.0.fetch_add(number, Ordering::Relaxed);
+    }
+
     /// The number.
     pub(super) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)

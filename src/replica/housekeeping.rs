@@ -148,6 +148,7 @@ impl Housekeeping {
         }
         self.store.purge_changes().await?;
         self.store.purge_bare_revocations(begun).await?;
+        self.store.purge_bulk_chunks().await?;
         self.store.drop_partitions(begun.into()).await?;
         Ok(())
     }

@@ -20,7 +20,7 @@ use tonic::Status;
 
 use crate::{
     authority::{Authority, Background, Caller, Error},
-    edge::{Admission, LONG_MESSAGE_BYTES_MAX, Listener, Origin},
+    edge::{Admission, BULK_BYTES_MAX, LONG_MESSAGE_BYTES_MAX, Listener, Origin},
     proto::{
         envoy::authorization_server::AuthorizationServer,
         v1::{
@@ -114,8 +114,9 @@ impl Services {
                 Self { listener, routes, fast_path }
             }
             Listener::Admin => {
+                // Each method has its own limit, which is checked before.
                 let admin = AdminServiceServer::new(admin::service::AdminRpc(context))
-                    .max_decoding_message_size(LONG_MESSAGE_BYTES_MAX);
+                    .max_decoding_message_size(BULK_BYTES_MAX);
                 let routes = with_reflection(routes.add_service(tokens).add_service(admin));
                 Self { listener, routes, fast_path }
             }

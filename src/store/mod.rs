@@ -28,6 +28,7 @@ pub use audit::{
 };
 pub use connection::own::{OwnConnection, Task};
 pub use log::append::{AppendTarget, Appended, NewRevocation};
+pub use log::bulk::{BulkChunk, Counts, NewBulkChunk};
 pub use registry::{
     client::NewClient,
     client_admin::{ApiKeyRow, ClientRow, ClientWrite},
@@ -38,7 +39,7 @@ pub use audit::trail::{KnownHead, TrailChecked};
 pub use error::{Away, StoreError, Unfit};
 pub use log::{
     entries::{Head, LogEntries, LogRead, Wakeups},
-    held::{Held, Hit},
+    held::{Held, HeldBy, Hit},
     mark::ExpiredMark,
     replica::{FleetRows, Renewal, ReplicaIdentity, ReplicaRow, SharedSettings},
 };

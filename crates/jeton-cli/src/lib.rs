@@ -12,7 +12,7 @@ use term::{
     output::{self, Output},
 };
 use verbs::{
-    audit, client, context, inspect, issue, key, policy, refresh, replica, revoke, session, validate,
+    audit, client, context, explain, inspect, issue, key, policy, refresh, replica, revoke, session, validate,
 };
 
 pub use invocation::{Cli, Environment, GlobalArgs};
@@ -36,6 +36,8 @@ pub enum ClientCommand {
     Inspect(inspect::InspectArgs),
     /// Revoke a token, a session, or all of a subject, client or key
     Revoke(revoke::RevokeArgs),
+    /// Tell all that is known about a token, a session or a subject: what it is, and what ended it, when and by whom
+    Explain(explain::ExplainArgs),
     /// Sessions
     #[command(subcommand)]
     Session(session::SessionCommand),
@@ -77,6 +79,7 @@ async fn dispatch(cli: &Cli<'_>, command: ClientCommand) -> Result<Exit, Failure
         ClientCommand::Validate(args) => validate::run(cli, args).await,
         ClientCommand::Inspect(args) => inspect::run(cli, args).await,
         ClientCommand::Revoke(args) => revoke::run(cli, args).await,
+        ClientCommand::Explain(args) => explain::run(cli, args).await,
         ClientCommand::Session(command) => session::run(cli, command).await,
         ClientCommand::Policy(command) => policy::run(cli, command).await,
         ClientCommand::Key(command) => key::run(cli, command).await,

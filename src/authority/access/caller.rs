@@ -76,6 +76,17 @@ impl AuthenticatedClient {
     }
 }
 
+/// The facts about a credential that its owner may be told.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct CredentialFacts {
+    /// The part of an API key that is no secret.
+    pub api_key_id: Option<String>,
+    /// The URI of a certificate.
+    pub certificate_uri: Option<String>,
+    /// The end of its life; `None`: it has none.
+    pub expire_time: Option<UnixSeconds>,
+}
+
 /// An authenticated caller.
 #[derive(Clone, Debug)]
 pub struct Caller {
@@ -188,6 +199,23 @@ impl Caller {
     pub fn again(&self, snapshot: &Snapshot) -> Result<Self, Error> {
         let client = self.credential.client(&snapshot.root, snapshot.now()).ok_or(Error::Unauthenticated)?;
         Ok(Self { client, ..self.clone() })
+    }
+
+    /// The facts about its credential.
+    #[must_use]
+    pub fn credential_facts(&self, snapshot: &Snapshot) -> CredentialFacts {
+        match &self.credential.kind {
+            Kind::ApiKey { id, .. } => {
+                let clients = snapshot.root.issuing.clients.load();
+                let expire_time = clients.api_key(id).and_then(|(record, _)| record.expire_time);
+                CredentialFacts { api_key_id: Some(id.clone()), expire_time, ..CredentialFacts::default() }
+            }
+            Kind::Certificate(certificate) => CredentialFacts {
+                certificate_uri: Some(certificate.uri.as_str().to_owned()),
+                expire_time: Some(certificate.not_after),
+                ..CredentialFacts::default()
+            },
+        }
     }
 
     /// Counts that the caller was denied something.

@@ -2,6 +2,7 @@
 
 pub(in crate::authority) mod client;
 pub(in crate::authority) mod client_form;
+pub(in crate::authority) mod explain;
 pub(in crate::authority) mod key;
 pub(in crate::authority) mod lists;
 pub(in crate::authority) mod policy;

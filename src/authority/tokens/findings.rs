@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::{
-    authority::{Authority, Caller, tokens::target::Resolved},
+    authority::{Authority, Caller, tokens::resolved::Resolved},
     state::{Permission, Snapshot},
     store::{AppendTarget, SessionFilter},
 };

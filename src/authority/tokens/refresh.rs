@@ -152,7 +152,7 @@ impl Authority {
             return Ok(Found::Advanced(row));
         }
         match self.look_at(call, presented.id).await? {
-            Some(seen) => self.explain(call, presented, seen).await,
+            Some(seen) => self.why_refused(call, presented, seen).await,
             None => Err(absent(presented.id, call.snapshot.now()).into()),
         }
     }
@@ -168,7 +168,7 @@ impl Authority {
     }
 
     /// The reason why the session did not move on, by its row.
-    async fn explain(&self, call: &Call<'_>, presented: &Presented, seen: Seen) -> Result<Found, Error> {
+    async fn why_refused(&self, call: &Call<'_>, presented: &Presented, seen: Seen) -> Result<Found, Error> {
         let Seen { row, .. } = &seen;
         if row.secret_hash != presented.secret_hash {
             return Err(call.caller.forged().into());

@@ -38,15 +38,8 @@ pub struct RevokeRequest {
 
 impl RevokeRequest {
     pub(super) fn check(&self) -> Result<(), Invalid> {
-        if self.note.chars().count() > NOTE_CHARS_MAX {
-            return Err(Invalid::field("note", "at most 500 characters"));
-        }
-        if self.note.contains('\0') {
-            return Err(Invalid::field("note", "no NUL"));
-        }
-        if self.reason == Reason::RefreshReuse {
-            return Err(Invalid::field("reason", "not REFRESH_REUSE: the server alone sets it"));
-        }
+        check_note(&self.note)?;
+        check_reason(self.reason)?;
         if self.max_affected_sessions.is_some_and(|max| max < 0) {
             return Err(Invalid::field("max_affected_sessions", "not negative"));
         }
@@ -56,6 +49,25 @@ impl RevokeRequest {
         }
         Ok(())
     }
+}
+
+/// Refuses a note that cannot be kept.
+pub(super) fn check_note(note: &str) -> Result<(), Invalid> {
+    if note.chars().count() > NOTE_CHARS_MAX {
+        return Err(Invalid::field("note", "at most 500 characters"));
+    }
+    if note.contains('\0') {
+        return Err(Invalid::field("note", "no NUL"));
+    }
+    Ok(())
+}
+
+/// Refuses a reason that only the server sets.
+pub(super) fn check_reason(reason: Reason) -> Result<(), Invalid> {
+    if reason == Reason::RefreshReuse {
+        return Err(Invalid::field("reason", "not REFRESH_REUSE: the server alone sets it"));
+    }
+    Ok(())
 }
 
 /// The outcome of a revocation.

@@ -7,8 +7,9 @@ use crate::{
         Authority, Caller, Error, Findings, RevokeTarget,
         tokens::{
             findings::read_foreign,
+            narrow::earlier_of_both_clocks,
+            resolved::{Resolved, Standing},
             revocation::{RevokeOutcome, RevokeRequest, Revoked},
-            target::{Resolved, Standing, earlier_of_both_clocks},
         },
     },
     state::{MarkKind, Reason, Snapshot},
@@ -33,9 +34,10 @@ impl Authority {
             self.metrics.revoked("FOREIGN");
             let findings = match &request.target {
                 RevokeTarget::Token(text) => read_foreign(snapshot, caller, text),
-                RevokeTarget::Jti(_) | RevokeTarget::Session(_) | RevokeTarget::Wide { .. } => {
-                    Findings::default()
-                }
+                RevokeTarget::Jti(_)
+                | RevokeTarget::Session(_)
+                | RevokeTarget::Id(_)
+                | RevokeTarget::Wide { .. } => Findings::default(),
             };
             return Ok(Revoked { findings, ..Revoked::nothing(RevokeOutcome::Foreign, snapshot.revision) });
         };
@@ -204,7 +206,7 @@ impl Resolved {
     }
 
     /// The outcome to answer, and the target to write. A dead target also moves the head: the barrier is the same.
-    fn act(&self, now: UnixSeconds) -> (RevokeOutcome, AppendTarget) {
+    pub(in crate::authority) fn act(&self, now: UnixSeconds) -> (RevokeOutcome, AppendTarget) {
         match self.standing {
             Standing::Live => (RevokeOutcome::Revoked, self.target.clone()),
             Standing::Revoked => (RevokeOutcome::AlreadyRevoked, AppendTarget::Nothing),

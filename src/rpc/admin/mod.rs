@@ -1,6 +1,8 @@
 //! `AdminService`: wire ↔ domain.
 
+pub(in crate::rpc) mod bulk;
 pub(in crate::rpc) mod clients;
+pub(in crate::rpc) mod explain;
 pub(in crate::rpc) mod keys;
 pub(in crate::rpc) mod policies;
 pub(in crate::rpc) mod service;

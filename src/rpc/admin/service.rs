@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     authority::{
-        AuditQuery, Authority, Caller, ClientUpdate, Error, Invalid, PolicyUpdate, RotateRequest,
+        AuditQuery, Authority, Caller, ClientUpdate, Error, Invalid, PolicyUpdate, Question, RotateRequest,
         SessionQuery,
     },
     edge::Origin,
@@ -14,8 +14,9 @@ use crate::{
     rpc::{
         Context,
         admin::{
+            bulk,
             clients::{self, api_key, client},
-            keys,
+            explain, keys,
             policies::{effective_policy, policy, policy_update},
         },
         convert::{audit_event, etag_of, replica, session, time_of},
@@ -61,6 +62,23 @@ impl AdminRpc {
 
 #[tonic::async_trait]
 impl AdminService for AdminRpc {
+    async fn bulk_revoke(
+        &self,
+        request: Request<Streaming<pb::BulkRevokeRequest>>,
+    ) -> Result<Response<bulk::Answers>, Status> {
+        bulk::bulk_revoke(self.0.clone(), request)
+    }
+
+    async fn explain(
+        &self,
+        request: Request<pb::ExplainRequest>,
+    ) -> Result<Response<pb::ExplainResponse>, Status> {
+        let act = |by: Admitted, question: Question| async move {
+            Ok(explain::answer(by.authority.explain(&by.snapshot, &by.caller, &question).await?))
+        };
+        self.run(request, explain::question, act).await
+    }
+
     async fn list_sessions(
         &self,
         request: Request<pb::ListSessionsRequest>,

@@ -21,7 +21,7 @@ use crate::{
         },
         status::watchers_not_served,
     },
-    state::MarkKind,
+    state::{Client, MarkKind},
     store::AppendTarget,
 };
 
@@ -44,6 +44,20 @@ impl TokenService for TokenRpc {
         let request = refresh_request(request.into_inner());
         let token = edge::refresh(&self.0.authority, &self.0.background, origin, request).await?;
         Ok(Response::new(pb::RefreshResponse { token: Some(issued(token)) }))
+    }
+
+    async fn get_caller(
+        &self,
+        request: Request<pb::GetCallerRequest>,
+    ) -> Result<Response<pb::GetCallerResponse>, Status> {
+        let (snapshot, caller) = self.0.snapshot(&Origin::of(request.extensions())?).await?;
+        let credential = caller.credential_facts(&snapshot);
+        Ok(Response::new(pb::GetCallerResponse {
+            client: Some(registration(&caller.client)),
+            api_key_id: credential.api_key_id.unwrap_or_default(),
+            credential_expire_time: credential.expire_time.map(seconds),
+            certificate_uri: credential.certificate_uri.unwrap_or_default(),
+        }))
     }
 
     async fn revoke(
@@ -75,6 +89,18 @@ pub(in crate::rpc) fn issue_request(request: pb::IssueRequest) -> Result<IssueRe
     })
 }
 
+/// A client without its credentials.
+fn registration(client: &Client) -> pb::Client {
+    pb::Client {
+        client_id: client.client_id.clone(),
+        permissions: client.permissions.iter().map(|permission| permission.number().into()).collect(),
+        audiences: client.audiences.clone(),
+        subjects: client.subjects.clone(),
+        etag: client.revision.to_string(),
+        ..pb::Client::default()
+    }
+}
+
 fn refresh_request(request: pb::RefreshRequest) -> RefreshRequest {
     RefreshRequest {
         refresh_token: request.refresh_token,
@@ -99,7 +125,7 @@ fn revoke_request(request: pb::RevokeRequest, listener: Listener) -> Result<Revo
     })
 }
 
-fn revoke_target(target: pb::RevocationTarget) -> Result<RevokeTarget, Error> {
+pub(in crate::rpc) fn revoke_target(target: pb::RevocationTarget) -> Result<RevokeTarget, Error> {
     let cutoff =
         target.issue_cutoff_time.map(|time| time_of("target.issue_cutoff_time", time)).transpose()?;
     let audience = (!target.audience.is_empty()).then_some(target.audience);
@@ -115,6 +141,7 @@ fn revoke_target(target: pb::RevocationTarget) -> Result<RevokeTarget, Error> {
         Kind::Token(text) => return narrow(RevokeTarget::Token(text)),
         Kind::Jti(text) => return narrow(RevokeTarget::Jti(text)),
         Kind::SessionId(text) => return narrow(RevokeTarget::Session(text)),
+        Kind::Id(text) => return narrow(RevokeTarget::Id(text)),
         Kind::Subject(subject) => (MarkKind::Subject, subject),
         Kind::ClientId(client_id) => (MarkKind::Client, client_id),
         Kind::KeyId(key_id) => (MarkKind::Key, key_id),
@@ -144,7 +171,7 @@ fn revoke_response(revoked: Revoked) -> pb::RevokeResponse {
 }
 
 /// The target as the server understood it.
-fn understood(target: AppendTarget) -> Option<pb::RevocationTarget> {
+pub(in crate::rpc) fn understood(target: AppendTarget) -> Option<pb::RevocationTarget> {
     let narrow = |kind| pb::RevocationTarget { kind: Some(kind), ..Default::default() };
     match target {
         AppendTarget::Nothing => None,

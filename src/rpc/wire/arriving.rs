@@ -14,7 +14,7 @@ use tonic::Status;
 
 use crate::{
     authority::{Error, Invalid},
-    edge::{BATCH_BYTES_MAX, Method, unreadable},
+    edge::{BULK_BYTES_MAX, Method, unreadable},
     listen::{ARRIVES_WITHIN, ARRIVING_BYTES_MAX, Connection, Counted, Held, STRANGER_ARRIVING_BYTES_MAX},
     rpc::{
         status::deadline_passed,
@@ -190,8 +190,8 @@ impl Arriving {
     }
 
     fn count(&mut self, bytes: usize) -> Result<(), Status> {
-        let most = if self.method.message_bytes_max == BATCH_BYTES_MAX {
-            BATCH_BYTES_MAX.saturating_add(BLOCK_BYTES)
+        let most = if self.method.message_bytes_max >= BULK_BYTES_MAX {
+            self.method.message_bytes_max.saturating_add(BLOCK_BYTES)
         } else if self.connection.is_known() {
             ARRIVING_BYTES_MAX
         } else {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx};
 use uuid::Uuid;
 
@@ -85,7 +85,7 @@ fn shown(text: &str) -> &str {
 }
 
 /// An audited act.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct AuditRow {
     /// Its id; the trail is ordered by it.
     pub id: Uuid,
@@ -148,6 +148,8 @@ pub struct AuditFilter {
     pub end_time: Option<Timestamp>,
     /// Older than this row.
     pub before: Option<Uuid>,
+    /// At this revision.
+    pub revision: Option<Revision>,
 }
 
 /// The most seconds between an act's id, which has the replica's time, and its row, which has the database's.
@@ -261,19 +263,48 @@ impl OwnConnection {
 }
 
 impl Store {
+    /// The act that wrote the entry of this revision, which was committed at this time.
+    pub async fn audit_event_of(
+        &self,
+        revision: Revision,
+        time: Timestamp,
+        id: Option<Uuid>,
+    ) -> Result<Option<AuditRow>, StoreError> {
+        let spread = SignedDuration::from_secs(ID_SPREAD_S);
+        let filter = AuditFilter {
+            start_time: time.checked_sub(spread).ok(),
+            end_time: time.checked_add(spread).ok(),
+            ..AuditFilter::default()
+        };
+        let own = AuditFilter { revision: Some(revision), ..filter.clone() };
+        if let Some(row) = self.audit_events(&own, 1).await?.pop() {
+            return Ok(Some(row));
+        }
+        // One row tells of all that a chunk of a bulk revocation hit.
+        let Some(id) = id else { return Ok(None) };
+        let bulk = AuditFilter { jti: Some(id), action: Some("BulkRevoke".to_owned()), ..filter };
+        Ok(self.audit_events(&bulk, 1).await?.pop())
+    }
+
     /// At most `limit` acts, newest first.
     pub async fn audit_events(&self, filter: &AuditFilter, limit: i64) -> Result<Vec<AuditRow>, StoreError> {
+        // One audit row tells of all that a chunk of a bulk revocation hit.
+        let bulk = match filter.jti.or(filter.session_id) {
+            Some(id) => self.bulk_audit_of(id).await?,
+            None => None,
+        };
         let rows = self.run(async |connection| Ok(sqlx::query!(
             r#"select id, revision, event_time as "event_time: SqlTimestamp", actor, action, subject, jti, session_id,
                       client_id, outcome, reason, note, trace_id, key_id, audience, cutoff_s
                  from audit_event
-                where ($1::text is null or subject = $1) and ($2::uuid is null or jti = $2)
-                  and ($3::uuid is null or session_id = $3) and ($4::text is null or actor = $4)
+                where ($1::text is null or subject = $1) and ($2::uuid is null or jti = $2 or id = $17)
+                  and ($3::uuid is null or session_id = $3 or id = $17) and ($4::text is null or actor = $4)
                   and ($5::timestamptz is null or event_time >= $5) and ($6::timestamptz is null or event_time < $6)
                   and ($7::uuid is null or id < $7)
                   and ($9::uuid is null or id >= $9) and ($10::uuid is null or id < $10)
                   and ($11::text is null or client_id = $11) and ($12::text is null or key_id = $12)
                   and ($13::text is null or action = $13) and ($14::text is null or strpos(note, $14) > 0)
+                  and ($18::bigint is null or revision = $18)
                   and not ($15::boolean and action in ('Revoke', 'Issue') and jti is not null and subject is not distinct from $16)
                 order by id desc limit $8"#,
             filter.subject.as_deref(),
@@ -291,7 +322,9 @@ impl Store {
             filter.action.as_deref(),
             filter.note.as_deref(),
             filter.without_canaries,
-            CANARY
+            CANARY,
+            bulk,
+            filter.revision.map(Revision::as_i64)
         ).fetch_all(connection).await?)).await?;
         rows.into_iter()
             .map(|row| {

@@ -3,12 +3,13 @@
 use crate::store::{Store, StoreError};
 
 /// The tables, and the rights that a server needs on each. Partitions follow their parent.
-const TABLES: [(&str, &str); 21] = [
+const TABLES: [(&str, &str); 22] = [
     ("_sqlx_migrations", "SELECT"),
     ("api_key", ROWS),
     ("audit_event", "SELECT,INSERT"),
     ("audit_event_default", "SELECT"),
     ("bare_revocations", ROWS),
+    ("bulk_chunk", "SELECT,INSERT,DELETE"),
     ("change", ROWS),
     ("client", ROWS),
     ("client_certificate", ROWS),

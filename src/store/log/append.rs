@@ -16,7 +16,7 @@ use jeton_token::{Revision, UnixSeconds};
 const APPEND_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The target of one item of a batch.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum AppendTarget {
     /// Nothing new: the head moves and the act is audited.
     Nothing,
@@ -36,6 +36,17 @@ pub enum AppendTarget {
         /// 0: everything so far.
         cutoff: UnixSeconds,
     },
+}
+
+impl AppendTarget {
+    /// The id of the token or session.
+    #[must_use]
+    pub fn id(&self) -> Option<Uuid> {
+        match self {
+            Self::Token(id) | Self::Session(id) => Some(*id),
+            Self::Nothing | Self::Wide { .. } => None,
+        }
+    }
 }
 
 /// One item of a batch. Appending it twice changes nothing: it acts only together with its audit row.

@@ -5,8 +5,8 @@ use jiff_sqlx::Timestamp as SqlTimestamp;
 use uuid::Uuid;
 
 use crate::{
-    state::Reason,
-    store::{Store, StoreError},
+    state::{MarkKind, Reason},
+    store::{AppendTarget, Store, StoreError, log::entries::revision},
 };
 use jeton_token::{Revision, UnixSeconds};
 
@@ -40,7 +40,76 @@ pub struct Held {
     pub reason: Reason,
 }
 
+/// A revocation that hits a target, with its own target.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HeldBy {
+    /// What was revoked.
+    pub target: AppendTarget,
+    /// Its revision.
+    pub revision: Revision,
+    /// Its commit time and reason.
+    pub held: Held,
+}
+
+/// The most revocations of one target that are told.
+const CAUSES_MAX: i64 = 20;
+
 impl Store {
+    /// All revocations that hit this target, the earliest first. `any_audience`: whatever audience they name.
+    pub async fn held_by(&self, hit: &Hit, any_audience: bool) -> Result<Vec<HeldBy>, StoreError> {
+        let rows = self
+            .run(async |connection| {
+                Ok(sqlx::query!(
+                    r#"select kind as "kind!", id, target as "target!", audience as "audience!",
+                              revision as "revision!", cutoff_s as "cutoff_s!", reason as "reason!",
+                              revoke_time as "revoke_time!: SqlTimestamp" from (
+                           select kind, id, '' as target, '' as audience, revision, 0::bigint as cutoff_s, reason,
+                                  revoke_time
+                             from revocation where (id = $1 and kind = 1) or (id = $2 and kind = 2)
+                           union all
+                           select kind, null, target, audience, revision, cutoff_s, reason, revoke_time from mark
+                            where ((kind, target) in ((3, $3), (4, $4))
+                                   and (audience = '' or audience = any($6) or $9)
+                                   and (position > $7 or cutoff_s > $8))
+                               or (kind = 5 and target = $5)) hit
+                        order by revoke_time limit $10"#,
+                    hit.jti,
+                    hit.session_id,
+                    hit.subject,
+                    hit.client_id,
+                    hit.key_id,
+                    &hit.audiences,
+                    hit.revision.as_i64(),
+                    hit.issue_time.get(),
+                    any_audience,
+                    CAUSES_MAX
+                )
+                .fetch_all(connection)
+                .await?)
+            })
+            .await?;
+        rows.into_iter()
+            .map(|row| {
+                let target = match (row.kind, row.id) {
+                    (1, Some(id)) => AppendTarget::Token(id),
+                    (2, Some(id)) => AppendTarget::Session(id),
+                    (kind, _) => AppendTarget::Wide {
+                        kind: MarkKind::from_number(kind)
+                            .ok_or_else(|| StoreError::corrupt("mark", format!("kind {kind}")))?,
+                        target: row.target,
+                        audience: row.audience,
+                        cutoff: UnixSeconds::new(row.cutoff_s),
+                    },
+                };
+                let held = Held {
+                    revoke_time: row.revoke_time.to_jiff(),
+                    reason: Reason::from_number(row.reason.into()).unwrap_or_default(),
+                };
+                Ok(HeldBy { target, revision: revision("revocation", row.revision)?, held })
+            })
+            .collect()
+    }
+
     /// The earliest revocation that hits this target.
     pub async fn held(&self, hit: &Hit) -> Result<Option<Held>, StoreError> {
         let row = self

@@ -1,6 +1,7 @@
 //! The log: its head, entries, marks, epochs and registrations.
 
 pub(in crate::store) mod append;
+pub(in crate::store) mod bulk;
 pub(in crate::store) mod change;
 pub(in crate::store) mod copy;
 pub(in crate::store) mod entries;

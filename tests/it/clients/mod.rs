@@ -1,6 +1,7 @@
 //! Clients and their API keys: `behaviour.md` C6 and K11, and who may call what.
 
 mod administrators;
+mod caller;
 mod command_line;
 mod dump;
 mod everywhere;

@@ -35,6 +35,7 @@ fn not_here(reason: ErrorReason) -> Option<&'static str> {
         ErrorReason::Unspecified => Some("no reason at all"),
         ErrorReason::RateLimited => Some("no rate is set here: `auth` meets them"),
         ErrorReason::QuotaExceeded => Some("no quota is set here: `clients::quota` meets them"),
+        ErrorReason::HighWaterExceeded => Some("no list is so long here: `revoke::bulk` has one"),
         ErrorReason::Overloaded => Some("nobody is that busy here: `listeners::crowd` is"),
         ErrorReason::DeadlineExceeded => {
             Some("a client says it by itself: `validate::wire` reads what the server says")

@@ -5,6 +5,7 @@ mod audit;
 mod bootstrap;
 mod cli;
 mod cli_admin;
+mod cli_explain;
 mod cli_replicas;
 mod configuration;
 mod dev;

@@ -65,7 +65,7 @@ async fn k15_the_whole_target_is_in_the_answer_the_audit_and_the_dry_run() {
             Kind::ClientId(client) => assert_eq!(event.client_id, client),
             Kind::Jti(jti) => assert_eq!(event.jti, jti),
             Kind::SessionId(session) => assert_eq!(event.session_id, session),
-            Kind::Token(_) => panic!("never the text"),
+            Kind::Token(_) | Kind::Id(_) => panic!("never the text, nor what it may be"),
         }
     }
     // A cutoff that counts as none is not answered as one.

@@ -1,7 +1,9 @@
 //! Revoke: `behaviour.md` K1 to K7, K9, K10; the log behind it, and what people list of it.
 
 mod answers;
+mod bulk;
 mod durable;
+mod explain;
 mod lists;
 mod outcomes;
 mod permissions;

@@ -45,7 +45,7 @@ mod subject;
 mod target;
 
 use bench::Bench;
-use measures::{answer, busy, disturbed, large, overload, refresh, revoke};
+use measures::{answer, bulk, busy, disturbed, large, overload, refresh, revoke};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -54,7 +54,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 type Group = (&'static [&'static str], fn(&mut Bench));
 
 /// The measures by name, in the order in which they run.
-const MEASURES: [Group; 11] = [
+const MEASURES: [Group; 12] = [
     (&["P13"], answer::p13),
     (&["P1"], answer::p1),
     (&["P2"], answer::p2),
@@ -65,6 +65,7 @@ const MEASURES: [Group; 11] = [
     (&["P6"], refresh::p6),
     (&["P8"], revoke::p8),
     (&["P7", "P12"], revoke::p7_p12),
+    (&["P9"], bulk::p9),
     (&["P10", "P11", "P1.1M"], large::p10_p11_p1),
 ];
 /// Measures that run only on request.

@@ -7,6 +7,7 @@ pub(crate) mod client_set;
 pub(crate) mod client_show;
 pub(crate) mod context;
 pub(crate) mod credential;
+pub(crate) mod explain;
 pub(crate) mod inspect;
 pub(crate) mod issue;
 pub(crate) mod key;

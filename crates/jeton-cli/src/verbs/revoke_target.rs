@@ -22,7 +22,7 @@ impl NamedTarget {
     /// Returns whether it hits more than one session: such a target is confirmed, and goes to the admin listener.
     pub fn is_wide(&self) -> bool {
         match self.kind {
-            Kind::Token(_) | Kind::Jti(_) | Kind::SessionId(_) => false,
+            Kind::Token(_) | Kind::Jti(_) | Kind::SessionId(_) | Kind::Id(_) => false,
             Kind::Subject(_) | Kind::ClientId(_) | Kind::KeyId(_) => true,
         }
     }
@@ -33,6 +33,7 @@ impl NamedTarget {
             Kind::Token(text) if text.starts_with("jtr_") => "session of a refresh token".to_owned(),
             Kind::Token(_) => self.jti.as_ref().map_or("token".to_owned(), |jti| format!("token {jti}")),
             Kind::Jti(jti) => format!("jti {}", escape(jti)),
+            Kind::Id(id) => format!("id {}", escape(id)),
             Kind::SessionId(session) => format!("session {}", escape(session)),
             Kind::Subject(subject) => format!("subject {}", escape(subject)),
             Kind::ClientId(client) => format!("client {}", escape(client)),
@@ -55,6 +56,7 @@ impl NamedTarget {
         match &self.kind {
             Kind::Token(_) => "",
             Kind::Jti(name)
+            | Kind::Id(name)
             | Kind::SessionId(name)
             | Kind::Subject(name)
             | Kind::ClientId(name)

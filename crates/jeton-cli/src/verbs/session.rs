@@ -11,9 +11,11 @@ use crate::{
         exit::{Exit, Failure},
         output, time,
     },
+    verbs::explain,
 };
 use jeton_proto::v1::{
     ListSessionsRequest, ListSessionsResponse, Session, admin_service_client::AdminServiceClient,
+    explain_request::Question,
 };
 
 /// The verbs.
@@ -21,6 +23,16 @@ use jeton_proto::v1::{
 pub enum SessionCommand {
     /// List sessions, newest first
     List(ListArgs),
+    /// Tell all that is known about one session
+    Show(ShowArgs),
+}
+
+/// Flags of `show`.
+#[derive(Debug, clap::Args)]
+pub struct ShowArgs {
+    /// The session
+    #[arg(value_name = "ID", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    session: String,
 }
 
 /// Flags of `list`.
@@ -43,8 +55,19 @@ pub struct ListArgs {
 
 /// Runs one of the verbs.
 pub async fn run(cli: &Cli<'_>, command: SessionCommand) -> Result<Exit, Failure> {
-    let SessionCommand::List(args) = command;
     let as_json = cli.output.wants_json()?;
+    let args = match command {
+        SessionCommand::List(args) => args,
+        SessionCommand::Show(args) => {
+            let answer = explain::ask(cli, Question::SessionId(args.session)).await?;
+            if as_json {
+                cli.output.json(&answer, false)?;
+            } else {
+                explain::print(cli, &answer)?;
+            }
+            return Ok(Exit::Done);
+        }
+    };
     let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
     let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
     let mut client = AdminServiceClient::new(connection.channel());

@@ -105,7 +105,12 @@ fn lone(bench: &mut Bench) {
         let floor = turn(&empty);
         rounds.add(&turn(&calls), &floor, 0.0);
     }
-    rounds.show(bench, "P1.lone", "Validate, one call at a time ÷ empty RPC, one at a time, 1/CPU", Bar::None);
+    rounds.show(
+        bench,
+        "P1.lone",
+        "Validate, one call at a time ÷ empty RPC, one at a time, 1/CPU",
+        Bar::None,
+    );
 }
 
 /// One row of P1.

@@ -1,0 +1,106 @@
+//! Explain: wire ↔ domain.
+
+use crate::{
+    authority::{Cause, Explained, Explanation, Invalid, Question, State, Thing, TokenFacts},
+    proto::{
+        v1 as pb,
+        v1::{explain_request, explanation},
+    },
+    rpc::{
+        convert::{audit_event, seconds, session, timestamp},
+        tokens::service::understood,
+    },
+};
+use jeton_token::{UnixSeconds, uuid_unix_ms};
+
+pub(in crate::rpc) fn question(request: pb::ExplainRequest) -> Result<Question, Invalid> {
+    Ok(match request.question.ok_or_else(|| Invalid::required("question"))? {
+        explain_request::Question::Token(text) => Question::Token(text),
+        explain_request::Question::Id(text) => Question::Id(text),
+        explain_request::Question::Jti(text) => Question::Jti(text),
+        explain_request::Question::SessionId(text) => Question::Session(text),
+        explain_request::Question::Subject(text) => Question::Subject(text),
+    })
+}
+
+pub(in crate::rpc) fn answer(explained: Explained) -> pb::ExplainResponse {
+    pb::ExplainResponse {
+        explanations: explained.explanations.into_iter().map(one).collect(),
+        readable_jti: explained.readable_jti.map_or_else(String::new, |jti| jti.to_string()),
+    }
+}
+
+fn one(explanation: Explanation) -> pb::Explanation {
+    let state = match explanation.state {
+        State::Live => explanation::State::Live,
+        State::Revoked => explanation::State::Revoked,
+        State::Expired => explanation::State::Expired,
+        State::Unknown => explanation::State::Unknown,
+        State::None => explanation::State::Unspecified,
+    };
+    pb::Explanation {
+        state: state.into(),
+        causes: explanation.causes.into_iter().map(cause).collect(),
+        ..thing(explanation.thing)
+    }
+}
+
+fn thing(thing: Thing) -> pb::Explanation {
+    match thing {
+        Thing::Token(facts) => token(*facts),
+        Thing::Jti(jti) => pb::Explanation {
+            kind: explanation::Kind::Token.into(),
+            jti: jti.to_string(),
+            issue_time: Some(seconds(UnixSeconds::new(uuid_unix_ms(jti).div_euclid(1000)))),
+            ..pb::Explanation::default()
+        },
+        Thing::Session(id, row) => {
+            let row = row.map(|row| session(*row));
+            let row = row.unwrap_or_else(|| pb::Session { session_id: id.to_string(), ..Default::default() });
+            pb::Explanation {
+                kind: explanation::Kind::Session.into(),
+                subject: row.subject.clone(),
+                client_id: row.client_id.clone(),
+                audiences: row.audiences.clone(),
+                scopes: row.scopes.clone(),
+                issue_time: row.create_time,
+                expire_time: row.expire_time,
+                session: Some(row),
+                ..pb::Explanation::default()
+            }
+        }
+        Thing::Subject(subject, live_sessions, sample) => pb::Explanation {
+            kind: explanation::Kind::Subject.into(),
+            subject,
+            live_sessions,
+            sample_sessions: sample.into_iter().map(session).collect(),
+            ..pb::Explanation::default()
+        },
+    }
+}
+
+fn token(facts: TokenFacts) -> pb::Explanation {
+    pb::Explanation {
+        kind: explanation::Kind::Token.into(),
+        jti: facts.jti.to_string(),
+        subject: facts.subject,
+        client_id: facts.client_id,
+        audiences: facts.audiences,
+        scopes: facts.scopes,
+        key_id: facts.key_id,
+        issue_time: Some(seconds(facts.issue_time)),
+        expire_time: Some(seconds(facts.expire_time)),
+        session: facts.session.map(session),
+        ..pb::Explanation::default()
+    }
+}
+
+fn cause(cause: Cause) -> explanation::Cause {
+    explanation::Cause {
+        target: understood(cause.held.target),
+        reason: cause.held.held.reason.number().into(),
+        revoke_time: Some(timestamp(cause.held.held.revoke_time)),
+        revision: cause.held.revision.to_string(),
+        audit_event: cause.act.map(audit_event),
+    }
+}

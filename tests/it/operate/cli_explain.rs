@@ -64,5 +64,5 @@ async fn explain_refuses_token_text_as_an_argument_and_says_what_a_colleague_may
     let told = told.run(&["explain", &token.jti]).await;
     assert!(told.data().contains("REVOKED") && !told.data().contains("INC-8"), "{told:?}");
     let foreign = Shell::of(&world, "admin").pipe(&["explain"], "eyJhbGciOiJFUzI1NiJ9.e30.AAAA\n").await;
-    assert!(foreign.code == 3 && foreign.data().contains("cannot be verified"), "{foreign:?}");
+    assert!(foreign.code == 3 && foreign.out.contains("cannot be verified"), "{foreign:?}");
 }

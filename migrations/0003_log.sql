@@ -53,7 +53,7 @@ end $$;
 -- Appends one batch of revocations. Returns the new head's revision and the time of the append.
 --
 -- kind: 0 nothing new (the head moves nevertheless, so that a repeated revocation waits for its barrier: rule
--- RetriesWaitToo of tests/model/README.md), 1 jti, 2 session, 3 subject, 4 client, 5 key. Item i acts only if this call
+-- RetriesWaitToo of tests/model/README.md), 1 jti, 2 session, 3 subject, 4 client, 5 key, 6 audience. Item i acts only if this call
 -- inserts its audit row, so a batch may be sent again. Its audit row has its outcome and its whole target, also if
 -- nothing new was written (rule K15 of docs/internals/behaviour.md). The audit rows continue a chain from
 -- `first_number` on. Revocations by a bare jti (by a token's id alone, so that the audit row names no client) are

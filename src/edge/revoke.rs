@@ -34,6 +34,7 @@ fn must_be_narrow(target: &RevokeTarget, listener: Listener, caller: &Caller) ->
         MarkKind::Subject => "subject",
         MarkKind::Client => "client_id",
         MarkKind::Key => "key_id",
+        MarkKind::Audience => "all_for_audience",
     };
     if listener == Listener::Public {
         Err(caller.denied(Denied::WideRevocation { target_kind }))

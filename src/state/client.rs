@@ -17,7 +17,7 @@ pub enum Permission {
     Validate,
     /// Revoke one token or session of any client.
     RevokeAny,
-    /// Revoke by subject, client or key, on the admin listener.
+    /// Revoke by subject, client, audience or key, on the admin listener.
     RevokeWide,
     /// Follow the log of revocations.
     Watch,

@@ -15,6 +15,8 @@ pub enum MarkKind {
     Client,
     /// Every token that a key signed.
     Key,
+    /// Every token and session that names an audience.
+    Audience,
 }
 
 impl MarkKind {
@@ -25,6 +27,7 @@ impl MarkKind {
             3 => Some(Self::Subject),
             4 => Some(Self::Client),
             5 => Some(Self::Key),
+            6 => Some(Self::Audience),
             _ => None,
         }
     }
@@ -36,6 +39,7 @@ impl MarkKind {
             Self::Subject => 3,
             Self::Client => 4,
             Self::Key => 5,
+            Self::Audience => 6,
         }
     }
 }
@@ -45,7 +49,7 @@ impl MarkKind {
 pub struct Mark {
     /// The kind of target.
     pub kind: MarkKind,
-    /// The subject, the client or the `kid`.
+    /// The subject, the client, the `kid` or the audience.
     pub target: String,
     /// Only tokens and sessions that name this audience; empty: all.
     pub audience: String,
@@ -92,6 +96,14 @@ enum Audiences<'a> {
 }
 
 impl Audiences<'_> {
+    /// The reason why a mark on one of them hits.
+    fn hit(self, marks: &ByTarget, issued: Issued<'_>) -> Option<Reason> {
+        match self {
+            Self::Session(audiences) => audiences.iter().find_map(|named| hit(marks, named, issued)),
+            Self::Token(token) => token.audiences().find_map(|named| hit(marks, named, issued)),
+        }
+    }
+
     fn contain(self, audience: &str) -> bool {
         match self {
             Self::Session(audiences) => audiences.iter().any(|named| named == audience),
@@ -127,6 +139,7 @@ pub struct Marks {
     subjects: ByTarget,
     clients: ByTarget,
     keys: ByTarget,
+    audiences: ByTarget,
 }
 
 impl Marks {
@@ -163,6 +176,7 @@ impl Marks {
         };
         hit(&self.subjects, token.subject(), issued)
             .or_else(|| hit(&self.clients, token.client_id(), issued))
+            .or_else(|| issued.audiences.hit(&self.audiences, issued))
             // Whatever the token claims: a thief of the key writes its claims.
             .or_else(|| {
                 self.keys.get(token.key_id.as_ref(), |marks| marks.first().map(|mark| mark.reason)).flatten()
@@ -178,7 +192,9 @@ impl Marks {
             session_id: Some(session.id),
             audiences: Audiences::Session(session.audiences),
         };
-        hit(&self.subjects, session.subject, issued).or_else(|| hit(&self.clients, session.client_id, issued))
+        hit(&self.subjects, session.subject, issued)
+            .or_else(|| hit(&self.clients, session.client_id, issued))
+            .or_else(|| issued.audiences.hit(&self.audiences, issued))
     }
 
     /// The mark of exactly this target and audience.
@@ -191,7 +207,7 @@ impl Marks {
 
     /// Calls `see` with every mark.
     pub fn for_each(&self, mut see: impl FnMut(&Mark)) {
-        for marks in [&self.subjects, &self.clients, &self.keys] {
+        for marks in [&self.subjects, &self.clients, &self.keys, &self.audiences] {
             marks.for_each(|_, marks| marks.iter().for_each(&mut see));
         }
     }
@@ -199,7 +215,7 @@ impl Marks {
     /// Number of targets that have a mark.
     #[must_use]
     pub fn len(&self) -> usize {
-        [&self.subjects, &self.clients, &self.keys].into_iter().map(Sharded::len).sum()
+        [&self.subjects, &self.clients, &self.keys, &self.audiences].into_iter().map(Sharded::len).sum()
     }
 
     /// Returns whether there is none.
@@ -213,6 +229,7 @@ impl Marks {
             MarkKind::Subject => &self.subjects,
             MarkKind::Client => &self.clients,
             MarkKind::Key => &self.keys,
+            MarkKind::Audience => &self.audiences,
         }
     }
 }
@@ -272,6 +289,18 @@ mod tests {
         marks.insert(mark(10, 0, "api"));
         assert!(marks.hit_session(session(9, 5000, &["api".to_owned()])).is_some());
         assert!(marks.hit_session(session(9, 5000, &["web".to_owned()])).is_none());
+    }
+
+    #[test]
+    fn a_mark_on_an_audience_hits_what_names_it_whoever_s_it_is() {
+        let marks = Marks::default();
+        marks.insert(Mark { kind: MarkKind::Audience, target: "api".into(), ..mark(10, 0, "") });
+        let both = ["web".to_owned(), "api".to_owned()];
+        assert!(marks.hit_session(session(9, 5000, &both)).is_some());
+        assert!(marks.hit_session(session(10, 5000, &both)).is_none());
+        assert!(marks.hit_session(session(9, 5000, &["web".to_owned()])).is_none());
+        marks.remove(MarkKind::Audience, "api", "");
+        assert!(marks.is_empty());
     }
 
     #[test]

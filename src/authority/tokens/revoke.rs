@@ -186,7 +186,11 @@ impl Resolved {
         let (key_id, audience, cutoff) = match &self.target {
             AppendTarget::Wide { kind, target, audience, cutoff } => (
                 (*kind == MarkKind::Key).then(|| target.clone()),
-                (!audience.is_empty()).then(|| audience.clone()),
+                match (kind, audience.as_str()) {
+                    (MarkKind::Audience, _) => Some(target.clone()),
+                    (_, "") => None,
+                    (_, audience) => Some(audience.to_owned()),
+                },
                 (cutoff.get() > 0).then_some(*cutoff),
             ),
             AppendTarget::Nothing | AppendTarget::Token(_) | AppendTarget::Session(_) => (None, None, None),

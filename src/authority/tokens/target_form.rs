@@ -29,6 +29,7 @@ pub(in crate::authority) fn check_wide(
         MarkKind::Subject => ("target.subject", text::check_subject(target)),
         MarkKind::Client => ("target.client_id", text::check_client_id(target)),
         MarkKind::Key => ("target.key_id", Ok(())),
+        MarkKind::Audience => ("target.all_for_audience", text::check_audience(target)),
     };
     if target.is_empty() {
         return Err(Invalid::required(field));
@@ -42,6 +43,9 @@ pub(in crate::authority) fn check_wide(
     }
     if kind == MarkKind::Key && audience.is_some() {
         return Err(Invalid::field("target.audience", "not with a key: a key hits all that it signed"));
+    }
+    if kind == MarkKind::Audience && audience.is_some() {
+        return Err(Invalid::field("target.audience", "not with all_for_audience, which names one"));
     }
     match audience {
         Some(audience) => {

@@ -1,4 +1,4 @@
-//! Targets that hit more than one session: subjects, clients and keys.
+//! Targets that hit more than one session: subjects, clients, audiences and keys.
 
 use jiff::Timestamp;
 
@@ -77,7 +77,7 @@ impl Authority {
                 if is_revoked || held.is_some() { Standing::Revoked } else { Standing::Live }
             }
             // Without a cutoff it always hits more than before: everything issued since.
-            MarkKind::Subject | MarkKind::Client => match held {
+            MarkKind::Subject | MarkKind::Client | MarkKind::Audience => match held {
                 Some(mark) if cutoff.get() > 0 && mark.cutoff >= cutoff => Standing::Revoked,
                 _ => Standing::Live,
             },
@@ -85,13 +85,15 @@ impl Authority {
         let (subject, client_id) = match kind {
             MarkKind::Subject => (Some(target.to_owned()), None),
             MarkKind::Client => (None, Some(target.to_owned())),
-            MarkKind::Key => (None, None),
+            MarkKind::Key | MarkKind::Audience => (None, None),
         };
+        // The audience that sessions must name.
+        let named = if kind == MarkKind::Audience { target } else { audience };
         // A key mark ends no session: its next token is signed by another key.
         let sessions = (kind != MarkKind::Key).then(|| SessionFilter {
             subject: subject.clone(),
             client_id: client_id.clone(),
-            audience: (!audience.is_empty()).then(|| audience.to_owned()),
+            audience: (!named.is_empty()).then(|| named.to_owned()),
             opened_before: (cutoff.get() > 0).then(|| cutoff.into()),
             ..SessionFilter::default()
         });
@@ -100,7 +102,7 @@ impl Authority {
             subject: subject.clone(),
             client_id: client_id.clone(),
             key_id: (kind == MarkKind::Key).then(|| target.to_owned()),
-            audiences: (!audience.is_empty()).then(|| audience.to_owned()).into_iter().collect(),
+            audiences: (!named.is_empty()).then(|| named.to_owned()).into_iter().collect(),
             issue_time: cutoff.saturating_add(-1),
             ..Hit::default()
         };

@@ -145,6 +145,7 @@ pub(in crate::rpc) fn revoke_target(target: pb::RevocationTarget) -> Result<Revo
         Kind::Subject(subject) => (MarkKind::Subject, subject),
         Kind::ClientId(client_id) => (MarkKind::Client, client_id),
         Kind::KeyId(key_id) => (MarkKind::Key, key_id),
+        Kind::AllForAudience(audience) => (MarkKind::Audience, audience),
     };
     Ok(RevokeTarget::Wide { kind, target, audience, cutoff })
 }
@@ -182,6 +183,7 @@ pub(in crate::rpc) fn understood(target: AppendTarget) -> Option<pb::RevocationT
                 MarkKind::Subject => Kind::Subject(target),
                 MarkKind::Client => Kind::ClientId(target),
                 MarkKind::Key => Kind::KeyId(target),
+                MarkKind::Audience => Kind::AllForAudience(target),
             }),
             issue_cutoff_time: (cutoff.get() > 0).then(|| seconds(cutoff)),
             audience,

@@ -71,7 +71,8 @@ impl Store {
                             where ((kind, target) in ((3, $3), (4, $4))
                                    and (audience = '' or audience = any($6) or $9)
                                    and (position > $7 or cutoff_s > $8))
-                               or (kind = 5 and target = $5)) hit
+                               or (kind = 5 and target = $5)
+                               or (kind = 6 and target = any($6) and (position > $7 or cutoff_s > $8))) hit
                         order by revoke_time limit $10"#,
                     hit.jti,
                     hit.session_id,
@@ -124,7 +125,9 @@ impl Store {
                             where (kind, target) in ((3, $3), (4, $4))
                               and (audience = '' or audience = any($6)) and (position > $7 or cutoff_s > $8)
                            union all
-                           select revoke_time, reason from mark where kind = 5 and target = $5) held
+                           select revoke_time, reason from mark
+                            where (kind = 5 and target = $5)
+                               or (kind = 6 and target = any($6) and (position > $7 or cutoff_s > $8))) held
                         order by revoke_time limit 1"#,
                     hit.jti,
                     hit.session_id,

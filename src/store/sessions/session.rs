@@ -194,7 +194,7 @@ impl Store {
                           (select epoch_time from log_head))) * 1000000)::bigint as "since_rotation_us!"
                  from session
                 where ($1::uuid is null or id = $1) and ($2::text is null or subject = $2)
-                  and ($3::text is null or client_id = $3) and ($4::text is null or $4 = any(audiences))
+                  and ($3::text is null or client_id = $3) and ($4::text is null or audiences @> array[$4])
                   and ($5::timestamptz is null or create_time < $5)
                   and ($6 or (revoke_time is null and idle_expire_time > now() and expire_time > now()))
                   and ($7::uuid is null or id < $7)
@@ -221,7 +221,7 @@ impl Store {
             sqlx::query_scalar!(
                 r#"select exists (select from session
                 where ($1::uuid is null or id = $1) and ($2::text is null or subject = $2)
-                  and ($3::text is null or client_id = $3) and ($4::text is null or $4 = any(audiences))
+                  and ($3::text is null or client_id = $3) and ($4::text is null or audiences @> array[$4])
                   and ($5::timestamptz is null or create_time < $5)
                   and ($6 or (revoke_time is null and idle_expire_time > now() and expire_time > now()))) as "is!""#,
                 filter.id,
@@ -264,7 +264,7 @@ impl Store {
             sqlx::query_scalar!(
                 r#"select count(*) as "count!" from session
                 where ($1::uuid is null or id = $1) and ($2::text is null or subject = $2)
-                  and ($3::text is null or client_id = $3) and ($4::text is null or $4 = any(audiences))
+                  and ($3::text is null or client_id = $3) and ($4::text is null or audiences @> array[$4])
                   and ($5::timestamptz is null or create_time < $5)
                   and ($6 or (revoke_time is null and idle_expire_time > now() and expire_time > now()))"#,
                 filter.id,

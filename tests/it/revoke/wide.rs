@@ -1,11 +1,11 @@
-//! K3, K6, K7: subjects, clients and keys.
+//! K3, K6, K7: subjects, clients, audiences and keys.
 
 use jeton::proto::v1::{self as pb, RevocationOutcome, TokenStatus, revocation_target::Kind};
 use jeton_token::new_uuid_v7;
 use serde_json::json;
 
 use super::{HEAD, REVOCATIONS, is_active, refresh_token, wide_request};
-use crate::world::{Api, ErrorFacts, Refused, World, issue_request, now_s};
+use crate::world::{Api, ErrorFacts, Refused, World, issue_request, now_s, until};
 
 fn subject(name: &str) -> Kind {
     Kind::Subject(name.to_owned())
@@ -81,6 +81,62 @@ async fn k3_an_audience_narrows_to_what_names_it() {
     wide(&mut admin, request).await;
     assert_eq!(api.status(&only_web.access_token, "web").await, TokenStatus::Revoked);
     assert_eq!(world.number("select count(*) from mark").await, 2, "one per audience");
+}
+
+#[tokio::test]
+async fn k3_an_audience_dies_with_all_that_names_it_whoever_s_it_is_also_after_a_restart() {
+    let mut world = World::start().await;
+    let (mut api, mut other, mut admin) =
+        (world.api("service").await, world.api("other").await, world.api("admin").await);
+    let both = pb::IssueRequest { refreshable: true, ..issue_request("user:8", &["web", "api"]) };
+    let hit = [
+        api.session("user:7", "api").await,
+        other.session("user:9", "api").await,
+        api.issue(both).await.unwrap(),
+    ];
+    let spared = api.session("user:7", "web").await;
+    let request = wide_request(Kind::AllForAudience("api".to_owned()));
+    let plan = wide(&mut admin, pb::RevokeRequest { validate_only: true, ..request.clone() }).await;
+    assert_eq!((plan.outcome(), plan.affected_sessions), (RevocationOutcome::WouldRevoke, 3));
+    let answer = wide(&mut admin, request.clone()).await;
+    assert_eq!(answer.outcome(), RevocationOutcome::Revoked);
+    assert_eq!(answer.target.unwrap().kind, Some(Kind::AllForAudience("api".to_owned())));
+    let new = api.session("user:7", "api").await;
+    for restarted in [false, true] {
+        if restarted {
+            world.crash_and_restart().await;
+            (api, other) = (world.api("service").await, world.api("other").await);
+        }
+        for token in &hit {
+            assert_eq!(api.status(&token.access_token, "api").await, TokenStatus::Revoked);
+            let whose = if token.session_id == hit[1].session_id { &mut other } else { &mut api };
+            assert_eq!(whose.refresh(refresh_token(token)).await.refused().reason, "SESSION_REVOKED");
+        }
+        assert_eq!(api.status(&spared.access_token, "web").await, TokenStatus::Active);
+        assert!(is_active(&mut api, &new.access_token).await, "issued after it");
+    }
+    api.refresh(refresh_token(&spared)).await.unwrap();
+    api.refresh(refresh_token(&new)).await.unwrap();
+    until("the rows of its sessions say so, and of no other", async || {
+        world.number("select count(*) from session where revoke_time is not null").await == 3
+    })
+    .await;
+    assert_eq!(world.number("select count(*) from mark where kind = 6").await, 1);
+    // Of an audience alone: not narrowed by one, and on the admin listener.
+    let mut admin = world.api("admin").await;
+    let mut narrowed = request.clone();
+    narrowed.target.as_mut().unwrap().audience = "web".to_owned();
+    assert_eq!(refused(&mut admin, narrowed).await.get("field"), "target.audience");
+    let public = admin.tokens.revoke(request.clone()).await.refused();
+    assert_eq!(public.get("targetKind"), "all_for_audience");
+    let empty = wide_request(Kind::AllForAudience(String::new()));
+    assert_eq!(refused(&mut admin, empty).await.reason, "FIELD_REQUIRED");
+    // What it was, by its act and by its token.
+    let question = Some(pb::explain_request::Question::Token(hit[0].access_token.clone()));
+    let explained = admin.admin.explain(pb::ExplainRequest { question }).await.unwrap().into_inner();
+    let cause = &explained.explanations[0].causes[0];
+    assert_eq!(cause.target.clone().unwrap().kind, Some(Kind::AllForAudience("api".to_owned())));
+    assert_eq!(cause.audit_event.as_ref().unwrap().audience, "api");
 }
 
 #[tokio::test]

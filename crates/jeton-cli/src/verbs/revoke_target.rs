@@ -23,7 +23,7 @@ impl NamedTarget {
     pub fn is_wide(&self) -> bool {
         match self.kind {
             Kind::Token(_) | Kind::Jti(_) | Kind::SessionId(_) | Kind::Id(_) => false,
-            Kind::Subject(_) | Kind::ClientId(_) | Kind::KeyId(_) => true,
+            Kind::Subject(_) | Kind::ClientId(_) | Kind::KeyId(_) | Kind::AllForAudience(_) => true,
         }
     }
 
@@ -38,6 +38,7 @@ impl NamedTarget {
             Kind::Subject(subject) => format!("subject {}", escape(subject)),
             Kind::ClientId(client) => format!("client {}", escape(client)),
             Kind::KeyId(key) => format!("key {}", escape(key)),
+            Kind::AllForAudience(audience) => format!("audience {}", escape(audience)),
         }
     }
 
@@ -60,7 +61,8 @@ impl NamedTarget {
             | Kind::SessionId(name)
             | Kind::Subject(name)
             | Kind::ClientId(name)
-            | Kind::KeyId(name) => name,
+            | Kind::KeyId(name)
+            | Kind::AllForAudience(name) => name,
         }
     }
 }

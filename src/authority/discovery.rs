@@ -31,7 +31,7 @@ pub struct ServerInfo {
 pub const LIMITS: [(&str, i64); 4] = [
     ("token_bytes_max", to_i64(limits::TOKEN_BYTES_MAX)),
     ("batch_size_max", to_i64(BATCH_MAX)),
-    ("page_size_max", crate::authority::admin::lists::PAGE_SIZE_MAX),
+    ("page_size_max", crate::authority::admin::page::PAGE_SIZE_MAX),
     ("ttl_seconds_cap", LIFETIME_CAP_S),
 ];
 

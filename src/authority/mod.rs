@@ -34,7 +34,8 @@ pub use admin::{
     client::{ClientField, ClientUpdate, NewApiKey},
     explain::{Cause, Explained, Explanation, Question, State, Thing, TokenFacts},
     key::{KeyPage, RotateRequest, Rotated},
-    lists::{AuditQuery, Listed, Page, SessionQuery},
+    lists::{AuditQuery, Listed, SessionQuery},
+    page::Page,
     policy::{PolicyField, PolicyUpdate},
 };
 pub use background::Background;

@@ -3,7 +3,7 @@
 use crate::state::Permission;
 
 /// The methods that are measured by name: full gRPC paths without the leading slash.
-pub const METHODS: [&str; 29] = [
+pub const METHODS: [&str; 30] = [
     "jeton.v1.TokenService/Issue",
     "jeton.v1.TokenService/Refresh",
     "jeton.v1.TokenService/Validate",
@@ -16,6 +16,7 @@ pub const METHODS: [&str; 29] = [
     "jeton.v1.AdminService/BulkRevoke",
     "jeton.v1.AdminService/Explain",
     "jeton.v1.AdminService/ListReplicas",
+    "jeton.v1.AdminService/ListRevocations",
     "jeton.v1.AdminService/ListSessions",
     "jeton.v1.AdminService/ListAuditEvents",
     "jeton.v1.AdminService/GetPolicy",

@@ -40,6 +40,7 @@ pub use error::{Away, StoreError, Unfit};
 pub use log::{
     entries::{Head, LogEntries, LogRead, Wakeups},
     held::{Held, HeldBy, Hit},
+    in_force::InForce,
     mark::ExpiredMark,
     replica::{FleetRows, Renewal, ReplicaIdentity, ReplicaRow, SharedSettings},
 };

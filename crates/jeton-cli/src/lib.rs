@@ -12,7 +12,8 @@ use term::{
     output::{self, Output},
 };
 use verbs::{
-    audit, client, context, explain, inspect, issue, key, policy, refresh, replica, revoke, session, validate,
+    audit, client, context, explain, inspect, issue, key, policy, refresh, replica, revocation, revoke,
+    session, validate,
 };
 
 pub use invocation::{Cli, Environment, GlobalArgs};
@@ -38,6 +39,9 @@ pub enum ClientCommand {
     Revoke(revoke::RevokeArgs),
     /// Tell all that is known about a token, a session or a subject: what it is, and what ended it, when and by whom
     Explain(explain::ExplainArgs),
+    /// Revocations: what is in force
+    #[command(subcommand)]
+    Revocation(revocation::RevocationCommand),
     /// Sessions
     #[command(subcommand)]
     Session(session::SessionCommand),
@@ -80,6 +84,7 @@ async fn dispatch(cli: &Cli<'_>, command: ClientCommand) -> Result<Exit, Failure
         ClientCommand::Inspect(args) => inspect::run(cli, args).await,
         ClientCommand::Revoke(args) => revoke::run(cli, args).await,
         ClientCommand::Explain(args) => explain::run(cli, args).await,
+        ClientCommand::Revocation(command) => revocation::run(cli, command).await,
         ClientCommand::Session(command) => session::run(cli, command).await,
         ClientCommand::Policy(command) => policy::run(cli, command).await,
         ClientCommand::Key(command) => key::run(cli, command).await,

@@ -6,7 +6,7 @@ use crate::{
         Authority, Caller, Error, Invalid,
         admin::{
             client_form::{check_api_key_id, check_api_key_ttl, check_client_name, check_registration},
-            lists::{Page, page},
+            page::{Page, page},
         },
     },
     state::{Permission, Snapshot},

@@ -3,7 +3,7 @@
 use crate::{
     authority::{
         Authority, Caller, Error, Invalid,
-        admin::lists::{Page, page},
+        admin::page::{Page, page},
     },
     replica::life,
     state::{KeyState, Permission},

@@ -4,21 +4,14 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::{
-    authority::{Authority, Caller, Error, Invalid, tokens::target_form::not_uuid},
+    authority::{Authority, Caller, Error, Invalid, admin::page::page, tokens::target_form::not_uuid},
     state::{FAMILY_ANY, Permission, Snapshot},
-    store::{AuditFilter, AuditRow, ReplicaRow, SessionFilter, SessionRow},
+    store::{AuditFilter, AuditRow, InForce, ReplicaRow, SessionFilter, SessionRow},
 };
 use jeton_token::{
-    base64url, parse_uuid_v7, sha256,
+    parse_uuid_v7,
     text::{self, Rule},
 };
-
-/// Rows of a page if the request names no number.
-const PAGE_SIZE_DEFAULT: i64 = 50;
-/// The most rows of a page.
-pub(in crate::authority) const PAGE_SIZE_MAX: i64 = 1_000;
-/// Bytes of a page token that identify its query.
-const QUERY_BYTES: usize = 8;
 
 /// The sessions to list.
 #[derive(Clone, Debug, Default)]
@@ -85,6 +78,24 @@ impl Authority {
         replicas
             .sort_by(|a, b| a.applied.cmp(&b.applied).then_with(|| a.identity.name.cmp(&b.identity.name)));
         Ok((replicas, self.store.most_replicas().await?))
+    }
+
+    /// A page of the revocations in force, newest first.
+    pub async fn list_revocations(
+        &self,
+        caller: &Caller,
+        wide_only: bool,
+        page_size: i32,
+        page_token: &str,
+    ) -> Result<(Vec<InForce>, String), Error> {
+        caller.must(Permission::AdminRead)?;
+        let page = page(&format!("revocations\0{wide_only}"), page_size, page_token)?;
+        let mut rows = self.store.in_force(wide_only, page.after_revision()?, page.limit()).await?;
+        let more = rows.len() > page.size();
+        rows.truncate(page.size());
+        let last = rows.last().filter(|_| more);
+        let next = last.map_or_else(String::new, |last| page.next(&last.revision.as_i64().to_be_bytes()));
+        Ok((rows, next))
     }
 
     /// A page of sessions, newest first.
@@ -195,61 +206,4 @@ fn set_id(field: &str, text: &str) -> Result<Option<Uuid>, Invalid> {
         return Ok(None);
     }
     parse_uuid_v7(text).map(Some).ok_or_else(|| not_uuid(field, text))
-}
-
-/// A place in a list. Its token identifies the query, so that a token of another query is refused.
-#[derive(Debug)]
-pub struct Page {
-    query: Vec<u8>,
-    size: usize,
-    after: Option<Vec<u8>>,
-}
-
-/// The requested page.
-pub(in crate::authority) fn page(query: &str, page_size: i32, page_token: &str) -> Result<Page, Invalid> {
-    if page_size < 0 {
-        return Err(Invalid::field("page_size", "not negative"));
-    }
-    let size = match i64::from(page_size) {
-        0 => PAGE_SIZE_DEFAULT,
-        size => size.min(PAGE_SIZE_MAX),
-    };
-    let query: Vec<u8> = sha256(&[query.as_bytes()]).into_iter().take(QUERY_BYTES).collect();
-    let after = if page_token.is_empty() {
-        None
-    } else {
-        let token = base64url::decode(page_token).ok_or(Invalid::PageToken)?;
-        Some(token.strip_prefix(query.as_slice()).ok_or(Invalid::PageToken)?.to_vec())
-    };
-    Ok(Page { query, size: usize::try_from(size).unwrap_or_default(), after })
-}
-
-impl Page {
-    pub(in crate::authority) fn size(&self) -> usize {
-        self.size
-    }
-
-    pub(in crate::authority) fn after(&self) -> Option<&[u8]> {
-        self.after.as_deref()
-    }
-
-    fn after_id(&self) -> Result<Option<Uuid>, Invalid> {
-        self.after().map(|after| Uuid::from_slice(after).map_err(|_| Invalid::PageToken)).transpose()
-    }
-
-    /// One row more than the page holds, to see whether there is a next page.
-    pub(in crate::authority) fn limit(&self) -> i64 {
-        i64::try_from(self.size).unwrap_or(PAGE_SIZE_MAX).saturating_add(1)
-    }
-
-    /// Cuts the rows to the page. Returns the token of the next page, or an empty text.
-    fn cut<T>(&self, rows: &mut Vec<T>, id: impl Fn(&T) -> Uuid) -> String {
-        let more = rows.len() > self.size;
-        rows.truncate(self.size);
-        rows.last().filter(|_| more).map_or_else(String::new, |last| self.next(id(last).as_bytes()))
-    }
-
-    pub(in crate::authority) fn next(&self, after: &[u8]) -> String {
-        base64url::encode([self.query.as_slice(), after].concat())
-    }
 }

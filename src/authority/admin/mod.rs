@@ -5,4 +5,5 @@ pub(in crate::authority) mod client_form;
 pub(in crate::authority) mod explain;
 pub(in crate::authority) mod key;
 pub(in crate::authority) mod lists;
+pub(in crate::authority) mod page;
 pub(in crate::authority) mod policy;

@@ -3,8 +3,8 @@
 use crate::{
     authority::{
         Authority, Caller, Error, Invalid,
-        admin::lists::{Page, page},
-        tokens::issue::check_scopes_of,
+        admin::page::{Page, page},
+        tokens::form::check_scopes_of,
     },
     state::{
         Effective, FAMILY_ANY, LEEWAY_MAX_S, Permission, Policy, REFRESH_ABSOLUTE_MAX_S, REPLAY_GRACE_MAX_S,

@@ -4,7 +4,7 @@
 use crate::{
     authority::{
         Authority, Caller, Error, Invalid,
-        tokens::issue::{check_audiences, check_scopes},
+        tokens::form::{check_audiences, check_scopes},
     },
     state::{Accepted, Permission, Snapshot, Verdict},
 };

@@ -2,6 +2,7 @@
 
 pub(in crate::authority) mod bulk;
 pub(in crate::authority) mod findings;
+pub(in crate::authority) mod form;
 pub(in crate::authority) mod introspect;
 pub(in crate::authority) mod issue;
 pub(in crate::authority) mod mint;

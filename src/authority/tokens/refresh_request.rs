@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     authority::{
         Caller, Error, Invalid, Presence,
-        tokens::{issue::check_scopes, mint::lifetime_error},
+        tokens::{form::check_scopes, mint::lifetime_error},
     },
     mint::{Ask, Excess},
     state::{Effective, FAMILY_ANY, Policies, Snapshot},

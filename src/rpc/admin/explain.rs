@@ -1,4 +1,4 @@
-//! Explain: wire ↔ domain.
+//! Explain and ListRevocations: wire ↔ domain.
 
 use crate::{
     authority::{Cause, Explained, Explanation, Invalid, Question, State, Thing, TokenFacts},
@@ -10,6 +10,7 @@ use crate::{
         convert::{audit_event, seconds, session, timestamp},
         tokens::service::understood,
     },
+    store::InForce,
 };
 use jeton_token::{UnixSeconds, uuid_unix_ms};
 
@@ -102,5 +103,16 @@ fn cause(cause: Cause) -> explanation::Cause {
         revoke_time: Some(timestamp(cause.held.held.revoke_time)),
         revision: cause.held.revision.to_string(),
         audit_event: cause.act.map(audit_event),
+    }
+}
+
+pub(in crate::rpc) fn in_force(revocation: InForce) -> pb::Revocation {
+    pb::Revocation {
+        revision: revocation.revision.to_string(),
+        target: understood(revocation.target),
+        position: revocation.position,
+        expire_time: Some(timestamp(revocation.expire_time)),
+        reason: revocation.reason.number().into(),
+        revoke_time: Some(timestamp(revocation.revoke_time)),
     }
 }

@@ -79,6 +79,26 @@ impl AdminService for AdminRpc {
         self.run(request, explain::question, act).await
     }
 
+    async fn list_revocations(
+        &self,
+        request: Request<pb::ListRevocationsRequest>,
+    ) -> Result<Response<pb::ListRevocationsResponse>, Status> {
+        let act = |by: Admitted, it: pb::ListRevocationsRequest| async move {
+            let (revocations, next_page_token) =
+                by.authority.list_revocations(&by.caller, it.wide_only, it.page_size, &it.page_token).await?;
+            let root = &by.snapshot.root;
+            let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+            Ok(pb::ListRevocationsResponse {
+                revocations: revocations.into_iter().map(explain::in_force).collect(),
+                next_page_token,
+                token_count: count(root.tokens.len()),
+                session_count: count(root.sessions.len()),
+                wide_count: count(root.marks.len()),
+            })
+        };
+        self.run(request, Ok, act).await
+    }
+
     async fn list_sessions(
         &self,
         request: Request<pb::ListSessionsRequest>,

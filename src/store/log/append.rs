@@ -39,6 +39,25 @@ pub enum AppendTarget {
 }
 
 impl AppendTarget {
+    /// The target in a row of `revocation`, which has an id, or of `mark`.
+    pub(in crate::store) fn of_row(
+        kind: i16,
+        id: Option<Uuid>,
+        target: String,
+        audience: String,
+        cutoff_s: i64,
+    ) -> Result<Self, StoreError> {
+        Ok(match (kind, id) {
+            (1, Some(id)) => Self::Token(id),
+            (2, Some(id)) => Self::Session(id),
+            (kind, _) => {
+                let unknown = || StoreError::corrupt("mark", format!("kind {kind}"));
+                let kind = MarkKind::from_number(kind).ok_or_else(unknown)?;
+                Self::Wide { kind, target, audience, cutoff: UnixSeconds::new(cutoff_s) }
+            }
+        })
+    }
+
     /// The id of the token or session.
     #[must_use]
     pub fn id(&self) -> Option<Uuid> {

@@ -5,7 +5,7 @@ use jiff_sqlx::Timestamp as SqlTimestamp;
 use uuid::Uuid;
 
 use crate::{
-    state::{MarkKind, Reason},
+    state::Reason,
     store::{AppendTarget, Store, StoreError, log::entries::revision},
 };
 use jeton_token::{Revision, UnixSeconds};
@@ -91,17 +91,7 @@ impl Store {
             .await?;
         rows.into_iter()
             .map(|row| {
-                let target = match (row.kind, row.id) {
-                    (1, Some(id)) => AppendTarget::Token(id),
-                    (2, Some(id)) => AppendTarget::Session(id),
-                    (kind, _) => AppendTarget::Wide {
-                        kind: MarkKind::from_number(kind)
-                            .ok_or_else(|| StoreError::corrupt("mark", format!("kind {kind}")))?,
-                        target: row.target,
-                        audience: row.audience,
-                        cutoff: UnixSeconds::new(row.cutoff_s),
-                    },
-                };
+                let target = AppendTarget::of_row(row.kind, row.id, row.target, row.audience, row.cutoff_s)?;
                 let held = Held {
                     revoke_time: row.revoke_time.to_jiff(),
                     reason: Reason::from_number(row.reason.into()).unwrap_or_default(),

@@ -33,6 +33,7 @@ fn needs(method: &str) -> &'static [Permission] {
         "TokenService/GetCaller" => &[],
         "AdminService/Explain" => &[Permission::RevokeAny, Permission::AdminRead],
         "AdminService/ListSessions"
+        | "AdminService/ListRevocations"
         | "AdminService/ListAuditEvents"
         | "AdminService/GetPolicy"
         | "AdminService/ListPolicies"
@@ -127,6 +128,9 @@ async fn call(world: &World, key: &str, method: &str) -> Result<(), Status> {
         "AdminService/ListSessions" => {
             let request = pb::ListSessionsRequest { subject: "user:7".into(), ..Default::default() };
             admin.list_sessions(request).await.map(drop)
+        }
+        "AdminService/ListRevocations" => {
+            admin.list_revocations(pb::ListRevocationsRequest::default()).await.map(drop)
         }
         "AdminService/ListAuditEvents" => {
             admin.list_audit_events(pb::ListAuditEventsRequest::default()).await.map(drop)

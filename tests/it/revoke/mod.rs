@@ -4,6 +4,7 @@ mod answers;
 mod bulk;
 mod durable;
 mod explain;
+mod in_force;
 mod lists;
 mod outcomes;
 mod permissions;

@@ -17,6 +17,7 @@ pub(crate) mod policy_set;
 pub(crate) mod policy_show;
 pub(crate) mod refresh;
 pub(crate) mod replica;
+pub(crate) mod revocation;
 pub(crate) mod revoke;
 pub(crate) mod revoke_report;
 pub(crate) mod revoke_target;

@@ -6,6 +6,7 @@ mod bootstrap;
 mod cli;
 mod cli_admin;
 mod cli_explain;
+mod cli_policies;
 mod cli_replicas;
 mod configuration;
 mod dev;

@@ -12,7 +12,7 @@ use crate::{
         output,
     },
     verbs::{
-        policy_set,
+        policy_apply, policy_explain, policy_set,
         policy_show::{PolicyName, rules},
     },
 };
@@ -28,6 +28,12 @@ pub enum PolicyCommand {
     List,
     /// One policy, as stored and as it takes effect
     Get(PolicyName),
+    /// Each rule in effect for an audience and a client, and which policy it is from
+    Explain(policy_explain::ExplainArgs),
+    /// Show how the policies of a file differ from what is stored; exit 3 if they do
+    Diff(policy_apply::DiffArgs),
+    /// Make what is stored what a file says; nothing is removed without --prune
+    Apply(policy_apply::ApplyArgs),
     /// Change the fields that are given, or create the policy
     Set(Box<policy_set::SetArgs>),
     /// Remove a policy: the wider ones apply
@@ -45,6 +51,9 @@ pub async fn run(cli: &Cli<'_>, command: PolicyCommand) -> Result<Exit, Failure>
     match command {
         PolicyCommand::List => list(cli).await,
         PolicyCommand::Get(name) => get(cli, name).await,
+        PolicyCommand::Explain(args) => policy_explain::run(cli, args).await,
+        PolicyCommand::Diff(args) => policy_apply::diff(cli, args).await,
+        PolicyCommand::Apply(args) => policy_apply::apply(cli, args).await,
         PolicyCommand::Set(args) => policy_set::run(cli, *args).await,
         PolicyCommand::Delete { name, etag } => delete(cli, name, etag).await,
     }

@@ -155,9 +155,10 @@ fn request_of(args: SetArgs) -> Result<UpdatePolicyRequest, Failure> {
 
 /// A daily boundary, or `none`. A type of its own, because clap gives `Option<Option<…>>` another meaning.
 #[derive(Clone, Debug, PartialEq)]
-struct Boundary(Option<DailyBoundary>);
+pub struct Boundary(pub Option<DailyBoundary>);
 
-fn parse_boundary(text: &str) -> Result<Boundary, String> {
+/// Parses `00:00 Europe/Berlin`, or `none`.
+pub fn parse_boundary(text: &str) -> Result<Boundary, String> {
     if text == "none" {
         return Ok(Boundary(None));
     }

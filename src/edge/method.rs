@@ -75,7 +75,7 @@ pub const LONG_MESSAGE_BYTES_MAX: usize = 64 * 1024;
 /// The same for a batch: a thousand tokens of the greatest length, and room for the rest of the requests.
 pub const BATCH_BYTES_MAX: usize = 9 * 1024 * 1024;
 
-/// The same for a chunk of BulkRevoke: ten thousand targets by their ids take less than half.
+/// The same for a chunk of `BulkRevoke`: ten thousand targets by their ids take less than half.
 pub const BULK_BYTES_MAX: usize = 1024 * 1024;
 
 /// The listener that a call came to.

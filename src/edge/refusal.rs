@@ -133,6 +133,7 @@ fn over_quota(of: Quantity, quota: i64) -> String {
 }
 
 impl From<Error> for Refusal {
+    #[expect(clippy::too_many_lines, reason = "one line for each error")]
     fn from(error: Error) -> Self {
         match error {
             Error::Invalid(invalid) => of_invalid(invalid),

@@ -1,4 +1,4 @@
-//! BulkRevoke: a list of any length, in chunks. A chunk is committed as a unit, once, with one audit row; the barrier is
+//! `BulkRevoke`: a list of any length, in chunks. A chunk is committed as a unit, once, with one audit row; the barrier is
 //! waited for once, at the end.
 
 use std::collections::{HashMap, HashSet};
@@ -216,7 +216,7 @@ impl Authority {
         chunk: Chunk,
     ) -> Result<(NewBulkChunk, Failures), Error> {
         let asked: HashSet<Uuid> =
-            chunk.targets.iter().flatten().filter_map(|target| self.session_in(snapshot, target)).collect();
+            chunk.targets.iter().flatten().filter_map(|target| Self::session_in(snapshot, target)).collect();
         let asked: Vec<Uuid> = asked.into_iter().collect();
         let rows = self.store.sessions_by_id(&asked).await?;
         let mut rows: HashMap<Uuid, SessionRow> = rows.into_iter().map(|row| (row.id, row)).collect();
@@ -273,7 +273,7 @@ impl Authority {
     }
 
     /// The session that a target may be, of which the database knows.
-    fn session_in(&self, snapshot: &Snapshot, target: &RevokeTarget) -> Option<Uuid> {
+    fn session_in(snapshot: &Snapshot, target: &RevokeTarget) -> Option<Uuid> {
         match target {
             RevokeTarget::Session(text) | RevokeTarget::Id(text) => parse_uuid_v7(text),
             RevokeTarget::Token(text) if looks_like_refresh_token(bare(text)) => {

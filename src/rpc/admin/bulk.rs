@@ -1,4 +1,4 @@
-//! BulkRevoke: a stream of chunks, each answered once it is committed.
+//! `BulkRevoke`: a stream of chunks, each answered once it is committed.
 
 use std::pin::Pin;
 

@@ -1,7 +1,7 @@
-//! BulkRevoke of a list, ÷ COPY of the same rows into a table with the same indexes: P9; and what Validate beside it
+//! `BulkRevoke` of a list, ÷ COPY of the same rows into a table with the same indexes: P9; and what Validate beside it
 //! takes.
 
-use std::time::Instant;
+use std::{fmt::Write as _, time::Instant};
 
 use jeton::proto::v1::{
     BulkRevokeRequest, RevocationReason, RevocationTarget, admin_service_client::AdminServiceClient,
@@ -93,7 +93,7 @@ async fn copy(url: &str, jtis: &[String]) -> f64 {
     }
     let mut text = String::new();
     for (index, jti) in jtis.iter().enumerate() {
-        text.push_str(&format!("{jti}\t1\t2036-01-01 00:00:00+00\t{index}\t2\n"));
+        writeln!(text, "{jti}\t1\t2036-01-01 00:00:00+00\t{index}\t2").unwrap();
     }
     let started = Instant::now();
     let mut copying = connection

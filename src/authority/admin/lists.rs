@@ -158,7 +158,7 @@ impl Authority {
             start_time: query.start_time,
             end_time: query.end_time,
             before: page.after_id()?,
-            revision: None,
+            id: None,
         };
         let mut rows = self.store.audit_events(&filter, page.limit()).await?;
         let next_page_token = page.cut(&mut rows, |row| row.id);

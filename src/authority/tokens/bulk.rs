@@ -64,6 +64,8 @@ pub struct Bulk {
     pub kinds: Counts,
     /// The revision after the last chunk that was committed.
     pub revision: Option<Revision>,
+    /// The epoch in which it was opened.
+    epoch: i64,
 }
 
 /// A chunk. Its targets are narrow, or were refused by their form.
@@ -115,6 +117,8 @@ impl Authority {
             outcomes: Counts::new(),
             kinds: Counts::new(),
             revision: None,
+            // Before the rows are read: what they say holds in this epoch, or it is noticed at the next chunk.
+            epoch: snapshot.revision.epoch(),
         };
         for chunk in committed {
             bulk.committed(chunk);
@@ -185,7 +189,7 @@ impl Authority {
             return Ok((bulk, failures));
         };
         // What was committed in an epoch that is over may be lost; so may its row. Opened again, it tells.
-        if bulk.revision.is_some_and(|before| before.epoch() != revision.epoch()) {
+        if revision.epoch() != bulk.epoch {
             return Err(Error::EpochOver);
         }
         bulk.add(&new);
@@ -201,7 +205,7 @@ impl Authority {
     pub async fn close_bulk(&self, bulk: &Bulk) -> Result<(Revision, Propagation), Error> {
         // Chunks of an earlier call may be of an earlier epoch, which cannot be waited for: this revision is above all.
         let revision = self.store.advance_log().await?;
-        if bulk.revision.is_some_and(|before| before > revision) {
+        if revision.epoch() != bulk.epoch {
             return Err(Error::EpochOver);
         }
         Ok((revision, self.barrier.wait(revision, Reach::Replicas, None).await?))

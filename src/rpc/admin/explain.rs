@@ -1,4 +1,4 @@
-//! Explain and ListRevocations: wire ↔ domain.
+//! Explain and `ListRevocations`: wire ↔ domain.
 
 use crate::{
     authority::{Cause, Explained, Explanation, Invalid, Question, State, Thing, TokenFacts},

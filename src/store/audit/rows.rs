@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx};
 use uuid::Uuid;
 
@@ -148,8 +148,8 @@ pub struct AuditFilter {
     pub end_time: Option<Timestamp>,
     /// Older than this row.
     pub before: Option<Uuid>,
-    /// At this revision.
-    pub revision: Option<Revision>,
+    /// This row.
+    pub id: Option<Uuid>,
 }
 
 /// The most seconds between an act's id, which has the replica's time, and its row, which has the database's.
@@ -263,27 +263,36 @@ impl OwnConnection {
 }
 
 impl Store {
-    /// The act that wrote the entry of this revision, which was committed at this time.
+    /// The act that wrote the entry of this revision, which was committed at this time; `id`: the token or session of the
+    /// entry.
     pub async fn audit_event_of(
         &self,
         revision: Revision,
         time: Timestamp,
         id: Option<Uuid>,
     ) -> Result<Option<AuditRow>, StoreError> {
-        let spread = SignedDuration::from_secs(ID_SPREAD_S);
-        let filter = AuditFilter {
-            start_time: time.checked_sub(spread).ok(),
-            end_time: time.checked_add(spread).ok(),
-            ..AuditFilter::default()
-        };
-        let own = AuditFilter { revision: Some(revision), ..filter.clone() };
-        if let Some(row) = self.audit_events(&own, 1).await?.pop() {
-            return Ok(Some(row));
-        }
+        // Acts that are not in the log have the revision that was known to them: those come later.
+        let own = self
+            .run(async |connection| {
+                Ok(sqlx::query_scalar!(
+                    "select id from audit_event
+                      where revision = $1 and id >= $2 and id < $3 and action <> all('{Issue,Refused}')
+                      order by id limit 1",
+                    revision.as_i64(),
+                    id_of(time, -ID_SPREAD_S),
+                    id_of(time, ID_SPREAD_S)
+                )
+                .fetch_optional(connection)
+                .await?)
+            })
+            .await?;
         // One row tells of all that a chunk of a bulk revocation hit.
-        let Some(id) = id else { return Ok(None) };
-        let bulk = AuditFilter { jti: Some(id), action: Some("BulkRevoke".to_owned()), ..filter };
-        Ok(self.audit_events(&bulk, 1).await?.pop())
+        let act = match (own, id) {
+            (None, Some(id)) => self.bulk_audit_of(id).await?,
+            (own, _) => own,
+        };
+        let Some(act) = act else { return Ok(None) };
+        Ok(self.audit_events(&AuditFilter { id: Some(act), ..AuditFilter::default() }, 1).await?.pop())
     }
 
     /// At most `limit` acts, newest first.
@@ -304,7 +313,7 @@ impl Store {
                   and ($9::uuid is null or id >= $9) and ($10::uuid is null or id < $10)
                   and ($11::text is null or client_id = $11) and ($12::text is null or key_id = $12)
                   and ($13::text is null or action = $13) and ($14::text is null or strpos(note, $14) > 0)
-                  and ($18::bigint is null or revision = $18)
+                  and ($18::uuid is null or id = $18)
                   and not ($15::boolean and action in ('Revoke', 'Issue') and jti is not null and subject is not distinct from $16)
                 order by id desc limit $8"#,
             filter.subject.as_deref(),
@@ -324,7 +333,7 @@ impl Store {
             filter.without_canaries,
             CANARY,
             bulk,
-            filter.revision.map(Revision::as_i64)
+            filter.id
         ).fetch_all(connection).await?)).await?;
         rows.into_iter()
             .map(|row| {

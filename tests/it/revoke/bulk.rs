@@ -9,7 +9,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Code, Status, Streaming};
 
 use super::{is_active, refresh_token, text};
-use crate::world::{Api, Patience, Refused, ServerOptions, World};
+use crate::world::{Api, Patience, Refused, ServerOptions, Shell, World};
 
 /// An open call.
 struct Bulk {
@@ -140,42 +140,76 @@ async fn k8_a_list_is_revoked_in_chunks_each_with_one_audit_row_that_is_found_by
     }
 }
 
+/// Opens the list as often as it must be, sends what is not committed, and closes it, as a client does.
+async fn finish(api: &Api, id: &str, chunks: &[BulkRevokeRequest]) -> BulkRevokeResponse {
+    let patience = Patience::begin();
+    loop {
+        match try_finish(api, id, chunks).await {
+            Err(status) if patience.bears_if(status.code() == Code::Unavailable).await => {}
+            done => return done.unwrap(),
+        }
+    }
+}
+
+async fn try_finish(api: &Api, id: &str, chunks: &[BulkRevokeRequest]) -> Result<BulkRevokeResponse, Status> {
+    let (mut bulk, mut answer) = Bulk::open(api, opening(id)).await?;
+    for chunk in chunks {
+        if chunk.chunk_number > answer.committed_chunk_number {
+            answer = bulk.send(chunk.clone()).await?;
+        }
+    }
+    bulk.close().await
+}
+
+fn of_ids(numbers: std::ops::RangeInclusive<i64>) -> Vec<BulkRevokeRequest> {
+    numbers.map(|number| chunk(number, (0..500).map(|_| Kind::Jti(new_id())))).collect()
+}
+
 #[tokio::test]
 async fn k8_a_list_that_is_sent_again_goes_on_after_what_is_committed_and_does_nothing_twice() {
     let mut world = World::start().await;
     let admin = world.api("admin").await;
     let id = new_id();
-    let chunks: Vec<_> = (1..=3).map(|number| chunk(number, (0..500).map(|_| Kind::Jti(new_id())))).collect();
+    let chunks = of_ids(1..=3);
     let (mut bulk, _) = Bulk::open(&admin, opening(&id)).await.unwrap();
     bulk.send(chunks[0].clone()).await.unwrap();
-    bulk.send(chunks[1].clone()).await.unwrap();
+    let second = bulk.send(chunks[1].clone()).await.unwrap();
+    // A chunk that is committed is answered, and not done again.
+    let again = bulk.send(chunks[0].clone()).await.unwrap();
+    assert_eq!((counts(&again), &again.revision), (counts(&second), &second.revision));
+    assert_eq!(world.number(super::REVOCATIONS).await, 1000);
     // The server is killed in the middle of the list.
     world.crash_and_restart().await;
     assert!(bulk.send(chunks[2].clone()).await.is_err());
-    let admin = world.api("admin").await;
-    let patience = Patience::begin();
-    let (mut bulk, resumed) = loop {
-        match Bulk::open(&admin, opening(&id)).await {
-            Err(status) if patience.bears_if(status.code() == Code::Unavailable).await => {}
-            done => break done.unwrap(),
-        }
-    };
-    assert!((2..=3).contains(&resumed.committed_chunk_number), "{resumed:?}");
-    let rows = world.number(super::REVOCATIONS).await;
-    // A chunk that is committed is answered, and not done again.
-    let again = bulk.send(chunks[1].clone()).await.unwrap();
-    assert_eq!(counts(&again), counts(&resumed));
-    assert_eq!(world.number(super::REVOCATIONS).await, rows);
-    bulk.send(chunks[2].clone()).await.unwrap();
-    let last = bulk.close().await.unwrap();
+    let last = finish(&world.api("admin").await, &id, &chunks).await;
     assert_eq!(counts(&last), [("REVOKED", 1500)]);
     assert!(last.propagation.unwrap().complete);
     assert_eq!(world.number(super::REVOCATIONS).await, 1500);
     assert_eq!(world.number("select count(*) from audit_event where action = 'BulkRevoke'").await, 3);
     // All of it once more: another call of the same list.
-    let (bulk, resumed) = Bulk::open(&admin, opening(&id)).await.unwrap();
-    assert_eq!((resumed.committed_chunk_number, counts(&resumed)), (3, vec![("REVOKED", 1500)]));
-    assert!(bulk.close().await.unwrap().propagation.unwrap().complete);
+    let again = finish(&world.api("admin").await, &id, &chunks).await;
+    assert_eq!(counts(&again), [("REVOKED", 1500)]);
+    assert!(again.propagation.unwrap().complete);
+    assert_eq!(world.number(super::REVOCATIONS).await, 1500);
+}
+
+#[tokio::test]
+async fn k8_a_list_goes_on_when_another_epoch_has_begun() {
+    let world = World::start().await;
+    let admin = world.api("admin").await;
+    let id = new_id();
+    let chunks = of_ids(1..=2);
+    let (mut bulk, _) = Bulk::open(&admin, opening(&id)).await.unwrap();
+    bulk.send(chunks[0].clone()).await.unwrap();
+    let bump = ["epoch", "bump", "--keep-keys", "--database-url", &world.database.url];
+    Shell::new().run(&bump).await.data();
+    // Whatever was committed in the epoch before may be lost: the call says so, and the list is opened again.
+    let refused = bulk.send(chunks[1].clone()).await.refused();
+    assert_eq!(refused.reason, "STORE_UNAVAILABLE");
+    let last = finish(&admin, &id, &chunks).await;
+    assert_eq!(counts(&last), [("REVOKED", 1000)]);
+    assert!(last.revision.starts_with("2.") && last.propagation.unwrap().complete);
+    assert_eq!(world.number("select count(distinct id) from revocation").await, 1000);
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ pub struct ExplainArgs {
 
 /// A rule in effect.
 #[derive(serde::Serialize)]
-struct Rule {
+struct InEffect {
     rule: &'static str,
     value: String,
     from: String,
@@ -68,7 +68,7 @@ async fn get(connection: &Connection, audience: &str, client: &str) -> Result<Ge
 }
 
 /// The rules, each with the narrowest policy that stores the value in effect. `stored`: the narrowest first.
-fn explain(effective: &Policy, stored: &[Policy]) -> Vec<Rule> {
+fn explain(effective: &Policy, stored: &[Policy]) -> Vec<InEffect> {
     let of_stored: Vec<_> = stored.iter().map(|policy| (policy, rules(policy))).collect();
     let from = |index: usize, value: &str| {
         let says = |rules: &[(&str, String); 12]| rules.get(index).map(|(_, said)| said.clone());
@@ -87,7 +87,7 @@ fn explain(effective: &Policy, stored: &[Policy]) -> Vec<Rule> {
     rules
         .map(|(index, (rule, value))| {
             let from = from(index, &value);
-            Rule { rule, value: if value.is_empty() { "any".to_owned() } else { value }, from }
+            InEffect { rule, value: if value.is_empty() { "any".to_owned() } else { value }, from }
         })
         .collect()
 }

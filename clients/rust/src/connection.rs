@@ -5,6 +5,8 @@ use std::error::Error;
 use secrecy::{ExposeSecret as _, SecretSlice};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 
+use crate::address::check_address;
+
 /// The certificate by which a client authenticates, and its private key: both PEM.
 #[derive(Debug)]
 pub struct Identity {
@@ -26,24 +28,20 @@ pub struct Trust {
 /// The reason why no connection can be attempted.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The text is no URL.
-    #[error("{url} is no endpoint: {cause}. Write https://host:port.")]
-    Address {
-        /// The text.
-        url: String,
-        /// The fault.
-        cause: String,
-    },
+    /// The text is no address of a server. It is not repeated: it may hold a password.
+    #[error("the endpoint is no address of a server: {0}. Write https://host:port.")]
+    Address(String),
     /// The certificates or the key cannot be used.
     #[error("the files of TLS cannot be used: {0}.")]
     Trust(String),
 }
 
-/// The server at `url`: `https://host:port`, or `http://host:port` for plaintext. Connects to nothing yet; the caller
+/// The server at `url`: `https://host[:port]`, or `http://host[:port]` for plaintext, and nothing more. Connects to nothing yet; the caller
 /// sets time limits.
 pub fn endpoint(url: &str, trust: &Trust) -> Result<Endpoint, ConnectError> {
-    let endpoint = Endpoint::from_shared(url.to_owned())
-        .map_err(|error| ConnectError::Address { url: url.to_owned(), cause: root_cause(&error) })?;
+    check_address(url).map_err(|fault| ConnectError::Address(fault.to_owned()))?;
+    let endpoint =
+        Endpoint::from_shared(url.to_owned()).map_err(|error| ConnectError::Address(root_cause(&error)))?;
     if !url.starts_with("https://") {
         return Ok(endpoint);
     }
@@ -76,8 +74,9 @@ mod tests {
 
     #[test]
     fn an_address_that_is_no_url_is_refused() {
-        for url in ["", "http://", "not a url", "http://a b"] {
-            assert!(matches!(endpoint(url, &Trust::default()), Err(ConnectError::Address { .. })), "{url:?}");
+        for url in ["", "http://", "not a url", "http://a b", "http://h:70700", "http://u:secret@h"] {
+            let refused = endpoint(url, &Trust::default()).map(drop).map_err(|error| error.to_string());
+            assert!(refused.is_err_and(|text| !text.contains("secret")), "{url:?}");
         }
         assert!(endpoint("http://127.0.0.1:7070", &Trust::default()).is_ok());
     }

@@ -36,6 +36,9 @@ pub enum ImportError {
     /// The text holds no such section, or an encrypted one.
     #[error(transparent)]
     Form(KeyError),
+    /// There are several, and nobody says which.
+    #[error("it holds several private keys; give a file with one")]
+    Several,
     /// It is encrypted.
     #[error("it is encrypted; decrypt it with `openssl pkcs8` into a file that nobody else reads")]
     Encrypted,
@@ -53,10 +56,14 @@ pub enum ImportError {
     Published,
 }
 
-/// Imports a private key: the first section `PRIVATE KEY` of a PEM text (RFC 7468 section 10), unless others may
-/// know it.
+/// Imports a private key: the section `PRIVATE KEY` of a PEM text (RFC 7468 section 10), unless others may know it. Other
+/// sections, such as a certificate, may stand beside it, but no second private key of any form.
 pub fn import_pem(pem: &str) -> Result<SigningKey, ImportError> {
     let pem = pem.trim_start_matches('\u{feff}');
+    let begins = pem.lines().map(str::trim).filter(|line| line.starts_with("-----BEGIN "));
+    if begins.filter(|line| line.ends_with("PRIVATE KEY-----")).count() > 1 {
+        return Err(ImportError::Several);
+    }
     let Ok(der) = PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes()) else {
         let encrypted = pem.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----");
         return Err(if encrypted { ImportError::Encrypted } else { ImportError::Form(KeyError::NoPem) });

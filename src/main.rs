@@ -1,12 +1,18 @@
 //! Parses the command line, and runs one verb.
 
-use std::{env, ffi::OsStr, io::Write, path::PathBuf, process::ExitCode};
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use jeton::{
     args::{
         AuditVerb, ClientVerb, Command, CommandLine, DevArgs, EpochCommand, KeyCommand, ServeArgs,
-        ServeConfig, command, secret_in_environment, unknown_variables, variable_of,
+        ServeConfig, command, manual, secret_in_environment, unknown_variables, variable_of, wanted,
     },
     dev::{self, DevOptions, Listen, die_with_parent},
     observe,
@@ -14,7 +20,7 @@ use jeton::{
     process,
     serve::{Listeners, serve},
 };
-use jeton_cli::{ClientCommand, Environment, GlobalArgs};
+use jeton_cli::{ClientCommand, Environment, Failure, Format, GlobalArgs};
 use jeton_state::clock::Clock;
 use jeton_token::ApiKey;
 use tokio::{
@@ -38,7 +44,7 @@ fn main() -> ExitCode {
         Err(code) => return code,
     };
     let unknown = unread_variables();
-    if !matches!(command, Command::Serve(_)) {
+    if !matches!(command, Command::Serve(_) | Command::CompleteValues { .. }) {
         for warning in &unknown {
             let _closed = writeln!(std::io::stderr(), "warning: {warning}");
         }
@@ -48,6 +54,13 @@ fn main() -> ExitCode {
         Command::Key(KeyCommand::Remote(command)) => {
             return run_remote(ClientCommand::Key(command), &globals);
         }
+        Command::Completion { shell } => print(shell.script().as_bytes()),
+        Command::Man { dir: None } => manual::page(shown_command()).and_then(|page| print(&page)),
+        Command::Man { dir: Some(dir) } => manual::write_all(shown_command(), &dir).map(|count| {
+            say(format!("{count} pages are in {}", dir.display()));
+            Done::Whole
+        }),
+        Command::CompleteValues { words } => complete_values(&words),
         Command::Dev(args) => many_threads().and_then(|runtime| runtime.block_on(run_dev(args))),
         Command::Serve(args) => many_threads().and_then(|runtime| {
             let done = runtime.block_on(run_serve(*args, &unknown));
@@ -61,7 +74,7 @@ fn main() -> ExitCode {
         Command::Client(verb) => match *verb {
             ClientVerb::Bootstrap(args) => {
                 log_acts("jeton client bootstrap");
-                one_thread().and_then(|runtime| runtime.block_on(operate::bootstrap_client(args, say_secret)))
+                one_thread().and_then(|runtime| runtime.block_on(operate::bootstrap_client(args, hand_out)))
             }
             ClientVerb::Remote(verb) => return run_remote(ClientCommand::Client(verb), &globals),
         },
@@ -87,25 +100,75 @@ fn main() -> ExitCode {
     match done {
         Ok(Done::Whole) => ExitCode::SUCCESS,
         Ok(Done::Negative) => ExitCode::from(3),
-        Err(error) => fail(&error),
+        Err(error) => fail(&error, globals.output),
     }
 }
 
 /// Parses flags and environment, and reports what is wrong with them.
 fn parse() -> Result<CommandLine, ExitCode> {
+    let words: Vec<OsString> = env::args_os().collect();
+    let given: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let as_json = wants_json(&given);
     if let Some(refused) = secret_in_environment(|name| !is_empty(name)) {
-        let _closed = writeln!(std::io::stderr(), "error: {refused}.");
+        let failure = Failure::Usage(format!("{refused}."));
+        let lines = if as_json { vec![failure.json()] } else { failure.lines() };
+        let _closed = writeln!(std::io::stderr(), "{}", lines.join("\n"));
         return Err(ExitCode::from(2));
     }
-    let parsed = command(is_empty).try_get_matches().and_then(|matches| CommandLine::read(&matches));
-    parsed.map_err(|error| {
-        let _closed = error.print();
-        let given: Vec<String> = env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
-        if let Some(name) = variable_of(&error, &given) {
-            let _closed = writeln!(std::io::stderr(), "The value came from the environment: {name}.");
+    CommandLine::parse_words(command(is_empty), &words).map_err(|error| {
+        let source = variable_of(&error, &given);
+        let source = source.map(|name| format!("The value came from the environment: {name}."));
+        if as_json && error.use_stderr() {
+            let text = first_paragraph(&error.to_string());
+            let text = source.map_or(text.clone(), |source| format!("{text} {source}"));
+            let _closed = writeln!(std::io::stderr(), "{}", Failure::Usage(text).json());
+        } else {
+            let _closed = error.print();
+            if let Some(source) = source {
+                let _closed = writeln!(std::io::stderr(), "{source}");
+            }
         }
         ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
     })
+}
+
+/// Returns whether errors are wanted as JSON, also those of a command line that cannot be parsed.
+fn wants_json(words: &[String]) -> bool {
+    let follows =
+        words.iter().zip(words.iter().skip(1)).any(|(flag, value)| flag == "--output" && value == "json");
+    follows || words.iter().any(|word| word == "--output=json")
+}
+
+/// What a refusal of the parser says, without the usage that follows it.
+fn first_paragraph(text: &str) -> String {
+    let text = text.split("\n\nUsage:").next().unwrap_or_default();
+    let text = text.split("\n\nFor more information").next().unwrap_or_default();
+    text.trim_start_matches("error: ").split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The command line, for pages about it.
+fn shown_command() -> clap::Command {
+    command(|_| true)
+}
+
+/// Prints what may follow these words, a candidate on a line with a few words on it. Nothing is said of failures.
+fn complete_values(words: &[String]) -> anyhow::Result<Done> {
+    let wanted = wanted(command(is_empty), words);
+    let mut found = wanted.values;
+    if let Some(kind) = &wanted.names {
+        let line =
+            ["jeton".to_owned(), "version".to_owned()].into_iter().chain(wanted.globals).map(OsString::from);
+        if let Ok(line) = CommandLine::parse_words(command(is_empty), &line.collect::<Vec<_>>()) {
+            let env = environment()?;
+            let names = one_thread()?.block_on(jeton_cli::known_names(kind, &line.globals, &env));
+            found.extend(names.into_iter().map(|name| (name, String::new())));
+        }
+    }
+    for (value, about) in found.into_iter().filter(|(value, _)| value.starts_with(&wanted.typed)) {
+        let about = if about.is_empty() { about } else { format!("\t{about}") };
+        say(format!("{}{value}{about}", wanted.prefix));
+    }
+    Ok(Done::Whole)
 }
 
 /// A warning for each variable that may be meant for jeton and that no verb reads.
@@ -126,7 +189,7 @@ fn is_empty(name: &OsStr) -> bool {
 fn run_remote(command: ClientCommand, globals: &GlobalArgs) -> ExitCode {
     match environment().and_then(|env| Ok((env, one_thread()?))) {
         Ok((env, runtime)) => runtime.block_on(jeton_cli::run(command, globals, &env)).into(),
-        Err(error) => fail(&error),
+        Err(error) => fail(&error, globals.output),
     }
 }
 
@@ -237,13 +300,39 @@ fn say(line: String) {
     let _closed = writeln!(std::io::stdout(), "{line}");
 }
 
-/// The same for a line that holds a secret.
-fn say_secret(line: String) {
-    jeton_cli::keep_from_others();
-    say(line);
+/// Prints data that is complete.
+fn print(bytes: &[u8]) -> anyhow::Result<Done> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        // The reader has enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(Done::Whole),
+        written => written.map(|()| Done::Whole).context("standard output cannot be written"),
+    }
 }
 
-fn fail(error: &anyhow::Error) -> ExitCode {
-    let _closed = writeln!(std::io::stderr(), "error: {error:#}");
+/// Prints a secret that is kept nowhere else. If that fails, it is written to a file in this directory.
+#[expect(clippy::needless_pass_by_value, reason = "the shape that the verb asks for")]
+fn hand_out(secret: String) -> anyhow::Result<()> {
+    const RESCUE: &str = "bootstrap.key";
+    jeton_cli::keep_from_others();
+    let mut stdout = std::io::stdout().lock();
+    let Err(error) = writeln!(stdout, "{secret}").and_then(|()| stdout.flush()) else { return Ok(()) };
+    match jeton_cli::write_new_secret(Path::new(RESCUE), &secret) {
+        Ok(()) => bail!(
+            "the client is registered, but standard output cannot be written ({error}): its API key is in ./{RESCUE}, for its \
+             owner alone"
+        ),
+        Err(_) => bail!(
+            "the client is registered, but nobody has its API key: neither standard output ({error}) nor ./{RESCUE} can be \
+             written. Delete the client's row from the database, and run this again"
+        ),
+    }
+}
+
+fn fail(error: &anyhow::Error, output: Option<Format>) -> ExitCode {
+    let text = format!("{error:#}");
+    let line =
+        if output == Some(Format::Json) { Failure::Local(text).json() } else { format!("error: {text}") };
+    let _closed = writeln!(std::io::stderr(), "{line}");
     ExitCode::FAILURE
 }

@@ -119,9 +119,12 @@ pub async fn reseal_keys(args: ResealArgs, mut say: impl FnMut(String)) -> anyho
     Ok(Done::Whole)
 }
 
-/// `jeton client bootstrap`: the one act that needs no caller, because there is none yet. `say` takes lines for stdout:
-/// the API key, which is kept nowhere else.
-pub async fn bootstrap_client(args: BootstrapArgs, mut say: impl FnMut(String)) -> anyhow::Result<Done> {
+/// `jeton client bootstrap`: the one act that needs no caller, because there is none yet. `hand_out` takes the API key,
+/// which is kept nowhere else.
+pub async fn bootstrap_client(
+    args: BootstrapArgs,
+    hand_out: impl FnOnce(String) -> anyhow::Result<()>,
+) -> anyhow::Result<Done> {
     if let Err(rule) = text::check_client_id(&args.client_id) {
         bail!("--client-id is not valid: it is {rule}");
     }
@@ -142,7 +145,7 @@ pub async fn bootstrap_client(args: BootstrapArgs, mut say: impl FnMut(String)) 
     let everywhere = await_everywhere(&store, &clock, registered).await;
     store.close().await;
     // Kept nowhere else: if the client was registered, this is its key.
-    say(key.expose().to_owned());
+    hand_out(key.expose().to_owned())?;
     everywhere?;
     Ok(Done::Whole)
 }

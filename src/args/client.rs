@@ -10,7 +10,8 @@ use jeton_cli::ClientAdminCommand;
 /// The verbs of `jeton client`.
 #[derive(Subcommand, Debug)]
 pub enum ClientVerb {
-    /// On the database: register the first administrator, and print its API key once
+    /// On the database: register the first administrator, and print its API key once. If standard output cannot be
+    /// written, the key is in ./bootstrap.key
     Bootstrap(BootstrapArgs),
     /// The verbs that call a server.
     #[command(flatten)]

@@ -1,13 +1,20 @@
 //! Flags, environment and file → typed values. Wrong values are refused at the start, in one sentence.
 
 mod audit;
+mod blank;
 mod client;
+mod complete;
 mod database;
+mod dev;
 mod epoch;
+mod examples;
+mod help;
 mod issuer;
 mod key;
+pub mod manual;
 mod places;
 mod read;
+mod suggest;
 mod tls;
 mod value;
 
@@ -17,12 +24,13 @@ use std::{
 };
 
 use anyhow::Context;
-use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand, builder::TypedValueParser, value_parser};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use jeton_cli::{ClientCommand, GlobalArgs, parse_duration};
 use jeton_io::files;
 use jiff::SignedDuration;
 use serde::Deserialize;
 
+pub use help::EXIT_CODES;
 pub use key::{ImportArgs, ImportState, KeyCommand, ResealArgs};
 pub use read::read_master_key;
 
@@ -43,12 +51,11 @@ use crate::args::{
 };
 pub use audit::{AuditVerb, VerifyArgs};
 pub use client::{BootstrapArgs, ClientVerb};
+pub use complete::{Shell, Wanted, wanted};
 pub use database::{DatabaseArgs, MigrateCommand};
+pub use dev::DevArgs;
 pub use epoch::{BumpArgs, EpochCommand};
 pub use value::{command, secret_in_environment, unknown_variables, variable_of, variables};
-
-/// The most replicas of `jeton dev`: more show nothing new on one machine.
-const DEV_REPLICAS_MAX: i64 = 20;
 
 /// The longest drain: an operator does not wait longer for a server to end.
 const DRAIN_TIMEOUT_MAX: Duration = Duration::from_hours(1);
@@ -68,9 +75,21 @@ pub struct CommandLine {
 }
 
 impl CommandLine {
+    /// Parses words; the refusal offers nothing that does the opposite.
+    pub fn parse_words(command: clap::Command, words: &[std::ffi::OsString]) -> Result<Self, clap::Error> {
+        let matches = command.try_get_matches_from(words);
+        matches.and_then(|matches| Self::read(&matches)).map_err(suggest::without_opposites)
+    }
+
     /// The parsed command line, with the source of each value.
     pub fn read(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let mut cli = Self::from_arg_matches(matches)?;
+        // The settings of a server have rules of their own, which say more.
+        if !matches!(cli.command, Command::CompleteValues { .. } | Command::Serve(_)) {
+            let mut command = Self::command();
+            command.build();
+            blank::refuse_empty(&command, matches)?;
+        }
         if let (Command::Serve(args), Some((_, given))) = (&mut cli.command, matches.subcommand()) {
             args.places = Places::of(given);
         }
@@ -100,39 +119,27 @@ pub enum Command {
     /// The audit trail
     #[command(subcommand)]
     Audit(Box<AuditVerb>),
+    /// Print the script by which a shell completes verbs, flags and names
+    Completion {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page, or write one for each verb
+    Man {
+        /// Write the pages of all verbs to this directory
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+    /// Print what may follow these words: for the scripts of `jeton completion`.
+    #[command(hide = true)]
+    CompleteValues {
+        /// The words after the name of the program; the last one is being typed.
+        #[arg(last = true, hide = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
     /// The verbs that call a server.
     #[command(flatten)]
     Remote(ClientCommand),
-}
-
-/// Flags of `jeton dev`.
-#[derive(Args, Debug)]
-pub struct DevArgs {
-    /// The directory for everything that is kept between runs
-    #[arg(long, env = "JETON_DATA_DIR", default_value = "./.jeton")]
-    pub data_dir: PathBuf,
-    /// Public listener
-    #[arg(long, env = "JETON_LISTEN", default_value = "127.0.0.1:7070", value_parser = address)]
-    pub listen: SocketAddr,
-    /// Admin listener
-    #[arg(long, env = "JETON_ADMIN_LISTEN", default_value = "127.0.0.1:7071", value_parser = address)]
-    pub admin_listen: SocketAddr,
-    /// Ops listener
-    #[arg(long, env = "JETON_OPS_LISTEN", default_value = "127.0.0.1:7072", value_parser = address)]
-    pub ops_listen: SocketAddr,
-    /// How many servers to start, on one database and under one name; all but the first listen on ports that the
-    /// system chooses
-    #[arg(long, value_name = "N", env = "JETON_REPLICAS", default_value = "1", value_parser = replicas())]
-    pub replicas: NonZero<u8>,
-    /// Use this database, empty or made by an earlier run, rather than a private one; never taken from the environment
-    #[arg(long)]
-    pub database_url: Option<String>,
-    /// Start over: delete what earlier runs left in the data directory
-    #[arg(long)]
-    pub fresh: bool,
-    /// The directory of PostgreSQL's binaries, if it is not a usual one
-    #[arg(long, env = "JETON_POSTGRES_BIN")]
-    pub postgres_bin: Option<PathBuf>,
 }
 
 /// Flags of `jeton serve`. Also the keys of its file, in snake case.
@@ -407,16 +414,8 @@ fn drain_timeout(asked: Option<SignedDuration>, delay: Duration) -> Result<Durat
     asked.ok_or("it is at least 1 ms and at most 1 h")
 }
 
-fn replicas() -> impl TypedValueParser<Value = NonZero<u8>> {
-    value_parser!(u8)
-        .range(1..=DEV_REPLICAS_MAX)
-        .map(|number| NonZero::new(number).unwrap_or(NonZero::<u8>::MIN))
-}
-
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
 use clap::{Arg, Command, CommandFactory, error::ContextKind, error::ContextValue};
 use serde::{Deserialize, Deserializer, de::Error};
 
-use crate::args::CommandLine;
+use crate::args::{CommandLine, help::shaped};
 
 /// Variables that somebody might set to a secret, and those that are read in their place. An environment is inherited,
 /// and shown by tools; a file is not.
@@ -24,7 +24,7 @@ const SECRETS: [(&str, &str); 5] = [
 /// The command line. A variable that is empty counts as unset.
 #[must_use]
 pub fn command(is_empty: fn(&OsStr) -> bool) -> Command {
-    without_empty(CommandLine::command(), is_empty)
+    shaped(without_empty(CommandLine::command(), is_empty))
 }
 
 fn without_empty(command: Command, is_empty: fn(&OsStr) -> bool) -> Command {

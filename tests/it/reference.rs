@@ -75,6 +75,10 @@ fn verb(path: &str, command: &Command, out: &mut String) {
         writeln!(out, "## {path}\n").unwrap();
         let about = command.get_long_about().or(command.get_about()).map(ToString::to_string);
         writeln!(out, "{}.\n", cell(&about.unwrap_or_default()).trim_end_matches('.')).unwrap();
+        if let Some(examples) = command.get_before_help().map(ToString::to_string) {
+            let lines = examples.lines().skip(1).map(|line| format!("$ {}\n", line.trim()));
+            writeln!(out, "```console\n{}```\n", lines.collect::<String>()).unwrap();
+        }
         let args: Vec<_> =
             command.get_arguments().filter(|arg| is_shown(arg)).filter(|arg| !is_global(arg)).collect();
         if !args.is_empty() {
@@ -90,13 +94,21 @@ fn cli() -> String {
     let command = command();
     let mut out = String::from(
         "# Command line\n\nEvery verb of `jeton`, with its flags. This page is made from the parser: `make reference` writes it.\n\
-         Exit codes, and what scripts may rely on, are in [operating.md](operating.md).\n\n## Flags of every verb\n\n\
+         `jeton VERB --help` shows the same.\n\n## Exit codes and errors\n\n```\n",
+    );
+    out.push_str(jeton::args::EXIT_CODES);
+    out.push_str(
+        "\n```\n\nAn error is one sentence on standard error that says what is wrong and one that says what to do, then the server's reason. \
+         Under `--output json` it is\none line, the last of standard error:\n\n```json\n\
+         {\"error\": {\"code\": \"INVALID_ARGUMENT\", \"reason\": \"TTL_EXCEEDS_MAXIMUM\", \"message\": \"…\", \"metadata\": {\"maxTtlSeconds\": \"3600\"}, \"exitCode\": 1}}\n\
+         ```\n\n`code` is one of gRPC. `reason` is the server's, or `USAGE`, `UNREACHABLE`, `INTERRUPTED`, `LOCAL_FAILURE`. `retryDelay` is there if\n\
+         the server says when to try again.\n\n## Flags of every verb\n\n\
          They may stand anywhere on the line.\n\n",
     );
     let globals: Vec<_> =
         command.get_arguments().filter(|arg| is_shown(arg)).filter(|arg| arg.is_global_set()).collect();
     table(&globals, &mut out);
-    for subcommand in command.get_subcommands().filter(|it| it.get_name() != "help") {
+    for subcommand in command.get_subcommands().filter(|it| it.get_name() != "help" && !it.is_hide_set()) {
         verb(&format!("jeton {}", subcommand.get_name()), subcommand, &mut out);
     }
     out.trim_end().to_owned() + "\n"

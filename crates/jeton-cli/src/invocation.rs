@@ -4,9 +4,12 @@ use std::path::PathBuf;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::term::{
-    output::{Color, Format, Output},
-    time,
+use crate::{
+    remote::endpoint::{Endpoints, EndpointsParser},
+    term::{
+        output::{Color, Format, Output},
+        time,
+    },
 };
 
 /// Flags that every client verb takes.
@@ -14,43 +17,56 @@ use crate::term::{
 #[command(next_help_heading = "Global options")]
 pub struct GlobalArgs {
     /// The context to use; without one, ./.jeton/dev.json if it exists
-    #[arg(long, global = true, env = "JETON_CONTEXT", value_name = "NAME")]
+    #[arg(long, global = true, hide_short_help = true, env = "JETON_CONTEXT", value_name = "NAME")]
     pub context: Option<String>,
-    /// The public listener: https://host:port, or http:// on loopback or within a mesh
-    #[arg(long, global = true, env = "JETON_ENDPOINT", value_name = "URL")]
-    pub endpoint: Option<String>,
-    /// The admin listener, a URL of the same form
-    #[arg(long, global = true, env = "JETON_ADMIN_ENDPOINT", value_name = "URL")]
-    pub admin_endpoint: Option<String>,
+    /// The public listener: https://host:port, or http:// on loopback or within a mesh; several by commas: the first that
+    /// answers is used
+    #[arg(long, global = true, hide_short_help = true, env = "JETON_ENDPOINT", value_name = "URL", value_parser = EndpointsParser)]
+    pub endpoint: Option<Endpoints>,
+    /// The admin listener, a URL of the same form, or several
+    #[arg(long, global = true, hide_short_help = true, env = "JETON_ADMIN_ENDPOINT", value_name = "URL", value_parser = EndpointsParser)]
+    pub admin_endpoint: Option<Endpoints>,
     /// The file that holds the API key
-    #[arg(long, global = true, env = "JETON_API_KEY_FILE", value_name = "FILE")]
+    #[arg(long, global = true, hide_short_help = true, env = "JETON_API_KEY_FILE", value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
     /// The authorities of the server's certificate: PEM [default: those of the system]
-    #[arg(long, global = true, env = "JETON_TLS_CA", value_name = "FILE")]
+    #[arg(long, global = true, hide_short_help = true, env = "JETON_TLS_CA", value_name = "FILE")]
     pub tls_ca: Option<PathBuf>,
     /// A client certificate, in place of an API key: PEM
     #[arg(
         long,
         visible_alias = "client-cert",
         global = true,
+        hide_short_help = true,
         env = "JETON_CLIENT_CERT",
         value_name = "FILE"
     )]
     pub tls_cert: Option<PathBuf>,
     /// The private key of the client certificate: PEM
-    #[arg(long, visible_alias = "client-key", global = true, env = "JETON_CLIENT_KEY", value_name = "FILE")]
+    #[arg(
+        long,
+        visible_alias = "client-key",
+        global = true,
+        hide_short_help = true,
+        env = "JETON_CLIENT_KEY",
+        value_name = "FILE"
+    )]
     pub tls_key: Option<PathBuf>,
     /// The form of the answer [default: table, unless the verb says otherwise]
-    #[arg(long, global = true, value_name = "FORMAT")]
+    #[arg(long, global = true, hide_short_help = true, value_name = "FORMAT")]
     pub output: Option<Format>,
     /// The longest wait for an answer [default: 10s]
-    #[arg(long, global = true, value_name = "DURATION", value_parser = time::parse_duration)]
+    #[arg(long, global = true, hide_short_help = true, value_name = "DURATION", value_parser = time::parse_duration)]
     pub timeout: Option<SignedDuration>,
+    /// Keep trying for so long while no server answers or the database is away, as in 30m. Calls are repeated of which a
+    /// second one does no harm: revoking, validating and reading
+    #[arg(long, global = true, hide_short_help = true, value_name = "DURATION", value_parser = time::parse_duration)]
+    pub retry: Option<SignedDuration>,
     /// Never ask; fail instead
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     pub no_input: bool,
     /// When to use colour
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    #[arg(long, global = true, hide_short_help = true, value_name = "WHEN", default_value = "auto")]
     pub color: Color,
 }
 

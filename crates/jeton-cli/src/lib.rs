@@ -1,6 +1,7 @@
 //! The client verbs: one file each. They use gRPC and can do nothing that a user's own client cannot. Scripts rely on
 //! flags, files, exit codes and JSON.
 
+mod complete;
 mod doctor;
 mod invocation;
 mod remote;
@@ -13,13 +14,16 @@ use term::{
 };
 use verbs::{
     audit, client, context, explain, inspect, issue, key, policy, refresh, replica, revocation, revoke,
-    session, validate,
+    session, validate, whoami,
 };
 
+pub use complete::{KnownNames, known_names};
 pub use invocation::{Cli, Environment, GlobalArgs};
+pub use remote::endpoint::{Endpoints, EndpointsParser};
 pub use term::{
     exit::{Exit, Failure},
     output::{Color, Format, keep_from_others},
+    private_file::write_new_secret,
     time::parse_duration,
 };
 pub use verbs::{audit::AuditCommand, client::ClientAdminCommand, key::KeyClientCommand};
@@ -62,6 +66,8 @@ pub enum ClientCommand {
     Replica(replica::ReplicaCommand),
     /// Check server, certificates, clocks, keys, prober, database and leases; exit 3 when a check fails
     Doctor(doctor::DoctorArgs),
+    /// Who I am to the server, what I may do, and until when my credential lasts
+    Whoami,
     /// Named deployments: endpoints and credential
     #[command(subcommand)]
     Context(context::ContextCommand),
@@ -73,7 +79,8 @@ pub enum ClientCommand {
 pub async fn run(command: ClientCommand, globals: &GlobalArgs, env: &Environment) -> Exit {
     let output = Output::new(globals.output, globals.color, env.no_color);
     let cli = Cli { globals, env, output };
-    dispatch(&cli, command).await.unwrap_or_else(|failure| output::fail(&failure))
+    let as_json = globals.output == Some(Format::Json);
+    dispatch(&cli, command).await.unwrap_or_else(|failure| output::fail(&failure, as_json))
 }
 
 async fn dispatch(cli: &Cli<'_>, command: ClientCommand) -> Result<Exit, Failure> {
@@ -92,6 +99,7 @@ async fn dispatch(cli: &Cli<'_>, command: ClientCommand) -> Result<Exit, Failure
         ClientCommand::Audit(command) => audit::run(cli, command).await,
         ClientCommand::Replica(command) => replica::run(cli, command).await,
         ClientCommand::Doctor(args) => doctor::run(cli, &args).await,
+        ClientCommand::Whoami => whoami::run(cli).await,
         ClientCommand::Context(command) => context::run(cli, command),
         ClientCommand::Version => version(cli),
     }

@@ -158,7 +158,7 @@ async fn at_a_terminal_a_key_is_not_shown_unasked_and_a_name_is_typed_to_remove(
     assert!(said.with_code(0).contains("hidden") && !said.err.contains("jtk_"), "{said:?}");
     assert!(shell.path("k").exists());
     let unwritable = shell.run(&["client", "add-key", "service", "--key-file", "."]).await;
-    unwritable.with_code(1);
+    unwritable.with_code(2);
     assert_eq!(world.number(keys).await, 3, "nothing is made that could not be kept");
 
     let refused = shell.typing(&["client", "delete", "service"], &["other"]).await;

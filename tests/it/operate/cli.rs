@@ -132,7 +132,7 @@ async fn exit_codes_are_those_of_the_contract() {
     // 4: not authenticated, or not allowed.
     let mut other = Shell::of(&world, "nobody");
     other.run(&ISSUE).await.with_code(4);
-    other.write("api.key", "jtk_nonsense");
+    other.write("api.key", jeton_token::ApiKey::generate().expose());
     let bad = other.run(&ISSUE).await;
     assert!(bad.with_code(4).contains("CALLER_UNAUTHENTICATED"), "{bad:?}");
     // 5: unavailable.

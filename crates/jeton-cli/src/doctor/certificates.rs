@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    doctor::check::Check,
+    doctor::{caller::SOON, check::Check},
     invocation::Cli,
     remote::{
         connect::{self, Identity, Listener},
@@ -14,9 +14,6 @@ use crate::{
     term::time,
 };
 use jeton_io::certificate::Validity;
-
-/// The time left to find the person who renews it.
-const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
 
 /// One certificate's result.
 enum Look {
@@ -38,9 +35,12 @@ pub async fn certificates(cli: &Cli<'_>, now: Timestamp) -> Check {
         }
         // A missing endpoint was reported before.
         if let Ok(destination) = connect::destination(cli, listener, Identity::Anonymous) {
-            looks.push(
-                of_listener(called, destination.url(), destination.tls(), connect::timeout(cli), now).await,
-            );
+            for url in destination.urls() {
+                looks.push(of_listener(called, url, destination.tls(), connect::timeout(cli), now).await);
+                if looks.iter().any(|look| matches!(look, Look::Late(_))) {
+                    break;
+                }
+            }
             if let (Listener::Public, Some(file)) = (listener, &destination.tls().certificate) {
                 looks.push(match Validity::of_file(file) {
                     Ok(validity) => left(&format!("{}:", file.display()), validity, now),

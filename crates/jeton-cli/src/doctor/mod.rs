@@ -1,5 +1,6 @@
 //! `jeton doctor`: faults, and advice.
 
+mod caller;
 mod certificates;
 mod check;
 mod fleet;
@@ -128,6 +129,8 @@ impl Visit {
         self.waits(async |checks| checks.push(published_keys(&connection).await)).await?;
         self.waits(async |checks| checks.push(fleet::epoch(&connection).await)).await?;
         self.waits(async |checks| checks.extend(fleet::prober(&connection).await)).await?;
+        let now = (cli.env.now)();
+        self.waits(async |checks| checks.push(caller::caller(cli, now).await)).await?;
         Ok(store_now)
     }
 
@@ -144,6 +147,7 @@ impl Visit {
         self.waits(async |checks| checks.push(database(&connection).await)).await?;
         self.waits(async |checks| rotation(&connection, checks, now).await).await?;
         self.waits(async |checks| replicas(&connection, checks, now).await).await?;
+        self.waits(async |checks| checks.push(caller::api_keys(&connection, now).await)).await?;
         self.waits(async |checks| checks.push(rows::rows(&connection).await)).await
     }
 }

@@ -8,7 +8,14 @@ use tokio::{
 };
 
 use super::check::Check;
-use crate::{invocation::Cli, remote::connect, term::exit::Failure};
+use crate::{
+    invocation::Cli,
+    remote::{
+        connect,
+        endpoint::{has_port, url},
+    },
+    term::exit::Failure,
+};
 
 /// The name of the check.
 const NAME: &str = "ready";
@@ -38,10 +45,10 @@ pub async fn ready(cli: &Cli<'_>, args: &DoctorArgs) -> Result<Readiness, Failur
     let given = args.ops_endpoint.as_deref().or(known.as_deref());
     let guessed = if given.is_some() { None } else { connect::usual_ops_address(cli) };
     let Some(url) = given.or(guessed.as_deref()) else { return Ok(Readiness::Started(None)) };
-    let Some(authority) = authority(url) else {
-        return Err(Failure::Usage(format!("{url} is no ops endpoint. Write http://host:port.")));
-    };
-    match tokio::time::timeout(connect::timeout(cli), asked(authority)).await {
+    let authority = authority(url).map_err(|fault| {
+        Failure::Usage(format!("--ops-endpoint is no address of a server: {fault}. Write http://host:port, as in http://127.0.0.1:7072."))
+    })?;
+    match tokio::time::timeout(connect::timeout(cli), asked(&authority)).await {
         Ok(Ok(Some(answer))) => Ok(judge(&answer)),
         // Whatever is there, it is not known to be this server's.
         _ if guessed.is_some() => Ok(Readiness::Started(None)),
@@ -55,12 +62,11 @@ fn unknown(detail: String) -> Check {
     Check::warn(NAME, detail, "Start the server, or correct --ops-endpoint.")
 }
 
-/// The host and the port of a URL.
-fn authority(url: &str) -> Option<&str> {
-    let authority = url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/');
-    let (host, port) = authority.rsplit_once(':')?;
-    let good = !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok();
-    good.then_some(authority)
+/// The host and the port of a URL; the ops listener speaks plaintext.
+fn authority(given: &str) -> Result<String, &'static str> {
+    let url = url(given)?;
+    let authority = url.strip_prefix("http://").ok_or("the ops listener speaks http")?;
+    if has_port(authority) { Ok(authority.to_owned()) } else { Err("it has no port") }
 }
 
 /// The body of the answer; `None` if it is not one of jeton's.
@@ -143,9 +149,11 @@ mod tests {
         assert_eq!(said("[+]lease ok\n[+]key ok\n"), (false, true, "it is".into()));
         let text = "[-]lease failed\n[+]key ok\n[-]clock failed\n";
         assert_eq!(said(text), (false, false, "it is not: lease, clock".into()));
-        assert_eq!(authority("http://[::1]:7072/"), Some("[::1]:7072"));
-        for wrong in ["http://h", "https://h:1", "h:x", ":1", "http://h:1/x"] {
-            assert_eq!(authority(wrong), None, "{wrong}");
+        assert_eq!(authority("http://[::1]:7072/").as_deref(), Ok("[::1]:7072"));
+        for wrong in
+            ["", "http://h", "http://[::1]", "https://h:1", "h:x", ":1", "http://h:1/x", "http://u:p@h:1"]
+        {
+            assert!(authority(wrong).is_err(), "{wrong}");
         }
     }
 }

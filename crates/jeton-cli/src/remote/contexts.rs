@@ -1,4 +1,5 @@
-//! Named deployments, kept in `contexts.toml`. It names the file that holds a credential, never the credential.
+//! Named deployments, kept in `contexts.toml`. It names the file or the program that has a credential, never the
+//! credential.
 
 use std::{
     collections::BTreeMap,
@@ -7,7 +8,7 @@ use std::{
 };
 
 use jeton_io::files;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::tls::Files;
 use crate::{
@@ -19,15 +20,18 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Context {
-    /// The public listener.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub endpoint: Option<String>,
-    /// The admin listener.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub admin_endpoint: Option<String>,
+    /// The public listeners: one, or several, of which the first that answers is used.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "one_or_several")]
+    pub endpoint: Vec<String>,
+    /// The admin listeners, likewise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "one_or_several")]
+    pub admin_endpoint: Vec<String>,
     /// The file with the API key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_key_file: Option<PathBuf>,
+    /// The program that prints the API key, and its arguments.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub credential_command: Vec<String>,
     /// The authorities of the servers' certificates.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_ca: Option<PathBuf>,
@@ -47,6 +51,32 @@ impl Context {
     }
 }
 
+/// Texts in TOML: one text, or a list of them.
+mod one_or_several {
+    use super::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Texts {
+        One(String),
+        Several(Vec<String>),
+    }
+
+    pub(super) fn serialize<S: Serializer>(texts: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+        match texts {
+            [one] => one.serialize(serializer),
+            several => several.serialize(serializer),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+        Ok(match Texts::deserialize(deserializer)? {
+            Texts::One(one) => vec![one],
+            Texts::Several(several) => several,
+        })
+    }
+}
+
 /// All deployments.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -59,8 +89,8 @@ pub struct Contexts {
     pub contexts: BTreeMap<String, Context>,
 }
 
-/// The context to use: the named one, otherwise the current one, if any.
-pub fn chosen(cli: &Cli<'_>) -> Result<Option<Context>, Failure> {
+/// The context to use, with its name: the named one, otherwise the current one, if any.
+pub fn chosen(cli: &Cli<'_>) -> Result<Option<(String, Context)>, Failure> {
     let named = cli.globals.context.as_deref();
     let mut all = match (path(cli), named) {
         (Ok(path), _) => load(&path)?,
@@ -68,7 +98,8 @@ pub fn chosen(cli: &Cli<'_>) -> Result<Option<Context>, Failure> {
         (Err(failure), Some(_)) => return Err(failure),
     };
     let Some(name) = named.map(str::to_owned).or(all.current) else { return Ok(None) };
-    all.contexts.remove(&name).map(Some).ok_or_else(|| unknown(&name))
+    let context = all.contexts.remove(&name).ok_or_else(|| unknown(&name))?;
+    Ok(Some((name, context)))
 }
 
 /// The failure for a name that no context has.
@@ -122,8 +153,8 @@ mod tests {
         let directory = tempfile::tempdir()?;
         let path = directory.path().join("jeton").join("contexts.toml");
         let context = Context {
-            endpoint: Some("http://a:1".into()),
-            admin_endpoint: None,
+            endpoint: vec!["http://a:1".into()],
+            admin_endpoint: vec!["http://a:2".into(), "http://b:2".into()],
             api_key_file: Some("/keys/a".into()),
             tls_ca: Some("/keys/ca.pem".into()),
             ..Context::default()

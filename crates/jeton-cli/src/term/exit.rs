@@ -1,12 +1,13 @@
 //! The end of a verb: exit codes that scripts rely on, and the error texts for people.
 
-use std::{process::ExitCode, time::Duration};
+use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
 use jiff::SignedDuration;
+use serde::Serialize;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::term::{escape::escape, time};
+use crate::term::{escape::escape, json, time};
 
 /// The longest retry delay that counts as a retry; a longer one is a lasting limit.
 const RETRY_MAX: Duration = Duration::from_mins(1);
@@ -105,6 +106,64 @@ impl Failure {
     }
 }
 
+/// A failure as JSON.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ErrorJson {
+    /// A code of gRPC.
+    code: String,
+    /// The server's reason, or one of this program's own.
+    reason: String,
+    message: String,
+    metadata: BTreeMap<String, String>,
+    exit_code: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_delay: Option<String>,
+}
+
+impl Failure {
+    /// The same as one line of JSON: `{"error":{"code":…,"reason":…,"message":…,"metadata":{…},"exitCode":…}}`.
+    #[must_use]
+    pub fn json(&self) -> String {
+        let own = |code: Code, reason: &str, text: &str| ErrorJson {
+            code: name_of(code),
+            reason: reason.to_owned(),
+            message: text.to_owned(),
+            metadata: BTreeMap::new(),
+            exit_code: self.exit().code(),
+            retry_delay: None,
+        };
+        let error = match self {
+            Self::Usage(text) => own(Code::InvalidArgument, "USAGE", text),
+            Self::Local(text) => own(Code::Unknown, "LOCAL_FAILURE", text),
+            Self::Interrupted => own(Code::Cancelled, "INTERRUPTED", "interrupted. Nothing was sent."),
+            Self::Unreachable(text) => own(Code::Unavailable, "UNREACHABLE", text),
+            Self::Refused(status) | Self::Absent(status) => {
+                let info = status.get_details_error_info();
+                let (reason, metadata) = info.map(|info| (info.reason, info.metadata)).unwrap_or_default();
+                ErrorJson {
+                    metadata: metadata.into_iter().collect(),
+                    retry_delay: retry_delay(status).map(|delay| format!("{:.3}s", delay.as_secs_f64())),
+                    ..own(status.code(), &reason, &message_of(status))
+                }
+            }
+        };
+        json::line(&serde_json::json!({ "error": error }))
+    }
+}
+
+/// The name of a code as gRPC writes it: `INVALID_ARGUMENT`.
+fn name_of(code: Code) -> String {
+    let mut name = String::new();
+    for letter in format!("{code:?}").chars() {
+        if letter.is_ascii_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_uppercase());
+    }
+    name
+}
+
 fn exit_of_status(status: &Status) -> Exit {
     match status.code() {
         Code::Ok => Exit::Done,
@@ -131,15 +190,19 @@ fn exit_of_status(status: &Status) -> Exit {
     }
 }
 
-fn lines_of_status(status: &Status) -> Vec<String> {
-    let message = match (status.message(), status.code()) {
+fn message_of(status: &Status) -> String {
+    match (status.message(), status.code()) {
         ("", Code::Unimplemented) => {
             "this server does not know the call; is it the right listener, and not older than this program?"
                 .into()
         }
         ("", code) => format!("the server answered {code:?} and no more"),
-        (message, _) => escape(message),
-    };
+        (message, _) => message.to_owned(),
+    }
+}
+
+fn lines_of_status(status: &Status) -> Vec<String> {
+    let message = escape(&message_of(status));
     let mut lines = vec![format!("error: {message}")];
     if let Some(info) = status.get_details_error_info() {
         // A map iterates in any order; people and scripts need one order.
@@ -192,6 +255,22 @@ mod tests {
         }
         assert_eq!(Failure::Usage(String::new()).exit().code(), 2);
         assert_eq!(Failure::Unreachable(String::new()).exit().code(), 5);
+    }
+
+    #[test]
+    fn a_failure_is_one_line_of_json() {
+        let metadata = HashMap::from([("audience".to_owned(), "a\u{1b}".to_owned())]);
+        let details = ErrorDetails::with_error_info("TTL_EXCEEDS_MAXIMUM", "jeton.v1", metadata);
+        let failure = Failure::from(Status::with_error_details(Code::InvalidArgument, "Too long.", details));
+        assert_eq!(
+            failure.json(),
+            concat!(
+                r#"{"error":{"code":"INVALID_ARGUMENT","exitCode":1,"message":"Too long.","metadata":{"audience":"a\u001b"},"#,
+                r#""reason":"TTL_EXCEEDS_MAXIMUM"}}"#
+            )
+        );
+        let usage = Failure::Usage("wrong.".into()).json();
+        assert!(usage.contains(r#""reason":"USAGE""#) && usage.contains(r#""exitCode":2"#), "{usage}");
     }
 
     #[test]

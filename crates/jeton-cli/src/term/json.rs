@@ -38,6 +38,11 @@ pub fn of_own<T: Serialize>(value: &T) -> Result<String, Failure> {
     serde_json::to_string_pretty(value).map(|text| escape(&text)).map_err(|error| defect(&error))
 }
 
+/// A value as one line.
+pub fn line(value: &serde_json::Value) -> String {
+    escape(&value.to_string())
+}
+
 /// The custom claims of a verdict on one line; empty when there are none.
 pub fn claims(verdict: &Verdict) -> Result<String, Failure> {
     let only = Verdict { claims: verdict.claims.clone(), ..Verdict::default() };

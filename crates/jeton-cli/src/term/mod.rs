@@ -3,8 +3,10 @@
 pub(crate) mod escape;
 pub(crate) mod exit;
 pub(crate) mod json;
+pub(crate) mod names;
 pub(crate) mod output;
 pub(crate) mod private_file;
 pub(crate) mod quoted;
+pub(crate) mod tables;
 pub(crate) mod time;
 pub(crate) mod token_input;

@@ -9,13 +9,11 @@ use std::{
 };
 
 use clap::ValueEnum;
-use comfy_table::{ContentArrangement, Table, presets};
 use prost::{Message, Name};
 
 use crate::term::{
-    escape::escape,
     exit::{Exit, Failure},
-    json,
+    json, tables,
 };
 
 /// `--output`.
@@ -102,14 +100,17 @@ impl Output {
 
     /// A response as protojson. On a terminal, secrets are masked unless `show`.
     pub fn json<M: Message + Name>(&self, message: &M, show: bool) -> Result<(), Failure> {
+        data(&self.json_text(message, show)?)
+    }
+
+    fn json_text<M: Message + Name>(&self, message: &M, show: bool) -> Result<String, Failure> {
         let secrets = if self.terminal && !show { json::Secrets::Masked } else { json::Secrets::Shown };
-        data(&json::of(message, secrets)?)
+        json::of(message, secrets)
     }
 
     /// The same for a response that holds a secret: see [`secret`].
     pub fn secret_json<M: Message + Name>(&self, message: &M, show: bool) -> Result<(), Failure> {
-        keep_from_others();
-        self.json(message, show)
+        secret(&self.json_text(message, show)?)
     }
 
     /// `text` in the colour of `tone`, if colours are used.
@@ -126,49 +127,50 @@ impl Output {
 
 /// Prints name and value on a line each. A value without text is left out.
 pub fn facts(facts: &[(&str, String)]) -> Result<(), Failure> {
-    let mut table = Table::new();
-    for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
-        table.add_row([(*name).to_owned(), escape(value)]);
-    }
-    data(&plain(table))
+    data(&tables::facts(facts, columns_of_stdout()))
 }
 
-/// Prints rows under a header. Columns are padded, never cut: lines stay fit for grep.
+/// Prints rows under a header. Nothing is cut. In a pipe every row is a line with every column, fit for grep; on a
+/// terminal that is too narrow each row is a block of lines.
 pub fn table(header: &[&str], rows: Vec<Vec<String>>) -> Result<(), Failure> {
-    let mut table = Table::new();
-    table.set_header(header.iter().map(|name| (*name).to_owned()));
-    for row in rows {
-        let cell = |value: String| if value.is_empty() { "-".to_owned() } else { escape(&value) };
-        table.add_row(row.into_iter().map(cell));
-    }
-    data(&plain(table))
+    data(&tables::rows(header, rows, columns_of_stdout()))
 }
 
-fn plain(mut table: Table) -> String {
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
-    table.trim_fmt()
+/// The width of the terminal that data goes to; `None` if it goes elsewhere.
+fn columns_of_stdout() -> Option<usize> {
+    let stdout = io::stdout();
+    stdout.is_terminal().then(|| columns(&stdout))
+}
+
+fn columns(terminal: impl AsFd) -> usize {
+    let columns = rustix::termios::tcgetwinsize(terminal).ok().map(|size| usize::from(size.ws_col));
+    columns.filter(|columns| *columns > 0).unwrap_or(COLUMNS)
 }
 
 /// Prints a piece of data and a newline to stdout. It must be escaped already.
 pub fn data(text: &str) -> Result<(), Failure> {
-    erase();
-    let mut stdout = io::stdout().lock();
-    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.write_all(b"\n"));
-    match written.and_then(|()| stdout.flush()) {
-        Ok(()) => Ok(()),
+    match write(text) {
         // `jeton audit list | head`: the reader has enough.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        Err(error) => Err(Failure::Local(format!("cannot write to standard output: {error}."))),
+        written => written.map_err(|error| unwritable(&error)),
     }
 }
 
-/// Prints a piece of secret data. If it goes to a file, only its owner can read that from then on.
+fn write(text: &str) -> io::Result<()> {
+    erase();
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.write_all(b"\n")).and_then(|()| stdout.flush())
+}
+
+fn unwritable(error: &io::Error) -> Failure {
+    Failure::Local(format!("cannot write to standard output: {error}."))
+}
+
+/// Prints a piece of secret data. If it goes to a file, only its owner can read that from then on. A secret that nobody
+/// reads is lost, so a closed pipe is a failure.
 pub fn secret(text: &str) -> Result<(), Failure> {
     keep_from_others();
-    data(text)
+    write(text).map_err(|error| unwritable(&error))
 }
 
 /// Removes the rights of others from the file behind standard output, if it is one: a shell makes files that all can
@@ -211,10 +213,8 @@ const COLUMNS: usize = 80;
 /// Draws a line for a person on a terminal, in place of the one drawn before.
 pub fn draw(text: &str) {
     let stderr = io::stderr();
-    let columns = rustix::termios::tcgetwinsize(&stderr).ok().map(|size| usize::from(size.ws_col));
-    let columns = columns.filter(|columns| *columns > 0).unwrap_or(COLUMNS);
     // A line that wraps could not be erased.
-    let line: String = text.chars().take(columns.saturating_sub(1)).collect();
+    let line: String = text.chars().take(columns(&stderr).saturating_sub(1)).collect();
     DRAWN.store(true, Ordering::Relaxed);
     let mut stderr = stderr.lock();
     let _gone = write!(stderr, "{CLEAR}{line}").and_then(|()| stderr.flush());
@@ -229,8 +229,9 @@ pub fn erase() {
 }
 
 /// Prints a failure, and returns the exit code.
-pub fn fail(failure: &Failure) -> Exit {
-    for line in failure.lines() {
+pub fn fail(failure: &Failure, as_json: bool) -> Exit {
+    let lines = if as_json { vec![failure.json()] } else { failure.lines() };
+    for line in lines {
         talk(&line);
     }
     failure.exit()
@@ -239,6 +240,7 @@ pub fn fail(failure: &Failure) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::term::escape::escape;
 
     #[test]
     fn text_of_others_cannot_steer_the_terminal() {

@@ -9,12 +9,15 @@ use std::{
 
 use super::exit::Failure;
 
-/// Writes a file that only its owner can read, through a temporary file beside it and a rename: so it is complete or
-/// absent.
+/// Writes a file of jeton's own, through a temporary file beside it and a rename: so it is complete or absent. Makes its
+/// directory.
 pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let temporary = temporary(path);
     let write = || {
-        let mut file = create_private(&temporary)?;
+        if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        }
+        let mut file = create(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, path)
@@ -26,21 +29,40 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     })
 }
 
-/// Makes sure that [`write_private`] will find a directory that it may write to.
-pub fn check_writable(path: &Path) -> Result<(), Failure> {
-    let temporary = temporary(path);
-    if path.is_dir() {
-        return Err(cannot_write(path, &ErrorKind::IsADirectory.into()));
+/// Makes sure that [`write_new_secret`] will be able to write: nothing has this name, and the directory is there. It is
+/// called before the secret is made.
+pub fn check_new_secret(path: &Path) -> Result<(), Failure> {
+    let shown = path.display();
+    if path.symlink_metadata().is_ok() {
+        return Err(Failure::Usage(format!(
+            "{shown} exists, and is not replaced: it may hold another secret. Give a new name, or move it away first."
+        )));
     }
-    create_private(&temporary)
-        .and_then(|_| fs::remove_file(&temporary))
-        .map_err(|error| cannot_write(path, &error))
+    let temporary = temporary(path);
+    match create(&temporary).and_then(|_| fs::remove_file(&temporary)) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let directory = path.parent().unwrap_or(path).display();
+            Err(Failure::Usage(format!(
+                "{shown} cannot be written: there is no directory {directory}. Make it first: mkdir -p {directory}"
+            )))
+        }
+        Err(error) => Err(cannot_write(path, &error)),
+    }
 }
 
-fn create_private(path: &Path) -> std::io::Result<File> {
-    if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    }
+/// Writes a secret to a file that did not exist, for its owner alone. A file that was not written whole is removed.
+pub fn write_new_secret(path: &Path, text: &str) -> Result<(), Failure> {
+    let mut file = create(path).map_err(|error| cannot_write(path, &error))?;
+    file.write_all(format!("{text}\n").as_bytes()).and_then(|()| file.sync_all()).map_err(|error| {
+        // That it is gone already is no error.
+        let _gone = fs::remove_file(path);
+        cannot_write(path, &error)
+    })
+}
+
+/// Creates a file, and follows no link.
+fn create(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 

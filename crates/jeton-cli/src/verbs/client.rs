@@ -39,6 +39,8 @@ pub enum ClientAdminCommand {
     Delete(DeleteArgs),
     /// Add an API key, which is shown once
     AddKey(client_key::AddArgs),
+    /// Add an API key in place of another, which stays good for a while
+    RotateKey(client_key::RotateArgs),
     /// Remove an API key
     DeleteKey(client_key::DeleteArgs),
 }
@@ -65,6 +67,7 @@ pub async fn run(cli: &Cli<'_>, command: ClientAdminCommand) -> Result<Exit, Fai
         ClientAdminCommand::Update(args) => client_set::update(cli, *args).await,
         ClientAdminCommand::Delete(args) => delete(cli, args).await,
         ClientAdminCommand::AddKey(args) => client_key::add(cli, args).await,
+        ClientAdminCommand::RotateKey(args) => client_key::rotate(cli, args).await,
         ClientAdminCommand::DeleteKey(args) => client_key::delete(cli, args).await,
     }
 }

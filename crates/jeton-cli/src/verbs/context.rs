@@ -6,6 +6,7 @@ use crate::{
     invocation::Cli,
     remote::{
         contexts::{Context, Contexts, load, path, save, unknown},
+        endpoint::Endpoints,
         tls::Files,
     },
     term::{
@@ -22,6 +23,10 @@ pub enum ContextCommand {
     Add {
         /// Its name
         name: String,
+        /// In place of --api-key-file: a program that prints the API key, and its arguments. It is run without a shell, for
+        /// at most 10 s
+        #[arg(last = true, value_name = "CREDENTIAL COMMAND")]
+        credential_command: Vec<String>,
     },
     /// Use this context from now on
     Use {
@@ -42,9 +47,9 @@ pub fn run(cli: &Cli<'_>, command: ContextCommand) -> Result<Exit, Failure> {
     let path = path(cli)?;
     let mut all = load(&path)?;
     match command {
-        ContextCommand::Add { name } => {
+        ContextCommand::Add { name, credential_command } => {
             check_name(&name)?;
-            let done = match all.contexts.insert(name.clone(), given(cli)?) {
+            let done = match all.contexts.insert(name.clone(), given(cli, credential_command)?) {
                 Some(_) => "replaced",
                 None => "added",
             };
@@ -82,8 +87,17 @@ fn check_name(name: &str) -> Result<(), Failure> {
     Err(Failure::Usage("a context's name is printable ASCII without spaces. Give another.".into()))
 }
 
-fn given(cli: &Cli<'_>) -> Result<Context, Failure> {
+fn given(cli: &Cli<'_>, mut command: Vec<String>) -> Result<Context, Failure> {
     let globals = cli.globals;
+    if !command.is_empty() && globals.api_key_file.is_some() {
+        return Err(Failure::Usage(
+            "a context has one credential. Give --api-key-file, or a program behind --, not both.".into(),
+        ));
+    }
+    if let Some(program) = command.first_mut().filter(|program| program.contains('/')) {
+        // The next call may come from another directory.
+        *program = cli.env.current_dir.join(&*program).display().to_string();
+    }
     if let Some(path) = &globals.api_key_file {
         check_key_file_name(path)?;
     }
@@ -92,16 +106,23 @@ fn given(cli: &Cli<'_>) -> Result<Context, Failure> {
             "a context needs a server. Give --endpoint, --admin-endpoint or both.".into(),
         ));
     }
-    // The next call may come from another directory.
+    let urls =
+        |given: &Option<Endpoints>| given.as_ref().map(|given| given.urls().to_vec()).unwrap_or_default();
     let tls = Files::given(globals)?.absolute(&cli.env.current_dir);
     Ok(Context {
-        endpoint: globals.endpoint.clone(),
-        admin_endpoint: globals.admin_endpoint.clone(),
+        endpoint: urls(&globals.endpoint),
+        admin_endpoint: urls(&globals.admin_endpoint),
         api_key_file: globals.api_key_file.as_ref().map(|file| cli.env.current_dir.join(file)),
+        credential_command: command,
         tls_ca: tls.ca,
         tls_cert: tls.certificate,
         tls_key: tls.key,
     })
+}
+
+/// Endpoints as they are given to a flag.
+fn some(urls: &[String]) -> Option<String> {
+    Some(urls.join(",")).filter(|text| !text.is_empty())
 }
 
 fn list(cli: &Cli<'_>, all: &Contexts) -> Result<(), Failure> {
@@ -113,9 +134,10 @@ fn list(cli: &Cli<'_>, all: &Contexts) -> Result<(), Failure> {
                 serde_json::json!({
                     "name": name,
                     "current": all.current.as_ref() == Some(name),
-                    "endpoint": context.endpoint,
-                    "adminEndpoint": context.admin_endpoint,
+                    "endpoint": some(&context.endpoint),
+                    "adminEndpoint": some(&context.admin_endpoint),
                     "apiKeyFile": context.api_key_file,
+                    "credentialCommand": context.credential_command,
                     "tlsCa": context.tls_ca,
                     "tlsCert": context.tls_cert,
                     "tlsKey": context.tls_key,
@@ -131,13 +153,17 @@ fn list(cli: &Cli<'_>, all: &Contexts) -> Result<(), Failure> {
         vec![
             current.to_owned(),
             name.clone(),
-            context.endpoint.clone().unwrap_or_default(),
-            context.admin_endpoint.clone().unwrap_or_default(),
-            shown(&context.api_key_file),
+            some(&context.endpoint).unwrap_or_default(),
+            some(&context.admin_endpoint).unwrap_or_default(),
+            if context.credential_command.is_empty() {
+                shown(&context.api_key_file)
+            } else {
+                format!("by {}", context.credential_command.join(" "))
+            },
             shown(&context.tls_ca),
             shown(&context.tls_cert),
         ]
     };
     let rows = all.contexts.iter().map(row).collect();
-    output::table(&["", "NAME", "ENDPOINT", "ADMIN ENDPOINT", "API KEY FILE", "CA", "CERTIFICATE"], rows)
+    output::table(&["", "NAME", "ENDPOINT", "ADMIN ENDPOINT", "API KEY", "CA", "CERTIFICATE"], rows)
 }

@@ -8,7 +8,7 @@ use prost::{Message, Name};
 use crate::term::escape::escape;
 use crate::{
     invocation::Cli,
-    term::private_file::{check_writable, write_private},
+    term::private_file::{check_new_secret, write_new_secret},
     term::{
         exit::Failure,
         output::{self, Format},
@@ -23,7 +23,7 @@ pub struct CredentialArgs {
     /// Print token text even to a terminal
     #[arg(long)]
     show: bool,
-    /// Write the refresh token to this file, for its owner alone
+    /// Write the refresh token to this new file, for its owner alone
     #[arg(long, value_name = "FILE")]
     refresh_token_file: Option<PathBuf>,
 }
@@ -45,7 +45,22 @@ pub enum Form {
 
 /// Makes sure, before anything is minted or spent, that the refresh token can be written.
 pub fn check(args: &CredentialArgs) -> Result<(), Failure> {
-    args.refresh_token_file.as_deref().map_or(Ok(()), check_writable)
+    args.refresh_token_file.as_deref().map_or(Ok(()), check_new_secret)
+}
+
+/// Returns whether a file for a refresh token was named.
+#[must_use]
+pub fn names_file(args: &CredentialArgs) -> bool {
+    args.refresh_token_file.is_some()
+}
+
+/// Writes the refresh token to the file that was named for it. Done before anything is printed: a later failure must not
+/// cost the only copy.
+pub fn keep(args: &CredentialArgs, token: &IssuedToken) -> Result<(), Failure> {
+    match (&args.refresh_token_file, &token.refresh) {
+        (Some(path), Some(refresh)) => write_new_secret(path, &refresh.refresh_token),
+        _ => Ok(()),
+    }
 }
 
 /// The form that follows from the flags and the terminal. `to_pipe` is the default for a pipe.
@@ -91,10 +106,6 @@ pub fn print<M: Message + Name>(
     token: &IssuedToken,
 ) -> Result<(), Failure> {
     let Handout { form, args, mut known } = handout;
-    if let (Some(path), Some(refresh)) = (&args.refresh_token_file, &token.refresh) {
-        // Written first: a later failure must not cost the only copy.
-        write_private(path, format!("{}\n", refresh.refresh_token).as_bytes())?;
-    }
     match form {
         Form::Json => cli.output.secret_json(response, args.show)?,
         Form::Token => output::secret(&escape(&token.access_token))?,

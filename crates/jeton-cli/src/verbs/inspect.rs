@@ -18,6 +18,7 @@ use crate::{
         time,
         token_input::TokenArgs,
     },
+    verbs::pasted_token,
 };
 use jeton_io::files;
 use jeton_token::{
@@ -58,7 +59,7 @@ struct Inspected {
 pub async fn run(cli: &Cli<'_>, args: InspectArgs) -> Result<Exit, Failure> {
     let as_json = cli.output.wants_json()?;
     let keys = args.jwks.as_deref().map(read_keys).transpose()?;
-    let token = args.token.read(cli, "Token").await?;
+    let token = pasted_token::bare(&args.token.read(cli, "Token").await?)?;
     let text = token.expose_secret();
     if text.starts_with("jtr_") {
         return refresh_token(text, as_json);
@@ -67,9 +68,9 @@ pub async fn run(cli: &Cli<'_>, args: InspectArgs) -> Result<Exit, Failure> {
         Ok(inspected) => inspected,
         Err(malformed) => {
             if as_json {
-                output::data(&json::of_own(&serde_json::json!({ "malformed": malformed.rule }))?)?;
+                output::data(&json::of_own(&serde_json::json!({ "malformed": finding(malformed) }))?)?;
             } else {
-                output::data(&format!("This is no token: {}.", malformed.rule))?;
+                output::data(&format!("This is no token: {}.", finding(malformed)))?;
             }
             return Ok(Exit::Negative);
         }
@@ -89,11 +90,24 @@ fn inspect(text: &str, keys: Option<&[VerifyingKey]>) -> Result<Inspected, Malfo
     let raw = RawToken::parse(text);
     let signature = match (keys, &raw) {
         (None, _) => Signature::Unchecked,
-        (Some(_), Err(malformed)) => Signature::Bad(malformed.rule.to_owned()),
+        (Some(_), Err(malformed)) => Signature::Bad(finding(*malformed)),
         (Some(keys), Ok(raw)) => verify(raw, keys),
     };
     let broken = raw.and_then(|raw| Claims::parse(raw.payload()).map(drop)).err();
     Ok(Inspected { header, claims, signature, broken })
+}
+
+/// What was found, rather than the rule that it breaks: `its header is not canonical base64url`.
+fn finding(malformed: Malformed) -> String {
+    let rule = malformed.rule;
+    if let Some((what, limit)) = rule.split_once(" is at most ") {
+        let what = if what == "a token" { "it" } else { "its header" };
+        return format!("{what} is longer than {limit}");
+    }
+    // Some rules are findings already.
+    let is_found = ["JSON ", "not "].iter().any(|start| rule.starts_with(start)) || rule.contains(" is not ");
+    let rule = if is_found { rule.to_owned() } else { rule.replacen(" is ", " is not ", 1) };
+    rule.strip_prefix("a token ").map(|rest| format!("it {rest}")).unwrap_or(rule)
 }
 
 fn verify(raw: &RawToken<'_>, keys: &[VerifyingKey]) -> Signature {
@@ -141,7 +155,7 @@ fn print(cli: &Cli<'_>, inspected: &Inspected) -> Result<(), Failure> {
     output::data(&trust)?;
     output::data(&escape(&sentence(claims, now)))?;
     if let Some(malformed) = inspected.broken {
-        output::data(&format!("jeton would refuse it: {}.", malformed.rule))?;
+        output::data(&format!("jeton would refuse it: {}.", finding(malformed)))?;
     }
     let rows = |members: &Map<String, Value>| -> Vec<_> {
         members.iter().map(|(name, value)| (name.clone(), in_words(name, value, now))).collect()
@@ -206,7 +220,7 @@ fn print_json(inspected: &Inspected) -> Result<(), Failure> {
         "claims": inspected.claims,
         "signature": signature,
         "signatureProblem": detail,
-        "malformed": inspected.broken.map(|malformed| malformed.rule),
+        "malformed": inspected.broken.map(finding),
     });
     output::data(&json::of_own(&json)?)
 }
@@ -290,6 +304,22 @@ mod tests {
         let text = format!("{}.{}.", part(r#"{"alg":"none"}"#), part(r#"{"sub":"x"}"#));
         let inspected = inspect(&text, Some(&[]));
         assert!(inspected.is_ok_and(|it| matches!(it.signature, Signature::Bad(_)) && it.broken.is_some()));
+    }
+
+    #[test]
+    fn a_finding_is_said_and_not_the_rule() {
+        for (rule, found) in [
+            ("a token is three segments with dots between", "it is not three segments with dots between"),
+            ("a token is at most 8192 bytes", "it is longer than 8192 bytes"),
+            ("a header is at most 256 bytes", "its header is longer than 256 bytes"),
+            ("the header is canonical base64url", "the header is not canonical base64url"),
+            ("the header is not UTF-8", "the header is not UTF-8"),
+            ("JSON has a member twice", "JSON has a member twice"),
+            ("`exp` is later than `iat`", "`exp` is not later than `iat`"),
+            ("not JSON", "not JSON"),
+        ] {
+            assert_eq!(finding(Malformed::new(rule)), found);
+        }
     }
 
     #[test]

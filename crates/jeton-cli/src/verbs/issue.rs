@@ -1,20 +1,24 @@
 //! `jeton issue`: mints a token, and on demand opens a session.
 
 use jiff::{SignedDuration, Timestamp};
-use prost_types::{Struct, Value, value::Kind};
+use prost_types::{Struct, Value, value::Kind as ValueKind};
 
 use crate::{
     invocation::Cli,
-    remote::connect::{self, Identity, Listener},
+    remote::connect::{self, Connection, Identity, Listener},
     term::{
+        escape::escape,
         exit::{Exit, Failure},
-        time,
+        output, time,
     },
     verbs::credential::{self, CredentialArgs, Form, Handout},
 };
 use jeton_proto::{
     json,
-    v1::{IssueRequest, issue_request::Expiration, token_service_client::TokenServiceClient},
+    v1::{
+        IssueRequest, RevocationReason, RevocationTarget, RevokeRequest, issue_request::Expiration,
+        revocation_target::Kind, token_service_client::TokenServiceClient,
+    },
 };
 
 /// Above this a number is not exact in JSON's doubles: the server would see another number than was typed.
@@ -54,6 +58,11 @@ pub struct IssueArgs {
 /// Runs it.
 pub async fn run(cli: &Cli<'_>, args: IssueArgs) -> Result<Exit, Failure> {
     let form = credential::form(cli, &args.credential, Form::Token);
+    if !args.refreshable && credential::names_file(&args.credential) {
+        return Err(Failure::Usage(
+            "--refresh-token-file without --refreshable would stay empty: no session is opened. Give both, or neither.".into(),
+        ));
+    }
     if args.refreshable && !credential::hands_out_refresh_token(cli, &args.credential, form) {
         return Err(Failure::Usage(
             "a session would be opened, and its refresh token lost. Give --refresh-token-file FILE, or --output json \
@@ -84,8 +93,41 @@ pub async fn run(cli: &Cli<'_>, args: IssueArgs) -> Result<Exit, Failure> {
     let mut client = TokenServiceClient::new(connection.channel());
     let response = connection.call(client.issue(connection.request(request))).await?;
     let token = credential::required(response.token.as_ref())?;
-    credential::print(cli, handout, &response, token)?;
-    Ok(Exit::Done)
+    let kept = credential::keep(&args.credential, token);
+    let has_file = kept.is_ok() && credential::names_file(&args.credential);
+    let shown = kept.and_then(|()| credential::print(cli, handout, &response, token));
+    if shown.is_err() && token.refresh.is_some() && !has_file {
+        end_lost(&connection, &token.session_id).await;
+    }
+    shown.map(|()| Exit::Done)
+}
+
+/// Ends the session whose refresh token could not be handed out.
+async fn end_lost(connection: &Connection, session_id: &str) {
+    let mut client = TokenServiceClient::new(connection.channel());
+    let request = RevokeRequest {
+        target: Some(RevocationTarget {
+            kind: Some(Kind::SessionId(session_id.to_owned())),
+            ..RevocationTarget::default()
+        }),
+        reason: RevocationReason::Administrative.into(),
+        note: "its refresh token could not be written".to_owned(),
+        ..RevokeRequest::default()
+    };
+    let session = escape(session_id);
+    match connection.call(client.revoke(connection.request(request))).await {
+        Ok(_) => {
+            output::talk(&format!("Nobody has its refresh token, so session {session} was ended again."));
+        }
+        Err(failure) => {
+            for line in failure.lines() {
+                output::talk(&line);
+            }
+            output::talk(&format!(
+                "Session {session} is open, though nobody has its refresh token: jeton revoke --session {session}"
+            ));
+        }
+    }
 }
 
 fn claims(given: impl Iterator<Item = (String, Value)>) -> Result<Option<Struct>, Failure> {
@@ -100,13 +142,16 @@ fn claims(given: impl Iterator<Item = (String, Value)>) -> Result<Option<Struct>
 
 fn text_claim(text: &str) -> Result<(String, Value), String> {
     let (name, value) = pair(text)?;
-    Ok((name, Value { kind: Some(Kind::StringValue(value.to_owned())) }))
+    Ok((name, Value { kind: Some(ValueKind::StringValue(value.to_owned())) }))
 }
 
 fn json_claim(text: &str) -> Result<(String, Value), String> {
     let (name, value) = pair(text)?;
     let given: serde_json::Value = serde_json::from_str(value)
         .map_err(|error| format!("the value of {name} is no JSON ({error}). For plain text use --claim"))?;
+    // A strict parser, which takes objects alone: of two members of one name, readers see different ones.
+    jeton_token::json::parse_object(format!("{{\"value\":{value}}}").as_bytes())
+        .map_err(|malformed| format!("the value of {name} cannot be a claim: {malformed}"))?;
     exact(&given)?;
     Ok((name, json::value(&given)))
 }
@@ -137,7 +182,7 @@ fn exact(json: &serde_json::Value) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use prost_types::ListValue;
+    use prost_types::{ListValue, value::Kind};
 
     use super::*;
 
@@ -161,6 +206,9 @@ mod tests {
         assert!(json_claim("k=9007199254740991").is_ok());
         assert!(json_claim("k=-9007199254740992").is_err());
         assert!(json_claim("k=text").is_err());
+        for twice in [r#"k={"a":1,"a":2}"#, r#"k=[{"b":{"a":1,"a":1}}]"#] {
+            assert!(json_claim(twice).is_err_and(|text| text.contains("twice")), "{twice}");
+        }
         assert!(text_claim("novalue").is_err());
         assert!(text_claim("=v").is_err());
     }

@@ -35,7 +35,8 @@ impl Live {
         if !std::io::stderr().is_terminal() || (listener == Listener::Public && !is_beside) {
             return None;
         }
-        let destination = connect::destination(cli, Listener::Admin, Identity::Required).ok()?;
+        let destination =
+            connect::destination(cli, Listener::Admin, Identity::Required).ok()?.without_patience();
         let before = tokio::spawn(async {
             let connection = destination.dial().await?;
             let before = replica::largest(&replica::list(&connection).await?.replicas);

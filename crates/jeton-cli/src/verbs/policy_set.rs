@@ -9,7 +9,7 @@ use crate::{
     remote::connect::{self, Identity, Listener},
     term::{
         exit::{Exit, Failure},
-        output, time,
+        names, output, time,
     },
     verbs::policy_show::{self, PolicyName},
 };
@@ -65,7 +65,7 @@ pub struct SetArgs {
     #[arg(long, value_name = "TIME ZONE", value_parser = parse_boundary)]
     daily_boundary: Option<Boundary>,
     /// A scope that may be issued; may be repeated, and replaces the present list
-    #[arg(long, value_name = "SCOPE")]
+    #[arg(long, value_name = "SCOPE", value_parser = names::scope)]
     allow_scope: Vec<String>,
     /// `ES256` or `EdDSA`
     #[arg(long)]

@@ -6,9 +6,13 @@ use crate::{
     remote::connect::{self, Identity, Listener},
     term::{
         exit::{Exit, Failure},
+        output,
         token_input::{self, TokenArgs},
     },
-    verbs::credential::{self, CredentialArgs, Form, Handout},
+    verbs::{
+        credential::{self, CredentialArgs, Form, Handout},
+        pasted_token,
+    },
 };
 use jeton_proto::v1::{RefreshRequest, token_service_client::TokenServiceClient};
 
@@ -32,7 +36,7 @@ pub async fn run(cli: &Cli<'_>, args: RefreshArgs) -> Result<Exit, Failure> {
         ));
     }
     credential::check(&args.credential)?;
-    let refresh_token = args.token.read(cli, "Refresh token").await?;
+    let refresh_token = pasted_token::bare(&args.token.read(cli, "Refresh token").await?)?;
     let connection = connect::open(cli, Listener::Public, Identity::Required).await?;
     let mut client = TokenServiceClient::new(connection.channel());
     let request =
@@ -40,6 +44,13 @@ pub async fn run(cli: &Cli<'_>, args: RefreshArgs) -> Result<Exit, Failure> {
     let response = connection.call(client.refresh(connection.request(request))).await?;
     let token = credential::required(response.token.as_ref())?;
     let handout = Handout { form, args: &args.credential, known: Vec::new() };
-    credential::print(cli, handout, &response, token)?;
-    Ok(Exit::Done)
+    let shown = credential::keep(handout.args, token)
+        .and_then(|()| credential::print(cli, handout, &response, token));
+    if shown.is_err() {
+        output::talk(
+            "The successor may have reached nobody. For a moment (the policy's replay grace) the same refresh token gets the \
+             same successor: run it again at once.",
+        );
+    }
+    shown.map(|()| Exit::Done)
 }

@@ -14,7 +14,7 @@ use crate::{
         time,
         token_input::{self, TokenArgs},
     },
-    verbs::inspect,
+    verbs::{inspect, pasted_token},
 };
 use jeton_proto::v1::{TokenStatus, ValidateRequest, Verdict, token_service_client::TokenServiceClient};
 
@@ -35,7 +35,7 @@ pub struct ValidateArgs {
 /// Runs it.
 pub async fn run(cli: &Cli<'_>, args: ValidateArgs) -> Result<Exit, Failure> {
     let as_json = cli.output.wants_json()?;
-    let token = args.token.read(cli, "Token").await?;
+    let token = pasted_token::bare(&args.token.read(cli, "Token").await?)?;
     let connection = connect::open(cli, Listener::Public, Identity::Required).await?;
     let mut client = TokenServiceClient::new(connection.channel());
     let mut request = ValidateRequest {

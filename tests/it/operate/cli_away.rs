@@ -1,0 +1,115 @@
+//! The command line, end to end: servers that do not answer.
+
+use std::process::Stdio;
+
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, copy_bidirectional},
+    net::{TcpListener, TcpStream},
+};
+
+use crate::world::{Shell, World};
+
+const ISSUE: [&str; 5] = ["issue", "--subject", "user:7", "--audience", "api"];
+
+/// A port on which nobody listens.
+async fn closed() -> String {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string()
+}
+
+#[tokio::test]
+async fn e24_the_first_server_that_answers_is_used() {
+    let world = World::start().await;
+    let mut shell = Shell::of(&world, "service");
+    let (good, closed) = (world.server.ready.public.clone(), closed().await);
+    // One that takes connections, and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent_at = silent.local_addr().unwrap().to_string();
+    for (first, why) in [(&closed, "refused"), (&silent_at, "does not answer")] {
+        shell.arguments[1] = format!("{first},{good}");
+        let said = shell.run(&ISSUE).await;
+        assert!(said.data().starts_with("eyJ"), "{said:?}");
+        assert!(said.err.contains(why) && said.err.contains(&format!("using http://{good}.")), "{said:?}");
+    }
+    shell.arguments[1] = format!("{good},{closed}");
+    let said = shell.run(&ISSUE).await;
+    assert!(said.data().starts_with("eyJ") && said.err.is_empty(), "{said:?}");
+    shell.arguments[1] = format!("{closed},127.0.0.1:1");
+    let none = shell.run(&ISSUE).await;
+    assert!(none.with_code(5).contains("none of the 2 endpoints answers"), "{none:?}");
+    // In a context, too.
+    let flags = [&shell.arguments[..]].concat();
+    shell.arguments.clear();
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let several = format!("{closed},{good}");
+    let add = ["context", "add", "prod", "--endpoint", &several, "--api-key-file", flags[5]];
+    shell.run(&add).await.with_code(0);
+    let said = shell.run(&[&ISSUE[..], &["--context", "prod"]].concat()).await;
+    assert!(said.data().starts_with("eyJ"), "{said:?}");
+}
+
+/// Starts `jeton` with a token on its standard input, and reads what it says up to this text.
+async fn until_said(
+    shell: &Shell,
+    arguments: &[&str],
+    input: &str,
+    text: &str,
+) -> (tokio::process::Child, BufReader<tokio::process::ChildStderr>, String) {
+    let mut command = shell.command(arguments);
+    command.stdin(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).await.unwrap();
+    let mut talk = BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    while !said.contains(text) {
+        assert!(talk.read_line(&mut said).await.unwrap() > 0, "it ended: {said}");
+    }
+    (child, talk, said)
+}
+
+#[tokio::test]
+async fn e24_a_revocation_is_tried_until_a_server_answers() {
+    let world = World::start().await;
+    let mut shell = Shell::of(&world, "service");
+    let token = shell.run(&ISSUE).await.data().to_owned();
+    let (good, place) = (shell.arguments[1].clone(), closed().await);
+    shell.arguments[1].clone_from(&place);
+    let (mut child, mut talk, said) =
+        until_said(&shell, &["revoke", "-", "--retry", "10m"], &token, "Trying again until").await;
+    assert!(said.starts_with("Cannot reach "), "{said}");
+    let listener = TcpListener::bind(&place).await.unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut from, _)) = listener.accept().await {
+            let good = good.clone();
+            tokio::spawn(async move {
+                let mut to = TcpStream::connect(good).await.unwrap();
+                let _ended = copy_bidirectional(&mut from, &mut to).await;
+            });
+        }
+    });
+    let mut out = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut out).await.unwrap();
+    let mut rest = String::new();
+    talk.read_to_string(&mut rest).await.unwrap();
+    assert!(child.wait().await.unwrap().success() && out.starts_with("revoked token "), "{out} {rest}");
+    // Without a server for as long as that: as before.
+    shell.arguments[1] = closed().await;
+    let late = shell.pipe(&["revoke", "-", "--retry", "1s"], &token).await;
+    assert!(late.with_code(5).contains("Trying again until") && late.err.contains("error: "), "{late:?}");
+}
+
+#[tokio::test]
+async fn e24_a_revocation_is_tried_until_the_database_is_back() {
+    let (world, link) = World::behind_link().await;
+    let shell = Shell::of(&world, "service");
+    let token = shell.run(&ISSUE).await.data().to_owned();
+    link.cut("jeton flusher");
+    let arguments = ["revoke", "-", "--retry", "10m", "--timeout", "2s"];
+    let (mut child, mut talk, said) = until_said(&shell, &arguments, &token, "Trying again until").await;
+    assert!(said.contains("takes effect when"), "{said}");
+    link.resume("jeton flusher");
+    let (mut out, mut rest) = (String::new(), String::new());
+    child.stdout.take().unwrap().read_to_string(&mut out).await.unwrap();
+    talk.read_to_string(&mut rest).await.unwrap();
+    assert!(child.wait().await.unwrap().success(), "{out} {rest}");
+    assert!(out.contains("revoked token "), "{out} {rest}");
+}

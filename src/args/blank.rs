@@ -9,8 +9,9 @@ use clap::{
     parser::ValueSource,
 };
 
-/// Flags whose empty value has a meaning of its own.
-const MAY_BE_EMPTY: [&str; 2] = ["note", "log"];
+/// Those whose empty value has a meaning of its own. A row that somebody else wrote to the database may have an empty id,
+/// and is removed by it.
+const MAY_BE_EMPTY: [&str; 4] = ["note", "log", "client_id", "api_key_id"];
 
 /// Refuses an empty value of any flag or operand.
 pub(super) fn refuse_empty(command: &Command, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -55,7 +56,7 @@ mod tests {
         };
         for words in [
             ["jeton", "client", "delete", "x", "--etag", ""].as_slice(),
-            &["jeton", "client", "get", ""],
+            &["jeton", "policy", "get", ""],
             &["jeton", "policy", "delete", "x", "--etag="],
             &["jeton", "audit", "list", "--subject", ""],
             &["jeton", "audit", "list", "--actor="],
@@ -66,9 +67,11 @@ mod tests {
             let said = refused(words).unwrap_err();
             assert!(said.contains("a value is required for"), "{words:?}: {said}");
         }
-        for words in
-            [["jeton", "audit", "list", "--subject", "a"].as_slice(), &["jeton", "revoke", "--note", ""]]
-        {
+        for words in [
+            ["jeton", "audit", "list", "--subject", "a"].as_slice(),
+            &["jeton", "revoke", "--note", ""],
+            &["jeton", "client", "delete", "--yes", "--", ""],
+        ] {
             assert_eq!(refused(words), Ok(()), "{words:?}");
         }
     }

@@ -44,6 +44,8 @@ fn with_examples(command: Command, path: &str) -> Command {
         None => String::new(),
     };
     let path = path.to_owned();
+    // What the short help leaves out, a page shows.
+    let command = command.mut_args(|arg| arg.hide_short_help(false));
     command.after_help(text.clone()).after_long_help(text).mut_subcommands(|verb| {
         let path = format!("{path} {}", verb.get_name()).trim().to_owned();
         with_examples(verb, &path)
@@ -59,6 +61,10 @@ mod tests {
     fn there_is_a_page_for_each_verb() -> anyhow::Result<()> {
         let page = String::from_utf8(page(command(|_| true))?)?;
         assert!(page.starts_with(".ie") && page.contains("Exit codes"), "{page}");
+        assert!(
+            page.contains("The file that holds the API key"),
+            "the flags of every verb have their words: {page}"
+        );
         let directory = tempfile::tempdir()?;
         let count = write_all(command(|_| true), directory.path())?;
         assert_eq!(std::fs::read_dir(directory.path())?.count(), count);

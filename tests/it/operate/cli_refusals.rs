@@ -157,7 +157,7 @@ async fn e23_empty_values_and_a_scope_that_matches_nothing_are_refused() {
         (&["audit", "list", "--jti", ""], "--jti"),
         (&["audit", "list", "--actor="], "--actor"),
         (&["session", "list", "--client", ""], "--client"),
-        (&["client", "get", ""], "CLIENT_ID"),
+        (&["policy", "get", ""], "AUDIENCE"),
         (&["policy", "set", "orders", "--allow-scope", "*"], "wildcard"),
         (&["issue", "--subject", "u", "--audience", "a", "--claim-json", r#"x={"a":1,"a":2}"#], "twice"),
     ] {

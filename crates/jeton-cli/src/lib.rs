@@ -5,6 +5,7 @@ mod complete;
 mod doctor;
 mod invocation;
 mod remote;
+mod scan;
 mod term;
 mod verbs;
 

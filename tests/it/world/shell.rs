@@ -122,6 +122,30 @@ impl Shell {
         Said { code: code.unwrap_or(-1), out: String::new(), err: terminal.read().await }
     }
 
+    /// Runs `jeton` to its end at a terminal, where a person is asked these things and answers so: `err` is all that was
+    /// seen there.
+    pub async fn dialogue(&self, arguments: &[&str], steps: &[(&'static str, &str)]) -> Said {
+        let (mut terminal, end) = Terminal::open();
+        let mut command = self.command(arguments);
+        command.stdin(terminal.another_end()).stdout(terminal.another_end()).stderr(end);
+        let mut child = command.spawn().unwrap();
+        drop(command);
+        let run = async {
+            let mut seen = String::new();
+            for (question, answer) in steps {
+                let (next, more) = terminal.until(question).await;
+                terminal = next;
+                terminal.type_line(answer);
+                seen += &more;
+            }
+            (terminal, seen, child.wait().await.unwrap().code())
+        };
+        let ended = tokio::time::timeout(PATIENCE, run).await;
+        let (terminal, seen, code) =
+            ended.unwrap_or_else(|_| panic!("not asked, or not ended, within {PATIENCE:?}: {arguments:?}"));
+        Said { code: code.unwrap_or(-1), out: String::new(), err: seen + &terminal.read().await }
+    }
+
     /// Runs `jeton` at a terminal, where a person is asked this, and interrupts it.
     pub async fn interrupting(&self, arguments: &[&str], question: &'static str) -> Said {
         let (terminal, end) = Terminal::open();

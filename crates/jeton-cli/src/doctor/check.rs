@@ -108,6 +108,7 @@ pub fn refused(name: &'static str, failure: &Failure) -> Check {
         | Exit::Usage
         | Exit::Negative
         | Exit::Unavailable
+        | Exit::Partly
         | Exit::Incomplete
         | Exit::Interrupted => {
             Check::fail(name, said(failure), "Check that PostgreSQL runs and that the server reaches it.")

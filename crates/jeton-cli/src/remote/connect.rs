@@ -17,7 +17,7 @@ use crate::{
     },
     term::{
         exit::{Exit, Failure},
-        output, token_input,
+        interrupt, output, token_input,
     },
 };
 
@@ -269,11 +269,12 @@ fn arm_interrupt() {
     ARMED.call_once(|| {
         tokio::spawn(async {
             if tokio::signal::ctrl_c().await.is_ok() {
-                output::talk(if token_input::is_asking() {
+                let usual = if token_input::is_asking() {
                     "interrupted. Nothing was done."
                 } else {
                     "interrupted. The request may have taken effect: check, or run the command again."
-                });
+                };
+                output::talk(&interrupt::words().unwrap_or_else(|| usual.to_owned()));
                 std::process::exit(i32::from(Exit::Interrupted.code()));
             }
         });

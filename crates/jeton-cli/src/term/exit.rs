@@ -27,6 +27,8 @@ pub enum Exit {
     Denied,
     /// Unavailable or out of time. Safe to retry.
     Unavailable,
+    /// Partly done.
+    Partly,
     /// Revoked, but not everywhere within the wait.
     Incomplete,
     /// Ctrl-C.
@@ -44,6 +46,7 @@ impl Exit {
             Self::Negative => 3,
             Self::Denied => 4,
             Self::Unavailable => 5,
+            Self::Partly => 6,
             Self::Incomplete => 7,
             Self::Interrupted => 130,
         }

@@ -2,9 +2,11 @@
 
 pub(crate) mod escape;
 pub(crate) mod exit;
+pub(crate) mod interrupt;
 pub(crate) mod json;
 pub(crate) mod names;
 pub(crate) mod output;
+pub(crate) mod paste;
 pub(crate) mod private_file;
 pub(crate) mod quoted;
 pub(crate) mod tables;

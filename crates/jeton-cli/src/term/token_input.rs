@@ -156,7 +156,7 @@ async fn typed_line() -> Result<String, Failure> {
 }
 
 /// Reading waits for a person or a pipe: it must not block the task that listens for Ctrl-C.
-async fn blocking<T: Send + 'static>(
+pub async fn blocking<T: Send + 'static>(
     read: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
     tokio::task::spawn_blocking(read)

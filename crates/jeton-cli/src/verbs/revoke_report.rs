@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::term::escape::escape;
+use crate::term::{escape::escape, quoted::shell_word};
 use crate::{
     invocation::Cli,
     term::{
@@ -12,7 +12,9 @@ use crate::{
     },
     verbs::{revoke_target::NamedTarget, session},
 };
-use jeton_proto::v1::{Propagation, RevocationOutcome, RevocationReason, RevokeResponse};
+use jeton_proto::v1::{
+    Propagation, RevocationOutcome, RevocationReason, RevokeResponse, revocation_target::Kind,
+};
 
 /// The most sessions shown before the question: more would scroll the count away.
 const SAMPLES_ASKED_ABOUT: usize = 10;
@@ -38,6 +40,7 @@ pub fn print_plan(target: &NamedTarget, response: &RevokeResponse) -> Result<(),
         session::table(&response.sample_sessions)?;
     }
     output::data(&plan(target, response))?;
+    talk_findings(response);
     output::talk("Nothing was changed (--dry-run).");
     Ok(())
 }
@@ -61,8 +64,15 @@ pub fn talk_plan(target: &NamedTarget, response: &RevokeResponse) {
 /// The whole target, as the server understood it: `subject svc:billing for audience orders, issued before
 /// 2026-01-31T09:00:00Z`.
 fn whole(target: &NamedTarget, response: &RevokeResponse) -> String {
-    let mut name = target.describe();
-    let Some(understood) = &response.target else { return name };
+    let Some(understood) = &response.target else { return target.describe() };
+    let mut name = match (&target.kind, &understood.kind) {
+        (Kind::Id(_), Some(Kind::Jti(jti))) => format!("jti {}", escape(jti)),
+        (Kind::Id(_), Some(Kind::SessionId(session))) => format!("session {}", escape(session)),
+        (Kind::Token(_), Some(Kind::SessionId(session))) => {
+            format!("session {} of a refresh token", escape(session))
+        }
+        _ => target.describe(),
+    };
     if !understood.audience.is_empty() {
         name.push_str(" for audience ");
         name.push_str(&escape(&understood.audience));
@@ -118,6 +128,7 @@ pub fn print_result(
     local: bool,
 ) -> Result<(), Failure> {
     output::data(&result(target, response, elapsed, local))?;
+    talk_findings(response);
     if exit(response, false) == Exit::Incomplete {
         let warning = cli.output.paint("warning", output::Tone::Doubtful);
         output::talk(&format!(
@@ -125,6 +136,49 @@ pub fn print_result(
         ));
     }
     Ok(())
+}
+
+/// What else the server found out, and what to do about it.
+fn talk_findings(response: &RevokeResponse) {
+    for line in findings(response) {
+        output::talk(&line);
+    }
+}
+
+fn findings(response: &RevokeResponse) -> Vec<String> {
+    let Some(found) = &response.findings else { return Vec::new() };
+    let mut lines = Vec::new();
+    if let Some(time) = &found.unverified_jti_time {
+        lines.push(format!(
+            "No token is on record by its id: whether there ever was this one cannot be told. By its own time it is of {}.",
+            time::show(Some(time))
+        ));
+    }
+    if found.is_live_session {
+        lines.push("It is the id of a live session, which goes on. End it by --session.".to_owned());
+    }
+    if found.no_live_sessions {
+        lines.push(
+            "No live session was hit. Tokens without a session are dead, if there were any.".to_owned(),
+        );
+    }
+    if !found.similar_subjects.is_empty() {
+        let names = found.similar_subjects.iter().map(|name| escape(name)).collect::<Vec<_>>().join(", ");
+        lines.push(format!("Subjects of live sessions that are spelled nearly so: {names}"));
+    }
+    if !found.readable_jti.is_empty() {
+        let jti = escape(&found.readable_jti);
+        lines.push(format!("Its jti can be read, though nothing vouches for it: jeton revoke {jti}"));
+    }
+    if !found.api_key_id.is_empty() {
+        let (id, client) = (escape(&found.api_key_id), shell_word(&found.api_key_client_id));
+        let client = if found.api_key_client_id.is_empty() { "CLIENT".to_owned() } else { client };
+        lines.push(format!("It is an API key. End it: jeton client delete-key {client} {id}"));
+    }
+    if found.sessions_not_looked_for {
+        lines.push("The server was too busy to look for sessions: `jeton session list` does.".to_owned());
+    }
+    lines
 }
 
 /// The result on one line.
@@ -164,7 +218,7 @@ pub fn result(target: &NamedTarget, response: &RevokeResponse, elapsed: Duration
 }
 
 /// `4 ms`, `3.3 s`.
-fn took(elapsed: Duration) -> String {
+pub fn took(elapsed: Duration) -> String {
     if elapsed < Duration::from_secs(1) {
         format!("{} ms", elapsed.as_millis())
     } else {
@@ -172,7 +226,8 @@ fn took(elapsed: Duration) -> String {
     }
 }
 
-fn reach(propagation: &Propagation) -> String {
+/// `3/3 replicas`.
+pub fn reach(propagation: &Propagation) -> String {
     let Propagation { applied_replicas, replicas, applied_watchers, watchers, .. } = propagation;
     let watched =
         if *watchers > 0 { format!(", {applied_watchers}/{watchers} watchers") } else { String::new() };
@@ -180,7 +235,7 @@ fn reach(propagation: &Propagation) -> String {
 }
 
 /// The replicas that have not applied it, and the consequence.
-fn missing(propagation: &Propagation, local: bool) -> String {
+pub fn missing(propagation: &Propagation, local: bool) -> String {
     let Propagation { complete, applied_replicas, replicas, laggards, .. } = propagation;
     let laggards: Vec<_> = laggards.iter().map(String::as_str).collect();
     let who = match laggards.as_slice() {

@@ -1,0 +1,138 @@
+//! Revoking one target: a token, an id, a session, or everything of a subject, client or key.
+
+use std::time::Duration;
+
+use jiff::{Timestamp, Unit};
+use tokio::time::Instant;
+use tonic::Code;
+
+use crate::term::escape::escape;
+use crate::{
+    invocation::Cli,
+    remote::connect::{self, Connection, Identity, Listener},
+    term::{
+        exit::{Exit, Failure},
+        time, token_input,
+    },
+    verbs::{
+        live::{self, Live},
+        revoke::{RevokeArgs, WaitFor, to_wire_reach, to_wire_reason},
+        revoke_report as report,
+        revoke_target::NamedTarget,
+    },
+};
+use jeton_proto::v1::{
+    RevocationTarget, RevokeRequest, RevokeResponse, revocation_target::Kind,
+    token_service_client::TokenServiceClient,
+};
+
+/// The server's wait if `--wait` is not given, for the deadline.
+const DEFAULT_WAIT: Duration = Duration::from_secs(10);
+/// The deadline is later than the wait, so that an incomplete revocation is answered, not cut off.
+const WAIT_MARGIN: Duration = Duration::from_secs(5);
+
+/// Revokes it.
+pub async fn run(cli: &Cli<'_>, args: &RevokeArgs, kind: Kind, as_json: bool) -> Result<Exit, Failure> {
+    let target = NamedTarget::new(kind);
+    check(cli, args, &target)?;
+    let cutoff = args.before.as_deref().map(|before| cutoff(before, (cli.env.now)())).transpose()?;
+    let request = RevokeRequest {
+        target: Some(RevocationTarget {
+            kind: Some(target.kind.clone()),
+            issue_cutoff_time: cutoff.map(time::to_wire_timestamp),
+            audience: args.audience.clone().unwrap_or_default(),
+        }),
+        reason: to_wire_reason(args.reason).into(),
+        note: args.note.clone().unwrap_or_default(),
+        validate_only: args.dry_run,
+        max_affected_sessions: args.max_affected,
+        wait_for: to_wire_reach(args.wait_for).into(),
+        wait_timeout: args.wait.map(time::to_wire_duration),
+    };
+    // An emergency waits for nothing: the data for the live line is fetched at the same time.
+    let listener = if target.is_wide() { Listener::Admin } else { Listener::Public };
+    let seen = !args.dry_run && args.wait_for != Some(WaitFor::Local);
+    let ask = || seen.then(|| Live::ask(cli, listener)).flatten();
+    let mut live = ask();
+    let connection = connect::open(cli, listener, Identity::Required).await?;
+    let connection =
+        if cli.globals.timeout.is_some() { connection } else { connection.with_timeout(deadline(args)) };
+    if target.is_wide() && !args.yes && !args.dry_run {
+        confirm(&connection, &request, &target).await?;
+        // A person may think for so long that the log moves on.
+        live = ask();
+    }
+    let start = Instant::now();
+    let response = live::beside(live, call(&connection, request)).await?;
+    let elapsed = start.elapsed();
+    if as_json {
+        cli.output.json(&response, false)?;
+    } else if args.dry_run {
+        report::print_plan(&target, &response)?;
+    } else {
+        report::print_result(cli, &target, &response, elapsed, args.wait_for == Some(WaitFor::Local))?;
+    }
+    Ok(report::exit(&response, args.dry_run))
+}
+
+/// Sends one revocation.
+pub async fn call(connection: &Connection, request: RevokeRequest) -> Result<RevokeResponse, Failure> {
+    let mut client = TokenServiceClient::new(connection.channel());
+    match connection.call(client.revoke(connection.request(request))).await {
+        Err(Failure::Refused(status)) if status.code() == Code::NotFound => Err(Failure::Absent(status)),
+        answer => answer,
+    }
+}
+
+/// Refuses what can be refused without a server, before anything is sent.
+fn check(cli: &Cli<'_>, args: &RevokeArgs, target: &NamedTarget) -> Result<(), Failure> {
+    let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
+    let narrows = args.audience.is_some() || args.before.is_some();
+    if narrows && (target.is_key() || !target.is_wide()) {
+        return usage("--audience and --before narrow a subject or a client, nothing else. Leave them out.");
+    }
+    if !target.is_wide() {
+        return Ok(());
+    }
+    if args.reason.is_none() {
+        return usage(
+            "a subject, client or key is not revoked without a reason. Give one, as in --reason leaked.",
+        );
+    }
+    if !args.yes && !args.dry_run && !token_input::can_ask(cli) {
+        return usage(
+            "this ends more than one session, and nobody can be asked. Give --yes, or --dry-run to look first.",
+        );
+    }
+    Ok(())
+}
+
+/// Shows what will end, and has the name typed.
+async fn confirm(
+    connection: &Connection,
+    request: &RevokeRequest,
+    target: &NamedTarget,
+) -> Result<(), Failure> {
+    let preview = call(connection, RevokeRequest { validate_only: true, ..request.clone() }).await?;
+    report::talk_plan(target, &preview);
+    let question = format!("This cannot be undone. Type {} to revoke it: ", escape(target.name()));
+    let typed = token_input::answer(&question).await?;
+    // A name that is shown escaped can only be typed escaped.
+    if typed == target.name() || typed == escape(target.name()) {
+        return Ok(());
+    }
+    Err(Failure::Usage("that is not the name: nothing was revoked. Run it again to revoke it.".into()))
+}
+
+/// Parses a cutoff, in whole seconds, like the times of tokens.
+fn cutoff(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
+    let wrong = |error: String| Failure::Usage(format!("--before: {error}."));
+    let instant = time::parse_past(text, now).map_err(wrong)?;
+    let round = jiff::TimestampRound::new().smallest(Unit::Second).mode(jiff::RoundMode::Floor);
+    instant.round(round).map_err(|_| wrong(format!("{text:?} is out of range")))
+}
+
+fn deadline(args: &RevokeArgs) -> Duration {
+    let wait = args.wait.and_then(|wait| Duration::try_from(wait).ok());
+    wait.unwrap_or(DEFAULT_WAIT).saturating_add(WAIT_MARGIN)
+}

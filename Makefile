@@ -13,7 +13,7 @@ PROFILE ?= dev
 RUNS ?= 10
 LOOPS ?= 2
 
-.PHONY: help run check test test-busy faults attacks test-python test-node model bench bench-growth bench-docs capacity-docs instructions reference fmt lint sqlx clean
+.PHONY: help run check test test-busy faults attacks test-python test-node model bench bench-growth bench-docs capacity-docs measure-search instructions reference fmt lint sqlx clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,6 +80,12 @@ bench-growth: ## measure the growth of costs, overload, and disturbances: about 
 bench-docs: ## write docs/performance.md from the results of both
 	@scripts/need-cc
 	cargo bench --locked --package jeton-bench --bench suite -- --document
+
+measure-search: ## measure how long `jeton revoke --from` takes for a log of 1 GiB, and its memory
+	@scripts/need-cc
+	@scripts/need-python
+	cargo build --locked --release --bin jeton
+	scripts/measure-search
 
 instructions: ## count the instructions of the evaluator and the parser, and compare
 	@scripts/need-cc

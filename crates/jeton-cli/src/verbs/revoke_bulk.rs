@@ -35,7 +35,7 @@ const TARGET_BYTES: usize = 16;
 const ANSWER_MAX: Duration = Duration::from_mins(1);
 /// An answer names each refused target of a chunk.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Without a chunk committed for so long, it gives up.
+/// Without a chunk committed for so long, or for as long as `--retry` says, it gives up.
 const PATIENCE: Duration = Duration::from_mins(2);
 /// The first pause before a connection is made again; each next one is twice as long, up to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -153,6 +153,8 @@ pub async fn run(job: &Job<'_>) -> Result<Outcome, Broken> {
     let chunks = chunks(job.targets);
     let mut meter = Meter::new(job.cli, job.args.progress, job.targets.len());
     let mut outcome = Outcome { by_bulk: true, ..Outcome::default() };
+    let retry = job.cli.globals.retry.and_then(|retry| Duration::try_from(retry).ok());
+    let patience = PATIENCE.max(retry.unwrap_or_default());
     let (mut started, mut pause, mut since, mut committed) =
         (false, FIRST_PAUSE, time::Instant::now(), 0_usize);
     loop {
@@ -164,7 +166,7 @@ pub async fn run(job: &Job<'_>) -> Result<Outcome, Broken> {
         if outcome.chunk > committed {
             (committed, pause, since) = (outcome.chunk, FIRST_PAUSE, time::Instant::now());
         }
-        if !started || !is_passing(&failure) || since.elapsed() > PATIENCE {
+        if !started || !is_passing(&failure) || since.elapsed() > patience {
             interrupt::set_words(None);
             if started && !job.args.dry_run {
                 output::talk(&format!("{} {}", so_far(job, &chunks, &outcome), job.resume));

@@ -10,11 +10,14 @@ use uuid::Uuid;
 use crate::term::{escape::escape, quoted::shell_word};
 use crate::{
     invocation::Cli,
-    remote::connect::{self, Identity, Listener},
+    remote::{
+        connect::{self, Identity, Listener},
+        endpoint::Endpoints,
+    },
     scan::{Targets, Token},
     term::{
         exit::{Exit, Failure},
-        json as own_json, output, token_input,
+        json as own_json, output, time, token_input,
     },
     verbs::{
         revoke::RevokeArgs,
@@ -170,12 +173,14 @@ fn resume(cli: &Cli<'_>, args: &RevokeArgs, origin: &Origin, id: Uuid) -> String
     flag("--reason", reason.map(|reason| reason.get_name().to_owned()));
     flag("--note", args.note.clone());
     flag("--context", globals.context.clone());
-    flag("--endpoint", globals.endpoint.clone());
-    flag("--admin-endpoint", globals.admin_endpoint.clone());
+    let urls = |endpoints: &Option<Endpoints>| endpoints.as_ref().map(|them| them.urls().join(","));
+    flag("--endpoint", urls(&globals.endpoint));
+    flag("--admin-endpoint", urls(&globals.admin_endpoint));
     flag("--api-key-file", path(&globals.api_key_file));
     flag("--tls-ca", path(&globals.tls_ca));
     flag("--tls-cert", path(&globals.tls_cert));
     flag("--tls-key", path(&globals.tls_key));
+    flag("--retry", globals.retry.map(time::show_signed));
     if args.force {
         words.push("--force".to_owned());
     }

@@ -98,6 +98,38 @@ async fn e24_a_revocation_is_tried_until_a_server_answers() {
 }
 
 #[tokio::test]
+async fn e24_a_revocation_whose_server_goes_is_tried_at_another() {
+    let world = World::start().await;
+    let mut shell = Shell::of(&world, "service");
+    let token = shell.run(&ISSUE).await.data().to_owned();
+    let good = shell.arguments[1].clone();
+    // One server that goes while it reads a revocation: more than it takes to ask for its health.
+    let first = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    shell.arguments[1] = format!("{},{good}", first.local_addr().unwrap());
+    let going = async move {
+        let (from, _) = first.accept().await.unwrap();
+        let to = TcpStream::connect(&good).await.unwrap();
+        let ((mut from, mut answers), (mut replies, mut to)) = (from.into_split(), to.into_split());
+        let replying = tokio::spawn(async move { tokio::io::copy(&mut replies, &mut answers).await });
+        let (mut chunk, mut sent) = ([0; 128], 0);
+        while sent < 700 {
+            let count = from.read(&mut chunk).await.unwrap();
+            assert!(count > 0, "the revocation comes");
+            to.write_all(&chunk[..count]).await.unwrap();
+            sent += count;
+        }
+        replying.abort();
+    };
+    let revoke = shell.pipe(&["revoke", "-", "--retry", "10m"], &token);
+    let (said, ()) = tokio::join!(revoke, going);
+    assert!(said.data().starts_with("revoked token "), "{said:?}");
+    assert!(
+        said.err.contains("The server does not answer.") && said.err.contains("using http://"),
+        "{said:?}"
+    );
+}
+
+#[tokio::test]
 async fn e24_a_revocation_is_tried_until_the_database_is_back() {
     let (world, link) = World::behind_link().await;
     let shell = Shell::of(&world, "service");

@@ -10,7 +10,7 @@ use crate::{
     invocation::Cli,
     remote::{
         failover::{self, root_cause},
-        patience::{Line, Patience},
+        patience::{Line, Patience, Ways},
         source::{Credential, Source},
         tls::{self, Files},
         tls_words::{Explained, explain},
@@ -153,8 +153,9 @@ impl Destination {
                 "warning: the API key goes to {url} in plaintext. Use https://, or a mesh that encrypts."
             ));
         }
-        let Self { timeout, patience, .. } = self;
-        Ok(Connection { line: Line::new(channel, patience.clone()), url, authorization, timeout, patience })
+        let Self { urls, tls, timeout, patience, .. } = self;
+        let line = Line::new(channel, patience.clone(), Ways { urls, tls, timeout });
+        Ok(Connection { line, url, authorization, timeout, patience })
     }
 
     /// The same, giving up at the first failure.

@@ -26,6 +26,7 @@ use tonic_types::StatusExt as _;
 
 use crate::{
     invocation::Cli,
+    remote::{failover::first_that_answers, tls::Files},
     term::{output, time},
 };
 
@@ -81,18 +82,29 @@ fn of_positive(duration: SignedDuration) -> Duration {
     duration.try_into().unwrap_or_default()
 }
 
+/// The servers that a call may go to.
+#[derive(Debug)]
+pub struct Ways {
+    /// At least one.
+    pub urls: Vec<String>,
+    /// The files for TLS.
+    pub tls: Files,
+    /// The longest wait for a connection.
+    pub timeout: Duration,
+}
+
 /// A channel that sends some calls again.
 #[derive(Clone, Debug)]
 pub struct Line {
     channel: Channel,
-    patience: Option<Patience>,
+    again: Option<(Patience, Arc<Ways>)>,
 }
 
 impl Line {
-    /// The channel; with patience, it repeats calls.
+    /// The channel; with patience, it repeats calls, to whichever of the servers then answers.
     #[must_use]
-    pub fn new(channel: Channel, patience: Option<Patience>) -> Self {
-        Self { channel, patience }
+    pub fn new(channel: Channel, patience: Option<Patience>, ways: Ways) -> Self {
+        Self { channel, again: patience.map(|patience| (patience, Arc::new(ways))) }
     }
 }
 
@@ -112,9 +124,9 @@ impl Service<http::Request<Body>> for Line {
         // The one that is ready makes the call.
         let next = self.channel.clone();
         let mut ready = std::mem::replace(&mut self.channel, next);
-        match &self.patience {
-            Some(patience) if is_repeatable(request.uri().path()) => {
-                Box::pin(repeat(ready, patience.clone(), request))
+        match &self.again {
+            Some((patience, ways)) if is_repeatable(request.uri().path()) => {
+                Box::pin(repeat(ready, patience.clone(), Arc::clone(ways), request))
             }
             _ => Box::pin(async move { ready.call(request).await.map_err(Into::into) }),
         }
@@ -128,7 +140,12 @@ fn is_repeatable(path: &str) -> bool {
     reads || ["Validate", "BatchValidate", "Revoke", "Check", "Explain"].contains(&method)
 }
 
-async fn repeat(mut ready: Channel, patience: Patience, request: http::Request<Body>) -> Answer {
+async fn repeat(
+    mut ready: Channel,
+    patience: Patience,
+    ways: Arc<Ways>,
+    request: http::Request<Body>,
+) -> Answer {
     let (head, body) = request.into_parts();
     let message = whole(body).await?;
     loop {
@@ -143,7 +160,14 @@ async fn repeat(mut ready: Channel, patience: Patience, request: http::Request<B
             Err(_) => Some(format!("The server does not answer. {}", meanwhile(head.uri.path(), "it"))),
         };
         match why {
-            Some(why) if patience.wait(&why).await => {}
+            Some(why) if patience.wait(&why).await => {
+                let others = ways.urls.len() > 1 && answer.is_err();
+                if others
+                    && let Ok((channel, _)) = first_that_answers(&ways.urls, &ways.tls, ways.timeout).await
+                {
+                    ready = channel;
+                }
+            }
             _ => return answer.map_err(Into::into),
         }
     }

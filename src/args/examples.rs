@@ -93,7 +93,8 @@ pub(super) const EXAMPLES: &[(&str, &[&str])] = &[
     (
         "revoke",
         &[
-            "jeton revoke < token",
+            "jeton revoke --reason leaked --note INC-1",
+            "jeton revoke --from app.log app.log.1.gz --dry-run",
             "jeton revoke --token-file token --reason leaked --note INC-1",
             "jeton revoke --session 0192f0c8-0000-7000-8000-000000000001",
             "jeton revoke --subject user:7 --reason compromised --dry-run",

@@ -40,7 +40,7 @@ pub enum ClientCommand {
     Validate(validate::ValidateArgs),
     /// Show the claims of a token, offline
     Inspect(inspect::InspectArgs),
-    /// Revoke a token, a session, or all of a subject, client or key
+    /// Revoke whatever leaked: any text or file; or all of a subject, client or key
     Revoke(revoke::RevokeArgs),
     /// Tell all that is known about a token, a session or a subject: what it is, and what ended it, when and by whom
     Explain(explain::ExplainArgs),

@@ -228,7 +228,7 @@ async fn k20_a_list_above_the_high_water_mark_is_refused_before_anything_is_done
 async fn k21_each_command_for_an_incident_works_as_it_is_printed() {
     let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/incident.md")).unwrap();
     let commands: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("$ ")).collect();
-    assert_eq!(commands.len(), 5, "{commands:?}");
+    assert_eq!(commands.len(), 14, "{commands:?}");
     let world = World::start().await;
     let shell = Shell::of(&world, "admin");
     let mut api = world.api("service").await;
@@ -239,6 +239,9 @@ async fn k21_each_command_for_an_incident_works_as_it_is_printed() {
     shell.write("app.log.1", &list(20));
     shell.script("gzip app.log.1").await.with_code(0);
     shell.write("ids.txt", &list(20));
+    let of_service = api.session("svc:billing", "api").await;
+    let legacy = api.token("user:3", "legacy").await.access_token;
+    shell.write("token.txt", &of_service.access_token);
     shell.write("key-in-a-log.txt", &format!("using {}\n", crate::world::api_key("narrow")));
     let mut said = Vec::new();
     for command in commands {
@@ -249,7 +252,17 @@ async fn k21_each_command_for_an_incident_works_as_it_is_printed() {
     assert!(said[2].data().starts_with("revoked 41 of 41"), "{said:?}");
     assert!(said[3].data().starts_with("revoked 20 of 20"), "{said:?}");
     assert!(said[4].with_code(3).contains("End it: jeton client delete-key narrow "), "{said:?}");
-    for token in [in_chat, in_log] {
+    assert!(said[5].data().contains("1 live session"), "{said:?}");
+    assert!(said[6].data().starts_with("revoked subject svc:billing "), "{said:?}");
+    assert!(said[6].err.contains("Clients can issue for svc:billing again at once."), "{said:?}");
+    assert!(said[6].err.contains("by the key set alone, offline"), "{said:?}");
+    assert!(said[7].data().starts_with("revoked audience legacy "), "{said:?}");
+    assert!(said[8].data().contains("SESSION") && said[9].data().contains("0 live sessions"), "{said:?}");
+    assert!(said[10].data().contains("REVOKED") && said[10].data().contains("note INC-1"), "{said:?}");
+    assert!(said[11].data().contains("subject svc:billing") && said[12].data().contains("INC-1"), "{said:?}");
+    assert!(said[13].data().contains("ready"), "{said:?}");
+    assert_eq!(api.status(&legacy, "legacy").await, pb::TokenStatus::Revoked);
+    for token in [in_chat, in_log, of_service.access_token] {
         assert!(!is_active(&mut api, &token).await);
     }
     let asked = [("empty line: ", "\u{1b}[200~nothing of use\u{1b}[201~")];

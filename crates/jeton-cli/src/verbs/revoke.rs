@@ -93,13 +93,13 @@ pub struct RevokeArgs {
     /// Every token signed by a key
     #[arg(long, value_name = "KID", group = "target", allow_hyphen_values = true, value_parser = NonEmpty::new().try_map(key_id))]
     pub key: Option<String>,
-    /// Of a subject or client: only tokens for this audience
+    /// Of a subject or client: only tokens for this audience. Alone: everything for it, whoever's it is
     #[arg(long, value_parser = NonEmpty::new())]
     pub audience: Option<String>,
-    /// Of a subject or client: only tokens issued before; an RFC 3339 time, or "2h ago"
+    /// Of a subject, client or audience: only tokens issued before; an RFC 3339 time, or "2h ago"
     #[arg(long, value_name = "TIME")]
     pub before: Option<String>,
-    /// The reason; required for a subject, client or key
+    /// The reason; required for a subject, client, audience or key
     #[arg(long)]
     pub reason: Option<Reason>,
     /// An incident number or note
@@ -131,6 +131,13 @@ pub struct RevokeArgs {
     pub force: bool,
 }
 
+impl RevokeArgs {
+    /// Returns whether no target is named by text or file: then an audience is one itself.
+    fn names_nothing_else(&self) -> bool {
+        self.what.is_empty() && self.from.is_empty() && self.token_file.is_none()
+    }
+}
+
 /// Runs it.
 pub async fn run(cli: &Cli<'_>, args: RevokeArgs) -> Result<Exit, Failure> {
     let as_json = cli.output.wants_json()?;
@@ -139,6 +146,9 @@ pub async fn run(cli: &Cli<'_>, args: RevokeArgs) -> Result<Exit, Failure> {
         RevokeArgs { subject: Some(subject), .. } => Kind::Subject(subject.clone()),
         RevokeArgs { client: Some(client), .. } => Kind::ClientId(client.clone()),
         RevokeArgs { key: Some(key), .. } => Kind::KeyId(key.clone()),
+        RevokeArgs { audience: Some(audience), .. } if args.names_nothing_else() => {
+            Kind::AllForAudience(audience.clone())
+        }
         _ => match gather::gather(cli, &args).await? {
             Gathered::One(kind) => kind,
             Gathered::Many(found) => return many::run(cli, &args, *found, as_json).await,

@@ -40,7 +40,11 @@ pub async fn run(cli: &Cli<'_>, args: &RevokeArgs, kind: Kind, as_json: bool) ->
         target: Some(RevocationTarget {
             kind: Some(target.kind.clone()),
             issue_cutoff_time: cutoff.map(time::to_wire_timestamp),
-            audience: args.audience.clone().unwrap_or_default(),
+            audience: if matches!(target.kind, Kind::AllForAudience(_)) {
+                String::new()
+            } else {
+                args.audience.clone().unwrap_or_default()
+            },
         }),
         reason: to_wire_reason(args.reason).into(),
         note: args.note.clone().unwrap_or_default(),
@@ -71,6 +75,7 @@ pub async fn run(cli: &Cli<'_>, args: &RevokeArgs, kind: Kind, as_json: bool) ->
         report::print_plan(&target, &response)?;
     } else {
         report::print_result(cli, &target, &response, elapsed, args.wait_for == Some(WaitFor::Local))?;
+        report::talk_rest(cli, &target);
     }
     Ok(report::exit(&response, args.dry_run))
 }
@@ -89,14 +94,16 @@ fn check(cli: &Cli<'_>, args: &RevokeArgs, target: &NamedTarget) -> Result<(), F
     let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
     let narrows = args.audience.is_some() || args.before.is_some();
     if narrows && (target.is_key() || !target.is_wide()) {
-        return usage("--audience and --before narrow a subject or a client, nothing else. Leave them out.");
+        return usage(
+            "--audience and --before narrow a subject or a client, and --before an audience; nothing else. Leave them out.",
+        );
     }
     if !target.is_wide() {
         return Ok(());
     }
     if args.reason.is_none() {
         return usage(
-            "a subject, client or key is not revoked without a reason. Give one, as in --reason leaked.",
+            "a subject, client, audience or key is not revoked without a reason. Give one, as in --reason leaked.",
         );
     }
     if !args.yes && !args.dry_run && !token_input::can_ask(cli) {

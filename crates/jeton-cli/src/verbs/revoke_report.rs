@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
+
 use crate::term::{escape::escape, quoted::shell_word};
 use crate::{
     invocation::Cli,
@@ -179,6 +181,40 @@ fn findings(response: &RevokeResponse) -> Vec<String> {
         lines.push("The server was too busy to look for sessions: `jeton session list` does.".to_owned());
     }
     lines
+}
+
+/// The longest life of a token.
+const LIFETIME_CAP: SignedDuration = SignedDuration::from_hours(24);
+
+/// Says what a wide revocation does not reach.
+pub fn talk_rest(cli: &Cli<'_>, target: &NamedTarget) {
+    if !target.is_wide() {
+        return;
+    }
+    if let Some(again) = again(target) {
+        output::talk(&again);
+    }
+    let latest = (cli.env.now)().checked_add(LIFETIME_CAP).ok();
+    let latest = latest.map(|latest| time::show(Some(&time::to_wire_timestamp(latest))));
+    output::talk(&format!(
+        "Whoever verifies by the key set alone, offline, takes these tokens until their exp: at most until {}.",
+        latest.unwrap_or_default()
+    ));
+}
+
+/// What can be issued again at once.
+fn again(target: &NamedTarget) -> Option<String> {
+    let name = escape(target.name());
+    match &target.kind {
+        Kind::Subject(_) => Some(format!(
+            "Clients can issue for {name} again at once. To prevent that: jeton client update CLIENT --disable"
+        )),
+        Kind::ClientId(_) => Some(format!(
+            "{name} can issue again at once, by its keys and certificates. To prevent that: jeton client update {name} --disable"
+        )),
+        Kind::AllForAudience(_) => Some(format!("Clients can issue for audience {name} again at once.")),
+        Kind::Token(_) | Kind::Jti(_) | Kind::SessionId(_) | Kind::Id(_) | Kind::KeyId(_) => None,
+    }
 }
 
 /// The result on one line.

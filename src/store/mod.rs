@@ -19,6 +19,7 @@ use sqlx::{
 };
 use tokio::time::timeout;
 
+use crate::state::Reason;
 use crate::store::connection::{address::Address, connect::Connector, pool::Pool};
 
 use crate::store::error::is_cancelled;
@@ -137,9 +138,20 @@ impl Store {
         statement: impl AsyncFnOnce(&mut PgConnection, Value) -> Result<T, StoreError>,
         written: impl FnOnce(&T) -> bool,
     ) -> Result<T, StoreError> {
+        self.act_for(audit, Reason::Unspecified, statement, written).await
+    }
+
+    /// The same for an act that has a reason.
+    async fn act_for<T>(
+        &self,
+        audit: &NewAudit,
+        reason: Reason,
+        statement: impl AsyncFnOnce(&mut PgConnection, Value) -> Result<T, StoreError>,
+        written: impl FnOnce(&T) -> bool,
+    ) -> Result<T, StoreError> {
         let acts = self.acts.as_ref().ok_or(StoreError::NoMasterKey)?;
         let mut chain = acts.take();
-        let act = Act::of(audit, "OK", 0);
+        let act = Act::of(audit, "OK", reason.number());
         let columns = act.json(&chain.link(std::slice::from_ref(&act)));
         let done = self.run(async |connection| statement(connection, columns).await).await;
         chain.settle(&done, written);

@@ -22,7 +22,9 @@ use jeton_token::{
 };
 
 /// The most sessions of a subject that are shown.
-const SAMPLE_MAX: i64 = 20;
+const SAMPLE_MAX: usize = 20;
+/// Up to so many sessions of a subject are looked at one by one; more are counted as their rows say.
+const COUNTED_MAX: i64 = 1_000;
 
 /// The question. The texts are unchecked.
 #[derive(Clone, Debug)]
@@ -158,7 +160,7 @@ impl Authority {
                     None => vec![self.explain_jti(snapshot, caller, id).await?],
                 }
             }
-            Question::Subject(subject) => vec![self.explain_subject(caller, subject).await?],
+            Question::Subject(subject) => vec![self.explain_subject(snapshot, caller, subject).await?],
         };
         Ok(Explained { explanations, readable_jti: None })
     }
@@ -281,12 +283,25 @@ impl Authority {
         Ok(Some(Explanation { thing: Thing::Session(id, Some(Box::new(row))), state, causes }))
     }
 
-    async fn explain_subject(&self, caller: &Caller, subject: &str) -> Result<Explanation, Error> {
+    async fn explain_subject(
+        &self,
+        snapshot: &Snapshot,
+        caller: &Caller,
+        subject: &str,
+    ) -> Result<Explanation, Error> {
         caller.must(Permission::AdminRead)?;
         text::check_subject(subject).map_err(|rule| Invalid::field("subject", rule))?;
         let filter = SessionFilter { subject: Some(subject.to_owned()), ..SessionFilter::default() };
-        let live = self.store.count_sessions(&filter).await?.ok_or(Error::Overloaded)?;
-        let sample = self.store.sessions(&filter, SAMPLE_MAX).await?;
+        let mut sample = self.store.sessions(&filter, COUNTED_MAX).await?;
+        let all = i64::try_from(sample.len()).unwrap_or(COUNTED_MAX) < COUNTED_MAX;
+        // The log ends sessions before the sweep writes that into their rows.
+        sample.retain(|row| snapshot.root.session_revoked(row.facts()).is_none());
+        let live = if all {
+            i64::try_from(sample.len()).unwrap_or(COUNTED_MAX)
+        } else {
+            self.store.count_sessions(&filter).await?.ok_or(Error::Overloaded)?
+        };
+        sample.truncate(SAMPLE_MAX);
         // Every mark on it, whatever it hits.
         let hit =
             Hit { subject: Some(subject.to_owned()), issue_time: UnixSeconds::new(-1), ..Hit::default() };

@@ -102,8 +102,9 @@ impl Store {
         }
         let json = |counts: &Counts| serde_json::to_value(counts).unwrap_or(Value::Null);
         let row = self
-            .act(
+            .act_for(
                 audit,
+                chunk.reason,
                 async |connection, act| {
                     Ok(sqlx::query!(
                         r#"select head as "head!", fresh as "fresh!"

@@ -3,8 +3,12 @@
 use std::{fs, os::unix::fs::PermissionsExt};
 
 use jeton::proto::v1 as pb;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    time::timeout,
+};
 
-use crate::world::{Api, Shell, World};
+use crate::world::{Api, PATIENCE, Shell, World};
 
 async fn held(api: &mut Api, subject: &str) -> pb::IssuedToken {
     api.session(subject, "api").await
@@ -94,6 +98,41 @@ async fn a_wide_revocation_needs_a_reason_and_somebody_who_says_yes() {
     // Not everybody may.
     let service = Shell::of(&world, "service").run(&wide).await;
     assert!(service.with_code(4).contains("PERMISSION_REVOKE_WIDE"), "{service:?}");
+}
+
+#[tokio::test]
+async fn the_audit_trail_is_searched_written_as_lines_and_followed() {
+    let world = World::start().await;
+    let shell = Shell::of(&world, "admin");
+    let mut service = world.api("service").await;
+    let tokens = [service.token("user:7", "api").await, service.token("user:8", "api").await];
+    for (token, note) in tokens.iter().zip(["INC-1", "INC-2"]) {
+        shell.run(&["revoke", &token.jti, "--note", note]).await.data();
+    }
+    let found = shell.run(&["audit", "list", "--note", "INC-2", "--action", "Revoke", "--json-lines"]).await;
+    let lines: Vec<serde_json::Value> =
+        found.data().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 1, "{found:?}");
+    assert_eq!((&lines[0]["jti"], &lines[0]["note"]), (&tokens[1].jti.clone().into(), &"INC-2".into()));
+    let none = shell.run(&["audit", "list", "--note", "INC-2", "--until", "2h", "--json-lines"]).await;
+    assert_eq!(none.data(), "");
+    shell.run(&["audit", "list", "--note", ""]).await.with_code(2);
+    // What comes is shown, once.
+    let mut following =
+        shell.command(&["audit", "tail", "--action", "Revoke", "--json-lines"]).spawn().unwrap();
+    let mut shown = BufReader::new(following.stdout.take().unwrap()).lines();
+    let mut notes = Vec::new();
+    for expected in ["INC-1", "INC-2", "INC-3"] {
+        if expected == "INC-3" {
+            let third = service.token("user:9", "api").await;
+            shell.run(&["revoke", &third.jti, "--note", expected]).await.data();
+        }
+        let line = timeout(PATIENCE, shown.next_line()).await.expect("in time").unwrap().unwrap();
+        let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+        notes.push(event["note"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(notes, ["INC-1", "INC-2", "INC-3"]);
+    following.kill().await.unwrap();
 }
 
 #[tokio::test]

@@ -260,7 +260,7 @@ async fn k21_each_command_for_an_incident_works_as_it_is_printed() {
     assert!(said[8].data().contains("SESSION") && said[9].data().contains("0 live sessions"), "{said:?}");
     assert!(said[10].data().contains("REVOKED") && said[10].data().contains("note INC-1"), "{said:?}");
     assert!(said[11].data().contains("subject svc:billing") && said[12].data().contains("INC-1"), "{said:?}");
-    assert!(said[13].data().contains("ready"), "{said:?}");
+    assert!(said[13].data().contains("database"), "{said:?}");
     assert_eq!(api.status(&legacy, "legacy").await, pb::TokenStatus::Revoked);
     for token in [in_chat, in_log, of_service.access_token] {
         assert!(!is_active(&mut api, &token).await);

@@ -137,6 +137,7 @@ async fn k8_a_list_is_revoked_in_chunks_each_with_one_audit_row_that_is_found_by
         let [row] = &found[..] else { panic!("one row: {found:?}") };
         assert!(row.action == "BulkRevoke" && row.note.starts_with("INC-1 (bulk "), "{row:?}");
         assert!(row.note.contains(chunk) && row.actor == "admin", "{row:?}");
+        assert_eq!(row.reason(), RevocationReason::Leaked);
     }
 }
 

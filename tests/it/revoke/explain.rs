@@ -84,6 +84,7 @@ async fn k18_a_token_is_explained_with_every_revocation_that_hits_it_and_its_act
     let session = one(&admin, Question::Token(refresh_token(&token).to_owned())).await;
     assert_eq!(session.session.unwrap().session_id, token.session_id);
     let subject = one(&admin, Question::Subject("user:7".to_owned())).await;
+    assert_eq!((subject.live_sessions, subject.sample_sessions.len()), (0, 0), "at once");
     assert_eq!(
         (subject.kind(), subject.state(), causes(&subject).len()),
         (What::Subject, State::Unspecified, 1)

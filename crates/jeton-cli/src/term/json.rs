@@ -38,6 +38,12 @@ pub fn of_own<T: Serialize>(value: &T) -> Result<String, Failure> {
     serde_json::to_string_pretty(value).map(|text| escape(&text)).map_err(|error| defect(&error))
 }
 
+/// The protojson of a message that has no secrets, on one line.
+pub fn on_a_line<M: Message + Name>(message: &M) -> Result<String, Failure> {
+    let json = serde_json::to_value(dynamic(message)?).map_err(|error| defect(&error))?;
+    Ok(line(&json))
+}
+
 /// A value as one line.
 pub fn line(value: &serde_json::Value) -> String {
     escape(&value.to_string())

@@ -1,14 +1,22 @@
 //! `jeton audit`: acts, and the callers that did them.
 
+use std::{collections::HashSet, time::Duration};
+
+use clap::builder::NonEmptyStringValueParser as NonEmpty;
+use prost::Message as _;
+use prost_types::Timestamp;
+use tokio::time::sleep;
+
+use crate::term::escape::escape;
 use crate::{
     invocation::Cli,
     remote::{
-        connect::{self, Identity, Listener},
+        connect::{self, Connection, Identity, Listener},
         pages,
     },
     term::{
         exit::{Exit, Failure},
-        output, time,
+        json, output, time,
     },
     verbs::session::talk_similar,
 };
@@ -17,79 +25,201 @@ use jeton_proto::v1::{
     admin_service_client::AdminServiceClient,
 };
 
+/// The pause between two looks of `tail`.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// `tail` looks back so far at each look: servers' clocks differ, and rows are committed in another order than they were
+/// begun. Seconds.
+const LOOK_BACK_S: i64 = 60;
+/// The most events of one look of `tail`.
+const TAIL_MAX: usize = 10_000;
+
 /// The verbs.
 #[derive(Debug, clap::Subcommand)]
 pub enum AuditCommand {
     /// List events, newest first; an event must match all flags
     List(ListArgs),
+    /// Show events as they come, until it is interrupted
+    Tail(TailArgs),
+}
+
+/// What an event must be.
+#[derive(Debug, clap::Args)]
+pub struct FilterArgs {
+    /// Of this subject
+    #[arg(long, value_parser = NonEmpty::new())]
+    subject: Option<String>,
+    /// Of this token; of a list that was revoked, the row of its chunk
+    #[arg(long, value_parser = NonEmpty::new())]
+    jti: Option<String>,
+    /// Of this session
+    #[arg(long, value_name = "ID", value_parser = NonEmpty::new())]
+    session: Option<String>,
+    /// Of this client
+    #[arg(long, value_parser = NonEmpty::new())]
+    client: Option<String>,
+    /// Of this signing key
+    #[arg(long, value_name = "KID", allow_hyphen_values = true, value_parser = NonEmpty::new())]
+    key: Option<String>,
+    /// By this caller
+    #[arg(long, value_name = "CLIENT", value_parser = NonEmpty::new())]
+    actor: Option<String>,
+    /// Of this kind, by its whole name, such as Revoke
+    #[arg(long, value_parser = NonEmpty::new())]
+    action: Option<String>,
+    /// With this text in its note
+    #[arg(long, value_name = "TEXT", value_parser = NonEmpty::new())]
+    note: Option<String>,
+    /// Include the prober's canaries
+    #[arg(long)]
+    show_canaries: bool,
+    /// One event on a line, as JSON
+    #[arg(long)]
+    json_lines: bool,
 }
 
 /// Flags of `list`.
 #[derive(Debug, clap::Args)]
 pub struct ListArgs {
-    /// Of this subject
-    #[arg(long)]
-    subject: Option<String>,
-    /// Of this token
-    #[arg(long)]
-    jti: Option<String>,
-    /// Of this session
-    #[arg(long, value_name = "ID")]
-    session: Option<String>,
-    /// By this caller
-    #[arg(long, value_name = "CLIENT")]
-    actor: Option<String>,
+    #[command(flatten)]
+    filter: FilterArgs,
     /// From here on: 2h, or an RFC 3339 time
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
+    /// Up to here: 2h, or an RFC 3339 time
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
     /// At most so many rows
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
 }
 
+/// Flags of `tail`.
+#[derive(Debug, clap::Args)]
+pub struct TailArgs {
+    #[command(flatten)]
+    filter: FilterArgs,
+}
+
 /// Runs one of the verbs.
 pub async fn run(cli: &Cli<'_>, command: AuditCommand) -> Result<Exit, Failure> {
-    let AuditCommand::List(args) = command;
+    match command {
+        AuditCommand::List(args) => list(cli, args).await,
+        AuditCommand::Tail(args) => tail(cli, &args.filter).await,
+    }
+}
+
+async fn list(cli: &Cli<'_>, args: ListArgs) -> Result<Exit, Failure> {
     let as_json = cli.output.wants_json()?;
     let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
-    let start = args.since.as_deref().map(|since| time::parse_since(since, (cli.env.now)())).transpose();
-    let start = start.map_err(|error| Failure::Usage(format!("--since: {error}.")))?;
+    let instant = |flag: &str, text: Option<&str>| {
+        let instant = text.map(|text| time::parse_since(text, (cli.env.now)())).transpose();
+        let instant = instant.map_err(|error| Failure::Usage(format!("{flag}: {error}.")))?;
+        Ok::<_, Failure>(instant.map(time::to_wire_timestamp))
+    };
+    let request = ListAuditEventsRequest {
+        start_time: instant("--since", args.since.as_deref())?,
+        end_time: instant("--until", args.until.as_deref())?,
+        ..request_of(&args.filter)
+    };
     let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
+    let all = fetch(&connection, &request, limit).await?;
+    if args.filter.json_lines {
+        return lines(&all.audit_events).map(|()| Exit::Done);
+    }
+    if as_json {
+        cli.output.json(&all, false)?;
+        return Ok(Exit::Done);
+    }
+    output::table(&HEADER, all.audit_events.iter().map(row).collect())?;
+    talk_similar(&all.similar_subjects);
+    if !all.next_page_token.is_empty() {
+        output::talk("There are more. Give a larger --limit.");
+    }
+    Ok(Exit::Done)
+}
+
+/// Shows what is new at each look, until it is interrupted.
+async fn tail(cli: &Cli<'_>, filter: &FilterArgs) -> Result<Exit, Failure> {
+    let as_json = cli.output.wants_json()? || filter.json_lines;
+    let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
+    let mut seen = HashSet::new();
+    let back =
+        |now: jiff::Timestamp| Timestamp { seconds: now.as_second().saturating_sub(LOOK_BACK_S), nanos: 0 };
+    let mut since = back((cli.env.now)());
+    loop {
+        let request = ListAuditEventsRequest { start_time: Some(since), ..request_of(filter) };
+        let mut found = fetch(&connection, &request, TAIL_MAX).await?.audit_events;
+        found.reverse();
+        // Only those of this look can come again at the next one.
+        let before = std::mem::take(&mut seen);
+        for event in found {
+            let bytes = event.encode_to_vec();
+            if !before.contains(&bytes) {
+                if as_json {
+                    lines(std::slice::from_ref(&event))?;
+                } else {
+                    output::data(&line(&event))?;
+                }
+            }
+            seen.insert(bytes);
+        }
+        since = back((cli.env.now)());
+        sleep(LOOK_EVERY).await;
+    }
+}
+
+fn request_of(filter: &FilterArgs) -> ListAuditEventsRequest {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    ListAuditEventsRequest {
+        subject: text(&filter.subject),
+        jti: text(&filter.jti),
+        session_id: text(&filter.session),
+        client_id: text(&filter.client),
+        key_id: text(&filter.key),
+        actor: text(&filter.actor),
+        action: text(&filter.action),
+        note: text(&filter.note),
+        show_canaries: filter.show_canaries,
+        ..ListAuditEventsRequest::default()
+    }
+}
+
+async fn fetch(
+    connection: &Connection,
+    request: &ListAuditEventsRequest,
+    limit: usize,
+) -> Result<ListAuditEventsResponse, Failure> {
     let mut client = AdminServiceClient::new(connection.channel());
     let mut all = ListAuditEventsResponse::default();
     all.next_page_token = pages::up_to(limit, async |page_size, page_token| {
-        let request = ListAuditEventsRequest {
-            subject: args.subject.clone().unwrap_or_default(),
-            jti: args.jti.clone().unwrap_or_default(),
-            session_id: args.session.clone().unwrap_or_default(),
-            actor: args.actor.clone().unwrap_or_default(),
-            start_time: start.map(time::to_wire_timestamp),
-            end_time: None,
-            page_size,
-            page_token,
-            ..ListAuditEventsRequest::default()
-        };
+        let request = ListAuditEventsRequest { page_size, page_token, ..request.clone() };
         let page = connection.call(client.list_audit_events(connection.request(request))).await?;
         all.audit_events.extend(page.audit_events);
         all.similar_subjects = page.similar_subjects;
         Ok((all.audit_events.len(), page.next_page_token))
     })
     .await?;
-    if as_json {
-        cli.output.json(&all, false)?;
-    } else {
-        let rows = all.audit_events.iter().map(row).collect();
-        let header = [
-            "TIME", "ACTOR", "ACTION", "OUTCOME", "SUBJECT", "JTI", "SESSION", "CLIENT", "KEY", "ONLY",
-            "REASON", "NOTE",
-        ];
-        output::table(&header, rows)?;
-        talk_similar(&all.similar_subjects);
-        if !all.next_page_token.is_empty() {
-            output::talk("There are more. Give a larger --limit.");
-        }
-    }
-    Ok(Exit::Done)
+    Ok(all)
+}
+
+/// Prints each event as JSON on a line.
+fn lines(events: &[AuditEvent]) -> Result<(), Failure> {
+    events.iter().try_for_each(|event| output::data(&json::on_a_line(event)?))
+}
+
+const HEADER: [&str; 13] = [
+    "TIME", "ACTOR", "ACTION", "OUTCOME", "SUBJECT", "JTI", "SESSION", "CLIENT", "KEY", "ONLY", "REASON",
+    "NOTE", "TRACE",
+];
+
+/// An event on a line for people: its time and its facts, each with its name.
+fn line(event: &AuditEvent) -> String {
+    let facts = HEADER.iter().zip(row(event)).filter(|(_, fact)| !fact.is_empty());
+    let facts = facts.map(|(name, fact)| match *name {
+        "TIME" | "ACTION" | "OUTCOME" => fact,
+        name => format!("{}={}", name.to_lowercase(), escape(&fact)),
+    });
+    facts.collect::<Vec<_>>().join(" ")
 }
 
 /// The limits of a wide revocation: `orders, before 2026-01-31T09:00:00Z`.
@@ -115,5 +245,6 @@ fn row(event: &AuditEvent) -> Vec<String> {
         narrowed(event),
         reason.trim_start_matches("REVOCATION_REASON_").to_owned(),
         event.note.clone(),
+        event.trace_id.clone(),
     ]
 }

@@ -71,6 +71,7 @@ pub(super) const EXAMPLES: &[(&str, &[&str])] = &[
             "jeton audit verify --heads server.log --database-url postgres:///jeton --master-key-file master.key",
         ],
     ),
+    ("audit tail", &["jeton audit tail --action Revoke", "jeton audit tail --json-lines >>audit.jsonl"]),
     (
         "audit list",
         &["jeton audit list --subject user:7 --since 2h", "jeton audit list --actor admin --output json"],

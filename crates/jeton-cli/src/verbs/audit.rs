@@ -2,7 +2,6 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use clap::builder::NonEmptyStringValueParser as NonEmpty;
 use prost::Message as _;
 use prost_types::Timestamp;
 use tokio::time::sleep;
@@ -46,28 +45,29 @@ pub enum AuditCommand {
 #[derive(Debug, clap::Args)]
 pub struct FilterArgs {
     /// Of this subject
-    #[arg(long, value_parser = NonEmpty::new())]
+    #[arg(long)]
     subject: Option<String>,
     /// Of this token; of a list that was revoked, the row of its chunk
-    #[arg(long, value_parser = NonEmpty::new())]
+    #[arg(long)]
     jti: Option<String>,
     /// Of this session
-    #[arg(long, value_name = "ID", value_parser = NonEmpty::new())]
+    #[arg(long, value_name = "ID")]
     session: Option<String>,
     /// Of this client
-    #[arg(long, value_parser = NonEmpty::new())]
+    #[arg(long)]
     client: Option<String>,
     /// Of this signing key
-    #[arg(long, value_name = "KID", allow_hyphen_values = true, value_parser = NonEmpty::new())]
+    #[arg(long, value_name = "KID", allow_hyphen_values = true)]
     key: Option<String>,
     /// By this caller
-    #[arg(long, value_name = "CLIENT", value_parser = NonEmpty::new())]
+    #[arg(long, value_name = "CLIENT")]
     actor: Option<String>,
     /// Of this kind, by its whole name, such as Revoke
-    #[arg(long, value_parser = NonEmpty::new())]
+    #[arg(long)]
     action: Option<String>,
     /// With this text in its note
-    #[arg(long, value_name = "TEXT", value_parser = NonEmpty::new())]
+    // The id tells it from the note of a revocation, which may be empty.
+    #[arg(long = "note", id = "note_text", value_name = "TEXT")]
     note: Option<String>,
     /// Include the prober's canaries
     #[arg(long)]

@@ -16,7 +16,7 @@ use crate::{
         exit::Failure,
         output::{Color, Output},
     },
-    verbs::{client, key},
+    verbs::{client, client_read, key},
 };
 
 /// The longest that a person waits behind the tabulator key.
@@ -55,7 +55,7 @@ async fn names(cli: &Cli<'_>, kind: &KnownNames) -> Result<Vec<String>, Failure>
         KnownNames::Clients => {
             client::all(&connection).await?.clients.into_iter().map(|client| client.client_id).collect()
         }
-        KnownNames::ApiKeys(client_id) => client::fetch(&connection, client_id)
+        KnownNames::ApiKeys(client_id) => client_read::fetch(&connection, client_id)
             .await?
             .api_keys
             .into_iter()

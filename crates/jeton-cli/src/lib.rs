@@ -41,7 +41,7 @@ pub enum ClientCommand {
     /// Show the claims of a token, offline
     Inspect(inspect::InspectArgs),
     /// Revoke whatever leaked: any text or file; or all of a subject, client or key
-    Revoke(revoke::RevokeArgs),
+    Revoke(revoke::args::RevokeArgs),
     /// Tell all that is known about a token, a session or a subject: what it is, and what ended it, when and by whom
     Explain(explain::ExplainArgs),
     /// Revocations: what is in force

@@ -7,7 +7,7 @@ use serde::Serialize;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::term::{escape::escape, json, time};
+use crate::term::{escape::escape, json_text, time};
 
 /// The longest retry delay that counts as a retry; a longer one is a lasting limit.
 const RETRY_MAX: Duration = Duration::from_mins(1);
@@ -151,7 +151,7 @@ impl Failure {
                 }
             }
         };
-        json::line(&serde_json::json!({ "error": error }))
+        json_text::line(&serde_json::json!({ "error": error }))
     }
 }
 

@@ -4,7 +4,10 @@ use prost::{Message, Name};
 use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, SerializeOptions, Value};
 use serde::Serialize;
 
-use crate::term::{escape::is_hostile, exit::Failure};
+use crate::term::{
+    exit::Failure,
+    json_text::{escape, line},
+};
 use jeton_proto::{FILE_DESCRIPTOR_SET, v1::Verdict};
 
 const MASK: &str = "(hidden; --show)";
@@ -42,11 +45,6 @@ pub fn of_own<T: Serialize>(value: &T) -> Result<String, Failure> {
 pub fn on_a_line<M: Message + Name>(message: &M) -> Result<String, Failure> {
     let json = serde_json::to_value(dynamic(message)?).map_err(|error| defect(&error))?;
     Ok(line(&json))
-}
-
-/// A value as one line.
-pub fn line(value: &serde_json::Value) -> String {
-    escape(&value.to_string())
 }
 
 /// The custom claims of a verdict on one line; empty when there are none.
@@ -96,22 +94,6 @@ fn mask(message: &mut DynamicMessage) {
 fn is_secret(field: &FieldDescriptor) -> bool {
     let options = field.options();
     options.get_field_by_name("debug_redact").and_then(|value| value.as_bool()).unwrap_or(false)
-}
-
-/// Escapes characters that control a terminal, without changing the value: outside of strings there are none but the
-/// line breaks of the indentation.
-fn escape(json: &str) -> String {
-    let mut escaped = String::with_capacity(json.len());
-    for character in json.chars() {
-        if is_hostile(character) && character != '\n' {
-            let mut units = [0; 2];
-            let units = character.encode_utf16(&mut units);
-            escaped.extend(units.iter().map(|unit| format!("\\u{unit:04x}")));
-        } else {
-            escaped.push(character);
-        }
-    }
-    escaped
 }
 
 fn defect(error: &dyn std::fmt::Display) -> Failure {

@@ -4,6 +4,7 @@ pub(crate) mod escape;
 pub(crate) mod exit;
 pub(crate) mod interrupt;
 pub(crate) mod json;
+pub(crate) mod json_text;
 pub(crate) mod names;
 pub(crate) mod output;
 pub(crate) mod paste;

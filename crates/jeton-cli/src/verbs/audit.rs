@@ -17,7 +17,7 @@ use crate::{
         exit::{Exit, Failure},
         json, output, time,
     },
-    verbs::session::talk_similar,
+    verbs::session_show::talk_similar,
 };
 use jeton_proto::v1::{
     AuditEvent, ListAuditEventsRequest, ListAuditEventsResponse, RevocationReason,

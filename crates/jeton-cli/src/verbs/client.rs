@@ -12,7 +12,7 @@ use crate::{
         output, time, token_input,
     },
     verbs::{
-        client_key, client_set,
+        client_key, client_read, client_set,
         client_show::{permissions, print, state},
     },
 };
@@ -124,14 +124,6 @@ fn row(client: &Client) -> Vec<String> {
     ]
 }
 
-/// Reads one client.
-pub async fn fetch(connection: &Connection, client_id: &str) -> Result<Client, Failure> {
-    let mut client = AdminServiceClient::new(connection.channel());
-    let request = GetClientRequest { client_id: client_id.to_owned() };
-    let response = connection.call(client.get_client(connection.request(request))).await?;
-    Ok(response.client.unwrap_or_default())
-}
-
 async fn get(cli: &Cli<'_>, client_id: String) -> Result<Exit, Failure> {
     let as_json = cli.output.wants_json()?;
     let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
@@ -173,7 +165,7 @@ async fn delete(cli: &Cli<'_>, args: DeleteArgs) -> Result<Exit, Failure> {
 
 /// Shows what will be removed, and has the name typed.
 async fn confirm(connection: &Connection, client_id: &str) -> Result<(), Failure> {
-    let found = fetch(connection, client_id).await?;
+    let found = client_read::fetch(connection, client_id).await?;
     let name = escape(&found.client_id);
     output::talk(&format!(
         "Client {name} ({}) with {} API keys and {} certificates, and every token and session that it obtained, will end.",

@@ -16,7 +16,7 @@ use crate::{
         quoted::shell_word,
         time,
     },
-    verbs::client,
+    verbs::client_read,
 };
 use jeton_proto::v1::{
     ApiKey, CreateApiKeyRequest, CreateApiKeyResponse, DeleteApiKeyRequest,
@@ -195,7 +195,7 @@ async fn remove(connection: &Connection, client_id: &str, api_key_id: String) ->
 pub async fn rotate(cli: &Cli<'_>, args: RotateArgs) -> Result<Exit, Failure> {
     let form = form(cli, &args.out)?;
     let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
-    let keys = client::fetch(&connection, &args.client_id).await?.api_keys;
+    let keys = client_read::fetch(&connection, &args.client_id).await?.api_keys;
     let old = old_key(&args, keys)?;
     let ttl = args.ttl.or_else(|| life(&old));
     make(cli, &connection, New { client_id: &args.client_id, ttl, out: &args.out, form }).await?;

@@ -14,7 +14,7 @@ use crate::{
         exit::{Exit, Failure},
         output, token_input,
     },
-    verbs::{client_show, revoke_report, revoke_target::NamedTarget},
+    verbs::{client_show, revoke::report, revoke::target::NamedTarget},
 };
 use jeton_proto::v1::{
     self as pb, Client, CreateClientRequest, RevocationReason, RevocationTarget, RevokeRequest,
@@ -208,11 +208,11 @@ async fn revoke_all(
     let target = NamedTarget::new(kind);
     if as_json {
         // Standard output already has the client.
-        output::talk(&revoke_report::result(&target, &response, start.elapsed(), false));
+        output::talk(&report::result(&target, &response, start.elapsed(), false));
     } else {
-        revoke_report::print_result(cli, &target, &response, start.elapsed(), false)?;
+        report::print_result(cli, &target, &response, start.elapsed(), false)?;
     }
-    Ok(revoke_report::exit(&response, false))
+    Ok(report::exit(&response, false))
 }
 
 /// The mask names the given fields, so that changes by others to other fields are kept.

@@ -14,7 +14,7 @@ use crate::{
         output::{self, Tone},
         time, token_input,
     },
-    verbs::{revoke_target::NamedTarget, session},
+    verbs::{revoke::target::NamedTarget, session_show},
 };
 use jeton_proto::v1::{
     ExplainRequest, ExplainResponse, Explanation, Session,
@@ -122,7 +122,7 @@ fn one(cli: &Cli<'_>, explanation: &Explanation) -> Result<(), Failure> {
         )?;
     }
     if !explanation.sample_sessions.is_empty() {
-        session::table(&explanation.sample_sessions)?;
+        session_show::table(&explanation.sample_sessions)?;
     }
     if let Some(ends) = how_to_end(explanation) {
         output::data(&ends)?;

@@ -11,7 +11,7 @@ use crate::{
         exit::{Exit, Failure},
         output, time,
     },
-    verbs::revoke_target::NamedTarget,
+    verbs::revoke::target::NamedTarget,
 };
 use jeton_proto::v1::{
     ListRevocationsRequest, ListRevocationsResponse, Revocation, admin_service_client::AdminServiceClient,

@@ -1,6 +1,5 @@
 //! `jeton session`: the sessions of a subject or a client.
 
-use crate::term::escape::escape;
 use crate::{
     invocation::Cli,
     remote::{
@@ -9,12 +8,15 @@ use crate::{
     },
     term::{
         exit::{Exit, Failure},
-        output, time,
+        output,
     },
-    verbs::explain,
+    verbs::{
+        explain,
+        session_show::{table, talk_similar},
+    },
 };
 use jeton_proto::v1::{
-    ListSessionsRequest, ListSessionsResponse, Session, admin_service_client::AdminServiceClient,
+    ListSessionsRequest, ListSessionsResponse, admin_service_client::AdminServiceClient,
     explain_request::Question,
 };
 
@@ -96,45 +98,4 @@ pub async fn run(cli: &Cli<'_>, command: SessionCommand) -> Result<Exit, Failure
         }
     }
     Ok(Exit::Done)
-}
-
-/// If nothing was found for a subject: the subjects that may have been meant.
-pub fn talk_similar(subjects: &[String]) {
-    if !subjects.is_empty() {
-        let names = subjects.iter().map(|name| escape(name)).collect::<Vec<_>>().join(", ");
-        output::talk(&format!(
-            "There are none. Subjects of live sessions that are spelled nearly so: {names}"
-        ));
-    }
-}
-
-/// Prints sessions as rows.
-pub fn table(sessions: &[Session]) -> Result<(), Failure> {
-    let rows = sessions.iter().map(row).collect();
-    let header = [
-        "SESSION",
-        "SUBJECT",
-        "CLIENT",
-        "AUDIENCES",
-        "CREATED",
-        "REFRESHED",
-        "ENDS IF IDLE",
-        "ENDS",
-        "REVOKED",
-    ];
-    output::table(&header, rows)
-}
-
-fn row(session: &Session) -> Vec<String> {
-    vec![
-        session.session_id.clone(),
-        session.subject.clone(),
-        session.client_id.clone(),
-        session.audiences.join(" "),
-        time::show(session.create_time.as_ref()),
-        time::show(session.refresh_time.as_ref()),
-        time::show(session.idle_expire_time.as_ref()),
-        time::show(session.expire_time.as_ref()),
-        time::show(session.revoke_time.as_ref()),
-    ]
 }

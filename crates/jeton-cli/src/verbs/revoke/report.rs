@@ -12,7 +12,7 @@ use crate::{
         exit::{Exit, Failure},
         output, time,
     },
-    verbs::{revoke_target::NamedTarget, session},
+    verbs::{revoke::target::NamedTarget, session_show},
 };
 use jeton_proto::v1::{
     Propagation, RevocationOutcome, RevocationReason, RevokeResponse, revocation_target::Kind,
@@ -39,7 +39,7 @@ pub fn exit(response: &RevokeResponse, dry_run: bool) -> Exit {
 /// Prints the plan as data: `--dry-run`.
 pub fn print_plan(target: &NamedTarget, response: &RevokeResponse) -> Result<(), Failure> {
     if !response.sample_sessions.is_empty() {
-        session::table(&response.sample_sessions)?;
+        session_show::table(&response.sample_sessions)?;
     }
     output::data(&plan(target, response))?;
     talk_findings(response);

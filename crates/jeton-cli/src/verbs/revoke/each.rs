@@ -10,10 +10,10 @@ use crate::{
     remote::connect::{self, Connection, Identity, Listener},
     term::exit::{Exit, Failure},
     verbs::{
-        revoke::to_wire_reason,
-        revoke_bulk::{Job, NotDone, Outcome, to_wire},
-        revoke_found::name,
-        revoke_one,
+        revoke::args::to_wire_reason,
+        revoke::bulk::{Job, NotDone, Outcome, to_wire},
+        revoke::found::name,
+        revoke::one,
     },
 };
 use jeton_proto::v1::{RevocationTarget, RevokeRequest, RevokeResponse, revocation_target::Kind};
@@ -72,7 +72,7 @@ pub async fn run(job: &Job<'_>) -> Result<Outcome, Failure> {
 async fn patiently(connection: &Connection, request: RevokeRequest) -> Result<RevokeResponse, Failure> {
     let mut pause = FIRST_PAUSE;
     for _ in 1..TRIES {
-        match revoke_one::call(connection, request.clone()).await {
+        match one::call(connection, request.clone()).await {
             Err(failure) if failure.exit() == Exit::Unavailable => {
                 sleep(pause).await;
                 pause = pause.saturating_mul(2);
@@ -80,7 +80,7 @@ async fn patiently(connection: &Connection, request: RevokeRequest) -> Result<Re
             answer => return answer,
         }
     }
-    revoke_one::call(connection, request).await
+    one::call(connection, request).await
 }
 
 /// The server's word on this target alone.

@@ -13,7 +13,7 @@ use crate::{
     invocation::Cli,
     scan::{self, Found, IDS_MAX, Target},
     term::{exit::Failure, output, paste, token_input},
-    verbs::{revoke::RevokeArgs, revoke_found},
+    verbs::{revoke::args::RevokeArgs, revoke::found},
 };
 use jeton_proto::v1::revocation_target::Kind;
 use jeton_token::{new_uuid_v7, pasted, uuid_unix_ms};
@@ -201,7 +201,7 @@ fn one_or_many(
     let keys = found.api_keys().len();
     if let (0, 0, Some(text), []) = (found.targets(), keys, text, cut.as_slice()) {
         if found.other_uuids > 0 || found.broken > 0 {
-            output::talk(&revoke_found::line(&revoke_found::Counts::of(&found, &[]), &[]));
+            output::talk(&found::line(&found::Counts::of(&found, &[]), &[]));
         }
         let text = Zeroizing::new(text.strip_suffix('\n').unwrap_or(text).to_owned());
         return Gathered::One(Kind::Token(text.strip_suffix('\r').unwrap_or(&text).to_owned()));
@@ -209,7 +209,7 @@ fn one_or_many(
     if found.targets() != 1 || keys > 0 || !cut.is_empty() {
         return Gathered::Many(Box::new(Batch { found, started_ms, origin, cut }));
     }
-    let line = revoke_found::line(&revoke_found::Counts::of(&found, &[]), &[]);
+    let line = found::line(&found::Counts::of(&found, &[]), &[]);
     let targets = found.into_targets();
     let kind = match targets.get(0) {
         Some(Target::Token(token)) => Kind::Token(token.text.expose_secret().to_owned()),

@@ -16,9 +16,9 @@ use crate::{
     },
     verbs::{
         live::{self, Live},
-        revoke::{RevokeArgs, WaitFor, to_wire_reach, to_wire_reason},
-        revoke_report as report,
-        revoke_target::NamedTarget,
+        revoke::args::{RevokeArgs, WaitFor, to_wire_reach, to_wire_reason},
+        revoke::report,
+        revoke::target::NamedTarget,
     },
 };
 use jeton_proto::v1::{

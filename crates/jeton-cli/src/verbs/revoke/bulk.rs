@@ -15,9 +15,9 @@ use crate::{
     scan::{Target, Targets},
     term::{exit::Failure, interrupt, output},
     verbs::{
-        revoke::{RevokeArgs, to_wire_reason},
-        revoke_found::name,
-        revoke_progress::Meter,
+        revoke::args::{RevokeArgs, to_wire_reason},
+        revoke::found::name,
+        revoke::progress::Meter,
     },
 };
 use jeton_proto::v1::{

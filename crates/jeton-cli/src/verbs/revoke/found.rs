@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::{
     scan::{Found, Target, Targets, Token},
     term::escape::escape,
-    verbs::revoke_keys::LeakedKey,
+    verbs::revoke::keys::LeakedKey,
 };
 
 /// How many of each kind.

@@ -20,13 +20,13 @@ use crate::{
         json as own_json, output, time, token_input,
     },
     verbs::{
-        revoke::RevokeArgs,
-        revoke_bulk::{self as bulk, Broken, Job, Outcome},
-        revoke_each::{self as each, EACH_MAX},
-        revoke_found::{self as found_words, Counts},
-        revoke_gather::{Batch, Origin, bulk_id, fingerprint_of},
-        revoke_keys::{self as keys, LeakedKey},
-        revoke_report as report,
+        revoke::args::RevokeArgs,
+        revoke::bulk::{self, Broken, Job, Outcome},
+        revoke::each::{self, EACH_MAX},
+        revoke::found::{self as found_words, Counts},
+        revoke::gather::{Batch, Origin, bulk_id, fingerprint_of},
+        revoke::keys::{self, LeakedKey},
+        revoke::report,
     },
 };
 use jeton_proto::v1::{GetServerInfoRequest, discovery_service_client::DiscoveryServiceClient};

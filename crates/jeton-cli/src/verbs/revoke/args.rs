@@ -1,5 +1,4 @@
-//! `jeton revoke`: the verb of an emergency. It takes whatever leaked, never waits for a count that was not requested,
-//! and never ends more than was meant without a confirmation.
+//! The flags of `jeton revoke`.
 
 use std::path::PathBuf;
 
@@ -10,19 +9,8 @@ use clap::{
 use jiff::SignedDuration;
 use uuid::Uuid;
 
-use crate::{
-    invocation::Cli,
-    term::{
-        exit::{Exit, Failure},
-        time,
-    },
-    verbs::{
-        revoke_gather::{self as gather, Gathered},
-        revoke_many as many, revoke_one as one,
-        revoke_progress::Progress,
-    },
-};
-use jeton_proto::v1::{Reach, RevocationReason, revocation_target::Kind};
+use crate::{term::time, verbs::revoke::progress::Progress};
+use jeton_proto::v1::{Reach, RevocationReason};
 use jeton_token::{Thumbprint, parse_uuid_v7};
 
 /// Parses a key id. One in sixty-four begins with a hyphen, like a flag: a text that begins with one must be a complete
@@ -35,7 +23,7 @@ fn key_id(text: String) -> Result<String, &'static str> {
 }
 
 /// Parses the id of a bulk revocation.
-fn bulk_id(text: &str) -> Result<Uuid, &'static str> {
+pub fn bulk_id(text: &str) -> Result<Uuid, &'static str> {
     parse_uuid_v7(text).ok_or("not the id of a bulk revocation: the interrupted command printed it")
 }
 
@@ -133,33 +121,9 @@ pub struct RevokeArgs {
 
 impl RevokeArgs {
     /// Returns whether no target is named by text or file: then an audience is one itself.
-    fn names_nothing_else(&self) -> bool {
+    pub fn names_nothing_else(&self) -> bool {
         self.what.is_empty() && self.from.is_empty() && self.token_file.is_none()
     }
-}
-
-/// Runs it.
-pub async fn run(cli: &Cli<'_>, args: RevokeArgs) -> Result<Exit, Failure> {
-    let as_json = cli.output.wants_json()?;
-    let kind = match &args {
-        RevokeArgs { session: Some(session), .. } => Kind::SessionId(session.clone()),
-        RevokeArgs { subject: Some(subject), .. } => Kind::Subject(subject.clone()),
-        RevokeArgs { client: Some(client), .. } => Kind::ClientId(client.clone()),
-        RevokeArgs { key: Some(key), .. } => Kind::KeyId(key.clone()),
-        RevokeArgs { audience: Some(audience), .. } if args.names_nothing_else() => {
-            Kind::AllForAudience(audience.clone())
-        }
-        _ => match gather::gather(cli, &args).await? {
-            Gathered::One(kind) => kind,
-            Gathered::Many(found) => return many::run(cli, &args, *found, as_json).await,
-        },
-    };
-    if args.resume.is_some() {
-        return Err(Failure::Usage(
-            "--resume goes on with a revocation of many, and this is one target. Leave it out.".into(),
-        ));
-    }
-    one::run(cli, &args, kind, as_json).await
 }
 
 /// The reason as the API names it.

@@ -6,7 +6,7 @@ use crate::{
     remote::connect::{self, Identity, Listener},
     scan::Found,
     term::{exit::Failure, output, token_input},
-    verbs::revoke_one,
+    verbs::revoke::one,
 };
 use jeton_proto::v1::{
     DeleteApiKeyRequest, RevocationTarget, RevokeRequest, admin_service_client::AdminServiceClient,
@@ -38,7 +38,7 @@ pub async fn ask(cli: &Cli<'_>, found: &Found) -> Vec<LeakedKey> {
         let target = Some(RevocationTarget { kind, ..RevocationTarget::default() });
         let request = RevokeRequest { target, validate_only: true, ..RevokeRequest::default() };
         // Who may not know is not told; the key is named nevertheless.
-        if let Ok(answer) = revoke_one::call(&connection, request).await {
+        if let Ok(answer) = one::call(&connection, request).await {
             let client = answer.findings.map(|findings| findings.api_key_client_id);
             key.client = client.filter(|client| !client.is_empty());
         }

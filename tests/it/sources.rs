@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use jeton::proto::v1 as pb;
 
+mod circles;
 mod migrations;
 
 /// THE list: a module of the server uses only modules that stand before it.

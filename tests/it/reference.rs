@@ -62,7 +62,7 @@ fn is_shown(arg: &Arg) -> bool {
 fn table(args: &[&Arg], out: &mut String) {
     out.push_str("| flag | variable | meaning |\n|---|---|---|\n");
     for arg in args {
-        writeln!(out, "| {} | {} | {} |", form(arg), variable(arg), help(arg)).unwrap();
+        writeln!(out, "| {} | {} | {} |", form(arg).replace('|', "\\|"), variable(arg), help(arg)).unwrap();
     }
     out.push('\n');
 }

@@ -115,6 +115,7 @@ lint: ## check format, lints and API definitions
 
 sqlx: ## write .sqlx again, after a change of queries or migrations
 	@scripts/need-cc
+	@scripts/need-postgres
 	@scripts/write-query-data
 
 clean: ## remove build outputs; a development server's data stays

@@ -197,7 +197,9 @@ impl Authority {
         for (outcome, count) in &new.outcomes {
             self.metrics.revoked_many(outcome, *count);
         }
-        self.log_bulk(&audit, revision);
+        if let Some((audit, left_out)) = self.line_of(&audit) {
+            audit.log(Some(revision), left_out);
+        }
         Ok((bulk, failures))
     }
 
@@ -223,7 +225,7 @@ impl Authority {
             chunk.targets.iter().flatten().filter_map(|target| Self::session_in(snapshot, target)).collect();
         let asked: Vec<Uuid> = asked.into_iter().collect();
         let rows = self.store.sessions_by_id(&asked).await?;
-        let mut rows: HashMap<Uuid, SessionRow> = rows.into_iter().map(|row| (row.id, row)).collect();
+        let rows: HashMap<Uuid, SessionRow> = rows.into_iter().map(|row| (row.id, row)).collect();
         let now = earlier_of_both_clocks(snapshot);
         let mut new = NewBulkChunk {
             bulk_id: bulk.id,
@@ -241,7 +243,7 @@ impl Authority {
                 yield_now().await;
             }
             let found = match target {
-                Ok(target) => self.find(snapshot, caller, &target, &mut rows).await,
+                Ok(target) => self.find(snapshot, caller, &target, &rows).await,
                 Err(error) => Err(error),
             };
             let resolved = match found {
@@ -293,7 +295,7 @@ impl Authority {
         snapshot: &Snapshot,
         caller: &Caller,
         target: &RevokeTarget,
-        rows: &mut HashMap<Uuid, SessionRow>,
+        rows: &HashMap<Uuid, SessionRow>,
     ) -> Result<Found, Error> {
         let resolved = match target {
             RevokeTarget::Jti(text) => bare_jti(snapshot, caller, text)?,
@@ -336,12 +338,6 @@ impl Authority {
             return unusable_mac(&signers, text).map_or(Ok(None), Err);
         };
         self.session_of_token(snapshot, caller, &token, rows.get(&token.session_id).cloned())
-    }
-
-    fn log_bulk(&self, audit: &NewAudit, revision: Revision) {
-        if let Some(left_out) = self.revocation_lines.turn(self.clock.now_s()) {
-            audit.log(Some(revision), left_out);
-        }
     }
 }
 

@@ -86,7 +86,7 @@ impl Authority {
 
     /// The log line of a finished revocation. The prober's canaries get none: one every few seconds would hide the
     /// others.
-    fn line_of(&self, audit: &NewAudit) -> Option<(NewAudit, u64)> {
+    pub(in crate::authority) fn line_of(&self, audit: &NewAudit) -> Option<(NewAudit, u64)> {
         if audit.subject.as_deref() == Some(CANARY) {
             return None;
         }

@@ -57,6 +57,15 @@ const CAUSES_MAX: i64 = 20;
 impl Store {
     /// All revocations that hit this target, the earliest first. `any_audience`: whatever audience they name.
     pub async fn held_by(&self, hit: &Hit, any_audience: bool) -> Result<Vec<HeldBy>, StoreError> {
+        self.first_held_by(hit, any_audience, CAUSES_MAX).await
+    }
+
+    async fn first_held_by(
+        &self,
+        hit: &Hit,
+        any_audience: bool,
+        most: i64,
+    ) -> Result<Vec<HeldBy>, StoreError> {
         let rows = self
             .run(async |connection| {
                 Ok(sqlx::query!(
@@ -83,7 +92,7 @@ impl Store {
                     hit.revision.as_i64(),
                     hit.issue_time.get(),
                     any_audience,
-                    CAUSES_MAX
+                    most
                 )
                 .fetch_all(connection)
                 .await?)
@@ -103,38 +112,6 @@ impl Store {
 
     /// The earliest revocation that hits this target.
     pub async fn held(&self, hit: &Hit) -> Result<Option<Held>, StoreError> {
-        let row = self
-            .run(async |connection| {
-                Ok(sqlx::query!(
-                    r#"select revoke_time as "revoke_time!: SqlTimestamp", reason as "reason!" from (
-                           select revoke_time, reason from revocation where id = $1 and kind = 1
-                           union all
-                           select revoke_time, reason from revocation where id = $2 and kind = 2
-                           union all
-                           select revoke_time, reason from mark
-                            where (kind, target) in ((3, $3), (4, $4))
-                              and (audience = '' or audience = any($6)) and (position > $7 or cutoff_s > $8)
-                           union all
-                           select revoke_time, reason from mark
-                            where (kind = 5 and target = $5)
-                               or (kind = 6 and target = any($6) and (position > $7 or cutoff_s > $8))) held
-                        order by revoke_time limit 1"#,
-                    hit.jti,
-                    hit.session_id,
-                    hit.subject,
-                    hit.client_id,
-                    hit.key_id,
-                    &hit.audiences,
-                    hit.revision.as_i64(),
-                    hit.issue_time.get()
-                )
-                .fetch_optional(connection)
-                .await?)
-            })
-            .await?;
-        Ok(row.map(|row| Held {
-            revoke_time: row.revoke_time.to_jiff(),
-            reason: Reason::from_number(row.reason.into()).unwrap_or_default(),
-        }))
+        Ok(self.first_held_by(hit, false, 1).await?.pop().map(|held_by| held_by.held))
     }
 }

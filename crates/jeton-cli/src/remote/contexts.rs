@@ -23,7 +23,7 @@ pub struct Context {
     /// The public listeners: one, or several, of which the first that answers is used.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "one_or_several")]
     pub endpoint: Vec<String>,
-    /// The admin listeners, likewise.
+    /// The addresses of the admin listeners.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "one_or_several")]
     pub admin_endpoint: Vec<String>,
     /// The file with the API key.

@@ -80,7 +80,7 @@ async fn read(child: &mut Child) -> std::io::Result<(SecretString, std::process:
     Ok((SecretString::from(text), status))
 }
 
-/// Whoever can write this file can have a program run: it must be this user's alone.
+/// This file names a program to run, so no other user may write it.
 fn check_owner(command: &CredentialCommand) -> Result<(), Failure> {
     let shown = command.file.display();
     let facts =

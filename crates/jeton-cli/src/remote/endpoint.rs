@@ -70,7 +70,7 @@ impl TypedValueParser for EndpointsParser {
             let name = arg.map_or_else(|| "the endpoint".to_owned(), Arg::to_string);
             let text = format!("{name} is no address of a server: {fault}. {EXAMPLE}.\n");
             let mut error = clap::Error::raw(ErrorKind::ValueValidation, text).with_cmd(cmd);
-            // Whoever reports it looks up the variable of this flag.
+            // The report of the failure looks up the variable of this flag.
             error.insert(ContextKind::InvalidArg, ContextValue::String(name));
             error
         })

@@ -14,7 +14,7 @@ use jeton_proto::v1::{GetCallerRequest, GetCallerResponse, token_service_client:
 /// Runs it.
 pub async fn run(cli: &Cli<'_>) -> Result<Exit, Failure> {
     let as_json = cli.output.wants_json()?;
-    // Both listeners answer: whoever knows the admin listener alone is told, too.
+    // Both listeners answer, so that a caller who knows only the admin listener is told, too.
     let is_public = connect::is_known(cli, Listener::Public) || !connect::is_known(cli, Listener::Admin);
     let listener = if is_public { Listener::Public } else { Listener::Admin };
     let connection = connect::open(cli, listener, Identity::Required).await?;

@@ -81,7 +81,7 @@ pub struct RevokeArgs {
     /// Every token signed by a key
     #[arg(long, value_name = "KID", group = "target", allow_hyphen_values = true, value_parser = NonEmpty::new().try_map(key_id))]
     pub key: Option<String>,
-    /// Of a subject or client: only tokens for this audience. Alone: everything for it, whoever's it is
+    /// Of a subject or client: only tokens for this audience. Alone: everything for it, of every subject and client
     #[arg(long, value_parser = NonEmpty::new())]
     pub audience: Option<String>,
     /// Of a subject, client or audience: only tokens issued before; an RFC 3339 time, or "2h ago"

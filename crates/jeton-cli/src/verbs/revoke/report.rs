@@ -17,6 +17,7 @@ use crate::{
 use jeton_proto::v1::{
     Propagation, RevocationOutcome, RevocationReason, RevokeResponse, revocation_target::Kind,
 };
+use jeton_token::LIFETIME_CAP_S;
 
 /// The most sessions shown before the question: more would scroll the count away.
 const SAMPLES_ASKED_ABOUT: usize = 10;
@@ -183,9 +184,6 @@ fn findings(response: &RevokeResponse) -> Vec<String> {
     lines
 }
 
-/// The longest life of a token.
-const LIFETIME_CAP: SignedDuration = SignedDuration::from_hours(24);
-
 /// Says what a wide revocation does not reach.
 pub fn talk_rest(cli: &Cli<'_>, target: &NamedTarget) {
     if !target.is_wide() {
@@ -194,10 +192,10 @@ pub fn talk_rest(cli: &Cli<'_>, target: &NamedTarget) {
     if let Some(again) = again(target) {
         output::talk(&again);
     }
-    let latest = (cli.env.now)().checked_add(LIFETIME_CAP).ok();
+    let latest = (cli.env.now)().checked_add(SignedDuration::from_secs(LIFETIME_CAP_S)).ok();
     let latest = latest.map(|latest| time::show(Some(&time::to_wire_timestamp(latest))));
     output::talk(&format!(
-        "Whoever verifies by the key set alone, offline, takes these tokens until their exp: at most until {}.",
+        "Services that verify by the key set alone, offline, accept these tokens until their exp: at most until {}.",
         latest.unwrap_or_default()
     ));
 }

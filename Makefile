@@ -98,7 +98,7 @@ capacity-docs: ## write crates/jeton-bench/figures.json and docs/capacity.md fro
 	cargo build --locked --package jeton-bench --bin capacity
 	scripts/write-capacity-docs
 
-reference: ## write docs/command-line.md and docs/configuration.md from the parser
+reference: ## write docs/reference/cli.md and docs/configuration.md from the parser
 	@scripts/need-cc
 	JETON_WRITE_REFERENCE=1 cargo test --locked --workspace --test it -- reference::
 

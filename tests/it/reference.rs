@@ -144,7 +144,7 @@ fn holds(page: &str, text: &str) {
 fn the_reference_of_the_command_line_is_what_the_parser_says() {
     let text = cli();
     assert!(text.contains("## jeton revoke\n") && text.contains("`--endpoint <URL>`"), "{text}");
-    holds("command-line.md", &text);
+    holds("reference/cli.md", &text);
 }
 
 #[test]

@@ -111,6 +111,7 @@ pub(super) const EXAMPLES: &[(&str, &[&str])] = &[
         ],
     ),
     ("session show", &["jeton session show 0192f0c8-0000-7000-8000-000000000001"]),
+    ("session revoke", &["jeton session revoke 0192f0c8-0000-7000-8000-000000000001 --reason logout"]),
     (
         "session list",
         &["jeton session list --subject user:7", "jeton session list --client checkout --show-ended"],

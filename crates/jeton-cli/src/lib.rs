@@ -3,19 +3,21 @@
 
 mod complete;
 mod doctor;
+mod fields;
 mod invocation;
 mod remote;
 mod scan;
 mod term;
 mod verbs;
 
+use fields::Given;
 use term::{
     json,
     output::{self, Output},
 };
 use verbs::{
-    audit, client, context, explain, inspect, issue, key, policy, refresh, replica, revocation, revoke,
-    session, validate, whoami,
+    audit, client, context, explain, inspect, issue, key, policy, policy::PolicyCommand, refresh, replica,
+    revocation, revoke, session, validate, whoami,
 };
 
 pub use complete::{KnownNames, known_names};
@@ -81,7 +83,38 @@ pub async fn run(command: ClientCommand, globals: &GlobalArgs, env: &Environment
     let output = Output::new(globals.output, globals.color, env.no_color);
     let cli = Cli { globals, env, output };
     let as_json = globals.output == Some(Format::Json);
-    dispatch(&cli, command).await.unwrap_or_else(|failure| output::fail(&failure, as_json))
+    let given = given(&command);
+    dispatch(&cli, command).await.unwrap_or_else(|failure| output::fail(&given.told(failure), as_json))
+}
+
+/// Where the values of a verb come from.
+fn given(command: &ClientCommand) -> Given {
+    match command {
+        ClientCommand::Client(_) => Given::Client,
+        ClientCommand::Policy(PolicyCommand::Explain(_)) => Given::AudienceAndClient,
+        ClientCommand::Policy(PolicyCommand::Diff(_) | PolicyCommand::Apply(_)) => Given::PolicyFile,
+        ClientCommand::Policy(
+            PolicyCommand::List
+            | PolicyCommand::Get(_)
+            | PolicyCommand::Set(_)
+            | PolicyCommand::Delete { .. },
+        ) => Given::Audience,
+        ClientCommand::Issue(_)
+        | ClientCommand::Refresh(_)
+        | ClientCommand::Validate(_)
+        | ClientCommand::Inspect(_)
+        | ClientCommand::Revoke(_)
+        | ClientCommand::Explain(_)
+        | ClientCommand::Revocation(_)
+        | ClientCommand::Session(_)
+        | ClientCommand::Key(_)
+        | ClientCommand::Audit(_)
+        | ClientCommand::Replica(_)
+        | ClientCommand::Doctor(_)
+        | ClientCommand::Whoami
+        | ClientCommand::Context(_)
+        | ClientCommand::Version => Given::Flags,
+    }
 }
 
 async fn dispatch(cli: &Cli<'_>, command: ClientCommand) -> Result<Exit, Failure> {

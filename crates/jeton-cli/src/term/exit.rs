@@ -74,6 +74,13 @@ pub enum Failure {
     Refused(Status),
     /// The target of the revocation does not exist: the answer is no.
     Absent(Status),
+    /// The server refused the form of a value of the command line.
+    BadValue {
+        /// Its answer, which names a field of the API.
+        status: Status,
+        /// The same about what was typed.
+        text: String,
+    },
 }
 
 impl From<Status> for Failure {
@@ -87,7 +94,7 @@ impl Failure {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Usage(_) => Exit::Usage,
+            Self::Usage(_) | Self::BadValue { .. } => Exit::Usage,
             Self::Local(_) => Exit::Error,
             Self::Interrupted => Exit::Interrupted,
             Self::Unreachable(_) => Exit::Unavailable,
@@ -104,7 +111,8 @@ impl Failure {
                 vec![format!("error: {text}")]
             }
             Self::Interrupted => vec!["interrupted. Nothing was sent.".to_owned()],
-            Self::Refused(status) | Self::Absent(status) => lines_of_status(status),
+            Self::Refused(status) | Self::Absent(status) => lines_of_status(status, &message_of(status), &[]),
+            Self::BadValue { status, text } => lines_of_status(status, text, &["field", "rule"]),
         }
     }
 }
@@ -141,13 +149,15 @@ impl Failure {
             Self::Local(text) => own(Code::Unknown, "LOCAL_FAILURE", text),
             Self::Interrupted => own(Code::Cancelled, "INTERRUPTED", "interrupted. Nothing was sent."),
             Self::Unreachable(text) => own(Code::Unavailable, "UNREACHABLE", text),
-            Self::Refused(status) | Self::Absent(status) => {
+            Self::Refused(status) | Self::Absent(status) | Self::BadValue { status, .. } => {
+                let message =
+                    if let Self::BadValue { text, .. } = self { text.clone() } else { message_of(status) };
                 let info = status.get_details_error_info();
                 let (reason, metadata) = info.map(|info| (info.reason, info.metadata)).unwrap_or_default();
                 ErrorJson {
                     metadata: metadata.into_iter().collect(),
                     retry_delay: retry_delay(status).map(|delay| format!("{:.3}s", delay.as_secs_f64())),
-                    ..own(status.code(), &reason, &message_of(status))
+                    ..own(status.code(), &reason, &message)
                 }
             }
         };
@@ -204,12 +214,13 @@ fn message_of(status: &Status) -> String {
     }
 }
 
-fn lines_of_status(status: &Status) -> Vec<String> {
-    let message = escape(&message_of(status));
-    let mut lines = vec![format!("error: {message}")];
+/// The lines for people: the message, then reason and metadata but those that the message has already.
+fn lines_of_status(status: &Status, message: &str, said: &[&str]) -> Vec<String> {
+    let mut lines = vec![format!("error: {}", escape(message))];
     if let Some(info) = status.get_details_error_info() {
         // A map iterates in any order; people and scripts need one order.
-        let mut metadata: Vec<_> = info.metadata.iter().collect();
+        let mut metadata: Vec<_> =
+            info.metadata.iter().filter(|(key, _)| !said.contains(&key.as_str())).collect();
         metadata.sort();
         let pairs = metadata.into_iter().map(|(key, value)| format!("{}={}", escape(key), escape(value)));
         let words: Vec<_> = std::iter::once(escape(&info.reason)).chain(pairs).collect();

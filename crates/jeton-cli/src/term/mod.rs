@@ -2,6 +2,7 @@
 
 pub(crate) mod escape;
 pub(crate) mod exit;
+pub(crate) mod ids;
 pub(crate) mod interrupt;
 pub(crate) mod json;
 pub(crate) mod json_text;

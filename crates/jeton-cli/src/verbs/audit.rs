@@ -15,9 +15,9 @@ use crate::{
     },
     term::{
         exit::{Exit, Failure},
-        json, output, time,
+        ids, json, output, time,
     },
-    verbs::session_show::talk_similar,
+    verbs::{past, session_show::talk_similar},
 };
 use jeton_proto::v1::{
     AuditEvent, ListAuditEventsRequest, ListAuditEventsResponse, RevocationReason,
@@ -48,16 +48,16 @@ pub struct FilterArgs {
     #[arg(long)]
     subject: Option<String>,
     /// Of this token; of a list that was revoked, the row of its chunk
-    #[arg(long)]
+    #[arg(long, value_parser = ids::jti)]
     jti: Option<String>,
     /// Of this session
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = ids::session)]
     session: Option<String>,
     /// Of this client
     #[arg(long)]
     client: Option<String>,
     /// Of this signing key
-    #[arg(long, value_name = "KID", allow_hyphen_values = true)]
+    #[arg(long, value_name = "KID", allow_hyphen_values = true, value_parser = ids::key)]
     key: Option<String>,
     /// By this caller
     #[arg(long, value_name = "CLIENT")]
@@ -83,10 +83,10 @@ pub struct ListArgs {
     #[command(flatten)]
     filter: FilterArgs,
     /// From here on: 2h, or an RFC 3339 time
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, visible_alias = "after", value_name = "TIME")]
     since: Option<String>,
     /// Up to here: 2h, or an RFC 3339 time
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, visible_alias = "before", value_name = "TIME")]
     until: Option<String>,
     /// At most so many rows
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
@@ -112,9 +112,7 @@ async fn list(cli: &Cli<'_>, args: ListArgs) -> Result<Exit, Failure> {
     let as_json = cli.output.wants_json()?;
     let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
     let instant = |flag: &str, text: Option<&str>| {
-        let instant = text.map(|text| time::parse_since(text, (cli.env.now)())).transpose();
-        let instant = instant.map_err(|error| Failure::Usage(format!("{flag}: {error}.")))?;
-        Ok::<_, Failure>(instant.map(time::to_wire_timestamp))
+        past::instant(cli, flag, text).map(|instant| instant.map(time::to_wire_timestamp))
     };
     let request = ListAuditEventsRequest {
         start_time: instant("--since", args.since.as_deref())?,

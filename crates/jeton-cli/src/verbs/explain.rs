@@ -11,6 +11,7 @@ use crate::{
     remote::connect::{self, Identity, Listener},
     term::{
         exit::{Exit, Failure},
+        ids,
         output::{self, Tone},
         time, token_input,
     },
@@ -22,6 +23,7 @@ use jeton_proto::v1::{
     explain_request::Question,
     explanation::{Cause, Kind, State},
 };
+use jeton_token::pasted;
 
 /// Flags.
 #[derive(Debug, clap::Args)]
@@ -34,10 +36,10 @@ pub struct ExplainArgs {
     #[arg(long, value_name = "FILE", group = "what")]
     token_file: Option<PathBuf>,
     /// A token, by its jti
-    #[arg(long, value_name = "JTI", group = "what", value_parser = NonEmpty::new())]
+    #[arg(long, value_name = "JTI", group = "what", value_parser = ids::jti)]
     jti: Option<String>,
     /// A session
-    #[arg(long, value_name = "ID", group = "what", value_parser = NonEmpty::new())]
+    #[arg(long, value_name = "ID", group = "what", value_parser = ids::session)]
     session: Option<String>,
     /// A subject: the revocations of it, and its live sessions
     #[arg(long, group = "what", value_parser = NonEmpty::new())]
@@ -75,10 +77,22 @@ async fn question(cli: &Cli<'_>, args: ExplainArgs) -> Result<Question, Failure>
             let text = "token text on the command line is read by others. Pipe it in, or give --token-file.";
             return Err(Failure::Usage(text.to_owned()));
         }
-        ExplainArgs { id: Some(id), .. } if id != "-" => return Ok(Question::Id(id)),
+        ExplainArgs { id: Some(id), .. } if id != "-" => return id_or_usage(&id).map(Question::Id),
         _ => token_input::from_stdin(cli, "Token").await?,
     };
     Ok(Question::Token(token_input::expose(&token)))
+}
+
+/// An id in any spelling.
+fn id_or_usage(text: &str) -> Result<String, Failure> {
+    match pasted::uuid_in_any_form(text) {
+        Some(id) => Ok(id.to_string()),
+        None => Err(Failure::Usage(format!(
+            "ID is the UUID of a token or a session, and this is none{}. Give one, a token by a pipe or --token-file, or \
+             --subject.",
+            ids::hint(text)
+        ))),
+    }
 }
 
 /// Prints every explanation in words.

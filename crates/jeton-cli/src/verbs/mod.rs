@@ -13,6 +13,7 @@ pub(crate) mod inspect;
 pub(crate) mod issue;
 pub(crate) mod key;
 pub(crate) mod live;
+pub(crate) mod past;
 pub(crate) mod pasted_token;
 pub(crate) mod policy;
 pub(crate) mod policy_apply;

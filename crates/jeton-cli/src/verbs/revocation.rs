@@ -11,7 +11,7 @@ use crate::{
         exit::{Exit, Failure},
         output, time,
     },
-    verbs::revoke::target::NamedTarget,
+    verbs::{past::After, revoke::target::NamedTarget},
 };
 use jeton_proto::v1::{
     ListRevocationsRequest, ListRevocationsResponse, Revocation, admin_service_client::AdminServiceClient,
@@ -30,6 +30,9 @@ pub struct ListArgs {
     /// Only those of subjects, clients, audiences and keys
     #[arg(long)]
     wide: bool,
+    /// Only those from here on: 2h, or an RFC 3339 time
+    #[arg(long, value_name = "TIME")]
+    after: Option<String>,
     /// At most so many rows
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
@@ -39,6 +42,7 @@ pub struct ListArgs {
 pub async fn run(cli: &Cli<'_>, command: RevocationCommand) -> Result<Exit, Failure> {
     let RevocationCommand::List(args) = command;
     let as_json = cli.output.wants_json()?;
+    let after = After::of(cli, args.after.as_deref())?;
     let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
     let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
     let mut client = AdminServiceClient::new(connection.channel());
@@ -46,10 +50,12 @@ pub async fn run(cli: &Cli<'_>, command: RevocationCommand) -> Result<Exit, Fail
     let next_page_token = pages::up_to(limit, async |page_size, page_token| {
         let request = ListRevocationsRequest { wide_only: args.wide, page_size, page_token };
         let page = connection.call(client.list_revocations(connection.request(request))).await?;
-        let revocations = std::mem::take(&mut all.revocations);
-        let next = page.next_page_token.clone();
-        all =
-            ListRevocationsResponse { revocations: [revocations, page.revocations.clone()].concat(), ..page };
+        let is_last = page.revocations.last().is_some_and(|it| after.ends_before(it.revoke_time.as_ref()));
+        let mut revocations = std::mem::take(&mut all.revocations);
+        let shown = page.revocations.iter().filter(|it| after.shows(it.revoke_time.as_ref()));
+        revocations.extend(shown.cloned());
+        let next = if is_last { String::new() } else { page.next_page_token.clone() };
+        all = ListRevocationsResponse { revocations, ..page };
         Ok((all.revocations.len(), next))
     })
     .await?;

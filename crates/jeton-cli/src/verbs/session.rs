@@ -1,5 +1,7 @@
 //! `jeton session`: the sessions of a subject or a client.
 
+use jiff::SignedDuration;
+
 use crate::{
     invocation::Cli,
     remote::{
@@ -8,10 +10,15 @@ use crate::{
     },
     term::{
         exit::{Exit, Failure},
-        output,
+        ids, output, time,
     },
     verbs::{
         explain,
+        past::After,
+        revoke::{
+            self,
+            args::{Reason, RevokeArgs, WaitFor},
+        },
         session_show::{table, talk_similar},
     },
 };
@@ -27,14 +34,39 @@ pub enum SessionCommand {
     List(ListArgs),
     /// Tell all that is known about one session
     Show(ShowArgs),
+    /// Revoke one session: the same as `jeton revoke --session`
+    Revoke(RevokeSessionArgs),
 }
 
 /// Flags of `show`.
 #[derive(Debug, clap::Args)]
 pub struct ShowArgs {
     /// The session
-    #[arg(value_name = "ID", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(value_name = "ID", value_parser = ids::session)]
     session: String,
+}
+
+/// Flags of `revoke`.
+#[derive(Debug, clap::Args)]
+pub struct RevokeSessionArgs {
+    /// The session
+    #[arg(value_name = "ID", value_parser = ids::session)]
+    session: String,
+    /// The reason
+    #[arg(long)]
+    reason: Option<Reason>,
+    /// An incident number or note
+    #[arg(long)]
+    note: Option<String>,
+    /// Show what would happen, change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// How far the revocation must have travelled before the answer [default: replicas]
+    #[arg(long, value_name = "REACH")]
+    wait_for: Option<WaitFor>,
+    /// The longest wait for that; if it ends first, the exit code is 7
+    #[arg(long, value_name = "DURATION", value_parser = time::parse_duration)]
+    wait: Option<SignedDuration>,
 }
 
 /// Flags of `list`.
@@ -47,6 +79,9 @@ pub struct ListArgs {
     /// Sessions that this client opened
     #[arg(long, group = "whose")]
     client: Option<String>,
+    /// Only those that were opened from here on: 2h, or an RFC 3339 time
+    #[arg(long, value_name = "TIME")]
+    after: Option<String>,
     /// Include ended sessions
     #[arg(long)]
     show_ended: bool,
@@ -58,8 +93,8 @@ pub struct ListArgs {
 /// Runs one of the verbs.
 pub async fn run(cli: &Cli<'_>, command: SessionCommand) -> Result<Exit, Failure> {
     let as_json = cli.output.wants_json()?;
-    let args = match command {
-        SessionCommand::List(args) => args,
+    match command {
+        SessionCommand::List(args) => list(cli, args, as_json).await,
         SessionCommand::Show(args) => {
             let answer = explain::ask(cli, Question::SessionId(args.session)).await?;
             if as_json {
@@ -67,9 +102,19 @@ pub async fn run(cli: &Cli<'_>, command: SessionCommand) -> Result<Exit, Failure
             } else {
                 explain::print(cli, &answer)?;
             }
-            return Ok(Exit::Done);
+            Ok(Exit::Done)
         }
-    };
+        SessionCommand::Revoke(args) => {
+            let RevokeSessionArgs { session, reason, note, dry_run, wait_for, wait } = args;
+            let session = Some(session);
+            let same = RevokeArgs { session, reason, note, dry_run, wait_for, wait, ..RevokeArgs::default() };
+            revoke::run(cli, same).await
+        }
+    }
+}
+
+async fn list(cli: &Cli<'_>, args: ListArgs, as_json: bool) -> Result<Exit, Failure> {
+    let after = After::of(cli, args.after.as_deref())?;
     let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
     let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
     let mut client = AdminServiceClient::new(connection.channel());
@@ -83,9 +128,11 @@ pub async fn run(cli: &Cli<'_>, command: SessionCommand) -> Result<Exit, Failure
             page_token,
         };
         let page = connection.call(client.list_sessions(connection.request(request))).await?;
-        all.sessions.extend(page.sessions);
+        let is_last = page.sessions.last().is_some_and(|it| after.ends_before(it.create_time.as_ref()));
+        let shown = page.sessions.into_iter().filter(|it| after.shows(it.create_time.as_ref()));
+        all.sessions.extend(shown);
         all.similar_subjects = page.similar_subjects;
-        Ok((all.sessions.len(), page.next_page_token))
+        Ok((all.sessions.len(), if is_last { String::new() } else { page.next_page_token }))
     })
     .await?;
     if as_json {

@@ -2,25 +2,16 @@
 
 use std::path::PathBuf;
 
-use clap::{
-    ArgGroup, ValueEnum,
-    builder::{NonEmptyStringValueParser as NonEmpty, TypedValueParser},
-};
+use clap::{ArgGroup, ValueEnum, builder::NonEmptyStringValueParser as NonEmpty};
 use jiff::SignedDuration;
 use uuid::Uuid;
 
-use crate::{term::time, verbs::revoke::progress::Progress};
+use crate::{
+    term::{ids, time},
+    verbs::revoke::progress::Progress,
+};
 use jeton_proto::v1::{Reach, RevocationReason};
-use jeton_token::{Thumbprint, parse_uuid_v7};
-
-/// Parses a key id. One in sixty-four begins with a hyphen, like a flag: a text that begins with one must be a complete
-/// key id.
-fn key_id(text: String) -> Result<String, &'static str> {
-    if text.starts_with('-') && text.parse::<Thumbprint>().is_err() {
-        return Err("not a key id, which is 43 characters of base64url: `jeton key list` has them");
-    }
-    Ok(text)
-}
+use jeton_token::parse_uuid_v7;
 
 /// Parses the id of a bulk revocation.
 pub fn bulk_id(text: &str) -> Result<Uuid, &'static str> {
@@ -56,7 +47,7 @@ pub enum WaitFor {
 }
 
 /// Flags.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[command(group = ArgGroup::new("target").multiple(false))]
 pub struct RevokeArgs {
     /// What leaked: tokens, jtis, sessions, API keys, or text that contains them. `-`, or nothing: standard input, or a
@@ -70,7 +61,7 @@ pub struct RevokeArgs {
     #[arg(long, value_name = "FILE", group = "target")]
     pub token_file: Option<PathBuf>,
     /// One session
-    #[arg(long, value_name = "ID", group = "target", value_parser = NonEmpty::new())]
+    #[arg(long, value_name = "ID", group = "target", value_parser = ids::session)]
     pub session: Option<String>,
     /// Everything of a subject
     #[arg(long, group = "target", value_parser = NonEmpty::new())]
@@ -79,14 +70,17 @@ pub struct RevokeArgs {
     #[arg(long, group = "target", value_parser = NonEmpty::new())]
     pub client: Option<String>,
     /// Every token signed by a key
-    #[arg(long, value_name = "KID", group = "target", allow_hyphen_values = true, value_parser = NonEmpty::new().try_map(key_id))]
+    #[arg(long, value_name = "KID", group = "target", allow_hyphen_values = true, value_parser = ids::key)]
     pub key: Option<String>,
     /// Of a subject or client: only tokens for this audience. Alone: everything for it, of every subject and client
     #[arg(long, value_parser = NonEmpty::new())]
     pub audience: Option<String>,
-    /// Of a subject, client or audience: only tokens issued before; an RFC 3339 time, or "2h ago"
+    /// Of a subject, client or audience: only tokens issued before: 2h, or an RFC 3339 time
     #[arg(long, value_name = "TIME")]
     pub before: Option<String>,
+    /// In the preview, show only sessions that were opened from here on. It never limits what is revoked
+    #[arg(long, value_name = "TIME")]
+    pub after: Option<String>,
     /// The reason; required for a subject, client, audience or key
     #[arg(long)]
     pub reason: Option<Reason>,

@@ -10,6 +10,7 @@ use tonic::{Code, Status, Streaming};
 use uuid::Uuid;
 
 use crate::{
+    fields,
     invocation::Cli,
     remote::connect::{self, Identity, Listener},
     scan::{Target, Targets},
@@ -298,7 +299,7 @@ fn keep(
                 |_| failure.reason.to_string(),
                 |reason| reason.as_str_name().trim_start_matches("ERROR_REASON_").to_owned(),
             ),
-            message: failure.message,
+            message: fields::of_target(&failure.message).to_owned(),
             chunk,
         });
     }
@@ -343,7 +344,11 @@ fn is_passing(failure: &Failure) -> bool {
             | Code::DataLoss
             | Code::Unauthenticated => false,
         },
-        Failure::Usage(_) | Failure::Local(_) | Failure::Interrupted | Failure::Absent(_) => false,
+        Failure::Usage(_)
+        | Failure::Local(_)
+        | Failure::Interrupted
+        | Failure::Absent(_)
+        | Failure::BadValue { .. } => false,
     }
 }
 

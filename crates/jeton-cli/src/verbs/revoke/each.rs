@@ -7,6 +7,7 @@ use tokio::{task::JoinSet, time::sleep};
 use tonic_types::StatusExt as _;
 
 use crate::{
+    fields,
     remote::connect::{self, Connection, Identity, Listener},
     term::exit::{Exit, Failure},
     verbs::{
@@ -94,7 +95,7 @@ fn not_done(target: String, failure: &Failure) -> NotDone {
         return NotDone::alone(target, String::new(), String::new());
     };
     let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
-    NotDone::alone(target, reason, status.message().to_owned())
+    NotDone::alone(target, reason, fields::of_target(status.message()).to_owned())
 }
 
 fn count(outcome: &mut Outcome, response: &RevokeResponse) {

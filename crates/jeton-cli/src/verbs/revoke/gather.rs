@@ -13,7 +13,7 @@ use crate::{
     invocation::Cli,
     scan::{self, Found, IDS_MAX, Target},
     term::{exit::Failure, output, paste, token_input},
-    verbs::{revoke::args::RevokeArgs, revoke::found},
+    verbs::{revoke::args::RevokeArgs, revoke::found, revoke::nothing},
 };
 use jeton_proto::v1::revocation_target::Kind;
 use jeton_token::{new_uuid_v7, pasted, uuid_unix_ms};
@@ -63,7 +63,7 @@ pub async fn gather(cli: &Cli<'_>, args: &RevokeArgs) -> Result<Gathered, Failur
     match args.what.as_slice() {
         [] => from_terminal_or_pipe(cli, started_ms).await,
         [dash] if dash == "-" => from_terminal_or_pipe(cli, started_ms).await,
-        texts => from_arguments(texts, started_ms),
+        texts => from_arguments(cli, texts, started_ms),
     }
 }
 
@@ -85,8 +85,12 @@ fn files(args: &RevokeArgs) -> Result<Option<Vec<PathBuf>>, Failure> {
     }
 }
 
-fn from_arguments(texts: &[String], started_ms: i64) -> Result<Gathered, Failure> {
-    if texts.iter().any(|text| token_input::is_token_text(text)) {
+fn from_arguments(cli: &Cli<'_>, texts: &[String], started_ms: i64) -> Result<Gathered, Failure> {
+    if let Some(refused) = nothing::word_for_flag(texts) {
+        return Err(refused);
+    }
+    let has_token_text = texts.iter().any(|text| token_input::is_token_text(text));
+    if has_token_text {
         // Only this verb accepts it: an emergency comes first, and the token dies anyway.
         output::talk("warning: token text on the command line is read by others. Pipe it in next time.");
     }
@@ -100,14 +104,18 @@ fn from_arguments(texts: &[String], started_ms: i64) -> Result<Gathered, Failure
         }
     }
     scan::scan_text(prose.as_bytes(), &mut found);
-    if let ([text], 0, 0) = (texts, found.targets(), found.api_keys().len()) {
-        let token = if token_input::is_token_text(text) {
-            Kind::Token(token_input::expose(&token_input::from_argument(text)?))
-        } else {
-            // The server says what is wrong with it.
-            Kind::Jti(text.clone())
-        };
-        return Ok(Gathered::One(token));
+    let is_nothing = found.targets() == 0 && found.api_keys().len() == 0;
+    if is_nothing && !has_token_text {
+        let counts = found::Counts::of(&found, &[]);
+        for line in found::advice(&counts) {
+            output::talk(&line);
+        }
+        return Err(nothing::to_revoke(texts, &cli.env.current_dir));
+    }
+    if let ([text], true) = (texts, is_nothing) {
+        // The server says what is wrong with it.
+        let token = token_input::expose(&token_input::from_argument(text)?);
+        return Ok(Gathered::One(Kind::Token(token)));
     }
     let text = texts.join(" ");
     Ok(one_or_many(found, Some(text.as_bytes()), started_ms, Origin::Given, Vec::new()))
@@ -118,18 +126,18 @@ async fn from_terminal_or_pipe(cli: &Cli<'_>, started_ms: i64) -> Result<Gathere
         return from_files(cli, vec![PathBuf::from("-")], started_ms).await;
     }
     if cli.globals.no_input {
-        return Err(nothing("no token was given"));
+        return Err(nothing_given("no token was given"));
     }
     let text = paste::ask(PROMPT).await?;
     if text.iter().all(u8::is_ascii_whitespace) {
-        return Err(nothing("no token was given: the input is empty"));
+        return Err(nothing_given("no token was given: the input is empty"));
     }
     let mut found = Found::new(started_ms);
     scan::scan_text(&text, &mut found);
     Ok(one_or_many(found, Some(&text), started_ms, Origin::Given, Vec::new()))
 }
 
-fn nothing(what: &str) -> Failure {
+fn nothing_given(what: &str) -> Failure {
     Failure::Usage(format!("{what}. Pipe it in, or use --from FILE."))
 }
 
@@ -171,7 +179,7 @@ async fn from_files(cli: &Cli<'_>, files: Vec<PathBuf>, started_ms: i64) -> Resu
     };
     let (found, cut, text, files) = token_input::blocking(search).await?;
     if found.bytes == 0 && cut.is_empty() || text.as_deref().is_some_and(|text| is_blank(text)) {
-        return Err(nothing("no token was given: the input is empty"));
+        return Err(nothing_given("no token was given: the input is empty"));
     }
     Ok(one_or_many(found, text.as_deref().map(Vec::as_slice), started_ms, Origin::Files(files), cut))
 }

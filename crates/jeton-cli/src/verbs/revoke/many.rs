@@ -87,9 +87,9 @@ pub async fn run(cli: &Cli<'_>, args: &RevokeArgs, batch: Batch, as_json: bool) 
 /// Refuses what a revocation of many does not have.
 fn check(args: &RevokeArgs) -> Result<(), Failure> {
     let one_only = args.wait_for.is_some() || args.wait.is_some() || args.max_affected.is_some();
-    if one_only || args.audience.is_some() || args.before.is_some() {
+    if one_only || args.audience.is_some() || args.before.is_some() || args.after.is_some() {
         return Err(Failure::Usage(
-            "--wait-for, --wait, --max-affected, --audience and --before are for one target, and these are many. \
+            "--wait-for, --wait, --max-affected, --audience, --before and --after are for one target, and these are many. \
              Leave them out."
                 .into(),
         ));
@@ -145,7 +145,7 @@ fn is_out_of_reach(failure: &Failure) -> bool {
     match failure {
         Failure::Usage(_) | Failure::Unreachable(_) => true,
         Failure::Refused(status) => matches!(status.code(), Code::PermissionDenied | Code::Unimplemented),
-        Failure::Local(_) | Failure::Interrupted | Failure::Absent(_) => false,
+        Failure::Local(_) | Failure::Interrupted | Failure::Absent(_) | Failure::BadValue { .. } => false,
     }
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod found;
 pub(crate) mod gather;
 pub(crate) mod keys;
 pub(crate) mod many;
+pub(crate) mod nothing;
 pub(crate) mod one;
 pub(crate) mod progress;
 pub(crate) mod report;

@@ -12,10 +12,11 @@ use crate::{
     remote::connect::{self, Connection, Identity, Listener},
     term::{
         exit::{Exit, Failure},
-        time, token_input,
+        output, time, token_input,
     },
     verbs::{
         live::{self, Live},
+        past::{self, After},
         revoke::args::{RevokeArgs, WaitFor, to_wire_reach, to_wire_reason},
         revoke::report,
         revoke::target::NamedTarget,
@@ -28,6 +29,8 @@ use jeton_proto::v1::{
 
 /// The server's wait if `--wait` is not given, for the deadline.
 const DEFAULT_WAIT: Duration = Duration::from_secs(10);
+/// What a filter of the preview does not do.
+const AFTER_LIMITS_NOTHING: &str = "--after filters the sample sessions that are shown, and nothing else: older ones are counted, and revoked, too.";
 /// The deadline is later than the wait, so that an incomplete revocation is answered, not cut off.
 const WAIT_MARGIN: Duration = Duration::from_secs(5);
 
@@ -35,7 +38,8 @@ const WAIT_MARGIN: Duration = Duration::from_secs(5);
 pub async fn run(cli: &Cli<'_>, args: &RevokeArgs, kind: Kind, as_json: bool) -> Result<Exit, Failure> {
     let target = NamedTarget::new(kind);
     check(cli, args, &target)?;
-    let cutoff = args.before.as_deref().map(|before| cutoff(before, (cli.env.now)())).transpose()?;
+    let cutoff = past::instant(cli, "--before", args.before.as_deref())?.map(whole_second).transpose()?;
+    let after = After::of(cli, args.after.as_deref())?;
     let request = RevokeRequest {
         target: Some(RevocationTarget {
             kind: Some(target.kind.clone()),
@@ -62,13 +66,17 @@ pub async fn run(cli: &Cli<'_>, args: &RevokeArgs, kind: Kind, as_json: bool) ->
     let connection =
         if cli.globals.timeout.is_some() { connection } else { connection.with_timeout(deadline(args)) };
     if target.is_wide() && !args.yes && !args.dry_run {
-        confirm(&connection, &request, &target).await?;
+        confirm(&connection, &request, &target, after).await?;
         // A person may think for so long that the log moves on.
         live = ask();
     }
     let start = Instant::now();
-    let response = live::beside(live, call(&connection, request)).await?;
+    let mut response = live::beside(live, call(&connection, request)).await?;
     let elapsed = start.elapsed();
+    if args.dry_run && after.is_set() {
+        output::talk(AFTER_LIMITS_NOTHING);
+        show_only(&mut response, after);
+    }
     if as_json {
         cli.output.json(&response, false)?;
     } else if args.dry_run {
@@ -89,6 +97,11 @@ pub async fn call(connection: &Connection, request: RevokeRequest) -> Result<Rev
     }
 }
 
+/// Leaves out the sessions of a preview that are not to be shown.
+fn show_only(response: &mut RevokeResponse, after: After) {
+    response.sample_sessions.retain(|session| after.shows(session.create_time.as_ref()));
+}
+
 /// Refuses what can be refused without a server, before anything is sent.
 fn check(cli: &Cli<'_>, args: &RevokeArgs, target: &NamedTarget) -> Result<(), Failure> {
     let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
@@ -96,6 +109,15 @@ fn check(cli: &Cli<'_>, args: &RevokeArgs, target: &NamedTarget) -> Result<(), F
     if narrows && (target.is_key() || !target.is_wide()) {
         return usage(
             "--audience and --before narrow a subject or a client, and --before an audience; nothing else. Leave them out.",
+        );
+    }
+    if args.after.is_some() && !target.is_wide() {
+        return usage("--after filters the preview of a wide revocation, and this has none. Leave it out.");
+    }
+    if args.after.is_some() && args.yes && !args.dry_run {
+        return usage(
+            "--after filters the preview, and never limits what is revoked: nothing was revoked. Leave it out, or give \
+             --dry-run to look first.",
         );
     }
     if !target.is_wide() {
@@ -119,8 +141,13 @@ async fn confirm(
     connection: &Connection,
     request: &RevokeRequest,
     target: &NamedTarget,
+    after: After,
 ) -> Result<(), Failure> {
-    let preview = call(connection, RevokeRequest { validate_only: true, ..request.clone() }).await?;
+    let mut preview = call(connection, RevokeRequest { validate_only: true, ..request.clone() }).await?;
+    if after.is_set() {
+        output::talk(AFTER_LIMITS_NOTHING);
+        show_only(&mut preview, after);
+    }
     report::talk_plan(target, &preview);
     let question = format!("This cannot be undone. Type {} to revoke it: ", escape(target.name()));
     let typed = token_input::answer(&question).await?;
@@ -131,12 +158,10 @@ async fn confirm(
     Err(Failure::Usage("that is not the name: nothing was revoked. Run it again to revoke it.".into()))
 }
 
-/// Parses a cutoff, in whole seconds, like the times of tokens.
-fn cutoff(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
-    let wrong = |error: String| Failure::Usage(format!("--before: {error}."));
-    let instant = time::parse_past(text, now).map_err(wrong)?;
+/// A cutoff in whole seconds, like the times of tokens.
+fn whole_second(instant: Timestamp) -> Result<Timestamp, Failure> {
     let round = jiff::TimestampRound::new().smallest(Unit::Second).mode(jiff::RoundMode::Floor);
-    instant.round(round).map_err(|_| wrong(format!("{text:?} is out of range")))
+    instant.round(round).map_err(|_| Failure::Usage(format!("--before: {instant} is out of range.")))
 }
 
 fn deadline(args: &RevokeArgs) -> Duration {

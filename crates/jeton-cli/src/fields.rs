@@ -1,0 +1,193 @@
+//! The fields of the API in words of the command line: a server that refuses a value names a field, and a person typed a
+//! flag.
+
+use tonic::Status;
+use tonic_types::StatusExt as _;
+
+use crate::term::exit::Failure;
+
+/// Fields, and what a person gives for them.
+const WORDS: [(&str, &str); 62] = [
+    ("action", "--action"),
+    ("actor", "--actor"),
+    ("algorithm", "--algorithm"),
+    ("api_key_id", "API_KEY_ID"),
+    ("audience", "--audience"),
+    ("audiences", "--audience"),
+    ("bulk_id", "--resume"),
+    ("claims", "--claim"),
+    ("client.audiences", "--audience"),
+    ("client.certificate_uris", "--certificate-uri"),
+    ("client.client_id", "CLIENT_ID"),
+    ("client.disabled", "--disable"),
+    ("client.display_name", "--display-name"),
+    ("client.etag", "--etag"),
+    ("client.permissions", "--permission"),
+    ("client.subjects", "--subject"),
+    ("client_id", "--client"),
+    ("end_time", "--until"),
+    ("etag", "--etag"),
+    ("expire_time", "--expire-time"),
+    ("id", "ID"),
+    ("jti", "--jti"),
+    ("key_id", "--key"),
+    ("max_affected_sessions", "--max-affected"),
+    ("note", "--note"),
+    ("policy.algorithm", "--algorithm"),
+    ("policy.allowed_scopes", "--allow-scope"),
+    ("policy.audience", "AUDIENCE"),
+    ("policy.audit_issue", "--audit-issue"),
+    ("policy.client_id", "--client"),
+    ("policy.daily_boundary", "--daily-boundary"),
+    ("policy.default_ttl", "--default-ttl"),
+    ("policy.etag", "--etag"),
+    ("policy.excess_ttl_action", "--excess"),
+    ("policy.leeway", "--leeway"),
+    ("policy.max_sessions_per_subject", "--sessions-per-subject"),
+    ("policy.max_ttl", "--max-ttl"),
+    ("policy.refresh_absolute_lifetime", "--absolute"),
+    ("policy.refresh_idle_lifetime", "--idle"),
+    ("policy.refresh_replay_grace", "--grace"),
+    ("publication_lead", "--lead"),
+    ("reason", "--reason"),
+    ("refresh_token", "the refresh token"),
+    ("scopes", "--scope"),
+    ("session_id", "--session"),
+    ("start_time", "--since"),
+    ("subject", "--subject"),
+    ("target.all_for_audience", "--audience"),
+    ("target.audience", "--audience"),
+    ("target.client_id", "--client"),
+    ("target.id", "the id"),
+    ("target.issue_cutoff_time", "--before"),
+    ("target.jti", "the jti"),
+    ("target.key_id", "--key"),
+    ("target.session_id", "--session"),
+    ("target.subject", "--subject"),
+    ("target.token", "the text that was given"),
+    ("token", "the token"),
+    ("ttl", "--ttl"),
+    ("wait_for", "--wait-for"),
+    ("wait_timeout", "--wait"),
+    ("targets", "what was found"),
+];
+
+/// Where the values of a verb come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// Its flags.
+    Flags,
+    /// Its flags; its operand is a client.
+    Client,
+    /// Its flags; its operand is an audience.
+    Audience,
+    /// Its operands, an audience and a client.
+    AudienceAndClient,
+    /// A file of policies.
+    PolicyFile,
+}
+
+impl Given {
+    /// What a person gives for a field; `None` if this program fills it.
+    fn word(self, field: &str) -> Option<String> {
+        let operand = match (self, field) {
+            (Self::Client, "client_id") => Some("CLIENT_ID"),
+            (Self::AudienceAndClient, "client_id" | "policy.client_id") => Some("CLIENT"),
+            (Self::Audience | Self::AudienceAndClient, "audience") => Some("AUDIENCE"),
+            (Self::PolicyFile, "policy.allowed_scopes") => Some("scopes"),
+            _ => None,
+        };
+        let word =
+            operand.or_else(|| WORDS.iter().find(|(name, _)| *name == field).map(|(_, word)| *word))?;
+        if self == Self::PolicyFile {
+            let key = word.trim_start_matches("--").replace('-', "_").to_lowercase();
+            return Some(format!("{key} in the file"));
+        }
+        Some(word.to_owned())
+    }
+
+    /// The failure in words of the command line. A value that the server refuses for its form is a fault of the command
+    /// line.
+    pub fn told(self, failure: Failure) -> Failure {
+        let Failure::Refused(status) = failure else { return failure };
+        match self.text(&status) {
+            Some(text) => Failure::BadValue { status, text },
+            None => Failure::Refused(status),
+        }
+    }
+
+    fn text(self, status: &Status) -> Option<String> {
+        let info = status.get_details_error_info()?;
+        let (field, number) = without_index(info.metadata.get("field")?);
+        let word = self.word(field)?;
+        let word = number.map_or_else(|| word.clone(), |number| format!("{word} (number {number})"));
+        match (info.reason.as_str(), info.metadata.get("rule")) {
+            ("FIELD_REQUIRED", _) => Some(format!("{word} is missing. Give it.")),
+            ("FIELD_INVALID", Some(rule)) => {
+                let rule = rule.replace("max_ttl", &self.word("policy.max_ttl").unwrap_or_default());
+                Some(format!("{word} is not valid. It must be: {rule}."))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// `scopes[2]`: the field, and that it is the third.
+fn without_index(field: &str) -> (&str, Option<usize>) {
+    let Some((name, index)) = field.strip_suffix(']').and_then(|field| field.rsplit_once('[')) else {
+        return (field, None);
+    };
+    (name, index.parse::<usize>().ok().map(|index| index.saturating_add(1)))
+}
+
+/// What the server said of one target among many, without the name of a field.
+pub fn of_target(message: &str) -> &str {
+    match message.strip_prefix("The field target").and_then(|rest| rest.split_once("It must be: ")) {
+        Some((_, rule)) => rule,
+        None => message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use tonic::Code;
+    use tonic_types::ErrorDetails;
+
+    use super::*;
+
+    fn refused(reason: &str, facts: &[(&str, &str)]) -> Failure {
+        let facts: HashMap<_, _> =
+            facts.iter().map(|(name, fact)| ((*name).to_owned(), (*fact).to_owned())).collect();
+        let details = ErrorDetails::with_error_info(reason, "jeton.v1", facts);
+        Status::with_error_details(Code::InvalidArgument, "The field x is invalid.", details).into()
+    }
+
+    #[test]
+    fn e25_a_refused_field_is_told_as_what_was_typed() {
+        let told = |given: Given, field: &str| {
+            let failure = given.told(refused("FIELD_INVALID", &[("field", field), ("rule", "good")]));
+            (failure.exit().code(), failure.lines().concat())
+        };
+        let (code, text) = told(Given::Flags, "target.subject");
+        assert_eq!(code, 2);
+        assert_eq!(text, "error: --subject is not valid. It must be: good.reason: FIELD_INVALID");
+        assert!(told(Given::Flags, "scopes[2]").1.contains("--scope (number 3) is"));
+        assert!(told(Given::Client, "client_id").1.contains("CLIENT_ID is"));
+        assert!(told(Given::Audience, "policy.client_id").1.contains("--client is"));
+        assert!(told(Given::AudienceAndClient, "client_id").1.contains("CLIENT is"));
+        assert!(told(Given::PolicyFile, "policy.refresh_idle_lifetime").1.contains("idle in the file is"));
+        assert_eq!(told(Given::Flags, "page_size").0, 1, "this program fills it");
+        let missing = Given::Flags.told(refused("FIELD_REQUIRED", &[("field", "target.token")]));
+        assert!(missing.lines().concat().contains("the text that was given is missing"));
+        assert!(missing.json().contains(r#""field":"target.token""#), "machines get the API's name, too");
+    }
+
+    #[test]
+    fn e25_what_is_wrong_with_one_of_many_names_no_field() {
+        assert_eq!(of_target("The field target.jti is invalid. It must be: new."), "new.");
+        assert_eq!(of_target("The field targets is invalid. It must be: narrow."), "narrow.");
+        assert_eq!(of_target("Something else."), "Something else.");
+    }
+}

@@ -29,7 +29,7 @@ pub const EXIT_CODES: &str = "  0    done
   3    the answer is no: not ACTIVE, not ours, unknown, a failed check of doctor
   4    not authenticated, or not allowed
   5    unavailable or timed out: safe to try again
-  6    partly done
+  6    partly done: what was not done is listed
   7    revoked, but not everywhere within --wait
   130  interrupted";
 

@@ -98,7 +98,9 @@ fn cli() -> String {
     );
     out.push_str(jeton::args::EXIT_CODES);
     out.push_str(
-        "\n```\n\nAn error is one sentence on standard error that says what is wrong and one that says what to do, then the server's reason. \
+        "\n```\n\nOf `jeton revoke`, 6 also says that a leaked API key lives on, or that a file could not be read to its end. \
+         Tokens of other issuers are\nno part of what was asked: beside what was revoked, the line `2 foreign` counts \
+         them and the code is 0; alone they are 3.\n\nAn error is one sentence on standard error that says what is wrong and one that says what to do, then the server's reason. \
          Under `--output json` it is\none line, the last of standard error:\n\n```json\n\
          {\"error\": {\"code\": \"INVALID_ARGUMENT\", \"reason\": \"TTL_EXCEEDS_MAXIMUM\", \"message\": \"…\", \"metadata\": {\"maxTtlSeconds\": \"3600\"}, \"exitCode\": 1}}\n\
          ```\n\n`code` is one of gRPC. `reason` is the server's, or `USAGE`, `UNREACHABLE`, `INTERRUPTED`, `LOCAL_FAILURE`. `retryDelay` is there if\n\

@@ -251,7 +251,7 @@ async fn k21_each_command_for_an_incident_works_as_it_is_printed() {
     assert!(said[1].data().starts_with("would revoke 41 of 41"), "{said:?}");
     assert!(said[2].data().starts_with("revoked 41 of 41"), "{said:?}");
     assert!(said[3].data().starts_with("revoked 20 of 20"), "{said:?}");
-    assert!(said[4].with_code(3).contains("End it: jeton client delete-key narrow "), "{said:?}");
+    assert!(said[4].with_code(6).contains("End it: jeton client delete-key narrow "), "{said:?}");
     assert!(said[5].data().contains("1 live session"), "{said:?}");
     assert!(said[6].data().starts_with("revoked subject svc:billing "), "{said:?}");
     assert!(said[6].err.contains("Clients can issue for svc:billing again at once."), "{said:?}");

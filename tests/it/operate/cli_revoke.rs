@@ -125,6 +125,11 @@ async fn k21_everything_in_a_text_is_accounted_for_before_anything_is_revoked() 
         assert!(!is_active(&mut api, token).await);
     }
     assert!(api.refresh(&refresh).await.is_err(), "its session is ended");
+    let listed = shell.pipe(&["revoke", "--yes", "--output", "json"], &log).await;
+    listed.with_code(6);
+    let listed: Value = serde_json::from_str(&listed.out).unwrap();
+    assert_eq!(listed["failures"].as_array().unwrap().len(), 1, "{listed}");
+    assert_eq!(listed["failures"][0]["reason"], "API_KEY_LIVES_ON", "{listed}");
     let again = shell.pipe(&["revoke", "--yes"], &format!("{}\n{}", one.access_token, jti)).await;
     assert!(
         again.data().starts_with("revoked 0 of 2") && again.out.contains("2 already revoked"),
@@ -139,7 +144,7 @@ async fn k21_an_api_key_is_named_with_its_client_and_ended_only_when_a_person_sa
     let keys = "select count(*) from api_key where client_id = 'narrow'";
     let key = api_key("narrow");
     let said = shell.pipe(&["revoke", "--yes"], &format!("key: {key}\n")).await;
-    let talk = said.with_code(3);
+    let talk = said.with_code(6);
     assert!(talk.starts_with("found: 1 API key of client narrow\n"), "{said:?}");
     let id = jeton_token::named_id(&key).unwrap();
     assert!(talk.contains(&format!("End it: jeton client delete-key narrow {id}")), "{said:?}");
@@ -147,11 +152,11 @@ async fn k21_an_api_key_is_named_with_its_client_and_ended_only_when_a_person_sa
     assert_eq!(world.number(keys).await, 1, "it was not ended");
     // Who may not know whose it is, is told what it is.
     let said = Shell::of(&world, "service").pipe(&["revoke"], &key).await;
-    assert!(said.with_code(3).contains("delete-key CLIENT"), "{said:?}");
+    assert!(said.with_code(6).contains("delete-key CLIENT"), "{said:?}");
 
     shell.write("leak", &format!("key={key}"));
     let no = shell.dialogue(&["revoke", "--from", "leak"], &[("or Enter to leave it: ", "")]).await;
-    assert!(no.with_code(3).contains("lives on"), "{no:?}");
+    assert!(no.with_code(6).contains("lives on"), "{no:?}");
     assert_eq!(world.number(keys).await, 1, "nobody said yes");
     let yes = shell.dialogue(&["revoke", "--from", "leak"], &[("or Enter to leave it: ", "narrow")]).await;
     assert!(yes.with_code(0).contains(&format!("ended API key {id} of client narrow")), "{yes:?}");
@@ -195,6 +200,17 @@ async fn k21_files_of_any_kind_are_searched() {
     let said = shell.run(&["revoke", "--yes", "--from", "cut.gz"]).await;
     assert!(said.with_code(6).contains("warning: cut.gz cannot be read to its end"), "{said:?}");
     assert!(said.out.contains("2 already revoked"), "{said:?}");
+    let json = shell.run(&["revoke", "--yes", "--from", "cut.gz", "--output", "json"]).await;
+    json.with_code(6);
+    let json: Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(json["failures"][0]["reason"], "NOT_READ", "{json}");
+    assert!(json["failures"][0]["message"].as_str().unwrap().starts_with("cut.gz cannot"), "{json}");
+    // Nothing in what could be read: that is no answer about the rest.
+    shell.write("nothing", &"nothing of use\n".repeat(1_000));
+    shell.script("gzip nothing").await.with_code(0);
+    let packed = fs::read(shell.path("nothing.gz")).unwrap();
+    fs::write(shell.path("cut.gz"), &packed[..packed.len() - 4]).unwrap();
+    shell.run(&["revoke", "--yes", "--from", "cut.gz"]).await.with_code(6);
 
     shell.write("empty", "\n");
     shell.write("prose", "nothing of use in here\n");
@@ -317,8 +333,15 @@ async fn k21_a_caller_revokes_its_own_tokens_one_by_one_and_is_told_what_it_may_
     assert_eq!(json["failures"].as_array().unwrap().len(), 2, "{json}");
     assert_eq!(json["outcomes"]["ALREADY_REVOKED"], 2, "{json}");
 
-    // Only what others made: the answer is no.
+    // What others made stands beside what was revoked: that is no part of it, and is counted.
     let forge = world.forge().await;
+    let mine = api.token("user:4", "api").await.access_token;
+    let both = [foreign_token(&forge, "user:1"), mine.clone(), foreign_token(&forge, "user:2")].join("\n");
+    let said = shell.pipe(&["revoke", "--yes"], &both).await;
+    assert!(said.data().starts_with("revoked 1 of 1"), "{said:?}");
+    assert!(said.err.starts_with("found: 1 token, 2 foreign\n"), "{said:?}");
+    assert!(!is_active(&mut api, &mine).await);
+    // Only what others made: the answer is no.
     let text = format!("{}\n{}", foreign_token(&forge, "user:1"), foreign_token(&forge, "user:2"));
     let said = shell.pipe(&["revoke", "--yes"], &text).await;
     assert!(said.with_code(3).contains("found: 2 foreign"), "{said:?}");

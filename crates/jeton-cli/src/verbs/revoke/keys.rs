@@ -46,28 +46,35 @@ pub async fn ask(cli: &Cli<'_>, found: &Found) -> Vec<LeakedKey> {
     keys
 }
 
-/// Says of each key how it is ended, and offers to. Returns how many live on.
-pub async fn end(cli: &Cli<'_>, keys: &[LeakedKey], may_ask: bool) -> Result<usize, Failure> {
-    let mut left = 0_usize;
+/// Says of each key how it is ended, and offers to. Returns those that live on.
+pub async fn end<'a>(
+    cli: &Cli<'_>,
+    keys: &'a [LeakedKey],
+    may_ask: bool,
+) -> Result<Vec<&'a LeakedKey>, Failure> {
+    let mut left = Vec::new();
     for key in keys {
         let ended = match &key.client {
             Some(client) if may_ask && token_input::can_ask(cli) => offer(cli, key, client).await?,
             _ => false,
         };
         if !ended {
-            left = left.saturating_add(1);
-            let client = key.client.as_deref().map_or_else(|| "CLIENT".to_owned(), shell_word);
-            let whose = match &key.client {
-                Some(name) => format!("is of client {}", escape(name)),
-                None => "is of a client that the server does not tell".to_owned(),
-            };
-            output::talk(&format!(
-                "API key {} {whose}, and lives on. End it: jeton client delete-key {client} {}",
-                key.id, key.id
-            ));
+            output::talk(&lives_on(key));
+            left.push(key);
         }
     }
     Ok(left)
+}
+
+/// That a key lives on, whose it is, and the command that ends it.
+pub fn lives_on(key: &LeakedKey) -> String {
+    let client = key.client.as_deref().map_or_else(|| "CLIENT".to_owned(), shell_word);
+    let whose = match &key.client {
+        Some(name) => format!("is of client {}", escape(name)),
+        None => "is of a client that the server does not tell".to_owned(),
+    };
+    let id = &key.id;
+    format!("API key {id} {whose}, and lives on. End it: jeton client delete-key {client} {id}")
 }
 
 async fn offer(cli: &Cli<'_>, key: &LeakedKey, client: &str) -> Result<bool, Failure> {

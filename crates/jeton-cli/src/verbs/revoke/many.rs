@@ -75,13 +75,14 @@ pub async fn run(cli: &Cli<'_>, args: &RevokeArgs, batch: Batch, as_json: bool) 
     let outcome = if targets.len() == 0 { None } else { Some(revoke(&job).await?) };
     let elapsed = start.elapsed();
     let done = Done { counts, keys, foreign, targets: &targets, id, outcome, elapsed, cut };
-    if as_json {
-        print_json(&done)?;
-    } else {
+    if !as_json {
         print(&done, args.dry_run)?;
     }
-    let living = keys::end(cli, &done.keys, !args.dry_run && !args.yes).await?;
-    Ok(exit(&done, living, args.dry_run))
+    let left = keys::end(cli, &done.keys, !args.dry_run && !args.yes).await?;
+    if as_json {
+        print_json(&done, &left, args.dry_run)?;
+    }
+    Ok(exit(&done, &left, args.dry_run))
 }
 
 /// Refuses what a revocation of many does not have.
@@ -190,7 +191,8 @@ fn resume(cli: &Cli<'_>, args: &RevokeArgs, origin: &Origin, id: Uuid) -> String
 
 fn print(done: &Done<'_>, dry_run: bool) -> Result<(), Failure> {
     let Some(outcome) = &done.outcome else {
-        return output::data("not revoked: nothing of this issuer was found that can be revoked");
+        let what = if done.keys.is_empty() { "nothing of this issuer" } else { "nothing but API keys" };
+        return output::data(&format!("not revoked: {what} was found that can be revoked"));
     };
     for failure in &outcome.failures {
         let reason = if failure.reason.is_empty() { String::new() } else { format!(" ({})", failure.reason) };
@@ -250,14 +252,25 @@ fn result(done: &Done<'_>, outcome: &Outcome, verb: &str, counted: &str) -> Stri
     line
 }
 
-fn print_json(done: &Done<'_>) -> Result<(), Failure> {
+/// What was not done, as JSON: refused targets, API keys that live on, and files that were not read to their end.
+fn failures(done: &Done<'_>, left: &[&LeakedKey], dry_run: bool) -> Vec<serde_json::Value> {
+    let refused = done.outcome.iter().flat_map(|outcome| &outcome.failures);
+    let refused =
+        refused.map(|it| json!({ "target": it.target, "reason": it.reason, "message": it.message }));
+    let keys = left.iter().filter(|_| !dry_run).map(|key| {
+        json!({
+            "target": format!("API key {}", key.id),
+            "reason": "API_KEY_LIVES_ON",
+            "message": keys::lives_on(key),
+        })
+    });
+    let unread = done.cut.iter().map(|cut| json!({ "target": cut, "reason": "NOT_READ", "message": cut }));
+    refused.chain(keys).chain(unread).collect()
+}
+
+fn print_json(done: &Done<'_>, left: &[&LeakedKey], dry_run: bool) -> Result<(), Failure> {
     let outcome = done.outcome.as_ref();
-    let failures: Vec<_> = outcome
-        .map(|outcome| &outcome.failures)
-        .into_iter()
-        .flatten()
-        .map(|it| json!({ "target": it.target, "reason": it.reason, "message": it.message }))
-        .collect();
+    let failures = failures(done, left, dry_run);
     let propagation = outcome.and_then(|outcome| outcome.propagation.as_ref()).map(|propagation| {
         json!({
             "complete": propagation.complete,
@@ -279,24 +292,27 @@ fn print_json(done: &Done<'_>) -> Result<(), Failure> {
     output::data(&own_json::of_own(&document)?)
 }
 
-fn exit(done: &Done<'_>, living_keys: usize, dry_run: bool) -> Exit {
+/// Tokens that say that another issuer made them are no part of what was asked: the first line counts them.
+fn exit(done: &Done<'_>, left: &[&LeakedKey], dry_run: bool) -> Exit {
+    let is_partly = !done.cut.is_empty() || !dry_run && !left.is_empty();
     let Some(outcome) = &done.outcome else {
-        // A key that was ended is done.
-        let all_ended = !done.keys.is_empty() && living_keys == 0;
-        return if all_ended { Exit::Done } else { Exit::Negative };
+        return match (is_partly, done.keys.is_empty() || dry_run) {
+            (true, _) => Exit::Partly,
+            (false, true) => Exit::Negative,
+            // Every key was ended.
+            (false, false) => Exit::Done,
+        };
     };
     let foreign = outcome.count("FOREIGN");
-    if foreign == i64::try_from(done.targets.len()).unwrap_or(i64::MAX) {
+    if foreign == i64::try_from(done.targets.len()).unwrap_or(i64::MAX) && !is_partly {
         return Exit::Negative;
     }
-    if dry_run {
-        return Exit::Done;
-    }
-    if foreign > 0 || outcome.count("FAILED") > 0 || living_keys > 0 || !done.cut.is_empty() {
+    if is_partly || !dry_run && (foreign > 0 || outcome.count("FAILED") > 0) {
         return Exit::Partly;
     }
     match &outcome.propagation {
-        Some(propagation) if propagation.complete => Exit::Done,
-        _ => Exit::Incomplete,
+        Some(propagation) if !propagation.complete && !dry_run => Exit::Incomplete,
+        None if !dry_run => Exit::Incomplete,
+        _ => Exit::Done,
     }
 }

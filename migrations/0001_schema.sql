@@ -68,6 +68,24 @@ create table mark (
 );
 create index mark_revision on mark (revision);
 
+-- Locks: nothing is issued for a subject (kind 3) or to a client (kind 4) until `end_time`. One row for each target. A
+-- row that was unlocked stays, with the time of that as its end: replicas that missed it must learn of it. Rows go a day
+-- after their end.
+create table lock (
+    kind      smallint    not null check (kind in (3, 4)),
+    target    text        not null,
+    -- The revision of its latest change, by which followers read.
+    revision  bigint      not null,
+    -- The time when it was locked: of several locks one upon the other, the first.
+    lock_time timestamptz not null,
+    end_time  timestamptz not null,
+    -- Who locked it last, and the note of that.
+    actor     text        not null,
+    note      text        not null,
+    primary key (kind, target)
+);
+create index lock_revision on lock (revision);
+
 -- Notes that something else changed and must be read again. kind: 1 policy, 2 client, 3 key, 4 mark removed.
 create table change (
     revision    bigint      primary key,

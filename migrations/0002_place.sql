@@ -15,7 +15,7 @@ begin
     return concat_ws(' ', (select oid from pg_database where datname = current_database()),
                      'log_head'::regclass::oid, 'revocation'::regclass::oid, 'mark'::regclass::oid,
                      'change'::regclass::oid, 'session'::regclass::oid, 'policy'::regclass::oid,
-                     'removed_policy'::regclass::oid,
+                     'removed_policy'::regclass::oid, 'lock'::regclass::oid,
                      'client'::regclass::oid, 'api_key'::regclass::oid, 'client_certificate'::regclass::oid,
                      'signing_key'::regclass::oid, 'mac_key'::regclass::oid, 'replica'::regclass::oid);
 end $$;
@@ -97,8 +97,8 @@ begin
 end $$;
 
 select watch_rows(watched)
-  from unnest(array['revocation', 'revocation_default', 'session', 'session_default', 'mark', 'change', 'policy',
-                    'removed_policy', 'client', 'api_key', 'client_certificate', 'signing_key', 'mac_key', 'replica']) watched;
+  from unnest(array['revocation', 'revocation_default', 'session', 'session_default', 'mark', 'lock', 'change',
+                    'policy', 'removed_policy', 'client', 'api_key', 'client_certificate', 'signing_key', 'mac_key', 'replica']) watched;
 
 -- Begins the log. These columns are true of this transaction alone: a migration that updates the row later must set
 -- `written_by`, too, or the log counts as written by somebody else.

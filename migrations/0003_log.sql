@@ -53,13 +53,15 @@ end $$;
 -- Appends one batch of revocations. Returns the new head's revision and the time of the append.
 --
 -- kind: 0 nothing new (the head moves nevertheless, so that a repeated revocation waits for its barrier: rule
--- RetriesWaitToo of tests/model/README.md), 1 jti, 2 session, 3 subject, 4 client, 5 key, 6 audience. Item i acts only if this call
--- inserts its audit row, so a batch may be sent again. Its audit row has its outcome and its whole target, also if
+-- RetriesWaitToo of tests/model/README.md), 1 jti, 2 session, 3 subject, 4 client, 5 key, 6 audience;
+-- 7 and 8 lock a subject and a client until `expires_s`, with the note in `mark_audiences`; 9 and 10 unlock them. A lock never shortens an earlier one. Item i
+-- acts only if this call inserts its audit row, so a batch may be sent again. Its audit row has its outcome and its whole target, also if
 -- nothing new was written (rule K15 of docs/internals/behaviour.md). The audit rows continue a chain from
 -- `first_number` on. Revocations by a bare jti (by a token's id alone, so that the audit row names no client) are
 -- counted for the quota of rule K11, but only if their rows are new.
 --
--- Locks: tables, the marks that the batch touches, the head. Sessions are not touched; the sweep ends them.
+-- It takes the locks of the tables, of the marks that the batch touches, and of the head. Sessions are not touched; the
+-- sweep ends them.
 --
 -- It consists of separate statements, each with a plan that fits every batch. Most batches contain only ids and need
 -- three of them; with one large statement, planning was most of the cost.
@@ -75,8 +77,8 @@ declare
     base bigint;
     written bigint;
 begin
-    lock table only audit_event, only revocation, only mark, only signing_key, only change, only bare_revocations
-        in row exclusive mode;
+    lock table only audit_event, only revocation, only mark, only lock, only signing_key, only change,
+        only bare_revocations in row exclusive mode;
     if 3 <= any (kinds) then
         perform 1 from mark m
            join unnest(kinds, targets, mark_audiences) i(kind, target, audience)
@@ -128,7 +130,7 @@ begin
         with item as (
             select * from unnest(kinds, targets, mark_audiences, cutoffs_s, reasons, expires_s) with ordinality
               i(kind, target, audience, cutoff_s, reason, expire_s, ordinal)
-             where kind >= 3
+             where kind between 3 and 6
         ), wide as (
             insert into mark (kind, target, audience, revision, position, cutoff_s, reason, expire_time, revoke_time)
             select kind, target, audience, base + max(ordinal),
@@ -146,6 +148,28 @@ begin
         )
         insert into change (revision, kind, name)
         select base + ordinal, 3, target from item where kind = 5;
+    end if;
+
+    -- Of a lock and an unlock in one batch the lock holds.
+    if 9 <= any (kinds) then
+        update lock l
+           set revision = i.revision, end_time = least(l.end_time, commit_time)
+          from (select kind - 6 as kind, target, base + max(ordinal) as revision
+                  from unnest(kinds, targets) with ordinality i(kind, target, ordinal)
+                 where kind in (9, 10) group by kind, target) i
+         where (l.kind, l.target) = (i.kind, i.target);
+    end if;
+    if 7 = any (kinds) or 8 = any (kinds) then
+        insert into lock (kind, target, revision, lock_time, end_time, actor, note)
+        select kind - 4, target, base + max(ordinal), commit_time, to_timestamp(max(expire_s)),
+               (array_agg(actor order by ordinal desc))[1], (array_agg(note order by ordinal desc))[1]
+          from unnest(kinds, targets, expires_s, actors, mark_audiences) with ordinality
+            i(kind, target, expire_s, actor, note, ordinal)
+         where kind in (7, 8) group by kind, target
+        on conflict (kind, target) do update
+           set revision = excluded.revision, end_time = greatest(lock.end_time, excluded.end_time),
+               lock_time = case when lock.end_time > commit_time then lock.lock_time else excluded.lock_time end,
+               actor = excluded.actor, note = excluded.note;
     end if;
 end $$;
 

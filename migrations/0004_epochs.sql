@@ -128,3 +128,21 @@ begin
     select base + ordinal, 3, target from item where kind = 5;
     return head;
 end $$;
+
+-- Writes a lock back that a replica holds in memory and the tables have lost. Returns the new head's revision. If the
+-- tables have another lock of the same target, the later end holds. Locks: tables, the head.
+create function reappend_lock(
+    p_kind smallint, p_target text, p_lock_time timestamptz, p_end_time timestamptz, p_actor text, p_note text, act jsonb)
+returns bigint
+language plpgsql as $$
+declare head bigint;
+begin
+    lock table only audit_event, only lock in row exclusive mode;
+    head := log_advance(1);
+    insert into lock (kind, target, revision, lock_time, end_time, actor, note)
+    values (p_kind, p_target, head, p_lock_time, p_end_time, p_actor, p_note)
+    on conflict (kind, target) do update
+       set revision = excluded.revision, end_time = greatest(lock.end_time, excluded.end_time);
+    perform audit(act, head);
+    return head;
+end $$;

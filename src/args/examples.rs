@@ -99,9 +99,18 @@ pub(super) const EXAMPLES: &[(&str, &[&str])] = &[
             "jeton revoke --token-file token --reason leaked --note INC-1",
             "jeton revoke --session 0192f0c8-0000-7000-8000-000000000001",
             "jeton revoke --subject user:7 --reason compromised --dry-run",
+            "jeton revoke --subject user:7 --reason compromised --lock 4h",
             "jeton revoke --client checkout --reason compromised --before '2h ago' --yes --retry 30m",
         ],
     ),
+    (
+        "lock subject",
+        &["jeton lock subject user:7", "jeton lock subject svc:billing --ttl 1h --note INC-4711"],
+    ),
+    ("lock client", &["jeton lock client checkout --note INC-4711"]),
+    ("lock list", &["jeton lock list"]),
+    ("unlock subject", &["jeton unlock subject user:7 --note 'password changed'"]),
+    ("unlock client", &["jeton unlock client checkout"]),
     (
         "explain",
         &[

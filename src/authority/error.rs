@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     replica::{EpochOver, QueueFull, StoredKeyError},
-    state::{Permission, Reason},
+    state::{LockKind, Permission, Reason},
     store::StoreError,
 };
 use jeton_token::{Algorithm, UnixSeconds};
@@ -306,6 +306,13 @@ pub enum Denied {
         /// The audience whose policy it is; empty: the session.
         audience: String,
     },
+    /// The subject or the client is locked.
+    Locked {
+        /// Which of both.
+        kind: LockKind,
+        /// The end of the lock.
+        until: UnixSeconds,
+    },
     /// A wide target on the public listener.
     WideRevocation {
         /// `subject`, `client_id` or `key_id`.
@@ -322,6 +329,8 @@ impl Denied {
             Self::Audience(_) => ("AUDIENCE_NOT_ALLOWED", "an audience"),
             Self::Subject(_) => ("SUBJECT_NOT_ALLOWED", "a subject"),
             Self::Scope { .. } => ("SCOPE_NOT_ALLOWED", "a scope"),
+            Self::Locked { kind: LockKind::Subject, .. } => ("SUBJECT_LOCKED", "a locked subject"),
+            Self::Locked { kind: LockKind::Client, .. } => ("CLIENT_LOCKED", "a token"),
             Self::WideRevocation { target_kind } => ("WIDE_REVOCATION_FORBIDDEN", *target_kind),
         }
     }

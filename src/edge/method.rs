@@ -3,7 +3,7 @@
 use crate::state::Permission;
 
 /// The methods that are measured by name: full gRPC paths without the leading slash.
-pub const METHODS: [&str; 30] = [
+pub const METHODS: [&str; 33] = [
     "jeton.v1.TokenService/Issue",
     "jeton.v1.TokenService/Refresh",
     "jeton.v1.TokenService/Validate",
@@ -14,6 +14,9 @@ pub const METHODS: [&str; 30] = [
     "jeton.v1.DiscoveryService/GetJwks",
     "jeton.v1.DiscoveryService/GetServerInfo",
     "jeton.v1.AdminService/BulkRevoke",
+    "jeton.v1.AdminService/Lock",
+    "jeton.v1.AdminService/Unlock",
+    "jeton.v1.AdminService/ListLocks",
     "jeton.v1.AdminService/Explain",
     "jeton.v1.AdminService/ListReplicas",
     "jeton.v1.AdminService/ListRevocations",
@@ -167,9 +170,12 @@ impl Method {
                     let permission = Some(Permission::RevokeAny);
                     return Self { message_bytes_max: BULK_BYTES_MAX, streams: true, permission, ..PLAIN };
                 }
-                if name == "Explain" {
+                if ["Explain", "ListLocks"].contains(&name) {
                     // One of two permissions: the operation tells.
                     return PLAIN;
+                }
+                if ["Lock", "Unlock"].contains(&name) {
+                    return Self { permission: Some(Permission::RevokeWide), ..PLAIN };
                 }
                 let reads = ["Get", "List"].iter().any(|verb| name.starts_with(verb));
                 if reads {
@@ -225,7 +231,7 @@ mod tests {
             assert_eq!(facts.open, is_public, "{method}");
             let depends = is_public
                 || method.ends_with("/Revoke")
-                || ["/GetCaller", "/Explain"].iter().any(|it| method.ends_with(it));
+                || ["/GetCaller", "/Explain", "/ListLocks"].iter().any(|it| method.ends_with(it));
             assert_eq!(facts.permission.is_none(), depends, "{method}");
         }
         for path in ["", "/", "jeton.v1.DiscoveryService/GetJwks", "/grpc.reflection.v1.Other/x", "/x/y"] {

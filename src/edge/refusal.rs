@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::authority::{Denied, Error, Quantity, RefreshRefused};
+use crate::{
+    authority::{Denied, Error, Quantity, RefreshRefused},
+    state::LockKind,
+};
 use jeton_token::{Algorithm, UnixSeconds};
 
 use crate::edge::refusal::invalid::of_invalid;
@@ -302,6 +305,22 @@ fn of_denied(denied: Denied) -> Refusal {
             )
             .with("scope", scope)
             .with("audience", audience)
+        }
+        Denied::Locked { kind, until } => {
+            let reason = match kind {
+                LockKind::Subject => "SUBJECT_LOCKED",
+                LockKind::Client => "CLIENT_LOCKED",
+            };
+            let what = match kind {
+                LockKind::Subject => "The subject is locked, and nothing is issued for it",
+                LockKind::Client => "The caller is locked, and nothing is issued to it",
+            };
+            let until = Timestamp::from(until);
+            refusal(
+                reason,
+                format!("{what} until {until}. Ask those who answer for jeton, or try again then."),
+            )
+            .with("untilTime", until)
         }
         Denied::WideRevocation { target_kind } => refusal(
             "WIDE_REVOCATION_FORBIDDEN",

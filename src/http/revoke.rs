@@ -42,6 +42,7 @@ fn of_token(token: String) -> RevokeRequest {
         note: String::new(),
         validate_only: false,
         max_affected_sessions: None,
+        lock_ttl_s: None,
         reach: Reach::Replicas,
         wait: None,
         asks_for_much: false,

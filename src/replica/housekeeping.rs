@@ -22,6 +22,9 @@ const ROUND: Duration = Duration::from_secs(30);
 const MINTS_END: Duration = Duration::from_millis(LEASE_OVER_MS.unsigned_abs());
 /// The most marks that one transaction removes.
 const MARKS_MAX: i64 = 500;
+/// A lock is remembered so long after its end: a replica that stood still learns of an unlock, rather than write the
+/// lock back in the next epoch.
+const LOCKS_KEPT_S: i64 = 86_400;
 /// The time in which an ending process writes the last uses of API keys.
 const LAST_NOTE: Duration = Duration::from_secs(1);
 
@@ -141,6 +144,7 @@ impl Housekeeping {
         let ended = self.store.expired_marks(MARKS_MAX).await?;
         self.sweep(true).await?;
         root.sessions.forget_expired(begun);
+        root.issuing.locks.forget_ended(begun.saturating_add(-LOCKS_KEPT_S));
         if !ended.is_empty() {
             // A refresh that spent its token before the sweep checks the marks before it ends.
             sleep(MINTS_END).await;
@@ -149,6 +153,7 @@ impl Housekeeping {
         self.store.purge_changes().await?;
         self.store.purge_bare_revocations(begun).await?;
         self.store.purge_bulk_chunks().await?;
+        self.store.purge_locks(LOCKS_KEPT_S).await?;
         self.store.drop_partitions(begun.into()).await?;
         Ok(())
     }

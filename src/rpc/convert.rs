@@ -11,7 +11,7 @@ use crate::{
     mint::Basis,
     proto::v1 as pb,
     replica::{Propagation, Reach},
-    state::{LEASE_OVER_MS, Reason},
+    state::{LEASE_OVER_MS, Lock, LockKind, Reason},
     store::{AuditRow, ReplicaRow, SessionRow},
 };
 use jeton_token::{Revision, UnixSeconds, number};
@@ -137,6 +137,23 @@ pub(super) fn reach_of(number: i32) -> Result<Option<Reach>, Invalid> {
         Ok(pb::Reach::Local) => Ok(Some(Reach::Local)),
         Ok(pb::Reach::Watchers) => Ok(None),
         Err(_) => Err(Invalid::field("wait_for", "a value of Reach")),
+    }
+}
+
+/// A lock. `in_full`: with its actor and its note.
+pub(super) fn lock(lock: &Lock, in_full: bool) -> pb::Lock {
+    let target = lock.target.clone();
+    let told = |text: &String| if in_full { text.clone() } else { String::new() };
+    pb::Lock {
+        target: Some(match lock.kind {
+            LockKind::Subject => pb::lock::Target::Subject(target),
+            LockKind::Client => pb::lock::Target::ClientId(target),
+        }),
+        lock_time: Some(timestamp(lock.lock_time)),
+        end_time: Some(seconds(lock.end_time)),
+        actor: told(&lock.actor),
+        note: told(&lock.note),
+        revision: lock.revision.to_string(),
     }
 }
 

@@ -205,6 +205,20 @@ impl Clients {
         clients
     }
 
+    /// The clients that may administer at `now`: not disabled, with the permission, and with a credential that is good.
+    pub fn administrators(&self, now: UnixSeconds) -> impl Iterator<Item = &str> {
+        let has_key = move |client: &Client| {
+            let mut keys = self.api_keys_of(&client.client_id);
+            keys.any(|key| key.expire_time.is_none_or(|end| now < end))
+        };
+        let administers = move |client: &&Client| {
+            !client.disabled
+                && client.may(Permission::AdminWrite)
+                && (!client.certificate_uris.is_empty() || has_key(client))
+        };
+        self.iter().filter(administers).map(|client| client.client_id.as_str())
+    }
+
     /// Every client.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Client> {
         self.by_id.values().map(AsRef::as_ref)

@@ -1,9 +1,10 @@
-//! The memory of a server: what judges tokens (`jeton-state`), and beside it all that issuing needs: policies, clients
-//! and private keys. Uses neither gRPC nor SQL; the log's feed writes here, everybody else reads.
+//! The memory of a server: what judges tokens (`jeton-state`), and beside it all that issuing needs: policies, clients,
+//! private keys and locks. Uses neither gRPC nor SQL; the log's feed writes here, everybody else reads.
 
 mod client;
 mod client_loss;
 mod last_use;
+mod lock;
 mod policy;
 mod policy_loss;
 mod signers;
@@ -19,6 +20,7 @@ pub use jeton_state::{
     VerifiedCache,
 };
 pub use last_use::LastUse;
+pub use lock::{Lock, LockKind, Locks};
 pub use policy::{
     BUILT_IN_ALGORITHM, Effective, FAMILY_ANY, IDLE_BUILT_IN_S, LEEWAY_MAX_S, Policies, Policy,
     REFRESH_ABSOLUTE_MAX_S, REPLAY_GRACE_MAX_S, SUBJECT_SESSIONS_MAX, Terms,
@@ -44,6 +46,8 @@ pub struct Issuing {
     pub clients: ArcSwap<Clients>,
     /// Private keys.
     pub signers: ArcSwap<Signers>,
+    /// Subjects and clients for which nothing is issued.
+    pub locks: Locks,
 }
 
 impl Issuing {
@@ -54,6 +58,7 @@ impl Issuing {
             policies: ArcSwap::from_pointee(policies),
             clients: ArcSwap::from_pointee(clients),
             signers: ArcSwap::from_pointee(signers),
+            locks: Locks::default(),
         }
     }
 }

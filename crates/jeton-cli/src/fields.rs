@@ -7,7 +7,7 @@ use tonic_types::StatusExt as _;
 use crate::term::exit::Failure;
 
 /// Fields, and what a person gives for them.
-const WORDS: [(&str, &str); 62] = [
+const WORDS: [(&str, &str); 63] = [
     ("action", "--action"),
     ("actor", "--actor"),
     ("algorithm", "--algorithm"),
@@ -31,6 +31,7 @@ const WORDS: [(&str, &str); 62] = [
     ("id", "ID"),
     ("jti", "--jti"),
     ("key_id", "--key"),
+    ("lock_ttl", "--lock"),
     ("max_affected_sessions", "--max-affected"),
     ("note", "--note"),
     ("policy.algorithm", "--algorithm"),
@@ -79,6 +80,8 @@ pub enum Given {
     Flags,
     /// Its flags; its operand is a client.
     Client,
+    /// Its flags; its operand is the name of a subject or a client.
+    Name,
     /// Its flags; its operand is an audience.
     Audience,
     /// Its operands, an audience and a client.
@@ -92,6 +95,7 @@ impl Given {
     fn word(self, field: &str) -> Option<String> {
         let operand = match (self, field) {
             (Self::Client, "client_id") => Some("CLIENT_ID"),
+            (Self::Name, "client_id" | "subject") => Some("NAME"),
             (Self::AudienceAndClient, "client_id" | "policy.client_id") => Some("CLIENT"),
             (Self::Audience | Self::AudienceAndClient, "audience") => Some("AUDIENCE"),
             (Self::PolicyFile, "policy.allowed_scopes") => Some("scopes"),

@@ -16,8 +16,8 @@ use term::{
     output::{self, Output},
 };
 use verbs::{
-    audit, client, context, explain, inspect, issue, key, policy, policy::PolicyCommand, refresh, replica,
-    revocation, revoke, session, validate, whoami,
+    audit, client, context, explain, inspect, issue, key, lock, policy, policy::PolicyCommand, refresh,
+    replica, revocation, revoke, session, validate, whoami,
 };
 
 pub use complete::{KnownNames, known_names};
@@ -46,6 +46,12 @@ pub enum ClientCommand {
     Revoke(revoke::args::RevokeArgs),
     /// Tell all that is known about a token, a session or a subject: what it is, and what ended it, when and by whom
     Explain(explain::ExplainArgs),
+    /// Lock a subject or a client: nothing is issued for it, for a time
+    #[command(subcommand)]
+    Lock(lock::LockCommand),
+    /// End a lock
+    #[command(subcommand)]
+    Unlock(lock::UnlockCommand),
     /// Revocations: what is in force
     #[command(subcommand)]
     Revocation(revocation::RevocationCommand),
@@ -91,6 +97,7 @@ pub async fn run(command: ClientCommand, globals: &GlobalArgs, env: &Environment
 fn given(command: &ClientCommand) -> Given {
     match command {
         ClientCommand::Client(_) => Given::Client,
+        ClientCommand::Lock(_) | ClientCommand::Unlock(_) => Given::Name,
         ClientCommand::Policy(PolicyCommand::Explain(_)) => Given::AudienceAndClient,
         ClientCommand::Policy(PolicyCommand::Diff(_) | PolicyCommand::Apply(_)) => Given::PolicyFile,
         ClientCommand::Policy(
@@ -125,6 +132,8 @@ async fn dispatch(cli: &Cli<'_>, command: ClientCommand) -> Result<Exit, Failure
         ClientCommand::Inspect(args) => inspect::run(cli, args).await,
         ClientCommand::Revoke(args) => revoke::run(cli, args).await,
         ClientCommand::Explain(args) => explain::run(cli, args).await,
+        ClientCommand::Lock(command) => lock::run(cli, command).await,
+        ClientCommand::Unlock(command) => lock::unlock(cli, command).await,
         ClientCommand::Revocation(command) => revocation::run(cli, command).await,
         ClientCommand::Session(command) => session::run(cli, command).await,
         ClientCommand::Policy(command) => policy::run(cli, command).await,

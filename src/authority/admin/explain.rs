@@ -1,5 +1,7 @@
 //! Explain: all that is known about a token, a session or a subject, in one answer.
 
+use std::sync::Arc;
+
 use uuid::Uuid;
 
 use crate::{
@@ -12,7 +14,7 @@ use crate::{
         },
     },
     mint::RefreshToken,
-    state::{Permission, Snapshot},
+    state::{Lock, Permission, Snapshot},
     store::{AuditRow, HeldBy, Hit, SessionFilter, SessionRow},
 };
 use jeton_token::{
@@ -110,6 +112,8 @@ pub struct Explanation {
     pub state: State,
     /// The earliest first.
     pub causes: Vec<Cause>,
+    /// Locks that hold on its subject and on its client.
+    pub locks: Vec<Arc<Lock>>,
 }
 
 /// The answer.
@@ -225,7 +229,8 @@ impl Authority {
             session,
         };
         let causes = self.causes(caller, &hit, false).await?;
-        Ok(Some(Explanation { thing: Thing::Token(Box::new(facts)), state: standing.into(), causes }))
+        let locks = self.locks_on(snapshot, &facts.subject, &facts.client_id);
+        Ok(Some(Explanation { thing: Thing::Token(Box::new(facts)), state: standing.into(), causes, locks }))
     }
 
     async fn explain_jti(
@@ -244,7 +249,7 @@ impl Authority {
         } else {
             State::Unknown
         };
-        Ok(Explanation { thing: Thing::Jti(jti), state, causes })
+        Ok(Explanation { thing: Thing::Jti(jti), state, causes, locks: Vec::new() })
     }
 
     /// `None`: neither the session nor a revocation of it is on record.
@@ -261,7 +266,8 @@ impl Authority {
             }
             let hit = Hit { session_id: Some(id), ..Hit::default() };
             let causes = self.causes(caller, &hit, false).await?;
-            return Ok(Some(Explanation { thing: Thing::Session(id, None), state: State::Revoked, causes }));
+            let thing = Thing::Session(id, None);
+            return Ok(Some(Explanation { thing, state: State::Revoked, causes, locks: Vec::new() }));
         };
         let hit = Hit {
             session_id: Some(id),
@@ -280,7 +286,8 @@ impl Authority {
             (false, false) => State::Expired,
         };
         let causes = self.causes(caller, &hit, false).await?;
-        Ok(Some(Explanation { thing: Thing::Session(id, Some(Box::new(row))), state, causes }))
+        let locks = self.locks_on(snapshot, &row.subject, &row.client_id);
+        Ok(Some(Explanation { thing: Thing::Session(id, Some(Box::new(row))), state, causes, locks }))
     }
 
     async fn explain_subject(
@@ -310,6 +317,7 @@ impl Authority {
             thing: Thing::Subject(subject.to_owned(), live, sample),
             state: State::None,
             causes,
+            locks: self.locks_on(snapshot, subject, ""),
         })
     }
 

@@ -115,7 +115,10 @@ fn sessions_of(resolved: &Resolved) -> Option<SessionFilter> {
             Some(SessionFilter { id: Some(*jti), ..SessionFilter::default() })
         }
         AppendTarget::Wide { .. } => resolved.sessions.clone(),
-        AppendTarget::Token(_) | AppendTarget::Session(_) | AppendTarget::Nothing => None,
+        AppendTarget::Token(_)
+        | AppendTarget::Session(_)
+        | AppendTarget::Nothing
+        | AppendTarget::Lock { .. } => None,
     }
 }
 

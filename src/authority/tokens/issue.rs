@@ -7,6 +7,7 @@ use crate::{
     authority::{
         Authority, Caller, Error, Invalid,
         access::quota::over_subject_sessions,
+        admin::lock::refuse_if_locked,
         tokens::{
             form::{check_audiences, check_scopes},
             mint::{Draft, Minted, check_claims},
@@ -222,6 +223,7 @@ fn terms(snapshot: &Snapshot, caller: &Caller, request: &IssueRequest) -> Result
     caller.must(Permission::Issue)?;
     caller.must_cover_audiences(&request.audiences)?;
     caller.must_cover_subject(&request.subject)?;
+    refuse_if_locked(snapshot, caller, Some(&request.subject))?;
     let terms = snapshot.root.issuing.policies.load().terms(&request.audiences, &caller.client.client_id);
     terms
         .check_scopes(&request.scopes)

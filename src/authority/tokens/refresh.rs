@@ -6,7 +6,8 @@ use uuid::Uuid;
 
 use crate::{
     authority::{
-        Authority, Caller, Error, Issued, Presence, RefreshCredential, RefreshRefused,
+        Authority, Caller, Denied, Error, Issued, Presence, RefreshCredential, RefreshRefused,
+        admin::lock::refuse_if_locked,
         tokens::{
             mint::Draft,
             refresh_request::{Call, RefreshRequest},
@@ -15,7 +16,7 @@ use crate::{
     },
     mint::{ParsedRefresh, RefreshToken},
     replica::Reach,
-    state::{Permission, REFRESH_ABSOLUTE_MAX_S, Reason, Signers, Snapshot},
+    state::{LockKind, Permission, REFRESH_ABSOLUTE_MAX_S, Reason, Signers, Snapshot},
     store::{AppendTarget, AuditedAct, NewRevocation, Presented, Presenter, SessionRow},
 };
 use jeton_token::{UnixSeconds, uuid_unix_ms};
@@ -89,6 +90,7 @@ impl Authority {
     async fn spend(&self, call: &Call<'_>) -> Result<(Issued, &'static str), Error> {
         let &Call { snapshot, caller, request, .. } = call;
         caller.must(Permission::Issue)?;
+        refuse_if_locked(snapshot, caller, None)?;
         request.check(snapshot.issue_time())?;
         // One HMAC in every case, and no query for a token that jeton did not make.
         let signers = snapshot.root.issuing.signers.load_full();
@@ -125,6 +127,7 @@ impl Authority {
                 }
                 Found::Moved => continue,
             };
+            refuse_if_lock_was_lost(call, &row)?;
             let snapshot = self.snapshot_of(snapshot, &row).await?;
             self.refuse_if_revoked(&row).await?;
             let issued = self.succeed(call, &snapshot, &token, &row)?;
@@ -175,6 +178,7 @@ impl Authority {
         }
         self.refuse_others(call, row).await?;
         self.refuse_if_revoked(row).await?;
+        refuse_if_locked(&self.snapshot().await?, call.caller, Some(&row.subject))?;
         refuse_if_expired(row)?;
         let terms = call.policies.terms(&row.audiences, &row.client_id);
         let generation = i64::from(presented.generation);
@@ -187,6 +191,8 @@ impl Authority {
         }
         if generation == row.generation {
             refuse_by_rules(call, &terms, row)?;
+            // The statement knew of a lock that this replica had not applied.
+            refuse_if_locked(&self.renewed_snapshot().await?, call.caller, Some(&row.subject))?;
             return Ok(Found::Moved);
         }
         let grace_us = terms.refresh_grace_s().saturating_mul(1_000_000);
@@ -329,6 +335,20 @@ impl Authority {
         audit.client_id = Some(row.client_id.clone());
         let act = AuditedAct { audit, known: call.snapshot.revision, outcome: outcome.to_owned() };
         Ok(self.auditor.audit(act).await??)
+    }
+}
+
+/// Refuses if the session's subject was locked when the call began, and the statement that spent the token did not know it:
+/// the tables have lost the lock, and will have it again. A lock that came during the call does not refuse it: a spent
+/// token whose successor was kept back would count as stolen when it is presented again.
+fn refuse_if_lock_was_lost(call: &Call<'_>, row: &SessionRow) -> Result<(), Denied> {
+    let snapshot = call.snapshot;
+    let lock = snapshot.root.issuing.locks.held(LockKind::Subject, &row.subject, snapshot.now());
+    match lock.filter(|lock| lock.revision <= snapshot.revision) {
+        Some(lock) => {
+            Err(call.caller.denied(Denied::Locked { kind: LockKind::Subject, until: lock.end_time }))
+        }
+        None => Ok(()),
     }
 }
 

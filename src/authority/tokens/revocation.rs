@@ -1,13 +1,13 @@
 //! What Revoke is asked, and what it answers.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
 use crate::{
     authority::{Findings, Invalid, RevokeTarget},
     replica::{Propagation, Reach},
-    state::Reason,
+    state::{Lock, Reason},
     store::{AppendTarget, SessionRow},
 };
 use jeton_token::Revision;
@@ -32,6 +32,8 @@ pub struct RevokeRequest {
     pub reach: Reach,
     /// The longest wait for that.
     pub wait: Option<Duration>,
+    /// Locks the subject or client as well, for so many seconds.
+    pub lock_ttl_s: Option<i64>,
     /// The caller has more than a few calls in flight: others do not wait for it.
     pub asks_for_much: bool,
 }
@@ -52,7 +54,7 @@ impl RevokeRequest {
 }
 
 /// Refuses a note that cannot be kept.
-pub(super) fn check_note(note: &str) -> Result<(), Invalid> {
+pub(in crate::authority) fn check_note(note: &str) -> Result<(), Invalid> {
     if note.chars().count() > NOTE_CHARS_MAX {
         return Err(Invalid::field("note", "at most 500 characters"));
     }
@@ -120,6 +122,8 @@ pub struct Revoked {
     pub target: AppendTarget,
     /// Other findings about the target.
     pub findings: Findings,
+    /// The lock that was made as well.
+    pub lock: Option<Arc<Lock>>,
 }
 
 impl Revoked {
@@ -134,6 +138,7 @@ impl Revoked {
             propagation: None,
             target: AppendTarget::Nothing,
             findings: Findings::default(),
+            lock: None,
         }
     }
 }

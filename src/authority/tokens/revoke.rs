@@ -43,6 +43,7 @@ impl Authority {
         };
         let affected_sessions = self.affected(request, &resolved).await?;
         let earlier = self.earlier(&resolved).await?;
+        let lock = self.lock_beside(snapshot, request).await?;
         if request.validate_only {
             return self.would_revoke(snapshot, resolved, affected_sessions, earlier).await;
         }
@@ -55,7 +56,16 @@ impl Authority {
         let line = self.line_of(&audit);
         let item = NewRevocation { target, reason: request.reason, expire_time: resolved.expire_time, audit };
         let append = async {
+            // The lock first: a token that is issued at the revision of the revocation, and so not hit by it, would have
+            // seen the lock (rule LockBeforeItsMark of tests/model/README.md).
+            let locked = match &lock {
+                Some(lock) => Some(self.append_lock(caller, lock).await?),
+                None => None,
+            };
             let appended = self.flusher.append(item).await??;
+            if locked.is_some_and(|locked| locked.epoch() != appended.revision.epoch()) {
+                return Err(Error::EpochOver);
+            }
             let propagation = self.barrier.wait(appended.revision, request.reach, request.wait).await?;
             Ok::<_, Error>((appended, propagation))
         };
@@ -70,6 +80,10 @@ impl Authority {
             Box::pin(self.replace_revoked(caller)).await;
         }
         self.metrics.revoked(outcome.name());
+        let lock = match &lock {
+            Some(lock) => self.lock_of(lock.kind, &lock.target).await?,
+            None => None,
+        };
         let (revoke_time, reason) = holds.since(appended);
         Ok(Revoked {
             outcome,
@@ -81,6 +95,7 @@ impl Authority {
             propagation: Some(propagation),
             target: resolved.target,
             findings,
+            lock,
         })
     }
 
@@ -193,7 +208,10 @@ impl Resolved {
                 },
                 (cutoff.get() > 0).then_some(*cutoff),
             ),
-            AppendTarget::Nothing | AppendTarget::Token(_) | AppendTarget::Session(_) => (None, None, None),
+            AppendTarget::Nothing
+            | AppendTarget::Token(_)
+            | AppendTarget::Session(_)
+            | AppendTarget::Lock { .. } => (None, None, None),
         };
         NewAudit {
             subject: self.subject.clone(),

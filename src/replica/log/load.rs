@@ -57,6 +57,7 @@ impl Loader {
         let clients = connection.clients().await?;
         let keys = self.keys(connection).await?;
         let issuing = Issuing::new(policies, clients, keys.signers);
+        issuing.locks.apply(&connection.locks().await?);
         let root = Arc::new(Root::new(Revision::ZERO, keys.ring, issuing));
         root.tokens.reserve(connection.revocations_about().await?);
         let filled = Arc::clone(&root);
@@ -73,6 +74,7 @@ impl Loader {
         read: LogEntries,
     ) -> Result<(), LoadError> {
         root.apply_all(read.entries);
+        root.issuing.locks.apply(&read.locks);
         if read.policies {
             root.issuing.policies.store(Arc::new(connection.policies().await?.into_iter().collect()));
         }

@@ -16,7 +16,7 @@ pub(in crate::replica) struct OwnBatch {
 }
 
 impl OwnBatch {
-    /// `None` if the batch holds marks: the database merges them by maximum, so the result must be read back.
+    /// `None` if the batch holds marks or locks: the database merges them by maximum, so the result must be read back.
     pub(in crate::replica) fn of(appended: Appended, batch: &[NewRevocation]) -> Option<Self> {
         let Appended { revision, .. } = appended;
         let size = i64::try_from(batch.len()).ok()?;
@@ -27,7 +27,7 @@ impl OwnBatch {
                 AppendTarget::Nothing => {}
                 AppendTarget::Token(id) => entries.push(Entry::Token { id, expire_time, reason }),
                 AppendTarget::Session(id) => entries.push(Entry::Session { id, expire_time, reason }),
-                AppendTarget::Wide { .. } => return None,
+                AppendTarget::Wide { .. } | AppendTarget::Lock { .. } => return None,
             }
         }
         Some(Self { after, revision, entries })
@@ -43,7 +43,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        state::{MarkKind, Reason},
+        state::{LockKind, MarkKind, Reason},
         store::NewAudit,
     };
     use jeton_token::UnixSeconds;
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_with_a_mark_is_read_since_the_database_takes_marks_by_maximum() {
+    fn a_batch_with_a_mark_or_a_lock_is_read_since_the_database_takes_them_by_maximum() {
         let wide = AppendTarget::Wide {
             kind: MarkKind::Subject,
             target: "user:7".to_owned(),
@@ -82,6 +82,8 @@ mod tests {
             cutoff: UnixSeconds::new(0),
         };
         assert!(OwnBatch::of(at(10), &[item(AppendTarget::Token(Uuid::nil())), item(wide)]).is_none());
+        let lock = AppendTarget::Lock { kind: LockKind::Subject, target: "user:7".to_owned(), note: None };
+        assert!(OwnBatch::of(at(10), &[item(lock)]).is_none());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use crate::{
     replica::{LoadError, Loader, keys::opening::SYSTEM},
-    state::{LEASE_OVER_MS, LostPolicy, Restriction, Root},
+    state::{LEASE_OVER_MS, Lock, LostPolicy, Restriction, Root},
     store::{Head, NewAudit, OwnConnection, ReplicaRow, SeenBefore, Store, StoreError, Task},
 };
 use jeton_state::clock::{BootMillis, Clock};
@@ -291,6 +291,18 @@ impl Epochs {
                 jeton.entries = lost.len(),
                 "the tables had lost revocations: they are there again"
             );
+        }
+        let lost_locks = old.issuing.locks.lost_in(&new.issuing.locks, old.applied(), now);
+        for lock in &lost_locks {
+            let (subject, client_id) = lock.subject_or_client();
+            let audit = NewAudit {
+                subject: subject.map(str::to_owned),
+                client_id: client_id.map(str::to_owned),
+                ..self.audit("ReappendLock")
+            };
+            let revision = connection.reappend_lock(lock, &audit).await?;
+            new.issuing.locks.apply(&[Lock { revision, ..Lock::clone(lock) }]);
+            tracing::warn!(jeton.target = lock.target, "the tables had lost a lock: it is there again");
         }
         let had_seen = |id| before.has_mac_key(id);
         let gone = old.issuing.signers.load().macs_removed_from(

@@ -7,7 +7,7 @@ use crate::{
         v1::{explain_request, explanation},
     },
     rpc::{
-        convert::{audit_event, seconds, session, timestamp},
+        convert::{audit_event, lock, seconds, session, timestamp},
         tokens::service::understood,
     },
     store::InForce,
@@ -24,14 +24,15 @@ pub(in crate::rpc) fn question(request: pb::ExplainRequest) -> Result<Question, 
     })
 }
 
-pub(in crate::rpc) fn answer(explained: Explained) -> pb::ExplainResponse {
+/// `in_full`: with the actors and notes of locks.
+pub(in crate::rpc) fn answer(explained: Explained, in_full: bool) -> pb::ExplainResponse {
     pb::ExplainResponse {
-        explanations: explained.explanations.into_iter().map(one).collect(),
+        explanations: explained.explanations.into_iter().map(|it| one(it, in_full)).collect(),
         readable_jti: explained.readable_jti.map_or_else(String::new, |jti| jti.to_string()),
     }
 }
 
-fn one(explanation: Explanation) -> pb::Explanation {
+fn one(explanation: Explanation, in_full: bool) -> pb::Explanation {
     let state = match explanation.state {
         State::Live => explanation::State::Live,
         State::Revoked => explanation::State::Revoked,
@@ -42,6 +43,7 @@ fn one(explanation: Explanation) -> pb::Explanation {
     pb::Explanation {
         state: state.into(),
         causes: explanation.causes.into_iter().map(cause).collect(),
+        locks: explanation.locks.iter().map(|it| lock(it, in_full)).collect(),
         ..thing(explanation.thing)
     }
 }

@@ -6,8 +6,8 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     authority::{
-        AuditQuery, Authority, Caller, ClientUpdate, Error, Invalid, PolicyUpdate, Question, RotateRequest,
-        SessionQuery,
+        AuditQuery, Authority, Caller, ClientUpdate, Error, Invalid, LockRequest, PolicyUpdate, Question,
+        RotateRequest, SessionQuery, UnlockRequest,
     },
     edge::Origin,
     proto::{v1 as pb, v1::admin_service_server::AdminService},
@@ -16,12 +16,12 @@ use crate::{
         admin::{
             bulk,
             clients::{self, api_key, client},
-            explain, keys,
+            explain, keys, locks,
             policies::{effective_policy, policy, policy_update},
         },
-        convert::{audit_event, etag_of, replica, session, time_of},
+        convert::{audit_event, etag_of, lock, replica, session, time_of},
     },
-    state::{FAMILY_ANY, Snapshot},
+    state::{FAMILY_ANY, Permission, Snapshot},
     store::ClientRow,
 };
 use jeton_token::Revision;
@@ -69,12 +69,46 @@ impl AdminService for AdminRpc {
         bulk::bulk_revoke(self.0.clone(), request)
     }
 
+    async fn lock(&self, request: Request<pb::LockRequest>) -> Result<Response<pb::LockResponse>, Status> {
+        let act = |by: Admitted, it: LockRequest| async move {
+            let locked = by.authority.lock(&by.snapshot, &by.caller, &it).await?;
+            Ok(locks::locked(locked, by.caller.client.may(Permission::AdminRead)))
+        };
+        self.run(request, locks::lock_request, act).await
+    }
+
+    async fn unlock(
+        &self,
+        request: Request<pb::UnlockRequest>,
+    ) -> Result<Response<pb::UnlockResponse>, Status> {
+        let act = |by: Admitted, it: UnlockRequest| async move {
+            let unlocked = by.authority.unlock(&by.snapshot, &by.caller, &it).await?;
+            Ok(locks::unlocked(unlocked, by.caller.client.may(Permission::AdminRead)))
+        };
+        self.run(request, locks::unlock_request, act).await
+    }
+
+    async fn list_locks(
+        &self,
+        request: Request<pb::ListLocksRequest>,
+    ) -> Result<Response<pb::ListLocksResponse>, Status> {
+        let act = |by: Admitted, it: pb::ListLocksRequest| async move {
+            let (locks, next_page_token) =
+                by.authority.list_locks(&by.snapshot, &by.caller, it.page_size, &it.page_token)?;
+            let in_full = by.caller.client.may(Permission::AdminRead);
+            let locks = locks.iter().map(|it| lock(it, in_full)).collect();
+            Ok(pb::ListLocksResponse { locks, next_page_token })
+        };
+        self.run(request, Ok, act).await
+    }
+
     async fn explain(
         &self,
         request: Request<pb::ExplainRequest>,
     ) -> Result<Response<pb::ExplainResponse>, Status> {
         let act = |by: Admitted, question: Question| async move {
-            Ok(explain::answer(by.authority.explain(&by.snapshot, &by.caller, &question).await?))
+            let in_full = by.caller.client.may(Permission::AdminRead);
+            Ok(explain::answer(by.authority.explain(&by.snapshot, &by.caller, &question).await?, in_full))
         };
         self.run(request, explain::question, act).await
     }

@@ -16,12 +16,12 @@ use crate::{
     rpc::{
         Context,
         convert::{
-            claims_of, issued, propagation, reach_of, reason_of, seconds, session, time_of, timestamp,
-            wait_of,
+            claims_of, issued, lock, propagation, reach_of, reason_of, seconds, session, time_of, timestamp,
+            wait_of, whole_seconds,
         },
         status::watchers_not_served,
     },
-    state::{Client, MarkKind},
+    state::{Client, LockKind, MarkKind, Permission},
     store::AppendTarget,
 };
 
@@ -52,11 +52,14 @@ impl TokenService for TokenRpc {
     ) -> Result<Response<pb::GetCallerResponse>, Status> {
         let (snapshot, caller) = self.0.snapshot(&Origin::of(request.extensions())?).await?;
         let credential = caller.credential_facts(&snapshot);
+        let client_id = &caller.client.client_id;
+        let held = snapshot.root.issuing.locks.held(LockKind::Client, client_id, snapshot.now());
         Ok(Response::new(pb::GetCallerResponse {
             client: Some(registration(&caller.client)),
             api_key_id: credential.api_key_id.unwrap_or_default(),
             credential_expire_time: credential.expire_time.map(seconds),
             certificate_uri: credential.certificate_uri.unwrap_or_default(),
+            lock: held.map(|it| lock(&it, caller.client.may(Permission::AdminRead))),
         }))
     }
 
@@ -118,6 +121,7 @@ fn revoke_request(request: pb::RevokeRequest, listener: Listener) -> Result<Revo
         note: request.note,
         validate_only: request.validate_only,
         max_affected_sessions: request.max_affected_sessions,
+        lock_ttl_s: request.lock_ttl.map(|ttl| whole_seconds("lock_ttl", ttl)).transpose()?,
         // A nearer reach would claim that watchers have it.
         reach: reach.ok_or_else(|| watchers_not_served(listener))?,
         wait: wait_of("wait_timeout", request.wait_timeout)?,
@@ -168,6 +172,8 @@ fn revoke_response(revoked: Revoked) -> pb::RevokeResponse {
         revocation_reason: revoked.reason.number().into(),
         target: understood(revoked.target),
         findings: (revoked.findings != Findings::default()).then(|| findings(revoked.findings)),
+        // Its note and its actor are the caller's own.
+        lock: revoked.lock.map(|it| lock(&it, true)),
     }
 }
 
@@ -175,7 +181,7 @@ fn revoke_response(revoked: Revoked) -> pb::RevokeResponse {
 pub(in crate::rpc) fn understood(target: AppendTarget) -> Option<pb::RevocationTarget> {
     let narrow = |kind| pb::RevocationTarget { kind: Some(kind), ..Default::default() };
     match target {
-        AppendTarget::Nothing => None,
+        AppendTarget::Nothing | AppendTarget::Lock { .. } => None,
         AppendTarget::Token(jti) => Some(narrow(Kind::Jti(jti.to_string()))),
         AppendTarget::Session(id) => Some(narrow(Kind::SessionId(id.to_string()))),
         AppendTarget::Wide { kind, target, audience, cutoff } => Some(pb::RevocationTarget {

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     state::Reason,
-    store::{OwnConnection, Store, StoreError, audit::chain::Act, log::entries::revision},
+    store::{OwnConnection, Store, StoreError, audit::chain::Act, log::number::revision},
 };
 use jeton_token::{Revision, UnixSeconds, least_uuid_v7};
 

@@ -3,7 +3,7 @@
 use crate::store::{Store, StoreError};
 
 /// The tables, and the rights that a server needs on each. Partitions follow their parent.
-const TABLES: [(&str, &str); 22] = [
+const TABLES: [(&str, &str); 23] = [
     ("_sqlx_migrations", "SELECT"),
     ("api_key", ROWS),
     ("audit_event", "SELECT,INSERT"),
@@ -14,6 +14,7 @@ const TABLES: [(&str, &str); 22] = [
     ("client", ROWS),
     ("client_certificate", ROWS),
     ("fleet_size", ROWS),
+    ("lock", ROWS),
     ("log_head", "SELECT,UPDATE"),
     ("mac_key", ROWS),
     ("mark", ROWS),

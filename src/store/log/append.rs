@@ -7,13 +7,18 @@ use jiff_sqlx::Timestamp as SqlTimestamp;
 use uuid::Uuid;
 
 use crate::{
-    state::{MarkKind, Reason},
-    store::{NewAudit, OwnConnection, StoreError, audit::chain::Act, log::entries::revision},
+    state::{LockKind, MarkKind, Reason},
+    store::{NewAudit, OwnConnection, StoreError, audit::chain::Act, log::number::revision},
 };
 use jeton_token::{Revision, UnixSeconds};
 
 /// An append that takes longer has lost its connection: it is sent again on another.
 const APPEND_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// `append_revocations` knows a lock of a mark's kind by the number of the mark and this.
+const LOCK_KIND: i16 = 4;
+/// The same for the end of a lock.
+const UNLOCK_KIND: i16 = 6;
 
 /// The target of one item of a batch.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -35,6 +40,15 @@ pub enum AppendTarget {
         audience: String,
         /// 0: everything so far.
         cutoff: UnixSeconds,
+    },
+    /// A subject or client to lock until the item's end, or to unlock.
+    Lock {
+        /// The kind of target.
+        kind: LockKind,
+        /// The subject or the client.
+        target: String,
+        /// The note of the lock; `None`: it is unlocked.
+        note: Option<String>,
     },
 }
 
@@ -63,7 +77,7 @@ impl AppendTarget {
     pub fn id(&self) -> Option<Uuid> {
         match self {
             Self::Token(id) | Self::Session(id) => Some(*id),
-            Self::Nothing | Self::Wide { .. } => None,
+            Self::Nothing | Self::Wide { .. } | Self::Lock { .. } => None,
         }
     }
 }
@@ -125,6 +139,11 @@ impl<'a> Columns<'a> {
             AppendTarget::Session(id) => (2, Some(*id), None),
             AppendTarget::Wide { kind, target, audience, cutoff } => {
                 (kind.number(), None, Some((target.as_str(), audience.as_str(), *cutoff)))
+            }
+            AppendTarget::Lock { kind, target, note } => {
+                let of = if note.is_some() { LOCK_KIND } else { UNLOCK_KIND };
+                let note = note.as_deref().unwrap_or_default();
+                (kind.number().saturating_add(of), None, Some((target.as_str(), note, UnixSeconds::new(0))))
             }
         };
         self.audit_ids.push(item.audit.id);

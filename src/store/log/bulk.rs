@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     state::Reason,
-    store::{AppendTarget, NewAudit, Store, StoreError, log::entries::revision},
+    store::{AppendTarget, NewAudit, Store, StoreError, log::number::revision},
 };
 use jeton_token::{Revision, UnixSeconds};
 
@@ -94,7 +94,7 @@ impl Store {
             let (kind, id) = match target {
                 AppendTarget::Token(id) => (1_i16, *id),
                 AppendTarget::Session(id) => (2, *id),
-                AppendTarget::Nothing | AppendTarget::Wide { .. } => continue,
+                AppendTarget::Nothing | AppendTarget::Wide { .. } | AppendTarget::Lock { .. } => continue,
             };
             kinds.push(kind);
             ids.push(id);

@@ -1,4 +1,4 @@
-//! `log_head`, `revocation`, `mark` and `change`: the log, appended in commit order and read from a revision on.
+//! `log_head`, `revocation`, `mark`, `lock` and `change`: the log, appended in commit order and read from a revision on.
 
 use std::time::Duration;
 
@@ -12,8 +12,11 @@ use sqlx::{
 use uuid::Uuid;
 
 use crate::{
-    state::{Entry, Mark, MarkKind, Reason},
-    store::{ACQUIRE_TIMEOUT, OwnConnection, Store, StoreError, log::copy::copy_out},
+    state::{Entry, Lock, Mark, MarkKind, Reason},
+    store::{
+        ACQUIRE_TIMEOUT, OwnConnection, Store, StoreError,
+        log::{copy::copy_out, lock::LockRow, number::revision},
+    },
 };
 use jeton_token::{Revision, UnixSeconds};
 
@@ -48,6 +51,8 @@ pub struct Head {
 pub struct LogEntries {
     /// Revocations and marks.
     pub entries: Vec<Entry>,
+    /// Locks.
+    pub locks: Vec<Lock>,
     /// A policy changed.
     pub policies: bool,
     /// A client or an API key changed.
@@ -63,8 +68,8 @@ pub struct LogRead {
     pub head: Head,
     /// The revision up to which the entries go: the head, or an earlier one if there were too many for one read.
     pub upto: Revision,
-    /// The entries after the revision that was read from. Marks have no upper limit: a mark that has moved past it
-    /// still includes its former value, by maximum, and would be missed.
+    /// The entries after the revision that was read from. Marks and locks have no upper limit: a mark that has moved
+    /// past it still includes its former value, by maximum, and would be missed.
     pub entries: LogEntries,
 }
 
@@ -131,17 +136,21 @@ impl OwnConnection {
                    select head as "head!", upto as "upto!", floor as "floor!", settled_epoch as "settled_epoch!",
                           carried_epoch as "carried_epoch!", same_log as "same_log!", database_time_ms as "database_time_ms!",
                           source, kind, name, audience, id, position, cutoff_s, reason,
-                          expire_time as "expire_time: SqlTimestamp"
+                          expire_time as "expire_time: SqlTimestamp", lock_time as "lock_time: SqlTimestamp", note
                      from log left join lateral (
                           select 0 as source, kind, name, null as audience, null::uuid as id, null::bigint as position,
-                                 null::bigint as cutoff_s, null::smallint as reason, change_time as expire_time
+                                 null::bigint as cutoff_s, null::smallint as reason, change_time as expire_time,
+                                 null::timestamptz as lock_time, null as note
                             from change where revision > log.after and revision <= log.upto
                           union all
-                          select 1, kind, target, audience, null, position, cutoff_s, reason, expire_time
+                          select 1, kind, target, audience, null, position, cutoff_s, reason, expire_time, null, null
                             from mark where revision > log.after
                           union all
-                          select 2, kind, null, null, id, null, null, reason, expire_time
-                            from revocation where revision > log.after and revision <= log.upto) entry on true"#,
+                          select 2, kind, null, null, id, null, null, reason, expire_time, null, null
+                            from revocation where revision > log.after and revision <= log.upto
+                          union all
+                          select 3, kind, target, actor, null, revision, null, null, end_time, lock_time, note
+                            from lock where revision > log.after) entry on true"#,
                 after.as_i64(),
                 entries_max
             )
@@ -202,7 +211,8 @@ impl OwnConnection {
     }
 }
 
-/// The head, beside a row of `change` (source 0), `mark` (1) or `revocation` (2), or beside nothing.
+/// The head, beside a row of `change` (source 0), `mark` (1), `revocation` (2) or `lock` (3), or beside nothing. A lock
+/// has its actor in place of the audience, and its revision in place of the position.
 struct ReadRow {
     head: i64,
     upto: i64,
@@ -220,6 +230,8 @@ struct ReadRow {
     cutoff_s: Option<i64>,
     reason: Option<i16>,
     expire_time: Option<SqlTimestamp>,
+    lock_time: Option<SqlTimestamp>,
+    note: Option<String>,
 }
 
 impl ReadRow {
@@ -264,6 +276,18 @@ impl LogRead {
                     };
                     entries.push(Entry::Mark(mark.try_into()?));
                 }
+                (3, _) => read.locks.push(
+                    LockRow {
+                        kind,
+                        target: name,
+                        revision: row.position.unwrap_or_default(),
+                        lock_time: row.lock_time.unwrap_or(expire_time),
+                        end_time: expire_time,
+                        actor: row.audience.unwrap_or_default(),
+                        note: row.note.unwrap_or_default(),
+                    }
+                    .try_into()?,
+                ),
                 _ => {
                     let expire_time = UnixSeconds::from_timestamp(expire_time.to_jiff());
                     entries.push(narrow(kind, row.id.unwrap_or_default(), expire_time, reason)?);
@@ -338,13 +362,4 @@ fn mark_removed(name: &str) -> Result<Entry, StoreError> {
 
 fn mark_kind(number: i16) -> Result<MarkKind, StoreError> {
     MarkKind::from_number(number).ok_or_else(|| StoreError::corrupt("mark", format!("kind {number}")))
-}
-
-/// The head that a function of the log returns; `None` if it wrote nothing.
-pub(in crate::store) fn head_revision(number: Option<i64>) -> Result<Option<Revision>, StoreError> {
-    number.map(|number| revision("log_head", number)).transpose()
-}
-
-pub(in crate::store) fn revision(table: &'static str, number: i64) -> Result<Revision, StoreError> {
-    Revision::from_i64(number).ok_or_else(|| StoreError::corrupt(table, format!("revision {number}")))
 }

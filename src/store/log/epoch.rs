@@ -11,7 +11,7 @@ use crate::{
     store::{
         NewAudit, OwnConnection, Store, StoreError,
         audit::chain::{Act, Chain, hex},
-        log::entries::revision,
+        log::number::revision,
     },
 };
 use jeton_token::{Revision, UnixSeconds};

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::{
     state::Reason,
-    store::{AppendTarget, Store, StoreError, log::entries::revision},
+    store::{AppendTarget, Store, StoreError, log::number::revision},
 };
 use jeton_token::{Revision, UnixSeconds};
 

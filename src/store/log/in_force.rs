@@ -5,7 +5,7 @@ use jiff_sqlx::Timestamp as SqlTimestamp;
 
 use crate::{
     state::Reason,
-    store::{AppendTarget, Store, StoreError, log::entries::revision},
+    store::{AppendTarget, Store, StoreError, log::number::revision},
 };
 use jeton_token::Revision;
 

@@ -7,7 +7,7 @@ use jiff_sqlx::Timestamp as SqlTimestamp;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::store::{OwnConnection, Store, StoreError, log::entries::revision};
+use crate::store::{OwnConnection, Store, StoreError, log::number::revision};
 use jeton_token::Revision;
 
 /// A statement that takes longer has lost its connection, or waits for a standby that is away.

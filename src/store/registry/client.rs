@@ -11,7 +11,7 @@ use crate::{
     store::{
         NewAudit, OwnConnection, SeenBefore, Store, StoreError,
         connection::own::TABLE_TIMEOUT,
-        log::entries::{head_revision, revision},
+        log::number::{head_revision, revision},
         registry::seal::{Sealed, Seen, Table},
     },
 };

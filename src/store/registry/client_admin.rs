@@ -10,7 +10,7 @@ use crate::{
     state::{Client, Permission, Reason},
     store::{
         Forged, NewAudit, Seal, Store, StoreError,
-        log::entries::revision,
+        log::number::revision,
         registry::{
             client::{api_key_fields, client_fields, numbers},
             seal::{Sealed, Seen, Table},

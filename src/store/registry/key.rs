@@ -9,7 +9,7 @@ use crate::{
     store::{
         Forged, MacKeyRow, NewAudit, OwnConnection, Seal, Store, StoreError,
         connection::own::TABLE_TIMEOUT,
-        log::entries::{head_revision, revision},
+        log::number::{head_revision, revision},
         registry::{
             key_life::{ACTIVATE_TRIES, KeyTimes, about, noted},
             mac_key::read_mac_keys,

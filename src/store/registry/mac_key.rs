@@ -8,7 +8,7 @@ use crate::{
     store::{
         Forged, KeyTimes, NewAudit, Store, StoreError,
         audit::chain::hex,
-        log::entries::{head_revision, revision},
+        log::number::{head_revision, revision},
         registry::{
             key_life::{ACTIVATE_TRIES, about, noted},
             seal::{Sealed, ending},

@@ -11,7 +11,7 @@ use crate::{
     mint::{DailyBoundary, Excess},
     state::{LostPolicy, Policy, RemovedPolicies, StoredPolicies},
     store::{
-        NewAudit, OwnConnection, Store, StoreError, connection::own::TABLE_TIMEOUT, log::entries::revision,
+        NewAudit, OwnConnection, Store, StoreError, connection::own::TABLE_TIMEOUT, log::number::revision,
     },
 };
 use jeton_token::{Algorithm, Revision};

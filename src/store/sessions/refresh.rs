@@ -118,6 +118,8 @@ impl OwnConnection {
                           and s.create_time + make_interval(secs => rule.absolute_s) > statement_timestamp()
                           and s.scopes @> ($9::text[])[($10::int[])[item.presenter] + 1:($10::int[])[item.presenter + 1]]
                           and rule.ok = 1
+                          and not exists (select from lock l where l.kind = 3 and l.target = s.subject
+                                                               and l.end_time > statement_timestamp())
                           and exists (
                               select from unnest(($7::text[])[($8::int[])[item.presenter] + 1:($8::int[])[item.presenter + 1]]) p
                                where case when right(p, 1) = '*' then starts_with(s.subject, left(p, -1))

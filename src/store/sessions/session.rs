@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     state::{Reason, SessionFacts},
-    store::{Store, StoreError, log::entries::revision},
+    store::{Store, StoreError, log::number::revision},
 };
 use jeton_token::{Revision, Thumbprint, UnixSeconds};
 

@@ -32,6 +32,8 @@ fn needs(method: &str) -> &'static [Permission] {
         "TokenService/Revoke" | "AdminService/BulkRevoke" => &[Permission::RevokeAny],
         "TokenService/GetCaller" => &[],
         "AdminService/Explain" => &[Permission::RevokeAny, Permission::AdminRead],
+        "AdminService/Lock" | "AdminService/Unlock" => &[Permission::RevokeWide],
+        "AdminService/ListLocks" => &[Permission::AdminRead, Permission::RevokeWide],
         "AdminService/ListSessions"
         | "AdminService/ListRevocations"
         | "AdminService/ListAuditEvents"
@@ -85,16 +87,20 @@ async fn check(world: &World, key: &str) -> Result<(), Status> {
     AuthorizationClient::new(channel(&world.server.ready.public)).check(request).await.map(drop)
 }
 
+fn jti() -> String {
+    jeton_token::new_uuid_v7(jiff::Timestamp::now().as_millisecond()).to_string()
+}
+
 /// A call that can be refused only for its caller, or for what it names.
 async fn call(world: &World, key: &str, method: &str) -> Result<(), Status> {
     if method == CHECK {
         return check(world, key).await;
     }
     let api = world.api_with_key(key).await;
-    let Api { mut tokens, mut wide, mut admin, .. } = api;
-    let jti = || jeton_token::new_uuid_v7(jiff::Timestamp::now().as_millisecond()).to_string();
-    let new = || client(&format!("new-{}", jti()));
-    let gone = || "gone".to_owned();
+    if method.starts_with("AdminService/") {
+        return administer(api, method).await;
+    }
+    let Api { mut tokens, mut wide, .. } = api;
     match method {
         "TokenService/Issue" => tokens.issue(issue_request("user:7", &["api"])).await.map(drop),
         "TokenService/Refresh" => tokens
@@ -118,6 +124,16 @@ async fn call(world: &World, key: &str, method: &str) -> Result<(), Status> {
             public.map(drop)
         }
         "TokenService/GetCaller" => tokens.get_caller(pb::GetCallerRequest {}).await.map(drop),
+        other => panic!("how is {other} called?"),
+    }
+}
+
+/// The same of `AdminService`.
+async fn administer(api: Api, method: &str) -> Result<(), Status> {
+    let mut admin = api.admin;
+    let new = || client(&format!("new-{}", jti()));
+    let gone = || "gone".to_owned();
+    match method {
         "AdminService/BulkRevoke" => {
             admin.bulk_revoke(iter([pb::BulkRevokeRequest::default()])).await.map(drop)
         }
@@ -125,6 +141,9 @@ async fn call(world: &World, key: &str, method: &str) -> Result<(), Status> {
             let question = Some(pb::explain_request::Question::Jti(jti()));
             admin.explain(pb::ExplainRequest { question }).await.map(drop)
         }
+        "AdminService/Lock" => admin.lock(pb::LockRequest::default()).await.map(drop),
+        "AdminService/Unlock" => admin.unlock(pb::UnlockRequest::default()).await.map(drop),
+        "AdminService/ListLocks" => admin.list_locks(pb::ListLocksRequest::default()).await.map(drop),
         "AdminService/ListSessions" => {
             let request = pb::ListSessionsRequest { subject: "user:7".into(), ..Default::default() };
             admin.list_sessions(request).await.map(drop)

@@ -2,7 +2,7 @@
 
 use jeton::proto::v1::{
     self as pb, ErrorReason, admin_service_client::AdminServiceClient, issue_request::Expiration,
-    revocation_target::Kind,
+    lock_request, revocation_target::Kind, unlock_request,
 };
 use prost_types::value;
 use tokio_stream::iter;
@@ -146,6 +146,18 @@ pub async fn of_callers(world: &World, answers: &mut Answers) {
     answers.add(ErrorReason::AudienceNotAllowed, "Validate", narrow.validate("x", &["web"]).await);
     answers.add(ErrorReason::SubjectNotAllowed, "Issue", narrow.issue(issue_request("root", &["api"])).await);
     let mut admin = world.api("admin").await;
+    for target in [
+        lock_request::Target::Subject("locked".to_owned()),
+        lock_request::Target::ClientId("other".to_owned()),
+    ] {
+        let request = pb::LockRequest { target: Some(target), ttl: Some(seconds(600)), ..Default::default() };
+        admin.admin.lock(request).await.unwrap();
+    }
+    let request = issue_request("locked", &["api"]);
+    answers.add(ErrorReason::SubjectLocked, "Issue", world.api("service").await.issue(request.clone()).await);
+    answers.add(ErrorReason::ClientLocked, "Issue", world.api("other").await.issue(request).await);
+    let target = Some(unlock_request::Target::ClientId("other".to_owned()));
+    admin.admin.unlock(pb::UnlockRequest { target, ..Default::default() }).await.unwrap();
     let wide = admin.revoke(Kind::Subject("user:7".to_owned())).await;
     answers.add(ErrorReason::WideRevocationForbidden, "Revoke", wide);
     let allowed = pb::Policy { allowed_scopes: vec!["read".to_owned()], ..policy("scoped") };

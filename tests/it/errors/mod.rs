@@ -52,6 +52,8 @@ fn not_here(reason: ErrorReason) -> Option<&'static str> {
         | ErrorReason::AudienceNotAllowed
         | ErrorReason::SubjectNotAllowed
         | ErrorReason::ScopeNotAllowed
+        | ErrorReason::SubjectLocked
+        | ErrorReason::ClientLocked
         | ErrorReason::RefreshTokenInvalid
         | ErrorReason::RefreshTokenExpired
         | ErrorReason::RefreshTokenReused

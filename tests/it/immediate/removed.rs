@@ -6,8 +6,8 @@ use tonic::Code;
 use super::{
     failover::promote,
     lost::{
-        add_key, bump, client, create_client, delete_key, delete_policy, get_client, is_refused, longest,
-        up_to,
+        add_key, bump, client, create_client, delete_key, delete_policy, get_client, is_refused, lock,
+        longest, unlock, up_to,
     },
 };
 use crate::world::{Api, Database, Fleet, Postgres, until};
@@ -29,7 +29,9 @@ async fn remove_meanwhile(fleet: &mut Fleet) -> Keys {
     let (kept, removed) =
         (add_key(&mut admin, "staying", None).await, add_key(&mut admin, "staying", None).await);
     assert_eq!(longest(&mut fleet.caller(2).api, "api").await, 86_400, "it knows all of that");
+    lock(&mut admin, "user:unlocked").await;
     fleet.server(2).pause();
+    unlock(&mut admin, "user:unlocked").await;
     delete_policy(&mut admin, "api").await;
     let request = pb::DeleteClientRequest { client_id: "going".to_owned(), ..Default::default() };
     admin.admin.delete_client(request).await.unwrap();
@@ -51,13 +53,14 @@ async fn stay_removed(fleet: &Fleet, database: &Database, keys: &Keys) {
         })
         .await;
         assert_eq!(found.err(), Some(Code::NotFound));
+        admin.token("user:unlocked", "api").await;
         assert_eq!((longest(&mut admin, "api").await, longest(&mut admin, "later").await), (3_600, 7_200));
         let ready = &fleet.replicas[place].server.ready;
         is_refused(&mut Api::connect(ready, &keys.of_going)).await;
         is_refused(&mut Api::connect(ready, &keys.removed)).await;
         Api::connect(ready, &keys.kept).token("user:7", "api").await;
     }
-    let written = "select count(*) from audit_event where actor = 'system' and action ~ 'Policy|Client'";
+    let written = "select count(*) from audit_event where actor = 'system' and action ~ 'Policy|Client|Lock'";
     assert_eq!(database.number(written).await, 0, "nothing was written back");
 }
 

@@ -10,6 +10,7 @@ mod cli_bulk;
 mod cli_comfort;
 mod cli_explain;
 mod cli_forms;
+mod cli_lock;
 mod cli_policies;
 mod cli_refusals;
 mod cli_replicas;

@@ -1,4 +1,4 @@
-//! Revoke: `behaviour.md` K1 to K7, K9, K10; the log behind it, and what people list of it.
+//! Revoke: `behaviour.md` K1 to K7, K9, K10, K22; the log behind it, and what people list of it.
 
 mod answers;
 mod bulk;
@@ -6,6 +6,7 @@ mod durable;
 mod explain;
 mod in_force;
 mod lists;
+mod locks;
 mod outcomes;
 mod permissions;
 mod purge;

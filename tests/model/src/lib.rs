@@ -13,6 +13,7 @@
 mod carrying;
 pub mod check;
 pub mod configurations;
+mod locking;
 mod log;
 mod minting;
 pub mod rule;

@@ -104,6 +104,8 @@ rules! {
     RemoveMarksThroughTheLog,
     /// A mark outlasts the mints that were under way when the last session was swept.
     OutlastMintsUnderWay,
+    /// A revocation that locks as well appends the lock first.
+    LockBeforeItsMark,
 }
 
 /// The rules that a configuration does without.

@@ -147,6 +147,7 @@ mod tests {
             api_key_id: key.into(),
             credential_expire_time: end,
             certificate_uri: "spiffe://e/deploy".into(),
+            lock: None,
         };
         let said = |end, key| judge(&caller(end, key), Timestamp::UNIX_EPOCH);
         assert!(said(None, "k1").is_ok() && said(Some(at(15 * DAY_S)), "k1").is_ok());

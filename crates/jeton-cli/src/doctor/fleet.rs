@@ -10,7 +10,7 @@ use crate::{
     doctor::check::{Check, STORE_OFFSET_WARN, away, of_offset, said},
     remote::connect::Connection,
     term::{exit::Failure, time},
-    verbs::{replica, revoke::report::names},
+    verbs::{propagation::names, replica},
 };
 use jeton_proto::v1::Replica;
 use jeton_token::Revision;

@@ -9,7 +9,7 @@ use crate::{
         exit::Failure,
         quoted::{shell_word, sql_text},
     },
-    verbs::{client, key, revoke::report::first_names},
+    verbs::{client, key, propagation::first_names},
 };
 use jeton_proto::v1::{Client, Key, ListKeysResponse, key::State};
 use jeton_token::Thumbprint;

@@ -15,7 +15,7 @@ use crate::{
         output::{self, Tone},
         time, token_input,
     },
-    verbs::{revoke::target::NamedTarget, session_show},
+    verbs::{lock, revoke::target::NamedTarget, session_show},
 };
 use jeton_proto::v1::{
     ExplainRequest, ExplainResponse, Explanation, Session,
@@ -128,6 +128,9 @@ fn one(cli: &Cli<'_>, explanation: &Explanation) -> Result<(), Failure> {
     output::facts(&facts(explanation, now))?;
     for cause in &explanation.causes {
         output::data(&self::cause(explanation, cause))?;
+    }
+    for lock in &explanation.locks {
+        output::data(&lock::told(lock, now))?;
     }
     if explanation.state() == State::Unknown {
         output::data(

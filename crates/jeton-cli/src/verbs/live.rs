@@ -9,7 +9,7 @@ use crate::{
     invocation::Cli,
     remote::connect::{self, Connection, Identity, Listener},
     term::{exit::Failure, output},
-    verbs::{replica, revoke::report::names},
+    verbs::{propagation::names, replica},
 };
 use jeton_proto::v1::Replica;
 use jeton_token::Revision;

@@ -35,6 +35,10 @@ pub async fn run(cli: &Cli<'_>) -> Result<Exit, Failure> {
         ("subjects", or_none(client.subjects.join(" "))),
         ("server", connection.url().to_owned()),
     ])?;
+    if let Some(lock) = &caller.lock {
+        let until = time::show_with_distance(lock.end_time.as_ref(), (cli.env.now)());
+        output::data(&format!("This client is locked until {until}: nothing is issued to it."))?;
+    }
     Ok(Exit::Done)
 }
 

@@ -3,12 +3,14 @@
 mod carried;
 mod epochs;
 mod leases;
+mod locks;
 mod mints;
 mod roots;
 
 use crate::{
     carrying::Carrying,
     check::{Outcome, explore},
+    locking::Locking,
     log::World,
     minting::Minting,
     rule::{Removed, Rule},
@@ -27,6 +29,7 @@ enum Kind {
     Log(World),
     Minting(Minting),
     Carrying(Carrying),
+    Locking(Locking),
 }
 
 /// A configuration.
@@ -70,6 +73,10 @@ impl Configuration {
         Self { name, what, expected, small: true, kind: Kind::Carrying(carrying) }
     }
 
+    fn locking(name: &'static str, what: &'static str, expected: Expected, locking: Locking) -> Self {
+        Self { name, what, expected, small: true, kind: Kind::Locking(locking) }
+    }
+
     /// Takes more than some seconds, or more than some hundred megabytes: only `make model` explores it.
     fn large(mut self) -> Self {
         self.small = false;
@@ -89,6 +96,7 @@ impl Configuration {
             Kind::Log(world) => world.removed,
             Kind::Minting(minting) => minting.removed,
             Kind::Carrying(carrying) => carrying.removed,
+            Kind::Locking(locking) => locking.removed,
         }
     }
 
@@ -105,6 +113,7 @@ impl Configuration {
             Kind::Log(world) => explore(world.clone()),
             Kind::Minting(minting) => explore(minting.clone()),
             Kind::Carrying(carrying) => explore(carrying.clone()),
+            Kind::Locking(locking) => explore(locking.clone()),
         }
     }
 
@@ -121,5 +130,5 @@ impl Configuration {
 /// Every configuration.
 #[must_use]
 pub fn all() -> Vec<Configuration> {
-    [leases::all(), roots::all(), epochs::all(), carried::all(), mints::all()].concat()
+    [leases::all(), roots::all(), epochs::all(), carried::all(), mints::all(), locks::all()].concat()
 }

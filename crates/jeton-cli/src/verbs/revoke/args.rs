@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     term::{ids, time},
-    verbs::revoke::progress::Progress,
+    verbs::{lock::parse_ttl, revoke::progress::Progress},
 };
 use jeton_proto::v1::{Reach, RevocationReason};
 use jeton_token::parse_uuid_v7;
@@ -96,6 +96,9 @@ pub struct RevokeArgs {
     /// Refuse if more live sessions than this would be hit
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
     pub max_affected: Option<i64>,
+    /// Of a subject or client: lock it as well, for so long; otherwise it can be issued a new token at once
+    #[arg(long, value_name = "DURATION", value_parser = parse_ttl)]
+    pub lock: Option<SignedDuration>,
     /// How far the revocation must have travelled before the answer [default: replicas]
     #[arg(long, value_name = "REACH")]
     pub wait_for: Option<WaitFor>,

@@ -20,13 +20,13 @@ use crate::{
         json as own_json, output, time, token_input,
     },
     verbs::{
+        propagation,
         revoke::args::RevokeArgs,
         revoke::bulk::{self, Broken, Job, Outcome},
         revoke::each::{self, EACH_MAX},
         revoke::found::{self as found_words, Counts},
         revoke::gather::{Batch, Origin, bulk_id, fingerprint_of},
         revoke::keys::{self, LeakedKey},
-        revoke::report,
     },
 };
 use jeton_proto::v1::{GetServerInfoRequest, discovery_service_client::DiscoveryServiceClient};
@@ -88,9 +88,14 @@ pub async fn run(cli: &Cli<'_>, args: &RevokeArgs, batch: Batch, as_json: bool) 
 /// Refuses what a revocation of many does not have.
 fn check(args: &RevokeArgs) -> Result<(), Failure> {
     let one_only = args.wait_for.is_some() || args.wait.is_some() || args.max_affected.is_some();
-    if one_only || args.audience.is_some() || args.before.is_some() || args.after.is_some() {
+    if one_only
+        || args.audience.is_some()
+        || args.before.is_some()
+        || args.after.is_some()
+        || args.lock.is_some()
+    {
         return Err(Failure::Usage(
-            "--wait-for, --wait, --max-affected, --audience, --before and --after are for one target, and these are many. \
+            "--wait-for, --wait, --max-affected, --audience, --before, --after and --lock are for one target, and these are many. \
              Leave them out."
                 .into(),
         ));
@@ -241,12 +246,12 @@ fn result(done: &Done<'_>, outcome: &Outcome, verb: &str, counted: &str) -> Stri
     }
     if counted == "REVOKED" {
         line = format!("{line}, revision {}", escape(&outcome.revision));
-        if let Some(propagation) = &outcome.propagation {
-            line = format!("{line}, {}", report::reach(propagation));
+        if let Some(change) = &outcome.propagation {
+            line = format!("{line}, {}", propagation::reach(change));
         }
-        line = format!("{line} in {}", report::took(done.elapsed));
-        if let Some(propagation) = &outcome.propagation {
-            line.push_str(&report::missing(propagation, false));
+        line = format!("{line} in {}", propagation::took(done.elapsed));
+        if let Some(change) = &outcome.propagation {
+            line.push_str(&propagation::missing(change, false));
         }
     }
     line

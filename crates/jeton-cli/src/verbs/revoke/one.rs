@@ -56,6 +56,7 @@ pub async fn run(cli: &Cli<'_>, args: &RevokeArgs, kind: Kind, as_json: bool) ->
         max_affected_sessions: args.max_affected,
         wait_for: to_wire_reach(args.wait_for).into(),
         wait_timeout: args.wait.map(time::to_wire_duration),
+        lock_ttl: args.lock.map(time::to_wire_duration),
     };
     // An emergency waits for nothing: the data for the live line is fetched at the same time.
     let listener = if target.is_wide() { Listener::Admin } else { Listener::Public };
@@ -83,7 +84,7 @@ pub async fn run(cli: &Cli<'_>, args: &RevokeArgs, kind: Kind, as_json: bool) ->
         report::print_plan(&target, &response)?;
     } else {
         report::print_result(cli, &target, &response, elapsed, args.wait_for == Some(WaitFor::Local))?;
-        report::talk_rest(cli, &target);
+        report::talk_rest(cli, &target, response.lock.as_ref());
     }
     Ok(report::exit(&response, args.dry_run))
 }
@@ -119,6 +120,10 @@ fn check(cli: &Cli<'_>, args: &RevokeArgs, target: &NamedTarget) -> Result<(), F
             "--after filters the preview, and never limits what is revoked: nothing was revoked. Leave it out, or give \
              --dry-run to look first.",
         );
+    }
+    let locks = matches!(target.kind, Kind::Subject(_) | Kind::ClientId(_)) && args.audience.is_none();
+    if args.lock.is_some() && !locks {
+        return usage("--lock locks a subject or a client, for every audience. Leave it or --audience out.");
     }
     if !target.is_wide() {
         return Ok(());

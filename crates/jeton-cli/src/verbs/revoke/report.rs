@@ -12,11 +12,14 @@ use crate::{
         exit::{Exit, Failure},
         output, time,
     },
-    verbs::{revoke::target::NamedTarget, session_show},
+    verbs::{
+        lock,
+        propagation::{missing, reach, took},
+        revoke::target::NamedTarget,
+        session_show,
+    },
 };
-use jeton_proto::v1::{
-    Propagation, RevocationOutcome, RevocationReason, RevokeResponse, revocation_target::Kind,
-};
+use jeton_proto::v1::{Lock, RevocationOutcome, RevocationReason, RevokeResponse, revocation_target::Kind};
 use jeton_token::LIFETIME_CAP_S;
 
 /// The most sessions shown before the question: more would scroll the count away.
@@ -185,12 +188,17 @@ fn findings(response: &RevokeResponse) -> Vec<String> {
 }
 
 /// Says what a wide revocation does not reach.
-pub fn talk_rest(cli: &Cli<'_>, target: &NamedTarget) {
+pub fn talk_rest(cli: &Cli<'_>, target: &NamedTarget, locked: Option<&Lock>) {
     if !target.is_wide() {
         return;
     }
-    if let Some(again) = again(target) {
-        output::talk(&again);
+    match locked {
+        Some(locked) => output::talk(&format!(
+            "It is locked until {}. {}",
+            time::show_with_distance(locked.end_time.as_ref(), (cli.env.now)()),
+            lock::effect(locked)
+        )),
+        None => again(target).iter().for_each(|again| output::talk(again)),
     }
     let latest = (cli.env.now)().checked_add(SignedDuration::from_secs(LIFETIME_CAP_S)).ok();
     let latest = latest.map(|latest| time::show(Some(&time::to_wire_timestamp(latest))));
@@ -202,13 +210,13 @@ pub fn talk_rest(cli: &Cli<'_>, target: &NamedTarget) {
 
 /// What can be issued again at once.
 fn again(target: &NamedTarget) -> Option<String> {
-    let name = escape(target.name());
+    let (name, word) = (escape(target.name()), shell_word(target.name()));
     match &target.kind {
         Kind::Subject(_) => Some(format!(
-            "Clients can issue for {name} again at once. To prevent that: jeton client update CLIENT --disable"
+            "Clients can issue for {name} again at once. To prevent that: jeton lock subject {word}"
         )),
         Kind::ClientId(_) => Some(format!(
-            "{name} can issue again at once, by its keys and certificates. To prevent that: jeton client update {name} --disable"
+            "{name} can issue again at once, by its keys and certificates. To prevent that: jeton lock client {word}"
         )),
         Kind::AllForAudience(_) => Some(format!("Clients can issue for audience {name} again at once.")),
         Kind::Token(_) | Kind::Jti(_) | Kind::SessionId(_) | Kind::Id(_) | Kind::KeyId(_) => None,
@@ -251,60 +259,10 @@ pub fn result(target: &NamedTarget, response: &RevokeResponse, elapsed: Duration
     format!("{done} {name}{at}, revision {revision}, {reach} in {took}{missing}")
 }
 
-/// `4 ms`, `3.3 s`.
-pub fn took(elapsed: Duration) -> String {
-    if elapsed < Duration::from_secs(1) {
-        format!("{} ms", elapsed.as_millis())
-    } else {
-        format!("{:.1} s", elapsed.as_secs_f64())
-    }
-}
-
-/// `3/3 replicas`.
-pub fn reach(propagation: &Propagation) -> String {
-    let Propagation { applied_replicas, replicas, applied_watchers, watchers, .. } = propagation;
-    let watched =
-        if *watchers > 0 { format!(", {applied_watchers}/{watchers} watchers") } else { String::new() };
-    format!("{applied_replicas}/{replicas} replicas{watched}")
-}
-
-/// The replicas that have not applied it, and the consequence.
-pub fn missing(propagation: &Propagation, local: bool) -> String {
-    let Propagation { complete, applied_replicas, replicas, laggards, .. } = propagation;
-    let laggards: Vec<_> = laggards.iter().map(String::as_str).collect();
-    let who = match laggards.as_slice() {
-        [] if applied_replicas >= replicas => return String::new(),
-        [] => "the rest".to_owned(),
-        laggards => names(laggards),
-    };
-    match (complete, local) {
-        (true, true) => format!(" ({who}: not waited for)"),
-        (true, false) => format!(" ({who} did not answer and can hold no lease any more)"),
-        (false, _) => format!(" (not yet: {who})"),
-    }
-}
-
-/// The most names: more would scroll the sentence away.
-const NAMES_MAX: usize = 3;
-
-/// `dev-1, dev-2, dev-3 and 4 more`.
-pub fn names(all: &[&str]) -> String {
-    first_names(all, NAMES_MAX)
-}
-
-/// The first `most` names, and the number of the others.
-pub fn first_names(all: &[&str], most: usize) -> String {
-    let named = all.iter().take(most).map(|name| escape(name)).collect::<Vec<_>>().join(", ");
-    match all.len().saturating_sub(most) {
-        0 => named,
-        more => format!("{named} and {more} more"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jeton_proto::v1::RevocationTarget;
+    use jeton_proto::v1::{Propagation, RevocationTarget};
 
     fn response(outcome: RevocationOutcome, complete: bool) -> RevokeResponse {
         RevokeResponse {

@@ -4,6 +4,7 @@ use std::pin::Pin;
 
 use futures_util::{Stream, stream::unfold};
 use prost::Message as _;
+use tokio::task::yield_now;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
@@ -17,6 +18,9 @@ use crate::{
     },
 };
 use jeton_token::sha256;
+
+/// The targets that are read before others have their turn.
+const TARGETS_AT_ONCE: usize = 512;
 
 /// The answers to a bulk revocation.
 pub(in crate::rpc) type Answers = Pin<Box<dyn Stream<Item = Result<pb::BulkRevokeResponse, Status>> + Send>>;
@@ -72,7 +76,7 @@ impl Call {
             }
             (None, None) => Err(Invalid::required("bulk_id").into()),
             (Some(bulk), Some(chunk)) => {
-                let chunk = chunk_of(chunk)?;
+                let chunk = chunk_of(chunk).await?;
                 let committed = self.context.detached(async move {
                     let (snapshot, caller) = context.snapshot(&origin).await?;
                     context.authority.check_rate(&caller)?;
@@ -117,13 +121,21 @@ fn opening_of(message: pb::BulkRevokeRequest) -> Result<BulkOpening, Status> {
     })
 }
 
-fn chunk_of(message: pb::BulkRevokeRequest) -> Result<Chunk, Status> {
+/// A chunk. Its thousands of targets are read with turns for others between.
+async fn chunk_of(message: pb::BulkRevokeRequest) -> Result<Chunk, Status> {
     if !message.bulk_id.is_empty() || !message.note.is_empty() || message.reason != 0 || message.validate_only
     {
         return Err(Invalid::field("bulk_id", "in the first message alone").into());
     }
-    let digest = sha256(&[&message.encode_to_vec()]);
-    let targets = message.targets.into_iter().map(revoke_target).collect();
+    let encoded = message.encode_to_vec();
+    yield_now().await;
+    let digest = sha256(&[&encoded]);
+    let mut targets = Vec::with_capacity(message.targets.len());
+    let mut arrived = message.targets.into_iter();
+    while arrived.len() > 0 {
+        yield_now().await;
+        targets.extend(arrived.by_ref().take(TARGETS_AT_ONCE).map(revoke_target));
+    }
     Ok(Chunk { number: message.chunk_number, targets, digest })
 }
 

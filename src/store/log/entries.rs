@@ -9,6 +9,7 @@ use sqlx::{
     Connection, Executor,
     postgres::{PgListener, PgPoolOptions},
 };
+use tokio::task::yield_now;
 use uuid::Uuid;
 
 use crate::{
@@ -24,6 +25,8 @@ use jeton_token::{Revision, UnixSeconds};
 const CHANNEL: &str = "jeton_log";
 /// A read that takes longer has lost its connection: there are few entries since the last read.
 const READ_TIMEOUT: Duration = Duration::from_secs(2);
+/// The rows of a read that are taken before others have their turn: a tenth of a millisecond.
+const ROWS_AT_ONCE: usize = 64;
 /// The marks that are taken at once when all are loaded.
 const MARKS_AT_ONCE: usize = 1_000;
 /// Loading ten million entries takes seconds; after a minute the database is stuck.
@@ -121,7 +124,7 @@ impl OwnConnection {
     /// marks. `None` if that would not do: some of them were purged, or the log is of another epoch or another log.
     pub async fn read(&mut self, after: Revision, entries_max: i64) -> Result<LogRead, StoreError> {
         self.run(READ_TIMEOUT, async |connection| {
-            let rows = sqlx::query_as!(
+            let mut rows = sqlx::query_as!(
                 ReadRow,
                 r#"with now as materialized (
                        select epoch * 1099511627776 + seq as head, floor, settled_epoch, carried_epoch,
@@ -154,9 +157,15 @@ impl OwnConnection {
                 after.as_i64(),
                 entries_max
             )
-            .fetch_all(connection)
-            .await?;
-            LogRead::of(rows)
+            .fetch(connection)
+            .try_chunks(ROWS_AT_ONCE);
+            let mut read = None;
+            while let Some(rows) = rows.try_next().await.map_err(|TryChunksError(_, error)| error)? {
+                LogRead::take(&mut read, rows)?;
+                // The rows of a long read have arrived already: without this, no call would be served until all are taken.
+                yield_now().await;
+            }
+            read.map(LogRead::whole).ok_or_else(|| StoreError::corrupt("log_head", "no row"))
         })
         .await
     }
@@ -248,55 +257,68 @@ impl ReadRow {
 }
 
 impl LogRead {
-    fn of(rows: Vec<ReadRow>) -> Result<Self, StoreError> {
-        let first = rows.first().ok_or_else(|| StoreError::corrupt("log_head", "no row"))?;
-        let (head, upto) = (first.head()?, revision("log_head", first.upto)?);
-        let mut read = LogEntries::default();
-        let mut entries = Vec::with_capacity(rows.len());
+    /// Adds rows to what was read before. Marks wait apart.
+    fn take(read: &mut Option<(Self, Vec<Entry>)>, rows: Vec<ReadRow>) -> Result<(), StoreError> {
         for row in rows {
-            let (Some(source), Some(kind), Some(expire_time)) = (row.source, row.kind, row.expire_time)
-            else {
-                continue;
+            let (whole, marks) = if let Some(read) = read {
+                read
+            } else {
+                let (head, upto) = (row.head()?, revision("log_head", row.upto)?);
+                read.insert((Self { head, upto, entries: LogEntries::default() }, Vec::new()))
             };
-            let (name, reason) = (row.name.unwrap_or_default(), row.reason.unwrap_or_default());
-            match (source, kind) {
-                (0, 1) => read.policies = true,
-                (0, 2) => read.clients = true,
-                (0, 3) => read.keys = true,
-                (0, _) => read.entries.push(mark_removed(&name)?),
-                (1, _) => {
-                    let mark = MarkRow {
-                        kind,
-                        target: name,
-                        audience: row.audience.unwrap_or_default(),
-                        position: row.position.unwrap_or_default(),
-                        cutoff_s: row.cutoff_s.unwrap_or_default(),
-                        reason,
-                        expire_time,
-                    };
-                    entries.push(Entry::Mark(mark.try_into()?));
-                }
-                (3, _) => read.locks.push(
-                    LockRow {
-                        kind,
-                        target: name,
-                        revision: row.position.unwrap_or_default(),
-                        lock_time: row.lock_time.unwrap_or(expire_time),
-                        end_time: expire_time,
-                        actor: row.audience.unwrap_or_default(),
-                        note: row.note.unwrap_or_default(),
-                    }
-                    .try_into()?,
-                ),
-                _ => {
-                    let expire_time = UnixSeconds::from_timestamp(expire_time.to_jiff());
-                    entries.push(narrow(kind, row.id.unwrap_or_default(), expire_time, reason)?);
-                }
+            whole.entries.add(row, marks)?;
+        }
+        Ok(())
+    }
+
+    /// All of it. Marks after removals: a mark that was removed and made again in between must stay.
+    fn whole((mut read, mut marks): (Self, Vec<Entry>)) -> Self {
+        read.entries.entries.append(&mut marks);
+        read
+    }
+}
+
+impl LogEntries {
+    fn add(&mut self, row: ReadRow, marks: &mut Vec<Entry>) -> Result<(), StoreError> {
+        let (Some(source), Some(kind), Some(expire_time)) = (row.source, row.kind, row.expire_time) else {
+            return Ok(());
+        };
+        let (name, reason) = (row.name.unwrap_or_default(), row.reason.unwrap_or_default());
+        match (source, kind) {
+            (0, 1) => self.policies = true,
+            (0, 2) => self.clients = true,
+            (0, 3) => self.keys = true,
+            (0, _) => self.entries.push(mark_removed(&name)?),
+            (1, _) => {
+                let mark = MarkRow {
+                    kind,
+                    target: name,
+                    audience: row.audience.unwrap_or_default(),
+                    position: row.position.unwrap_or_default(),
+                    cutoff_s: row.cutoff_s.unwrap_or_default(),
+                    reason,
+                    expire_time,
+                };
+                marks.push(Entry::Mark(mark.try_into()?));
+            }
+            (3, _) => {
+                let lock = LockRow {
+                    kind,
+                    target: name,
+                    revision: row.position.unwrap_or_default(),
+                    lock_time: row.lock_time.unwrap_or(expire_time),
+                    end_time: expire_time,
+                    actor: row.audience.unwrap_or_default(),
+                    note: row.note.unwrap_or_default(),
+                };
+                self.locks.push(lock.try_into()?);
+            }
+            _ => {
+                let expire_time = UnixSeconds::from_timestamp(expire_time.to_jiff());
+                self.entries.push(narrow(kind, row.id.unwrap_or_default(), expire_time, reason)?);
             }
         }
-        // Marks after removals: a mark that was removed and made again in between must stay.
-        read.entries.append(&mut entries);
-        Ok(Self { head, upto, entries: read })
+        Ok(())
     }
 }
 

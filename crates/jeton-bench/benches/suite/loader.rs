@@ -14,6 +14,10 @@ impl Loader {
         Self { child: Child::start("role:load", None) }
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+
     /// Connects, and waits for the start.
     pub fn prepare(&mut self, command: &Command) {
         self.child.say(&serde_json::to_string(command).unwrap());

@@ -17,7 +17,9 @@ use crate::{
     bench::Bench,
     calls::Calls,
     command::Mode,
+    cpu::{Pinned, hurry, parent_of},
     issuer::fresh_jtis,
+    loader::Loader,
     report::{Bar, Figure, Unit},
     statistics::{Pair, Summary},
     target::Target,
@@ -64,25 +66,40 @@ pub fn p9(bench: &mut Bench) {
     bench.without_small();
 }
 
-/// p99 of Validate at a steady rate, beside a list and without one.
+/// p99 of Validate at a steady rate, beside a list and without one. The server has a core of its own; Postgres, the load
+/// and the sender of the list share the others.
 fn p9_beside(bench: &mut Bench, target: &Target, ids: usize) {
     let small = bench.small();
     let calls = Calls::validate(bench.directory(), &small.issuer.tokens(1_000));
     target.each(&mut bench.loader, &calls);
     let command = target.command(&calls, Mode::Open { rate: RATE, ms: BESIDE_MS });
+    let postgres = bench.runtime.block_on(postmaster(&small.issuer.database_url));
+    let server = target.meter.unwrap().pid();
+    let pinned = Pinned::apart(server, &[postgres]);
+    // A process of its own: its priority ends with it.
+    let mut loader = Loader::start();
+    hurry(loader.pid());
     let mut pairs = Vec::new();
     for _ in 0..bench.rounds() {
-        let alone = bench.loader.run(&command).latency.p99;
+        let alone = loader.run(&command).latency.p99;
         let jtis: Vec<String> = fresh_jtis(ids).collect();
         let of = target.clone();
         let list = bench.runtime.spawn(async move { bulk(&of, jtis).await });
-        let beside = bench.loader.run(&command).latency.p99;
+        let beside = loader.run(&command).latency.p99;
         bench.runtime.block_on(list).unwrap();
         pairs.push(Pair::times(beside, alone));
     }
     let name = "Validate beside a BulkRevoke: p99 ÷ p99 without it";
-    let (bar, unit, summary, beside) = (Bar::AtMost(2.0), Unit::Us, Summary::of(&pairs), json!({}));
+    let beside = json!({ "server_pinned": pinned.is_some() });
+    let (bar, unit, summary) = (Bar::AtMost(2.0), Unit::Us, Summary::of(&pairs));
     bench.report.add(&Figure { id: "P9.beside", name, bar, unit, summary, beside });
+}
+
+/// The process that started a server of Postgres.
+async fn postmaster(url: &str) -> u32 {
+    let mut connection = PgConnection::connect(url).await.unwrap();
+    let own: i32 = sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut connection).await.unwrap();
+    parent_of(own.try_into().unwrap()).unwrap()
 }
 
 /// Seconds that a COPY of these rows takes, in one transaction.

@@ -225,8 +225,12 @@ pub(super) fn session(row: SessionRow) -> pb::Session {
     }
 }
 
-pub(super) fn audit_event(row: AuditRow) -> pb::AuditEvent {
+/// `applied`: the revision that each replica has applied.
+pub(super) fn audit_event(row: AuditRow, applied: &[Revision]) -> pb::AuditEvent {
+    let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
     pb::AuditEvent {
+        applied_replicas: count(applied.iter().filter(|applied| **applied >= row.revision).count()),
+        replicas: count(applied.len()),
         sequence: row.revision.as_i64(),
         event_time: Some(timestamp(row.event_time)),
         actor: row.actor,

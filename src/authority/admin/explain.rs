@@ -18,7 +18,7 @@ use crate::{
     store::{AuditRow, HeldBy, Hit, SessionFilter, SessionRow},
 };
 use jeton_token::{
-    LIFETIME_CAP_S, UnixSeconds, looks_like_refresh_token, parse_uuid_v7,
+    LIFETIME_CAP_S, Revision, UnixSeconds, looks_like_refresh_token, parse_uuid_v7,
     pasted::{bare, candidates, named_jti},
     text, uuid_unix_ms,
 };
@@ -123,6 +123,8 @@ pub struct Explained {
     pub explanations: Vec<Explanation>,
     /// The `jti` in a text that is no token of ours.
     pub readable_jti: Option<Uuid>,
+    /// The revision that each replica has applied, if an act is told.
+    pub applied: Vec<Revision>,
 }
 
 impl From<Standing> for State {
@@ -166,7 +168,17 @@ impl Authority {
             }
             Question::Subject(subject) => vec![self.explain_subject(snapshot, caller, subject).await?],
         };
-        Ok(Explained { explanations, readable_jti: None })
+        self.told(explanations, None).await
+    }
+
+    async fn told(
+        &self,
+        explanations: Vec<Explanation>,
+        readable_jti: Option<Uuid>,
+    ) -> Result<Explained, Error> {
+        let tells_acts = explanations.iter().flat_map(|it| &it.causes).any(|cause| cause.act.is_some());
+        let applied = if tells_acts { self.applied_by_replicas().await? } else { Vec::new() };
+        Ok(Explained { explanations, readable_jti, applied })
     }
 
     /// Every token in a text, as it was pasted.
@@ -193,7 +205,7 @@ impl Authority {
         if let Some(jti) = readable_jti {
             explanations.push(self.explain_jti(snapshot, caller, jti).await?);
         }
-        Ok(Explained { explanations, readable_jti })
+        self.told(explanations, readable_jti).await
     }
 
     async fn explain_token(

@@ -9,7 +9,7 @@ use crate::{
     store::{AuditFilter, AuditRow, InForce, ReplicaRow, SessionFilter, SessionRow},
 };
 use jeton_token::{
-    parse_uuid_v7,
+    Revision, parse_uuid_v7,
     text::{self, Rule},
 };
 
@@ -78,6 +78,11 @@ impl Authority {
         replicas
             .sort_by(|a, b| a.applied.cmp(&b.applied).then_with(|| a.identity.name.cmp(&b.identity.name)));
         Ok((replicas, self.store.most_replicas().await?))
+    }
+
+    /// The revision that each replica has applied.
+    pub async fn applied_by_replicas(&self) -> Result<Vec<Revision>, Error> {
+        Ok(self.store.replicas().await?.into_iter().map(|row| row.applied).collect())
     }
 
     /// A page of the revocations in force, newest first.

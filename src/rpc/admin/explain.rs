@@ -12,7 +12,7 @@ use crate::{
     },
     store::InForce,
 };
-use jeton_token::{UnixSeconds, uuid_unix_ms};
+use jeton_token::{Revision, UnixSeconds, uuid_unix_ms};
 
 pub(in crate::rpc) fn question(request: pb::ExplainRequest) -> Result<Question, Invalid> {
     Ok(match request.question.ok_or_else(|| Invalid::required("question"))? {
@@ -27,12 +27,16 @@ pub(in crate::rpc) fn question(request: pb::ExplainRequest) -> Result<Question, 
 /// `in_full`: with the actors and notes of locks.
 pub(in crate::rpc) fn answer(explained: Explained, in_full: bool) -> pb::ExplainResponse {
     pb::ExplainResponse {
-        explanations: explained.explanations.into_iter().map(|it| one(it, in_full)).collect(),
+        explanations: explained
+            .explanations
+            .into_iter()
+            .map(|it| one(it, &explained.applied, in_full))
+            .collect(),
         readable_jti: explained.readable_jti.map_or_else(String::new, |jti| jti.to_string()),
     }
 }
 
-fn one(explanation: Explanation, in_full: bool) -> pb::Explanation {
+fn one(explanation: Explanation, applied: &[Revision], in_full: bool) -> pb::Explanation {
     let state = match explanation.state {
         State::Live => explanation::State::Live,
         State::Revoked => explanation::State::Revoked,
@@ -42,7 +46,7 @@ fn one(explanation: Explanation, in_full: bool) -> pb::Explanation {
     };
     pb::Explanation {
         state: state.into(),
-        causes: explanation.causes.into_iter().map(cause).collect(),
+        causes: explanation.causes.into_iter().map(|it| cause(it, applied)).collect(),
         locks: explanation.locks.iter().map(|it| lock(it, in_full)).collect(),
         ..thing(explanation.thing)
     }
@@ -98,13 +102,13 @@ fn token(facts: TokenFacts) -> pb::Explanation {
     }
 }
 
-fn cause(cause: Cause) -> explanation::Cause {
+fn cause(cause: Cause, applied: &[Revision]) -> explanation::Cause {
     explanation::Cause {
         target: understood(cause.held.target),
         reason: cause.held.held.reason.number().into(),
         revoke_time: Some(timestamp(cause.held.held.revoke_time)),
         revision: cause.held.revision.to_string(),
-        audit_event: cause.act.map(audit_event),
+        audit_event: cause.act.map(|act| audit_event(act, applied)),
     }
 }
 

@@ -180,8 +180,9 @@ impl AdminService for AdminRpc {
         };
         let act = |by: Admitted, query: AuditQuery| async move {
             let listed = by.authority.list_audit_events(&by.caller, &query).await?;
+            let applied = by.authority.applied_by_replicas().await?;
             Ok(pb::ListAuditEventsResponse {
-                audit_events: listed.rows.into_iter().map(audit_event).collect(),
+                audit_events: listed.rows.into_iter().map(|row| audit_event(row, &applied)).collect(),
                 next_page_token: listed.next_page_token,
                 similar_subjects: listed.similar_subjects,
             })

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use jeton::proto::v1::{self as pb, revocation_target::Kind};
 
 use super::{refresh_token, text};
-use crate::world::{Api, ErrorFacts, Refused, World, revoke_request};
+use crate::world::{Api, ErrorFacts, Fleet, Refused, World, revoke_request, until};
 
 async fn sessions(api: &mut Api, request: pb::ListSessionsRequest) -> pb::ListSessionsResponse {
     api.admin.list_sessions(request).await.unwrap().into_inner()
@@ -227,4 +227,27 @@ async fn audit_events_come_newest_first_page_by_page_each_once() {
     }
     assert!(page_token.is_empty());
     assert!(times.is_sorted_by(|a, b| a >= b));
+}
+
+#[tokio::test]
+async fn k15_an_act_is_listed_with_the_replicas_that_have_applied_it_by_now() {
+    let mut fleet = Fleet::start(2).await;
+    let mut admin = fleet.caller(0).api;
+    admin.revoke_wide(Kind::Subject("user:7".to_owned())).await.unwrap();
+    let listed = async |admin: &mut Api, subject: &str| {
+        let request = pb::ListAuditEventsRequest { subject: subject.to_owned(), ..Default::default() };
+        let event = admin.admin.list_audit_events(request).await.unwrap().into_inner().audit_events.remove(0);
+        (event.applied_replicas, event.replicas)
+    };
+    assert_eq!(listed(&mut admin, "user:7").await, (2, 2));
+    fleet.server(1).pause();
+    let request = pb::RevokeRequest {
+        reason: pb::RevocationReason::Leaked.into(),
+        wait_for: pb::Reach::Local.into(),
+        ..revoke_request(Kind::Subject("user:8".to_owned()))
+    };
+    admin.wide.revoke(request).await.unwrap();
+    assert_eq!(listed(&mut admin, "user:8").await.0, 1, "one replica stands still");
+    fleet.server(1).resume();
+    until("both have applied it", async || listed(&mut admin, "user:8").await.0 == 2).await;
 }

@@ -151,7 +151,9 @@ async fn tail(cli: &Cli<'_>, filter: &FilterArgs) -> Result<Exit, Failure> {
         // Only those of this look can come again at the next one.
         let before = std::mem::take(&mut seen);
         for event in found {
-            let bytes = event.encode_to_vec();
+            // How many replicas have applied it changes; it is the same event.
+            let same = AuditEvent { applied_replicas: 0, replicas: 0, ..event.clone() };
+            let bytes = same.encode_to_vec();
             if !before.contains(&bytes) {
                 if as_json {
                     lines(std::slice::from_ref(&event))?;
@@ -205,9 +207,9 @@ fn lines(events: &[AuditEvent]) -> Result<(), Failure> {
     events.iter().try_for_each(|event| output::data(&json::on_a_line(event)?))
 }
 
-const HEADER: [&str; 13] = [
-    "TIME", "ACTOR", "ACTION", "OUTCOME", "SUBJECT", "JTI", "SESSION", "CLIENT", "KEY", "ONLY", "REASON",
-    "NOTE", "TRACE",
+const HEADER: [&str; 14] = [
+    "TIME", "ACTOR", "ACTION", "OUTCOME", "REPLICAS", "SUBJECT", "JTI", "SESSION", "CLIENT", "KEY", "ONLY",
+    "REASON", "NOTE", "TRACE",
 ];
 
 /// An event on a line for people: its time and its facts, each with its name.
@@ -235,6 +237,7 @@ fn row(event: &AuditEvent) -> Vec<String> {
         event.actor.clone(),
         event.action.clone(),
         event.outcome.clone(),
+        format!("{}/{}", event.applied_replicas, event.replicas),
         event.subject.clone(),
         event.jti.clone(),
         event.session_id.clone(),

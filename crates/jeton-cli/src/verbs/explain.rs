@@ -192,7 +192,8 @@ fn session_facts(kind: Kind, session: &Session, now: Timestamp) -> Vec<(&'static
     facts
 }
 
-/// `revoked at 2026-01-31T09:15:00Z by client on-call, as subject svc:billing (LEAKED), note INC-1, revision 1.8841`
+/// `revoked at 2026-01-31T09:15:00Z by client on-call, as subject svc:billing (LEAKED), note INC-1, revision 1.8841 on 3/3
+/// replicas`
 fn cause(explanation: &Explanation, cause: &Cause) -> String {
     let act = cause.audit_event.as_ref();
     let by = act.map_or_else(String::new, |act| match act.action.as_str() {
@@ -205,8 +206,10 @@ fn cause(explanation: &Explanation, cause: &Cause) -> String {
     };
     let note = act.map(|act| &act.note).filter(|note| !note.is_empty());
     let note = note.map_or_else(String::new, |note| format!(", note {}", escape(note)));
+    let reach =
+        act.map_or_else(String::new, |act| format!(" on {}/{} replicas", act.applied_replicas, act.replicas));
     format!(
-        "revoked at {}{by}{}{reason}{note}, revision {}",
+        "revoked at {}{by}{}{reason}{note}, revision {}{reach}",
         time::show(cause.revoke_time.as_ref()),
         hit(explanation, cause),
         escape(&cause.revision)

@@ -45,7 +45,7 @@ pub use malformed::Malformed;
 pub use refresh_form::looks_like_refresh_token;
 pub use revision::{EPOCH_END, Revision};
 pub use spiffe::SpiffeId;
-pub use text::{parse_uuid_v7, uuid_unix_ms};
+pub use text::{parse_uuid_v7, uuid_time, uuid_unix_ms};
 pub use thumbprint::Thumbprint;
 pub use time::UnixSeconds;
 pub use verified::Verified;

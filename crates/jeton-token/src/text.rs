@@ -8,6 +8,8 @@ use unicode_normalization::is_nfc;
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 use uuid::{Uuid, Variant};
 
+use crate::UnixSeconds;
+
 use super::{
     api_key,
     limits::{AUDIENCE_BYTES_MAX, CLIENT_ID_BYTES_MAX, ISSUER_BYTES_MAX, SCOPE_BYTES_MAX, SUBJECT_BYTES_MAX},
@@ -110,6 +112,12 @@ pub fn is_uuid_v7(id: Uuid) -> bool {
 pub fn uuid_unix_ms(id: Uuid) -> i64 {
     // 48 bits always fit.
     i64::try_from(id.as_u128() >> 80).unwrap_or(i64::MAX)
+}
+
+/// The same in whole seconds: for a `jti`, the time when the token was issued, if there is one.
+#[must_use]
+pub fn uuid_time(id: Uuid) -> UnixSeconds {
+    UnixSeconds::new(uuid_unix_ms(id).div_euclid(1000))
 }
 
 /// The part after a scheme in an `authorization` header: one or more spaces separate them, and spaces around both are

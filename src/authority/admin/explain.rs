@@ -8,8 +8,8 @@ use crate::{
     authority::{
         Authority, Caller, Error, Invalid,
         tokens::{
-            narrow::{earlier_of_both_clocks, of_token, time_of_jti},
-            resolved::Standing,
+            narrow::{earlier_of_both_clocks, of_token, standing_of},
+            resolved::{Standing, hit_of_session},
             target_form::not_uuid,
         },
     },
@@ -20,7 +20,7 @@ use crate::{
 use jeton_token::{
     LIFETIME_CAP_S, Revision, UnixSeconds, looks_like_refresh_token, parse_uuid_v7,
     pasted::{bare, candidates, named_jti},
-    text, uuid_unix_ms,
+    text, uuid_time,
 };
 
 /// The most sessions of a subject that are shown.
@@ -253,7 +253,7 @@ impl Authority {
     ) -> Result<Explanation, Error> {
         let hit = Hit { jti: Some(jti), ..Hit::default() };
         let causes = self.causes(caller, &hit, false).await?;
-        let made = time_of_jti(jti);
+        let made = uuid_time(jti);
         let state = if !causes.is_empty() || snapshot.root.tokens.get(&jti).is_some() {
             State::Revoked
         } else if earlier_of_both_clocks(snapshot) >= made.saturating_add(LIFETIME_CAP_S) {
@@ -281,23 +281,8 @@ impl Authority {
             let thing = Thing::Session(id, None);
             return Ok(Some(Explanation { thing, state: State::Revoked, causes, locks: Vec::new() }));
         };
-        let hit = Hit {
-            session_id: Some(id),
-            subject: Some(row.subject.clone()),
-            client_id: Some(row.client_id.clone()),
-            audiences: row.audiences.clone(),
-            revision: row.revision,
-            issue_time: UnixSeconds::new(uuid_unix_ms(id).div_euclid(1000)),
-            ..Hit::default()
-        };
-        let is_revoked =
-            held || row.revoke_time.is_some() || snapshot.root.marks.hit_session(row.facts()).is_some();
-        let state = match (is_revoked, row.is_live()) {
-            (true, _) => State::Revoked,
-            (false, true) => State::Live,
-            (false, false) => State::Expired,
-        };
-        let causes = self.causes(caller, &hit, false).await?;
+        let state = standing_of(snapshot, &row).into();
+        let causes = self.causes(caller, &hit_of_session(&row), false).await?;
         let locks = self.locks_on(snapshot, &row.subject, &row.client_id);
         Ok(Some(Explanation { thing: Thing::Session(id, Some(Box::new(row))), state, causes, locks }))
     }

@@ -14,7 +14,7 @@ use crate::{
 use jeton_token::{
     UnixSeconds,
     pasted::{named_api_key, named_jti},
-    uuid_unix_ms,
+    uuid_time,
 };
 
 /// The most looks at once: with more under way, a replica has other things to do.
@@ -69,7 +69,7 @@ impl Authority {
     pub(in crate::authority) async fn look(&self, resolved: &Resolved, live: bool) -> Findings {
         let mut findings = Findings::default();
         if let (AppendTarget::Token(jti), true, true) = (&resolved.target, resolved.is_bare(), live) {
-            findings.unverified_jti_time = Some(UnixSeconds::new(uuid_unix_ms(*jti).div_euclid(1000)));
+            findings.unverified_jti_time = Some(uuid_time(*jti));
         }
         let Some(filter) = sessions_of(resolved) else { return findings };
         let looking = async {

@@ -17,7 +17,7 @@ use crate::{
     state::{KnownToken, Permission, Snapshot},
     store::{AppendTarget, Hit, SessionRow},
 };
-use jeton_token::{LIFETIME_CAP_S, UnixSeconds, Verified, parse_uuid_v7, uuid_unix_ms};
+use jeton_token::{LIFETIME_CAP_S, UnixSeconds, Verified, parse_uuid_v7, uuid_time};
 
 /// The time for which a token known by its text is kept past its `exp`, seconds: the greatest leeway and the spread of
 /// clocks.
@@ -148,15 +148,19 @@ impl Authority {
             return if held { Ok(resolved) } else { Err(missing()) };
         };
         must_own(caller, &row.client_id)?;
-        let standing =
-            if held || row.revoke_time.is_some() || snapshot.root.marks.hit_session(row.facts()).is_some() {
-                Standing::Revoked
-            } else if row.is_live() {
-                Standing::Live
-            } else {
-                Standing::Expired
-            };
+        let standing = standing_of(snapshot, &row);
         Ok(Resolved::of_session(id, row, standing, self.wide_end(snapshot)))
+    }
+}
+
+/// The state of a session with this row.
+pub(in crate::authority) fn standing_of(snapshot: &Snapshot, row: &SessionRow) -> Standing {
+    if row.revoke_time.is_some() || snapshot.root.session_revoked(row.facts()).is_some() {
+        Standing::Revoked
+    } else if row.is_live() {
+        Standing::Live
+    } else {
+        Standing::Expired
     }
 }
 
@@ -178,15 +182,10 @@ pub(in crate::authority) fn bare_jti(
     jti_alone(snapshot, caller, "target.jti", jti)
 }
 
-/// The time in a jti: when the token was issued, if there is one.
-pub(in crate::authority) fn time_of_jti(jti: Uuid) -> UnixSeconds {
-    UnixSeconds::new(uuid_unix_ms(jti).div_euclid(1000))
-}
-
 /// A token of which nothing but its jti is known.
 fn jti_alone(snapshot: &Snapshot, caller: &Caller, field: &str, jti: Uuid) -> Result<Resolved, Error> {
     let now = snapshot.now();
-    let made = time_of_jti(jti);
+    let made = uuid_time(jti);
     if made.since(now) > JTI_AHEAD_S {
         return Err(Invalid::field(field, "its time is not more than 60 s ahead of the server's").into());
     }
@@ -213,9 +212,7 @@ pub(in crate::authority) fn of_token(
     expire_time: UnixSeconds,
 ) -> Resolved {
     // A cutoff hits by the time of the session, too.
-    let opened = verified
-        .session_id
-        .map_or(verified.issue_time, |id| UnixSeconds::new(uuid_unix_ms(id).div_euclid(1000)));
+    let opened = verified.session_id.map_or(verified.issue_time, uuid_time);
     Resolved {
         subject: Some(verified.subject().to_owned()),
         jti: Some(verified.jti),

@@ -19,7 +19,7 @@ use crate::{
     state::{LockKind, Permission, REFRESH_ABSOLUTE_MAX_S, Reason, Signers, Snapshot},
     store::{AppendTarget, AuditedAct, NewRevocation, Presented, Presenter, SessionRow},
 };
-use jeton_token::{UnixSeconds, uuid_unix_ms};
+use jeton_token::{UnixSeconds, uuid_time};
 
 /// Looks at a row that moves while it is looked at.
 const TRIES_MAX: u32 = 3;
@@ -362,7 +362,7 @@ pub(in crate::authority) fn unusable_mac(signers: &Signers, text: &str) -> Optio
 /// The refusal for a session without a row: it never existed, or was dropped after the longest life that a session can
 /// have.
 fn absent(id: Uuid, now: UnixSeconds) -> RefreshRefused {
-    let end = UnixSeconds::new(uuid_unix_ms(id).div_euclid(1000)).saturating_add(REFRESH_ABSOLUTE_MAX_S);
+    let end = uuid_time(id).saturating_add(REFRESH_ABSOLUTE_MAX_S);
     if now >= end {
         RefreshRefused::Expired { limit: "absolute", expire_time: end }
     } else {

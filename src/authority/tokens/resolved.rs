@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use crate::store::{AppendTarget, Held, Hit, SessionFilter, SessionRow};
-use jeton_token::{UnixSeconds, uuid_unix_ms};
+use jeton_token::{UnixSeconds, uuid_time};
 
 /// The state of a target before the revocation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,15 +64,7 @@ impl Resolved {
     ) -> Self {
         let written = row.revoke_time.map(|revoke_time| Held { revoke_time, reason: row.revoke_reason });
         Self {
-            hit: Hit {
-                session_id: Some(id),
-                subject: Some(row.subject.clone()),
-                client_id: Some(row.client_id.clone()),
-                audiences: row.audiences,
-                revision: row.revision,
-                issue_time: UnixSeconds::new(uuid_unix_ms(id).div_euclid(1000)),
-                ..Hit::default()
-            },
+            hit: hit_of_session(&row),
             written,
             subject: Some(row.subject),
             client_id: Some(row.client_id),
@@ -80,5 +72,18 @@ impl Resolved {
             sessions: Some(SessionFilter { id: Some(id), ..SessionFilter::default() }),
             ..Self::new(AppendTarget::Session(id), standing, expire_time)
         }
+    }
+}
+
+/// The revocations that may have hit the session of a row.
+pub(in crate::authority) fn hit_of_session(row: &SessionRow) -> Hit {
+    Hit {
+        session_id: Some(row.id),
+        subject: Some(row.subject.clone()),
+        client_id: Some(row.client_id.clone()),
+        audiences: row.audiences.clone(),
+        revision: row.revision,
+        issue_time: uuid_time(row.id),
+        ..Hit::default()
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     },
     store::InForce,
 };
-use jeton_token::{Revision, UnixSeconds, uuid_unix_ms};
+use jeton_token::{Revision, uuid_time};
 
 pub(in crate::rpc) fn question(request: pb::ExplainRequest) -> Result<Question, Invalid> {
     Ok(match request.question.ok_or_else(|| Invalid::required("question"))? {
@@ -58,7 +58,7 @@ fn thing(thing: Thing) -> pb::Explanation {
         Thing::Jti(jti) => pb::Explanation {
             kind: explanation::Kind::Token.into(),
             jti: jti.to_string(),
-            issue_time: Some(seconds(UnixSeconds::new(uuid_unix_ms(jti).div_euclid(1000)))),
+            issue_time: Some(seconds(uuid_time(jti))),
             ..pb::Explanation::default()
         },
         Thing::Session(id, row) => {

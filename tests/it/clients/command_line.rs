@@ -79,7 +79,7 @@ async fn a_service_is_registered_given_a_key_and_removed() {
     let asked = shell.pipe(&["client", "delete", "billing"], "billing\n").await;
     assert!(asked.with_code(2).contains("--yes"), "{asked:?}");
     let last = shell.run(&["client", "delete", "admin", "--yes"]).await;
-    assert!(last.with_code(1).contains("PERMISSION_ADMIN_WRITE"), "{last:?}");
+    assert!(last.with_code(2).contains("PERMISSION_ADMIN_WRITE"), "{last:?}");
     shell.run(&["client", "delete", "billing", "--yes"]).await.data();
     assert_eq!(world.api("admin").await.status(&token, "api").await, TokenStatus::Revoked);
     assert!(shell.run(&["client", "get", "billing"]).await.with_code(1).contains("NOT_FOUND"));

@@ -387,5 +387,5 @@ async fn v14_a_policy_names_an_audience_and_a_client_as_they_are_seen_and_withou
     }
     let shell = crate::world::Shell::of(&world, "admin");
     let said = shell.run(&["policy", "set", "orders-*", "--max-ttl", "1m"]).await;
-    assert!(said.with_code(1).contains("no wildcard here"), "{said:?}");
+    assert!(said.with_code(2).contains("no wildcard here"), "{said:?}");
 }

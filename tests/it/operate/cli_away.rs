@@ -7,7 +7,9 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::world::{Shell, World};
+use jeton::proto::v1 as pb;
+
+use crate::world::{Shell, World, until};
 
 const ISSUE: [&str; 5] = ["issue", "--subject", "user:7", "--audience", "api"];
 
@@ -127,6 +129,60 @@ async fn e24_a_revocation_whose_server_goes_is_tried_at_another() {
         said.err.contains("The server does not answer.") && said.err.contains("using http://"),
         "{said:?}"
     );
+}
+
+#[tokio::test]
+async fn e24_an_answer_that_is_lost_is_said_to_be_and_the_same_command_tells() {
+    let world = World::start().await;
+    let shell = Shell::of(&world, "service");
+    let mut api = world.api("service").await;
+    let token = api.token("user:7", "api").await;
+    let good = shell.arguments[1].clone();
+    // A server whose answer is lost: it goes when the revocation is in force.
+    let first = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut away = Shell::of(&world, "service");
+    away.arguments[1] = first.local_addr().unwrap().to_string();
+    let going = async {
+        let (from, _) = first.accept().await.unwrap();
+        let to = TcpStream::connect(&good).await.unwrap();
+        let ((mut from, mut answers), (mut replies, mut to)) = (from.into_split(), to.into_split());
+        let replying = tokio::spawn(async move { tokio::io::copy(&mut replies, &mut answers).await });
+        let (mut chunk, mut sent) = ([0; 128], 0);
+        while sent < 700 {
+            let count = from.read(&mut chunk).await.unwrap();
+            assert!(count > 0, "the revocation comes");
+            sent += count;
+            if sent >= 700 {
+                replying.abort();
+            }
+            to.write_all(&chunk[..count]).await.unwrap();
+        }
+        let sending = tokio::spawn(async move { tokio::io::copy(&mut from, &mut to).await });
+        until("it is revoked", async || {
+            api.status(&token.access_token, "api").await == pb::TokenStatus::Revoked
+        })
+        .await;
+        sending.abort();
+    };
+    let revoke = away.pipe(&["revoke", "-"], &token.access_token);
+    let (said, ()) = tokio::join!(revoke, going);
+    let told = said.with_code(5);
+    assert!(told.starts_with("error: the connection failed: "), "{said:?}");
+    let advice =
+        "Whether the revocation is in force is not known: run the same command again, which is safe.";
+    assert!(told.contains(advice) && said.out.is_empty(), "{said:?}");
+    let again = shell.pipe(&["revoke", "-"], &token.access_token).await;
+    assert!(again.data().starts_with("already revoked token "), "{again:?}");
+
+    // One that says nothing for too long, and other calls that change something.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut late = Shell::of(&world, "service");
+    late.arguments[1] = closed().await;
+    let never_sent = late.pipe(&["revoke", "-"], &token.access_token).await;
+    assert!(!never_sent.with_code(5).contains("is not known"), "it was not sent: {never_sent:?}");
+    late.arguments[1] = silent.local_addr().unwrap().to_string();
+    let unsaid = late.pipe(&["revoke", "-", "--timeout", "200ms"], &token.access_token).await;
+    assert!(unsaid.with_code(5).starts_with("error: "), "{unsaid:?}");
 }
 
 #[tokio::test]

@@ -108,6 +108,42 @@ impl Connection {
             Err(_) => Err(late().into()),
         }
     }
+
+    /// The same for a call that changes something. If no answer came, these words also say what is not known, and what to
+    /// do.
+    pub async fn change<T>(
+        &self,
+        answer: impl Future<Output = Result<Response<T>, Status>>,
+        in_doubt: &str,
+    ) -> Result<T, Failure> {
+        Box::pin(self.call(answer)).await.map_err(|failure| self::in_doubt(failure, in_doubt))
+    }
+}
+
+/// What to do after a call whose answer was lost, if a second one does no harm.
+pub const SAFE_AGAIN: &str = "Whether it was done is not known: run the same command again, which is safe.";
+
+/// The failure, with these words if no answer came.
+pub fn in_doubt(failure: Failure, words: &str) -> Failure {
+    match failure {
+        Failure::Unreachable(text) => Failure::Unreachable(format!("{text} {words}")),
+        Failure::Refused(status) if is_no_answer(&status) => {
+            let text = format!("{} {words}", status.message().trim_end());
+            Failure::Refused(Status::new(status.code(), text))
+        }
+        failure @ (Failure::Usage(_)
+        | Failure::Local(_)
+        | Failure::Interrupted
+        | Failure::Refused(_)
+        | Failure::Absent(_)
+        | Failure::BadValue { .. }) => failure,
+    }
+}
+
+/// Returns whether it is not an answer of a server: those carry details.
+fn is_no_answer(status: &Status) -> bool {
+    let codes = [Code::Cancelled, Code::DeadlineExceeded, Code::Unavailable, Code::Unknown, Code::Internal];
+    codes.contains(&status.code()) && status.details().is_empty()
 }
 
 /// Returns whether a transport enforced the deadline: the server's refusals carry details.

@@ -4,7 +4,7 @@ use crate::term::escape::escape;
 use crate::{
     invocation::Cli,
     remote::{
-        connect::{self, Connection, Identity, Listener},
+        connect::{self, Connection, Identity, Listener, SAFE_AGAIN},
         pages::{self, PAGE_SIZE},
     },
     term::{
@@ -152,7 +152,7 @@ async fn delete(cli: &Cli<'_>, args: DeleteArgs) -> Result<Exit, Failure> {
     let mut client = AdminServiceClient::new(connection.channel());
     let request =
         DeleteClientRequest { client_id: args.client_id.clone(), etag: args.etag.unwrap_or_default() };
-    let response = connection.call(client.delete_client(connection.request(request))).await?;
+    let response = connection.change(client.delete_client(connection.request(request)), SAFE_AGAIN).await?;
     if as_json {
         cli.output.json(&response, false)?;
     }

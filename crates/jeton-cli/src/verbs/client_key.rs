@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use crate::term::escape::escape;
 use crate::{
     invocation::Cli,
-    remote::connect::{self, Connection, Identity, Listener},
+    remote::connect::{self, Connection, Identity, Listener, SAFE_AGAIN},
     term::private_file::{check_new_secret, write_new_secret},
     term::{
         exit::{Exit, Failure},
@@ -119,6 +119,10 @@ pub async fn add(cli: &Cli<'_>, args: AddArgs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+/// What to do after a call that makes a key and whose answer was lost.
+const KEY_IN_DOUBT: &str =
+    "Whether a key was made is not known: `jeton client get` lists them. Delete one that nobody has.";
+
 /// A key to make.
 struct New<'a> {
     client_id: &'a str,
@@ -132,7 +136,8 @@ async fn make(cli: &Cli<'_>, connection: &Connection, new: New<'_>) -> Result<()
     let mut client = AdminServiceClient::new(connection.channel());
     let request =
         CreateApiKeyRequest { client_id: new.client_id.to_owned(), ttl: new.ttl.map(time::to_wire_duration) };
-    let response = connection.call(client.create_api_key(connection.request(request))).await?;
+    let response =
+        connection.change(client.create_api_key(connection.request(request)), KEY_IN_DOUBT).await?;
     if let Err(failure) = hand_out(cli, &new, &response) {
         take_back(connection, &new, response.api_key.unwrap_or_default()).await;
         return Err(failure);
@@ -188,7 +193,7 @@ async fn take_back(connection: &Connection, new: &New<'_>, key: ApiKey) {
 async fn remove(connection: &Connection, client_id: &str, api_key_id: String) -> Result<(), Failure> {
     let mut client = AdminServiceClient::new(connection.channel());
     let request = DeleteApiKeyRequest { client_id: client_id.to_owned(), api_key_id };
-    connection.call(client.delete_api_key(connection.request(request))).await.map(drop)
+    connection.change(client.delete_api_key(connection.request(request)), SAFE_AGAIN).await.map(drop)
 }
 
 /// Runs `rotate-key`. The API cannot shorten a key's life, so the old one is deleted by a command of its own.
@@ -250,7 +255,7 @@ pub async fn delete(cli: &Cli<'_>, args: DeleteArgs) -> Result<Exit, Failure> {
     let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
     let mut client = AdminServiceClient::new(connection.channel());
     let request = DeleteApiKeyRequest { client_id: args.client_id, api_key_id: args.api_key_id };
-    let response = connection.call(client.delete_api_key(connection.request(request))).await?;
+    let response = connection.change(client.delete_api_key(connection.request(request)), SAFE_AGAIN).await?;
     if as_json {
         cli.output.json(&response, false)?;
     }

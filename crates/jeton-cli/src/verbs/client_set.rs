@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::term::escape::escape;
 use crate::{
     invocation::Cli,
-    remote::connect::{self, Connection, Identity, Listener},
+    remote::connect::{self, Connection, Identity, Listener, SAFE_AGAIN},
     term::{
         exit::{Exit, Failure},
         output, token_input,
@@ -135,7 +135,7 @@ pub async fn create(cli: &Cli<'_>, args: CreateArgs) -> Result<Exit, Failure> {
     let mut admin = AdminServiceClient::new(connection.channel());
     let client = Client { disabled: args.disabled, ..args.fields.into_client(args.client_id) };
     let request = CreateClientRequest { client: Some(client) };
-    let response = connection.call(admin.create_client(connection.request(request))).await?;
+    let response = connection.change(admin.create_client(connection.request(request)), SAFE_AGAIN).await?;
     if as_json {
         cli.output.json(&response, false)?;
         return Ok(Exit::Done);
@@ -156,7 +156,7 @@ pub async fn update(cli: &Cli<'_>, args: UpdateArgs) -> Result<Exit, Failure> {
     let request = request_of(args)?;
     let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
     let mut admin = AdminServiceClient::new(connection.channel());
-    let response = connection.call(admin.update_client(connection.request(request))).await?;
+    let response = connection.change(admin.update_client(connection.request(request)), SAFE_AGAIN).await?;
     if as_json {
         cli.output.json(&response, false)?;
     } else {
@@ -204,7 +204,7 @@ async fn revoke_all(
     };
     let start = Instant::now();
     let mut tokens = TokenServiceClient::new(connection.channel());
-    let response = connection.call(tokens.revoke(connection.request(request))).await?;
+    let response = connection.change(tokens.revoke(connection.request(request)), SAFE_AGAIN).await?;
     let target = NamedTarget::new(kind);
     if as_json {
         // Standard output already has the client.

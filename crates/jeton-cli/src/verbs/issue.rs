@@ -5,7 +5,7 @@ use prost_types::{Struct, Value, value::Kind as ValueKind};
 
 use crate::{
     invocation::Cli,
-    remote::connect::{self, Connection, Identity, Listener},
+    remote::connect::{self, Connection, Identity, Listener, SAFE_AGAIN},
     term::{
         escape::escape,
         exit::{Exit, Failure},
@@ -91,7 +91,7 @@ pub async fn run(cli: &Cli<'_>, args: IssueArgs) -> Result<Exit, Failure> {
     };
     let connection = connect::open(cli, Listener::Public, Identity::Required).await?;
     let mut client = TokenServiceClient::new(connection.channel());
-    let response = connection.call(client.issue(connection.request(request))).await?;
+    let response = connection.change(client.issue(connection.request(request)), SAFE_AGAIN).await?;
     let token = credential::required(response.token.as_ref())?;
     let kept = credential::keep(&args.credential, token);
     let has_file = kept.is_ok() && credential::names_file(&args.credential);

@@ -125,7 +125,12 @@ async fn rotate(cli: &Cli<'_>, args: RotateArgs) -> Result<Exit, Failure> {
         publication_lead: args.lead.map(time::to_wire_duration),
         emergency: args.emergency,
     };
-    let response = connection.call(client.rotate_key(connection.request(request))).await?;
+    let response = connection
+        .change(
+            client.rotate_key(connection.request(request)),
+            "Whether it was done is not known: `jeton key list` says.",
+        )
+        .await?;
     if as_json {
         cli.output.json(&response, false)?;
     } else {

@@ -4,7 +4,7 @@ use crate::term::escape::escape;
 use crate::{
     invocation::Cli,
     remote::{
-        connect::{self, Identity, Listener},
+        connect::{self, Identity, Listener, SAFE_AGAIN},
         pages::{self, PAGE_SIZE},
     },
     term::{
@@ -132,7 +132,7 @@ async fn delete(cli: &Cli<'_>, name: PolicyName, etag: Option<String>) -> Result
         client_id: name.client.clone(),
         etag: etag.unwrap_or_default(),
     };
-    let response = connection.call(client.delete_policy(connection.request(request))).await?;
+    let response = connection.change(client.delete_policy(connection.request(request)), SAFE_AGAIN).await?;
     if as_json {
         cli.output.json(&response, false)?;
     } else {

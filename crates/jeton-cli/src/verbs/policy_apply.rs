@@ -10,7 +10,7 @@ use crate::term::escape::escape;
 use crate::{
     invocation::Cli,
     remote::{
-        connect::{self, Connection, Identity, Listener},
+        connect::{self, Connection, Identity, Listener, SAFE_AGAIN},
         pages::{self, PAGE_SIZE},
     },
     term::{
@@ -162,7 +162,7 @@ async fn act(connection: &Connection, change: &Change, dry_run: bool) -> Result<
                 allow_missing: held.is_none(),
                 validate_only: dry_run,
             };
-            connection.call(client.update_policy(connection.request(request))).await?;
+            connection.change(client.update_policy(connection.request(request)), SAFE_AGAIN).await?;
         }
         Change::Remove(_) if dry_run => {}
         Change::Remove(policy) => {
@@ -171,7 +171,7 @@ async fn act(connection: &Connection, change: &Change, dry_run: bool) -> Result<
                 client_id: policy.client_id.clone(),
                 etag: policy.etag.clone(),
             };
-            connection.call(client.delete_policy(connection.request(request))).await?;
+            connection.change(client.delete_policy(connection.request(request)), SAFE_AGAIN).await?;
         }
     }
     Ok(())

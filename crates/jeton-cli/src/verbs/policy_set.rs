@@ -6,7 +6,7 @@ use prost_types::FieldMask;
 
 use crate::{
     invocation::Cli,
-    remote::connect::{self, Identity, Listener},
+    remote::connect::{self, Identity, Listener, SAFE_AGAIN},
     term::{
         exit::{Exit, Failure},
         names, output, time,
@@ -91,7 +91,7 @@ pub async fn run(cli: &Cli<'_>, args: SetArgs) -> Result<Exit, Failure> {
     let request = request_of(args)?;
     let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
     let mut client = AdminServiceClient::new(connection.channel());
-    let response = connection.call(client.update_policy(connection.request(request))).await?;
+    let response = connection.change(client.update_policy(connection.request(request)), SAFE_AGAIN).await?;
     if as_json {
         cli.output.json(&response, false)?;
     } else {

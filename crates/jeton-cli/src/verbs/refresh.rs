@@ -16,6 +16,10 @@ use crate::{
 };
 use jeton_proto::v1::{RefreshRequest, token_service_client::TokenServiceClient};
 
+/// What to do about a refresh whose answer was lost.
+const SPENT_IN_DOUBT: &str = "Whether the refresh token was spent is not known: run the same command again at once. For a \
+                              moment (the policy's replay grace) it gets the same successor.";
+
 /// Flags.
 #[derive(Debug, clap::Args)]
 pub struct RefreshArgs {
@@ -41,7 +45,7 @@ pub async fn run(cli: &Cli<'_>, args: RefreshArgs) -> Result<Exit, Failure> {
     let mut client = TokenServiceClient::new(connection.channel());
     let request =
         RefreshRequest { refresh_token: token_input::expose(&refresh_token), ..RefreshRequest::default() };
-    let response = connection.call(client.refresh(connection.request(request))).await?;
+    let response = connection.change(client.refresh(connection.request(request)), SPENT_IN_DOUBT).await?;
     let token = credential::required(response.token.as_ref())?;
     let handout = Handout { form, args: &args.credential, known: Vec::new() };
     let shown = credential::keep(handout.args, token)

@@ -3,7 +3,7 @@
 use crate::term::{escape::escape, quoted::shell_word};
 use crate::{
     invocation::Cli,
-    remote::connect::{self, Identity, Listener},
+    remote::connect::{self, Identity, Listener, SAFE_AGAIN},
     scan::Found,
     term::{exit::Failure, output, token_input},
     verbs::revoke::one,
@@ -91,7 +91,7 @@ async fn offer(cli: &Cli<'_>, key: &LeakedKey, client: &str) -> Result<bool, Fai
     let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
     let request = DeleteApiKeyRequest { client_id: client.to_owned(), api_key_id: key.id.clone() };
     let mut admin = AdminServiceClient::new(connection.channel());
-    connection.call(admin.delete_api_key(connection.request(request))).await?;
+    connection.change(admin.delete_api_key(connection.request(request)), SAFE_AGAIN).await?;
     output::data(&format!("ended API key {} of client {}", key.id, escape(client)))?;
     Ok(true)
 }

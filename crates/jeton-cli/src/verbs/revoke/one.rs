@@ -9,7 +9,7 @@ use tonic::Code;
 use crate::term::escape::escape;
 use crate::{
     invocation::Cli,
-    remote::connect::{self, Connection, Identity, Listener},
+    remote::connect::{self, Connection, Identity, Listener, in_doubt},
     term::{
         exit::{Exit, Failure},
         output, time, token_input,
@@ -29,6 +29,9 @@ use jeton_proto::v1::{
 
 /// The server's wait if `--wait` is not given, for the deadline.
 const DEFAULT_WAIT: Duration = Duration::from_secs(10);
+/// What to do about a revocation whose answer was lost.
+const IN_DOUBT: &str =
+    "Whether the revocation is in force is not known: run the same command again, which is safe.";
 /// What a filter of the preview does not do.
 const AFTER_LIMITS_NOTHING: &str = "--after filters the sample sessions that are shown, and nothing else: older ones are counted, and revoked, too.";
 /// The deadline is later than the wait, so that an incomplete revocation is answered, not cut off.
@@ -92,8 +95,10 @@ pub async fn run(cli: &Cli<'_>, args: &RevokeArgs, kind: Kind, as_json: bool) ->
 /// Sends one revocation.
 pub async fn call(connection: &Connection, request: RevokeRequest) -> Result<RevokeResponse, Failure> {
     let mut client = TokenServiceClient::new(connection.channel());
+    let is_only_looked_at = request.validate_only;
     match connection.call(client.revoke(connection.request(request))).await {
         Err(Failure::Refused(status)) if status.code() == Code::NotFound => Err(Failure::Absent(status)),
+        Err(failure) if !is_only_looked_at => Err(in_doubt(failure, IN_DOUBT)),
         answer => answer,
     }
 }

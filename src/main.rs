@@ -20,7 +20,7 @@ use jeton::{
     process,
     serve::{Listeners, serve},
 };
-use jeton_cli::{ClientCommand, Environment, Failure, Format, GlobalArgs};
+use jeton_cli::{ClientCommand, Environment, Failure, Format, GlobalArgs, without_secrets};
 use jeton_state::clock::Clock;
 use jeton_token::ApiKey;
 use tokio::{
@@ -116,14 +116,20 @@ fn parse() -> Result<CommandLine, ExitCode> {
         return Err(ExitCode::from(2));
     }
     CommandLine::parse_words(command(is_empty), &words).map_err(|error| {
+        let written = error.to_string();
+        let shown = without_secrets(&written);
         let source = variable_of(&error, &given);
         let source = source.map(|name| format!("The value came from the environment: {name}."));
         if as_json && error.use_stderr() {
-            let text = first_paragraph(&error.to_string());
+            let text = first_paragraph(&shown);
             let text = source.map_or(text.clone(), |source| format!("{text} {source}"));
             let _closed = writeln!(std::io::stderr(), "{}", Failure::Usage(text).json());
         } else {
-            let _closed = error.print();
+            let _closed = if shown == written || !error.use_stderr() {
+                error.print()
+            } else {
+                writeln!(std::io::stderr(), "{}", shown.trim_end())
+            };
             if let Some(source) = source {
                 let _closed = writeln!(std::io::stderr(), "{source}");
             }

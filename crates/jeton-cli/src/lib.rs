@@ -27,6 +27,7 @@ pub use term::{
     exit::{Exit, Failure},
     output::{Color, Format, keep_from_others},
     private_file::write_new_secret,
+    secrets::without_secrets,
     time::parse_duration,
 };
 pub use verbs::{audit::AuditCommand, client::ClientAdminCommand, key::KeyClientCommand};

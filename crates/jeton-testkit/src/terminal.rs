@@ -6,7 +6,10 @@ use std::{
     process::Stdio,
 };
 
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::{
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+    termios::{Winsize, tcsetwinsize},
+};
 
 /// The side where a person sits.
 pub struct Terminal {
@@ -14,11 +17,12 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// A terminal, and the program's end of it.
+    /// A terminal of 80 columns, and the program's end of it.
     pub fn open() -> (Self, Stdio) {
         let side = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&side).unwrap();
         unlockpt(&side).unwrap();
+        tcsetwinsize(&side, Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
         let name = ptsname(&side, Vec::new()).unwrap();
         let end = File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
         (Self { side: side.into() }, end.into())
@@ -37,7 +41,12 @@ impl Terminal {
 
     /// A person types a line.
     pub fn type_line(&mut self, line: &str) {
-        self.side.write_all(format!("{line}\n").as_bytes()).unwrap();
+        self.type_keys(&format!("{line}\n"));
+    }
+
+    /// A person presses these keys.
+    pub fn type_keys(&mut self, keys: &str) {
+        self.side.write_all(keys.as_bytes()).unwrap();
     }
 
     /// The output up to and including this text.

@@ -11,6 +11,7 @@ pub(crate) mod output;
 pub(crate) mod paste;
 pub(crate) mod private_file;
 pub(crate) mod quoted;
+pub(crate) mod secrets;
 pub(crate) mod tables;
 pub(crate) mod time;
 pub(crate) mod token_input;

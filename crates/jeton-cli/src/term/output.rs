@@ -13,7 +13,9 @@ use prost::{Message, Name};
 
 use crate::term::{
     exit::{Exit, Failure},
-    json, tables,
+    json,
+    secrets::without_secrets,
+    tables,
 };
 
 /// `--output`.
@@ -232,7 +234,7 @@ pub fn erase() {
 pub fn fail(failure: &Failure, as_json: bool) -> Exit {
     let lines = if as_json { vec![failure.json()] } else { failure.lines() };
     for line in lines {
-        talk(&line);
+        talk(&without_secrets(&line));
     }
     failure.exit()
 }

@@ -13,7 +13,7 @@ PROFILE ?= dev
 RUNS ?= 10
 LOOPS ?= 2
 
-.PHONY: help run check test test-busy faults attacks test-python test-node model bench bench-growth bench-docs capacity-docs measure-search instructions reference fmt lint sqlx clean
+.PHONY: help run check test test-busy faults attacks test-python test-node conformance stubs model bench bench-growth bench-docs capacity-docs measure-search instructions reference fmt lint sqlx clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,13 @@ test-python: ## run the Python example, PyJWT, Authlib and FastAPI against serve
 test-node: ## run jose and Express against a server of its own
 	@scripts/need-cc
 	@scripts/test-node
+
+conformance: ## run every client against the scenarios of clients/conformance (ONLY=language, SCENARIO=part of a name)
+	@scripts/need-cc
+	@scripts/test-clients $(if $(ONLY),--only $(ONLY)) $(if $(SCENARIO),--scenario $(SCENARIO))
+
+stubs: ## generate the stubs of the clients that are here, as clients/*/buf.gen.yaml say
+	@scripts/generate-stubs
 
 model: ## explore the whole model of revocation: some minutes and some GB of memory
 	@scripts/need-cc
@@ -111,7 +118,7 @@ lint: ## check format, lints and API definitions
 	@scripts/need-rust
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	scripts/buf lint proto
+	scripts/check-definitions
 
 sqlx: ## write .sqlx again, after a change of queries or migrations
 	@scripts/need-cc

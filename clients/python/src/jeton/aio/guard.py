@@ -1,0 +1,188 @@
+"""The guard of servers on asyncio: interceptor of `grpc.aio` servers; `GuardMiddleware` for ASGI stands on it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from .. import _judging
+from .._judging import Complaints, Refused, Rules, Watch, no_verdict, verdict_of_call
+from .._pipeline import Broken, Full
+from .._requests import validate
+from .._types import Verdict, verdict
+from ..errors import JetonError
+from ..guard import authorizations
+from ._pipeline import Pipeline
+from .client import Client
+
+
+class Guard:
+    """Judges the token of each call. `audiences`: those that this server accepts."""
+
+    def __init__(
+        self,
+        client: Client,
+        audiences: Iterable[str] = (),
+        *,
+        scopes: Iterable[str] = (),
+        mode: str = "unary",
+        deadline: float = _judging.DEADLINE_S,
+        recheck: float = _judging.RECHECK_S,
+        max_waiting: int = _judging.WAITING_MAX,
+        except_for: Iterable[str] = (),
+    ) -> None:
+        self.rules = Rules.of(audiences, scopes, mode, deadline, recheck, max_waiting, except_for)
+        self._client = client
+        self._complaints = Complaints()
+        self._pipeline = Pipeline(client, max_waiting) if self.rules.stream else None
+
+    async def judge(self, token: str, *, scopes: Iterable[str] = (), certificate_thumbprint: str = "") -> Verdict:
+        """Returns the verdict of a token that passes. Raises `Refused`, which says what to answer."""
+        needed = (*self.rules.scopes, *scopes)
+        request = validate(token, self.rules.audiences, needed, "", certificate_thumbprint)
+        try:
+            told = await self._ask(request)
+        except JetonError as error:
+            self._complaints.note(error)
+            raise no_verdict() from error
+        return _judging.hold(verdict(told), needed)
+
+    async def _ask(self, request: Any) -> Any:
+        end = time.monotonic() + self.rules.deadline
+        if self._pipeline is None:
+            return (await self._client._ask("Validate", request, self.rules.deadline)).verdict  # noqa: SLF001
+        try:
+            try:
+                # The place in the order is kept when the time is over: the future is not cancelled.
+                asked = self._pipeline.ask(request)
+                return await asyncio.wait_for(asyncio.shield(asked), self.rules.deadline)
+            except Broken:
+                self._pipeline.elsewhere(1)
+        except (Full, asyncio.TimeoutError) as error:
+            raise no_verdict() from error
+        try:
+            left = max(end - time.monotonic(), 0.001)
+            return (await self._client._ask("Validate", request, left)).verdict  # noqa: SLF001
+        finally:
+            self._pipeline.elsewhere(-1)
+
+    async def watch(self, found: Verdict, again: Callable[[], Awaitable[Verdict]], work: Awaitable[Any]) -> Any:
+        """Awaits `work`, a long call that `found` let in, and judges it again at its intervals. Raises `Refused` when it
+        must end; then `work` is cancelled."""
+        plan = Watch(self.rules, found, time.monotonic())
+        task = asyncio.ensure_future(work)
+        try:
+            while True:
+                left = min(max(plan.at - time.monotonic(), 0.0), 3600.0)
+                done, _ = await asyncio.wait({task}, timeout=left)
+                if done:
+                    return task.result()
+                if time.monotonic() < plan.at:
+                    continue
+                try:
+                    plan.planned(await again(), time.monotonic())
+                except Refused as refused:
+                    if refused.reason != "NO_VERDICT" or plan.missed(time.monotonic()):
+                        raise
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+
+    def interceptor(self) -> grpc.aio.ServerInterceptor:
+        """For `grpc.aio.server(interceptors=[…])`. Handlers must be `async`."""
+        return _Interceptor(self)
+
+    async def close(self) -> None:
+        """Ends the stream of verdicts, if there is one."""
+        if self._pipeline is not None:
+            await self._pipeline.close()
+
+    async def __aenter__(self) -> Guard:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
+class _Interceptor(grpc.aio.ServerInterceptor):
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+
+    async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        handler = await continuation(handler_call_details)
+        if handler is None or handler_call_details.method in self._guard.rules.except_for:
+            return handler
+        guarded = _Guarded(self._guard, handler)
+        coders = {
+            "request_deserializer": handler.request_deserializer,
+            "response_serializer": handler.response_serializer,
+        }
+        if handler.unary_unary:
+            return grpc.unary_unary_rpc_method_handler(guarded.unary, **coders)
+        if handler.unary_stream:
+            return grpc.unary_stream_rpc_method_handler(guarded.stream, **coders)
+        if handler.stream_unary:
+            return grpc.stream_unary_rpc_method_handler(guarded.long_unary, **coders)
+        return grpc.stream_stream_rpc_method_handler(guarded.stream, **coders)
+
+
+class _Guarded:
+    """One handler behind a guard."""
+
+    def __init__(self, guard: Guard, handler: Any) -> None:
+        self._guard = guard
+        self._behaviour = (
+            handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+        )
+
+    async def _judge(self, context: Any) -> tuple[Verdict, Callable[[], Awaitable[Verdict]]]:
+        try:
+            token = _judging.bearer(authorizations(context.invocation_metadata()))
+            thumbprint = _judging.peer_thumbprint(context.auth_context())
+
+            async def again() -> Verdict:
+                return await self._guard.judge(token, certificate_thumbprint=thumbprint)
+
+            return await again(), again
+        except Refused as refused:
+            await _abort(context, refused)
+            raise AssertionError("abort raises") from refused
+
+    async def unary(self, request: Any, context: Any) -> Any:
+        found, _ = await self._judge(context)
+        verdict_of_call.set(found)
+        return await self._behaviour(request, context)
+
+    async def long_unary(self, request: Any, context: Any) -> Any:
+        return await self._watched(self._behaviour, request, context)
+
+    async def stream(self, request: Any, context: Any) -> None:
+        if not inspect.isasyncgenfunction(self._behaviour):
+            await self._watched(self._behaviour, request, context)
+            return
+
+        async def written(request: Any, context: Any) -> None:
+            answers: AsyncIterator[Any] = self._behaviour(request, context)
+            async for answer in answers:
+                await context.write(answer)
+
+        await self._watched(written, request, context)
+
+    async def _watched(self, behaviour: Callable[[Any, Any], Awaitable[Any]], request: Any, context: Any) -> Any:
+        found, again = await self._judge(context)
+        verdict_of_call.set(found)
+        try:
+            return await self._guard.watch(found, again, behaviour(request, context))
+        except Refused as refused:
+            await _abort(context, refused)
+
+
+async def _abort(context: Any, refused: Refused) -> None:
+    await context.abort(refused.code, refused.message, refused.trailing())

@@ -53,7 +53,7 @@ attacks: ## attack the listeners; check and print the memory, and the effect on 
 	@scripts/need-postgres
 	cargo test --locked --profile $(if $(filter dev,$(PROFILE)),test,$(PROFILE)) --test it attacks:: -- --include-ignored --nocapture --test-threads=1
 
-test-python: ## run the Python example, PyJWT, Authlib and FastAPI against servers of their own
+test-python: ## check the Python client; run its README, the example, PyJWT, Authlib and FastAPI against servers
 	@scripts/need-cc
 	@scripts/test-python
 

@@ -1,4 +1,4 @@
-"""Generates the stubs into src/jeton/v1, and copies what all clients share. `make stubs`, hatch_build.py and tests call it."""
+"""Generates the stubs into src/jeton/v1, and copies what all clients share. hatch_build.py calls it."""
 
 from __future__ import annotations
 

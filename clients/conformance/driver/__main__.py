@@ -1,13 +1,12 @@
 """Runs all scenarios against the runners of all languages that are here, and writes what passed.
 
-    python -m driver [--only LANGUAGE] [--scenario TEXT]
+python -m driver [--only LANGUAGE] [--scenario TEXT]
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import pathlib
 import subprocess

@@ -16,7 +16,9 @@ def wrong(root: pathlib.Path, names: dict[str, Any], toml: Any) -> list[str]:
     def table(path: pathlib.Path) -> dict[str, Any]:
         return toml.loads(path.read_text())
 
-    found.append(("the version in Cargo.toml", table(root / "Cargo.toml")["workspace"]["package"]["version"], names["version"]))
+    found.append(
+        ("the version in Cargo.toml", table(root / "Cargo.toml")["workspace"]["package"]["version"], names["version"])
+    )
     found.append(("the crate", table(clients / "rust/Cargo.toml")["package"]["name"], names["rust"]["crate"]))
     manifest = clients / "python/pyproject.toml"
     if manifest.exists():
@@ -50,7 +52,10 @@ def wrong(root: pathlib.Path, names: dict[str, Any], toml: Any) -> list[str]:
             said = re.search(rf"<{tag}>(.*?)</{tag}>", re.sub(r"(?s)<parent>.*?</parent>", "", text))
             found.append((f"<{tag}> of pom.xml", said[1] if said else "", expected))
     definitions = (root / "proto/jeton/v1/token.proto").read_text()
-    for option, expected in (("go_package", names["go"]["stubs"] + ";jetonv1"), ("java_package", names["java"]["stubs"])):
+    for option, expected in (
+        ("go_package", names["go"]["stubs"] + ";jetonv1"),
+        ("java_package", names["java"]["stubs"]),
+    ):
         said = re.search(rf'option {option} = "(.*)";', definitions)
         found.append((f"{option} of the definitions", said[1] if said else "", expected))
     return [f"{place} is {said}, not {expected}" for place, said, expected in found if said != expected]

@@ -55,7 +55,9 @@ class Peer(echo_pb2_grpc.EchoServiceServicer):
 
     @staticmethod
     async def _refuse(context: Any, reason: str) -> None:
-        rule = Rule("refuse", code="UNAUTHENTICATED", reason=reason, domain="guard.jeton.v1", message=f"It is {reason}.")
+        rule = Rule(
+            "refuse", code="UNAUTHENTICATED", reason=reason, domain="guard.jeton.v1", message=f"It is {reason}."
+        )
         await context.abort(grpc.StatusCode.UNAUTHENTICATED, rule.message, trailing(rule))
 
     async def Echo(self, request: echo_pb2.EchoRequest, context: Any) -> echo_pb2.EchoResponse:  # noqa: N802
@@ -74,7 +76,9 @@ class Peer(echo_pb2_grpc.EchoServiceServicer):
 class Caller:
     """Calls a guarded service of a runner, by gRPC and by HTTP."""
 
-    def __init__(self, grpc_address: str, http_address: str | None, credentials: grpc.ChannelCredentials | None) -> None:
+    def __init__(
+        self, grpc_address: str, http_address: str | None, credentials: grpc.ChannelCredentials | None
+    ) -> None:
         self.http_address = http_address
         if credentials is None:
             self._channel = grpc.aio.insecure_channel(grpc_address)

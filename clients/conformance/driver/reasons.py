@@ -37,7 +37,9 @@ def reasons(root: pathlib.Path) -> list[Entry]:
 def _entry(name: str, comment: str) -> Entry:
     code = comment.split(".")[0]
     _, _, told = comment.partition("Metadata: ")
-    keys = re.findall(r"[a-z][A-Za-z]+", " ".join(part.strip().removeprefix("and ").split(" ")[0] for part in told.split(",")))
+    keys = re.findall(
+        r"[a-z][A-Za-z]+", " ".join(part.strip().removeprefix("and ").split(" ")[0] for part in told.split(","))
+    )
     metadata, fields = {}, {}
     for number, key in enumerate(keys):
         value, field, typed = _tried(key, 3 + number)
@@ -52,7 +54,7 @@ def _tried(key: str, number: int) -> tuple[str, str, Any]:
         return str(number), plain.removesuffix("_seconds"), float(number)
     if key.endswith("Millis"):
         return str(number * 500), plain.removesuffix("_millis"), number * 0.5
-    if key in ("expireTime", "serverTime"):
+    if key.endswith("Time"):
         return TIME, plain, TIME
     counts = key.endswith(("Bytes", "Count", "Sessions"))
     if counts or key in ("size", "maxSize", "heldRevocations", "highWater", "limitPerSecond"):

@@ -183,7 +183,9 @@ class Relay:
         call.response = message
         return message.SerializeToString()
 
-    async def stream(self, method: str, path: str, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+    async def stream(
+        self, method: str, path: str, requests: AsyncIterator[bytes], context: Any
+    ) -> AsyncIterator[bytes]:
         call = self._seen(method, b"", context)
         rule = self._rule(method)
         if rule and rule.act == "refuse" and not rule.after:

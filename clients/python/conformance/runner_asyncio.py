@@ -12,6 +12,9 @@ from typing import Any
 import grpc
 import grpc.aio
 from conformance.v1 import echo_pb2, echo_pb2_grpc
+
+import jeton
+from jeton import aio
 from runner_common import (
     client_arguments,
     event,
@@ -27,12 +30,9 @@ from runner_common import (
     verdict_as_json,
 )
 
-import jeton
-from jeton import aio
-
 
 class Echo(echo_pb2_grpc.EchoServiceServicer):
-    async def Echo(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def Echo(self, request: Any, context: Any) -> Any:
         answer = echo_pb2.EchoResponse(text=request.text)
         told = verdict_as_json(aio.current_verdict())
         answer.claims.update(told.pop("claims"))
@@ -43,7 +43,7 @@ class Echo(echo_pb2_grpc.EchoServiceServicer):
                 setattr(answer, name, value)
         return answer
 
-    async def Watch(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def Watch(self, request: Any, context: Any) -> Any:
         number = 0
         while True:
             number += 1

@@ -12,7 +12,8 @@ from google.protobuf import json_format
 
 import jeton
 from jeton._methods import METHODS
-from jeton.errors import JetonError, details
+from jeton._status import details
+from jeton.errors import JetonError
 
 # Everything that the library logs must be printable.
 logging.basicConfig(stream=sys.stderr, level=logging.DEBUG)

@@ -14,6 +14,9 @@ from typing import Any
 
 import grpc
 from conformance.v1 import echo_pb2, echo_pb2_grpc
+
+import jeton
+from jeton.wsgi import GuardMiddleware
 from runner_common import (
     client_arguments,
     event,
@@ -29,12 +32,9 @@ from runner_common import (
     verdict_as_json,
 )
 
-import jeton
-from jeton.wsgi import GuardMiddleware
-
 
 class Echo(echo_pb2_grpc.EchoServiceServicer):
-    def Echo(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def Echo(self, request: Any, context: Any) -> Any:
         answer = echo_pb2.EchoResponse(text=request.text)
         told = verdict_as_json(jeton.current_verdict())
         answer.claims.update(told.pop("claims"))
@@ -45,7 +45,7 @@ class Echo(echo_pb2_grpc.EchoServiceServicer):
                 setattr(answer, name, value)
         return answer
 
-    def Watch(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def Watch(self, request: Any, context: Any) -> Any:
         number = 0
         while context.is_active():
             number += 1

@@ -9,7 +9,8 @@ from collections.abc import Callable, Generator
 import grpc
 
 from ._config import Policy
-from .errors import JetonError, Unreachable, deadline_exceeded
+from ._status import deadline_exceeded
+from .errors import JetonError, Unreachable
 
 
 @dataclasses.dataclass(frozen=True)

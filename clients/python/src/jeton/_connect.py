@@ -11,15 +11,17 @@ from ._endpoint import Endpoint, endpoints
 from ._files import Files, Watched
 from ._methods import Method
 from ._secret import Secret, secret
-from .errors import EndpointInvalid, JetonError, from_status
+from ._status import from_status
+from .errors import EndpointInvalid, JetonError
 
-# A channel that lost its server tries again soon; a connection that answers no ping is closed.
+# A channel that lost its server tries again soon, for 5 s each time (gRPC calls that min_reconnect_backoff); a connection
+# that answers no ping is closed.
 OPTIONS = [
     ("grpc.enable_retries", 0),
     ("grpc.service_config_disable_resolution", 1),
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),

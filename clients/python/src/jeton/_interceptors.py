@@ -62,7 +62,7 @@ class _Failed(grpc.RpcError, grpc.Call, grpc.Future):  # type: ignore[misc] # ab
     def is_active(self) -> bool:
         return False
 
-    def time_remaining(self) -> None:
+    def time_remaining(self) -> Any:
         return None
 
     def cancel(self) -> bool:
@@ -110,9 +110,7 @@ class TokenInterceptor(
     def __init__(self, source: TokenSource) -> None:
         self._source = source
 
-    def intercept_unary_unary(
-        self, continuation: Callable[..., Any], client_call_details: Any, request: Any
-    ) -> Any:
+    def intercept_unary_unary(self, continuation: Callable[..., Any], client_call_details: Any, request: Any) -> Any:
         timeout = client_call_details.timeout
         end = None if timeout is None else time.monotonic() + timeout
         try:
@@ -136,9 +134,7 @@ class TokenInterceptor(
             return _Failed(error)
         return continuation(_with(details, token, _left(end)), requests)
 
-    def intercept_unary_stream(
-        self, continuation: Callable[..., Any], client_call_details: Any, request: Any
-    ) -> Any:
+    def intercept_unary_stream(self, continuation: Callable[..., Any], client_call_details: Any, request: Any) -> Any:
         return self._once(continuation, client_call_details, request)
 
     def intercept_stream_unary(

@@ -20,8 +20,9 @@ from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 
 from ._peers import GUARD_DOMAIN
+from ._status import is_lasting
 from ._types import Verdict
-from .errors import JetonError, Unreachable, is_lasting
+from .errors import JetonError, Unreachable
 
 TOKEN_BYTES_MAX = 8192
 DEADLINE_S = 2.0
@@ -43,7 +44,7 @@ def current_verdict() -> Verdict:
     return found
 
 
-class Refused(Exception):  # noqa: N818 # it is an answer, no error
+class Refused(Exception):  # it is an answer, no error
     """The answer to a call that does not pass."""
 
     def __init__(self, reason: str, message: str, scopes: Iterable[str] = ()) -> None:
@@ -126,7 +127,7 @@ def thumbprint(der: bytes) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(der).digest()).rstrip(b"=").decode()
 
 
-def peer_thumbprint(auth_context: Mapping[str, Iterable[bytes]]) -> str:
+def peer_thumbprint(auth_context: Mapping[str, Any]) -> str:
     """Returns the thumbprint of the certificate that a peer of gRPC presented; empty if none."""
     for pem in auth_context.get("x509_pem_cert", ()):
         return thumbprint(ssl.PEM_cert_to_DER_cert(pem.decode("ascii")))

@@ -38,7 +38,9 @@ def _read() -> dict[str, Method]:
     for file in (token_service_pb2, discovery_service_pb2, admin_service_pb2):
         for service in file.DESCRIPTOR.services_by_name.values():
             for method in service.methods:
-                classes: list[Any] = [message_factory.GetMessageClass(it) for it in (method.input_type, method.output_type)]
+                classes: list[Any] = [
+                    message_factory.GetMessageClass(it) for it in (method.input_type, method.output_type)
+                ]
                 streams = method.client_streaming or method.server_streaming
                 rules = Policy(0) if streams else policy(service.full_name, method.name)
                 found[method.name] = Method(service.full_name, method.name, classes[0], classes[1], rules)

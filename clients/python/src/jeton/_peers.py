@@ -6,7 +6,7 @@ from typing import Any
 
 import grpc
 
-from .errors import details
+from ._status import details
 
 GUARD_DOMAIN = "guard.jeton.v1"
 _MENDED = frozenset({"EXPIRED", "REVOKED"})

@@ -19,11 +19,11 @@ from .v1 import token_service_pb2 as pb
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 
 
-class Full(Exception):  # noqa: N818 # it is no error of a call
+class Full(Exception):  # it is no error of a call
     """As many calls wait as may."""
 
 
-class Broken(Exception):  # noqa: N818
+class Broken(Exception):
     """There is no stream now, or it ended before the answer: ask by Validate."""
 
 

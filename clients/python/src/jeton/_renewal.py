@@ -19,16 +19,9 @@ import grpc
 from . import _requests
 from ._keep import RefreshTokenFile
 from ._secret import Secret, secret
+from ._status import SESSION_ENDED, SESSION_REVOKED, deadline_exceeded, is_lasting
 from ._types import IssuedToken
-from .errors import (
-    SESSION_ENDED,
-    SESSION_REVOKED,
-    Closed,
-    CredentialInvalid,
-    JetonError,
-    deadline_exceeded,
-    is_lasting,
-)
+from .errors import Closed, CredentialInvalid, JetonError
 
 ATTEMPT_S = 10.0
 FIRST_PAUSE_S = 0.1
@@ -115,9 +108,7 @@ class Options:
         kept = RefreshTokenFile(refresh_token_file) if refresh_token_file is not None else None
         if not subject and given is None and (kept is None or kept.read() is None):
             raise ValueError("a subject is needed, or a session that exists: refresh_token or refresh_token_file")
-        return cls(
-            subject, tuple(audiences), tuple(scopes), claims, ttl, refreshable, given, kept, on_refresh_token
-        )
+        return cls(subject, tuple(audiences), tuple(scopes), claims, ttl, refreshable, given, kept, on_refresh_token)
 
 
 @dataclasses.dataclass(frozen=True)

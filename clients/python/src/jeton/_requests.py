@@ -65,13 +65,14 @@ def validate(
 
 def revoke(token: str | Secret, session_id: str, jti: str, reason: str, note: str) -> pb.RevokeRequest:
     """Of Revoke, of one token or session."""
-    given = {"token": secret(token).reveal(), "session_id": session_id, "jti": jti}
+    given: dict[str, Any] = {"token": secret(token).reveal(), "session_id": session_id, "jti": jti}
     named = {name: value for name, value in given.items() if value}
     if len(named) != 1:
         raise ValueError("give one of token, session_id and jti")
     request = pb.RevokeRequest(target=revocation_pb2.RevocationTarget(**named), note=note)
     if reason:
-        request.reason = revocation_pb2.RevocationReason.Value(f"REVOCATION_REASON_{reason.upper()}")
+        number: Any = revocation_pb2.RevocationReason.Value(f"REVOCATION_REASON_{reason.upper()}")
+        request.reason = number
     return request
 
 

@@ -18,68 +18,123 @@ class Services:
     def explain(self, request: admin_pb.ExplainRequest, *, timeout: float | None = None) -> admin_pb.ExplainResponse:
         return self._ask("Explain", request, timeout)
 
-    def list_revocations(self, request: admin_pb.ListRevocationsRequest | None = None, *, timeout: float | None = None) -> admin_pb.ListRevocationsResponse:
+    def list_revocations(
+        self, request: admin_pb.ListRevocationsRequest | None = None, *, timeout: float | None = None
+    ) -> admin_pb.ListRevocationsResponse:
         return self._ask("ListRevocations", request or admin_pb.ListRevocationsRequest(), timeout)
 
-    def list_sessions(self, request: admin_pb.ListSessionsRequest | None = None, *, timeout: float | None = None) -> admin_pb.ListSessionsResponse:
+    def list_sessions(
+        self, request: admin_pb.ListSessionsRequest | None = None, *, timeout: float | None = None
+    ) -> admin_pb.ListSessionsResponse:
         return self._ask("ListSessions", request or admin_pb.ListSessionsRequest(), timeout)
 
-    def list_audit_events(self, request: admin_pb.ListAuditEventsRequest | None = None, *, timeout: float | None = None) -> admin_pb.ListAuditEventsResponse:
+    def list_audit_events(
+        self, request: admin_pb.ListAuditEventsRequest | None = None, *, timeout: float | None = None
+    ) -> admin_pb.ListAuditEventsResponse:
         return self._ask("ListAuditEvents", request or admin_pb.ListAuditEventsRequest(), timeout)
 
-    def get_policy(self, request: admin_pb.GetPolicyRequest, *, timeout: float | None = None) -> admin_pb.GetPolicyResponse:
+    def lock(self, request: admin_pb.LockRequest, *, timeout: float | None = None) -> admin_pb.LockResponse:
+        return self._ask("Lock", request, timeout)
+
+    def unlock(self, request: admin_pb.UnlockRequest, *, timeout: float | None = None) -> admin_pb.UnlockResponse:
+        return self._ask("Unlock", request, timeout)
+
+    def list_locks(
+        self, request: admin_pb.ListLocksRequest | None = None, *, timeout: float | None = None
+    ) -> admin_pb.ListLocksResponse:
+        return self._ask("ListLocks", request or admin_pb.ListLocksRequest(), timeout)
+
+    def get_policy(
+        self, request: admin_pb.GetPolicyRequest, *, timeout: float | None = None
+    ) -> admin_pb.GetPolicyResponse:
         return self._ask("GetPolicy", request, timeout)
 
-    def list_policies(self, request: admin_pb.ListPoliciesRequest | None = None, *, timeout: float | None = None) -> admin_pb.ListPoliciesResponse:
+    def list_policies(
+        self, request: admin_pb.ListPoliciesRequest | None = None, *, timeout: float | None = None
+    ) -> admin_pb.ListPoliciesResponse:
         return self._ask("ListPolicies", request or admin_pb.ListPoliciesRequest(), timeout)
 
-    def update_policy(self, request: admin_pb.UpdatePolicyRequest, *, timeout: float | None = None) -> admin_pb.UpdatePolicyResponse:
+    def update_policy(
+        self, request: admin_pb.UpdatePolicyRequest, *, timeout: float | None = None
+    ) -> admin_pb.UpdatePolicyResponse:
         return self._ask("UpdatePolicy", request, timeout)
 
-    def delete_policy(self, request: admin_pb.DeletePolicyRequest, *, timeout: float | None = None) -> admin_pb.DeletePolicyResponse:
+    def delete_policy(
+        self, request: admin_pb.DeletePolicyRequest, *, timeout: float | None = None
+    ) -> admin_pb.DeletePolicyResponse:
         return self._ask("DeletePolicy", request, timeout)
 
-    def create_client(self, request: admin_pb.CreateClientRequest, *, timeout: float | None = None) -> admin_pb.CreateClientResponse:
+    def create_client(
+        self, request: admin_pb.CreateClientRequest, *, timeout: float | None = None
+    ) -> admin_pb.CreateClientResponse:
         return self._ask("CreateClient", request, timeout)
 
-    def get_client(self, request: admin_pb.GetClientRequest, *, timeout: float | None = None) -> admin_pb.GetClientResponse:
+    def get_client(
+        self, request: admin_pb.GetClientRequest, *, timeout: float | None = None
+    ) -> admin_pb.GetClientResponse:
         return self._ask("GetClient", request, timeout)
 
-    def list_clients(self, request: admin_pb.ListClientsRequest | None = None, *, timeout: float | None = None) -> admin_pb.ListClientsResponse:
+    def list_clients(
+        self, request: admin_pb.ListClientsRequest | None = None, *, timeout: float | None = None
+    ) -> admin_pb.ListClientsResponse:
         return self._ask("ListClients", request or admin_pb.ListClientsRequest(), timeout)
 
-    def update_client(self, request: admin_pb.UpdateClientRequest, *, timeout: float | None = None) -> admin_pb.UpdateClientResponse:
+    def update_client(
+        self, request: admin_pb.UpdateClientRequest, *, timeout: float | None = None
+    ) -> admin_pb.UpdateClientResponse:
         return self._ask("UpdateClient", request, timeout)
 
-    def delete_client(self, request: admin_pb.DeleteClientRequest, *, timeout: float | None = None) -> admin_pb.DeleteClientResponse:
+    def delete_client(
+        self, request: admin_pb.DeleteClientRequest, *, timeout: float | None = None
+    ) -> admin_pb.DeleteClientResponse:
         return self._ask("DeleteClient", request, timeout)
 
-    def create_api_key(self, request: admin_pb.CreateApiKeyRequest, *, timeout: float | None = None) -> admin_pb.CreateApiKeyResponse:
+    def create_api_key(
+        self, request: admin_pb.CreateApiKeyRequest, *, timeout: float | None = None
+    ) -> admin_pb.CreateApiKeyResponse:
         return self._ask("CreateApiKey", request, timeout)
 
-    def delete_api_key(self, request: admin_pb.DeleteApiKeyRequest, *, timeout: float | None = None) -> admin_pb.DeleteApiKeyResponse:
+    def delete_api_key(
+        self, request: admin_pb.DeleteApiKeyRequest, *, timeout: float | None = None
+    ) -> admin_pb.DeleteApiKeyResponse:
         return self._ask("DeleteApiKey", request, timeout)
 
-    def list_keys(self, request: admin_pb.ListKeysRequest | None = None, *, timeout: float | None = None) -> admin_pb.ListKeysResponse:
+    def list_keys(
+        self, request: admin_pb.ListKeysRequest | None = None, *, timeout: float | None = None
+    ) -> admin_pb.ListKeysResponse:
         return self._ask("ListKeys", request or admin_pb.ListKeysRequest(), timeout)
 
-    def rotate_key(self, request: admin_pb.RotateKeyRequest | None = None, *, timeout: float | None = None) -> admin_pb.RotateKeyResponse:
+    def rotate_key(
+        self, request: admin_pb.RotateKeyRequest | None = None, *, timeout: float | None = None
+    ) -> admin_pb.RotateKeyResponse:
         return self._ask("RotateKey", request or admin_pb.RotateKeyRequest(), timeout)
 
-    def list_replicas(self, request: admin_pb.ListReplicasRequest | None = None, *, timeout: float | None = None) -> admin_pb.ListReplicasResponse:
+    def list_replicas(
+        self, request: admin_pb.ListReplicasRequest | None = None, *, timeout: float | None = None
+    ) -> admin_pb.ListReplicasResponse:
         return self._ask("ListReplicas", request or admin_pb.ListReplicasRequest(), timeout)
 
-    def list_watchers(self, request: admin_pb.ListWatchersRequest | None = None, *, timeout: float | None = None) -> admin_pb.ListWatchersResponse:
+    def list_watchers(
+        self, request: admin_pb.ListWatchersRequest | None = None, *, timeout: float | None = None
+    ) -> admin_pb.ListWatchersResponse:
         return self._ask("ListWatchers", request or admin_pb.ListWatchersRequest(), timeout)
 
-    def get_jwks(self, request: discovery_pb.GetJwksRequest | None = None, *, timeout: float | None = None) -> discovery_pb.GetJwksResponse:
+    def get_jwks(
+        self, request: discovery_pb.GetJwksRequest | None = None, *, timeout: float | None = None
+    ) -> discovery_pb.GetJwksResponse:
         return self._ask("GetJwks", request or discovery_pb.GetJwksRequest(), timeout)
 
-    def get_server_info(self, request: discovery_pb.GetServerInfoRequest | None = None, *, timeout: float | None = None) -> discovery_pb.GetServerInfoResponse:
+    def get_server_info(
+        self, request: discovery_pb.GetServerInfoRequest | None = None, *, timeout: float | None = None
+    ) -> discovery_pb.GetServerInfoResponse:
         return self._ask("GetServerInfo", request or discovery_pb.GetServerInfoRequest(), timeout)
 
-    def get_caller(self, request: token_pb.GetCallerRequest | None = None, *, timeout: float | None = None) -> token_pb.GetCallerResponse:
+    def get_caller(
+        self, request: token_pb.GetCallerRequest | None = None, *, timeout: float | None = None
+    ) -> token_pb.GetCallerResponse:
         return self._ask("GetCaller", request or token_pb.GetCallerRequest(), timeout)
 
-    def batch_validate(self, request: token_pb.BatchValidateRequest, *, timeout: float | None = None) -> token_pb.BatchValidateResponse:
+    def batch_validate(
+        self, request: token_pb.BatchValidateRequest, *, timeout: float | None = None
+    ) -> token_pb.BatchValidateResponse:
         return self._ask("BatchValidate", request, timeout)

@@ -135,7 +135,13 @@ class GrpcTransport:
             lane.channel.close()
 
     def unary(
-        self, method: Method, request: Any, timeout: float, policy: Policy, cancellation: Cancellation | None, admin: bool
+        self,
+        method: Method,
+        request: Any,
+        timeout: float,
+        policy: Policy,
+        cancellation: Cancellation | None,
+        admin: bool,
     ) -> Any:
         group = self._configuration.group(method, admin)
         plan = attempts(group.order, policy, timeout, time.monotonic)
@@ -225,15 +231,13 @@ class Client(Services):
         allow_plaintext: bool = False,
     ) -> None:
         files = Files(None, api_key_file, ca_file, cert_file, key_file)
-        self._transport: Any = GrpcTransport(
-            Configuration(endpoints, admin_endpoints, api_key, files, allow_plaintext)
-        )
+        self._transport: Any = GrpcTransport(Configuration(endpoints, admin_endpoints, api_key, files, allow_plaintext))
 
     @classmethod
     def over(cls, transport: Any) -> Client:
         """Returns a client over another transport: that of the test double."""
         client = cls.__new__(cls)
-        client._transport = transport
+        client._transport = transport  # noqa: SLF001 # it is one of ours
         return client
 
     def issue(

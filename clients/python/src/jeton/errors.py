@@ -7,9 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar, overload
 
 import grpc
-from google.rpc import error_details_pb2, status_pb2
-
-DOMAIN = "jeton.v1"
 
 T = TypeVar("T")
 
@@ -230,7 +227,6 @@ class RefreshTokenInvalid(ServerError):
     """
 
 
-
 class RefreshTokenExpired(ServerError):
     """The session is past its idle or absolute limit."""
 
@@ -253,7 +249,6 @@ class SessionRevoked(ServerError):
 
 class CallerUnauthenticated(ServerError):
     """No credential, or a bad one."""
-
 
 
 class CallerForbidden(ServerError):
@@ -306,10 +301,8 @@ class PageTokenInvalid(ServerError):
     """The page token is foreign or from another query."""
 
 
-
 class RevisionInvalid(ServerError):
     """The revision is malformed or from another log."""
-
 
 
 class RateLimited(ServerError):
@@ -322,7 +315,6 @@ class StoreUnavailable(ServerError):
     """The database is out of reach; or it was replaced while a change was waited for, and may have lost
     that.
     """
-
 
 
 class RevocationStateStale(ServerError):
@@ -350,10 +342,8 @@ class ServerDraining(ServerError):
     """The server is draining."""
 
 
-
 class Internal(ServerError):
     """A defect on our side."""
-
 
 
 class NotServedHere(ServerError):
@@ -379,7 +369,6 @@ class Overloaded(ServerError):
     """
 
 
-
 class QuotaExceeded(ServerError):
     """The caller has as many live sessions, or live revocations by bare jti, as it may have; or the
     subject has as many live sessions as its policy allows. Room comes when some of them end.
@@ -396,6 +385,18 @@ class HighWaterExceeded(ServerError):
     high_water = _number("highWater")
 
 
+class SubjectLocked(ServerError):
+    """The subject is locked: nothing is issued for it."""
+
+    until_time = _instant("untilTime")
+
+
+class ClientLocked(ServerError):
+    """The caller is locked: nothing is issued to it."""
+
+    until_time = _instant("untilTime")
+
+
 def _name(kind: type[JetonError]) -> str:
     """The reason of a class: `TTL_EXCEEDS_MAXIMUM` of `TtlExceedsMaximum`."""
     return "".join(f"_{letter}" if letter.isupper() else letter.upper() for letter in kind.__name__).lstrip("_")
@@ -407,71 +408,3 @@ def _reasons() -> dict[str, type[JetonError]]:
 
 
 REASONS = _reasons()
-
-# What no repetition mends.
-LASTING = frozenset(
-    {
-        grpc.StatusCode.INVALID_ARGUMENT,
-        grpc.StatusCode.PERMISSION_DENIED,
-        grpc.StatusCode.UNAUTHENTICATED,
-        grpc.StatusCode.NOT_FOUND,
-        grpc.StatusCode.FAILED_PRECONDITION,
-        grpc.StatusCode.UNIMPLEMENTED,
-    }
-)
-# Of Refresh: the session is over. After the first two its tokens are dead, too.
-SESSION_REVOKED = frozenset({"SESSION_REVOKED", "REFRESH_TOKEN_REUSED"})
-SESSION_ENDED = SESSION_REVOKED | {"REFRESH_TOKEN_EXPIRED", "REFRESH_TOKEN_INVALID"}
-
-
-def is_lasting(error: JetonError) -> bool:
-    """Whether a repetition cannot mend it; only somebody's act can."""
-    return isinstance(error, (EndpointInvalid, CredentialInvalid)) or error.code in LASTING
-
-
-def details(trailing: Any) -> tuple[error_details_pb2.ErrorInfo | None, datetime.timedelta | None]:
-    """Returns ErrorInfo and the delay of RetryInfo from trailing metadata."""
-    info, delay = None, None
-    for key, value in trailing or ():
-        if key != "grpc-status-details-bin":
-            continue
-        try:
-            status = status_pb2.Status.FromString(value)
-        except Exception:  # noqa: BLE001 # whatever a peer sends, reading it does not fail
-            continue
-        for detail in status.details:
-            found, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
-            if detail.Is(found.DESCRIPTOR) and detail.Unpack(found):
-                info = found
-            elif detail.Is(retry.DESCRIPTOR) and detail.Unpack(retry):
-                delay = retry.retry_delay.ToTimedelta()
-    return info, delay
-
-
-def from_status(code: grpc.StatusCode, message: str, trailing: Any, endpoint: str) -> JetonError:
-    """Returns the error of a status that came from `endpoint`."""
-    info, delay = details(trailing)
-    if info is not None and info.domain == DOMAIN:
-        kind = REASONS.get(info.reason, UnknownReason)
-        return kind(
-            message, code=code, reason=info.reason, metadata=info.metadata, retry_after=delay, endpoint=endpoint
-        )
-    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return deadline_exceeded(endpoint)
-    if code is grpc.StatusCode.UNAVAILABLE and "http1.x" not in message:
-        told = f"Nothing answers at {endpoint}: {_cause(message)}. Check the address, and whether it speaks TLS."
-        return Unreachable(told, code=code, retry_after=delay, endpoint=endpoint)
-    if code in (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.UNAVAILABLE):
-        told = f"What answers at {endpoint} does not serve this call: {_cause(message)}. It is no jeton, or too old."
-        return NotJeton(told, code=code, endpoint=endpoint)
-    return UnexpectedError(message or code.name, code=code, retry_after=delay, endpoint=endpoint)
-
-
-def deadline_exceeded(endpoint: str = "") -> DeadlineExceeded:
-    """Returns the error of a deadline that passed here."""
-    told = f"No answer came from {endpoint or 'jeton'} before the deadline. What was asked may have been done."
-    return DeadlineExceeded(told, code=grpc.StatusCode.DEADLINE_EXCEEDED, endpoint=endpoint)
-
-
-def _cause(message: str) -> str:
-    return message.rstrip(". ")[:300] or "no cause is given"

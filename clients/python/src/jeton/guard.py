@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import queue
 import threading
@@ -119,9 +120,7 @@ class _Guarded:
 
     def __init__(self, guard: Guard, handler: Any) -> None:
         self._guard = guard
-        self._behaviour = (
-            handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
-        )
+        self._behaviour = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
 
     def _judge(self, context: grpc.ServicerContext) -> tuple[Verdict, Callable[[], Verdict]]:
         """Judges the call; the second result judges it again."""
@@ -161,7 +160,7 @@ class _Guarded:
         """Runs the handler in a thread of its own, so that its silence keeps nobody from judging again."""
         found, again = self._judge(context)
         watch = Watch(self._guard.rules, found, time.monotonic())
-        answers: queue.Queue[tuple[str, Any]] = queue.Queue(maxsize=1)
+        answers: queue.Queue[Any] = queue.Queue(maxsize=1)
         over = threading.Event()
 
         def tell(kind: str, value: Any) -> None:
@@ -175,18 +174,19 @@ class _Guarded:
 
         def run() -> None:
             verdict_of_call.set(found)
-            try:
-                act(lambda value: tell("answer", value))
-                tell("end", None)
-            except _Over:
-                pass
-            except BaseException as error:  # noqa: BLE001 # it belongs to the thread of gRPC
+            with contextlib.suppress(_Over):
                 try:
-                    tell("error", error)
+                    act(lambda value: tell("answer", value))
                 except _Over:
-                    pass
+                    raise
+                except BaseException as error:  # noqa: BLE001 # it belongs to the thread of gRPC
+                    tell("error", error)
+                else:
+                    tell("end", None)
 
-        handler = threading.Thread(target=contextvars.copy_context().run, args=(run,), name="jeton-handler", daemon=True)
+        handler = threading.Thread(
+            target=contextvars.copy_context().run, args=(run,), name="jeton-handler", daemon=True
+        )
         handler.start()
         context.add_callback(over.set)
         try:
@@ -194,7 +194,7 @@ class _Guarded:
                 try:
                     kind, value = answers.get(timeout=min(max(watch.at - time.monotonic(), 0.0), 3600.0))
                 except queue.Empty:
-                    kind, value = "", None
+                    kind, value = "", RuntimeError()
                 if time.monotonic() >= watch.at:
                     try:
                         watch.planned(again(), time.monotonic())
@@ -211,7 +211,7 @@ class _Guarded:
             over.set()
 
 
-class _Over(Exception):  # noqa: N818
+class _Over(Exception):
     """Nobody reads any more."""
 
 

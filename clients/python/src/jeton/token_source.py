@@ -27,7 +27,7 @@ log = logging.getLogger("jeton")
 class TokenSource:
     """Holds one token for `subject` and `audiences`, and keeps it fresh. Made without any call.
 
-    `get` returns the token in hand at once; it waits only if there is none, or a dead one. Safe to share between threads.
+    `get` returns the token in hand at once; it waits only if there is none, or a dead one. Threads may share it.
     """
 
     def __init__(
@@ -108,11 +108,11 @@ class TokenSource:
             return token if token is not None and token.secret != refused.secret else None
 
     def interceptor(self) -> TokenInterceptor:
-        """For `grpc.intercept_channel`: sends the token with each call, and repeats a unary call whose token was refused."""
+        """For `grpc.intercept_channel`: sends the token, and repeats a unary call whose token was refused."""
         return TokenInterceptor(self)
 
     def call_credentials(self) -> grpc.CallCredentials:
-        """For secure channels, by `grpc.composite_channel_credentials`. It cannot repeat a call: the interceptor does."""
+        """For secure channels, by `grpc.composite_channel_credentials`. They repeat no call: the interceptor does."""
         return grpc.metadata_call_credentials(CallCredentialsPlugin(self), name="jeton")
 
     def close(self) -> None:

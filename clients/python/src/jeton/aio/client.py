@@ -20,8 +20,9 @@ from .._endpoint import Endpoint
 from .._files import Files
 from .._methods import METHODS, Method
 from .._secret import Secret
+from .._status import deadline_exceeded
 from .._types import IssuedToken, Verdict, issued, verdict
-from ..errors import Closed, deadline_exceeded
+from ..errors import Closed
 from ..v1 import admin_service_pb2 as admin_pb
 from ..v1 import token_service_pb2 as pb
 from ._services import Services
@@ -182,15 +183,13 @@ class Client(Services):
         allow_plaintext: bool = False,
     ) -> None:
         files = Files(None, api_key_file, ca_file, cert_file, key_file)
-        self._transport: Any = GrpcTransport(
-            Configuration(endpoints, admin_endpoints, api_key, files, allow_plaintext)
-        )
+        self._transport: Any = GrpcTransport(Configuration(endpoints, admin_endpoints, api_key, files, allow_plaintext))
 
     @classmethod
     def over(cls, transport: Any) -> Client:
         """Returns a client over another transport: that of the test double."""
         client = cls.__new__(cls)
-        client._transport = transport
+        client._transport = transport  # noqa: SLF001 # it is one of ours
         return client
 
     async def issue(

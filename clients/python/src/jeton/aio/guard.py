@@ -73,8 +73,10 @@ class Guard:
             self._pipeline.elsewhere(-1)
 
     async def watch(self, found: Verdict, again: Callable[[], Awaitable[Verdict]], work: Awaitable[Any]) -> Any:
-        """Awaits `work`, a long call that `found` let in, and judges it again at its intervals. Raises `Refused` when it
-        must end; then `work` is cancelled."""
+        """Awaits `work`, a long call that `found` let in, and judges it again at its intervals.
+
+        Raises `Refused` when it must end; then `work` is cancelled.
+        """
         plan = Watch(self.rules, found, time.monotonic())
         task = asyncio.ensure_future(work)
         try:
@@ -138,9 +140,7 @@ class _Guarded:
 
     def __init__(self, guard: Guard, handler: Any) -> None:
         self._guard = guard
-        self._behaviour = (
-            handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
-        )
+        self._behaviour = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
 
     async def _judge(self, context: Any) -> tuple[Verdict, Callable[[], Awaitable[Verdict]]]:
         try:

@@ -101,13 +101,17 @@ class TokenSource:
         return token if token is not None and token.secret != refused.secret else None
 
     def interceptors(self) -> list[grpc.aio.ClientInterceptor]:
-        """For `grpc.aio.insecure_channel(…, interceptors=…)` and `secure_channel`: they send the token with each call, and
-        repeat a unary call whose token was refused."""
+        """For `grpc.aio.insecure_channel(…, interceptors=…)` and `secure_channel`.
+
+        They send the token with each call, and repeat a unary call whose token was refused.
+        """
         return interceptors(self)
 
     def call_credentials(self) -> grpc.CallCredentials:
-        """For secure channels, by `grpc.composite_channel_credentials`. It cannot repeat a call: the interceptors do.
-        To be made on the loop of the source."""
+        """For secure channels, by `grpc.composite_channel_credentials`; to be made on the loop of the source.
+
+        They cannot repeat a call: the interceptors do.
+        """
         return grpc.metadata_call_credentials(CallCredentialsPlugin(self, asyncio.get_running_loop()), name="jeton")
 
     async def close(self) -> None:

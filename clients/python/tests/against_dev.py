@@ -24,13 +24,13 @@ DEV = json.loads(DEV_JSON.read_text())
 def policies() -> dict[str, policy_pb2.Policy]:
     """Policies that a program which assumes something about them would stumble over."""
     minute = datetime.timedelta(minutes=1)
-    strict = policy_pb2.Policy(audience="orders")
+    strict = policy_pb2.Policy(audience="orders", client_id="*")
     strict.max_ttl.FromTimedelta(minute)
     strict.default_ttl.FromTimedelta(minute)
     strict.allowed_scopes.append("read")
-    clamping = policy_pb2.Policy(audience="orders", excess_ttl_action=policy_pb2.EXCESS_TTL_ACTION_CLAMP)
+    clamping = policy_pb2.Policy(audience="orders", client_id="*", excess_ttl_action=policy_pb2.EXCESS_TTL_ACTION_CLAMP)
     clamping.max_ttl.FromTimedelta(2 * minute)
-    nightly = policy_pb2.Policy(audience="orders", audit_issue=True)
+    nightly = policy_pb2.Policy(audience="orders", client_id="*", audit_issue=True)
     nightly.max_ttl.FromTimedelta(datetime.timedelta(days=1))
     nightly.daily_boundary.CopyFrom(policy_pb2.DailyBoundary(hours=0, time_zone="Europe/Berlin"))
     return {"strict": strict, "clamping": clamping, "nightly": nightly}

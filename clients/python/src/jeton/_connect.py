@@ -14,8 +14,8 @@ from ._secret import Secret, secret
 from ._status import from_status
 from .errors import EndpointInvalid, JetonError
 
-# A channel that lost its server tries again soon, for 5 s each time (gRPC calls that min_reconnect_backoff); a connection
-# that answers no ping is closed.
+# A channel that lost its server tries again soon, for 5 s each time, which gRPC calls min_reconnect_backoff.
+# A connection that answers no ping is closed.
 OPTIONS = [
     ("grpc.enable_retries", 0),
     ("grpc.service_config_disable_resolution", 1),

@@ -61,6 +61,13 @@ class Pipeline:
                 raise Full
             self._asked_elsewhere += change
 
+    def late(self, deadline: float) -> None:
+        """A call has waited for its whole deadline. If the oldest one has for twice as long, the stream is given up."""
+        with self._lock:
+            stream = self._stream
+        if stream is not None and stream.oldest() < time.monotonic() - 2 * deadline:
+            stream.give_up()
+
     def broke(self, had_answers: bool) -> None:
         """A stream ended."""
         with self._lock:
@@ -83,7 +90,7 @@ class _Stream:
         self._client = client
         self._skip = skip
         self._requests: queue.SimpleQueue[pb.StreamValidateRequest | None] = queue.SimpleQueue()
-        self._waiting: collections.deque[Future[Any]] = collections.deque()
+        self._waiting: collections.deque[tuple[float, Future[Any]]] = collections.deque()
         self._lock = threading.Lock()
         self.ended = False
         self._cancel: Any = None
@@ -93,12 +100,20 @@ class _Stream:
     def waiting(self) -> int:
         return len(self._waiting)
 
+    def oldest(self) -> float:
+        with self._lock:
+            return self._waiting[0][0] if self._waiting else float("inf")
+
+    def give_up(self) -> None:
+        if self._cancel is not None:
+            self._cancel()
+
     def ask(self, request: pb.ValidateRequest) -> Future[Any]:
         future: Future[Any] = Future()
         with self._lock:  # the order of both queues is the same
             if self.ended:
                 raise Broken
-            self._waiting.append(future)
+            self._waiting.append((time.monotonic(), future))
             self._requests.put(pb.StreamValidateRequest(request=request))
         return future
 
@@ -117,7 +132,7 @@ class _Stream:
             for answer in answers:
                 had_answers = True
                 with self._lock:
-                    future = self._waiting.popleft()
+                    _, future = self._waiting.popleft()
                 future.set_result(answer.verdict)
             error: JetonError = Closed("The stream of verdicts ended.")
         except JetonError as failure:
@@ -130,7 +145,7 @@ class _Stream:
             self._waiting.clear()
         self._requests.put(None)
         self._pipeline.broke(had_answers)
-        for future in waiting:
+        for _, future in waiting:
             future.set_exception(Broken(error.message))
 
     def close(self) -> None:

@@ -64,7 +64,10 @@ class Guard:
                 return self._pipeline.ask(request).result(self.rules.deadline)
             except Broken:
                 self._pipeline.elsewhere(1)
-        except (Full, FutureTimeoutError) as error:
+        except FutureTimeoutError as error:
+            self._pipeline.late(self.rules.deadline)
+            raise no_verdict() from error
+        except Full as error:
             raise no_verdict() from error
         try:
             left = max(end - time.monotonic(), 0.001)

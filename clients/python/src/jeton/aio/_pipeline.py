@@ -46,6 +46,12 @@ class Pipeline:
             raise Full
         self._asked_elsewhere += change
 
+    def late(self, deadline: float) -> None:
+        """A call has waited for its whole deadline. If the oldest one has for twice as long, the stream is given up."""
+        stream = self._stream
+        if stream is not None and stream.waiting and stream.waiting[0][0] < time.monotonic() - 2 * deadline:
+            stream.give_up()
+
     def broke(self, had_answers: bool) -> None:
         """A stream ended."""
         self._failures = 1 if had_answers else self._failures + 1
@@ -64,13 +70,13 @@ class _Stream:
     def __init__(self, pipeline: Pipeline, client: Client, skip: int) -> None:
         self._pipeline = pipeline
         self._requests: asyncio.Queue[pb.StreamValidateRequest | None] = asyncio.Queue()
-        self.waiting: collections.deque[asyncio.Future[Any]] = collections.deque()
+        self.waiting: collections.deque[tuple[float, asyncio.Future[Any]]] = collections.deque()
         self.ended = False
         self._task = asyncio.create_task(self._read(client, skip), name="jeton-verdicts")
 
     def ask(self, request: pb.ValidateRequest) -> asyncio.Future[Any]:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self.waiting.append(future)
+        self.waiting.append((time.monotonic(), future))
         self._requests.put_nowait(pb.StreamValidateRequest(request=request))
         return future
 
@@ -88,7 +94,7 @@ class _Stream:
             )
             async for answer in answers:
                 had_answers = True
-                future = self.waiting.popleft()
+                _, future = self.waiting.popleft()
                 if not future.done():  # its caller went away
                     future.set_result(answer.verdict)
         except Exception:  # noqa: BLE001, S110 # whoever waits asks by Validate, and hears the cause there
@@ -101,10 +107,13 @@ class _Stream:
                 answers = cancel = None  # the task keeps its frame, and gRPC's poller lives as long as a call
             self._requests.put_nowait(None)
             self._pipeline.broke(had_answers)
-            for future in self.waiting:
+            for _, future in self.waiting:
                 if not future.done():
                     future.set_exception(Broken())
             self.waiting.clear()
+
+    def give_up(self) -> None:
+        self._task.cancel()
 
     async def close(self) -> None:
         self._task.cancel()

@@ -122,6 +122,9 @@ class TokenSource:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        # A cancelled task keeps its frames, those keep a channel, and that keeps gRPC's poller.
+        self._task = self._teller = None
+        tasks.clear()
 
     async def __aenter__(self) -> TokenSource:
         return self

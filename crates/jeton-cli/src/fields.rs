@@ -156,6 +156,8 @@ pub fn of_target(message: &str) -> &str {
 mod tests {
     use std::collections::HashMap;
 
+    use prost::Message as _;
+    use prost_types::{DescriptorProto, FileDescriptorSet, field_descriptor_proto::Type};
     use tonic::Code;
     use tonic_types::ErrorDetails;
 
@@ -193,5 +195,64 @@ mod tests {
         assert_eq!(of_target("The field target.jti is invalid. It must be: new."), "new.");
         assert_eq!(of_target("The field targets is invalid. It must be: narrow."), "narrow.");
         assert_eq!(of_target("Something else."), "Something else.");
+    }
+
+    /// Fields that a person does not give: this program fills them, or sends none of these requests.
+    const FILLED: [&str; 14] = [
+        "certificate_thumbprint",
+        "chunk_number",
+        "client.api_keys",
+        "client.create_time",
+        "client.refused",
+        "client.stray_certificate_uris",
+        "min_revision",
+        "page_size",
+        "page_token",
+        "policy.update_time",
+        "requests",
+        "request",
+        "target_count",
+        "update_mask",
+    ];
+
+    /// The paths of the fields of a request that may be refused for their form. A boolean cannot be.
+    fn paths(all: &[DescriptorProto], message: &DescriptorProto, prefix: &str) -> Vec<String> {
+        let mut paths = Vec::new();
+        for field in &message.field {
+            let path = format!("{prefix}{}", field.name());
+            let inner = all.iter().find(|it| format!(".jeton.v1.{}", it.name()) == field.type_name());
+            match (field.r#type(), inner) {
+                (Type::Bool, _) => {}
+                _ if FILLED.contains(&path.as_str()) => {}
+                // What is wrong with one of many names no field.
+                (_, Some(inner)) if path != "targets" && inner.name() != "DailyBoundary" => {
+                    paths.extend(self::paths(all, inner, &format!("{path}.")));
+                }
+                _ => paths.push(path),
+            }
+        }
+        paths
+    }
+
+    #[test]
+    fn e25_each_field_that_can_be_refused_has_a_word() {
+        let set = FileDescriptorSet::decode(jeton_proto::FILE_DESCRIPTOR_SET).unwrap_or_default();
+        let files: Vec<_> = set.file.iter().filter(|file| file.package() == "jeton.v1").collect();
+        let all: Vec<_> = files.iter().flat_map(|file| file.message_type.clone()).collect();
+        let services = files.iter().flat_map(|file| &file.service);
+        let services = services.filter(|service| ["TokenService", "AdminService"].contains(&service.name()));
+        let inputs =
+            services.flat_map(|service| &service.method).map(|method| method.input_type().to_owned());
+        let inputs: Vec<_> = inputs.collect();
+        assert!(inputs.len() > 20, "{inputs:?}");
+        let mut without = Vec::new();
+        for message in all.iter().filter(|it| inputs.contains(&format!(".jeton.v1.{}", it.name()))) {
+            for path in paths(&all, message, "") {
+                if Given::Flags.word(&path).is_none() {
+                    without.push(format!("{}: {path}", message.name()));
+                }
+            }
+        }
+        assert!(without.is_empty(), "no word of the command line for {without:#?}");
     }
 }

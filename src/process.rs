@@ -1,4 +1,4 @@
-//! The limits of this process, set once at the start.
+//! What this process takes of its machine: limits, set once at the start, and turns.
 
 use rustix::{
     process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit},
@@ -23,4 +23,11 @@ pub fn raise_descriptors() -> usize {
     }
     let current = getrlimit(Resource::Nofile).current;
     current.and_then(|current| usize::try_from(current).ok()).unwrap_or(usize::MAX)
+}
+
+/// Lets others have their turn between two parts of long work: the other threads of this core, which would wait for
+/// the milliseconds that the system gives each, and the other tasks of this thread.
+pub async fn others_first() {
+    std::thread::yield_now();
+    tokio::task::yield_now().await;
 }

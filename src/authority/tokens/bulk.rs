@@ -3,7 +3,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use tokio::task::yield_now;
 use uuid::Uuid;
 
 use crate::{
@@ -18,6 +17,7 @@ use crate::{
         },
     },
     mint::RefreshToken,
+    process::others_first,
     replica::{Propagation, Reach},
     state::{Permission, Reason, Snapshot},
     store::{AppendTarget, BulkChunk, Counts, NewAudit, NewBulkChunk, SessionRow},
@@ -240,7 +240,7 @@ impl Authority {
         let (mut failures, mut seen) = (Failures::new(), HashSet::new());
         for (index, target) in chunk.targets.into_iter().enumerate() {
             if index.is_multiple_of(TURN) {
-                yield_now().await;
+                others_first().await;
             }
             let found = match target {
                 Ok(target) => self.find(snapshot, caller, &target, &rows).await,
@@ -328,7 +328,7 @@ impl Authority {
     ) -> Result<Option<Resolved>, Error> {
         if !looks_like_refresh_token(text) {
             // A signature: others have their turn between two.
-            yield_now().await;
+            others_first().await;
             let [_, texts_of_many] = &self.texts;
             let _turn = texts_of_many.acquire().await.map_err(|_closed| Error::Draining)?;
             return self.access_token(snapshot, caller, text);

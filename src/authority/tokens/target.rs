@@ -1,13 +1,13 @@
 //! The target of a revocation: resolves it to a token, session or mark, and finds its client and its state.
 
 use jiff::Timestamp;
-use tokio::task::yield_now;
 
 use crate::{
     authority::{
         Authority, Caller, Error, Invalid,
         tokens::{narrow::bare_jti, resolved::Resolved, revocation::RevokeRequest, target_form::not_uuid},
     },
+    process::others_first,
     state::{MarkKind, Permission, Snapshot},
 };
 use jeton_token::{
@@ -89,7 +89,7 @@ impl Authority {
             return Ok(found);
         }
         for candidate in candidates(text).iter().filter(|candidate| *candidate != text) {
-            yield_now().await;
+            others_first().await;
             let resolved = self.exact_text(snapshot, caller, candidate, asks_for_much).await?;
             let Some(resolved) = resolved else { continue };
             if found.as_ref().is_some_and(|found| found.target != resolved.target) {

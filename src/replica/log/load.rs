@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use tokio::task::yield_now;
-
 use crate::{
+    process::others_first,
     replica::Keys,
     state::{Issuing, OpenedKeys, Policies, Root},
     store::{LogEntries, OwnConnection, StoreError},
@@ -82,7 +81,7 @@ impl Loader {
         while entries.len() > 0 {
             root.apply_all(entries.by_ref().take(ENTRIES_AT_ONCE).collect());
             // A list of thousands must not keep calls waiting.
-            yield_now().await;
+            others_first().await;
         }
         root.issuing.locks.apply(&read.locks);
         if read.policies {

@@ -4,12 +4,12 @@ use std::pin::Pin;
 
 use futures_util::{Stream, stream::unfold};
 use prost::Message as _;
-use tokio::task::yield_now;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     authority::{Bulk, BulkOpening, Chunk, Error, Failures, Invalid},
     edge::{Origin, Refusal},
+    process::others_first,
     proto::v1 as pb,
     rpc::{
         Context,
@@ -128,12 +128,12 @@ async fn chunk_of(message: pb::BulkRevokeRequest) -> Result<Chunk, Status> {
         return Err(Invalid::field("bulk_id", "in the first message alone").into());
     }
     let encoded = message.encode_to_vec();
-    yield_now().await;
+    others_first().await;
     let digest = sha256(&[&encoded]);
     let mut targets = Vec::with_capacity(message.targets.len());
     let mut arrived = message.targets.into_iter();
     while arrived.len() > 0 {
-        yield_now().await;
+        others_first().await;
         targets.extend(arrived.by_ref().take(TARGETS_AT_ONCE).map(revoke_target));
     }
     Ok(Chunk { number: message.chunk_number, targets, digest })

@@ -9,10 +9,10 @@ use sqlx::{
     Connection, Executor,
     postgres::{PgListener, PgPoolOptions},
 };
-use tokio::task::yield_now;
 use uuid::Uuid;
 
 use crate::{
+    process::others_first,
     state::{Entry, Lock, Mark, MarkKind, Reason},
     store::{
         ACQUIRE_TIMEOUT, OwnConnection, Store, StoreError,
@@ -163,7 +163,7 @@ impl OwnConnection {
             while let Some(rows) = rows.try_next().await.map_err(|TryChunksError(_, error)| error)? {
                 LogRead::take(&mut read, rows)?;
                 // The rows of a long read have arrived already: without this, no call would be served until all are taken.
-                yield_now().await;
+                others_first().await;
             }
             read.map(LogRead::whole).ok_or_else(|| StoreError::corrupt("log_head", "no row"))
         })

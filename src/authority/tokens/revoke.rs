@@ -52,16 +52,16 @@ impl Authority {
         if resolved.is_bare() && target != AppendTarget::Nothing {
             self.check_bare_quota(&caller.client.client_id).await?;
         }
+        // The lock first: a token that is issued at the revision of the revocation, and so not hit by it, would have seen
+        // the lock (rule LockBeforeItsMark of tests/model/README.md).
+        let locked = match &lock {
+            Some(lock) => Some(self.append_lock(caller, lock).await?),
+            None => None,
+        };
         let audit = resolved.audit(self.audit(caller, "Revoke"), &request.note, outcome);
         let line = self.line_of(&audit);
         let item = NewRevocation { target, reason: request.reason, expire_time: resolved.expire_time, audit };
         let append = async {
-            // The lock first: a token that is issued at the revision of the revocation, and so not hit by it, would have
-            // seen the lock (rule LockBeforeItsMark of tests/model/README.md).
-            let locked = match &lock {
-                Some(lock) => Some(self.append_lock(caller, lock).await?),
-                None => None,
-            };
             let appended = self.flusher.append(item).await??;
             if locked.is_some_and(|locked| locked.epoch() != appended.revision.epoch()) {
                 return Err(Error::EpochOver);

@@ -52,6 +52,11 @@ async fn k22_a_revocation_says_that_its_target_can_be_issued_for_again_unless_it
     assert!(locked.code == 0 && !locked.err.contains("again at once"), "{locked:?}");
     assert!(locked.err.contains("It is locked until 20"), "{locked:?}");
     assert!(locked.err.contains("jeton unlock subject user:7"), "{locked:?}");
+    let audit =
+        shell.run(&["audit", "list", "--subject", "user:7", "--limit", "2", "--output", "json"]).await;
+    let audit: serde_json::Value = serde_json::from_str(audit.data()).unwrap();
+    let acts: Vec<_> = (0..2).map(|n| audit["auditEvents"][n]["action"].as_str()).collect();
+    assert_eq!(acts, [Some("Revoke"), Some("Lock")], "newest first: {audit}");
     assert_eq!(service.issue(issue_request("user:7", &["api"])).await.refused().reason, "SUBJECT_LOCKED");
     let of_client = ["revoke", "--client", "service", "--reason", "compromised", "--yes", "--lock", "1h"];
     shell.run(&of_client).await.data();

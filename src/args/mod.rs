@@ -16,6 +16,7 @@ mod places;
 mod read;
 mod suggest;
 mod tls;
+mod token_text;
 mod value;
 
 use std::{
@@ -89,6 +90,7 @@ impl CommandLine {
             let mut command = Self::command();
             command.build();
             blank::refuse_empty(&command, matches)?;
+            token_text::refuse(&command, matches)?;
         }
         if let (Command::Serve(args), Some((_, given))) = (&mut cli.command, matches.subcommand()) {
             args.places = Places::of(given);

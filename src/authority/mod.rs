@@ -35,7 +35,7 @@ pub use admin::{
     explain::{Cause, Explained, Explanation, Question, State, Thing, TokenFacts},
     key::{KeyPage, RotateRequest, Rotated},
     lists::{AuditQuery, Listed, SessionQuery},
-    lock::{LOCK_TTL_MAX_S, LockChanged, LockRequest, UnlockRequest},
+    lock::{LockChanged, LockRequest, UnlockRequest},
     page::Page,
     policy::{PolicyField, PolicyUpdate},
 };

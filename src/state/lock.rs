@@ -5,6 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
+use jeton_state::MarkKind;
 use jeton_token::{Revision, UnixSeconds};
 
 /// The kind of target of a lock. The numbers are those of the table, and the same as of marks.
@@ -17,22 +18,28 @@ pub enum LockKind {
 }
 
 impl LockKind {
+    /// The kind of the same target as a mark's, if such targets can be locked.
+    #[must_use]
+    pub fn of(mark: MarkKind) -> Option<Self> {
+        match mark {
+            MarkKind::Subject => Some(Self::Subject),
+            MarkKind::Client => Some(Self::Client),
+            MarkKind::Key | MarkKind::Audience => None,
+        }
+    }
+
     /// The kind with this number.
     #[must_use]
     pub fn from_number(number: i16) -> Option<Self> {
-        match number {
-            3 => Some(Self::Subject),
-            4 => Some(Self::Client),
-            _ => None,
-        }
+        MarkKind::from_number(number).and_then(Self::of)
     }
 
     /// Its number.
     #[must_use]
     pub fn number(self) -> i16 {
         match self {
-            Self::Subject => 3,
-            Self::Client => 4,
+            Self::Subject => MarkKind::Subject.number(),
+            Self::Client => MarkKind::Client.number(),
         }
     }
 }

@@ -98,13 +98,10 @@ impl Authority {
         caller.must(Permission::AdminRead)?;
         let page = page("clients", page_size, page_token)?;
         let mut rows = self.store.clients_after(page.after_name()?, page.limit()).await?;
-        let more = rows.len() > page.size();
-        rows.truncate(page.size());
+        let next = page.cut(&mut rows, |row| row.client.client_id.clone());
         for row in &mut rows {
             add_last_uses(snapshot, row);
         }
-        let last = rows.last().filter(|_| more);
-        let next = last.map_or_else(String::new, |last| page.next(last.client.client_id.as_bytes()));
         Ok((rows, next))
     }
 

@@ -4,7 +4,11 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::{
-    authority::{Authority, Caller, Error, Invalid, admin::page::page, tokens::target_form::not_uuid},
+    authority::{
+        Authority, Caller, Error, Invalid,
+        admin::page::{Page, page},
+        tokens::target_form::not_uuid,
+    },
     state::{FAMILY_ANY, Permission, Snapshot},
     store::{AuditFilter, AuditRow, InForce, ReplicaRow, SessionFilter, SessionRow},
 };
@@ -96,10 +100,7 @@ impl Authority {
         caller.must(Permission::AdminRead)?;
         let page = page(&format!("revocations\0{wide_only}"), page_size, page_token)?;
         let mut rows = self.store.in_force(wide_only, page.after_revision()?, page.limit()).await?;
-        let more = rows.len() > page.size();
-        rows.truncate(page.size());
-        let last = rows.last().filter(|_| more);
-        let next = last.map_or_else(String::new, |last| page.next(&last.revision.as_i64().to_be_bytes()));
+        let next = page.cut(&mut rows, |row| Page::place_of(row.revision));
         Ok((rows, next))
     }
 

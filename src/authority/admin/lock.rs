@@ -6,17 +6,17 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     authority::{
         Authority, Caller, Denied, Error, Invalid,
-        admin::page::page,
+        admin::page::{Page, page},
         tokens::revocation::{RevokeRequest, check_note},
     },
     replica::{Propagation, Reach},
-    state::{Lock, LockKind, MarkKind, Permission, Reason, Snapshot},
+    state::{Lock, LockKind, Permission, Reason, Snapshot},
     store::{AppendTarget, NewAudit, NewRevocation},
 };
 use jeton_token::{Revision, UnixSeconds, text};
 
 /// The longest lock, seconds: a client that is to stay out longer is disabled or deleted.
-pub const LOCK_TTL_MAX_S: i64 = 30 * 86_400;
+const LOCK_TTL_MAX_S: i64 = 30 * 86_400;
 
 /// A request of Lock. The target is unchecked.
 #[derive(Clone, Debug)]
@@ -83,7 +83,7 @@ impl Authority {
         check_note(&request.note)?;
         check_target(request.kind, &request.target, "")?;
         let lock = snapshot.root.issuing.locks.held(request.kind, &request.target, self.now());
-        // Appended all the same where this replica knows of no lock: the database may, and the barrier is the same.
+        // Appended even if this replica knows of no lock: the database may have one that is not applied here yet.
         let outcome = if lock.is_some() { "OK" } else { "NOT_LOCKED" };
         let audit =
             NewAudit { outcome: Some(outcome), note: request.note.clone(), ..self.audit(caller, "Unlock") };
@@ -109,10 +109,7 @@ impl Authority {
         if let Some(before) = page.after_revision()? {
             locks.retain(|lock| lock.revision < before);
         }
-        let more = locks.len() > page.size();
-        locks.truncate(page.size());
-        let last = locks.last().filter(|_| more);
-        let next = last.map_or_else(String::new, |last| page.next(&last.revision.as_i64().to_be_bytes()));
+        let next = page.cut(&mut locks, |lock| Page::place_of(lock.revision));
         Ok((locks, next))
     }
 
@@ -256,11 +253,7 @@ impl RevokeRequest {
         let Some(ttl_s) = self.lock_ttl_s else { return Ok(None) };
         let refused = || Invalid::field("lock_ttl", "with a subject or a client, and without an audience");
         let Wide { kind, target, audience: None, .. } = &self.target else { return Err(refused()) };
-        let kind = match kind {
-            MarkKind::Subject => LockKind::Subject,
-            MarkKind::Client => LockKind::Client,
-            MarkKind::Key | MarkKind::Audience => return Err(refused()),
-        };
+        let kind = LockKind::of(*kind).ok_or_else(refused)?;
         let (target, note) = (target.clone(), self.note.clone());
         Ok(Some(LockRequest { kind, target, ttl_s, note, wait: None }))
     }

@@ -63,11 +63,21 @@ impl Page {
         i64::try_from(self.size).unwrap_or(PAGE_SIZE_MAX).saturating_add(1)
     }
 
-    /// Cuts the rows to the page. Returns the token of the next page, or an empty text.
-    pub(in crate::authority) fn cut<T>(&self, rows: &mut Vec<T>, id: impl Fn(&T) -> Uuid) -> String {
+    /// Cuts the rows to the page. Returns the token of the next page, which begins after the `place` of the last row, or
+    /// an empty text.
+    pub(in crate::authority) fn cut<T, P: AsRef<[u8]>>(
+        &self,
+        rows: &mut Vec<T>,
+        place: impl Fn(&T) -> P,
+    ) -> String {
         let more = rows.len() > self.size;
         rows.truncate(self.size);
-        rows.last().filter(|_| more).map_or_else(String::new, |last| self.next(id(last).as_bytes()))
+        rows.last().filter(|_| more).map_or_else(String::new, |last| self.next(place(last).as_ref()))
+    }
+
+    /// The place of a row that is listed by its revision.
+    pub(in crate::authority) fn place_of(revision: Revision) -> [u8; 8] {
+        revision.as_i64().to_be_bytes()
     }
 
     pub(in crate::authority) fn next(&self, after: &[u8]) -> String {

@@ -78,10 +78,11 @@ impl Loader {
         read: LogEntries,
     ) -> Result<(), LoadError> {
         let mut entries = read.entries.into_iter();
+        root.apply_all(entries.by_ref().take(ENTRIES_AT_ONCE).collect());
         while entries.len() > 0 {
-            root.apply_all(entries.by_ref().take(ENTRIES_AT_ONCE).collect());
             // A list of thousands must not keep calls waiting.
             others_first().await;
+            root.apply_all(entries.by_ref().take(ENTRIES_AT_ONCE).collect());
         }
         root.issuing.locks.apply(&read.locks);
         if read.policies {

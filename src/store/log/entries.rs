@@ -161,9 +161,13 @@ impl OwnConnection {
             .try_chunks(ROWS_AT_ONCE);
             let mut read = None;
             while let Some(rows) = rows.try_next().await.map_err(|TryChunksError(_, error)| error)? {
+                let may_go_on = rows.len() == ROWS_AT_ONCE;
                 LogRead::take(&mut read, rows)?;
                 // The rows of a long read have arrived already: without this, no call would be served until all are taken.
-                others_first().await;
+                // A short read, as most are, is not held up.
+                if may_go_on {
+                    others_first().await;
+                }
             }
             read.map(LogRead::whole).ok_or_else(|| StoreError::corrupt("log_head", "no row"))
         })

@@ -8,6 +8,7 @@ mod database;
 mod dev;
 mod epoch;
 mod examples;
+mod given;
 mod help;
 mod issuer;
 mod key;
@@ -89,8 +90,9 @@ impl CommandLine {
         if !matches!(cli.command, Command::CompleteValues { .. } | Command::Serve(_)) {
             let mut command = Self::command();
             command.build();
-            blank::refuse_empty(&command, matches)?;
-            token_text::refuse(&command, matches)?;
+            given::check_each(&command, matches, &|given| {
+                blank::refuse_empty(given).and_then(|()| token_text::refuse(given))
+            })?;
         }
         if let (Command::Serve(args), Some((_, given))) = (&mut cli.command, matches.subcommand()) {
             args.places = Places::of(given);

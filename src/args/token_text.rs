@@ -1,45 +1,33 @@
 //! Token text on the command line: others can read it there, and no name looks like it.
 
-use clap::{
-    ArgMatches, Command,
-    error::{ContextKind, ContextValue, ErrorKind},
-    parser::ValueSource,
-};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use jeton_token::looks_like_refresh_token;
+
+use crate::args::given::Given;
 
 /// `revoke` takes any text: an emergency comes first. `explain` says by itself how a token is given to it.
 const TAKE_TOKENS: [&str; 2] = ["revoke", "explain"];
+/// The operand of verbs that read a token: they refuse its text, and say what to do with that token.
+const TOKEN_OPERAND: &str = "source";
 
 /// Refuses token text as a value of any other verb, without repeating it.
-pub(super) fn refuse(command: &Command, matches: &ArgMatches) -> Result<(), clap::Error> {
-    for arg in command.get_arguments() {
-        let id = arg.get_id().as_str();
-        let is_given = matches.try_contains_id(id).is_ok()
-            && matches.value_source(id) == Some(ValueSource::CommandLine)
-            && arg.get_action().takes_values();
-        let raw = if is_given { matches.try_get_raw(id).ok().flatten() } else { None };
-        let is_token = raw.is_some_and(|mut raw| raw.any(|text| text.to_str().is_some_and(is_token_text)));
-        if is_token {
-            let mut error = clap::Error::new(ErrorKind::ValueValidation).with_cmd(command);
-            error.insert(ContextKind::InvalidArg, ContextValue::String(arg.to_string()));
-            error.insert(ContextKind::InvalidValue, ContextValue::String("[secret]".to_owned()));
-            let suggested = "others can read a token on the command line: pipe it in where a verb takes one, or give \
-                             --token-file. `jeton revoke` ends one that leaked";
-            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![suggested.into()]));
-            return Err(error);
-        }
+pub(super) fn refuse(given: &Given<'_>) -> Result<(), clap::Error> {
+    let is_taken = given.path.first().is_some_and(|verb| TAKE_TOKENS.contains(verb));
+    let refused = |text: &str| !is_taken && is_token_text(text);
+    if given.arg.get_id() == TOKEN_OPERAND || !given.values.iter().any(|it| it.to_str().is_some_and(refused))
+    {
+        return Ok(());
     }
-    match matches.subcommand() {
-        Some((name, _)) if TAKE_TOKENS.contains(&name) => Ok(()),
-        Some((name, matches)) => {
-            command.find_subcommand(name).map_or(Ok(()), |command| refuse(command, matches))
-        }
-        None => Ok(()),
-    }
+    let mut error = given.refused(ErrorKind::ValueValidation, "[secret]");
+    let suggested = "others can read a token on the command line: pipe it in where a verb takes one, or give --token-file. \
+                     `jeton revoke` ends one that leaked";
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![suggested.into()]));
+    Err(error)
 }
 
 /// The text of an access token, also of a part of a JWT that was cut off, or of a refresh token.
 fn is_token_text(text: &str) -> bool {
-    text.starts_with("jtr_") || (text.starts_with("eyJ") && text.contains('.'))
+    looks_like_refresh_token(text) || (text.starts_with("eyJ") && text.contains('.'))
 }
 
 #[cfg(test)]
@@ -47,7 +35,7 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;
-    use crate::args::command;
+    use crate::args::{command, given::check_each};
 
     const TOKEN: &str = "eyJhbGciOiJFUzI1NiJ9.eyJqdGkiOiIxIn0.c2lnbmF0dXJl";
 
@@ -57,13 +45,14 @@ mod tests {
             let mut command = command(|_| true);
             command.build();
             let matches = command.clone().try_get_matches_from(words).unwrap();
-            refuse(&command, &matches).map_err(|error| error.to_string())
+            check_each(&command, &matches, &refuse).map_err(|error| error.to_string())
         };
         for words in [
             ["jeton", "lock", "subject", TOKEN].as_slice(),
             &["jeton", "unlock", "client", TOKEN],
             &["jeton", "client", "get", TOKEN],
             &["jeton", "policy", "get", TOKEN],
+            &["jeton", "policy", "explain", TOKEN],
             &["jeton", "session", "list", "--subject", TOKEN],
             &["jeton", "audit", "list", "--note", "jtr_secret"],
             &["jeton", "issue", "--subject", TOKEN, "--audience", "a"],
@@ -75,6 +64,8 @@ mod tests {
         for words in [
             ["jeton", "revoke", TOKEN].as_slice(),
             &["jeton", "explain", TOKEN],
+            &["jeton", "validate", TOKEN],
+            &["jeton", "inspect", TOKEN],
             &["jeton", "lock", "subject", "a.b.c"],
         ] {
             assert_eq!(refused(words), Ok(()), "{words:?}");

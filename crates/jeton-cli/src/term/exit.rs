@@ -72,7 +72,7 @@ pub enum Failure {
     Unreachable(String),
     /// The server refused, or did not answer.
     Refused(Status),
-    /// The target of the revocation does not exist: the answer is no.
+    /// The target does not exist: the answer is no.
     Absent(Status),
     /// The server refused the form of a value of the command line.
     BadValue {
@@ -90,6 +90,17 @@ impl From<Status> for Failure {
 }
 
 impl Failure {
+    /// The same; that the target does not exist is an answer, and no failure of the server.
+    #[must_use]
+    pub fn or_absent(self) -> Self {
+        if let Self::Refused(status) = &self
+            && status.code() == Code::NotFound
+        {
+            return Self::Absent(status.clone());
+        }
+        self
+    }
+
     /// The exit code of this failure.
     #[must_use]
     pub fn exit(&self) -> Exit {

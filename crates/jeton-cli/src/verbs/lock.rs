@@ -5,7 +5,6 @@ use std::time::Duration;
 use clap::builder::NonEmptyStringValueParser as NonEmpty;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
-use tonic::Code;
 
 use crate::term::{escape::escape, quoted::shell_word};
 use crate::{
@@ -107,7 +106,8 @@ pub async fn run(cli: &Cli<'_>, command: LockCommand) -> Result<Exit, Failure> {
         wait_timeout: None,
     };
     let start = Instant::now();
-    let locked = known(connection.call(client.lock(connection.request(request))).await)?;
+    let locked =
+        connection.call(client.lock(connection.request(request))).await.map_err(Failure::or_absent)?;
     let elapsed = start.elapsed();
     if as_json {
         cli.output.json(&locked, false)?;
@@ -270,12 +270,4 @@ fn applied(change: &Propagation, elapsed: Duration) -> String {
 
 fn exit(change: Option<&Propagation>) -> Exit {
     if change.is_some_and(|it| it.complete) { Exit::Done } else { Exit::Incomplete }
-}
-
-/// A client that does not exist is a negative answer, not an error.
-fn known<T>(answer: Result<T, Failure>) -> Result<T, Failure> {
-    match answer {
-        Err(Failure::Refused(status)) if status.code() == Code::NotFound => Err(Failure::Absent(status)),
-        answer => answer,
-    }
 }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use jiff::{Timestamp, Unit};
 use tokio::time::Instant;
-use tonic::Code;
 
 use crate::term::escape::escape;
 use crate::{
@@ -96,11 +95,9 @@ pub async fn run(cli: &Cli<'_>, args: &RevokeArgs, kind: Kind, as_json: bool) ->
 pub async fn call(connection: &Connection, request: RevokeRequest) -> Result<RevokeResponse, Failure> {
     let mut client = TokenServiceClient::new(connection.channel());
     let is_only_looked_at = request.validate_only;
-    match connection.call(client.revoke(connection.request(request))).await {
-        Err(Failure::Refused(status)) if status.code() == Code::NotFound => Err(Failure::Absent(status)),
-        Err(failure) if !is_only_looked_at => Err(in_doubt(failure, IN_DOUBT)),
-        answer => answer,
-    }
+    let answer =
+        connection.call(client.revoke(connection.request(request))).await.map_err(Failure::or_absent);
+    answer.map_err(|failure| if is_only_looked_at { failure } else { in_doubt(failure, IN_DOUBT) })
 }
 
 /// Leaves out the sessions of a preview that are not to be shown.

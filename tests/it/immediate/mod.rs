@@ -16,6 +16,7 @@ mod failover;
 mod joined;
 mod killed;
 mod lease;
+mod locks;
 mod lost;
 mod paused;
 mod removed;

@@ -5,9 +5,10 @@ use tonic::Code;
 
 use super::{
     failover::promote,
+    locks::{lock, unlock},
     lost::{
-        add_key, bump, client, create_client, delete_key, delete_policy, get_client, is_refused, lock,
-        longest, unlock, up_to,
+        add_key, bump, client, create_client, delete_key, delete_policy, get_client, is_refused, longest,
+        up_to,
     },
 };
 use crate::world::{Api, Database, Fleet, Postgres, until};

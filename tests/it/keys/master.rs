@@ -109,7 +109,7 @@ async fn c2_a_running_server_that_cannot_open_a_new_key_keeps_its_lease_and_what
         mac_of(&session) != mac_of(&opened) && kid_of(&session.access_token) != kid_of(&opened.access_token)
     })
     .await;
-    // The first server may have added a key, which the second one opens, while the others were sealed anew.
+    // While the keys were sealed anew, the first server may have added one under the old master key.
     until("no key is left that the first server opens", async || {
         reseal(&world, &old, &new).await.data().contains("resealed 0 keys")
     })

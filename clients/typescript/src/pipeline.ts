@@ -3,6 +3,7 @@ import { create } from "@bufbuild/protobuf";
 import type { Client } from "./client.js";
 import type { Verdict } from "./gen/jeton/v1/token_pb.js";
 import { StreamValidateRequestSchema, TokenService, type ValidateRequest } from "./gen/jeton/v1/token_service_pb.js";
+import { fullJitter } from "./jitter.js";
 import type { Sending } from "./transport.js";
 
 const FIRST_PAUSE_MS = 100;
@@ -60,8 +61,7 @@ export class Pipeline {
     this.#stream = undefined;
     this.#avoid = stream.endpoint;
     this.#failures = stream.answered ? 1 : this.#failures + 1;
-    const longest = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(this.#failures - 1, 20));
-    this.#notBefore = performance.now() + Math.random() * longest;
+    this.#notBefore = performance.now() + fullJitter(FIRST_PAUSE_MS, LONGEST_PAUSE_MS, this.#failures);
   }
 
   close(): void {

@@ -1,6 +1,6 @@
 // When a token is renewed, and what callers get meanwhile: the state of a token source, without timers or calls.
 // clients/README.md specifies it.
-import { create } from "@bufbuild/protobuf";
+import { type JsonObject, create } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import type { AskOptions, Client } from "./client.js";
 import type { Clock } from "./clock.js";
@@ -8,7 +8,7 @@ import { again } from "./decode.js";
 import { type JetonError, closed, deadlineExceeded, isLasting } from "./errors.js";
 import type { IssuedToken as Issued } from "./gen/jeton/v1/token_pb.js";
 import { TokenService } from "./gen/jeton/v1/token_service_pb.js";
-import type { SourceRequest } from "./source-options.js";
+import { fullJitter } from "./jitter.js";
 import { Secret } from "./secret.js";
 import { between } from "./token.js";
 
@@ -48,6 +48,16 @@ export class Token {
   toString(): string {
     return "[secret]";
   }
+}
+
+/** What a renewal asks for. */
+export interface SourceRequest {
+  readonly subject: string;
+  readonly audiences: readonly string[];
+  readonly scopes: readonly string[];
+  readonly claims: JsonObject | undefined;
+  readonly ttlMs: number | undefined;
+  readonly refreshable: boolean;
 }
 
 /** What a token source tells. */
@@ -236,8 +246,8 @@ export class Renewal {
     if (now - this.#failedAt > HEALTHY_AFTER_MS) this.#failures = 0;
     this.#failures += 1;
     this.#failedAt = now;
-    const longest = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(this.#failures - 1, 30));
-    this.#notBefore = now + Math.random() * longest + (error.retryAfterMs ?? 0);
+    const pause = fullJitter(FIRST_PAUSE_MS, LONGEST_PAUSE_MS, this.#failures);
+    this.#notBefore = now + pause + (error.retryAfterMs ?? 0);
     return [];
   }
 

@@ -1,5 +1,5 @@
 import type { JsonObject } from "@bufbuild/protobuf";
-import type { TokenEvent } from "./renewal.js";
+import type { SourceRequest, TokenEvent } from "./renewal.js";
 import type { Secret } from "./secret.js";
 
 /** What a token source asks for, and what it does with what it gets. */
@@ -21,16 +21,6 @@ export interface TokenSourceOptions {
   onRefreshToken?: ((token: Secret) => void | Promise<void>) | undefined;
   /** Gets the events, in order. A slow or failing receiver holds up no renewal. */
   onEvent?: ((event: TokenEvent) => void | Promise<void>) | undefined;
-}
-
-/** The part that a renewal needs. */
-export interface SourceRequest {
-  readonly subject: string;
-  readonly audiences: readonly string[];
-  readonly scopes: readonly string[];
-  readonly claims: JsonObject | undefined;
-  readonly ttlMs: number | undefined;
-  readonly refreshable: boolean;
 }
 
 /** Checks what cannot be right. */

@@ -4,9 +4,9 @@ import { bootClock } from "./clock.js";
 import { JetonError, UnexpectedError, closed } from "./errors.js";
 import type { IssuedToken } from "./gen/jeton/v1/token_pb.js";
 import { RefreshTokenFile } from "./keep.js";
-import { type Attempt, Renewal, type Token, type TokenEvent } from "./renewal.js";
+import { type Attempt, Renewal, type SourceRequest, type Token, type TokenEvent } from "./renewal.js";
 import { Secret, secret } from "./secret.js";
-import { type SourceRequest, type TokenSourceOptions, sourceRequest } from "./source-options.js";
+import { type TokenSourceOptions, sourceRequest } from "./source-options.js";
 
 const DEADLINE_MS = 10_000;
 // A timer stands still while the machine sleeps: it is never set for longer.

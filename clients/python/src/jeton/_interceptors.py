@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import grpc
 
@@ -13,8 +13,15 @@ from ._peers import another_token_may_help
 from ._renewal import Token
 from .errors import JetonError
 
-if TYPE_CHECKING:
-    from .token_source import TokenSource
+
+class Source(Protocol):
+    """What calls need of a token source."""
+
+    def get(self, timeout: float = 10.0) -> Token: ...
+
+    def authorization(self, timeout: float = 10.0) -> str: ...
+
+    def instead_of(self, refused: Token, timeout: float = 10.0) -> Token | None: ...
 
 
 class _Details(
@@ -107,7 +114,7 @@ class TokenInterceptor(
 ):
     """Sends the token of a source. A unary call that is refused for its token is made once more, with another one."""
 
-    def __init__(self, source: TokenSource) -> None:
+    def __init__(self, source: Source) -> None:
         self._source = source
 
     def intercept_unary_unary(self, continuation: Callable[..., Any], client_call_details: Any, request: Any) -> Any:
@@ -155,7 +162,7 @@ def _left(end: float | None) -> float | None:
 class CallCredentialsPlugin(grpc.AuthMetadataPlugin):
     """Gives gRPC the token; gRPC calls it in a thread of its own."""
 
-    def __init__(self, source: TokenSource) -> None:
+    def __init__(self, source: Source) -> None:
         self._source = source
 
     def __call__(self, context: grpc.AuthMetadataContext, callback: grpc.AuthMetadataPluginCallback) -> None:

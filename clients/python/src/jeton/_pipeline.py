@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import collections
 import queue
-import random
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import Any
 
+from ._jitter import full_jitter
 from ._methods import METHODS
 from .client import Client
 from .errors import Closed, JetonError, UnexpectedError
 from .v1 import token_service_pb2 as pb
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
+
+
+def pause_s(failures: int) -> float:
+    """The pause before a stream is opened again, after so many that ended in a row."""
+    return full_jitter(FIRST_PAUSE_S, LONGEST_PAUSE_S, failures)
 
 
 class Full(Exception):  # it is no error of a call
@@ -72,8 +77,7 @@ class Pipeline:
         """A stream ended."""
         with self._lock:
             self._failures = 1 if had_answers else self._failures + 1
-            longest = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self._failures - 1, 20))
-            self._not_before = time.monotonic() + random.uniform(0, longest)  # noqa: S311
+            self._not_before = time.monotonic() + pause_s(self._failures)
 
     def close(self) -> None:
         """Ends the stream."""

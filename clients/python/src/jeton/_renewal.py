@@ -9,7 +9,6 @@ import dataclasses
 import datetime
 import logging
 import os
-import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import grpc
 
 from . import _requests
+from ._jitter import full_jitter
 from ._keep import RefreshTokenFile
 from ._secret import Secret, secret
 from ._status import SESSION_ENDED, SESSION_REVOKED, deadline_exceeded, is_lasting
@@ -278,8 +278,7 @@ class Renewal:
             self._failures = 0
         self._failures += 1
         self._failed_at = now
-        longest = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self._failures - 1, 30))
-        pause = random.uniform(0, longest)  # noqa: S311 # jitter is no secret
+        pause = full_jitter(FIRST_PAUSE_S, LONGEST_PAUSE_S, self._failures)
         if error.retry_after is not None:
             pause += error.retry_after.total_seconds()
         self._not_before = now + pause

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import grpc
 import grpc.aio
@@ -13,8 +13,15 @@ from .._peers import another_token_may_help
 from .._renewal import Token
 from ..errors import JetonError
 
-if TYPE_CHECKING:
-    from .token_source import TokenSource
+
+class Source(Protocol):
+    """What calls need of a token source."""
+
+    async def get(self, timeout: float = 10.0) -> Token: ...
+
+    async def authorization(self, timeout: float = 10.0) -> str: ...
+
+    async def instead_of(self, refused: Token, timeout: float = 10.0) -> Token | None: ...
 
 
 def _with(details: grpc.aio.ClientCallDetails, token: Token, end: float | None) -> grpc.aio.ClientCallDetails:
@@ -27,7 +34,7 @@ def _with(details: grpc.aio.ClientCallDetails, token: Token, end: float | None) 
     return grpc.aio.ClientCallDetails(details.method, left, metadata, details.credentials, details.wait_for_ready)
 
 
-async def _token(source: TokenSource, timeout: float | None) -> Token:
+async def _token(source: Source, timeout: float | None) -> Token:
     try:
         return await source.get(10.0 if timeout is None else timeout)
     except JetonError as error:
@@ -38,7 +45,7 @@ async def _token(source: TokenSource, timeout: float | None) -> Token:
 
 
 class _UnaryUnary(grpc.aio.UnaryUnaryClientInterceptor):
-    def __init__(self, source: TokenSource) -> None:
+    def __init__(self, source: Source) -> None:
         self._source = source
 
     async def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
@@ -55,7 +62,7 @@ class _UnaryUnary(grpc.aio.UnaryUnaryClientInterceptor):
 
 
 class _UnaryStream(grpc.aio.UnaryStreamClientInterceptor):
-    def __init__(self, source: TokenSource) -> None:
+    def __init__(self, source: Source) -> None:
         self._source = source
 
     async def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
@@ -63,7 +70,7 @@ class _UnaryStream(grpc.aio.UnaryStreamClientInterceptor):
 
 
 class _StreamUnary(grpc.aio.StreamUnaryClientInterceptor):
-    def __init__(self, source: TokenSource) -> None:
+    def __init__(self, source: Source) -> None:
         self._source = source
 
     async def intercept_stream_unary(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
@@ -71,20 +78,20 @@ class _StreamUnary(grpc.aio.StreamUnaryClientInterceptor):
 
 
 class _StreamStream(grpc.aio.StreamStreamClientInterceptor):
-    def __init__(self, source: TokenSource) -> None:
+    def __init__(self, source: Source) -> None:
         self._source = source
 
     async def intercept_stream_stream(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
         return await _once(self._source, continuation, client_call_details, request_iterator)
 
 
-async def _once(source: TokenSource, continuation: Any, details: Any, requests: Any) -> Any:
+async def _once(source: Source, continuation: Any, details: Any, requests: Any) -> Any:
     end = None if details.timeout is None else time.monotonic() + details.timeout
     token = await _token(source, details.timeout)
     return await continuation(_with(details, token, end), requests)
 
 
-def interceptors(source: TokenSource) -> list[grpc.aio.ClientInterceptor]:
+def interceptors(source: Source) -> list[grpc.aio.ClientInterceptor]:
     """One for each kind of call, as grpc.aio wants them."""
     return [_UnaryUnary(source), _UnaryStream(source), _StreamUnary(source), _StreamStream(source)]
 
@@ -92,7 +99,7 @@ def interceptors(source: TokenSource) -> list[grpc.aio.ClientInterceptor]:
 class CallCredentialsPlugin(grpc.AuthMetadataPlugin):
     """Gives gRPC the token. gRPC calls it in a thread of its own; the source stays on its loop."""
 
-    def __init__(self, source: TokenSource, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, source: Source, loop: asyncio.AbstractEventLoop) -> None:
         self._source, self._loop = source, loop
 
     def __call__(self, context: grpc.AuthMetadataContext, callback: grpc.AuthMetadataPluginCallback) -> None:

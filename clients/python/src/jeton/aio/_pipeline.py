@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import random
 import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 from .._methods import METHODS
-from .._pipeline import FIRST_PAUSE_S, LONGEST_PAUSE_S, Broken, Full
+from .._pipeline import Broken, Full, pause_s
 from ..v1 import token_service_pb2 as pb
 from .client import Client
 
@@ -55,8 +54,7 @@ class Pipeline:
     def broke(self, had_answers: bool) -> None:
         """A stream ended."""
         self._failures = 1 if had_answers else self._failures + 1
-        longest = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self._failures - 1, 20))
-        self._not_before = time.monotonic() + random.uniform(0, longest)  # noqa: S311
+        self._not_before = time.monotonic() + pause_s(self._failures)
 
     async def close(self) -> None:
         """Ends the stream."""

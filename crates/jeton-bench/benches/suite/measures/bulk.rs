@@ -78,7 +78,7 @@ fn p9_beside(bench: &mut Bench, target: &Target, ids: usize) {
     let pinned = Pinned::apart(server, &[postgres]);
     // A process of its own: its priority ends with it.
     let mut loader = Loader::start();
-    hurry(loader.pid());
+    let load_is_first = hurry(loader.pid());
     let mut pairs = Vec::new();
     for _ in 0..bench.rounds() {
         let alone = loader.run(&command).latency.p99;
@@ -90,7 +90,7 @@ fn p9_beside(bench: &mut Bench, target: &Target, ids: usize) {
         pairs.push(Pair::times(beside, alone));
     }
     let name = "Validate beside a BulkRevoke: p99 ÷ p99 without it";
-    let beside = json!({ "server_pinned": pinned.is_some() });
+    let beside = json!({ "server_pinned": pinned.is_some(), "load_is_first": load_is_first });
     let (bar, unit, summary) = (Bar::AtMost(2.0), Unit::Us, Summary::of(&pairs));
     bench.report.add(&Figure { id: "P9.beside", name, bar, unit, summary, beside });
 }

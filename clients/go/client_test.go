@@ -172,6 +172,24 @@ func TestMetadataOfAnotherFormIsUnset(t *testing.T) {
 	}
 }
 
+func TestPointsInTimeAreTyped(t *testing.T) {
+	server := jetontest.New(t)
+	told := map[string]string{"untilTime": "2026-01-02T03:04:05Z"}
+	want := time.Date(2026, time.January, 2, 3, 4, 5, 0, time.UTC)
+	server.Refuse("GetCaller", codes.PermissionDenied, "SUBJECT_LOCKED", told)
+	_, err := server.Client().TokenService().GetCaller(ctx, &jetonv1.GetCallerRequest{})
+	var subject *jeton.SubjectLocked
+	if !errors.As(err, &subject) || !subject.UntilTime.Equal(want) {
+		t.Errorf("it is %#v", err)
+	}
+	server.Refuse("GetCaller", codes.PermissionDenied, "CLIENT_LOCKED", told)
+	_, err = server.Client().TokenService().GetCaller(ctx, &jetonv1.GetCallerRequest{})
+	var locked *jeton.ClientLocked
+	if !errors.As(err, &locked) || !locked.UntilTime.Equal(want) {
+		t.Errorf("it is %#v", err)
+	}
+}
+
 func TestTheWholeLifeOfAToken(t *testing.T) {
 	leak.Check(t)
 	server := jetontest.New(t)

@@ -117,10 +117,10 @@ var reasons = map[string]func(failure) Error{
 		return &HighWaterExceeded{failure: f, HeldRevocations: f.count("heldRevocations"), TargetCount: f.count("targetCount"), HighWater: f.count("highWater")}
 	},
 	"SUBJECT_LOCKED": func(f failure) Error {
-		return &SubjectLocked{failure: f, UntilTime: f.text("untilTime")}
+		return &SubjectLocked{failure: f, UntilTime: f.instant("untilTime")}
 	},
 	"CLIENT_LOCKED": func(f failure) Error {
-		return &ClientLocked{failure: f, UntilTime: f.text("untilTime")}
+		return &ClientLocked{failure: f, UntilTime: f.instant("untilTime")}
 	},
 }
 
@@ -411,12 +411,12 @@ type HighWaterExceeded struct {
 type SubjectLocked struct {
 	failure
 	// UntilTime is the metadata untilTime.
-	UntilTime string
+	UntilTime time.Time
 }
 
 // ClientLocked is the reason CLIENT_LOCKED. PERMISSION_DENIED. The caller is locked: nothing is issued to it.
 type ClientLocked struct {
 	failure
 	// UntilTime is the metadata untilTime.
-	UntilTime string
+	UntilTime time.Time
 }

@@ -100,7 +100,7 @@ func field(key string) (string, string, string) {
 		return goName(strings.TrimSuffix(key, "Seconds")), "time.Duration", fmt.Sprintf("f.duration(%q, time.Second)", key)
 	case strings.HasSuffix(key, "Millis"):
 		return goName(strings.TrimSuffix(key, "Millis")), "time.Duration", fmt.Sprintf("f.duration(%q, time.Millisecond)", key)
-	case key == "expireTime", key == "serverTime":
+	case strings.HasSuffix(key, "Time"):
 		return goName(key), "time.Time", fmt.Sprintf("f.instant(%q)", key)
 	case strings.HasSuffix(key, "Bytes"), strings.HasSuffix(key, "Count"), strings.HasSuffix(key, "Sessions"),
 		key == "size", key == "maxSize", key == "heldRevocations", key == "highWater", key == "limitPerSecond":

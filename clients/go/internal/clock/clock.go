@@ -20,20 +20,6 @@ func Timer(clock Clock, at time.Duration) (fired <-chan struct{}, stop func() bo
 	return sent, clock.AfterFunc(at, func() { sent <- struct{}{} })
 }
 
-// Machine is the monotonic clock of the machine.
-type Machine struct{ zero time.Time }
-
-// NewMachine returns one that begins now.
-func NewMachine() *Machine { return &Machine{zero: time.Now()} }
-
-// Now is the time since the clock was made.
-func (m *Machine) Now() time.Duration { return time.Since(m.zero) }
-
-// AfterFunc is that of package time.
-func (m *Machine) AfterFunc(at time.Duration, call func()) func() bool {
-	return time.AfterFunc(at-m.Now(), call).Stop
-}
-
 // Manual stands still until Advance.
 type Manual struct {
 	lock  sync.Mutex

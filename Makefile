@@ -13,7 +13,7 @@ PROFILE ?= dev
 RUNS ?= 10
 LOOPS ?= 2
 
-.PHONY: help run check test test-busy faults attacks test-python test-node conformance stubs model bench bench-growth bench-docs capacity-docs measure-search instructions reference fmt lint sqlx clean
+.PHONY: help run check test test-busy faults attacks test-python test-go test-typescript test-node conformance stubs model bench bench-growth bench-docs capacity-docs measure-search bench-clients instructions reference fmt lint sqlx clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,13 @@ test-python: ## check the Python client; run its README, the example, PyJWT, Aut
 	@scripts/need-cc
 	@scripts/test-python
 
+test-go: ## check the Go client; run its README against a server
+	@scripts/need-cc
+	@scripts/test-go
+
+test-typescript: ## check the TypeScript client, the code of its README included
+	@scripts/test-typescript
+
 test-node: ## run jose and Express against a server of its own
 	@scripts/need-cc
 	@scripts/test-node
@@ -87,6 +94,11 @@ bench-growth: ## measure the growth of costs, overload, and disturbances: about 
 bench-docs: ## write docs/performance.md from the results of both
 	@scripts/need-cc
 	cargo bench --locked --package jeton-bench --bench suite -- --document
+
+bench-clients: ## measure the client libraries beside empty calls of gRPC (ONLY=a directory of clients/): minutes
+	@scripts/need-cc
+	@scripts/need-postgres
+	@scripts/bench-clients $(ONLY)
 
 measure-search: ## measure how long `jeton revoke --from` takes for a log of 1 GiB, and its memory
 	@scripts/need-cc

@@ -114,12 +114,16 @@ func (r route) once(
 	if err == nil {
 		return nil, true
 	}
-	return r.client.failed(err, at, one), true
+	return r.client.failed(ctx, err, at, one), true
 }
 
 // failed gives an error of a call its type.
-func (c *Client) failed(err error, at endpoint, one *lane) Error {
+func (c *Client) failed(ctx context.Context, err error, at endpoint, one *lane) Error {
 	typed := fromStatus(err, at)
+	if typed.Code() == codes.Canceled && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		// What gRPC derives from a deadline of this package says that it was cancelled.
+		typed = newDeadlineExceeded(context.DeadlineExceeded)
+	}
 	switch typed.Code() {
 	case codes.Canceled:
 		if c.connections.isClosed() {
@@ -145,7 +149,7 @@ func (r route) NewStream(
 	stream, err := one.conn.NewStream(withAuthorization(ctx, authorization), description, path, options...)
 	if err != nil {
 		defer r.client.connections.giveBack(one)
-		return nil, r.client.failed(err, at, one)
+		return nil, r.client.failed(ctx, err, at, one)
 	}
 	// gRPC ends the context of a stream with the stream.
 	context.AfterFunc(stream.Context(), func() { r.client.connections.giveBack(one) })

@@ -16,6 +16,13 @@ import (
 
 const longestAnswer = 16 << 20
 
+// windows of HTTP/2, for an answer and for all of a connection. With fixed ones gRPC sends no PING for each answer to
+// measure how wide they should be.
+const (
+	streamWindow     = 1 << 20
+	connectionWindow = 16 << 20
+)
+
 // group is the endpoints of one listener. One of them is the current one.
 type group struct {
 	endpoints []endpoint
@@ -98,6 +105,8 @@ func (c *connections) open(at endpoint, with *loaded) (*lane, error) {
 			MinConnectTimeout: 5 * time.Second,
 		}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
+		grpc.WithInitialWindowSize(streamWindow),
+		grpc.WithInitialConnWindowSize(connectionWindow),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(longestAnswer)),
 	)
 	if err != nil {

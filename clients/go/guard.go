@@ -55,6 +55,8 @@ type Guard struct {
 	client   *Client
 	options  GuardOptions
 	pipeline *pipeline
+	// deadlines of verdicts.
+	deadlines deadlines
 
 	lock       sync.Mutex
 	complained map[string]time.Time
@@ -72,6 +74,7 @@ func NewGuard(client *Client, options GuardOptions) *Guard {
 		options.MaxWaiting = 1000
 	}
 	made := &Guard{client: client, options: options, complained: map[string]time.Time{}}
+	made.deadlines.after = options.Deadline
 	if options.Mode == GuardStream {
 		made.pipeline = newPipeline(client, options.MaxWaiting, options.Deadline)
 	}
@@ -83,6 +86,7 @@ func (g *Guard) Close() error {
 	if g.pipeline != nil {
 		g.pipeline.close()
 	}
+	g.deadlines.close()
 	return nil
 }
 
@@ -101,7 +105,7 @@ func (g *Guard) Judge(ctx context.Context, token Secret, thumbprint string, scop
 	if text == "" {
 		return nil, newRefused(noToken, "The call carries no token. Send one as authorization: Bearer.")
 	}
-	if len(text) > longestToken || strings.ContainsFunc(text, func(sign rune) bool { return sign < '!' || sign > '~' }) {
+	if len(text) > longestToken || !isPrintable(text) {
 		return nil, newRefused(malformed, "The token is MALFORMED. Send one that jeton issued.")
 	}
 	needed := g.options.Scopes
@@ -111,8 +115,8 @@ func (g *Guard) Judge(ctx context.Context, token Secret, thumbprint string, scop
 	request := &jetonv1.ValidateRequest{
 		Token: text, Audiences: g.options.Audiences, Scopes: needed, CertificateThumbprint: thumbprint,
 	}
-	within, cancel := context.WithTimeout(ctx, g.options.Deadline)
-	defer cancel()
+	within, stop := g.deadlines.begin(ctx)
+	defer stop()
 	message, err := g.ask(within, request)
 	if err != nil {
 		// Not of a caller that went away.
@@ -173,6 +177,16 @@ func (g *Guard) complain(err error) {
 }
 
 func (g *Guard) isExcepted(name string) bool { return slices.Contains(g.options.Except, name) }
+
+// isPrintable tells whether a text is of ASCII's printable characters alone.
+func isPrintable(text string) bool {
+	for i := range len(text) {
+		if text[i] < '!' || text[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
 
 // bearer returns the token of the authorization of a call; zero if there is none. More than one counts as none.
 func bearer(values []string) Secret {

@@ -19,7 +19,7 @@ func (s *typedStream) typed(err error) error {
 	if err == nil || errors.Is(err, io.EOF) {
 		return err
 	}
-	return s.client.failed(err, s.at, s.lane)
+	return s.client.failed(s.Context(), err, s.at, s.lane)
 }
 
 // SendMsg returns io.EOF if the stream has ended; RecvMsg says why.

@@ -8,13 +8,18 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"golang.org/x/oauth2"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"go.jeton.dev/jeton"
+	"go.jeton.dev/jeton/internal/clock"
+	"go.jeton.dev/jeton/internal/double"
 	"go.jeton.dev/jeton/internal/leak"
 	"go.jeton.dev/jeton/jetontest"
 )
@@ -133,6 +138,42 @@ func TestFailuresAreHiddenWhileTheTokenLives(t *testing.T) {
 		_, err := source.Get(within)
 		return err == nil
 	})
+}
+
+// hanging takes calls, and answers none while it is told so.
+type hanging struct {
+	*jetontest.Server
+	hangs atomic.Bool
+}
+
+func (h *hanging) Invoke(ctx context.Context, path string, request, answer any, options ...grpc.CallOption) error {
+	if !h.hangs.Load() {
+		return h.Server.Invoke(ctx, path, request, answer, options...)
+	}
+	<-ctx.Done()
+	return status.FromContextError(ctx.Err()).Err()
+}
+
+func TestWillExpireIsToldWhileAnAttemptHangs(t *testing.T) {
+	leak.Check(t)
+	server := &hanging{Server: jetontest.New(t)}
+	manual := clock.NewManual()
+	client := double.NewClient(server, manual).(*jeton.Client)
+	defer client.Close()
+	tell, kinds := collect()
+	source, err := jeton.NewTokenSource(client, jeton.TokenOptions{
+		Subject: "svc:test", Audiences: []string{"orders"}, TTL: time.Hour, OnEvent: tell,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close()
+	get(t, source)
+	server.hangs.Store(true)
+	manual.Advance(50 * time.Minute) // a renewal begins
+	manual.Advance(5 * time.Minute)
+	want := []jeton.EventKind{jeton.EventRefreshed, jeton.EventWillExpire}
+	until(t, "will_expire", func() bool { return slices.Equal(kinds(), want) })
 }
 
 func TestLastingErrorsComeAtOnce(t *testing.T) {

@@ -19,12 +19,13 @@ import {
   status,
 } from "@grpc/grpc-js";
 import { readDetails } from "./decode.js";
-import { JetonError, STATUS_CODES } from "./errors.js";
+import { STATUS_CODES } from "./errors.js";
 import type { Guard } from "./guard.js";
 import { Refused, noVerdict, thumbprint } from "./judging.js";
 import { anotherTokenMayHelp } from "./peers.js";
-import type { Token } from "./renewal.js";
+import { Token } from "./renewal.js";
 import type { TokenSource } from "./token-source.js";
+import { TokenWait } from "./token-wait.js";
 import type { Verdict } from "./token.js";
 
 type NextCall = ReturnType<Parameters<Interceptor>[1]>;
@@ -37,22 +38,36 @@ const repeated = new WeakSet<object>();
 export function tokenInterceptor(source: TokenSource): Interceptor {
   return (options, nextCall) => {
     const { requestStream, responseStream } = options.method_definition;
-    if (requestStream || responseStream) return streamCall(source, nextCall(options));
-    return new UnaryCall(source, () => nextCall(options)).call;
+    const wait = new TokenWait(options);
+    if (requestStream || responseStream) return streamCall(source, nextCall(options), wait);
+    return new UnaryCall(source, () => nextCall(options), wait).call;
   };
 }
 
-function streamCall(source: TokenSource, next: NextCall): InterceptingCall {
+function streamCall(source: TokenSource, next: NextCall, wait: TokenWait): InterceptingCall {
+  let isWaiting = false;
   const requester = new RequesterBuilder()
-    .withStart((metadata, listener, start) => {
-      source.get().then(
-        (token) => start(withToken(metadata, token), listener),
-        // A call that was not begun cannot be ended; this one begins, and fails at once.
-        (error: unknown) => {
-          start(metadata, listener);
-          next.cancelWithStatus(status.UNAUTHENTICATED, tokenless(error).details);
-        },
-      );
+    .withStart((metadata, given, start) => {
+      const listener = given as InterceptingListener;
+      const live = source.current;
+      if (live !== undefined) {
+        start(withToken(metadata, live), listener);
+        return;
+      }
+      isWaiting = true;
+      wait.token(source).then((found) => {
+        isWaiting = false;
+        if (found instanceof Token) {
+          start(withToken(metadata, found), listener);
+          return;
+        }
+        listener.onReceiveStatus(found);
+        next.cancelWithStatus(found.code, found.details); // it was not started: this ends its timer
+      });
+    })
+    .withCancel((cancel) => {
+      if (isWaiting) wait.cancel(status.CANCELLED, "Cancelled on client");
+      else cancel();
     })
     .build();
   return new InterceptingCall(next, requester);
@@ -64,26 +79,20 @@ function withToken(metadata: Metadata, token: Token): Metadata {
   return sent;
 }
 
-function tokenless(error: unknown): StatusObject {
-  const known = error instanceof JetonError;
-  const code = known && error.code !== "UNKNOWN" ? STATUS_CODES.indexOf(error.code) : status.UNAVAILABLE;
-  const why = known ? error.message : "unknown cause";
-  return { code, details: `There is no token for this call: ${why}`, metadata: new Metadata() };
-}
-
 /** A unary call, and perhaps its repetition. */
 class UnaryCall {
   readonly call: InterceptingCall;
   readonly #source: TokenSource;
   readonly #made: () => NextCall;
+  readonly #wait: TokenWait;
   #current: NextCall | undefined;
-  #cancelled: { code: status; details: string } | undefined;
   #metadata = new Metadata();
   #message: unknown;
 
-  constructor(source: TokenSource, made: () => NextCall) {
+  constructor(source: TokenSource, made: () => NextCall, wait: TokenWait) {
     this.#source = source;
     this.#made = made;
+    this.#wait = wait;
     const first = made();
     let listener: InterceptingListener;
     const requester = new RequesterBuilder()
@@ -95,22 +104,20 @@ class UnaryCall {
         this.#message = message;
       })
       .withHalfClose(() => void this.#run(first, listener))
-      .withCancel(() => this.#cancel(status.CANCELLED, "Cancelled on client"))
+      .withCancel(() => {
+        wait.cancel(status.CANCELLED, "Cancelled on client");
+        this.#current?.cancelWithStatus(status.CANCELLED, "Cancelled on client");
+      })
       .build();
     this.call = new InterceptingCall(first, requester);
   }
 
-  #cancel(code: status, details: string): void {
-    this.#cancelled = { code, details };
-    this.#current?.cancelWithStatus(code, details);
-  }
-
   async #run(first: NextCall, listener: InterceptingListener): Promise<void> {
-    let token: Token;
-    try {
-      token = await this.#source.get();
-    } catch (error) {
-      listener.onReceiveStatus(this.#told() ?? tokenless(error));
+    // A call whose deadline has passed already is started at once, too: grpc-js ends it.
+    const token = this.#source.current ?? (await this.#wait.token(this.#source));
+    if (!(token instanceof Token)) {
+      listener.onReceiveStatus(token);
+      first.cancelWithStatus(token.code, token.details); // it was not started: this ends its timer
       return;
     }
     const ended = await this.#once(first, token, listener);
@@ -118,14 +125,9 @@ class UnaryCall {
       listener.onReceiveStatus(ended);
       return;
     }
-    const other =
-      this.#cancelled === undefined ? await this.#source.insteadOf(token).catch(() => undefined) : undefined;
-    if (other === undefined || this.#cancelled !== undefined) listener.onReceiveStatus(this.#told() ?? ended);
+    const other = this.#wait.cancelled === undefined ? await this.#wait.another(this.#source, token) : undefined;
+    if (other === undefined) listener.onReceiveStatus(this.#wait.cancelled ?? ended);
     else listener.onReceiveStatus(await this.#once(this.#made(), other, listener));
-  }
-
-  #told(): StatusObject | undefined {
-    return this.#cancelled === undefined ? undefined : { ...this.#cancelled, metadata: new Metadata() };
   }
 
   /** Messages go on at once, and metadata with them: a call that is refused has none. */
@@ -133,10 +135,6 @@ class UnaryCall {
     return new Promise((resolve) => {
       let held: Metadata | undefined;
       this.#current = call;
-      if (this.#cancelled !== undefined) {
-        resolve({ ...this.#cancelled, metadata: new Metadata() });
-        return;
-      }
       const inner: InterceptingListener = {
         onReceiveMetadata(metadata) {
           held = metadata;

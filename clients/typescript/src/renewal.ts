@@ -131,9 +131,10 @@ export class Renewal {
     return undefined;
   }
 
-  /** The error of a caller whose deadline passed. */
+  /** The error of a caller whose deadline passed: that of the latest attempt since the token in hand died. */
   timedOut(): JetonError {
-    return this.#error === undefined ? deadlineExceeded() : again(this.#error);
+    const isOld = this.held !== undefined && this.#failedAt < this.held.deadAt;
+    return this.#error === undefined || isOld ? deadlineExceeded() : again(this.#error);
   }
 
   /** Whether the session is over. */

@@ -7,6 +7,7 @@ import { inspect } from "node:util";
 import {
   Closed,
   CredentialInvalid,
+  DeadlineExceeded,
   SessionRevoked,
   type TokenEvent,
   TokenSource,
@@ -15,8 +16,30 @@ import {
   fetchWithToken,
 } from "@jeton/client";
 import { FakeJeton } from "@jeton/client/testing";
+import { clientOver } from "#lib/client.js";
 
 const ORDERS = { subject: "svc:orders", audiences: ["payments"], ttlMs: 60_000 };
+
+/** A client whose calls get no answer any more once it was told so. */
+function hanging(fake: FakeJeton) {
+  const { transport } = fake.client();
+  let hangs = false;
+  const client = clientOver({
+    ...transport,
+    unary: (method, request, options) => {
+      if (!hangs) return transport.unary(method, request, options);
+      return new Promise((_, reject) => {
+        options.signal?.addEventListener("abort", () => reject(options.signal?.reason));
+      });
+    },
+  });
+  return {
+    client,
+    hang: () => {
+      hangs = true;
+    },
+  };
+}
 
 test("a token is renewed at the time that the server gives, once for all callers", async () => {
   const fake = new FakeJeton();
@@ -53,6 +76,40 @@ test("a failed renewal is shown only when the token has died, and told before", 
   const waiting = source.get();
   await fake.advance(60_000);
   assert.notEqual((await waiting).jti, first.jti);
+  await source.close();
+});
+
+test("will_expire is told while an attempt hangs", async () => {
+  const fake = new FakeJeton();
+  const { client, hang } = hanging(fake);
+  const events: TokenEvent[] = [];
+  const source = new TokenSource(client, { ...ORDERS, onEvent: (event) => void events.push(event) });
+  await source.get();
+  hang();
+  await fake.advance(50_000); // a renewal begins
+  await fake.advance(4_000);
+  assert.deepEqual(
+    events.map((event) => [event.kind, event.error]),
+    [
+      ["refreshed", undefined],
+      ["will_expire", undefined],
+    ],
+  );
+  await fake.advance(6_000);
+  await assert.rejects(source.get({ deadlineMs: 20 }), DeadlineExceeded);
+  await source.close();
+});
+
+test("who waits hears of no error from before the token died", async () => {
+  const fake = new FakeJeton();
+  const { client, hang } = hanging(fake);
+  const source = new TokenSource(client, ORDERS);
+  await source.get();
+  fake.setAway(true);
+  await fake.advance(50_000); // a renewal fails
+  hang();
+  await fake.advance(10_000); // the next one hangs, and the token dies
+  await assert.rejects(source.get({ deadlineMs: 20 }), DeadlineExceeded);
   await source.close();
 });
 
@@ -103,8 +160,8 @@ test("a refresh token is kept in a file of mode 0600, and removed with its sessi
   fake.revokeSession(sessionId);
   await fake.advance(49_000);
   await assert.rejects(second.get(), SessionRevoked);
+  await second.close(); // which waits for the removal
   assert.throws(() => statSync(file));
-  await second.close();
   writeFileSync(file, kept, { mode: 0o644 });
   assert.throws(() => new TokenSource(fake.client(), options), CredentialInvalid);
   rmSync(directory, { recursive: true });

@@ -1,0 +1,37 @@
+package dev.jeton.errors;
+
+import java.util.Optional;
+
+/**
+ * {@code ALREADY_EXISTS} ({@code ALREADY_EXISTS}). The resource exists already.
+ */
+public final class AlreadyExistsException extends ServerException {
+    private static final long serialVersionUID = 1;
+
+    /**
+     * For the library and for tests.
+     *
+     * @param details what is known
+     */
+    public AlreadyExistsException(ErrorDetails details) {
+        super(details);
+    }
+
+    /**
+     * Of the metadata.
+     *
+     * @return resource type, if the server told it
+     */
+    public Optional<String> resourceType() {
+        return text("resourceType");
+    }
+
+    /**
+     * Of the metadata.
+     *
+     * @return resource name, if the server told it
+     */
+    public Optional<String> resourceName() {
+        return text("resourceName");
+    }
+}

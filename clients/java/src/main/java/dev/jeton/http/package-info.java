@@ -1,0 +1,2 @@
+/** Tokens for {@link java.net.http.HttpClient}. */
+package dev.jeton.http;

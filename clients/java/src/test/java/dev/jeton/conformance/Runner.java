@@ -22,7 +22,6 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
-import java.nio.channels.ServerSocketChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -62,8 +61,6 @@ public final class Runner {
      * @throws Exception if standard input breaks
      */
     public static void main(String[] arguments) throws Exception {
-        // Java makes a socket of its own with the first channel, and keeps it: not one that a library left.
-        ServerSocketChannel.open().close();
         WarmUp.call();
         ConsoleHandler handler = new ConsoleHandler();
         handler.setLevel(Level.ALL);

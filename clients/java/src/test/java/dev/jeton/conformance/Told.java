@@ -11,9 +11,14 @@ import dev.jeton.errors.JetonException;
 import dev.jeton.errors.ServerException;
 import io.grpc.StatusRuntimeException;
 import io.grpc.protobuf.StatusProto;
+import java.io.IOException;
 import java.lang.reflect.Field;
 import java.lang.reflect.Method;
 import java.lang.reflect.Modifier;
+import java.nio.file.DirectoryStream;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
 import java.text.MessageFormat;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -141,6 +146,22 @@ public final class Told {
         texts.add(all.toString());
         texts.add(Arrays.toString(all.toArray()));
         return texts;
+    }
+
+    /** How many sockets the process holds open. */
+    static long sockets() throws IOException {
+        long count = 0;
+        try (DirectoryStream<Path> open = Files.newDirectoryStream(Path.of("/proc/self/fd"))) {
+            for (Path each : open) {
+                try {
+                    count += Files.readSymbolicLink(each).toString().startsWith("socket:") ? 1 : 0;
+                } catch (NoSuchFileException closed) {
+                    // That of the directory itself, or one that was closed meanwhile.
+                    continue;
+                }
+            }
+        }
+        return count;
     }
 
     /** Threads that live, but those of Java itself, and the runner's own. */

@@ -9,6 +9,7 @@ import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
+import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ScheduledThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
 
@@ -52,26 +53,29 @@ final class Calls {
         }
     }
 
+    /** Null if the client is closed: then its channels end what would have been ended later. */
     Future<?> later(Runnable act, long nanos) {
-        return timer.schedule(act, nanos, TimeUnit.NANOSECONDS);
+        try {
+            return timer.schedule(act, nanos, TimeUnit.NANOSECONDS);
+        } catch (RejectedExecutionException closed) {
+            return null;
+        }
     }
 
     /** Ends a pause of {@code call}, unless the client is closed before. */
     void pause(UnaryCall<?, ?> call, long nanos) {
         pausing.add(call);
-        if (lanes.isClosed()) {
-            pausing.remove(call);
-            call.fail(Lanes.closed());
-            return;
-        }
-        timer.schedule(
+        Future<?> end = later(
                 () -> {
                     if (pausing.remove(call)) {
                         call.beginRound();
                     }
                 },
-                nanos,
-                TimeUnit.NANOSECONDS);
+                nanos);
+        // Closing ends those pauses alone that it still finds.
+        if ((end == null || lanes.isClosed()) && pausing.remove(call)) {
+            call.fail(Lanes.closed());
+        }
     }
 
     void close() {

@@ -37,7 +37,6 @@ import dev.jeton.v1.ListWatchersRequest;
 import dev.jeton.v1.ListWatchersResponse;
 import dev.jeton.v1.LockRequest;
 import dev.jeton.v1.LockResponse;
-import dev.jeton.v1.RevokeRequest;
 import dev.jeton.v1.RevokeResponse;
 import dev.jeton.v1.RotateKeyRequest;
 import dev.jeton.v1.RotateKeyResponse;
@@ -63,13 +62,13 @@ public final class Admin {
     /**
      * Revokes, on the admin listener: wide targets too.
      *
-     * @param request what is revoked
+     * @param what is revoked, and how
      * @return what happened
      */
-    public RevokeResponse revoke(RevokeRequest request) {
+    public RevokeResponse revoke(Revocation what) {
         var method = TokenServiceGrpc.getRevokeMethod();
         return client.calls()
-                .make(client.adminGroup(), method, request, MethodPolicy.of(method).timeoutNanos());
+                .make(client.adminGroup(), method, what.request(), MethodPolicy.of(method).timeoutNanos());
     }
 
     /**
@@ -84,13 +83,57 @@ public final class Admin {
     }
 
     /**
-     * Says what jeton knows of a token or an id.
+     * Says what jeton knows of a token.
      *
-     * @param request see the API definition
+     * @param token an access token or a refresh token
      * @return the answer
      */
-    public ExplainResponse explain(ExplainRequest request) {
-        return client.call(AdminServiceGrpc.getExplainMethod(), request);
+    public ExplainResponse explain(Secret token) {
+        return explain(ExplainRequest.newBuilder().setToken(token.reveal()));
+    }
+
+    /**
+     * Says what jeton knows of a token.
+     *
+     * @param jti its id
+     * @return the answer
+     */
+    public ExplainResponse explainJti(String jti) {
+        return explain(ExplainRequest.newBuilder().setJti(jti));
+    }
+
+    /**
+     * Says what jeton knows of a session.
+     *
+     * @param id its id
+     * @return the answer
+     */
+    public ExplainResponse explainSession(String id) {
+        return explain(ExplainRequest.newBuilder().setSessionId(id));
+    }
+
+    /**
+     * Says what jeton knows of a token or a session.
+     *
+     * @param id a UUID of which nobody says what it is
+     * @return the answer
+     */
+    public ExplainResponse explainId(String id) {
+        return explain(ExplainRequest.newBuilder().setId(id));
+    }
+
+    /**
+     * Says what jeton knows of a subject.
+     *
+     * @param name its exact name
+     * @return the answer
+     */
+    public ExplainResponse explainSubject(String name) {
+        return explain(ExplainRequest.newBuilder().setSubject(name));
+    }
+
+    private ExplainResponse explain(ExplainRequest.Builder question) {
+        return client.call(AdminServiceGrpc.getExplainMethod(), question.build());
     }
 
     /**

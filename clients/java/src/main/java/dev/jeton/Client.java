@@ -12,8 +12,6 @@ import dev.jeton.v1.GetServerInfoResponse;
 import dev.jeton.v1.IssueRequest;
 import dev.jeton.v1.RefreshRequest;
 import dev.jeton.v1.RevocationReason;
-import dev.jeton.v1.RevocationTarget;
-import dev.jeton.v1.RevokeRequest;
 import dev.jeton.v1.RevokeResponse;
 import dev.jeton.v1.TokenServiceGrpc;
 import dev.jeton.v1.ValidateRequest;
@@ -129,21 +127,17 @@ public final class Client implements AutoCloseable {
      * @return what happened
      */
     public RevokeResponse revoke(Secret token, RevocationReason reason) {
-        return revoke(RevokeRequest.newBuilder()
-                .setTarget(RevocationTarget.newBuilder().setToken(token.reveal()))
-                .setReason(reason)
-                .build());
+        return revoke(Revocation.ofToken(token).because(reason));
     }
 
     /**
-     * Revokes a session, a {@code jti}, or something wider. A request prints the token that it names: prefer
-     * {@link #revoke(Secret, RevocationReason)}.
+     * Revokes a token or a session. Wide targets are revoked by {@link Admin#revoke}.
      *
-     * @param request what is revoked
+     * @param what is revoked, and how
      * @return what happened
      */
-    public RevokeResponse revoke(RevokeRequest request) {
-        return call(TokenServiceGrpc.getRevokeMethod(), request);
+    public RevokeResponse revoke(Revocation what) {
+        return call(TokenServiceGrpc.getRevokeMethod(), what.request());
     }
 
     /**
@@ -183,7 +177,8 @@ public final class Client implements AutoCloseable {
     }
 
     /**
-     * Makes any call of the API that is no stream, with the deadline of its method.
+     * Makes any call of the API that is no stream, with the deadline of its method. Messages that hold a token print it:
+     * print them by {@link Redacted#text}.
      *
      * @param <Q> the type of the request
      * @param <R> the type of the answer
@@ -196,7 +191,8 @@ public final class Client implements AutoCloseable {
     }
 
     /**
-     * Makes any call of the API that is no stream.
+     * Makes any call of the API that is no stream. Messages that hold a token print it: print them by
+     * {@link Redacted#text}.
      *
      * @param <Q> the type of the request
      * @param <R> the type of the answer

@@ -47,7 +47,7 @@ record SourceOptions(
         return request.build();
     }
 
-    private static Duration proto(java.time.Duration duration) {
+    static Duration proto(java.time.Duration duration) {
         return Duration.newBuilder()
                 .setSeconds(duration.getSeconds())
                 .setNanos(duration.getNano())

@@ -87,7 +87,7 @@ class GuardTest {
     }
 
     private GuardBuilder orders() {
-        return Guard.builder(jeton.client()).audiences("orders");
+        return Guard.builder(jeton.client()).audiences("orders").deadline(Duration.ofMinutes(1));
     }
 
     @AfterEach

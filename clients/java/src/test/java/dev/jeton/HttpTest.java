@@ -15,6 +15,7 @@ import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 import java.nio.file.Path;
+import java.time.Duration;
 import org.apache.catalina.LifecycleException;
 import org.apache.catalina.connector.Connector;
 import org.apache.catalina.startup.Tomcat;
@@ -34,6 +35,7 @@ class HttpTest {
             .audiences("orders")
             .scopes("read")
             .exceptFor("/health")
+            .deadline(Duration.ofMinutes(1))
             .build();
     private final TokenSource source = TokenSource.builder(jeton.client())
             .subject("svc:caller")

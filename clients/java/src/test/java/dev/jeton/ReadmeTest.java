@@ -18,6 +18,7 @@ import io.grpc.InsecureServerCredentials;
 import io.grpc.ManagedChannel;
 import io.grpc.Server;
 import io.grpc.Status;
+import io.grpc.StatusRuntimeException;
 import io.grpc.netty.shaded.io.grpc.netty.NettyServerBuilder;
 import io.grpc.stub.StreamObserver;
 import java.io.IOException;
@@ -91,7 +92,15 @@ class ReadmeTest {
             try (TokenSource source = TokenSource.builder(client).subject("svc:a").audiences("orders").build()) {
                 var billing = BillingGrpc.newBlockingStub(channel).withInterceptors(source.interceptor());
                 var http = new TokenHttpClient(HttpClient.newHttpClient(), source); // of dev.jeton.http
-                assertEquals("svc:a", billing.echo(EchoRequest.getDefaultInstance()).getSubject());
+                // Its deadline of 2 s may pass where a machine stalls.
+                Waiting.until(() -> {
+                    try {
+                        return "svc:a".equals(billing.echo(EchoRequest.getDefaultInstance()).getSubject());
+                    } catch (StatusRuntimeException late) {
+                        assertEquals(Status.Code.UNAVAILABLE, late.getStatus().getCode());
+                        return false;
+                    }
+                });
                 assertTrue(http.toString().contains("TokenHttpClient"));
             } finally {
                 channel.shutdownNow().awaitTermination(10, TimeUnit.SECONDS);

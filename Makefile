@@ -13,7 +13,7 @@ PROFILE ?= dev
 RUNS ?= 10
 LOOPS ?= 2
 
-.PHONY: help run check test test-busy faults attacks test-python test-go test-typescript test-node conformance stubs model bench bench-growth bench-docs capacity-docs measure-search bench-clients instructions reference fmt lint sqlx clean
+.PHONY: help run check test test-busy faults attacks test-python test-go test-typescript test-java test-node conformance stubs model bench bench-growth bench-docs capacity-docs measure-search bench-clients instructions reference fmt lint sqlx clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,10 @@ test-go: ## check the Go client; run its README against a server
 
 test-typescript: ## check the TypeScript client, the code of its README included
 	@scripts/test-typescript
+
+test-java: ## check the Java client, the code of its README included
+	@scripts/need-cc
+	@clients/java/check
 
 test-node: ## run jose and Express against a server of its own
 	@scripts/need-cc

@@ -53,6 +53,66 @@ def test_a_failure_is_shown_when_the_token_is_dead(double: JetonDouble) -> None:
             source.get(timeout=0.2)
 
 
+class Hanging:
+    """A transport whose calls get no answer while it hangs."""
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+        self.hangs = False
+        self.hanging = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+class HangingThreads(Hanging):
+    def unary(self, method: Any, request: Any, timeout: Any, policy: Any, cancellation: Any, admin: bool) -> Any:
+        if self.hangs:
+            self.hanging += 1
+            until(lambda: cancellation.is_set)
+        return self._transport.unary(method, request, timeout, policy, cancellation, admin)
+
+
+class HangingTasks(Hanging):
+    async def unary(self, method: Any, request: Any, timeout: Any, policy: Any, admin: bool) -> Any:
+        if self.hangs:
+            self.hanging += 1
+            await asyncio.Event().wait()
+        return await self._transport.unary(method, request, timeout, policy, admin)
+
+
+def test_will_expire_is_told_while_an_attempt_hangs(double: JetonDouble) -> None:
+    transport, events = HangingThreads(double.client()._transport), []
+    client = jeton.Client.over(transport)
+    with jeton.TokenSource(client, "svc:a", ["orders"], on_event=lambda it: events.append(it.kind)) as source:
+        source.get()
+        transport.hangs = True
+        double.advance(720)
+        until(lambda: transport.hanging == 1)
+        double.advance(108)
+        until(lambda: events == ["refreshed", "will_expire"])
+    assert transport.hanging == 1
+
+
+def test_will_expire_is_told_while_an_attempt_of_asyncio_hangs(double: JetonDouble) -> None:
+    async def run() -> None:
+        before = asyncio.all_tasks()
+        transport, events = HangingTasks(double.aio_client()._transport), []
+        client = aio.Client.over(transport)
+        async with aio.TokenSource(client, "svc:a", ["orders"], on_event=lambda it: events.append(it.kind)) as source:
+            await source.get()
+            transport.hangs = True
+            double.advance(720)
+            while transport.hanging == 0:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+            double.advance(108)
+            while events != ["refreshed", "will_expire"]:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+        assert asyncio.all_tasks() == before
+
+    asyncio.run(asyncio.wait_for(run(), PATIENCE_S))
+
+
 def test_a_revoked_session_ends_the_source(double: JetonDouble) -> None:
     with jeton.TokenSource(double.client(), "svc:a", ["orders"], refreshable=True) as source:
         double.revoke(session_id=source.get().session_id)

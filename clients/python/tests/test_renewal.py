@@ -144,6 +144,23 @@ def test_a_caller_whose_time_is_over_gets_the_latest_error(renewal: Renewal, clo
     assert isinstance(renewal.timed_out(), Unreachable)
 
 
+def test_who_waits_hears_of_no_error_from_before_the_token_died(renewal: Renewal, clock: Clock) -> None:
+    obtain(renewal, token())
+    clock.now += 80
+    fail(renewal, clock, away())
+    clock.now = renewal._not_before
+    assert renewal.begin() is not None  # and hangs
+    clock.now = 1000 + 99
+    assert isinstance(renewal.timed_out(), DeadlineExceeded)
+
+
+def test_nobody_waits_for_long_in_one_go(renewal: Renewal, clock: Clock) -> None:
+    obtain(renewal, token())
+    assert renewal.wait_s() == 30
+    clock.now += 60
+    assert renewal.wait_s() == pytest.approx(20)
+
+
 def test_will_expire_comes_once_with_a_tenth_left(renewal: Renewal, clock: Clock) -> None:
     obtain(renewal, token())
     clock.now += 80

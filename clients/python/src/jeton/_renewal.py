@@ -27,6 +27,8 @@ ATTEMPT_S = 10.0
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 30.0
 HEALTHY_AFTER_S = 60.0
+# Who waits stands still while the machine sleeps: after a resume, what is due begins within this time.
+LONGEST_WAIT_S = 30.0
 # Renewals that refusals by peers may cause: so many at once, and one more for each so many seconds.
 REFUSALS = 5
 REFUSAL_EVERY_S = 10.0
@@ -163,8 +165,9 @@ class Renewal:
         return None
 
     def timed_out(self) -> JetonError:
-        """The error of a caller whose deadline passed."""
-        return self._error.again() if self._error is not None else deadline_exceeded()
+        """The error of a caller whose deadline passed: that of the latest attempt since the token in hand died."""
+        is_old = self.held is not None and self._failed_at < self.held.dead_at
+        return deadline_exceeded() if self._error is None or is_old else self._error.again()
 
     @property
     def has_ended(self) -> bool:
@@ -198,6 +201,11 @@ class Renewal:
         if self.held is not None and not self.held.warned and not self.has_ended:
             due.append(self.held.warn_at)
         return max(min(due) - self.clock(), 0.0) if due else None
+
+    def wait_s(self) -> float | None:
+        """Seconds to wait for that: not all of them, if they are many."""
+        left = self.wake_in()
+        return None if left is None else min(left, LONGEST_WAIT_S)
 
     def tick(self) -> list[Event]:
         """Returns the events whose time has come."""

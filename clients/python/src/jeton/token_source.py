@@ -61,6 +61,7 @@ class TokenSource:
         self._changed = threading.Condition()
         self._cancellation = Cancellation()
         self._thread: threading.Thread | None = None
+        self._attempting: threading.Thread | None = None
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._on_event = on_event
         self._teller: threading.Thread | None = None
@@ -122,7 +123,7 @@ class TokenSource:
             self._changed.notify_all()
         self._cancellation.cancel()
         self._events.put(None)
-        for thread in (self._thread, self._teller):
+        for thread in (self._thread, self._attempting, self._teller):
             if thread is not None and thread is not threading.current_thread():
                 thread.join()
 
@@ -152,10 +153,13 @@ class TokenSource:
                     return
                 self._tell(self._state.tick())
                 attempt = self._state.begin()
-                if attempt is None:
-                    self._changed.wait(self._client.real_seconds(self._state.wake_in()))
-                    continue
-            self._attempt(attempt)
+                if attempt is not None:
+                    # In a thread of its own: while it hangs, the events go on.
+                    self._attempting = threading.Thread(
+                        target=self._attempt, args=(attempt,), name="jeton-attempt", daemon=True
+                    )
+                    self._attempting.start()
+                self._changed.wait(self._client.real_seconds(self._state.wait_s()))
 
     def _attempt(self, attempt: Attempt) -> None:
         try:

@@ -61,6 +61,7 @@ class TokenSource:
         self._waiters: set[asyncio.Future[None]] = set()
         self._alarm: asyncio.Event | None = None
         self._task: asyncio.Task[None] | None = None
+        self._attempting: asyncio.Task[None] | None = None
         self._events: asyncio.Queue[Event] | None = None
         self._on_event = on_event
         self._teller: asyncio.Task[None] | None = None
@@ -118,13 +119,15 @@ class TokenSource:
         """Ends everything that the source began. Callers that wait get `Closed`."""
         self._state.closed = True
         self._changed()
-        tasks = [task for task in (self._task, self._teller) if task is not None and task is not asyncio.current_task()]
+        own = (self._task, self._attempting, self._teller)
+        tasks = [task for task in own if task is not None and task is not asyncio.current_task()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         # A cancelled task keeps its frames, those keep a channel, and that keeps gRPC's poller.
-        self._task = self._teller = None
+        self._task = self._attempting = self._teller = None
         tasks.clear()
+        del own
 
     async def __aenter__(self) -> TokenSource:
         return self
@@ -171,10 +174,10 @@ class TokenSource:
             self._tell(self._state.tick())
             attempt = self._state.begin()
             if attempt is not None:
-                await self._attempt(attempt)
-                continue
+                # In a task of its own: while it hangs, the events go on.
+                self._attempting = asyncio.create_task(self._attempt(attempt), name="jeton-attempt")
             alarm.clear()
-            seconds = None if self._client.clock is not None else self._state.wake_in()
+            seconds = None if self._client.clock is not None else self._state.wait_s()
             try:
                 await asyncio.wait_for(alarm.wait(), seconds)
             except asyncio.TimeoutError:

@@ -23,7 +23,7 @@ import (
 )
 
 const (
-	rounds  = 11
+	rounds  = 31
 	callers = 256 // under load
 	// What is to be reached.
 	oneByOneBar = 0.9
@@ -31,7 +31,7 @@ const (
 	lookUpBar   = 100.0 // ns
 )
 
-var roundTime = 500 * time.Millisecond
+var roundTime = 150 * time.Millisecond
 
 func main() {
 	if text := os.Getenv("BENCH_ROUND_MS"); text != "" {

@@ -3,8 +3,8 @@ import { readFileSync } from "node:fs";
 import * as grpc from "@grpc/grpc-js";
 import { Client, Guard, TokenSource } from "@jeton/client";
 
-const ROUNDS = 11;
-const ROUND_MS = Number(process.env.BENCH_ROUND_MS ?? 500);
+const ROUNDS = 31;
+const ROUND_MS = Number(process.env.BENCH_ROUND_MS ?? 150);
 const CALLERS = 256; // under load
 // What is to be reached.
 const ONE_BY_ONE_BAR = 0.9;

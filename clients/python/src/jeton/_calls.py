@@ -35,28 +35,38 @@ class Order:
         self.count = count
         self.current = 0
 
-    def round(self) -> list[int]:
-        """All endpoints, the current one first."""
-        return [(self.current + step) % self.count for step in range(self.count)]
+    def round(self, first: int | None = None) -> list[int]:
+        """All endpoints, the current one first, or another one."""
+        begin = self.current if first is None else first
+        return [(begin + step) % self.count for step in range(self.count)]
 
 
 def attempts(
-    order: Order, policy: Policy, timeout: float, clock: Callable[[], float]
+    order: Order,
+    policy: Policy,
+    deadline: float,
+    clock: Callable[[], float],
+    failed: tuple[int, JetonError] | None = None,
 ) -> Generator[Attempt | Pause, JetonError | None, None]:
-    """Yields what to do, and takes the error of each attempt. Returns after a success, else raises."""
-    deadline = clock() + timeout
-    error: JetonError = deadline_exceeded()
+    """Yields what to do, and takes the error of each attempt. Returns after a success, else raises.
+
+    `failed`: the first attempt was made already, at this endpoint, and failed by this error.
+    """
+    error = failed[1] if failed is not None else deadline_exceeded()
     for number in range(policy.rounds):
-        turn = order.round()
+        turn = order.round(failed[0] if failed is not None else None)
         for place, endpoint in enumerate(turn):
-            left = deadline - clock()
-            if left <= 0:
-                raise error
-            outcome = yield Attempt(endpoint, left / (len(turn) - place))
-            if outcome is None:
-                order.current = endpoint
-                return
-            error = outcome
+            if failed is not None:
+                failed = None
+            else:
+                left = deadline - clock()
+                if left <= 0:
+                    raise error
+                outcome = yield Attempt(endpoint, left / (len(turn) - place))
+                if outcome is None:
+                    order.current = endpoint
+                    return
+                error = outcome
             if not _moves_on(error):
                 order.current = endpoint
                 raise error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import grpc
 
@@ -36,6 +37,8 @@ class Group:
     def __init__(self, listed: list[Endpoint]) -> None:
         self.endpoints = listed
         self.order = Order(len(listed))
+        # For plaintext: the channels that were made, at the places of their endpoints.
+        self.plain: list[Any] = [None] * len(listed)
 
 
 class Configuration:
@@ -74,14 +77,15 @@ class Configuration:
         """The endpoints of both listeners."""
         return self.public.endpoints + (self.admin.endpoints if self.admin else [])
 
+    def forget(self) -> None:
+        """Forgets the channels: they are closed."""
+        for group in (self.public, self.admin):
+            if group is not None:
+                group.plain = [None] * len(group.endpoints)
+
     def group(self, method: Method, admin: bool) -> Group:
         """Where a method is served."""
         return self.admin if (method.is_admin or admin) and self.admin is not None else self.public
-
-    def metadata(self) -> list[tuple[str, str]]:
-        """What goes with each call."""
-        authorization = self.watched.current.authorization
-        return [] if authorization is None else [("authorization", authorization.reveal())]
 
     def __repr__(self) -> str:
         return ", ".join(str(one) for one in self.all())

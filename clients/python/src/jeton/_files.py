@@ -41,6 +41,8 @@ class Credentials:
 
     authorization: Secret | None
     channel: grpc.ChannelCredentials
+    metadata: tuple[tuple[str, str], ...] = dataclasses.field(default=(), repr=False)
+    """What goes with each call."""
 
 
 def read(files: Files) -> Credentials:
@@ -63,7 +65,8 @@ def read(files: Files) -> Credentials:
     elif files.cert_file or files.key_file:
         raise CredentialInvalid("A client certificate needs both, cert_file and key_file.")
     authorization = None if key is None else Secret(f"Bearer {key.reveal()}")
-    return Credentials(authorization, grpc.ssl_channel_credentials(authority, private, certificate))
+    metadata = () if authorization is None else (("authorization", authorization.reveal()),)
+    return Credentials(authorization, grpc.ssl_channel_credentials(authority, private, certificate), metadata)
 
 
 def _bytes(path: str) -> bytes:
@@ -87,6 +90,7 @@ class Watched:
 
     def __init__(self, files: Files) -> None:
         self.files = files
+        self._has_files = bool(files.paths())
         self._stamps = self._look()
         self.current = read(files)
         self.version = 0
@@ -98,7 +102,7 @@ class Watched:
 
     def refresh(self) -> None:
         """Looks at the files, at most once a second; what does not fit together leaves the old contents in use."""
-        if not self.files.paths() or time.monotonic() < self._next:
+        if not self._has_files or time.monotonic() < self._next:
             return
         with self._lock:
             self._next = time.monotonic() + LOOK_EVERY_S

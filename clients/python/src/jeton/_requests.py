@@ -63,6 +63,16 @@ def validate(
     )
 
 
+def of_guard(
+    token: str, audiences: tuple[str, ...], scopes: tuple[str, ...], certificate_thumbprint: str
+) -> pb.ValidateRequest:
+    """Of Validate, of what a guard has checked."""
+    request = pb.ValidateRequest(token=token, audiences=audiences, certificate_thumbprint=certificate_thumbprint)
+    if scopes:
+        request.scopes.extend(scopes)
+    return request
+
+
 def revoke(token: str | Secret, session_id: str, jti: str, reason: str, note: str) -> pb.RevokeRequest:
     """Of Revoke, of one token or session."""
     given: dict[str, Any] = {"token": secret(token).reveal(), "session_id": session_id, "jti": jti}

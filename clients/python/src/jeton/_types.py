@@ -74,50 +74,87 @@ def issued(token: token_pb2.IssuedToken) -> IssuedToken:
 
 
 _BASES = set(token_pb2.ExpirationBasis.values())
-_STATUSES = set(token_pb2.TokenStatus.values())
+_STATUSES = {number: name.removeprefix("TOKEN_STATUS_") for name, number in token_pb2.TokenStatus.items()}
 
 
-@dataclasses.dataclass(frozen=True)
 class Verdict:
-    """What jeton says about a token. Only ACTIVE makes the other fields trustworthy."""
+    """What jeton says about a token. Only ACTIVE makes the other fields trustworthy.
 
-    status: str
-    subject: str
-    audiences: tuple[str, ...]
-    scopes: tuple[str, ...]
-    jti: str
-    session_id: str
-    client_id: str
-    issue_time: datetime.datetime | None
-    expire_time: datetime.datetime | None
-    server_time: datetime.datetime | None
-    claims: Mapping[str, Any]
-    revision: str
-    revocation_reason: int
-    surroundings: str
+    A status that this library does not know is UNSPECIFIED. The other fields are read from the answer when they are
+    asked for: a guard needs few of them.
+    """
+
+    __slots__ = ("_claims", "_told", "status")
+
+    def __init__(self, told: token_pb2.Verdict) -> None:
+        self.status: str = _STATUSES.get(told.status, "UNSPECIFIED")
+        self._told = told
+        self._claims: Mapping[str, Any] | None = None
 
     @property
     def is_active(self) -> bool:
         """Whether the token is good."""
         return self.status == "ACTIVE"
 
+    @property
+    def subject(self) -> str:
+        return self._told.subject
 
-def verdict(told: token_pb2.Verdict) -> Verdict:
-    """Reads a verdict from an answer. A status that this library does not know is UNSPECIFIED."""
-    status = told.status if told.status in _STATUSES else token_pb2.TOKEN_STATUS_UNSPECIFIED
-    return Verdict(
-        status=token_pb2.TokenStatus.Name(status).removeprefix("TOKEN_STATUS_"),
-        subject=told.subject,
-        audiences=tuple(told.audiences),
-        scopes=tuple(told.scopes),
-        jti=told.jti,
-        session_id=told.session_id,
-        client_id=told.client_id,
-        issue_time=instant(told.issue_time),
-        expire_time=instant(told.expire_time),
-        server_time=instant(told.server_time),
-        claims=json_format.MessageToDict(told.claims) if told.claims.fields else {},
-        revision=told.revision,
-        revocation_reason=told.revocation_reason,
-        surroundings=told.surroundings,
-    )
+    @property
+    def audiences(self) -> tuple[str, ...]:
+        return tuple(self._told.audiences)
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        return tuple(self._told.scopes)
+
+    @property
+    def jti(self) -> str:
+        return self._told.jti
+
+    @property
+    def session_id(self) -> str:
+        return self._told.session_id
+
+    @property
+    def client_id(self) -> str:
+        return self._told.client_id
+
+    @property
+    def issue_time(self) -> datetime.datetime | None:
+        return instant(self._told.issue_time)
+
+    @property
+    def expire_time(self) -> datetime.datetime | None:
+        return instant(self._told.expire_time)
+
+    @property
+    def server_time(self) -> datetime.datetime | None:
+        return instant(self._told.server_time)
+
+    @property
+    def claims(self) -> Mapping[str, Any]:
+        """All custom claims."""
+        if self._claims is None:
+            self._claims = json_format.MessageToDict(self._told.claims)
+        return self._claims
+
+    @property
+    def revision(self) -> str:
+        return self._told.revision
+
+    @property
+    def revocation_reason(self) -> int:
+        return self._told.revocation_reason
+
+    @property
+    def surroundings(self) -> str:
+        return self._told.surroundings
+
+    def __eq__(self, other: object) -> bool:
+        return self._told == other._told if isinstance(other, Verdict) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment] # a verdict holds claims
+
+    def __repr__(self) -> str:
+        return f"Verdict(status={self.status!r}, subject={self.subject!r}, jti={self.jti!r})"

@@ -20,7 +20,7 @@ from ._files import Files
 from ._methods import METHODS, Method
 from ._secret import Secret
 from ._services import Services
-from ._types import IssuedToken, Verdict, issued, verdict
+from ._types import IssuedToken, Verdict, issued
 from .errors import Closed
 from .v1 import admin_service_pb2 as admin_pb
 from .v1 import token_service_pb2 as pb
@@ -71,6 +71,7 @@ class _Lane:
         self.version = version
         self.calls = 0
         self.is_old = False
+        self.tls = endpoint.tls
         if endpoint.tls:
             self.channel = grpc.secure_channel(endpoint.target, credentials, options=OPTIONS)
         else:
@@ -109,9 +110,8 @@ class GrpcTransport:
         self._lock = threading.Lock()
         self._closed = False
 
-    def _take(self, endpoint: Endpoint) -> _Lane:
-        watched = self._configuration.watched
-        watched.refresh()
+    def _take(self, group: Group, number: int) -> _Lane:
+        endpoint, watched = group.endpoints[number], self._configuration.watched
         with self._lock:
             if self._closed:
                 raise Closed("The client is closed.", code=grpc.StatusCode.CANCELLED)
@@ -122,6 +122,8 @@ class GrpcTransport:
                     self._close_if_idle(lane)
                 lane = self._lanes[endpoint] = _Lane(endpoint, watched.current.channel, watched.version)
             lane.calls += 1
+            if not endpoint.tls:
+                group.plain[number] = lane
             return lane
 
     def _give_back(self, lane: _Lane) -> None:
@@ -144,52 +146,63 @@ class GrpcTransport:
         admin: bool,
     ) -> Any:
         group = self._configuration.group(method, admin)
-        plan = attempts(group.order, policy, timeout, time.monotonic)
-        step = next(plan)
-        response: Any = None
+        order, deadline = group.order, time.monotonic() + timeout
+        # Nearly all calls succeed at once: the plan of what comes after a failure is made after one.
+        number, left = order.current, timeout / order.count
+        plan: Any = None
         while True:
-            if isinstance(step, Pause):
-                cancellation.pause(step.seconds) if cancellation else time.sleep(step.seconds)
-                outcome = None
-            else:
-                endpoint = group.endpoints[step.endpoint]
-                try:
-                    response, outcome = self._once(method, request, endpoint, step.timeout, cancellation), None
-                except grpc.RpcError as error:
-                    outcome = error_of(error, endpoint)
-                    outcome.__cause__ = error.with_traceback(None)  # its frames hold the channel
-            if cancellation is not None and cancellation.is_set:
-                raise Closed("It was closed during the call.", code=grpc.StatusCode.CANCELLED)
             try:
-                step = plan.send(outcome)
-            except StopIteration:
+                response = self._once(method, request, group, number, left, cancellation)
+            except grpc.RpcError as error:
+                outcome = error_of(error, group.endpoints[number])
+                outcome.__cause__ = error.with_traceback(None)  # its frames hold the channel
+            else:
+                if cancellation is not None:
+                    _check(cancellation)
+                order.current = number
                 return response
+            _check(cancellation)
+            if plan is None:
+                plan = attempts(order, policy, deadline, time.monotonic, (number, outcome))
+                step = next(plan)
+            else:
+                step = plan.send(outcome)
+            while isinstance(step, Pause):
+                cancellation.pause(step.seconds) if cancellation else time.sleep(step.seconds)
+                _check(cancellation)
+                step = plan.send(None)
+            number, left = step.endpoint, step.timeout
 
     def _once(
-        self, method: Method, request: Any, endpoint: Endpoint, timeout: float, cancellation: Cancellation | None
+        self, method: Method, request: Any, group: Group, number: int, timeout: float, cancellation: Cancellation | None
     ) -> Any:
-        lane = self._take(endpoint)
+        watched = self._configuration.watched
+        watched.refresh()
+        # A channel for plaintext never grows old: its calls are not counted, and need no lock.
+        lane = group.plain[number] or self._take(group, number)
         try:
-            metadata = self._configuration.metadata()
             if cancellation is None:
-                return lane.unary(method)(request, timeout=timeout, metadata=metadata)
-            call = lane.unary(method).future(request, timeout=timeout, metadata=metadata)
+                return lane.unary(method)(request, timeout=timeout, metadata=watched.current.metadata)
+            call = lane.unary(method).future(request, timeout=timeout, metadata=watched.current.metadata)
             try:
                 return cancellation.run(call.cancel, call.result)
             except grpc.FutureCancelledError:
-                raise Closed("It was closed during the call.", code=grpc.StatusCode.CANCELLED) from None
+                raise _closed_meanwhile() from None
         except ValueError as error:  # gRPC's word for a closed channel
             raise Closed("The client is closed.", code=grpc.StatusCode.CANCELLED) from error
         finally:
-            self._give_back(lane)
+            if lane.tls:
+                self._give_back(lane)
 
     def stream(self, method: Method, requests: Iterator[Any], skip: int = 0) -> tuple[Iterator[Any], Callable[[], Any]]:
         """Opens a stream at the current endpoint, or `skip` behind it. Returns its answers, and what ends it."""
         group: Group = self._configuration.group(method, False)
         turn = group.order.round()
-        endpoint = group.endpoints[turn[skip % len(turn)]]
-        lane = self._take(endpoint)
-        call = lane.stream(method)(requests, metadata=self._configuration.metadata())
+        number = turn[skip % len(turn)]
+        endpoint = group.endpoints[number]
+        self._configuration.watched.refresh()
+        lane = self._take(group, number)
+        call = lane.stream(method)(requests, metadata=self._configuration.watched.current.metadata)
 
         def answers() -> Iterator[Any]:
             try:
@@ -205,11 +218,21 @@ class GrpcTransport:
         with self._lock:
             self._closed = True
             lanes = list(self._lanes.values())
+            self._configuration.forget()
         for lane in lanes:
             lane.channel.close()
 
     def __repr__(self) -> str:
         return repr(self._configuration)
+
+
+def _check(cancellation: Cancellation | None) -> None:
+    if cancellation is not None and cancellation.is_set:
+        raise _closed_meanwhile()
+
+
+def _closed_meanwhile() -> Closed:
+    return Closed("It was closed during the call.", code=grpc.StatusCode.CANCELLED)
 
 
 class Client(Services):
@@ -279,7 +302,7 @@ class Client(Services):
     ) -> Verdict:
         """Judges a token. A bad token is a verdict; an error means that nothing was decided."""
         request = _requests.validate(token, audiences, scopes, min_revision, certificate_thumbprint)
-        return verdict(self._ask("Validate", request, timeout).verdict)
+        return Verdict(self._ask("Validate", request, timeout).verdict)
 
     def revoke(
         self,

@@ -13,11 +13,11 @@ from typing import Any, NoReturn
 
 import grpc
 
-from . import _judging
+from . import _judging, _requests
 from ._judging import Complaints, Refused, Rules, Watch, current_verdict, no_verdict, verdict_of_call
 from ._pipeline import Broken, Full, Pipeline
-from ._requests import validate
-from ._types import Verdict, verdict
+from ._secret import Secret
+from ._types import Verdict
 from .client import Client
 from .errors import JetonError
 
@@ -44,28 +44,32 @@ class Guard:
         self._complaints = Complaints()
         self._pipeline = Pipeline(client, max_waiting) if self.rules.stream else None
 
-    def judge(self, token: str, *, scopes: Iterable[str] = (), certificate_thumbprint: str = "") -> Verdict:
+    def judge(self, token: str | Secret, *, scopes: Iterable[str] = (), certificate_thumbprint: str = "") -> Verdict:
         """Returns the verdict of a token that passes. Raises `Refused`, which says what to answer."""
-        needed = (*self.rules.scopes, *scopes)
-        request = validate(token, self.rules.audiences, needed, "", certificate_thumbprint)
+        text = token if isinstance(token, str) else token.reveal()
+        _judging.check(text)
+        needed = (*self.rules.scopes, *scopes) if scopes else self.rules.scopes
+        request = _requests.of_guard(text, self.rules.audiences, needed, certificate_thumbprint)
         try:
-            told = self._ask(request)
+            if self._pipeline is None:
+                told = self._client._ask("Validate", request, self.rules.deadline).verdict  # noqa: SLF001
+            else:
+                told = self._by_stream(self._pipeline, request)
         except JetonError as error:
             self._complaints.note(error)
             raise no_verdict() from error
-        return _judging.hold(verdict(told), needed)
+        found = Verdict(told)
+        return found if found.status == "ACTIVE" else _judging.hold(found, needed)
 
-    def _ask(self, request: Any) -> Any:
+    def _by_stream(self, pipeline: Pipeline, request: Any) -> Any:
         end = time.monotonic() + self.rules.deadline
-        if self._pipeline is None:
-            return self._client._ask("Validate", request, self.rules.deadline).verdict  # noqa: SLF001
         try:
             try:
-                return self._pipeline.ask(request).result(self.rules.deadline)
+                return pipeline.ask(request).result(self.rules.deadline)
             except Broken:
-                self._pipeline.elsewhere(1)
+                pipeline.elsewhere(1)
         except FutureTimeoutError as error:
-            self._pipeline.late(self.rules.deadline)
+            pipeline.late(self.rules.deadline)
             raise no_verdict() from error
         except Full as error:
             raise no_verdict() from error
@@ -73,7 +77,7 @@ class Guard:
             left = max(end - time.monotonic(), 0.001)
             return self._client._ask("Validate", request, left).verdict  # noqa: SLF001
         finally:
-            self._pipeline.elsewhere(-1)
+            pipeline.elsewhere(-1)
 
     def interceptor(self) -> grpc.ServerInterceptor:
         """For `grpc.server(…, interceptors=[…])`."""

@@ -17,11 +17,10 @@ from .._calls import Pause, attempts
 from .._config import Policy
 from .._connect import OPTIONS, Configuration, Group, error_of
 from .._endpoint import Endpoint
-from .._files import Files
+from .._files import Credentials, Files
 from .._methods import METHODS, Method
 from .._secret import Secret
-from .._status import deadline_exceeded
-from .._types import IssuedToken, Verdict, issued, verdict
+from .._types import IssuedToken, Verdict, issued
 from ..errors import Closed
 from ..v1 import admin_service_pb2 as admin_pb
 from ..v1 import token_service_pb2 as pb
@@ -35,6 +34,7 @@ class _Lane:
         self.version = version
         self.calls = 0
         self.is_old = False
+        self.tls = endpoint.tls
         if endpoint.tls:
             self.channel = grpc.aio.secure_channel(endpoint.target, credentials, options=OPTIONS)
         else:
@@ -71,13 +71,21 @@ class GrpcTransport:
         self._configuration = configuration
         self._lanes: dict[Endpoint, _Lane] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self._sent_for: Credentials | None = None
+        self._metadata = grpc.aio.Metadata()
         self._closed = False
 
-    def _take(self, endpoint: Endpoint) -> _Lane:
+    def _sent(self) -> grpc.aio.Metadata:
+        """What goes with each call, as gRPC wants it: made once for the same credentials."""
+        current = self._configuration.watched.current
+        if current is not self._sent_for:
+            self._sent_for, self._metadata = current, grpc.aio.Metadata(*current.metadata)
+        return self._metadata
+
+    def _take(self, group: Group, number: int) -> _Lane:
         if self._closed:
             raise Closed("The client is closed.", code=grpc.StatusCode.CANCELLED)
-        watched = self._configuration.watched
-        watched.refresh()
+        endpoint, watched = group.endpoints[number], self._configuration.watched
         lane = self._lanes.get(endpoint)
         if lane is None or (endpoint.tls and lane.version != watched.version):
             if lane is not None:
@@ -85,6 +93,8 @@ class GrpcTransport:
                 self._close_if_idle(lane)
             lane = self._lanes[endpoint] = _Lane(endpoint, watched.current.channel, watched.version)
         lane.calls += 1
+        if not endpoint.tls:
+            group.plain[number] = lane
         return lane
 
     def _give_back(self, lane: _Lane) -> None:
@@ -99,36 +109,42 @@ class GrpcTransport:
 
     async def unary(self, method: Method, request: Any, timeout: float, policy: Policy, admin: bool) -> Any:
         group = self._configuration.group(method, admin)
-        plan = attempts(group.order, policy, timeout, time.monotonic)
-        step = next(plan)
-        response: Any = None
+        order, deadline = group.order, time.monotonic() + timeout
+        # Nearly all calls succeed at once: the plan of what comes after a failure is made after one.
+        number, left = order.current, timeout / order.count
+        plan: Any = None
         while True:
-            if isinstance(step, Pause):
-                await asyncio.sleep(step.seconds)
-                outcome = None
-            else:
-                endpoint = group.endpoints[step.endpoint]
-                try:
-                    response, outcome = await self._once(method, request, endpoint, step.timeout), None
-                except grpc.RpcError as error:
-                    if self._closed:
-                        raise Closed("The client was closed.", code=grpc.StatusCode.CANCELLED) from error
-                    outcome = error_of(error, endpoint)
-                    outcome.__cause__ = error.with_traceback(None)  # its frames hold the channel
             try:
-                step = plan.send(outcome)
-            except StopIteration:
+                response = await self._once(method, request, group, number, left)
+            except grpc.RpcError as error:
+                if self._closed:
+                    raise Closed("The client was closed.", code=grpc.StatusCode.CANCELLED) from error
+                outcome = error_of(error, group.endpoints[number])
+                outcome.__cause__ = error.with_traceback(None)  # its frames hold the channel
+            else:
+                order.current = number
                 return response
+            if plan is None:
+                plan = attempts(order, policy, deadline, time.monotonic, (number, outcome))
+                step = next(plan)
+            else:
+                step = plan.send(outcome)
+            while isinstance(step, Pause):
+                await asyncio.sleep(step.seconds)
+                step = plan.send(None)
+            number, left = step.endpoint, step.timeout
 
-    async def _once(self, method: Method, request: Any, endpoint: Endpoint, timeout: float) -> Any:
-        lane = self._take(endpoint)
+    async def _once(self, method: Method, request: Any, group: Group, number: int, timeout: float) -> Any:
+        self._configuration.watched.refresh()
+        # A channel for plaintext never grows old: its calls are not counted.
+        lane = group.plain[number] or self._take(group, number)
         try:
-            call = lane.unary(method)(request, timeout=timeout, metadata=self._configuration.metadata())
-            return await call
+            return await lane.unary(method)(request, timeout=timeout, metadata=self._sent())
         except grpc.aio.UsageError as error:  # gRPC's word for a closed channel
             raise Closed("The client is closed.", code=grpc.StatusCode.CANCELLED) from error
         finally:
-            self._give_back(lane)
+            if lane.tls:
+                self._give_back(lane)
 
     def stream(
         self, method: Method, requests: AsyncIterator[Any], skip: int = 0
@@ -136,9 +152,11 @@ class GrpcTransport:
         """Opens a stream at the current endpoint, or `skip` behind it. Returns its answers, and what ends it."""
         group: Group = self._configuration.group(method, False)
         turn = group.order.round()
-        endpoint = group.endpoints[turn[skip % len(turn)]]
-        lane = self._take(endpoint)
-        call = lane.stream(method)(requests, metadata=self._configuration.metadata())
+        number = turn[skip % len(turn)]
+        endpoint = group.endpoints[number]
+        self._configuration.watched.refresh()
+        lane = self._take(group, number)
+        call = lane.stream(method)(requests, metadata=self._sent())
 
         async def answers() -> AsyncGenerator[Any, None]:
             try:
@@ -154,6 +172,7 @@ class GrpcTransport:
     async def close(self) -> None:
         self._closed = True
         lanes, self._lanes = list(self._lanes.values()), {}
+        self._configuration.forget()
         for lane in lanes:
             await lane.channel.close()
         lanes.clear()  # gRPC's poller ends with the last channel that anybody holds
@@ -231,7 +250,7 @@ class Client(Services):
     ) -> Verdict:
         """Judges a token. A bad token is a verdict; an error means that nothing was decided."""
         request = _requests.validate(token, audiences, scopes, min_revision, certificate_thumbprint)
-        return verdict((await self._ask("Validate", request, timeout)).verdict)
+        return Verdict((await self._ask("Validate", request, timeout)).verdict)
 
     async def revoke(
         self,
@@ -262,12 +281,7 @@ class Client(Services):
         method = METHODS[name]
         policy = method.policy if rounds is None else dataclasses.replace(method.policy, rounds=rounds)
         limit = method.policy.timeout if timeout is None else timeout
-        call = self._transport.unary(method, request, limit, policy, admin)
-        try:
-            # gRPC keeps deadlines; this one holds even if it does not.
-            return await asyncio.wait_for(call, limit + 1.0)
-        except asyncio.TimeoutError:
-            raise deadline_exceeded() from None
+        return await self._transport.unary(method, request, limit, policy, admin)
 
     async def close(self) -> None:
         """Closes all connections. Calls that are under way fail."""

@@ -11,11 +11,11 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from .. import _judging
+from .. import _judging, _requests
 from .._judging import Complaints, Refused, Rules, Watch, no_verdict, verdict_of_call
 from .._pipeline import Broken, Full
-from .._requests import validate
-from .._types import Verdict, verdict
+from .._secret import Secret
+from .._types import Verdict
 from ..errors import JetonError
 from ..guard import authorizations
 from ._pipeline import Pipeline
@@ -42,30 +42,37 @@ class Guard:
         self._complaints = Complaints()
         self._pipeline = Pipeline(client, max_waiting) if self.rules.stream else None
 
-    async def judge(self, token: str, *, scopes: Iterable[str] = (), certificate_thumbprint: str = "") -> Verdict:
+    async def judge(
+        self, token: str | Secret, *, scopes: Iterable[str] = (), certificate_thumbprint: str = ""
+    ) -> Verdict:
         """Returns the verdict of a token that passes. Raises `Refused`, which says what to answer."""
-        needed = (*self.rules.scopes, *scopes)
-        request = validate(token, self.rules.audiences, needed, "", certificate_thumbprint)
+        text = token if isinstance(token, str) else token.reveal()
+        _judging.check(text)
+        needed = (*self.rules.scopes, *scopes) if scopes else self.rules.scopes
+        request = _requests.of_guard(text, self.rules.audiences, needed, certificate_thumbprint)
         try:
-            told = await self._ask(request)
+            if self._pipeline is None:
+                answer = await self._client._ask("Validate", request, self.rules.deadline)  # noqa: SLF001
+                told = answer.verdict
+            else:
+                told = await self._by_stream(self._pipeline, request)
         except JetonError as error:
             self._complaints.note(error)
             raise no_verdict() from error
-        return _judging.hold(verdict(told), needed)
+        found = Verdict(told)
+        return found if found.status == "ACTIVE" else _judging.hold(found, needed)
 
-    async def _ask(self, request: Any) -> Any:
+    async def _by_stream(self, pipeline: Pipeline, request: Any) -> Any:
         end = time.monotonic() + self.rules.deadline
-        if self._pipeline is None:
-            return (await self._client._ask("Validate", request, self.rules.deadline)).verdict  # noqa: SLF001
         try:
             try:
                 # The place in the order is kept when the time is over: the future is not cancelled.
-                asked = self._pipeline.ask(request)
+                asked = pipeline.ask(request)
                 return await asyncio.wait_for(asyncio.shield(asked), self.rules.deadline)
             except Broken:
-                self._pipeline.elsewhere(1)
+                pipeline.elsewhere(1)
         except asyncio.TimeoutError as error:
-            self._pipeline.late(self.rules.deadline)
+            pipeline.late(self.rules.deadline)
             raise no_verdict() from error
         except Full as error:
             raise no_verdict() from error
@@ -73,7 +80,7 @@ class Guard:
             left = max(end - time.monotonic(), 0.001)
             return (await self._client._ask("Validate", request, left)).verdict  # noqa: SLF001
         finally:
-            self._pipeline.elsewhere(-1)
+            pipeline.elsewhere(-1)
 
     async def watch(self, found: Verdict, again: Callable[[], Awaitable[Verdict]], work: Awaitable[Any]) -> Any:
         """Awaits `work`, a long call that `found` let in, and judges it again at its intervals.

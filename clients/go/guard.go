@@ -6,6 +6,8 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"errors"
+	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -175,6 +177,11 @@ func (g *Guard) complain(err error) {
 	g.lock.Unlock()
 	log("calls are refused, because jeton gives the guard no verdict", "error", err.Error())
 }
+
+// Format prints the audiences, for every verb.
+func (g *Guard) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, g.String()) }
+
+func (g *Guard) String() string { return fmt.Sprintf("jeton.Guard(audiences %q)", g.options.Audiences) }
 
 func (g *Guard) isExcepted(name string) bool { return slices.Contains(g.options.Except, name) }
 

@@ -45,11 +45,11 @@ def run_example(name: str) -> None:
 
 
 def run_readme() -> None:
-    """Runs all Python of README.md as one program; only addresses and the file of the key differ."""
+    """Runs all Python of README.md as one program; only addresses differ."""
     text = (HERE / "README.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     code = "\n".join(blocks).replace("127.0.0.1:7070", DEV["public"])
-    code = code.replace(".jeton/dev-admin.key", str(DEV_JSON.parent / "dev-admin.key"))
+    os.environ["JETON_API_KEY"] = DEV["clients"]["dev-service"]
     names: dict[str, object] = {}
     exec(compile(code, "README.md", "exec"), names)
     verdict, source = names["verdict"], names["source"]

@@ -3,8 +3,11 @@
 import asyncio
 import time
 from collections.abc import Callable
+from concurrent import futures
 from typing import Any
 
+import grpc
+import grpc.aio
 import pytest
 
 import jeton
@@ -155,6 +158,59 @@ def test_the_guard_judges_by_one_stream(double: JetonDouble) -> None:
     with jeton.Guard(client, ["orders"], mode="stream") as guard:
         assert [guard.judge(good).subject for _ in range(3)] == ["svc:a"] * 3
     assert double.calls.count("StreamValidate") == 3
+
+
+ECHO = "/test.Echo/Echo"
+
+
+def echo(handler: Any) -> grpc.GenericRpcHandler:
+    return grpc.method_handlers_generic_handler("test.Echo", {"Echo": grpc.unary_unary_rpc_method_handler(handler)})
+
+
+def needed(method: str) -> list[str]:
+    return ["write"] if method == ECHO else []
+
+
+def test_a_method_may_need_more_scopes(double: JetonDouble) -> None:
+    with jeton.Guard(double.client(), ["orders"]) as guard:
+        assert "orders" in repr(guard)
+        server = grpc.server(futures.ThreadPoolExecutor(), interceptors=[guard.interceptor(needed)])
+        server.add_generic_rpc_handlers([echo(lambda request, context: jeton.current_verdict().subject.encode())])
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            call = channel.unary_unary(ECHO)
+            poor = double.client().issue("svc:a", ["orders"]).access_token.reveal()
+            with pytest.raises(grpc.RpcError) as caught:
+                call(b"", metadata=(("authorization", f"Bearer {poor}"),))
+            assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED  # type: ignore[attr-defined]
+            rich = double.client().issue("svc:b", ["orders"], scopes=["write"]).access_token.reveal()
+            assert call(b"", metadata=(("authorization", f"Bearer {rich}"),)) == b"svc:b"
+        server.stop(None)
+
+
+def test_a_method_of_asyncio_may_need_more_scopes(double: JetonDouble) -> None:
+    async def answer(request: bytes, context: Any) -> bytes:
+        return jeton.current_verdict().subject.encode()
+
+    async def run() -> None:
+        async with aio.Guard(double.aio_client(), ["orders"]) as guard:
+            assert "orders" in repr(guard)
+            server = grpc.aio.server(interceptors=[guard.interceptor(needed)])
+            server.add_generic_rpc_handlers([echo(answer)])
+            port = server.add_insecure_port("127.0.0.1:0")
+            await server.start()
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+                call = channel.unary_unary(ECHO)
+                poor = double.client().issue("svc:a", ["orders"]).access_token.reveal()
+                with pytest.raises(grpc.aio.AioRpcError) as caught:
+                    await call(b"", metadata=(("authorization", f"Bearer {poor}"),))
+                assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+                rich = double.client().issue("svc:b", ["orders"], scopes=["write"]).access_token.reveal()
+                assert await call(b"", metadata=(("authorization", f"Bearer {rich}"),)) == b"svc:b"
+            await server.stop(None)
+
+    asyncio.run(run())
 
 
 def test_the_guard_of_wsgi(double: JetonDouble) -> None:

@@ -2,7 +2,7 @@
 //
 //	scripts/with-dev go -C clients/go run ./internal/readme
 //
-// Only addresses and the file of the key differ from what stands there.
+// Only addresses differ from what stands there.
 package main
 
 import (
@@ -29,13 +29,13 @@ func main() {
 }
 
 func run() error {
-	devJSON := os.Getenv("DEV_JSON")
-	text, err := os.ReadFile(devJSON)
+	text, err := os.ReadFile(os.Getenv("DEV_JSON"))
 	if err != nil {
 		return err
 	}
 	var dev struct {
-		Public string `json:"public"`
+		Public  string            `json:"public"`
+		Clients map[string]string `json:"clients"`
 	}
 	if err := json.Unmarshal(text, &dev); err != nil {
 		return err
@@ -44,9 +44,10 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	here := strings.NewReplacer(
-		"127.0.0.1:7070", dev.Public, "../.jeton/dev-admin.key", filepath.Join(filepath.Dir(devJSON), "dev-admin.key"),
-	)
+	if err := os.Setenv("JETON_API_KEY", dev.Clients["dev-service"]); err != nil {
+		return err
+	}
+	here := strings.NewReplacer("127.0.0.1:7070", dev.Public)
 	var programs, tests, parts []string
 	for _, found := range block.FindAllStringSubmatch(here.Replace(string(readme)), -1) {
 		switch code := found[1]; {

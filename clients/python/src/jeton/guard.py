@@ -79,14 +79,21 @@ class Guard:
         finally:
             pipeline.elsewhere(-1)
 
-    def interceptor(self) -> grpc.ServerInterceptor:
-        """For `grpc.server(…, interceptors=[…])`."""
-        return _Interceptor(self)
+    def interceptor(self, scopes: Callable[[str], Iterable[str]] | None = None) -> grpc.ServerInterceptor:
+        """For `grpc.server(…, interceptors=[…])`.
+
+        `scopes` gets the full name of a method, as `/acme.v1.Orders/Cancel`, and returns the scopes that it needs
+        besides those of the guard.
+        """
+        return _Interceptor(self, scopes)
 
     def close(self) -> None:
         """Ends the stream of verdicts, if there is one."""
         if self._pipeline is not None:
             self._pipeline.close()
+
+    def __repr__(self) -> str:
+        return f"<jeton.Guard for {', '.join(self.rules.audiences) or 'its own audiences'}>"
 
     def __enter__(self) -> Guard:
         return self
@@ -101,14 +108,16 @@ def authorizations(metadata: Any) -> list[str]:
 
 
 class _Interceptor(grpc.ServerInterceptor):
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, guard: Guard, scopes: Callable[[str], Iterable[str]] | None) -> None:
         self._guard = guard
+        self._scopes = scopes
 
     def intercept_service(self, continuation: Callable[[Any], Any], handler_call_details: Any) -> Any:
         handler = continuation(handler_call_details)
         if handler is None or handler_call_details.method in self._guard.rules.except_for:
             return handler
-        guarded = _Guarded(self._guard, handler)
+        scopes = () if self._scopes is None else tuple(self._scopes(handler_call_details.method))
+        guarded = _Guarded(self._guard, handler, scopes)
         coders = {
             "request_deserializer": handler.request_deserializer,
             "response_serializer": handler.response_serializer,
@@ -125,8 +134,9 @@ class _Interceptor(grpc.ServerInterceptor):
 class _Guarded:
     """One handler behind a guard."""
 
-    def __init__(self, guard: Guard, handler: Any) -> None:
+    def __init__(self, guard: Guard, handler: Any, scopes: tuple[str, ...]) -> None:
         self._guard = guard
+        self._scopes = scopes
         self._behaviour = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
 
     def _judge(self, context: grpc.ServicerContext) -> tuple[Verdict, Callable[[], Verdict]]:
@@ -136,7 +146,7 @@ class _Guarded:
             thumbprint = _judging.peer_thumbprint(context.auth_context())
 
             def again() -> Verdict:
-                return self._guard.judge(token, certificate_thumbprint=thumbprint)
+                return self._guard.judge(token, scopes=self._scopes, certificate_thumbprint=thumbprint)
 
             return again(), again
         except Refused as refused:

@@ -107,14 +107,21 @@ class Guard:
                 task.cancel()
                 await asyncio.wait({task})
 
-    def interceptor(self) -> grpc.aio.ServerInterceptor:
-        """For `grpc.aio.server(interceptors=[…])`. Handlers must be `async`."""
-        return _Interceptor(self)
+    def interceptor(self, scopes: Callable[[str], Iterable[str]] | None = None) -> grpc.aio.ServerInterceptor:
+        """For `grpc.aio.server(interceptors=[…])`. Handlers must be `async`.
+
+        `scopes` gets the full name of a method, as `/acme.v1.Orders/Cancel`, and returns the scopes that it needs
+        besides those of the guard.
+        """
+        return _Interceptor(self, scopes)
 
     async def close(self) -> None:
         """Ends the stream of verdicts, if there is one."""
         if self._pipeline is not None:
             await self._pipeline.close()
+
+    def __repr__(self) -> str:
+        return f"<jeton.aio.Guard for {', '.join(self.rules.audiences) or 'its own audiences'}>"
 
     async def __aenter__(self) -> Guard:
         return self
@@ -124,14 +131,16 @@ class Guard:
 
 
 class _Interceptor(grpc.aio.ServerInterceptor):
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, guard: Guard, scopes: Callable[[str], Iterable[str]] | None) -> None:
         self._guard = guard
+        self._scopes = scopes
 
     async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
         handler = await continuation(handler_call_details)
         if handler is None or handler_call_details.method in self._guard.rules.except_for:
             return handler
-        guarded = _Guarded(self._guard, handler)
+        scopes = () if self._scopes is None else tuple(self._scopes(handler_call_details.method))
+        guarded = _Guarded(self._guard, handler, scopes)
         coders = {
             "request_deserializer": handler.request_deserializer,
             "response_serializer": handler.response_serializer,
@@ -148,8 +157,9 @@ class _Interceptor(grpc.aio.ServerInterceptor):
 class _Guarded:
     """One handler behind a guard."""
 
-    def __init__(self, guard: Guard, handler: Any) -> None:
+    def __init__(self, guard: Guard, handler: Any, scopes: tuple[str, ...]) -> None:
         self._guard = guard
+        self._scopes = scopes
         self._behaviour = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
 
     async def _judge(self, context: Any) -> tuple[Verdict, Callable[[], Awaitable[Verdict]]]:
@@ -158,7 +168,7 @@ class _Guarded:
             thumbprint = _judging.peer_thumbprint(context.auth_context())
 
             async def again() -> Verdict:
-                return await self._guard.judge(token, certificate_thumbprint=thumbprint)
+                return await self._guard.judge(token, scopes=self._scopes, certificate_thumbprint=thumbprint)
 
             return await again(), again
         except Refused as refused:

@@ -1,5 +1,11 @@
 package dev.jeton;
 
+import com.google.protobuf.ByteString;
+import com.google.protobuf.UnsafeByteOperations;
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.VarHandle;
+import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.security.cert.CertificateEncodingException;
@@ -13,6 +19,8 @@ import javax.net.ssl.SSLSession;
 /** What a call brings: its token, and the thumbprint of its certificate. */
 final class Bearer {
     private static final int TOKEN_MAX = 8192;
+    private static final long EACH = 0x0101_0101_0101_0101L;
+    private static final VarHandle EIGHT = MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.LITTLE_ENDIAN);
 
     private Bearer() {}
 
@@ -37,16 +45,35 @@ final class Bearer {
         return value.substring(begin, end);
     }
 
-    /** Refuses what jeton need not be asked about, and what would end a stream of verdicts. */
-    static void requireForm(String token) {
-        boolean good = !token.isEmpty() && token.length() <= TOKEN_MAX;
-        for (int i = 0; good && i < token.length(); i++) {
-            good = token.charAt(i) > ' ' && token.charAt(i) <= '~';
-        }
-        if (!good) {
+    /** The bytes of a token. Refuses what jeton need not be asked about, and what would end a stream of verdicts. */
+    static ByteString bytes(String token) {
+        byte[] bytes = token.getBytes(StandardCharsets.ISO_8859_1);
+        // A character that has no byte there becomes a question mark, which is printable: then the texts differ.
+        boolean isSame = new String(bytes, StandardCharsets.ISO_8859_1).equals(token);
+        if (bytes.length == 0 || bytes.length > TOKEN_MAX || !isSame || !isPrintable(bytes)) {
             throw new RefusedException(
                     new Refusal("MALFORMED", "The token is MALFORMED. Send one that jeton issued.", List.of()));
         }
+        return UnsafeByteOperations.unsafeWrap(bytes);
+    }
+
+    /** Whether each is from {@code !} to {@code ~}. Eight are looked at together: this runs for each call. */
+    private static boolean isPrintable(byte[] bytes) {
+        int at = 0;
+        for (; at + Long.BYTES <= bytes.length; at += Long.BYTES) {
+            long eight = (long) EIGHT.get(bytes, at);
+            // The highest bit of each sum says whether its byte is at least '!', and whether it is above '~'.
+            long good = (eight + EACH * (0x80 - '!')) & ~(eight + EACH * (0x7f - '~')) & ~eight;
+            if ((good & EACH * 0x80) != EACH * 0x80) {
+                return false;
+            }
+        }
+        for (; at < bytes.length; at++) {
+            if (bytes[at] < '!' || bytes[at] > '~') {
+                return false;
+            }
+        }
+        return true;
     }
 
     /** {@code x5t#S256} of the certificate that the peer of a connection presented; empty if there is none. */

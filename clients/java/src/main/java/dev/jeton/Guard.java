@@ -52,6 +52,8 @@ public final class Guard implements ServerInterceptor, AutoCloseable {
     private final Client client;
     private final List<String> audiences;
     private final List<String> scopes;
+    /** What is asked for each token. */
+    private final ValidateRequest template;
     private final long deadlineNanos;
     private final Set<String> exceptions;
     private final Complaints complaints = new Complaints();
@@ -62,6 +64,10 @@ public final class Guard implements ServerInterceptor, AutoCloseable {
         client = builder.client;
         audiences = builder.audiences;
         scopes = builder.scopes;
+        template = ValidateRequest.newBuilder()
+                .addAllAudiences(audiences)
+                .addAllScopes(scopes)
+                .build();
         deadlineNanos = Deadlines.nanos(builder.deadline);
         exceptions = builder.exceptions.stream()
                 .flatMap(name -> Stream.of(name, name.startsWith("/") ? name.substring(1) : name))
@@ -112,17 +118,15 @@ public final class Guard implements ServerInterceptor, AutoCloseable {
      *     must not be blocked
      */
     public CompletableFuture<Verdict> judge(String token, String thumbprint) {
+        ValidateRequest request;
         try {
-            Bearer.requireForm(token);
+            request = template.toBuilder()
+                    .setTokenBytes(Bearer.bytes(token))
+                    .setCertificateThumbprint(thumbprint)
+                    .build();
         } catch (RefusedException refused) {
             return CompletableFuture.failedFuture(refused);
         }
-        ValidateRequest request = ValidateRequest.newBuilder()
-                .setToken(token)
-                .addAllAudiences(audiences)
-                .addAllScopes(scopes)
-                .setCertificateThumbprint(thumbprint)
-                .build();
         CompletableFuture<dev.jeton.v1.Verdict> asked = pipeline == null
                 ? validate(client, request, deadlineNanos)
                 : pipeline.ask(request);

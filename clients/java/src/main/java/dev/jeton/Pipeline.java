@@ -1,12 +1,12 @@
 package dev.jeton;
 
 import dev.jeton.errors.JetonException;
-import dev.jeton.v1.StreamValidateRequest;
 import dev.jeton.v1.ValidateRequest;
 import dev.jeton.v1.Verdict;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
 
 /** The stream of verdicts that all calls of a guard share: one at a time, with a bound on what waits. */
 final class Pipeline {
@@ -18,12 +18,13 @@ final class Pipeline {
     private final int maxWaiting;
     private final long deadlineNanos;
 
+    private final AtomicInteger waiting = new AtomicInteger();
+    private volatile VerdictStream stream;
+    private volatile boolean closed;
+
     // Guarded by this.
-    private VerdictStream stream;
-    private int waiting;
     private int failures;
     private long notBefore = System.nanoTime();
-    private boolean closed;
 
     Pipeline(Client client, GuardThreads threads, int maxWaiting, long deadlineNanos) {
         this.deadlineNanos = deadlineNanos;
@@ -34,25 +35,32 @@ final class Pipeline {
 
     /** Asks for a verdict, by the stream if there is one, else by Validate. */
     CompletableFuture<Verdict> ask(ValidateRequest request) {
-        long deadlineAt = System.nanoTime() + deadlineNanos;
-        VerdictStream open;
-        synchronized (this) {
-            if (closed || waiting >= maxWaiting) {
-                return CompletableFuture.failedFuture(new RefusedException(Refusal.noVerdict()));
-            }
-            waiting++;
+        if (closed) {
+            return refused();
+        }
+        if (waiting.incrementAndGet() > maxWaiting) {
+            answered();
+            return refused();
+        }
+        VerdictStream.Place place = new VerdictStream.Place(request, System.nanoTime() + deadlineNanos);
+        VerdictStream open = stream;
+        if (open == null) {
             open = open();
         }
-        VerdictStream.Place place = new VerdictStream.Place(request, deadlineAt);
-        if (open == null
-                || !open.ask(place, StreamValidateRequest.newBuilder().setRequest(request).build())) {
+        if (open == null) {
             elsewhere(place);
+        } else {
+            open.ask(place);
         }
         return place.future;
     }
 
-    private VerdictStream open() {
-        if (stream == null && System.nanoTime() - notBefore >= 0) {
+    private static CompletableFuture<Verdict> refused() {
+        return CompletableFuture.failedFuture(new RefusedException(Refusal.noVerdict()));
+    }
+
+    private synchronized VerdictStream open() {
+        if (stream == null && !closed && System.nanoTime() - notBefore >= 0) {
             VerdictStream made = new VerdictStream(this, threads, deadlineNanos);
             try {
                 made.begin(new ClientChannel(client, failures));
@@ -84,8 +92,8 @@ final class Pipeline {
     }
 
     /** A place is free. */
-    synchronized void answered() {
-        waiting--;
+    void answered() {
+        waiting.decrementAndGet();
     }
 
     /** A stream ended: the next one comes after a pause. */

@@ -15,6 +15,9 @@ final class Values {
     private Values() {}
 
     static Map<String, Object> map(Struct struct) {
+        if (struct.getFieldsCount() == 0) {
+            return Map.of();
+        }
         Map<String, Object> found = new LinkedHashMap<>();
         struct.getFieldsMap().forEach((name, value) -> found.put(name, value(value)));
         return Collections.unmodifiableMap(found);

@@ -10,11 +10,11 @@ import io.grpc.Channel;
 import io.grpc.ClientCall;
 import io.grpc.Metadata;
 import io.grpc.Status;
-import java.util.ArrayDeque;
-import java.util.ArrayList;
-import java.util.Deque;
-import java.util.List;
+import java.util.Queue;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicInteger;
 
 /** One call of StreamValidate. Answers belong to requests by their order alone. */
 final class VerdictStream extends ClientCall.Listener<StreamValidateResponse> {
@@ -30,14 +30,20 @@ final class VerdictStream extends ClientCall.Listener<StreamValidateResponse> {
         }
     }
 
+    private static final System.Logger LOG = System.getLogger("dev.jeton");
+
     private final Pipeline pipeline;
     private final GuardThreads threads;
     private final long deadlineNanos;
-    private final Deque<Place> places = new ArrayDeque<>();
+    /** What is to be sent, and how much: whoever finds none sends, for all who come meanwhile. */
+    private final Queue<Place> outgoing = new ConcurrentLinkedQueue<>();
+    private final AtomicInteger pending = new AtomicInteger();
+    /** What was sent, in that order. Answers are taken out while others send: neither waits for the other. */
+    private final Queue<Place> places = new ConcurrentLinkedQueue<>();
+    private final AtomicBoolean sweeps = new AtomicBoolean();
     private ClientCall<StreamValidateRequest, StreamValidateResponse> call;
-    private boolean ended;
-    private boolean hadAnswers;
-    private boolean sweeps;
+    private volatile boolean ended;
+    private volatile boolean hadAnswers;
 
     VerdictStream(Pipeline pipeline, GuardThreads threads, long deadlineNanos) {
         this.deadlineNanos = deadlineNanos;
@@ -52,26 +58,36 @@ final class VerdictStream extends ClientCall.Listener<StreamValidateResponse> {
         call.request(Integer.MAX_VALUE);
     }
 
-    synchronized boolean hasEnded() {
+    boolean hasEnded() {
         return ended;
     }
 
-    /** Sends a request; returns false if the stream has ended. */
-    boolean ask(Place place, StreamValidateRequest request) {
-        boolean begins;
-        synchronized (this) {
-            if (ended) {
-                return false;
-            }
-            places.add(place);
-            call.sendMessage(request);
-            begins = !sweeps;
-            sweeps = true;
+    /** Sends a request, or has it asked elsewhere if the stream has ended. */
+    void ask(Place place) {
+        outgoing.add(place);
+        if (pending.getAndIncrement() == 0) {
+            do {
+                send(outgoing.remove());
+            } while (pending.decrementAndGet() != 0);
         }
-        if (begins) {
+    }
+
+    private void send(Place place) {
+        places.add(place);
+        try {
+            call.sendMessage(StreamValidateRequest.newBuilder().setRequest(place.request).build());
+        } catch (IllegalStateException cancelled) {
+            // Its end comes, or has come.
+            LOG.log(System.Logger.Level.DEBUG, "the stream of verdicts ends.");
+        }
+        if (ended) {
+            // Its end may have come before this place.
+            leave();
+            return;
+        }
+        if (!sweeps.get() && sweeps.compareAndSet(false, true)) {
             threads.laterByRealTime(this::sweep, place.deadlineAt - System.nanoTime());
         }
-        return true;
     }
 
     /**
@@ -79,43 +95,41 @@ final class VerdictStream extends ClientCall.Listener<StreamValidateResponse> {
      * same deadline, so the first to come is the first to go.
      */
     private void sweep() {
-        List<Place> late = new ArrayList<>();
-        boolean stalls;
-        long next;
-        synchronized (this) {
-            long now = System.nanoTime();
-            Place oldest = places.peek();
-            if (oldest == null || ended) {
-                sweeps = false;
+        Place oldest = places.peek();
+        if (oldest == null) {
+            sweeps.set(false);
+            // One may have come before that.
+            oldest = places.peek();
+            if (oldest == null || !sweeps.compareAndSet(false, true)) {
                 return;
             }
-            next = oldest.deadlineAt + deadlineNanos - now;
-            stalls = next <= 0;
-            for (Place place : places) {
-                if (place.deadlineAt - now > 0) {
-                    next = Math.min(next, place.deadlineAt - now);
-                    break;
-                }
-                if (!place.future.isDone()) {
-                    late.add(place);
-                }
+        }
+        long now = System.nanoTime();
+        long next = oldest.deadlineAt + deadlineNanos - now;
+        if (next <= 0) {
+            call.cancel("no answer came", null);
+            next = deadlineNanos;
+        }
+        for (Place place : places) {
+            if (place.deadlineAt - now > 0) {
+                next = Math.min(next, place.deadlineAt - now);
+                break;
+            }
+            if (!place.future.isDone()) {
+                place.future.completeExceptionally(new RefusedException(Refusal.noVerdict()));
             }
         }
-        late.forEach(place -> place.future.completeExceptionally(new RefusedException(Refusal.noVerdict())));
-        if (stalls) {
-            call.cancel("no answer came", null);
-        } else {
+        if (!ended) {
             threads.laterByRealTime(this::sweep, next);
         }
     }
 
     @Override
     public void onMessage(StreamValidateResponse answer) {
-        Place place;
-        synchronized (this) {
+        if (!hadAnswers) {
             hadAnswers = true;
-            place = places.poll();
         }
+        Place place = places.poll();
         if (place == null) {
             call.cancel("an answer to no request", null);
             return;
@@ -126,16 +140,16 @@ final class VerdictStream extends ClientCall.Listener<StreamValidateResponse> {
 
     @Override
     public void onClose(Status status, Metadata trailers) {
-        List<Place> left;
-        boolean had;
-        synchronized (this) {
-            ended = true;
-            had = hadAnswers;
-            left = new ArrayList<>(places);
-            places.clear();
+        ended = true;
+        pipeline.broke(this, hadAnswers);
+        leave();
+    }
+
+    /** All that wait are asked elsewhere. */
+    private void leave() {
+        for (Place place = places.poll(); place != null; place = places.poll()) {
+            pipeline.elsewhere(place);
         }
-        pipeline.broke(this, had);
-        left.forEach(pipeline::elsewhere);
     }
 
     void close() {

@@ -1,31 +1,42 @@
 package dev.jeton;
 
+import com.google.gson.JsonObject;
+import com.google.gson.JsonParser;
 import com.google.protobuf.Empty;
-import dev.jeton.v1.TokenServiceGrpc;
-import dev.jeton.v1.ValidateRequest;
 import io.grpc.CallOptions;
 import io.grpc.Grpc;
 import io.grpc.InsecureChannelCredentials;
 import io.grpc.ManagedChannel;
-import io.grpc.Metadata;
 import io.grpc.MethodDescriptor;
 import io.grpc.protobuf.ProtoUtils;
 import io.grpc.stub.ClientCalls;
-import io.grpc.stub.MetadataUtils;
+import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Consumer;
 
-/** Measures the look-up of a token, and a guard beside an empty call of gRPC to the same server. See ./bench. */
+/** Measures the look-up of a token, and a guard beside an empty call of gRPC to the same server. See bench/run. */
 public final class Bench {
-    private static final int ROUNDS = 5;
-    private static final long ROUND = TimeUnit.SECONDS.toNanos(2);
+    /** Rounds in which Java compiles what runs often. */
+    private static final int WARM_UP = 60;
+
+    private static final int ROUNDS = 31;
+    private static final long ROUND = TimeUnit.MILLISECONDS.toNanos(
+            Long.parseLong(Optional.ofNullable(System.getenv("BENCH_ROUND_MS")).orElse("150")));
     private static final int AT_ONCE = 256;
+    // What is to be reached.
+    private static final double ONE_BY_ONE_BAR = 0.9;
+    private static final double STREAM_BAR = 5;
+    private static final double LOOK_UP_BAR = 100;
 
     /** The cheapest call that the server answers: Check of grpc.health.v1, whose messages nobody looks into. */
     private static final MethodDescriptor<Empty, Empty> EMPTY = MethodDescriptor.<Empty, Empty>newBuilder()
@@ -35,63 +46,90 @@ public final class Bench {
             .setResponseMarshaller(ProtoUtils.marshaller(Empty.getDefaultInstance()))
             .build();
 
+    private interface Measure {
+        double rate() throws InterruptedException;
+    }
+
     private Bench() {}
 
     /**
      * Runs it.
      *
-     * @param arguments the endpoint, and the file of the API key
+     * @param arguments the file that {@code jeton dev} wrote
      * @throws InterruptedException if it is interrupted
+     * @throws IOException if the file cannot be read
      */
-    public static void main(String[] arguments) throws InterruptedException {
-        Client client = Client.builder(arguments[0]).apiKeyFile(Path.of(arguments[1])).build();
-        TokenSource source = TokenSource.builder(client)
-                .subject("svc:bench")
-                .audiences("bench")
-                .ttl(Duration.ofHours(1))
-                .build();
-        String token = source.get().reveal();
-        lookUp(source);
-        Guard unary = Guard.builder(client).audiences("bench").build();
-        Guard stream = Guard.builder(client).audiences("bench").mode(Guard.Mode.STREAM).build();
-        ManagedChannel channel = Grpc.newChannelBuilder(
-                        arguments[0].substring("http://".length()), InsecureChannelCredentials.create())
+    public static void main(String[] arguments) throws InterruptedException, IOException {
+        JsonObject dev = JsonParser.parseString(Files.readString(Path.of(arguments[0]))).getAsJsonObject();
+        String address = dev.get("public").getAsString();
+        String key = dev.getAsJsonObject("clients").get("dev-service").getAsString();
+        ManagedChannel channel = Grpc.newChannelBuilder(address, InsecureChannelCredentials.create())
                 .directExecutor()
                 .build();
-        Metadata key = client.calls().lanes.take(Endpoint.parse(arguments[0])).headers();
-        var stub = TokenServiceGrpc.newBlockingStub(channel)
-                .withInterceptors(MetadataUtils.newAttachHeadersInterceptor(key));
-        ValidateRequest request =
-                ValidateRequest.newBuilder().setToken(token).addAudiences("bench").build();
-        List<String> authorization = List.of("Bearer " + token);
-        double[] one = new double[3];
-        double[] many = new double[3];
-        // The first round warms up. The machine's other work meets all in a round alike.
-        for (int round = 0; round < ROUNDS; round++) {
-            one[0] = Math.max(one[0], round == 0 ? 0 : rate(() ->
-                    ClientCalls.blockingUnaryCall(channel, EMPTY, CallOptions.DEFAULT, Empty.getDefaultInstance())));
-            one[2] = Math.max(one[2], round == 0 ? 0 : rate(() -> stub.validate(request)));
-            one[1] = Math.max(one[1], round == 0 ? 0 : rate(() -> unary.judge(authorization, null)));
-            double calls = load(done -> ClientCalls.futureUnaryCall(
+        try (Client client = Client.builder("http://" + address).apiKey(key).build();
+                TokenSource source =
+                        TokenSource.builder(client).subject("svc:bench").audiences("orders").build();
+                Guard unary = Guard.builder(client).audiences("orders").build();
+                Guard stream =
+                        Guard.builder(client).audiences("orders").mode(Guard.Mode.STREAM).build()) {
+            String token = source.get().reveal();
+            List<String> authorization = List.of("Bearer " + token);
+            Measure empty = () -> oneByOne(() ->
+                    ClientCalls.blockingUnaryCall(channel, EMPTY, CallOptions.DEFAULT, Empty.getDefaultInstance()));
+            Measure guarded = () -> oneByOne(() -> unary.judge(authorization, null));
+            Measure streamed = () ->
+                    load(done -> stream.judge(token, "").whenComplete((verdict, error) -> check(error, done)));
+            Measure emptyLoad = () -> load(done -> ClientCalls.futureUnaryCall(
                             channel.newCall(EMPTY, CallOptions.DEFAULT), Empty.getDefaultInstance())
                     .addListener(done, Runnable::run));
-            double unaries = load(done -> unary.judge(token, "").whenComplete((v, e) -> check(e, done)));
-            double streamed = load(done -> stream.judge(token, "").whenComplete((v, e) -> check(e, done)));
-            if (round > 0) {
-                many[0] = Math.max(many[0], calls);
-                many[1] = Math.max(many[1], unaries);
-                many[2] = Math.max(many[2], streamed);
+            compare(List.of(empty, guarded, streamed, emptyLoad));
+            double lookUp = lookUp(source);
+            print("TokenSource, look-up                   %9.1f ns    bar ≤ %.0f ns", lookUp, LOOK_UP_BAR);
+        } finally {
+            channel.shutdownNow();
+        }
+    }
+
+    /** Each round measures all, forth and back in turns: what else the machine does meets them alike. */
+    private static void compare(List<Measure> all) throws InterruptedException {
+        double[][] found = new double[all.size()][ROUNDS];
+        for (int round = -WARM_UP; round < ROUNDS; round++) {
+            List<Integer> order = new ArrayList<>();
+            for (int which = 0; which < all.size(); which++) {
+                order.add(which);
+            }
+            if (round % 2 != 0) {
+                Collections.reverse(order);
+            }
+            for (int which : order) {
+                double rate = all.get(which).rate();
+                if (round >= 0) {
+                    found[which][round] = rate;
+                }
             }
         }
-        print("one by one: empty call %.0f/s, bare Validate %.0f/s, guard %.0f/s: %.2f of the empty call, %.2f of Validate",
-                one[0], one[2], one[1], one[1] / one[0], one[1] / one[2]);
-        print("%d at once: empty call %.0f/s, guard by Validate %.0f/s, by StreamValidate %.0f/s: %.2f", AT_ONCE,
-                many[0], many[1], many[2], many[2] / many[0]);
-        channel.shutdownNow();
-        unary.close();
-        stream.close();
-        source.close();
-        client.close();
+        print("empty call of grpc-java, one by one    %9.0f /s", median(found[0]));
+        show("Guard, one by one", found[1], found[0], ONE_BY_ONE_BAR);
+        show("Guard, stream mode, " + AT_ONCE + " at a time", found[2], found[0], STREAM_BAR);
+        print("empty calls, %d at a time             %9.0f /s    Guard, stream mode: %.2f × as many", AT_ONCE,
+                median(found[3]), median(ratios(found[2], found[3])));
+    }
+
+    private static void show(String name, double[] rates, double[] empty, double bar) {
+        print("%-38s %9.0f /s    %.2f × the empty call; bar ≥ %s", name, median(rates),
+                median(ratios(rates, empty)), bar);
+    }
+
+    private static double[] ratios(double[] rates, double[] empty) {
+        double[] found = new double[rates.length];
+        Arrays.setAll(found, round -> rates[round] / empty[round]);
+        return found;
+    }
+
+    private static double median(double[] values) {
+        double[] sorted = values.clone();
+        Arrays.sort(sorted);
+        return sorted[sorted.length / 2];
     }
 
     private static void check(Throwable error, Runnable done) {
@@ -101,21 +139,24 @@ public final class Bench {
         done.run();
     }
 
-    private static void lookUp(TokenSource source) {
-        long count = 20_000_000;
-        double best = Double.MAX_VALUE;
+    private static double lookUp(TokenSource source) {
+        long count = 5_000_000;
+        double[] found = new double[ROUNDS];
         long seen = 0;
         for (int round = 0; round < ROUNDS; round++) {
             long begun = System.nanoTime();
             for (long i = 0; i < count; i++) {
                 seen += source.get().jti().length();
             }
-            best = Math.min(best, (System.nanoTime() - begun) / (double) count);
+            found[round] = (System.nanoTime() - begun) / (double) count;
         }
-        print("look-up of a token: %.1f ns (%d)", best, seen % 10);
+        if (seen == 0) {
+            throw new IllegalStateException("the tokens have no jti");
+        }
+        return median(found);
     }
 
-    private static double rate(Runnable call) {
+    private static double oneByOne(Runnable call) {
         long begun = System.nanoTime();
         long count = 0;
         while (System.nanoTime() - begun < ROUND) {
@@ -134,16 +175,18 @@ public final class Bench {
         };
         long begun = System.nanoTime();
         while (System.nanoTime() - begun < ROUND) {
-            if (!places.tryAcquire(10, TimeUnit.SECONDS)) {
-                throw new IllegalStateException("calls were lost");
-            }
+            take(places, 1);
             call.accept(done);
         }
         double rate = count.get() * 1e9 / (System.nanoTime() - begun);
-        if (!places.tryAcquire(AT_ONCE, 10, TimeUnit.SECONDS)) {
+        take(places, AT_ONCE);
+        return rate;
+    }
+
+    private static void take(Semaphore places, int count) throws InterruptedException {
+        if (!places.tryAcquire(count, 1, TimeUnit.MINUTES)) {
             throw new IllegalStateException("calls were lost");
         }
-        return rate;
     }
 
     private static void print(String text, Object... values) {

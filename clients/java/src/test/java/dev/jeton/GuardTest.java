@@ -11,6 +11,7 @@ import dev.jeton.conformance.v1.EchoServiceGrpc;
 import dev.jeton.conformance.v1.WatchRequest;
 import dev.jeton.conformance.v1.WatchResponse;
 import dev.jeton.testing.FakeJeton;
+import dev.jeton.v1.ErrorReason;
 import io.grpc.ManagedChannel;
 import io.grpc.Metadata;
 import io.grpc.Server;
@@ -31,6 +32,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -241,6 +243,35 @@ class GuardTest {
             } else {
                 assertThrows(CompletionException.class, one::join);
             }
+        }
+    }
+
+    /** Many threads send, and the stream ends again and again meanwhile. */
+    @Test
+    void losesNoCallAndNoPlaceWhenItsStreamEnds() throws Exception {
+        int threads = 4;
+        int calls = 500;
+        // A thread has one call at a time: no more wait than may.
+        start(orders().mode(Guard.Mode.STREAM).maxWaiting(threads));
+        String good = source.get().reveal();
+        AtomicInteger judged = new AtomicInteger();
+        List<CompletableFuture<Void>> all = new ArrayList<>();
+        for (int thread = 0; thread < threads; thread++) {
+            all.add(CompletableFuture.runAsync(() -> {
+                for (int call = 0; call < calls; call++) {
+                    assertEquals("svc:caller", guard.judge(good, "").join().subject());
+                    judged.incrementAndGet();
+                }
+            }));
+        }
+        // What meets a Validate is repeated, and what meets the stream ends it. The next comes after some more verdicts.
+        for (int next = 0; next < threads * calls; next += 50) {
+            int seen = next;
+            Waiting.until(() -> judged.get() >= seen || all.stream().anyMatch(CompletableFuture::isDone));
+            jeton.refuseNext(Status.Code.UNAVAILABLE, ErrorReason.ERROR_REASON_OVERLOADED, Map.of());
+        }
+        for (var each : all) {
+            each.get(1, TimeUnit.MINUTES);
         }
     }
 }

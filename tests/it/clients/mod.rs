@@ -5,6 +5,7 @@ mod caller;
 mod command_line;
 mod dump;
 mod everywhere;
+mod first_token;
 mod forged;
 mod forms;
 mod keys;

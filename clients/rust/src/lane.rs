@@ -1,0 +1,246 @@
+//! A channel to one endpoint: one HTTP/2 connection at a time, made when a call needs it.
+
+use std::{
+    error::Error,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http::{HeaderValue, Request, Response, header};
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::{ClientConfig, pki_types::ServerName};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    task::AbortHandle,
+};
+use tokio_rustls::TlsConnector;
+use tonic::body::Body;
+
+use crate::{connection::root_cause, endpoint_url::EndpointUrl};
+
+/// A connection is given up that is not made after so long.
+const CONNECT_TIME: Duration = Duration::from_secs(5);
+/// A connection on which calls wait is asked so often whether it lives, and has so long to answer: 15 s together.
+const PING_EVERY: Duration = Duration::from_secs(10);
+const PING_TIME: Duration = Duration::from_secs(5);
+
+/// What answers in place of a server: the double of tests.
+pub(crate) trait Double: Send + Sync {
+    fn serve(self: Arc<Self>, request: Request<Body>) -> Answering;
+}
+
+pub(crate) type Answering = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+
+/// How a call reaches the server.
+#[derive(Clone)]
+pub(crate) enum Way {
+    Connection(SendRequest<Body>),
+    Double(Arc<dyn Double>),
+}
+
+/// Why a call got no answer of gRPC.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum WayError {
+    /// Nothing was sent.
+    #[error("{0}")]
+    NotConnected(String),
+    /// The connection ended before the request was sent.
+    #[error("the connection ended before the request was sent")]
+    NotSent,
+    #[error("{0}")]
+    Broken(String),
+    #[error("{0}")]
+    NotGrpc(String),
+}
+
+#[derive(Default)]
+struct Connections {
+    latest: Option<SendRequest<Body>>,
+    /// Of the latest connection, and of those before it whose calls have not ended.
+    tasks: Vec<AbortHandle>,
+}
+
+/// The channel.
+pub(crate) struct Lane {
+    at: EndpointUrl,
+    tls: Option<Arc<ClientConfig>>,
+    /// Of the credentials by which it was made.
+    pub(crate) version: u64,
+    connections: Mutex<Connections>,
+    /// Held by who connects; counts attempts, and keeps why the latest failed.
+    connecting: tokio::sync::Mutex<(u64, Option<WayError>)>,
+    attempts: AtomicU64,
+    double: Option<Arc<dyn Double>>,
+}
+
+impl Lane {
+    pub(crate) fn new(at: EndpointUrl, tls: Option<Arc<ClientConfig>>, version: u64) -> Self {
+        Self {
+            at,
+            tls,
+            version,
+            connections: Mutex::default(),
+            connecting: tokio::sync::Mutex::default(),
+            attempts: 0.into(),
+            double: None,
+        }
+    }
+
+    pub(crate) fn of_double(at: EndpointUrl, double: Arc<dyn Double>) -> Self {
+        Self { double: Some(double), ..Self::new(at, None, 0) }
+    }
+
+    /// A connection that lives, as far as is known.
+    pub(crate) fn connected(&self) -> Option<Way> {
+        if let Some(double) = &self.double {
+            return Some(Way::Double(Arc::clone(double)));
+        }
+        let connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        connections.latest.as_ref().filter(|way| !way.is_closed()).cloned().map(Way::Connection)
+    }
+
+    /// Connects, if there is no connection. Callers that come meanwhile get the outcome of the same attempt.
+    pub(crate) async fn connect(&self) -> Result<Way, WayError> {
+        if let Some(way) = self.connected() {
+            return Ok(way);
+        }
+        let seen = self.attempts.load(Ordering::Acquire);
+        let mut latest = self.connecting.lock().await;
+        if let Some(way) = self.connected() {
+            return Ok(way);
+        }
+        if let (number, Some(error)) = &*latest
+            && *number > seen
+        {
+            return Err(error.clone());
+        }
+        let outcome = tokio::time::timeout(CONNECT_TIME, self.dial()).await.unwrap_or_else(|_| {
+            Err(WayError::NotConnected(format!("no connection within {} s", CONNECT_TIME.as_secs())))
+        });
+        let number = seen.saturating_add(1);
+        self.attempts.store(number, Ordering::Release);
+        *latest = (number, outcome.as_ref().err().cloned());
+        outcome
+    }
+
+    async fn dial(&self) -> Result<Way, WayError> {
+        let failed = |error: &dyn Error| WayError::NotConnected(root_cause(error));
+        let stream =
+            TcpStream::connect((self.at.host(), self.at.port())).await.map_err(|error| failed(&error))?;
+        // Small messages are not held back. A connection that refuses the option works nevertheless.
+        drop(stream.set_nodelay(true));
+        if !self.at.is_tls() {
+            return self.begin(stream).await;
+        }
+        let name = ServerName::try_from(self.at.host().to_owned()).map_err(|error| failed(&error))?;
+        let config = self.tls.clone().ok_or(WayError::NotSent)?;
+        let stream = TlsConnector::from(config).connect(name, stream).await;
+        let stream =
+            stream.map_err(|error| WayError::NotConnected(format!("TLS: {}", root_cause(&error))))?;
+        if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+            return Err(WayError::NotGrpc("it speaks no HTTP/2 over TLS".to_owned()));
+        }
+        self.begin(stream).await
+    }
+
+    async fn begin<T>(&self, stream: T) -> Result<Way, WayError>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (way, connection) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .adaptive_window(true)
+            .keep_alive_interval(PING_EVERY)
+            .keep_alive_timeout(PING_TIME)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| WayError::NotConnected(root_cause(&error)))?;
+        let at = self.at.to_string();
+        let task = tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(endpoint = at, error = root_cause(&error), "a connection to jeton ended");
+            }
+        })
+        .abort_handle();
+        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        connections.latest = Some(way.clone());
+        connections.tasks.retain(|task| !task.is_finished());
+        connections.tasks.push(task);
+        Ok(Way::Connection(way))
+    }
+}
+
+impl Drop for Connections {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+/// Sends the requests of one call, with its credential.
+pub(crate) struct Caller {
+    pub(crate) way: Way,
+    pub(crate) authorization: Option<HeaderValue>,
+}
+
+impl tower::Service<Request<Body>> for Caller {
+    type Response = Response<Body>;
+    type Error = WayError;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, WayError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), WayError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        const AGENT: HeaderValue =
+            HeaderValue::from_static(concat!("jeton-client-rust/", env!("CARGO_PKG_VERSION")));
+        request.headers_mut().insert(header::USER_AGENT, AGENT);
+        if let Some(authorization) = &self.authorization {
+            request.headers_mut().insert(header::AUTHORIZATION, authorization.clone());
+        }
+        match &mut self.way {
+            Way::Double(double) => {
+                let answer = Arc::clone(double).serve(request);
+                Box::pin(async move { Ok(answer.await) })
+            }
+            Way::Connection(connection) => {
+                let answer = connection.try_send_request(request);
+                Box::pin(async move {
+                    match answer.await {
+                        Ok(answer) => checked(answer.map(Body::new)),
+                        Err(error) if error.message().is_some() => Err(WayError::NotSent),
+                        Err(error) => Err(broken(&error.into_error())),
+                    }
+                })
+            }
+        }
+    }
+}
+
+/// Only what speaks gRPC is an answer.
+fn checked(answer: Response<Body>) -> Result<Response<Body>, WayError> {
+    let kind = answer.headers().get(header::CONTENT_TYPE);
+    if kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc")) {
+        return Ok(answer);
+    }
+    Err(WayError::NotGrpc(format!("it answers {} without gRPC", answer.status())))
+}
+
+/// The error of a connection. One that breaks as soon as something comes speaks another protocol.
+pub(crate) fn broken(error: &(dyn Error + 'static)) -> WayError {
+    let cause = root_cause(error);
+    if ["frame with invalid size", "unspecific protocol error"].iter().any(|said| cause.contains(said)) {
+        return WayError::NotGrpc(format!("it speaks another protocol than HTTP/2: {cause}"));
+    }
+    WayError::Broken(cause)
+}

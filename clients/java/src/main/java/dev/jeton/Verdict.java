@@ -58,8 +58,8 @@ public record Verdict(
         return new Verdict(
                 verdict.getStatus(),
                 verdict.getSubject(),
-                List.copyOf(verdict.getAudiencesList()),
-                List.copyOf(verdict.getScopesList()),
+                verdict.getAudiencesList(),
+                verdict.getScopesList(),
                 verdict.getJti(),
                 verdict.getSessionId(),
                 verdict.getClientId(),

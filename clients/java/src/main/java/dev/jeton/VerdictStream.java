@@ -30,8 +30,6 @@ final class VerdictStream extends ClientCall.Listener<StreamValidateResponse> {
         }
     }
 
-    private static final System.Logger LOG = System.getLogger("dev.jeton");
-
     private final Pipeline pipeline;
     private final GuardThreads threads;
     private final long deadlineNanos;
@@ -76,9 +74,9 @@ final class VerdictStream extends ClientCall.Listener<StreamValidateResponse> {
         places.add(place);
         try {
             call.sendMessage(StreamValidateRequest.newBuilder().setRequest(place.request).build());
-        } catch (IllegalStateException cancelled) {
-            // Its end comes, or has come.
-            LOG.log(System.Logger.Level.DEBUG, "the stream of verdicts ends.");
+        } catch (RuntimeException ending) {
+            // It was cancelled, or cannot go on. Whoever waits is asked elsewhere at its end.
+            call.cancel("a message cannot be sent", ending);
         }
         if (ended) {
             // Its end may have come before this place.

@@ -76,15 +76,16 @@ def show(kind: str, rates: list[list[float]]) -> None:
     """Prints the medians of the rates, and of the ratios within each round."""
     empty, *guards = rates
     print(f"{f'empty call of {kind}, one by one':44}{statistics.median(empty):9.0f} /s")
-    names = ["Guard, one by one", f"Guard, stream mode, {CALLERS} at a time"]
-    for name, bar, found in zip(names, [ONE_BY_ONE_BAR, STREAM_BAR], guards, strict=True):
+    at_once = f"{CALLERS} at a time"
+    names = ["Guard, one by one", f"Guard, stream mode, {at_once}", f"Guard, batch mode, {at_once}"]
+    for name, bar, found in zip(names, [ONE_BY_ONE_BAR, STREAM_BAR, STREAM_BAR], guards, strict=True):
         ratio = statistics.median(rate / base for rate, base in zip(found, empty, strict=True))
         print(f"{name:44}{statistics.median(found):9.0f} /s    {ratio:.2f} × the empty call; bar ≥ {bar}")
 
 
 def orders() -> list[list[int]]:
-    """Which of the three is measured when: the first round warms up, and every second one is reversed."""
-    return [[0, 1, 2] if number % 2 == 0 else [2, 1, 0] for number in range(ROUNDS + 1)]
+    """Which of them is measured when: the first round warms up, and every second one is reversed."""
+    return [[0, 1, 2, 3] if number % 2 == 0 else [3, 2, 1, 0] for number in range(ROUNDS + 1)]
 
 
 def blocking() -> None:
@@ -93,6 +94,7 @@ def blocking() -> None:
         with (
             jeton.Guard(client, ["orders"]) as unary,
             jeton.Guard(client, ["orders"], mode="stream") as stream,
+            jeton.Guard(client, ["orders"], mode="batch") as batch,
             grpc.insecure_channel(DEV["public"]) as channel,
         ):
             health = channel.unary_unary(HEALTH, **AS_STUBS_DO)
@@ -100,8 +102,9 @@ def blocking() -> None:
                 (lambda: health(NOTHING), 1),
                 (lambda: unary.judge(token), 1),
                 (lambda: stream.judge(token), CALLERS),
+                (lambda: batch.judge(token), CALLERS),
             ]
-            rates: list[list[float]] = [[], [], []]
+            rates: list[list[float]] = [[], [], [], []]
             for order in orders():
                 for which in order:
                     rates[which].append(threads(*measures[which]))
@@ -121,6 +124,7 @@ async def on_a_loop() -> None:
         async with (
             aio.Guard(client, ["orders"]) as unary,
             aio.Guard(client, ["orders"], mode="stream") as stream,
+            aio.Guard(client, ["orders"], mode="batch") as batch,
             grpc.aio.insecure_channel(DEV["public"]) as channel,
         ):
             health = channel.unary_unary(HEALTH, **AS_STUBS_DO)
@@ -128,8 +132,9 @@ async def on_a_loop() -> None:
                 (lambda: health(NOTHING), 1),
                 (lambda: unary.judge(token), 1),
                 (lambda: stream.judge(token), CALLERS),
+                (lambda: batch.judge(token), CALLERS),
             ]
-            rates: list[list[float]] = [[], [], []]
+            rates: list[list[float]] = [[], [], [], []]
             for order in orders():
                 for which in order:
                     rates[which].append(await tasks(*measures[which]))

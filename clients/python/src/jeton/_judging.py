@@ -146,7 +146,7 @@ class Rules:
     deadline: float
     recheck: float
     max_waiting: int
-    stream: bool
+    mode: str
     except_for: frozenset[str]
 
     @classmethod
@@ -163,11 +163,9 @@ class Rules:
         """Checks the arguments of a guard."""
         if isinstance(audiences, str) or isinstance(scopes, str):
             raise TypeError("audiences and scopes are lists of texts")
-        if mode not in ("unary", "stream"):
-            raise ValueError("mode is unary or stream")
-        return cls(
-            tuple(audiences), tuple(scopes), deadline, recheck, max_waiting, mode == "stream", frozenset(except_for)
-        )
+        if mode not in ("unary", "stream", "batch"):
+            raise ValueError("mode is unary, stream or batch")
+        return cls(tuple(audiences), tuple(scopes), deadline, recheck, max_waiting, mode, frozenset(except_for))
 
 
 class Complaints:

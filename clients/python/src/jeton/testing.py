@@ -116,6 +116,9 @@ class JetonDouble:
                 "Issue": self._issue,
                 "Refresh": self._refresh,
                 "Validate": lambda it: pb.ValidateResponse(verdict=self._judge(it)),
+                "BatchValidate": lambda it: pb.BatchValidateResponse(
+                    verdicts=[self._judge(one) for one in it.requests]
+                ),
                 "StreamValidate": lambda it: pb.StreamValidateResponse(verdict=self._judge(it.request)),
                 "Revoke": self._revoke,
                 "GetCaller": lambda _: pb.GetCallerResponse(),

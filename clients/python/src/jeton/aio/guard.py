@@ -18,12 +18,13 @@ from .._secret import Secret
 from .._types import Verdict
 from ..errors import JetonError
 from ..guard import authorizations
+from ._batch import Batches
 from ._pipeline import Pipeline
 from .client import Client
 
 
 class Guard:
-    """Judges the token of each call. `audiences`: those that this server accepts."""
+    """Judges the token of each call. `audiences` and `mode` are those of `jeton.Guard`."""
 
     def __init__(
         self,
@@ -40,7 +41,8 @@ class Guard:
         self.rules = Rules.of(audiences, scopes, mode, deadline, recheck, max_waiting, except_for)
         self._client = client
         self._complaints = Complaints()
-        self._pipeline = Pipeline(client, max_waiting) if self.rules.stream else None
+        self._pipeline = Pipeline(client, max_waiting) if mode == "stream" else None
+        self._batches = Batches(client, max_waiting) if mode == "batch" else None
 
     async def judge(
         self, token: str | Secret, *, scopes: Iterable[str] = (), certificate_thumbprint: str = ""
@@ -51,11 +53,15 @@ class Guard:
         needed = (*self.rules.scopes, *scopes) if scopes else self.rules.scopes
         request = _requests.of_guard(text, self.rules.audiences, needed, certificate_thumbprint)
         try:
-            if self._pipeline is None:
+            if self._pipeline is not None:
+                told = await self._by_stream(self._pipeline, request)
+            elif self._batches is not None:
+                told = await self._batches.ask(request, self.rules.deadline)
+            else:
                 answer = await self._client._ask("Validate", request, self.rules.deadline)  # noqa: SLF001
                 told = answer.verdict
-            else:
-                told = await self._by_stream(self._pipeline, request)
+        except Full as error:
+            raise no_verdict() from error
         except JetonError as error:
             self._complaints.note(error)
             raise no_verdict() from error
@@ -73,8 +79,6 @@ class Guard:
                 pipeline.elsewhere(1)
         except asyncio.TimeoutError as error:
             pipeline.late(self.rules.deadline)
-            raise no_verdict() from error
-        except Full as error:
             raise no_verdict() from error
         try:
             left = max(end - time.monotonic(), 0.001)
@@ -116,9 +120,11 @@ class Guard:
         return _Interceptor(self, scopes)
 
     async def close(self) -> None:
-        """Ends the stream of verdicts, if there is one."""
+        """Ends what asks for verdicts."""
         if self._pipeline is not None:
             await self._pipeline.close()
+        if self._batches is not None:
+            await self._batches.close()
 
     def __repr__(self) -> str:
         return f"<jeton.aio.Guard for {', '.join(self.rules.audiences) or 'its own audiences'}>"

@@ -72,9 +72,13 @@ class Guard:
         end = time.monotonic() + self.rules.deadline
         try:
             try:
-                # The place in the order is kept when the time is over: the future is not cancelled.
+                # Its place in the order is kept when the time is over.
                 asked = pipeline.ask(request)
-                return await asyncio.wait_for(asyncio.shield(asked), self.rules.deadline)
+                timer = asyncio.get_running_loop().call_later(self.rules.deadline, _be_late, asked)
+                try:
+                    return await asked
+                finally:
+                    timer.cancel()
             except Broken:
                 pipeline.elsewhere(1)
         except asyncio.TimeoutError as error:
@@ -134,6 +138,11 @@ class Guard:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+
+def _be_late(asked: asyncio.Future[Any]) -> None:
+    if not asked.done():
+        asked.set_exception(asyncio.TimeoutError())
 
 
 class _Interceptor(grpc.aio.ServerInterceptor):

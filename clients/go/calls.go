@@ -108,6 +108,9 @@ func (r route) once(
 		if r.client.connections.isClosed() {
 			return newClosed("client"), false
 		}
+		if ctx.Err() != nil {
+			return newNotConnected(at), false
+		}
 		return newUnreachable(at, ""), false
 	}
 	err = one.conn.Invoke(withAuthorization(ctx, authorization), path, request, answer, options...)
@@ -131,7 +134,7 @@ func (c *Client) failed(ctx context.Context, err error, at endpoint, one *lane) 
 		}
 	case codes.DeadlineExceeded:
 		if typed.Reason() == "" && !one.isConnected() {
-			return newUnreachable(at, "no connection could be made within the deadline")
+			return newNotConnected(at)
 		}
 	}
 	return typed

@@ -148,6 +148,13 @@ func newDeadlineExceeded(cause error) *DeadlineExceeded {
 	return &DeadlineExceeded{failure{code: codes.DeadlineExceeded, message: message, cause: cause}}
 }
 
+// newNotConnected is for a deadline that passed while a connection was being made. One that cannot be made is Unreachable.
+func newNotConnected(at endpoint) *DeadlineExceeded {
+	message := "No connection to " + at.String() +
+		" could be made before the deadline. Check the endpoint, and that jeton runs there."
+	return &DeadlineExceeded{failure{code: codes.DeadlineExceeded, message: message, cause: context.DeadlineExceeded}}
+}
+
 func newClosed(what string) *Closed {
 	return &Closed{failure{code: codes.Canceled, message: "The " + what + " is closed.", cause: net.ErrClosed}}
 }

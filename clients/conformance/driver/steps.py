@@ -67,6 +67,7 @@ class Scenario(Catalogues):
             "kinds": self._kinds,
             "status": self._status,
             "left": self._left,
+            "now": time.monotonic,
             "sockets": lambda: self._runner.sockets(),
             "mode": lambda path: oct(stat.S_IMODE(pathlib.Path(path).stat().st_mode)),
             "exists": lambda path: pathlib.Path(path).exists(),

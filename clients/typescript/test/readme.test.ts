@@ -5,11 +5,28 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { type AddressInfo, type Server } from "node:net";
 import { test } from "node:test";
 import { promisify } from "node:util";
+import {
+  type Server as GrpcServer,
+  ServerCredentials,
+  type ServiceClientConstructor,
+  type ServiceError,
+  credentials,
+  status,
+} from "@grpc/grpc-js";
+import type { Guard, TokenSource } from "@jeton/client";
 import { FakeJeton } from "@jeton/client/testing";
 import { KEY, serveFake } from "./fake-server.js";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
 const DIRECTORY = `${ROOT}build/readme`;
+
+interface Grpc {
+  source: TokenSource;
+  guard: Guard;
+  server: GrpcServer;
+  People: ServiceClientConstructor;
+  options: object;
+}
 
 /** Writes the blocks that begin with the name of a file; within the package, so that its own name is found. */
 function written(): string[] {
@@ -22,7 +39,7 @@ function written(): string[] {
 }
 
 test("the code of the README works", async () => {
-  assert.deepEqual(written(), ["first.mjs", "service.mjs"]);
+  assert.deepEqual(written(), ["first.mjs", "service.mjs", "grpc.mjs"]);
   const fake = new FakeJeton();
   const server = await serveFake(fake);
   process.env["JETON_URL"] = server.url;
@@ -43,6 +60,27 @@ test("the code of the README works", async () => {
   assert.deepEqual(await (await fetch(`${url}/whoami`, { headers })).json(), { subject: "svc:me" });
   const relayed = await fetch(`${url}/relay?to=${encodeURIComponent(`${url}/whoami`)}`, { headers });
   assert.deepEqual(await relayed.json(), { subject: "svc:orders" });
+
+  const grpc = (await import(`${DIRECTORY}/grpc.mjs`)) as Grpc;
+  const port = await new Promise<number>((resolve, reject) => {
+    grpc.server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, bound) =>
+      error === null ? resolve(bound) : reject(error),
+    );
+  });
+  const asked = (options: object) =>
+    new Promise<string>((resolve) => {
+      const people = new grpc.People(`127.0.0.1:${port}`, credentials.createInsecure(), options);
+      people["whoAmI"]?.("me", (error: ServiceError | null, subject: string) => {
+        people.close();
+        resolve(error === null ? subject : (status[error.code] ?? ""));
+      });
+    });
+  assert.equal(await asked(grpc.options), "svc:orders");
+  assert.equal(await asked({}), "UNAUTHENTICATED");
+  grpc.server.forceShutdown();
+  grpc.guard.close();
+  await grpc.source.close();
+
   listening.closeAllConnections();
   await new Promise((resolve) => listening.close(resolve));
   await server.close();

@@ -10,6 +10,17 @@ const FILES: [&str; 4] = [
     "jeton/v1/revocation_service.proto",
 ];
 
+/// The messages with a field that is `debug_redact`.
+const REDACTED: [&str; 7] = [
+    ".jeton.v1.CreateApiKeyResponse",
+    ".jeton.v1.ExplainRequest",
+    ".jeton.v1.IssuedToken",
+    ".jeton.v1.RefreshCredential",
+    ".jeton.v1.RefreshRequest",
+    ".jeton.v1.RevocationTarget",
+    ".jeton.v1.ValidateRequest",
+];
+
 #[expect(clippy::disallowed_methods, reason = "cargo tells a build script where to write by the environment")]
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed={ROOT}/jeton");
@@ -24,6 +35,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut config = tonic_prost_build::Config::new();
     // A message knows its full name: the command line prints any of them as protojson by it.
     config.enable_type_names();
+    // src/redacted.rs prints these, without their secrets.
+    config.skip_debug(REDACTED);
     tonic_prost_build::configure()
         .build_server(false)
         .compile_fds_with_config(compiler.file_descriptor_set(), config)?;

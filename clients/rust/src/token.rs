@@ -278,4 +278,37 @@ mod tests {
         let text = format!("{issued:?} {refresh:?} {validate:#?}");
         assert!(!text.contains("hidden") && text.contains("[secret]"), "{text}");
     }
+
+    /// As many as there are in the definitions: a new one would print.
+    #[test]
+    fn messages_print_no_field_that_is_redacted() {
+        let definitions = [
+            include_str!("../../../proto/jeton/v1/admin_service.proto"),
+            include_str!("../../../proto/jeton/v1/revocation.proto"),
+            include_str!("../../../proto/jeton/v1/token.proto"),
+            include_str!("../../../proto/jeton/v1/token_service.proto"),
+        ];
+        let redacted: usize =
+            definitions.iter().map(|text| text.matches("debug_redact = true").count()).sum();
+        let hidden = || "hidden".to_owned();
+        let target = pb::revocation_target::Kind::Token(hidden());
+        let question = pb::explain_request::Question::Token(hidden());
+        let refresh = pb::RefreshCredential { refresh_token: hidden(), ..Default::default() };
+        let texts = [
+            format!("{:?}", pb::RefreshRequest { refresh_token: hidden(), ..Default::default() }),
+            format!("{:?}", pb::ValidateRequest { token: hidden(), ..Default::default() }),
+            format!("{refresh:?}"),
+            format!(
+                "{:?}",
+                pb::IssuedToken { access_token: hidden(), refresh: Some(refresh), ..Default::default() }
+            ),
+            format!("{:?}", pb::RevocationTarget { kind: Some(target), ..Default::default() }),
+            format!("{:?}", pb::ExplainRequest { question: Some(question) }),
+            format!("{:?}", pb::CreateApiKeyResponse { secret: hidden(), api_key: None }),
+        ];
+        assert_eq!(texts.len(), redacted);
+        for text in texts {
+            assert!(text.contains("[secret]") && !text.contains("hidden"), "{text}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Generated from `proto/` by `build.rs`: the messages of jeton's API and its client stubs.
 
 pub mod json;
+mod redacted;
 
 /// `jeton.v1`: messages and clients.
 #[allow(

@@ -1,27 +1,22 @@
 //! Tests the promise again and again as a client would: revokes a canary on this replica, and checks that it is dead on
 //! all others.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
-use jeton_client::{Bearer, ConnectError, NotAHeader, Trust, root_cause};
-use secrecy::SecretString;
+use jeton_client::{Client, Code, IssueRequest, JetonError, Secret, ValidateRequest, Verdict};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, transport::Channel};
 
 use crate::{
     observe::Metrics,
-    proto::{
-        v1 as pb,
-        v1::{revocation_target::Kind, token_service_client::TokenServiceClient},
-    },
+    proto::v1 as pb,
     rpc::Health,
     store::{CANARY, ReplicaRow, Store},
 };
 
-/// The life of a canary, seconds: far longer than a probe takes, and no longer in the denylist than needed.
-const CANARY_TTL_S: i64 = 60;
+/// The life of a canary: far longer than a probe takes, and no longer in the denylist than needed.
+const CANARY_TTL: Duration = Duration::from_mins(1);
 /// Longer than a Revoke waits for a replica that does not answer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -29,10 +24,10 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct ProberSettings {
     /// Between two probes.
     pub every: Duration,
-    /// The API key of a client that may issue, validate and revoke canaries.
-    pub api_key: SecretString,
-    /// The authorities of the replicas' certificates.
-    pub trust: Trust,
+    /// The file of the API key of a client that may issue, validate and revoke canaries.
+    pub api_key_file: PathBuf,
+    /// The file of the authorities of the replicas' certificates; `None`: those of the system.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// The task.
@@ -43,7 +38,7 @@ pub struct Prober {
     store: Store,
     metrics: Arc<Metrics>,
     health: Health,
-    channels: HashMap<String, Channel>,
+    clients: HashMap<String, Client>,
 }
 
 /// The answer of one replica about a canary whose revocation had been answered.
@@ -71,12 +66,8 @@ impl Seen {
 enum ProbeError {
     #[error("the replicas could not be listed: {0}")]
     Store(#[from] crate::store::StoreError),
-    #[error("{0:?}: {1}")]
-    Call(tonic::Code, String),
     #[error("{0}")]
-    Connect(#[from] ConnectError),
-    #[error("the API key: {0}")]
-    Key(#[from] NotAHeader),
+    Call(#[from] JetonError),
     #[error("the canary was not revoked everywhere")]
     Incomplete,
 }
@@ -86,15 +77,9 @@ impl ProbeError {
     fn is_away(&self) -> bool {
         match self {
             Self::Store(error) => error.is_unreachable(),
-            Self::Call(code, _) => *code == tonic::Code::Unavailable,
-            Self::Connect(_) | Self::Key(_) | Self::Incomplete => false,
+            Self::Call(error) => error.code() == Code::Unavailable,
+            Self::Incomplete => false,
         }
-    }
-}
-
-impl From<Status> for ProbeError {
-    fn from(status: Status) -> Self {
-        Self::Call(status.code(), status.message().to_owned())
     }
 }
 
@@ -108,7 +93,7 @@ impl Prober {
         metrics: Arc<Metrics>,
         health: Health,
     ) -> Self {
-        Self { settings, own, store, metrics, health, channels: HashMap::new() }
+        Self { settings, own, store, metrics, health, clients: HashMap::new() }
     }
 
     /// Probes until told to stop.
@@ -163,93 +148,78 @@ impl Prober {
         let others: Vec<ReplicaRow> = self.store.replicas().await?;
         let others = others.into_iter().filter(|row| !row.identity.address.is_empty());
         let others: Vec<_> = others.map(|row| row.identity).filter(|it| it.address != own).collect();
-        self.channels.retain(|address, _| *address == own || others.iter().any(|it| it.address == *address));
-        let issue = pb::IssueRequest {
+        self.clients.retain(|address, _| *address == own || others.iter().any(|it| it.address == *address));
+        let here = self.client(&own)?;
+        let canary = IssueRequest {
             subject: CANARY.to_owned(),
             audiences: vec![CANARY.to_owned()],
-            expiration: Some(pb::issue_request::Expiration::Ttl(prost_types::Duration {
-                seconds: CANARY_TTL_S,
-                nanos: 0,
-            })),
-            ..pb::IssueRequest::default()
+            ttl: Some(CANARY_TTL),
+            ..Default::default()
         };
-        let mut here = self.client(&own)?;
-        let token =
-            here.issue(self.request(issue)?).await?.into_inner().token.unwrap_or_default().access_token;
+        let token = here.issue(canary).await?.access_token;
         let mut asked = Vec::new();
         for identity in others {
-            let client = self.client(&identity.address)?;
-            asked.push((
-                identity.name,
-                client,
-                self.request(validate(&token))?,
-                self.request(validate(&token))?,
-            ));
+            asked.push((identity.name, self.client(&identity.address)?));
         }
         // Live before, so that "dead" means something; and each connection is warm.
-        let asked = join_all(asked.into_iter().map(|(name, mut client, before, after)| async move {
-            let (active, cause) = match client.validate(before).await {
-                Ok(said) => (says(&said, pb::TokenStatus::Active), String::new()),
-                Err(status) => (false, cause_of(&status)),
-            };
-            (name, client, after, active, cause)
+        let judge = |client: Client| {
+            let request = validate(token.clone());
+            async move { client.validate(request).await }
+        };
+        let asked = join_all(asked.into_iter().map(|(name, client)| {
+            let judged = judge(client.clone());
+            async move {
+                let (active, cause) = match judged.await {
+                    Ok(verdict) => (verdict.is_active(), String::new()),
+                    Err(error) => (false, error.to_string()),
+                };
+                (name, client, active, cause)
+            }
         }))
         .await;
-        let revoke = pb::RevokeRequest {
-            target: Some(pb::RevocationTarget { kind: Some(Kind::Token(token)), ..Default::default() }),
-            ..pb::RevokeRequest::default()
-        };
         let started = Instant::now();
-        let revoked = here.revoke(self.request(revoke)?).await?.into_inner();
+        let reason = pb::RevocationReason::Unspecified;
+        let revoked = here.revoke_token(&token, reason, "").await?;
         self.metrics.probe_revoked(started.elapsed().as_secs_f64());
         if !revoked.propagation.is_some_and(|propagation| propagation.complete) {
             return Err(ProbeError::Incomplete);
         }
-        Ok(join_all(asked.into_iter().map(|(name, mut client, after, active, cause)| async move {
-            let seen = match client.validate(after).await {
-                Ok(said) if says(&said, pb::TokenStatus::Active) => Seen::Alive,
-                Ok(said) if active && says(&said, pb::TokenStatus::Revoked) => Seen::Dead,
-                Ok(_) => Seen::Unanswered(cause),
-                Err(status) => Seen::Unanswered(cause_of(&status)),
-            };
-            (name, seen)
+        Ok(join_all(asked.into_iter().map(|(name, client, active, cause)| {
+            let judged = judge(client);
+            async move {
+                let seen = match judged.await {
+                    Ok(verdict) if verdict.is_active() => Seen::Alive,
+                    Ok(verdict) if active && is_revoked(&verdict) => Seen::Dead,
+                    Ok(_) => Seen::Unanswered(cause),
+                    Err(error) => Seen::Unanswered(error.to_string()),
+                };
+                (name, seen)
+            }
         }))
         .await)
     }
 
-    fn client(&mut self, address: &str) -> Result<TokenServiceClient<Channel>, ProbeError> {
-        if let Some(channel) = self.channels.get(address) {
-            return Ok(TokenServiceClient::new(channel.clone()));
+    /// The client of one replica. Files are read again when they change.
+    fn client(&mut self, address: &str) -> Result<Client, JetonError> {
+        if let Some(client) = self.clients.get(address) {
+            return Ok(client.clone());
         }
-        let endpoint = jeton_client::endpoint(address, &self.settings.trust)?;
-        let channel = endpoint.timeout(CALL_TIMEOUT).connect_timeout(CALL_TIMEOUT).connect_lazy();
-        self.channels.insert(address.to_owned(), channel.clone());
-        Ok(TokenServiceClient::new(channel))
-    }
-
-    fn request<T>(&self, message: T) -> Result<Request<T>, ProbeError> {
-        let mut request = Request::new(message);
-        Bearer::new(&self.settings.api_key)?.add_to(&mut request);
-        Ok(request)
-    }
-}
-
-/// The reason why a call failed: of a connection, in the words of the operating system.
-fn cause_of(status: &Status) -> String {
-    match std::error::Error::source(status) {
-        Some(cause) => root_cause(cause),
-        None => format!("{:?}: {}", status.code(), status.message()),
+        // Between replicas a mesh may encrypt.
+        let mut builder =
+            Client::builder(address).api_key_file(&self.settings.api_key_file).allow_plaintext();
+        if let Some(ca) = &self.settings.ca_file {
+            builder = builder.ca_file(ca);
+        }
+        let client = builder.build()?.within(CALL_TIMEOUT);
+        self.clients.insert(address.to_owned(), client.clone());
+        Ok(client)
     }
 }
 
-fn validate(token: &str) -> pb::ValidateRequest {
-    pb::ValidateRequest {
-        token: token.to_owned(),
-        audiences: vec![CANARY.to_owned()],
-        ..pb::ValidateRequest::default()
-    }
+fn validate(token: Secret) -> ValidateRequest {
+    ValidateRequest { token, audiences: vec![CANARY.to_owned()], ..Default::default() }
 }
 
-fn says(answer: &Response<pb::ValidateResponse>, status: pb::TokenStatus) -> bool {
-    answer.get_ref().verdict.as_ref().is_some_and(|verdict| verdict.status() == status)
+fn is_revoked(verdict: &Verdict) -> bool {
+    verdict.status == pb::TokenStatus::Revoked
 }

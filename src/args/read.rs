@@ -3,7 +3,6 @@
 use std::{num::NonZero, path::Path, time::Duration};
 
 use anyhow::{Context, ensure};
-use jeton_client::Trust;
 use jeton_io::files;
 use serde::{Deserialize as _, Deserializer, de::Error as _};
 
@@ -46,13 +45,13 @@ pub(super) fn prober(
         .with_context(|| format!("the prober's API key {} cannot be read", key_file.display()))?;
     let api_key = without_blanks(&text);
     ensure!(ApiKey::parse(api_key).is_some(), "{} holds no API key", key_file.display());
-    let authorities = |ca: &Path| {
-        files::read_pem(ca).with_context(|| format!("the authorities in {} cannot be read", ca.display()))
-    };
+    if let Some(ca) = ca {
+        files::read_pem(ca).with_context(|| format!("the authorities in {} cannot be read", ca.display()))?;
+    }
     Ok(Some(ProberSettings {
         every: Duration::from_secs(every.get().into()),
-        api_key: api_key.to_owned().into(),
-        trust: Trust { authorities: ca.map(authorities).transpose()?, identity: None },
+        api_key_file: key_file.to_owned(),
+        ca_file: ca.map(Path::to_owned),
     }))
 }
 

@@ -37,7 +37,11 @@ type Body = Empty<bytes::Bytes>;
 
 #[tokio::main]
 async fn main() {
-    let text = fs::read_to_string(std::env::var_os("DEV_JSON").unwrap()).unwrap();
+    let Some(path) = std::env::var_os("DEV_JSON") else {
+        println!("It measures beside a server: make bench-clients ONLY=rust");
+        return;
+    };
+    let text = fs::read_to_string(path).unwrap();
     let dev: serde_json::Value = serde_json::from_str(&text).unwrap();
     let url = format!("http://{}", dev["public"].as_str().unwrap());
     let client =

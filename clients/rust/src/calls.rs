@@ -1,10 +1,7 @@
 //! Calls: at one endpoint after the other, again where that may be, and never longer than their deadline.
 
 use std::{
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -28,28 +25,6 @@ use crate::{
 /// The longest answer that is taken.
 const ANSWER_MAX: usize = 16 << 20;
 
-/// What has happened in a call so far.
-struct Progress {
-    /// Whether an endpoint could be connected to.
-    connected: AtomicBool,
-    latest: Mutex<EndpointUrl>,
-}
-
-impl Progress {
-    fn at(&self, endpoint: &EndpointUrl) {
-        endpoint.clone_into(&mut self.latest.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    /// The error of a call whose time has passed.
-    fn late(&self) -> JetonError {
-        if self.connected.load(Ordering::Relaxed) {
-            return JetonError::deadline_exceeded();
-        }
-        let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        JetonError::unreachable(&latest, "no connection could be made within the deadline")
-    }
-}
-
 struct Failed {
     error: JetonError,
     /// Whether the server may have got the request.
@@ -72,16 +47,12 @@ impl Client {
         let policy = policy_of(path);
         let policy = policy.with_rounds(rounds);
         let deadline = deadline_in(self.deadline.unwrap_or(policy.timeout));
-        let Some((_, first)) = group.behind_current(0) else {
-            return Err(JetonError::endpoint_invalid("There is no endpoint. Give one."));
-        };
-        let progress = Progress { connected: AtomicBool::new(false), latest: Mutex::new(first.clone()) };
-        let call = Call { client: self, group, policy, path, deadline, progress };
+        let call = Call { client: self, group, policy, path, deadline, is_sent: AtomicBool::new(false) };
         tokio::select! {
             biased;
             () = self.shared.closed.cancelled() => Err(JetonError::closed("client")),
             outcome = timeout_at(deadline, Box::pin(call.rounds(message))) => {
-                outcome.unwrap_or_else(|_| Err(call.progress.late()))
+                outcome.unwrap_or_else(|_| Err(JetonError::deadline_exceeded()))
             }
         }
     }
@@ -140,7 +111,8 @@ struct Call<'a> {
     policy: Policy,
     path: &'static str,
     deadline: Instant,
-    progress: Progress,
+    /// Whether the server may have got the request of the attempt that is under way.
+    is_sent: AtomicBool,
 }
 
 impl Call<'_> {
@@ -181,7 +153,7 @@ impl Call<'_> {
         for step in 0..count {
             let number = first.wrapping_add(step).checked_rem(count).unwrap_or(0);
             let Some(at) = self.group.endpoints.get(number) else { break };
-            self.progress.at(at);
+            self.is_sent.store(false, Ordering::Relaxed);
             let shares = u32::try_from(count.saturating_sub(step)).unwrap_or(u32::MAX);
             let share = self.left().checked_div(shares).unwrap_or_default();
             let asked = timeout(share, self.once(at, share, message.clone())).await;
@@ -191,7 +163,10 @@ impl Call<'_> {
                     return Ok(answer);
                 }
                 Ok(Err(failed)) => failed,
-                Err(_) => Failed { error: self.progress.late(), is_sent: true },
+                Err(_) => {
+                    let is_sent = self.is_sent.load(Ordering::Relaxed);
+                    Failed { error: JetonError::deadline_exceeded(), is_sent }
+                }
             };
             let Failed { error, is_sent } = failed;
             if !matches!(error.code(), Code::Unavailable | Code::DeadlineExceeded) {
@@ -205,7 +180,7 @@ impl Call<'_> {
             }
             latest = Some(error);
         }
-        Err((latest.unwrap_or_else(|| self.progress.late()), true))
+        Err((latest.unwrap_or_else(JetonError::deadline_exceeded), true))
     }
 
     /// Asks one endpoint.
@@ -219,11 +194,11 @@ impl Call<'_> {
             let (lane, authorization) = self.client.shared.lane(at);
             let unsent = |error: JetonError| Failed { error, is_sent: false };
             let way = lane.connect().await.map_err(|error| unsent(way_error(&error, at)))?;
-            self.progress.connected.store(true, Ordering::Relaxed);
             let mut request = Request::new(message.clone());
             request.set_timeout(share);
             let mut grpc = grpc(way, authorization, at).map_err(unsent)?;
             let path = PathAndQuery::from_static(self.path);
+            self.is_sent.store(true, Ordering::Relaxed);
             let status = match grpc.unary(request, path, ProstCodec::<Q, A>::default()).await {
                 Ok(answer) => return Ok(answer.into_inner()),
                 Err(status) => status,
@@ -233,7 +208,7 @@ impl Call<'_> {
                 return Err(Failed { error: failed(&status, at), is_sent });
             }
         }
-        Err(Failed { error: self.progress.late(), is_sent: false })
+        Err(Failed { error: JetonError::deadline_exceeded(), is_sent: false })
     }
 }
 

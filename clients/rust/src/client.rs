@@ -87,8 +87,8 @@ impl Client {
         Self { shared: Arc::clone(&self.shared), deadline: Some(deadline) }
     }
 
-    /// The calls of `TokenService`, with its messages, which print the secrets that they hold: use [`Client::issue`],
-    /// [`Client::refresh`], [`Client::validate`] and [`Client::revoke_token`] where they hold any.
+    /// The calls of `TokenService`, with its messages. They print no secret, but hold secrets as texts, which do:
+    /// [`Client::issue`], [`Client::refresh`], [`Client::validate`] and [`Client::revoke_token`] keep them as [`Secret`].
     #[must_use]
     pub fn token_service(&self) -> TokenService {
         TokenService(self.clone())

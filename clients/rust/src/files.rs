@@ -150,7 +150,8 @@ fn authorization(origins: &Origins) -> Result<Option<HeaderValue>, JetonError> {
         (Some(key), None) => (key.clone(), "The text".to_owned()),
         (None, Some(path)) => {
             let text = String::from_utf8(read_file(path)?).unwrap_or_default();
-            (Secret::new(text.trim()), format!("The file {}", path.display()))
+            // Some editors begin a file with a mark of its encoding.
+            (Secret::new(text.trim_start_matches('\u{feff}').trim()), format!("The file {}", path.display()))
         }
         (None, None) => return Ok(None),
     };

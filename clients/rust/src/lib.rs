@@ -30,7 +30,7 @@ mod tls;
 mod token;
 
 pub use address::check_address;
-pub use attach::{ReplayBody, TokenLayer, WithToken};
+pub use attach::{ReplayBody, SeenBody, TokenLayer, WithToken};
 pub use client::{Client, ClientBuilder};
 pub use code::Code;
 pub use connection::{ConnectError, Identity, Trust, endpoint, root_cause};

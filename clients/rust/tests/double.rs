@@ -215,3 +215,24 @@ async fn a_long_stream_ends_when_its_token_is_revoked_and_a_unary_call_is_left_a
     assert_eq!(trailers.get("grpc-status").unwrap(), "16");
     assert!(body.frame().await.is_none() && sender.is_closed(), "the handler's stream is dropped");
 }
+
+#[tokio::test]
+async fn a_stream_that_its_token_ends_has_the_token_renewed_for_the_next_one() {
+    let double = Double::new();
+    let source = source(&double).build().unwrap();
+    let first = source.get().await.unwrap();
+    let served = service_fn(async |_: Request<ReplayBody<Full<Bytes>>>| {
+        let mut trailers = http::HeaderMap::new();
+        trailers.insert("grpc-status", http::HeaderValue::from_static("16"));
+        let frames =
+            [http_body::Frame::data(Bytes::from_static(b"message")), http_body::Frame::trailers(trailers)];
+        let frames = frames.map(Ok::<_, Infallible>);
+        Ok::<_, Infallible>(Response::new(StreamBody::new(tokio_stream::iter(frames))))
+    });
+    let request = Request::post("http://orders/orders.v1.Orders/Watch");
+    let request = request.header(header::CONTENT_TYPE, "application/grpc").body(Full::default()).unwrap();
+    let answer = source.layer().layer(served).oneshot(request).await.unwrap();
+    assert_eq!(double.calls("Issue"), 1);
+    answer.into_body().collect().await.unwrap();
+    until(|| source.current().is_some_and(|token| token.jti() != first.jti())).await;
+}

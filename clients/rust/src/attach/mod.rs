@@ -2,6 +2,7 @@
 
 mod refusal;
 mod replay;
+mod seen;
 
 use std::{
     fmt,
@@ -20,6 +21,7 @@ use tower::{Layer, Service, ServiceExt as _};
 
 use crate::{JetonError, TokenSource, source::Token};
 pub use replay::ReplayBody;
+pub use seen::SeenBody;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -110,11 +112,11 @@ where
     S::Error: Into<BoxError>,
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     P: From<ReplayBody<B>> + 'static,
-    R: Send + 'static,
+    R: Body + Send + 'static,
 {
-    type Response = Response<R>;
+    type Response = Response<SeenBody<R>>;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<R>, BoxError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<SeenBody<R>>, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx).map_err(Into::into)
@@ -130,7 +132,11 @@ where
 }
 
 impl Attached {
-    async fn send<S, B, P, R>(&self, mut inner: S, request: Request<B>) -> Result<Response<R>, BoxError>
+    async fn send<S, B, P, R>(
+        &self,
+        mut inner: S,
+        request: Request<B>,
+    ) -> Result<Response<SeenBody<R>>, BoxError>
     where
         S: Service<Request<P>, Response = Response<R>> + Clone,
         S::Error: Into<BoxError>,
@@ -147,21 +153,26 @@ impl Attached {
         let (body, kept) = ReplayBody::new(body);
         let parts_again = may_repeat.then(|| parts.clone());
         let answer = inner.call(Request::from_parts(parts, body.into())).await.map_err(Into::into)?;
+        let seen = |answer: Response<R>, token: Token| {
+            let token = is_grpc.then(|| (self.source.downgrade(), token));
+            answer.map(|body| SeenBody::new(body, token))
+        };
         if !refusal::may_be_mended(answer.status(), answer.headers(), is_grpc) {
-            return Ok(answer);
+            return Ok(seen(answer, token));
         }
         let repeated = parts_again.zip(kept.whole(is_grpc));
         let Some((mut parts, frames)) = repeated else {
             self.source.note_refusal(&token);
-            return Ok(answer);
+            return Ok(seen(answer, token));
         };
-        let Some(other) = self.source.another(&token, deadline).await else { return Ok(answer) };
+        let Some(other) = self.source.another(&token, deadline).await else { return Ok(seen(answer, token)) };
         drop(answer);
         attach(&mut parts.headers, &other);
         let mut again = again;
         let again = again.ready().await.map_err(Into::into)?;
         let request = Request::from_parts(parts, ReplayBody::again(frames).into());
-        again.call(request).await.map_err(Into::into)
+        let answer = again.call(request).await.map_err(Into::into)?;
+        Ok(seen(answer, other))
     }
 }
 

@@ -9,7 +9,7 @@ mod token;
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
@@ -36,6 +36,18 @@ const GET_TIME: Duration = Duration::from_secs(10);
 /// [`TokenSource::close`], or when the last clone is dropped.
 #[derive(Clone)]
 pub struct TokenSource(Arc<Owner>);
+
+/// A source that may have been dropped meanwhile.
+pub(crate) struct SourceRef(Weak<Owner>);
+
+impl SourceRef {
+    /// Notes that a peer refused a token, so that it is renewed in the background.
+    pub(crate) fn note_refusal(&self, refused: &Token) {
+        if let Some(owner) = self.0.upgrade() {
+            TokenSource(owner).note_refusal(refused);
+        }
+    }
+}
 
 /// What the clones share, and the background does not: when it is dropped, the background ends.
 struct Owner {
@@ -155,6 +167,10 @@ impl TokenSource {
         if comes {
             self.wake();
         }
+    }
+
+    pub(crate) fn downgrade(&self) -> SourceRef {
+        SourceRef(Arc::downgrade(&self.0))
     }
 
     /// Wakes the background, which begins with the first caller.

@@ -54,7 +54,7 @@ end $$;
 --
 -- kind: 0 nothing new (the head moves nevertheless, so that a repeated revocation waits for its barrier: rule
 -- RetriesWaitToo of tests/model/README.md), 1 jti, 2 session, 3 subject, 4 client, 5 key, 6 audience;
--- 7 and 8 lock a subject and a client until `expires_s`, with the note in `mark_audiences`; 9 and 10 unlock them. A lock never shortens an earlier one. Item i
+-- 7 and 8 lock a subject and a client until `expires_s`, with the note in `mark_audiences`; 9 and 10 unlock them. Of two locks on one target the one that ends later holds, with its actor and note. Item i
 -- acts only if this call inserts its audit row, so a batch may be sent again. Its audit row has its outcome and its whole target, also if
 -- nothing new was written (rule K15 of docs/internals/behaviour.md). The audit rows continue a chain from
 -- `first_number` on. Revocations by a bare jti (by a token's id alone, so that the audit row names no client) are
@@ -162,14 +162,15 @@ begin
     if 7 = any (kinds) or 8 = any (kinds) then
         insert into lock (kind, target, revision, lock_time, end_time, actor, note)
         select kind - 4, target, base + max(ordinal), commit_time, to_timestamp(max(expire_s)),
-               (array_agg(actor order by ordinal desc))[1], (array_agg(note order by ordinal desc))[1]
+               (array_agg(actor order by expire_s desc, ordinal desc))[1], (array_agg(note order by expire_s desc, ordinal desc))[1]
           from unnest(kinds, targets, expires_s, actors, mark_audiences) with ordinality
             i(kind, target, expire_s, actor, note, ordinal)
          where kind in (7, 8) group by kind, target
         on conflict (kind, target) do update
            set revision = excluded.revision, end_time = greatest(lock.end_time, excluded.end_time),
                lock_time = case when lock.end_time > commit_time then lock.lock_time else excluded.lock_time end,
-               actor = excluded.actor, note = excluded.note;
+               actor = case when lock.end_time > excluded.end_time then lock.actor else excluded.actor end,
+               note = case when lock.end_time > excluded.end_time then lock.note else excluded.note end;
     end if;
 end $$;
 

@@ -57,9 +57,9 @@ pub struct Lock {
     pub lock_time: Timestamp,
     /// It ends then, by itself or because it was unlocked.
     pub end_time: UnixSeconds,
-    /// Who locked it last.
+    /// Who made the lock that ends then.
     pub actor: String,
-    /// The note of that.
+    /// The note of that lock.
     pub note: String,
 }
 

@@ -49,8 +49,10 @@ pub struct UnlockRequest {
 /// The answer of Lock and of Unlock.
 #[derive(Debug)]
 pub struct LockChanged {
-    /// The lock: as it holds now, or as it stood when it was ended. `None`: there was none to end.
+    /// The lock as it holds now. `None` after Unlock.
     pub lock: Option<Arc<Lock>>,
+    /// The lock that held before, as it stood. `None`: there was none.
+    pub earlier: Option<Arc<Lock>>,
     /// The replicas that have applied the change.
     pub propagation: Propagation,
 }
@@ -66,10 +68,11 @@ impl Authority {
         caller.must(Permission::RevokeWide)?;
         check_note(&request.note)?;
         self.check_lock(snapshot, request, ("", "ttl")).await?;
+        let earlier = snapshot.root.issuing.locks.held(request.kind, &request.target, self.now());
         let revision = self.append_lock(caller, request).await?;
         let propagation = self.barrier.wait(revision, Reach::Replicas, request.wait).await?;
         let lock = self.lock_of(request.kind, &request.target).await?;
-        Ok(LockChanged { lock, propagation })
+        Ok(LockChanged { lock, earlier, propagation })
     }
 
     /// Ends a lock. In effect on every replica when it returns.
@@ -82,14 +85,14 @@ impl Authority {
         caller.must(Permission::RevokeWide)?;
         check_note(&request.note)?;
         check_target(request.kind, &request.target, "")?;
-        let lock = snapshot.root.issuing.locks.held(request.kind, &request.target, self.now());
+        let earlier = snapshot.root.issuing.locks.held(request.kind, &request.target, self.now());
         // Appended even if this replica knows of no lock: the database may have one that is not applied here yet.
-        let outcome = if lock.is_some() { "OK" } else { "NOT_LOCKED" };
+        let outcome = if earlier.is_some() { "OK" } else { "NOT_LOCKED" };
         let audit =
             NewAudit { outcome: Some(outcome), note: request.note.clone(), ..self.audit(caller, "Unlock") };
         let revision = self.append(request.kind, &request.target, None, audit).await?;
         let propagation = self.barrier.wait(revision, Reach::Replicas, request.wait).await?;
-        Ok(LockChanged { lock, propagation })
+        Ok(LockChanged { lock: None, earlier, propagation })
     }
 
     /// A page of the locks that hold, newest first.

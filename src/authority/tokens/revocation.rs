@@ -10,7 +10,7 @@ use crate::{
     state::{Lock, Reason},
     store::{AppendTarget, SessionRow},
 };
-use jeton_token::Revision;
+use jeton_token::{Revision, holds_credential};
 
 /// The most characters of a note.
 const NOTE_CHARS_MAX: usize = 500;
@@ -60,6 +60,9 @@ pub(in crate::authority) fn check_note(note: &str) -> Result<(), Invalid> {
     }
     if note.contains('\0') {
         return Err(Invalid::field("note", "no NUL"));
+    }
+    if holds_credential(note) {
+        return Err(Invalid::field("note", "no token and no API key: notes are stored and shown"));
     }
     Ok(())
 }
@@ -122,8 +125,12 @@ pub struct Revoked {
     pub target: AppendTarget,
     /// Other findings about the target.
     pub findings: Findings,
-    /// The lock that was made as well.
+    /// The lock that was made as well, as it holds now.
     pub lock: Option<Arc<Lock>>,
+    /// The lock that held before.
+    pub earlier_lock: Option<Arc<Lock>>,
+    /// The caller may know who made those, and their notes.
+    pub locks_in_full: bool,
 }
 
 impl Revoked {
@@ -139,6 +146,8 @@ impl Revoked {
             target: AppendTarget::Nothing,
             findings: Findings::default(),
             lock: None,
+            earlier_lock: None,
+            locks_in_full: false,
         }
     }
 }

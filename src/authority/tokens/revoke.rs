@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::{
     authority::{
-        Authority, Caller, Error, Findings, RevokeTarget,
+        Authority, Caller, Error, Findings, LockRequest, RevokeTarget,
         tokens::{
             findings::read_foreign,
             narrow::earlier_of_both_clocks,
@@ -12,7 +12,7 @@ use crate::{
             revocation::{RevokeOutcome, RevokeRequest, Revoked},
         },
     },
-    state::{MarkKind, Reason, Snapshot},
+    state::{MarkKind, Permission, Reason, Snapshot},
     store::{AppendTarget, Appended, CANARY, Held, NewAudit, NewRevocation},
 };
 use jeton_token::UnixSeconds;
@@ -54,6 +54,8 @@ impl Authority {
         }
         // The lock first: a token that is issued at the revision of the revocation, and so not hit by it, would have seen
         // the lock (rule LockBeforeItsMark of tests/model/README.md).
+        let held = |it: &LockRequest| snapshot.root.issuing.locks.held(it.kind, &it.target, snapshot.now());
+        let earlier_lock = lock.as_ref().and_then(held);
         let locked = match &lock {
             Some(lock) => Some(self.append_lock(caller, lock).await?),
             None => None,
@@ -96,6 +98,8 @@ impl Authority {
             target: resolved.target,
             findings,
             lock,
+            earlier_lock,
+            locks_in_full: caller.client.may(Permission::AdminRead),
         })
     }
 

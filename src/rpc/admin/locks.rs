@@ -37,12 +37,13 @@ pub(in crate::rpc) fn locked(changed: LockChanged, in_full: bool) -> pb::LockRes
     pb::LockResponse {
         lock: changed.lock.map(|it| lock(&it, in_full)),
         propagation: Some(propagation(changed.propagation)),
+        earlier_lock: changed.earlier.map(|it| lock(&it, in_full)),
     }
 }
 
 pub(in crate::rpc) fn unlocked(changed: LockChanged, in_full: bool) -> pb::UnlockResponse {
     pb::UnlockResponse {
-        lock: changed.lock.map(|it| lock(&it, in_full)),
+        lock: changed.earlier.map(|it| lock(&it, in_full)),
         propagation: Some(propagation(changed.propagation)),
     }
 }

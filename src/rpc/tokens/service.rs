@@ -172,8 +172,8 @@ fn revoke_response(revoked: Revoked) -> pb::RevokeResponse {
         revocation_reason: revoked.reason.number().into(),
         target: understood(revoked.target),
         findings: (revoked.findings != Findings::default()).then(|| findings(revoked.findings)),
-        // Its note and its actor are the caller's own.
-        lock: revoked.lock.map(|it| lock(&it, true)),
+        lock: revoked.lock.map(|it| lock(&it, revoked.locks_in_full)),
+        earlier_lock: revoked.earlier_lock.map(|it| lock(&it, revoked.locks_in_full)),
     }
 }
 

@@ -183,6 +183,36 @@ async fn k22_a_lock_ends_by_itself_and_locked_again_the_later_end_holds() {
 }
 
 #[tokio::test]
+async fn k22_of_two_locks_the_one_that_ends_later_holds_with_its_note_and_the_other_is_told() {
+    let world = World::start().await;
+    let admin = world.api("admin").await;
+    let lock = async |ttl_s, note: &str| {
+        let note = note.to_owned();
+        let target = Some(subject("user:7"));
+        let request = pb::LockRequest { target, ttl: Some(seconds(ttl_s)), note, wait_timeout: None };
+        admin.admin.clone().lock(request).await.unwrap().into_inner()
+    };
+    let first = lock(3_600, "the longer").await;
+    assert_eq!(first.earlier_lock, None);
+    let second = lock(60, "the shorter").await;
+    assert_eq!(second.earlier_lock, first.lock);
+    let holds = second.lock.unwrap();
+    assert_eq!((end_s(&holds), holds.note.as_str()), (end_s(&first.lock.unwrap()), "the longer"));
+
+    let mut beside = wide_request(Kind::Subject("user:7".to_owned()));
+    (beside.lock_ttl, beside.note) = (Some(seconds(60)), "with a revocation".to_owned());
+    let revoked = admin.wide.clone().revoke(beside).await.unwrap().into_inner();
+    assert_eq!(revoked.earlier_lock, Some(holds));
+    assert_eq!(revoked.lock.unwrap().note, "the longer");
+
+    let third = lock(7_200, "the longest").await.lock.unwrap();
+    assert_eq!(third.note, "the longest");
+    assert_eq!(locks(&admin).await, [third]);
+    let acts = "select count(*) from audit_event where action = 'Lock' and note like '%: the %'";
+    assert_eq!(world.number(acts).await, 3, "each act stands with its own note");
+}
+
+#[tokio::test]
 async fn k22_locks_are_listed_explained_and_audited() {
     let world = World::start().await;
     let (mut api, mut admin) = (world.api("service").await, world.api("admin").await);

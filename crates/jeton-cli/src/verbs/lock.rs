@@ -17,7 +17,7 @@ use crate::{
         exit::{Exit, Failure},
         output, time,
     },
-    verbs::propagation,
+    verbs::{note, propagation},
 };
 use jeton_proto::v1::{
     ListLocksRequest, ListLocksResponse, Lock, LockRequest, LockResponse, Propagation, UnlockRequest,
@@ -102,7 +102,7 @@ pub async fn run(cli: &Cli<'_>, command: LockCommand) -> Result<Exit, Failure> {
     let request = LockRequest {
         target: Some(target),
         ttl: Some(time::to_wire_duration(args.ttl)),
-        note: args.note.unwrap_or_default(),
+        note: note::without_credentials(args.note.as_deref()).unwrap_or_default(),
         wait_timeout: None,
     };
     let start = Instant::now();
@@ -134,8 +134,8 @@ pub async fn unlock(cli: &Cli<'_>, command: UnlockCommand) -> Result<Exit, Failu
     let as_json = cli.output.wants_json()?;
     let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
     let mut client = AdminServiceClient::new(connection.channel());
-    let request =
-        UnlockRequest { target: Some(target), note: args.note.unwrap_or_default(), wait_timeout: None };
+    let note = note::without_credentials(args.note.as_deref()).unwrap_or_default();
+    let request = UnlockRequest { target: Some(target), note, wait_timeout: None };
     let start = Instant::now();
     let unlocked: UnlockResponse = connection.call(client.unlock(connection.request(request))).await?;
     let propagation = unlocked.propagation.clone().unwrap_or_default();
@@ -213,6 +213,9 @@ fn print_locked(locked: &LockResponse, elapsed: Duration, now: Timestamp) -> Res
         time::show_with_distance(lock.end_time.as_ref(), now),
         applied(&propagation, elapsed)
     ))?;
+    if let Some(earlier) = &locked.earlier_lock {
+        output::talk(&beside(earlier, &lock, now));
+    }
     output::talk(&format!("{} Tokens from before live on; to end them: {}", effect(&lock), end_them(&lock)));
     Ok(())
 }
@@ -226,6 +229,18 @@ pub fn told(lock: &Lock, now: Timestamp) -> String {
         what(lock),
         time::show_with_distance(lock.end_time.as_ref(), now)
     )
+}
+
+/// What became of a lock that held before this one was made.
+pub fn beside(earlier: &Lock, lock: &Lock, now: Timestamp) -> String {
+    if earlier.end_time == lock.end_time {
+        format!("Before this, {}. The later end holds.", told(earlier, now))
+    } else {
+        format!(
+            "Before this, {}. The later end holds, and that note stands in the audit trail.",
+            told(earlier, now)
+        )
+    }
 }
 
 /// What a lock does, and how it is ended.

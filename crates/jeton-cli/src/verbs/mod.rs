@@ -14,6 +14,7 @@ pub(crate) mod issue;
 pub(crate) mod key;
 pub(crate) mod live;
 pub(crate) mod lock;
+pub(crate) mod note;
 pub(crate) mod past;
 pub(crate) mod pasted_token;
 pub(crate) mod policy;

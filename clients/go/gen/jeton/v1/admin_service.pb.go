@@ -469,10 +469,12 @@ func (*LockRequest_ClientId) isLockRequest_Target() {}
 // Response of Lock.
 type LockResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The lock as it holds now.
+	// The lock as it holds now: of two, the one that ends later.
 	Lock *Lock `protobuf:"bytes,1,opt,name=lock,proto3" json:"lock,omitempty"`
 	// Who has applied it.
-	Propagation   *Propagation `protobuf:"bytes,2,opt,name=propagation,proto3" json:"propagation,omitempty"`
+	Propagation *Propagation `protobuf:"bytes,2,opt,name=propagation,proto3" json:"propagation,omitempty"`
+	// The lock that held before, as it stood. Unset: there was none.
+	EarlierLock   *Lock `protobuf:"bytes,3,opt,name=earlier_lock,json=earlierLock,proto3" json:"earlier_lock,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -517,6 +519,13 @@ func (x *LockResponse) GetLock() *Lock {
 func (x *LockResponse) GetPropagation() *Propagation {
 	if x != nil {
 		return x.Propagation
+	}
+	return nil
+}
+
+func (x *LockResponse) GetEarlierLock() *Lock {
+	if x != nil {
+		return x.EarlierLock
 	}
 	return nil
 }
@@ -3694,10 +3703,11 @@ const file_jeton_v1_admin_service_proto_rawDesc = "" +
 	"\x03ttl\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\x12\x12\n" +
 	"\x04note\x18\x04 \x01(\tR\x04note\x12<\n" +
 	"\fwait_timeout\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\vwaitTimeoutB\b\n" +
-	"\x06target\"k\n" +
+	"\x06target\"\x9e\x01\n" +
 	"\fLockResponse\x12\"\n" +
 	"\x04lock\x18\x01 \x01(\v2\x0e.jeton.v1.LockR\x04lock\x127\n" +
-	"\vpropagation\x18\x02 \x01(\v2\x15.jeton.v1.PropagationR\vpropagation\"\xa6\x01\n" +
+	"\vpropagation\x18\x02 \x01(\v2\x15.jeton.v1.PropagationR\vpropagation\x121\n" +
+	"\fearlier_lock\x18\x03 \x01(\v2\x0e.jeton.v1.LockR\vearlierLock\"\xa6\x01\n" +
 	"\rUnlockRequest\x12\x1a\n" +
 	"\asubject\x18\x01 \x01(\tH\x00R\asubject\x12\x1d\n" +
 	"\tclient_id\x18\x02 \x01(\tH\x00R\bclientId\x12\x12\n" +
@@ -4048,108 +4058,109 @@ var file_jeton_v1_admin_service_proto_depIdxs = []int32{
 	59, // 7: jeton.v1.LockRequest.wait_timeout:type_name -> google.protobuf.Duration
 	60, // 8: jeton.v1.LockResponse.lock:type_name -> jeton.v1.Lock
 	58, // 9: jeton.v1.LockResponse.propagation:type_name -> jeton.v1.Propagation
-	59, // 10: jeton.v1.UnlockRequest.wait_timeout:type_name -> google.protobuf.Duration
-	60, // 11: jeton.v1.UnlockResponse.lock:type_name -> jeton.v1.Lock
-	58, // 12: jeton.v1.UnlockResponse.propagation:type_name -> jeton.v1.Propagation
-	60, // 13: jeton.v1.ListLocksResponse.locks:type_name -> jeton.v1.Lock
-	12, // 14: jeton.v1.ExplainResponse.explanations:type_name -> jeton.v1.Explanation
-	0,  // 15: jeton.v1.Explanation.kind:type_name -> jeton.v1.Explanation.Kind
-	1,  // 16: jeton.v1.Explanation.state:type_name -> jeton.v1.Explanation.State
-	61, // 17: jeton.v1.Explanation.issue_time:type_name -> google.protobuf.Timestamp
-	61, // 18: jeton.v1.Explanation.expire_time:type_name -> google.protobuf.Timestamp
-	62, // 19: jeton.v1.Explanation.session:type_name -> jeton.v1.Session
-	55, // 20: jeton.v1.Explanation.causes:type_name -> jeton.v1.Explanation.Cause
-	62, // 21: jeton.v1.Explanation.sample_sessions:type_name -> jeton.v1.Session
-	60, // 22: jeton.v1.Explanation.locks:type_name -> jeton.v1.Lock
-	63, // 23: jeton.v1.ListRevocationsResponse.revocations:type_name -> jeton.v1.Revocation
-	62, // 24: jeton.v1.ListSessionsResponse.sessions:type_name -> jeton.v1.Session
-	61, // 25: jeton.v1.ListAuditEventsRequest.start_time:type_name -> google.protobuf.Timestamp
-	61, // 26: jeton.v1.ListAuditEventsRequest.end_time:type_name -> google.protobuf.Timestamp
-	64, // 27: jeton.v1.ListAuditEventsResponse.audit_events:type_name -> jeton.v1.AuditEvent
-	65, // 28: jeton.v1.GetPolicyResponse.policy:type_name -> jeton.v1.Policy
-	65, // 29: jeton.v1.GetPolicyResponse.effective_policy:type_name -> jeton.v1.Policy
-	65, // 30: jeton.v1.ListPoliciesResponse.policies:type_name -> jeton.v1.Policy
-	65, // 31: jeton.v1.UpdatePolicyRequest.policy:type_name -> jeton.v1.Policy
-	66, // 32: jeton.v1.UpdatePolicyRequest.update_mask:type_name -> google.protobuf.FieldMask
-	65, // 33: jeton.v1.UpdatePolicyResponse.policy:type_name -> jeton.v1.Policy
-	67, // 34: jeton.v1.CreateClientRequest.client:type_name -> jeton.v1.Client
-	67, // 35: jeton.v1.CreateClientResponse.client:type_name -> jeton.v1.Client
-	67, // 36: jeton.v1.GetClientResponse.client:type_name -> jeton.v1.Client
-	67, // 37: jeton.v1.ListClientsResponse.clients:type_name -> jeton.v1.Client
-	67, // 38: jeton.v1.UpdateClientRequest.client:type_name -> jeton.v1.Client
-	66, // 39: jeton.v1.UpdateClientRequest.update_mask:type_name -> google.protobuf.FieldMask
-	67, // 40: jeton.v1.UpdateClientResponse.client:type_name -> jeton.v1.Client
-	59, // 41: jeton.v1.CreateApiKeyRequest.ttl:type_name -> google.protobuf.Duration
-	68, // 42: jeton.v1.CreateApiKeyResponse.api_key:type_name -> jeton.v1.ApiKey
-	69, // 43: jeton.v1.ListKeysResponse.keys:type_name -> jeton.v1.Key
-	43, // 44: jeton.v1.ListKeysResponse.refused_mac_keys:type_name -> jeton.v1.RefusedMacKey
-	59, // 45: jeton.v1.RotateKeyRequest.publication_lead:type_name -> google.protobuf.Duration
-	69, // 46: jeton.v1.RotateKeyResponse.key:type_name -> jeton.v1.Key
-	69, // 47: jeton.v1.RotateKeyResponse.replaced_key:type_name -> jeton.v1.Key
-	48, // 48: jeton.v1.ListReplicasResponse.replicas:type_name -> jeton.v1.Replica
-	61, // 49: jeton.v1.Replica.lease_expire_time:type_name -> google.protobuf.Timestamp
-	61, // 50: jeton.v1.Replica.start_time:type_name -> google.protobuf.Timestamp
-	59, // 51: jeton.v1.Replica.rotate_keys_every:type_name -> google.protobuf.Duration
-	59, // 52: jeton.v1.Replica.publish_keys_ahead:type_name -> google.protobuf.Duration
-	59, // 53: jeton.v1.Replica.store_clock_offset:type_name -> google.protobuf.Duration
-	51, // 54: jeton.v1.ListWatchersResponse.watchers:type_name -> jeton.v1.Watcher
-	61, // 55: jeton.v1.Watcher.connect_time:type_name -> google.protobuf.Timestamp
-	70, // 56: jeton.v1.BulkRevokeResponse.Failure.reason:type_name -> jeton.v1.ErrorReason
-	56, // 57: jeton.v1.Explanation.Cause.target:type_name -> jeton.v1.RevocationTarget
-	57, // 58: jeton.v1.Explanation.Cause.reason:type_name -> jeton.v1.RevocationReason
-	61, // 59: jeton.v1.Explanation.Cause.revoke_time:type_name -> google.protobuf.Timestamp
-	64, // 60: jeton.v1.Explanation.Cause.audit_event:type_name -> jeton.v1.AuditEvent
-	2,  // 61: jeton.v1.AdminService.BulkRevoke:input_type -> jeton.v1.BulkRevokeRequest
-	4,  // 62: jeton.v1.AdminService.Lock:input_type -> jeton.v1.LockRequest
-	6,  // 63: jeton.v1.AdminService.Unlock:input_type -> jeton.v1.UnlockRequest
-	8,  // 64: jeton.v1.AdminService.ListLocks:input_type -> jeton.v1.ListLocksRequest
-	10, // 65: jeton.v1.AdminService.Explain:input_type -> jeton.v1.ExplainRequest
-	13, // 66: jeton.v1.AdminService.ListRevocations:input_type -> jeton.v1.ListRevocationsRequest
-	15, // 67: jeton.v1.AdminService.ListSessions:input_type -> jeton.v1.ListSessionsRequest
-	17, // 68: jeton.v1.AdminService.ListAuditEvents:input_type -> jeton.v1.ListAuditEventsRequest
-	19, // 69: jeton.v1.AdminService.GetPolicy:input_type -> jeton.v1.GetPolicyRequest
-	21, // 70: jeton.v1.AdminService.ListPolicies:input_type -> jeton.v1.ListPoliciesRequest
-	23, // 71: jeton.v1.AdminService.UpdatePolicy:input_type -> jeton.v1.UpdatePolicyRequest
-	25, // 72: jeton.v1.AdminService.DeletePolicy:input_type -> jeton.v1.DeletePolicyRequest
-	27, // 73: jeton.v1.AdminService.CreateClient:input_type -> jeton.v1.CreateClientRequest
-	29, // 74: jeton.v1.AdminService.GetClient:input_type -> jeton.v1.GetClientRequest
-	31, // 75: jeton.v1.AdminService.ListClients:input_type -> jeton.v1.ListClientsRequest
-	33, // 76: jeton.v1.AdminService.UpdateClient:input_type -> jeton.v1.UpdateClientRequest
-	35, // 77: jeton.v1.AdminService.DeleteClient:input_type -> jeton.v1.DeleteClientRequest
-	37, // 78: jeton.v1.AdminService.CreateApiKey:input_type -> jeton.v1.CreateApiKeyRequest
-	39, // 79: jeton.v1.AdminService.DeleteApiKey:input_type -> jeton.v1.DeleteApiKeyRequest
-	41, // 80: jeton.v1.AdminService.ListKeys:input_type -> jeton.v1.ListKeysRequest
-	44, // 81: jeton.v1.AdminService.RotateKey:input_type -> jeton.v1.RotateKeyRequest
-	46, // 82: jeton.v1.AdminService.ListReplicas:input_type -> jeton.v1.ListReplicasRequest
-	49, // 83: jeton.v1.AdminService.ListWatchers:input_type -> jeton.v1.ListWatchersRequest
-	3,  // 84: jeton.v1.AdminService.BulkRevoke:output_type -> jeton.v1.BulkRevokeResponse
-	5,  // 85: jeton.v1.AdminService.Lock:output_type -> jeton.v1.LockResponse
-	7,  // 86: jeton.v1.AdminService.Unlock:output_type -> jeton.v1.UnlockResponse
-	9,  // 87: jeton.v1.AdminService.ListLocks:output_type -> jeton.v1.ListLocksResponse
-	11, // 88: jeton.v1.AdminService.Explain:output_type -> jeton.v1.ExplainResponse
-	14, // 89: jeton.v1.AdminService.ListRevocations:output_type -> jeton.v1.ListRevocationsResponse
-	16, // 90: jeton.v1.AdminService.ListSessions:output_type -> jeton.v1.ListSessionsResponse
-	18, // 91: jeton.v1.AdminService.ListAuditEvents:output_type -> jeton.v1.ListAuditEventsResponse
-	20, // 92: jeton.v1.AdminService.GetPolicy:output_type -> jeton.v1.GetPolicyResponse
-	22, // 93: jeton.v1.AdminService.ListPolicies:output_type -> jeton.v1.ListPoliciesResponse
-	24, // 94: jeton.v1.AdminService.UpdatePolicy:output_type -> jeton.v1.UpdatePolicyResponse
-	26, // 95: jeton.v1.AdminService.DeletePolicy:output_type -> jeton.v1.DeletePolicyResponse
-	28, // 96: jeton.v1.AdminService.CreateClient:output_type -> jeton.v1.CreateClientResponse
-	30, // 97: jeton.v1.AdminService.GetClient:output_type -> jeton.v1.GetClientResponse
-	32, // 98: jeton.v1.AdminService.ListClients:output_type -> jeton.v1.ListClientsResponse
-	34, // 99: jeton.v1.AdminService.UpdateClient:output_type -> jeton.v1.UpdateClientResponse
-	36, // 100: jeton.v1.AdminService.DeleteClient:output_type -> jeton.v1.DeleteClientResponse
-	38, // 101: jeton.v1.AdminService.CreateApiKey:output_type -> jeton.v1.CreateApiKeyResponse
-	40, // 102: jeton.v1.AdminService.DeleteApiKey:output_type -> jeton.v1.DeleteApiKeyResponse
-	42, // 103: jeton.v1.AdminService.ListKeys:output_type -> jeton.v1.ListKeysResponse
-	45, // 104: jeton.v1.AdminService.RotateKey:output_type -> jeton.v1.RotateKeyResponse
-	47, // 105: jeton.v1.AdminService.ListReplicas:output_type -> jeton.v1.ListReplicasResponse
-	50, // 106: jeton.v1.AdminService.ListWatchers:output_type -> jeton.v1.ListWatchersResponse
-	84, // [84:107] is the sub-list for method output_type
-	61, // [61:84] is the sub-list for method input_type
-	61, // [61:61] is the sub-list for extension type_name
-	61, // [61:61] is the sub-list for extension extendee
-	0,  // [0:61] is the sub-list for field type_name
+	60, // 10: jeton.v1.LockResponse.earlier_lock:type_name -> jeton.v1.Lock
+	59, // 11: jeton.v1.UnlockRequest.wait_timeout:type_name -> google.protobuf.Duration
+	60, // 12: jeton.v1.UnlockResponse.lock:type_name -> jeton.v1.Lock
+	58, // 13: jeton.v1.UnlockResponse.propagation:type_name -> jeton.v1.Propagation
+	60, // 14: jeton.v1.ListLocksResponse.locks:type_name -> jeton.v1.Lock
+	12, // 15: jeton.v1.ExplainResponse.explanations:type_name -> jeton.v1.Explanation
+	0,  // 16: jeton.v1.Explanation.kind:type_name -> jeton.v1.Explanation.Kind
+	1,  // 17: jeton.v1.Explanation.state:type_name -> jeton.v1.Explanation.State
+	61, // 18: jeton.v1.Explanation.issue_time:type_name -> google.protobuf.Timestamp
+	61, // 19: jeton.v1.Explanation.expire_time:type_name -> google.protobuf.Timestamp
+	62, // 20: jeton.v1.Explanation.session:type_name -> jeton.v1.Session
+	55, // 21: jeton.v1.Explanation.causes:type_name -> jeton.v1.Explanation.Cause
+	62, // 22: jeton.v1.Explanation.sample_sessions:type_name -> jeton.v1.Session
+	60, // 23: jeton.v1.Explanation.locks:type_name -> jeton.v1.Lock
+	63, // 24: jeton.v1.ListRevocationsResponse.revocations:type_name -> jeton.v1.Revocation
+	62, // 25: jeton.v1.ListSessionsResponse.sessions:type_name -> jeton.v1.Session
+	61, // 26: jeton.v1.ListAuditEventsRequest.start_time:type_name -> google.protobuf.Timestamp
+	61, // 27: jeton.v1.ListAuditEventsRequest.end_time:type_name -> google.protobuf.Timestamp
+	64, // 28: jeton.v1.ListAuditEventsResponse.audit_events:type_name -> jeton.v1.AuditEvent
+	65, // 29: jeton.v1.GetPolicyResponse.policy:type_name -> jeton.v1.Policy
+	65, // 30: jeton.v1.GetPolicyResponse.effective_policy:type_name -> jeton.v1.Policy
+	65, // 31: jeton.v1.ListPoliciesResponse.policies:type_name -> jeton.v1.Policy
+	65, // 32: jeton.v1.UpdatePolicyRequest.policy:type_name -> jeton.v1.Policy
+	66, // 33: jeton.v1.UpdatePolicyRequest.update_mask:type_name -> google.protobuf.FieldMask
+	65, // 34: jeton.v1.UpdatePolicyResponse.policy:type_name -> jeton.v1.Policy
+	67, // 35: jeton.v1.CreateClientRequest.client:type_name -> jeton.v1.Client
+	67, // 36: jeton.v1.CreateClientResponse.client:type_name -> jeton.v1.Client
+	67, // 37: jeton.v1.GetClientResponse.client:type_name -> jeton.v1.Client
+	67, // 38: jeton.v1.ListClientsResponse.clients:type_name -> jeton.v1.Client
+	67, // 39: jeton.v1.UpdateClientRequest.client:type_name -> jeton.v1.Client
+	66, // 40: jeton.v1.UpdateClientRequest.update_mask:type_name -> google.protobuf.FieldMask
+	67, // 41: jeton.v1.UpdateClientResponse.client:type_name -> jeton.v1.Client
+	59, // 42: jeton.v1.CreateApiKeyRequest.ttl:type_name -> google.protobuf.Duration
+	68, // 43: jeton.v1.CreateApiKeyResponse.api_key:type_name -> jeton.v1.ApiKey
+	69, // 44: jeton.v1.ListKeysResponse.keys:type_name -> jeton.v1.Key
+	43, // 45: jeton.v1.ListKeysResponse.refused_mac_keys:type_name -> jeton.v1.RefusedMacKey
+	59, // 46: jeton.v1.RotateKeyRequest.publication_lead:type_name -> google.protobuf.Duration
+	69, // 47: jeton.v1.RotateKeyResponse.key:type_name -> jeton.v1.Key
+	69, // 48: jeton.v1.RotateKeyResponse.replaced_key:type_name -> jeton.v1.Key
+	48, // 49: jeton.v1.ListReplicasResponse.replicas:type_name -> jeton.v1.Replica
+	61, // 50: jeton.v1.Replica.lease_expire_time:type_name -> google.protobuf.Timestamp
+	61, // 51: jeton.v1.Replica.start_time:type_name -> google.protobuf.Timestamp
+	59, // 52: jeton.v1.Replica.rotate_keys_every:type_name -> google.protobuf.Duration
+	59, // 53: jeton.v1.Replica.publish_keys_ahead:type_name -> google.protobuf.Duration
+	59, // 54: jeton.v1.Replica.store_clock_offset:type_name -> google.protobuf.Duration
+	51, // 55: jeton.v1.ListWatchersResponse.watchers:type_name -> jeton.v1.Watcher
+	61, // 56: jeton.v1.Watcher.connect_time:type_name -> google.protobuf.Timestamp
+	70, // 57: jeton.v1.BulkRevokeResponse.Failure.reason:type_name -> jeton.v1.ErrorReason
+	56, // 58: jeton.v1.Explanation.Cause.target:type_name -> jeton.v1.RevocationTarget
+	57, // 59: jeton.v1.Explanation.Cause.reason:type_name -> jeton.v1.RevocationReason
+	61, // 60: jeton.v1.Explanation.Cause.revoke_time:type_name -> google.protobuf.Timestamp
+	64, // 61: jeton.v1.Explanation.Cause.audit_event:type_name -> jeton.v1.AuditEvent
+	2,  // 62: jeton.v1.AdminService.BulkRevoke:input_type -> jeton.v1.BulkRevokeRequest
+	4,  // 63: jeton.v1.AdminService.Lock:input_type -> jeton.v1.LockRequest
+	6,  // 64: jeton.v1.AdminService.Unlock:input_type -> jeton.v1.UnlockRequest
+	8,  // 65: jeton.v1.AdminService.ListLocks:input_type -> jeton.v1.ListLocksRequest
+	10, // 66: jeton.v1.AdminService.Explain:input_type -> jeton.v1.ExplainRequest
+	13, // 67: jeton.v1.AdminService.ListRevocations:input_type -> jeton.v1.ListRevocationsRequest
+	15, // 68: jeton.v1.AdminService.ListSessions:input_type -> jeton.v1.ListSessionsRequest
+	17, // 69: jeton.v1.AdminService.ListAuditEvents:input_type -> jeton.v1.ListAuditEventsRequest
+	19, // 70: jeton.v1.AdminService.GetPolicy:input_type -> jeton.v1.GetPolicyRequest
+	21, // 71: jeton.v1.AdminService.ListPolicies:input_type -> jeton.v1.ListPoliciesRequest
+	23, // 72: jeton.v1.AdminService.UpdatePolicy:input_type -> jeton.v1.UpdatePolicyRequest
+	25, // 73: jeton.v1.AdminService.DeletePolicy:input_type -> jeton.v1.DeletePolicyRequest
+	27, // 74: jeton.v1.AdminService.CreateClient:input_type -> jeton.v1.CreateClientRequest
+	29, // 75: jeton.v1.AdminService.GetClient:input_type -> jeton.v1.GetClientRequest
+	31, // 76: jeton.v1.AdminService.ListClients:input_type -> jeton.v1.ListClientsRequest
+	33, // 77: jeton.v1.AdminService.UpdateClient:input_type -> jeton.v1.UpdateClientRequest
+	35, // 78: jeton.v1.AdminService.DeleteClient:input_type -> jeton.v1.DeleteClientRequest
+	37, // 79: jeton.v1.AdminService.CreateApiKey:input_type -> jeton.v1.CreateApiKeyRequest
+	39, // 80: jeton.v1.AdminService.DeleteApiKey:input_type -> jeton.v1.DeleteApiKeyRequest
+	41, // 81: jeton.v1.AdminService.ListKeys:input_type -> jeton.v1.ListKeysRequest
+	44, // 82: jeton.v1.AdminService.RotateKey:input_type -> jeton.v1.RotateKeyRequest
+	46, // 83: jeton.v1.AdminService.ListReplicas:input_type -> jeton.v1.ListReplicasRequest
+	49, // 84: jeton.v1.AdminService.ListWatchers:input_type -> jeton.v1.ListWatchersRequest
+	3,  // 85: jeton.v1.AdminService.BulkRevoke:output_type -> jeton.v1.BulkRevokeResponse
+	5,  // 86: jeton.v1.AdminService.Lock:output_type -> jeton.v1.LockResponse
+	7,  // 87: jeton.v1.AdminService.Unlock:output_type -> jeton.v1.UnlockResponse
+	9,  // 88: jeton.v1.AdminService.ListLocks:output_type -> jeton.v1.ListLocksResponse
+	11, // 89: jeton.v1.AdminService.Explain:output_type -> jeton.v1.ExplainResponse
+	14, // 90: jeton.v1.AdminService.ListRevocations:output_type -> jeton.v1.ListRevocationsResponse
+	16, // 91: jeton.v1.AdminService.ListSessions:output_type -> jeton.v1.ListSessionsResponse
+	18, // 92: jeton.v1.AdminService.ListAuditEvents:output_type -> jeton.v1.ListAuditEventsResponse
+	20, // 93: jeton.v1.AdminService.GetPolicy:output_type -> jeton.v1.GetPolicyResponse
+	22, // 94: jeton.v1.AdminService.ListPolicies:output_type -> jeton.v1.ListPoliciesResponse
+	24, // 95: jeton.v1.AdminService.UpdatePolicy:output_type -> jeton.v1.UpdatePolicyResponse
+	26, // 96: jeton.v1.AdminService.DeletePolicy:output_type -> jeton.v1.DeletePolicyResponse
+	28, // 97: jeton.v1.AdminService.CreateClient:output_type -> jeton.v1.CreateClientResponse
+	30, // 98: jeton.v1.AdminService.GetClient:output_type -> jeton.v1.GetClientResponse
+	32, // 99: jeton.v1.AdminService.ListClients:output_type -> jeton.v1.ListClientsResponse
+	34, // 100: jeton.v1.AdminService.UpdateClient:output_type -> jeton.v1.UpdateClientResponse
+	36, // 101: jeton.v1.AdminService.DeleteClient:output_type -> jeton.v1.DeleteClientResponse
+	38, // 102: jeton.v1.AdminService.CreateApiKey:output_type -> jeton.v1.CreateApiKeyResponse
+	40, // 103: jeton.v1.AdminService.DeleteApiKey:output_type -> jeton.v1.DeleteApiKeyResponse
+	42, // 104: jeton.v1.AdminService.ListKeys:output_type -> jeton.v1.ListKeysResponse
+	45, // 105: jeton.v1.AdminService.RotateKey:output_type -> jeton.v1.RotateKeyResponse
+	47, // 106: jeton.v1.AdminService.ListReplicas:output_type -> jeton.v1.ListReplicasResponse
+	50, // 107: jeton.v1.AdminService.ListWatchers:output_type -> jeton.v1.ListWatchersResponse
+	85, // [85:108] is the sub-list for method output_type
+	62, // [62:85] is the sub-list for method input_type
+	62, // [62:62] is the sub-list for extension type_name
+	62, // [62:62] is the sub-list for extension extendee
+	0,  // [0:62] is the sub-list for field type_name
 }
 
 func init() { file_jeton_v1_admin_service_proto_init() }

@@ -38,9 +38,9 @@ type Lock struct {
 	LockTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=lock_time,json=lockTime,proto3" json:"lock_time,omitempty"`
 	// Until when. Locked again, the later end holds.
 	EndTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
-	// The client that locked it last. Empty without PERMISSION_ADMIN_READ.
+	// The client that made the lock which ends then. Empty without PERMISSION_ADMIN_READ.
 	Actor string `protobuf:"bytes,5,opt,name=actor,proto3" json:"actor,omitempty"`
-	// The note of that. Empty without PERMISSION_ADMIN_READ.
+	// The note of that lock. Each act stands in the audit trail with its own. Empty without PERMISSION_ADMIN_READ.
 	Note string `protobuf:"bytes,6,opt,name=note,proto3" json:"note,omitempty"`
 	// The revision of its latest change.
 	Revision      string `protobuf:"bytes,7,opt,name=revision,proto3" json:"revision,omitempty"`

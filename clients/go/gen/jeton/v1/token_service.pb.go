@@ -777,8 +777,10 @@ type RevokeResponse struct {
 	Target *RevocationTarget `protobuf:"bytes,8,opt,name=target,proto3" json:"target,omitempty"`
 	// What else was found out about the target.
 	Findings *RevocationFindings `protobuf:"bytes,9,opt,name=findings,proto3" json:"findings,omitempty"`
-	// With `lock_ttl`: the lock.
-	Lock          *Lock `protobuf:"bytes,10,opt,name=lock,proto3" json:"lock,omitempty"`
+	// With `lock_ttl`: the lock as it holds now: of two, the one that ends later.
+	Lock *Lock `protobuf:"bytes,10,opt,name=lock,proto3" json:"lock,omitempty"`
+	// With `lock_ttl`: the lock that held before, as it stood. Unset: there was none.
+	EarlierLock   *Lock `protobuf:"bytes,11,opt,name=earlier_lock,json=earlierLock,proto3" json:"earlier_lock,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -879,6 +881,13 @@ func (x *RevokeResponse) GetFindings() *RevocationFindings {
 func (x *RevokeResponse) GetLock() *Lock {
 	if x != nil {
 		return x.Lock
+	}
+	return nil
+}
+
+func (x *RevokeResponse) GetEarlierLock() *Lock {
+	if x != nil {
+		return x.EarlierLock
 	}
 	return nil
 }
@@ -1167,7 +1176,7 @@ const file_jeton_v1_token_service_proto_rawDesc = "" +
 	"\bwait_for\x18\x06 \x01(\x0e2\x0f.jeton.v1.ReachR\awaitFor\x12<\n" +
 	"\fwait_timeout\x18\a \x01(\v2\x19.google.protobuf.DurationR\vwaitTimeout\x124\n" +
 	"\block_ttl\x18\b \x01(\v2\x19.google.protobuf.DurationR\alockTtlB\x18\n" +
-	"\x16_max_affected_sessions\"\x9d\x04\n" +
+	"\x16_max_affected_sessions\"\xd0\x04\n" +
 	"\x0eRevokeResponse\x125\n" +
 	"\aoutcome\x18\x01 \x01(\x0e2\x1b.jeton.v1.RevocationOutcomeR\aoutcome\x12+\n" +
 	"\x11affected_sessions\x18\x02 \x01(\x03R\x10affectedSessions\x12:\n" +
@@ -1180,7 +1189,8 @@ const file_jeton_v1_token_service_proto_rawDesc = "" +
 	"\x06target\x18\b \x01(\v2\x1a.jeton.v1.RevocationTargetR\x06target\x128\n" +
 	"\bfindings\x18\t \x01(\v2\x1c.jeton.v1.RevocationFindingsR\bfindings\x12\"\n" +
 	"\x04lock\x18\n" +
-	" \x01(\v2\x0e.jeton.v1.LockR\x04lock\"\x80\x03\n" +
+	" \x01(\v2\x0e.jeton.v1.LockR\x04lock\x121\n" +
+	"\fearlier_lock\x18\v \x01(\v2\x0e.jeton.v1.LockR\vearlierLock\"\x80\x03\n" +
 	"\x12RevocationFindings\x12J\n" +
 	"\x13unverified_jti_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x11unverifiedJtiTime\x12&\n" +
 	"\x0fis_live_session\x18\x02 \x01(\bR\risLiveSession\x12(\n" +
@@ -1277,29 +1287,30 @@ var file_jeton_v1_token_service_proto_depIdxs = []int32{
 	20, // 21: jeton.v1.RevokeResponse.target:type_name -> jeton.v1.RevocationTarget
 	12, // 22: jeton.v1.RevokeResponse.findings:type_name -> jeton.v1.RevocationFindings
 	26, // 23: jeton.v1.RevokeResponse.lock:type_name -> jeton.v1.Lock
-	17, // 24: jeton.v1.RevocationFindings.unverified_jti_time:type_name -> google.protobuf.Timestamp
-	27, // 25: jeton.v1.GetCallerResponse.client:type_name -> jeton.v1.Client
-	17, // 26: jeton.v1.GetCallerResponse.credential_expire_time:type_name -> google.protobuf.Timestamp
-	26, // 27: jeton.v1.GetCallerResponse.lock:type_name -> jeton.v1.Lock
-	0,  // 28: jeton.v1.TokenService.Issue:input_type -> jeton.v1.IssueRequest
-	2,  // 29: jeton.v1.TokenService.Refresh:input_type -> jeton.v1.RefreshRequest
-	4,  // 30: jeton.v1.TokenService.Validate:input_type -> jeton.v1.ValidateRequest
-	6,  // 31: jeton.v1.TokenService.BatchValidate:input_type -> jeton.v1.BatchValidateRequest
-	8,  // 32: jeton.v1.TokenService.StreamValidate:input_type -> jeton.v1.StreamValidateRequest
-	10, // 33: jeton.v1.TokenService.Revoke:input_type -> jeton.v1.RevokeRequest
-	13, // 34: jeton.v1.TokenService.GetCaller:input_type -> jeton.v1.GetCallerRequest
-	1,  // 35: jeton.v1.TokenService.Issue:output_type -> jeton.v1.IssueResponse
-	3,  // 36: jeton.v1.TokenService.Refresh:output_type -> jeton.v1.RefreshResponse
-	5,  // 37: jeton.v1.TokenService.Validate:output_type -> jeton.v1.ValidateResponse
-	7,  // 38: jeton.v1.TokenService.BatchValidate:output_type -> jeton.v1.BatchValidateResponse
-	9,  // 39: jeton.v1.TokenService.StreamValidate:output_type -> jeton.v1.StreamValidateResponse
-	11, // 40: jeton.v1.TokenService.Revoke:output_type -> jeton.v1.RevokeResponse
-	14, // 41: jeton.v1.TokenService.GetCaller:output_type -> jeton.v1.GetCallerResponse
-	35, // [35:42] is the sub-list for method output_type
-	28, // [28:35] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	26, // 24: jeton.v1.RevokeResponse.earlier_lock:type_name -> jeton.v1.Lock
+	17, // 25: jeton.v1.RevocationFindings.unverified_jti_time:type_name -> google.protobuf.Timestamp
+	27, // 26: jeton.v1.GetCallerResponse.client:type_name -> jeton.v1.Client
+	17, // 27: jeton.v1.GetCallerResponse.credential_expire_time:type_name -> google.protobuf.Timestamp
+	26, // 28: jeton.v1.GetCallerResponse.lock:type_name -> jeton.v1.Lock
+	0,  // 29: jeton.v1.TokenService.Issue:input_type -> jeton.v1.IssueRequest
+	2,  // 30: jeton.v1.TokenService.Refresh:input_type -> jeton.v1.RefreshRequest
+	4,  // 31: jeton.v1.TokenService.Validate:input_type -> jeton.v1.ValidateRequest
+	6,  // 32: jeton.v1.TokenService.BatchValidate:input_type -> jeton.v1.BatchValidateRequest
+	8,  // 33: jeton.v1.TokenService.StreamValidate:input_type -> jeton.v1.StreamValidateRequest
+	10, // 34: jeton.v1.TokenService.Revoke:input_type -> jeton.v1.RevokeRequest
+	13, // 35: jeton.v1.TokenService.GetCaller:input_type -> jeton.v1.GetCallerRequest
+	1,  // 36: jeton.v1.TokenService.Issue:output_type -> jeton.v1.IssueResponse
+	3,  // 37: jeton.v1.TokenService.Refresh:output_type -> jeton.v1.RefreshResponse
+	5,  // 38: jeton.v1.TokenService.Validate:output_type -> jeton.v1.ValidateResponse
+	7,  // 39: jeton.v1.TokenService.BatchValidate:output_type -> jeton.v1.BatchValidateResponse
+	9,  // 40: jeton.v1.TokenService.StreamValidate:output_type -> jeton.v1.StreamValidateResponse
+	11, // 41: jeton.v1.TokenService.Revoke:output_type -> jeton.v1.RevokeResponse
+	14, // 42: jeton.v1.TokenService.GetCaller:output_type -> jeton.v1.GetCallerResponse
+	36, // [36:43] is the sub-list for method output_type
+	29, // [29:36] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_jeton_v1_token_service_proto_init() }

@@ -17,12 +17,16 @@ pub(crate) mod target;
 use crate::{
     invocation::Cli,
     term::exit::{Exit, Failure},
-    verbs::revoke::{args::RevokeArgs, gather::Gathered},
+    verbs::{
+        note,
+        revoke::{args::RevokeArgs, gather::Gathered},
+    },
 };
 use jeton_proto::v1::revocation_target::Kind;
 
 /// Runs it.
 pub async fn run(cli: &Cli<'_>, args: RevokeArgs) -> Result<Exit, Failure> {
+    let args = RevokeArgs { note: note::without_credentials(args.note.as_deref()), ..args };
     let as_json = cli.output.wants_json()?;
     let kind = match &args {
         RevokeArgs { session: Some(session), .. } => Kind::SessionId(session.clone()),

@@ -3,14 +3,12 @@
 
 use std::path::Path;
 
-use jeton_token::{Thumbprint, pasted};
+use jeton_token::{Thumbprint, may_hold_credential, pasted};
 
 use crate::term::{escape::escape, exit::Failure, ids, quoted::shell_word};
 
 /// A longer text is not repeated: it fills the screen, or is a secret.
 const REPEATED_CHARS_MAX: usize = 60;
-/// The beginnings of secrets of jeton, which are not repeated even if they are cut short.
-const SECRET_PREFIXES: [&str; 3] = ["eyJ", "jtr_", "jtk_"];
 /// What a person calls a target, and the flag that names one.
 const FLAGS: [(&str, &str); 10] = [
     ("subject", "--subject"),
@@ -31,7 +29,7 @@ pub fn word_for_flag(texts: &[String]) -> Option<Failure> {
     let flag = flag_of(noun)?;
     // An id of a session is found in any text.
     let is_said = flag == "--session" && pasted::uuid_in_any_form(name).is_some();
-    if is_said || is_secret(name) {
+    if is_said || may_hold_credential(name) {
         return None;
     }
     let name = shell_word(name);
@@ -45,7 +43,7 @@ pub fn word_for_flag(texts: &[String]) -> Option<Failure> {
 /// The refusal of arguments in which nothing was found.
 pub fn to_revoke(texts: &[String], directory: &Path) -> Failure {
     let text = texts.join(" ");
-    let shown = if is_secret(&text) || text.chars().count() > REPEATED_CHARS_MAX {
+    let shown = if may_hold_credential(&text) || text.chars().count() > REPEATED_CHARS_MAX {
         "the text that was given".to_owned()
     } else {
         format!("`{}`", escape(&text))
@@ -79,10 +77,6 @@ fn flag_of(noun: &str) -> Option<&'static str> {
     let noun = noun.trim_end_matches(':').to_lowercase();
     let noun = noun.strip_suffix('s').unwrap_or(&noun);
     FLAGS.iter().find(|(word, _)| *word == noun).map(|(_, flag)| *flag)
-}
-
-fn is_secret(text: &str) -> bool {
-    SECRET_PREFIXES.iter().any(|prefix| text.contains(prefix))
 }
 
 #[cfg(test)]

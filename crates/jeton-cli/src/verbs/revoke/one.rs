@@ -86,7 +86,7 @@ pub async fn run(cli: &Cli<'_>, args: &RevokeArgs, kind: Kind, as_json: bool) ->
         report::print_plan(&target, &response)?;
     } else {
         report::print_result(cli, &target, &response, elapsed, args.wait_for == Some(WaitFor::Local))?;
-        report::talk_rest(cli, &target, response.lock.as_ref());
+        report::talk_rest(cli, &target, &response);
     }
     Ok(report::exit(&response, args.dry_run))
 }

@@ -19,7 +19,7 @@ use crate::{
         session_show,
     },
 };
-use jeton_proto::v1::{Lock, RevocationOutcome, RevocationReason, RevokeResponse, revocation_target::Kind};
+use jeton_proto::v1::{RevocationOutcome, RevocationReason, RevokeResponse, revocation_target::Kind};
 use jeton_token::LIFETIME_CAP_S;
 
 /// The most sessions shown before the question: more would scroll the count away.
@@ -188,19 +188,22 @@ fn findings(response: &RevokeResponse) -> Vec<String> {
 }
 
 /// Says what a wide revocation does not reach.
-pub fn talk_rest(cli: &Cli<'_>, target: &NamedTarget, locked: Option<&Lock>) {
+pub fn talk_rest(cli: &Cli<'_>, target: &NamedTarget, response: &RevokeResponse) {
     if !target.is_wide() {
         return;
     }
-    match locked {
-        Some(locked) => output::talk(&format!(
-            "It is locked until {}. {}",
-            time::show_with_distance(locked.end_time.as_ref(), (cli.env.now)()),
-            lock::effect(locked)
-        )),
+    let now = (cli.env.now)();
+    match &response.lock {
+        Some(locked) => {
+            if let Some(earlier) = &response.earlier_lock {
+                output::talk(&lock::beside(earlier, locked, now));
+            }
+            let end = time::show_with_distance(locked.end_time.as_ref(), now);
+            output::talk(&format!("It is locked until {end}. {}", lock::effect(locked)));
+        }
         None => again(target).iter().for_each(|again| output::talk(again)),
     }
-    let latest = (cli.env.now)().checked_add(SignedDuration::from_secs(LIFETIME_CAP_S)).ok();
+    let latest = now.checked_add(SignedDuration::from_secs(LIFETIME_CAP_S)).ok();
     let latest = latest.map(|latest| time::show(Some(&time::to_wire_timestamp(latest))));
     output::talk(&format!(
         "Services that verify by the key set alone, offline, accept these tokens until their exp: at most until {}.",

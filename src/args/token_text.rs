@@ -1,33 +1,48 @@
-//! Token text on the command line: others can read it there, and no name looks like it.
+//! Credentials on the command line: others can read them there, and no name looks like one.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use jeton_token::looks_like_refresh_token;
+use jeton_token::{API_KEY_PREFIX, holds_credential, looks_like_refresh_token};
 
 use crate::args::given::Given;
 
-/// `revoke` takes any text: an emergency comes first. `explain` says by itself how a token is given to it.
-const TAKE_TOKENS: [&str; 2] = ["revoke", "explain"];
-/// The operand of verbs that read a token: they refuse its text, and say what to do with that token.
-const TOKEN_OPERAND: &str = "source";
+/// Operands and flags that say by themselves what to do with a credential that they are given: what `revoke` ends and
+/// `explain` looks up, the token of other verbs, notes, in which it is left out, and the name of a forged client.
+const TAKE_ANY_TEXT: [(&str, &str); 12] = [
+    ("revoke", "what"),
+    ("revoke", "note"),
+    ("explain", "id"),
+    ("validate", "source"),
+    ("inspect", "source"),
+    ("refresh", "source"),
+    ("lock subject", "note"),
+    ("lock client", "note"),
+    ("unlock subject", "note"),
+    ("unlock client", "note"),
+    ("session revoke", "note"),
+    ("client delete", "client_id"),
+];
 
-/// Refuses token text as a value of any other verb, without repeating it.
+/// Refuses a credential as any other value, without repeating it.
 pub(super) fn refuse(given: &Given<'_>) -> Result<(), clap::Error> {
-    let is_taken = given.path.first().is_some_and(|verb| TAKE_TOKENS.contains(verb));
-    let refused = |text: &str| !is_taken && is_token_text(text);
-    if given.arg.get_id() == TOKEN_OPERAND || !given.values.iter().any(|it| it.to_str().is_some_and(refused))
-    {
+    let verb = given.path.join(" ");
+    let takes_any_text = TAKE_ANY_TEXT.iter().any(|(of, id)| *of == verb && given.arg.get_id() == *id);
+    let texts = || given.values.iter().filter_map(|value| value.to_str());
+    if takes_any_text || !texts().any(is_credential) {
         return Ok(());
     }
     let mut error = given.refused(ErrorKind::ValueValidation, "[secret]");
-    let suggested = "others can read a token on the command line: pipe it in where a verb takes one, or give --token-file. \
-                     `jeton revoke` ends one that leaked";
+    let suggested = "others can read a token or an API key on the command line: pipe a token in where a verb takes one, or give \
+                     --token-file or --api-key-file. `jeton revoke` ends what has leaked";
     error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![suggested.into()]));
     Err(error)
 }
 
-/// The text of an access token, also of a part of a JWT that was cut off, or of a refresh token.
-fn is_token_text(text: &str) -> bool {
-    looks_like_refresh_token(text) || (text.starts_with("eyJ") && text.contains('.'))
+/// The text of an access token or a refresh token, or of an API key, also of a part that was cut off.
+fn is_credential(text: &str) -> bool {
+    holds_credential(text)
+        || looks_like_refresh_token(text)
+        || text.starts_with(API_KEY_PREFIX)
+        || (text.starts_with("eyJ") && text.contains('.'))
 }
 
 #[cfg(test)]
@@ -37,10 +52,11 @@ mod tests {
     use super::*;
     use crate::args::{command, given::check_each};
 
+    const KEY: &str = "jtk_AAAAAAAAAAAAAAAAAAAAAA_secret";
     const TOKEN: &str = "eyJhbGciOiJFUzI1NiJ9.eyJqdGkiOiIxIn0.c2lnbmF0dXJl";
 
     #[test]
-    fn e25_token_text_is_no_value_of_any_verb_but_those_that_end_or_explain_it() {
+    fn e25_a_credential_is_no_value_but_where_it_is_ended_or_explained() {
         let refused = |words: &[&str]| {
             let mut command = command(|_| true);
             command.build();
@@ -49,6 +65,11 @@ mod tests {
         };
         for words in [
             ["jeton", "lock", "subject", TOKEN].as_slice(),
+            &["jeton", "lock", "subject", "jtk_x"],
+            &["jeton", "lock", "subject", &format!("token {TOKEN}")],
+            &["jeton", "revoke", "--subject", "jtr_secret"],
+            &["jeton", "revoke", "--token-file", TOKEN],
+            &["jeton", "whoami", "--api-key-file", KEY],
             &["jeton", "unlock", "client", TOKEN],
             &["jeton", "client", "get", TOKEN],
             &["jeton", "policy", "get", TOKEN],
@@ -59,10 +80,11 @@ mod tests {
         ] {
             let said = refused(words).unwrap_err();
             assert!(said.contains("--token-file") && said.contains("jeton revoke"), "{words:?}: {said}");
-            assert!(!said.contains("eyJ") && !said.contains("jtr_secret"), "{words:?}: {said}");
+            assert!(!said.contains("eyJ") && !said.contains("_secret"), "{words:?}: {said}");
         }
         for words in [
             ["jeton", "revoke", TOKEN].as_slice(),
+            &["jeton", "revoke", KEY, "--note", TOKEN],
             &["jeton", "explain", TOKEN],
             &["jeton", "validate", TOKEN],
             &["jeton", "inspect", TOKEN],

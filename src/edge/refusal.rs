@@ -11,7 +11,7 @@ use crate::{
     authority::{Denied, Error, Quantity, RefreshRefused},
     state::LockKind,
 };
-use jeton_token::{Algorithm, UnixSeconds};
+use jeton_token::{Algorithm, UnixSeconds, may_hold_credential};
 
 use crate::edge::refusal::invalid::of_invalid;
 
@@ -100,7 +100,7 @@ impl Refusal {
     #[expect(clippy::needless_pass_by_value, reason = "numbers and texts read alike at the call")]
     pub fn with(mut self, key: &'static str, value: impl ToString) -> Self {
         let value: String = value.to_string().chars().take(METADATA_CHARS_MAX).collect();
-        self.metadata.push((key, if is_secret(&value) { HIDDEN.to_owned() } else { value }));
+        self.metadata.push((key, if may_hold_credential(&value) { HIDDEN.to_owned() } else { value }));
         self
     }
 
@@ -363,15 +363,11 @@ fn unavailable(reason: &'static str, message: impl Into<String>, retry: Duration
     Refusal { retry: Some(retry), ..Refusal::new(Code::Unavailable, reason, message) }
 }
 
-/// Returns whether a caller has put a credential in place of a name: nothing that logs the refusal may log it (E1).
-fn is_secret(text: &str) -> bool {
-    ["eyJ", "jtr_", "jtk_"].iter().any(|beginning| text.contains(beginning))
-}
-
 /// A caller's text in a message: short, and on one line whatever it contains.
 #[must_use]
 pub fn quoted(text: &str) -> String {
-    if is_secret(text) {
+    // A caller has put a credential in place of a name: nothing that logs the refusal may log it (E1).
+    if may_hold_credential(text) {
         return HIDDEN.to_owned();
     }
     let short: String = text.chars().take(QUOTED_CHARS_MAX).collect();

@@ -12,7 +12,8 @@ use super::random;
 /// The beginning of every API key, by which secret scanners find it.
 pub const PREFIX: &str = "jtk_";
 
-const ID_CHARS: usize = 22;
+/// The length of the public part.
+pub(super) const ID_CHARS: usize = 22;
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// `jtk_`, the id (16 random bytes as 22 base62 characters), `_`, and 256 random bits as 43 base64url characters. One

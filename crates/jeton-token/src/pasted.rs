@@ -8,13 +8,12 @@ use uuid::Uuid;
 
 use super::api_key::{PREFIX as API_KEY_PREFIX, is_id, named_id};
 use super::base64url;
+use super::credential::JWT_PREFIX;
 use super::json;
 use super::limits::PARSED_TOKEN_BYTES_MAX;
 use super::refresh_form::{PREFIX as REFRESH_PREFIX, TOKEN_BYTES as REFRESH_BYTES};
 use super::text::is_uuid_v7;
 
-/// The beginning of the base64url of a JSON object: `{"`.
-const JWT_PREFIX: &str = "eyJ";
 /// The signature of an access token is 64 bytes.
 const SIGNATURE_CHARS: usize = base64url::encoded_len(64);
 const REFRESH_CHARS: usize = base64url::encoded_len(REFRESH_BYTES);

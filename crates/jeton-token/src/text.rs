@@ -12,11 +12,15 @@ use crate::UnixSeconds;
 
 use super::{
     api_key,
+    credential::holds_credential,
     limits::{AUDIENCE_BYTES_MAX, CLIENT_ID_BYTES_MAX, ISSUER_BYTES_MAX, SCOPE_BYTES_MAX, SUBJECT_BYTES_MAX},
 };
 
 /// The greatest length of a display name, characters: a line of a list.
 const DISPLAY_NAME_CHARS_MAX: usize = 100;
+
+/// Names are written to the audit trail, to logs and to lists, which others can read.
+const NO_CREDENTIAL: &str = "a name: it holds a token or an API key, and names are stored and shown";
 
 /// The rule that a text breaks.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -58,21 +62,20 @@ pub fn check_audience(audience: &str) -> Result<(), Rule> {
     check_plain(audience, AUDIENCE_BYTES_MAX, RULE)
 }
 
-/// A scope token (RFC 6749 section 3.3: %x21 / %x23-5B / %x5D-7E), at most 128 bytes.
+/// A scope token (RFC 6749 section 3.3: %x21 / %x23-5B / %x5D-7E), at most 128 bytes, and no credential.
 pub fn check_scope(scope: &str) -> Result<(), &'static str> {
     let good = !scope.is_empty()
         && scope.len() <= SCOPE_BYTES_MAX
         && scope.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5B | 0x5D..=0x7E));
-    if good {
-        Ok(())
-    } else {
-        Err("1 to 128 printable ASCII characters other than space, quote and backslash")
+    if !good {
+        return Err("1 to 128 printable ASCII characters other than space, quote and backslash");
     }
+    if holds_credential(scope) { Err(NO_CREDENTIAL) } else { Ok(()) }
 }
 
 /// A client's id: 1 to 255 printable ASCII characters (RFC 6749 appendix A.1) without spaces, because it is typed on
 /// command lines and read in logs. "*" means any client in policies, and a person who writes `bill*` means all of them:
-/// so no id contains one. Nor may it look like, or contain, an API key, because names are shown.
+/// so no id contains one. Nor may it look like an API key, or contain a credential, because names are shown.
 pub fn check_client_id(client_id: &str) -> Result<(), Rule> {
     let good = !client_id.is_empty()
         && client_id.len() <= CLIENT_ID_BYTES_MAX
@@ -82,7 +85,11 @@ pub fn check_client_id(client_id: &str) -> Result<(), Rule> {
         good,
         "1 to 255 printable ASCII characters without spaces and without `*`, which is no wildcard here",
     )?;
-    check(!client_id.starts_with(api_key::PREFIX), "a name: what begins with `jtk_` is taken for an API key")
+    check(
+        !client_id.starts_with(api_key::PREFIX),
+        "a name: what begins with `jtk_` is taken for an API key",
+    )?;
+    check(!holds_credential(client_id), NO_CREDENTIAL)
 }
 
 /// An issuer (`iss`): 1 to 512 bytes of visible text.
@@ -148,10 +155,11 @@ pub fn hidden_in(text: &str) -> Option<(usize, char)> {
 
 /// Checks that a text is visible: two texts that look alike are equal. Refused are control and format characters, line
 /// and paragraph separators (the general categories Cc, Cf, Zl and Zp), characters that are drawn as nothing or as a
-/// blank, spaces at the ends, and texts not in the normal form NFC.
+/// blank, spaces at the ends, texts not in the normal form NFC, and credentials.
 fn check_plain(text: &str, bytes_max: usize, rule: &'static str) -> Result<(), Rule> {
     check(!text.is_empty() && text.len() <= bytes_max, rule)?;
     check(!text.starts_with(' ') && !text.ends_with(' '), "without spaces at its beginning and its end")?;
+    check(!holds_credential(text), NO_CREDENTIAL)?;
     // Nearly all are ASCII, which needs no decoding.
     if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) { Ok(()) } else { check_unicode(text, rule) }
 }

@@ -10,7 +10,7 @@ use crate::{
     state::Reason,
     store::{OwnConnection, Store, StoreError, audit::chain::Act, log::number::revision},
 };
-use jeton_token::{Revision, UnixSeconds, least_uuid_v7};
+use jeton_token::{Revision, UnixSeconds, least_uuid_v7, may_hold_credential};
 
 /// Subject and audience of the prober's tokens: its client must be registered for them.
 pub const CANARY: &str = "jeton-canary";
@@ -80,8 +80,7 @@ impl NewAudit {
 
 /// A caller's text for the log; a text that looks like a credential is not shown.
 fn shown(text: &str) -> &str {
-    let is_secret = ["eyJ", "jtr_", "jtk_"].iter().any(|beginning| text.contains(beginning));
-    if is_secret { "(hidden: it looks like a credential)" } else { text }
+    if may_hold_credential(text) { "(hidden: it looks like a credential)" } else { text }
 }
 
 /// An audited act.

@@ -2,6 +2,7 @@
 
 mod auth;
 mod catalogue;
+mod credentials;
 mod faults;
 
 use std::collections::HashMap;

@@ -1,9 +1,7 @@
 //! Secrets in texts that are shown.
 
-use jeton_token::API_KEY_PREFIX;
+use jeton_token::first_beginning;
 
-/// The beginnings of access tokens, refresh tokens and API keys.
-const SECRET_PREFIXES: [&str; 3] = ["eyJ", "jtr_", API_KEY_PREFIX];
 /// Shorter than what follows them in a text that is worth hiding.
 const SECRET_CHARS_MIN: usize = 8;
 
@@ -12,9 +10,7 @@ const SECRET_CHARS_MIN: usize = 8;
 pub fn without_secrets(text: &str) -> String {
     let is_part = |c: char| c.is_ascii_alphanumeric() || "-_.~+/=".contains(c);
     let (mut out, mut rest) = (String::with_capacity(text.len()), text);
-    while let Some((at, prefix)) =
-        SECRET_PREFIXES.iter().filter_map(|prefix| Some((rest.find(prefix)?, *prefix))).min()
-    {
+    while let Some((at, prefix)) = first_beginning(rest) {
         let (before, found) = rest.split_at(at);
         let end = found.find(|c| !is_part(c)).unwrap_or(found.len());
         let (secret, after) = found.split_at(end);

@@ -5,11 +5,12 @@ use std::process::Stdio;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, copy_bidirectional},
     net::{TcpListener, TcpStream},
+    sync::oneshot,
 };
 
 use jeton::proto::v1 as pb;
 
-use crate::world::{Shell, World, until};
+use crate::world::{Shell, World, api_key, until};
 
 const ISSUE: [&str; 5] = ["issue", "--subject", "user:7", "--audience", "api"];
 
@@ -132,6 +133,36 @@ async fn e24_a_revocation_whose_server_goes_is_tried_at_another() {
 }
 
 #[tokio::test]
+async fn e24_a_revocation_whose_server_of_dev_goes_is_tried_where_dev_runs_now() {
+    let world = World::start().await;
+    let mut shell = Shell::of(&world, "admin");
+    let good = &world.server.ready.public;
+    let token = Shell::of(&world, "service").run(&ISSUE).await.data().to_owned();
+    let home = shell.directory.path().join(".jeton");
+    std::fs::create_dir(&home).unwrap();
+    let write = |public: &str| {
+        let clients = serde_json::json!({ "dev-admin": api_key("admin") });
+        let text = serde_json::json!({ "public": public, "admin": public, "clients": clients }).to_string();
+        // Whole, as `jeton dev` writes it.
+        std::fs::write(home.join("new"), text).unwrap();
+        std::fs::rename(home.join("new"), home.join("dev.json")).unwrap();
+    };
+    shell.arguments.clear();
+    let first = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    write(&first.local_addr().unwrap().to_string());
+    let going = async {
+        let (mut from, _) = first.accept().await.unwrap();
+        // It has taken the call, or a part of it.
+        assert!(from.read(&mut [0; 128]).await.unwrap() > 0);
+        drop((from, first));
+        write(good);
+    };
+    let revoke = shell.pipe(&["revoke", "-", "--retry", "10m"], &token);
+    let (said, ()) = tokio::join!(revoke, going);
+    assert!(said.data().starts_with("revoked token "), "{said:?}");
+}
+
+#[tokio::test]
 async fn e24_an_answer_that_is_lost_is_said_to_be_and_the_same_command_tells() {
     let world = World::start().await;
     let shell = Shell::of(&world, "service");
@@ -146,17 +177,28 @@ async fn e24_an_answer_that_is_lost_is_said_to_be_and_the_same_command_tells() {
         let (from, _) = first.accept().await.unwrap();
         let to = TcpStream::connect(&good).await.unwrap();
         let ((mut from, mut answers), (mut replies, mut to)) = (from.into_split(), to.into_split());
-        let replying = tokio::spawn(async move { tokio::io::copy(&mut replies, &mut answers).await });
-        let (mut chunk, mut sent) = ([0; 128], 0);
-        while sent < 700 {
-            let count = from.read(&mut chunk).await.unwrap();
-            assert!(count > 0, "the revocation comes");
-            sent += count;
-            if sent >= 700 {
-                replying.abort();
+        let (stop, stopped) = oneshot::channel::<()>();
+        // Once stopped it holds the connection: an end of the answers would end the call before all of it is sent.
+        let replying = tokio::spawn(async move {
+            tokio::select! {
+                _ = tokio::io::copy(&mut replies, &mut answers) => {}
+                _ = stopped => {}
             }
-            to.write_all(&chunk[..count]).await.unwrap();
-        }
+            (replies, answers)
+        });
+        let mut sent = 0;
+        let last = loop {
+            let mut piece = Vec::new();
+            assert!(from.read_buf(&mut piece).await.unwrap() > 0, "the revocation comes");
+            sent += piece.len();
+            if sent >= 700 {
+                break piece;
+            }
+            to.write_all(&piece).await.unwrap();
+        };
+        stop.send(()).unwrap();
+        let _held = replying.await.unwrap();
+        to.write_all(&last).await.unwrap();
         let sending = tokio::spawn(async move { tokio::io::copy(&mut from, &mut to).await });
         until("it is revoked", async || {
             api.status(&token.access_token, "api").await == pb::TokenStatus::Revoked

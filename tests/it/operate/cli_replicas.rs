@@ -149,7 +149,8 @@ async fn doctor_looks_at_leases_and_at_the_prober() {
     let _frozen = Frozen::new(&json, 1);
     until("it is seen that its lease has run out", async || {
         let said = shell.run(&["doctor"]).await;
-        let leases = line(said.data(), "leases");
+        assert!(said.with_code(3).is_empty() && said.out.contains("2 of 6 do not answer"), "{said:?}");
+        let leases = line(&said.out, "leases");
         leases.starts_with("warn") && leases.contains("dev-2") || leases.contains("2 replicas hold one each")
     })
     .await;

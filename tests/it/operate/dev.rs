@@ -358,6 +358,27 @@ async fn e19_the_commands_that_dev_prints_work_as_they_are_printed() {
 }
 
 #[tokio::test]
+async fn e24_client_verbs_go_to_whichever_servers_of_dev_run() {
+    let mut dev = Dev::new();
+    let all = dev.start(any(), &["--replicas", "2"]).await;
+    let shell = Shell::new();
+    std::os::unix::fs::symlink(dev.data_dir(), shell.directory.path().join(".jeton")).unwrap();
+    let doctor = shell.run(&["doctor"]).await;
+    assert!(doctor.out.contains("all 4 answer"), "{doctor:?}");
+    let first = Pid::from_raw(all["pid"].as_i64().unwrap().try_into().unwrap()).unwrap();
+    kill_process(first, Signal::KILL).unwrap();
+    assert!(shell.run(&["whoami"]).await.data().contains("dev-admin"));
+    kill_process(dev.pid(), Signal::INT).unwrap();
+    dev.ended().await;
+    let none = shell.run(&["whoami"]).await;
+    assert!(none.with_code(5).contains("no server of `jeton dev` runs in this directory"), "{none:?}");
+    let waiting = shell.run(&["whoami", "--retry", "10m"]);
+    let again = ready(&all);
+    let (said, _) = tokio::join!(waiting, dev.start(ports(&again), &[]));
+    assert!(said.err.contains("Trying again until") && said.data().contains("dev-admin"), "{said:?}");
+}
+
+#[tokio::test]
 async fn e12_what_is_in_the_environment_for_another_server_is_not_for_those_of_dev() {
     let mut dev = Dev::new();
     for name in ["CONFIG", "TLS_CERT", "TLS_KEY", "CLIENT_CA", "PREVIOUS_MASTER_KEY_FILE", "PROBE_KEY_FILE"] {

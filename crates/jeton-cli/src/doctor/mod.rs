@@ -3,6 +3,7 @@
 mod caller;
 mod certificates;
 mod check;
+mod endpoints;
 mod fleet;
 mod keys;
 mod ready;
@@ -117,6 +118,7 @@ impl Visit {
             Err(failure @ Failure::Usage(_)) => return Err(Stop::Misused(failure)),
             connected => connected.ok(),
         };
+        self.waits(async |checks| checks.extend(endpoints::endpoints(cli).await)).await?;
         let mut store_now = None;
         if let Some(connection) = &connection {
             store_now = self.waits(async |checks| server(cli, connection, checks).await).await?;
@@ -186,15 +188,11 @@ async fn server(cli: &Cli<'_>, connection: &Connection, checks: &mut Vec<Check>)
         }
         Ok(info) => {
             let took = start.elapsed();
-            let detail = format!(
-                "{}, version {}, replica {}, revision {}, answered in {} ms",
-                info.issuer,
-                info.version,
-                info.replica,
-                info.revision,
-                took.as_millis()
-            );
+            let (url, ms) = (connection.url(), took.as_millis());
+            let detail =
+                format!("{url} answered in {ms} ms: version {}, replica {}", info.version, info.replica);
             checks.push(Check::ok("server", detail));
+            checks.push(Check::ok("issuer", format!("{}, revision {}", info.issuer, info.revision)));
             checks.push(local_clock(cli, &info, took));
             checks.push(store_clock(&info));
             let server = info.server_time.as_ref().and_then(time::from_wire_timestamp)?;

@@ -9,9 +9,10 @@ use tonic::{Code, Request, Response, Status};
 use crate::{
     invocation::Cli,
     remote::{
-        failover::{self, root_cause},
+        endpoint::Endpoints,
+        failover::{self, Found, root_cause},
         patience::{Line, Patience, Ways},
-        source::{Credential, Source},
+        source::{Credential, DevHome, Source},
         tls::{self, Files},
         tls_words::{Explained, explain},
     },
@@ -153,7 +154,21 @@ fn is_bare_timeout(status: &Status) -> bool {
 
 /// Connects to a listener.
 pub async fn open(cli: &Cli<'_>, listener: Listener, identity: Identity) -> Result<Connection, Failure> {
-    destination(cli, listener, identity)?.dial().await
+    let patience = Patience::of(cli);
+    loop {
+        // Looked up at each attempt: the servers of `jeton dev` have other ports when it was started again.
+        let reached = match destination(cli, listener, identity) {
+            Ok(destination) => destination.dial().await,
+            Err(failure) => Err(failure),
+        };
+        match reached {
+            Err(failure @ Failure::Unreachable(_)) => match &patience {
+                Some(patience) if patience.wait(&format!("{}.", short(&failure))).await => {}
+                _ => return Err(failure),
+            },
+            reached => return reached,
+        }
+    }
 }
 
 /// The target of a connection, with credential and TLS. Nothing is sent yet.
@@ -161,6 +176,7 @@ pub async fn open(cli: &Cli<'_>, listener: Listener, identity: Identity) -> Resu
 pub struct Destination {
     /// At least one; the first that answers is used.
     urls: Vec<String>,
+    dev: Option<DevHome>,
     tls: Files,
     credential: Option<Credential>,
     timeout: Duration,
@@ -168,29 +184,23 @@ pub struct Destination {
 }
 
 impl Destination {
-    /// Connects: to the first of the servers that answers.
+    /// Connects: to the first of the servers that answers. It tries each once.
     pub async fn dial(self) -> Result<Connection, Failure> {
         arm_interrupt();
         let authorization = match &self.credential {
             Some(credential) => Some(bearer(&credential.read().await?)?),
             None => None,
         };
-        let (channel, url) = loop {
-            match failover::first_that_answers(&self.urls, &self.tls, self.timeout).await {
-                Err(failure @ Failure::Unreachable(_)) => match &self.patience {
-                    Some(patience) if patience.wait(&format!("{}.", short(&failure))).await => {}
-                    _ => return Err(failure),
-                },
-                reached => break reached?,
-            }
-        };
+        let found = failover::first_that_answers(&self.urls, &self.tls, self.timeout).await?;
+        found.tell();
+        let Found { channel, url, .. } = found;
         if authorization.is_some() && tls::is_exposed(&url) {
             output::talk(&format!(
                 "warning: the API key goes to {url} in plaintext. Use https://, or a mesh that encrypts."
             ));
         }
-        let Self { urls, tls, timeout, patience, .. } = self;
-        let line = Line::new(channel, patience.clone(), Ways { urls, tls, timeout });
+        let Self { urls, dev, tls, timeout, patience, .. } = self;
+        let line = Line::new(channel, patience.clone(), Ways { urls, dev, tls, timeout });
         Ok(Connection { line, url, authorization, timeout, patience })
     }
 
@@ -216,11 +226,21 @@ impl Destination {
 /// The destination that flags, context and `dev.json` give for a listener.
 pub fn destination(cli: &Cli<'_>, listener: Listener, identity: Identity) -> Result<Destination, Failure> {
     let source = Source::of(cli)?;
-    let (flag, known, name) = match listener {
-        Listener::Public => (&cli.globals.endpoint, &source.public, "--endpoint"),
-        Listener::Admin => (&cli.globals.admin_endpoint, &source.admin, "--admin-endpoint"),
+    let (flag, name) = match listener {
+        Listener::Public => (&cli.globals.endpoint, "--endpoint"),
+        Listener::Admin => (&cli.globals.admin_endpoint, "--admin-endpoint"),
     };
-    let Some(given) = flag.as_ref().or(known.as_ref()) else {
+    let own: fn(&Source) -> Option<&Endpoints> = match listener {
+        Listener::Public => |source| source.public.as_ref(),
+        Listener::Admin => |source| source.admin.as_ref(),
+    };
+    let Some(given) = flag.as_ref().or_else(|| own(&source)) else {
+        if let Some(file) = &source.dev {
+            return Err(Failure::Unreachable(format!(
+                "no server of `jeton dev` runs in this directory: it would be named in {}. Start it again, or give {name}.",
+                file.display()
+            )));
+        }
         return Err(Failure::Usage(format!(
             "no server is known for this verb. Give {name}, add a context, or start `jeton dev` in this directory."
         )));
@@ -233,7 +253,8 @@ pub fn destination(cli: &Cli<'_>, listener: Listener, identity: Identity) -> Res
         Identity::Required => credential(cli, &source, &urls, &tls)?,
         Identity::Anonymous => None,
     };
-    Ok(Destination { urls, tls, credential, timeout: timeout(cli), patience: Patience::of(cli) })
+    let dev = source.dev.clone().filter(|_| flag.is_none()).map(|file| DevHome { file, listener: own });
+    Ok(Destination { urls, dev, tls, credential, timeout: timeout(cli), patience: Patience::of(cli) })
 }
 
 /// Returns whether a server is known for a listener.

@@ -19,42 +19,62 @@ use crate::{
 /// The longest wait for one of several servers, before the next one is tried.
 const OTHERS_WAIT: Duration = Duration::from_secs(3);
 
-/// Connects to the first of these that answers; its URL comes with the channel. Nothing but a question about its health
-/// is sent to it, and that only if there are several.
-pub async fn first_that_answers(
-    urls: &[String],
-    tls: &Files,
-    timeout: Duration,
-) -> Result<(Channel, String), Failure> {
-    let [one] = urls else { return of_several(urls, tls, timeout).await };
-    Ok((dial(one, tls, timeout).await?, one.clone()))
+/// A server that answers.
+#[derive(Debug)]
+pub struct Found {
+    /// The connection to it.
+    pub channel: Channel,
+    /// Its URL.
+    pub url: String,
+    /// Why those before it were passed over.
+    faults: Vec<String>,
 }
 
-async fn of_several(urls: &[String], tls: &Files, timeout: Duration) -> Result<(Channel, String), Failure> {
-    let patience = timeout.min(OTHERS_WAIT);
+impl Found {
+    /// Says which servers were passed over, if any was.
+    pub fn tell(&self) {
+        if !self.faults.is_empty() {
+            output::talk(&format!("{}; using {}.", self.faults.join("; "), self.url));
+        }
+    }
+}
+
+/// Connects to the first of these that answers. Nothing but a question about its health is sent to it, and that only if
+/// there are several.
+pub async fn first_that_answers(urls: &[String], tls: &Files, timeout: Duration) -> Result<Found, Failure> {
     let mut faults = Vec::new();
+    if let [url] = urls {
+        return Ok(Found { channel: dial(url, tls, timeout).await?, url: url.clone(), faults });
+    }
     for url in urls {
-        let fault = match dial(url, tls, patience).await {
-            Ok(channel) => match look(channel.clone(), patience).await {
-                Ok(()) => {
-                    if !faults.is_empty() {
-                        output::talk(&format!("{}; using {url}.", faults.join("; ")));
-                    }
-                    return Ok((channel, url.clone()));
-                }
-                Err(fault) => format!("{url} {fault}"),
-            },
-            Err(Failure::Unreachable(text)) => {
-                text.split_once(". ").map_or(text.clone(), |(clause, _)| clause.to_owned())
-            }
-            Err(failure) => return Err(failure),
-        };
-        faults.push(fault);
+        match answering(url, tls, timeout).await? {
+            Ok(channel) => return Ok(Found { channel, url: url.clone(), faults }),
+            Err(fault) => faults.push(fault),
+        }
     }
     let (count, faults) = (urls.len(), faults.join("; "));
     Err(Failure::Unreachable(format!(
         "none of the {count} endpoints answers: {faults}. Are the servers running, and the addresses right?"
     )))
+}
+
+/// Connects to one of several servers, and asks whether it serves. The inner error is a clause that names it.
+pub async fn answering(
+    url: &str,
+    tls: &Files,
+    timeout: Duration,
+) -> Result<Result<Channel, String>, Failure> {
+    let patience = timeout.min(OTHERS_WAIT);
+    match dial(url, tls, patience).await {
+        Ok(channel) => Ok(match look(channel.clone(), patience).await {
+            Ok(()) => Ok(channel),
+            Err(fault) => Err(format!("{url} {fault}")),
+        }),
+        Err(Failure::Unreachable(text)) => {
+            Ok(Err(text.split_once(". ").map_or(text.clone(), |(clause, _)| clause.to_owned())))
+        }
+        Err(failure) => Err(failure),
+    }
 }
 
 /// Asks whether a server serves. One that does not know the question answers, too.

@@ -26,7 +26,7 @@ use tonic_types::StatusExt as _;
 
 use crate::{
     invocation::Cli,
-    remote::{failover::first_that_answers, tls::Files},
+    remote::{failover::first_that_answers, source::DevHome, tls::Files},
     term::{output, time},
 };
 
@@ -87,10 +87,19 @@ fn of_positive(duration: SignedDuration) -> Duration {
 pub struct Ways {
     /// At least one.
     pub urls: Vec<String>,
+    /// If those are the servers of `jeton dev`: where it writes which they are now.
+    pub dev: Option<DevHome>,
     /// The files for TLS.
     pub tls: Files,
     /// The longest wait for a connection.
     pub timeout: Duration,
+}
+
+impl Ways {
+    /// The servers as they are known now: those of `jeton dev` have other ports when it was started again.
+    fn now(&self) -> Vec<String> {
+        self.dev.as_ref().and_then(DevHome::urls).unwrap_or_else(|| self.urls.clone())
+    }
 }
 
 /// A channel that sends some calls again.
@@ -147,6 +156,7 @@ async fn repeat(
     request: http::Request<Body>,
 ) -> Answer {
     let (head, body) = request.into_parts();
+    let mut at = String::new();
     let message = whole(body).await?;
     loop {
         let again = http::Request::from_parts(head.clone(), Body::new(Full::new(message.clone())));
@@ -160,12 +170,14 @@ async fn repeat(
             Err(_) => Some(format!("The server does not answer. {}", meanwhile(head.uri.path(), "it"))),
         };
         match why {
+            // The server may have gone for good, and another one wait: each attempt looks at all of them.
             Some(why) if patience.wait(&why).await => {
-                let others = ways.urls.len() > 1 && answer.is_err();
-                if others
-                    && let Ok((channel, _)) = first_that_answers(&ways.urls, &ways.tls, ways.timeout).await
-                {
-                    ready = channel;
+                let timeout = ways.timeout.min(patience.left());
+                if let Ok(found) = first_that_answers(&ways.now(), &ways.tls, timeout).await {
+                    if found.url != at {
+                        found.tell();
+                    }
+                    (ready, at) = (found.channel, found.url);
                 }
             }
             _ => return answer.map_err(Into::into),

@@ -1,6 +1,10 @@
 //! What is known of a deployment: from a context, or from the files of `jeton dev` in `./.jeton`.
 
-use std::{collections::HashMap, io::ErrorKind, path::PathBuf};
+use std::{
+    collections::HashMap,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 
 use jeton_io::files;
 use jeton_token::{ApiKey, pasted::without_blanks};
@@ -12,7 +16,7 @@ use crate::{
     remote::{
         contexts,
         credential_command::{self, CredentialCommand},
-        endpoint::{EXAMPLE, Endpoints, url},
+        endpoint::{EXAMPLE, Endpoints},
         tls::Files,
     },
     term::{exit::Failure, token_input},
@@ -20,6 +24,8 @@ use crate::{
 
 /// The client as which the command line calls a server that `jeton dev` started.
 const DEV_CLIENT: &str = "dev-admin";
+/// A file in the directory of `jeton dev`, from its first run on.
+const DEV_LOCK: &str = "dev.lock";
 
 /// Where an API key comes from.
 #[derive(Clone, Debug)]
@@ -60,18 +66,20 @@ pub struct Source {
     pub admin: Option<Endpoints>,
     /// The ops listener.
     pub ops: Option<String>,
-    /// The credential, and the URLs to which it may be sent: those above, and `also`.
+    /// The credential, which may be sent to the URLs above.
     pub credential: Option<Credential>,
-    /// The other URLs that the credential is good for.
-    pub also: Vec<String>,
     /// Its files for TLS.
     pub tls: Files,
+    /// Set if it is `jeton dev`: where it writes which servers run.
+    pub dev: Option<PathBuf>,
 }
 
 impl Source {
     /// The source that the flags and the current directory give.
     pub fn of(cli: &Cli<'_>) -> Result<Self, Failure> {
-        let Some((name, chosen)) = contexts::chosen(cli)? else { return of_dev(cli) };
+        let Some((name, chosen)) = contexts::chosen(cli)? else {
+            return of_dev(&cli.env.current_dir.join(".jeton").join("dev.json"));
+        };
         let listener = |texts: &[String], key: &str| {
             Endpoints::of(texts).map_err(|fault| {
                 Failure::Usage(format!(
@@ -92,8 +100,8 @@ impl Source {
             admin: listener(&chosen.admin_endpoint, "admin_endpoint")?,
             ops: None,
             credential,
-            also: Vec::new(),
             tls: chosen.tls(),
+            dev: None,
         })
     }
 
@@ -102,7 +110,6 @@ impl Source {
     pub fn knows(&self, url: &str) -> bool {
         let own = [&self.public, &self.admin];
         own.into_iter().flatten().any(|endpoints| endpoints.have(url))
-            || self.also.iter().any(|own| own == url)
     }
 }
 
@@ -125,29 +132,54 @@ struct DevServer {
     admin: String,
 }
 
-fn of_dev(cli: &Cli<'_>) -> Result<Source, Failure> {
-    let path = cli.env.current_dir.join(".jeton").join("dev.json");
-    let text = match files::read_text(&path) {
+/// The directory of a `jeton dev`, and one of the listeners of its servers.
+#[derive(Clone, Debug)]
+pub struct DevHome {
+    /// Its `dev.json`.
+    pub file: PathBuf,
+    /// Of a source, the endpoints of that listener.
+    pub listener: fn(&Source) -> Option<&Endpoints>,
+}
+
+impl DevHome {
+    /// The URLs of the servers that run now; `None` if none does.
+    #[must_use]
+    pub fn urls(&self) -> Option<Vec<String>> {
+        let source = of_dev(&self.file).ok()?;
+        (self.listener)(&source).map(|endpoints| endpoints.urls().to_vec())
+    }
+}
+
+/// The servers of the `jeton dev` that writes this file. It removes the file when they end, and keeps its directory.
+fn of_dev(path: &Path) -> Result<Source, Failure> {
+    let text = match files::read_text(path) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::FileTooLarge => {
             return Err(Failure::Usage(format!("cannot read {}: {error}.", path.display())));
         }
-        Err(_) => return Ok(Source::default()),
+        Err(_) => {
+            let was_here = path.parent().is_some_and(|home| home.join(DEV_LOCK).is_file());
+            return Ok(Source { dev: was_here.then(|| path.to_owned()), ..Source::default() });
+        }
     };
     let wrong = |fault: &dyn std::fmt::Display| {
         Failure::Usage(format!("{} is not what `jeton dev` writes: {fault}. Start it again.", path.display()))
     };
     let mut dev: DevFile = serde_json::from_str(&text).map_err(|error| wrong(&error))?;
-    let servers = dev.servers.into_iter().flat_map(|server| [server.public, server.admin]);
-    let also = servers.map(|given| url(&given)).collect::<Result<_, _>>().map_err(|fault| wrong(&fault))?;
-    let one = |given: &str| Endpoints::parse(given).map(Some).map_err(|fault| wrong(&fault));
+    // The first server, and then the others: the first stands in the list, too.
+    let all = |first: String, others: Vec<String>| {
+        let others = others.into_iter().filter(|other| *other != first);
+        let all: Vec<_> = std::iter::once(first.clone()).chain(others).collect();
+        Endpoints::of(&all).map_err(|fault| wrong(&fault))
+    };
+    let (public, admin) = dev.servers.into_iter().map(|server| (server.public, server.admin)).unzip();
     Ok(Source {
-        public: one(&dev.public)?,
-        admin: one(&dev.admin)?,
+        public: all(dev.public, public)?,
+        admin: all(dev.admin, admin)?,
         ops: dev.ops,
         credential: dev.clients.remove(DEV_CLIENT).map(|key| Credential::Key(key.into())),
-        also,
         tls: Files::default(),
+        dev: Some(path.to_owned()),
     })
 }
 
@@ -157,11 +189,8 @@ mod tests {
 
     #[test]
     fn a_credential_goes_where_it_was_given_for_and_nowhere_else() {
-        let source = Source {
-            public: Endpoints::parse("127.0.0.1:7070").ok(),
-            also: vec!["http://127.0.0.1:7080".into()],
-            ..Source::default()
-        };
+        let source =
+            Source { public: Endpoints::parse("127.0.0.1:7070,127.0.0.1:7080").ok(), ..Source::default() };
         assert!(source.knows("http://127.0.0.1:7070"));
         assert!(source.knows("http://127.0.0.1:7080"));
         assert!(!source.knows("http://127.0.0.1:7090"));

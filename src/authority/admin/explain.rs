@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::{
@@ -125,13 +126,18 @@ pub struct Explained {
     pub readable_jti: Option<Uuid>,
     /// The revision that each replica has applied, if an act is told.
     pub applied: Vec<Revision>,
+    /// The caller may not know who revoked and locked.
+    pub actors_withheld: bool,
 }
 
-impl From<Standing> for State {
-    fn from(standing: Standing) -> Self {
+impl State {
+    /// The state of a thing that ends at this time. What was revoked before its end stays revoked: that is when it died.
+    fn of(standing: Standing, causes: &[Cause], end: UnixSeconds) -> Self {
+        let revoked_before = || causes.iter().any(|cause| cause.held.held.revoke_time < Timestamp::from(end));
         match standing {
             Standing::Live => Self::Live,
             Standing::Revoked => Self::Revoked,
+            Standing::Expired if revoked_before() => Self::Revoked,
             Standing::Expired => Self::Expired,
         }
     }
@@ -145,8 +151,9 @@ impl Authority {
         caller: &Caller,
         question: &Question,
     ) -> Result<Explained, Error> {
-        if !caller.client.may(Permission::AdminRead) {
-            caller.must(Permission::RevokeAny)?;
+        // Either will do. The refusal names the one that can change nothing.
+        if !caller.client.may(Permission::RevokeAny) {
+            caller.must(Permission::AdminRead)?;
         }
         let id = |field: &str, text: &str| parse_uuid_v7(text).ok_or_else(|| not_uuid(field, text));
         let explanations = match question {
@@ -168,17 +175,20 @@ impl Authority {
             }
             Question::Subject(subject) => vec![self.explain_subject(snapshot, caller, subject).await?],
         };
-        self.told(explanations, None).await
+        self.told(caller, explanations, None).await
     }
 
     async fn told(
         &self,
+        caller: &Caller,
         explanations: Vec<Explanation>,
         readable_jti: Option<Uuid>,
     ) -> Result<Explained, Error> {
         let tells_acts = explanations.iter().flat_map(|it| &it.causes).any(|cause| cause.act.is_some());
         let applied = if tells_acts { self.applied_by_replicas().await? } else { Vec::new() };
-        Ok(Explained { explanations, readable_jti, applied })
+        let tells_some = explanations.iter().any(|it| !it.causes.is_empty() || !it.locks.is_empty());
+        let actors_withheld = tells_some && !caller.client.may(Permission::AdminRead);
+        Ok(Explained { explanations, readable_jti, applied, actors_withheld })
     }
 
     /// Every token in a text, as it was pasted.
@@ -205,7 +215,7 @@ impl Authority {
         if let Some(jti) = readable_jti {
             explanations.push(self.explain_jti(snapshot, caller, jti).await?);
         }
-        self.told(explanations, readable_jti).await
+        self.told(caller, explanations, readable_jti).await
     }
 
     async fn explain_token(
@@ -242,7 +252,8 @@ impl Authority {
         };
         let causes = self.causes(caller, &hit, false).await?;
         let locks = self.locks_on(snapshot, &facts.subject, &facts.client_id);
-        Ok(Some(Explanation { thing: Thing::Token(Box::new(facts)), state: standing.into(), causes, locks }))
+        let state = State::of(standing, &causes, facts.expire_time);
+        Ok(Some(Explanation { thing: Thing::Token(Box::new(facts)), state, causes, locks }))
     }
 
     async fn explain_jti(
@@ -281,8 +292,9 @@ impl Authority {
             let thing = Thing::Session(id, None);
             return Ok(Some(Explanation { thing, state: State::Revoked, causes, locks: Vec::new() }));
         };
-        let state = standing_of(snapshot, &row).into();
         let causes = self.causes(caller, &hit_of_session(&row), false).await?;
+        // A session that was revoked stays so, whether its time is over or not.
+        let state = State::of(standing_of(snapshot, &row), &[], UnixSeconds::new(0));
         let locks = self.locks_on(snapshot, &row.subject, &row.client_id);
         Ok(Some(Explanation { thing: Thing::Session(id, Some(Box::new(row))), state, causes, locks }))
     }

@@ -169,7 +169,8 @@ impl Authority {
         let is_free = |it: &str| snapshot.root.issuing.locks.held(LockKind::Client, it, now).is_none();
         let is_administrator = clients.administrators(now).any(|it| it == client_id);
         if is_administrator && !clients.administrators(now).any(|it| it != client_id && is_free(it)) {
-            let rule = "one that leaves an administrator which is not locked";
+            let rule =
+                "another one: this is the last administrator that is not locked, and nobody could unlock it";
             return Err(Invalid::field(format!("{prefix}client_id"), rule));
         }
         Ok(())

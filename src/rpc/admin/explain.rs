@@ -33,6 +33,7 @@ pub(in crate::rpc) fn answer(explained: Explained, in_full: bool) -> pb::Explain
             .map(|it| one(it, &explained.applied, in_full))
             .collect(),
         readable_jti: explained.readable_jti.map_or_else(String::new, |jti| jti.to_string()),
+        actors_withheld: explained.actors_withheld,
     }
 }
 

@@ -39,7 +39,10 @@ async fn explain_says_what_a_token_is_and_which_revocation_killed_it_and_whose_t
     // Of a bare jti, what cannot be known is said.
     let other = service.token("user:8", "api").await;
     let unknown = shell.run(&["explain", &other.jti]).await;
-    assert!(unknown.data().contains("UNKNOWN") && unknown.data().contains("Its text would."), "{unknown:?}");
+    assert_eq!(unknown.code, 3, "nothing is known of it: {unknown:?}");
+    for part in ["UNKNOWN", "Its text would.", "If it may be of a token that leaked"] {
+        assert!(unknown.out.contains(part), "{part}: {unknown:?}");
+    }
     service.revoke(Kind::Token(other.access_token)).await.unwrap();
     let known = shell.run(&["explain", &other.jti]).await;
     assert!(known.data().contains("REVOKED") && known.data().contains("by service"), "{known:?}");
@@ -63,6 +66,11 @@ async fn explain_refuses_token_text_as_an_argument_and_says_what_a_colleague_may
     told.write("api.key", &key);
     let told = told.run(&["explain", &token.jti]).await;
     assert!(told.data().contains("REVOKED") && !told.data().contains("INC-8"), "{told:?}");
+    assert!(told.err.contains("is shown to clients with PERMISSION_ADMIN_READ"), "{told:?}");
+    let none = Shell::of(&world, "validator").run(&["explain", &token.jti]).await;
+    assert!(none.with_code(4).contains("PERMISSION_ADMIN_READ"), "the one that changes nothing: {none:?}");
+    let nothing = Shell::of(&world, "admin").pipe(&["explain"], "user:7\n").await;
+    assert!(nothing.code == 3 && nothing.out.contains("No token is in this text."), "{nothing:?}");
     let foreign = Shell::of(&world, "admin").pipe(&["explain"], "eyJhbGciOiJFUzI1NiJ9.e30.AAAA\n").await;
     assert!(foreign.code == 3 && foreign.out.contains("cannot be verified"), "{foreign:?}");
 }

@@ -23,7 +23,7 @@ use jeton_proto::v1::{
     explain_request::Question,
     explanation::{Cause, Kind, State},
 };
-use jeton_token::pasted;
+use jeton_token::{may_hold_credential, pasted};
 
 /// Flags.
 #[derive(Debug, clap::Args)]
@@ -50,13 +50,18 @@ pub struct ExplainArgs {
 pub async fn run(cli: &Cli<'_>, args: ExplainArgs) -> Result<Exit, Failure> {
     let as_json = cli.output.wants_json()?;
     let question = question(cli, args).await?;
+    let is_no_token = matches!(&question, Question::Token(text) if !may_hold_credential(text));
     let answer = ask(cli, question).await?;
     if as_json {
         cli.output.json(&answer, false)?;
+    } else if answer.explanations.is_empty() && is_no_token {
+        output::data("No token is in this text. For a name: jeton explain --subject NAME")?;
     } else {
         print(cli, &answer)?;
     }
-    Ok(if answer.explanations.is_empty() { Exit::Negative } else { Exit::Done })
+    // Nothing that is known of it is an answer like that of a session that is not on record.
+    let is_known = answer.explanations.iter().any(|it| it.state() != State::Unknown);
+    Ok(if is_known { Exit::Done } else { Exit::Negative })
 }
 
 /// Asks the server.
@@ -106,6 +111,9 @@ pub fn print(cli: &Cli<'_>, answer: &ExplainResponse) -> Result<(), Failure> {
     }
     for explanation in &answer.explanations {
         one(cli, explanation)?;
+    }
+    if answer.actors_withheld {
+        output::talk("Who did it, and with which note, is shown to clients with PERMISSION_ADMIN_READ.");
     }
     Ok(())
 }
@@ -243,6 +251,12 @@ fn how_to_end(explanation: &Explanation) -> Option<String> {
             let (jti, session) = (escape(&explanation.jti), escape(session));
             return Some(format!(
                 "To end this token: jeton revoke {jti}. To end its session with all its tokens: jeton revoke --session {session}"
+            ));
+        }
+        (Kind::Token, None) if explanation.state() == State::Unknown => {
+            return Some(format!(
+                "If it may be of a token that leaked, revoke it: jeton revoke {}. That is recorded even if there is none.",
+                escape(&explanation.jti)
             ));
         }
         (Kind::Token, None) => format!("jeton revoke {}", escape(&explanation.jti)),

@@ -89,9 +89,10 @@ const (
 	Explanation_STATE_UNSPECIFIED Explanation_State = 0
 	// It is.
 	Explanation_STATE_LIVE Explanation_State = 1
-	// It is not: `causes` has the revocations that hit it.
+	// It is not: `causes` has the revocations that hit it. Also if its time is over by now,
+	// but was not when it was revoked.
 	Explanation_STATE_REVOKED Explanation_State = 2
-	// It is not: its time is over.
+	// It is not: its time is over, and nothing had revoked it before.
 	Explanation_STATE_EXPIRED Explanation_State = 3
 	// It cannot be known: no row per token is kept, so a `jti` that nothing has revoked may
 	// be of a live token, of one that has expired, or of none.
@@ -944,9 +945,12 @@ type ExplainResponse struct {
 	// What the question may mean: none for a text that is no token of this issuer.
 	Explanations []*Explanation `protobuf:"bytes,1,rep,name=explanations,proto3" json:"explanations,omitempty"`
 	// The `jti` that can be read in a text that is no token of this issuer.
-	ReadableJti   string `protobuf:"bytes,2,opt,name=readable_jti,json=readableJti,proto3" json:"readable_jti,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	ReadableJti string `protobuf:"bytes,2,opt,name=readable_jti,json=readableJti,proto3" json:"readable_jti,omitempty"`
+	// Who revoked and locked, and with which note, is left out: the caller has no
+	// PERMISSION_ADMIN_READ.
+	ActorsWithheld bool `protobuf:"varint,3,opt,name=actors_withheld,json=actorsWithheld,proto3" json:"actors_withheld,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ExplainResponse) Reset() {
@@ -991,6 +995,13 @@ func (x *ExplainResponse) GetReadableJti() string {
 		return x.ReadableJti
 	}
 	return ""
+}
+
+func (x *ExplainResponse) GetActorsWithheld() bool {
+	if x != nil {
+		return x.ActorsWithheld
+	}
+	return false
 }
 
 // All that is known about one thing.
@@ -3732,10 +3743,11 @@ const file_jeton_v1_admin_service_proto_rawDesc = "" +
 	"session_id\x18\x04 \x01(\tH\x00R\tsessionId\x12\x1a\n" +
 	"\asubject\x18\x05 \x01(\tH\x00R\asubjectB\n" +
 	"\n" +
-	"\bquestion\"o\n" +
+	"\bquestion\"\x98\x01\n" +
 	"\x0fExplainResponse\x129\n" +
 	"\fexplanations\x18\x01 \x03(\v2\x15.jeton.v1.ExplanationR\fexplanations\x12!\n" +
-	"\freadable_jti\x18\x02 \x01(\tR\vreadableJti\"\xa4\b\n" +
+	"\freadable_jti\x18\x02 \x01(\tR\vreadableJti\x12'\n" +
+	"\x0factors_withheld\x18\x03 \x01(\bR\x0eactorsWithheld\"\xa4\b\n" +
 	"\vExplanation\x12.\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1a.jeton.v1.Explanation.KindR\x04kind\x121\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1b.jeton.v1.Explanation.StateR\x05state\x12\x10\n" +

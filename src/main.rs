@@ -20,7 +20,7 @@ use jeton::{
     process,
     serve::{Listeners, serve},
 };
-use jeton_cli::{ClientCommand, Environment, Failure, Format, GlobalArgs, without_secrets};
+use jeton_cli::{ClientCommand, Environment, Failure, Format, GlobalArgs, escape_lines, without_secrets};
 use jeton_state::clock::Clock;
 use jeton_token::ApiKey;
 use tokio::{
@@ -117,7 +117,7 @@ fn parse() -> Result<CommandLine, ExitCode> {
     }
     CommandLine::parse_words(command(is_empty), &words).map_err(|error| {
         let written = error.to_string();
-        let shown = without_secrets(&written);
+        let shown = escape_lines(&without_secrets(&written));
         let source = variable_of(&error, &given);
         let source = source.map(|name| format!("The value came from the environment: {name}."));
         if as_json && error.use_stderr() {

@@ -25,7 +25,7 @@ const FIRST: &str = "  jeton dev                                       a server 
 /// Exit codes, for the end of the long help.
 pub const EXIT_CODES: &str = "  0    done
   1    the server or this program failed
-  2    the command line is wrong
+  2    the command line is wrong, or a value in it is not allowed
   3    the answer is no: not ACTIVE, not ours, unknown, a failed check of doctor
   4    not authenticated, or not allowed
   5    unavailable or timed out: safe to try again

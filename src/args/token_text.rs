@@ -6,7 +6,8 @@ use jeton_token::{API_KEY_PREFIX, holds_credential, looks_like_refresh_token};
 use crate::args::given::Given;
 
 /// Operands and flags that say by themselves what to do with a credential that they are given: what `revoke` ends and
-/// `explain` looks up, the token of other verbs, notes, in which it is left out, and the name of a forged client.
+/// `explain` looks up, the token of other verbs, notes, in which it is left out, and the name of a forged client. So does
+/// `--api-key-file`, with every verb.
 const TAKE_ANY_TEXT: [(&str, &str); 12] = [
     ("revoke", "what"),
     ("revoke", "note"),
@@ -25,14 +26,15 @@ const TAKE_ANY_TEXT: [(&str, &str); 12] = [
 /// Refuses a credential as any other value, without repeating it.
 pub(super) fn refuse(given: &Given<'_>) -> Result<(), clap::Error> {
     let verb = given.path.join(" ");
-    let takes_any_text = TAKE_ANY_TEXT.iter().any(|(of, id)| *of == verb && given.arg.get_id() == *id);
+    let takes_any_text = given.arg.get_id() == "api_key_file"
+        || TAKE_ANY_TEXT.iter().any(|(of, id)| *of == verb && given.arg.get_id() == *id);
     let texts = || given.values.iter().filter_map(|value| value.to_str());
     if takes_any_text || !texts().any(is_credential) {
         return Ok(());
     }
     let mut error = given.refused(ErrorKind::ValueValidation, "[secret]");
-    let suggested = "others can read a token or an API key on the command line: pipe a token in where a verb takes one, or give \
-                     --token-file or --api-key-file. `jeton revoke` ends what has leaked";
+    let suggested = "others can read a token or an API key on the command line, so it counts as leaked: `jeton revoke` ends it. \
+                     Pipe a token in where a verb takes one, or give --token-file or --api-key-file";
     error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![suggested.into()]));
     Err(error)
 }
@@ -69,7 +71,6 @@ mod tests {
             &["jeton", "lock", "subject", &format!("token {TOKEN}")],
             &["jeton", "revoke", "--subject", "jtr_secret"],
             &["jeton", "revoke", "--token-file", TOKEN],
-            &["jeton", "whoami", "--api-key-file", KEY],
             &["jeton", "unlock", "client", TOKEN],
             &["jeton", "client", "get", TOKEN],
             &["jeton", "policy", "get", TOKEN],
@@ -85,6 +86,7 @@ mod tests {
         for words in [
             ["jeton", "revoke", TOKEN].as_slice(),
             &["jeton", "revoke", KEY, "--note", TOKEN],
+            &["jeton", "whoami", "--api-key-file", KEY],
             &["jeton", "explain", TOKEN],
             &["jeton", "validate", TOKEN],
             &["jeton", "inspect", TOKEN],

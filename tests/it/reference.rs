@@ -102,7 +102,7 @@ fn cli() -> String {
          Tokens of other issuers are\nno part of what was asked: beside what was revoked, the line `2 foreign` counts \
          them and the code is 0; alone they are 3.\n\nAn error is one sentence on standard error that says what is wrong and one that says what to do, then the server's reason. \
          Under `--output json` it is\none line, the last of standard error:\n\n```json\n\
-         {\"error\": {\"code\": \"INVALID_ARGUMENT\", \"reason\": \"TTL_EXCEEDS_MAXIMUM\", \"message\": \"…\", \"metadata\": {\"maxTtlSeconds\": \"3600\"}, \"exitCode\": 1}}\n\
+         {\"error\": {\"code\": \"INVALID_ARGUMENT\", \"reason\": \"TTL_EXCEEDS_MAXIMUM\", \"message\": \"…\", \"metadata\": {\"maxTtlSeconds\": \"3600\"}, \"exitCode\": 2}}\n\
          ```\n\n`code` is one of gRPC. `reason` is the server's, or `USAGE`, `UNREACHABLE`, `INTERRUPTED`, `LOCAL_FAILURE`. `retryDelay` is there if\n\
          the server says when to try again.\n\n## Flags of every verb\n\n\
          They may stand anywhere on the line.\n\n",

@@ -24,6 +24,7 @@ pub use complete::{KnownNames, known_names};
 pub use invocation::{Cli, Environment, GlobalArgs};
 pub use remote::endpoint::{Endpoints, EndpointsParser};
 pub use term::{
+    escape::escape_lines,
     exit::{Exit, Failure},
     output::{Color, Format, keep_from_others},
     private_file::write_new_secret,

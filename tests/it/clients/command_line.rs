@@ -74,7 +74,7 @@ async fn a_service_is_registered_given_a_key_and_removed() {
     assert_eq!(json["clients"].as_array().unwrap().len(), 1 + crate::world::CLIENTS.len());
     shell.run(&["client", "delete-key", "billing", &id]).await.data();
     let gone = shell.run(&["client", "delete-key", "billing", &id]).await;
-    assert!(gone.with_code(1).contains("resourceType=api_key"), "{gone:?}");
+    assert!(gone.with_code(3).contains("resourceType=api_key"), "{gone:?}");
 
     let asked = shell.pipe(&["client", "delete", "billing"], "billing\n").await;
     assert!(asked.with_code(2).contains("--yes"), "{asked:?}");
@@ -82,7 +82,7 @@ async fn a_service_is_registered_given_a_key_and_removed() {
     assert!(last.with_code(2).contains("PERMISSION_ADMIN_WRITE"), "{last:?}");
     shell.run(&["client", "delete", "billing", "--yes"]).await.data();
     assert_eq!(world.api("admin").await.status(&token, "api").await, TokenStatus::Revoked);
-    assert!(shell.run(&["client", "get", "billing"]).await.with_code(1).contains("NOT_FOUND"));
+    assert!(shell.run(&["client", "get", "billing"]).await.with_code(3).contains("NOT_FOUND"));
     let reader = Shell::of(&world, "reader").run(&CREATE).await;
     assert!(reader.with_code(4).contains("permission=PERMISSION_ADMIN_WRITE"), "{reader:?}");
 }

@@ -116,9 +116,9 @@ async fn exit_codes_are_those_of_the_contract() {
     assert!(revoked.out.starts_with("REVOKED"), "{revoked:?}");
     // 0: already revoked.
     assert!(shell.pipe(&["revoke"], &token).await.data().starts_with("already revoked"));
-    // 1: the server refuses.
+    // 2: policies do not allow the value.
     let refused = shell.run(&[&ISSUE[..], &["--ttl", "2h"]].concat()).await;
-    let error = refused.with_code(1);
+    let error = refused.with_code(2);
     assert!(error.starts_with("error: ") && error.contains("reason: TTL_EXCEEDS_MAXIMUM"), "{refused:?}");
     assert_eq!(refused.out, "", "no data");
     // 2: usage.

@@ -233,7 +233,7 @@ async fn policies_are_set_read_listed_and_deleted() {
     shell.run(&["policy", "delete", "orders", "--etag", etag]).await.data();
     assert_eq!(lifetime(&mut api).await, 900);
     let gone = shell.run(&["policy", "delete", "orders"]).await;
-    assert!(gone.with_code(1).contains("NOT_FOUND"), "{gone:?}");
+    assert!(gone.with_code(3).contains("NOT_FOUND"), "{gone:?}");
     Shell::of(&world, "reader").run(&["policy", "set", "orders", "--max-ttl", "1h"]).await.with_code(4);
 }
 

@@ -39,7 +39,7 @@ async fn errors_are_json_where_answers_are() {
         (&"INVALID_ARGUMENT".into(), &"TTL_EXCEEDS_MAXIMUM".into())
     );
     assert_eq!(refused["metadata"]["requestedTtlSeconds"], "7200", "{refused}");
-    assert_eq!(refused["exitCode"], 1);
+    assert_eq!(refused["exitCode"], 2);
     let denied = error_of(&shell.run(&["client", "list", "--output=json"]).await);
     assert_eq!((&denied["code"], &denied["exitCode"]), (&"PERMISSION_DENIED".into(), &4.into()));
     let wrong = error_of(&shell.run(&["issue", "--output", "json"]).await);

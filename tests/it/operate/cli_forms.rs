@@ -32,8 +32,20 @@ async fn e25_what_is_nothing_to_revoke_is_told_what_can_be() {
     }
     let cut = shell.run(&["revoke", "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOi"]).await;
     assert!(cut.with_code(2).contains("broken") && !cut.err.contains("eyJhb"), "{cut:?}");
+    let hostile = shell.run(&["a\u{202e}b"]).await;
+    assert!(hostile.with_code(2).contains("\\u{202e}") && !hostile.err.contains('\u{202e}'), "{hostile:?}");
     let json = shell.run(&["revoke", "nonsense", "--output", "json"]).await;
     assert!(json.with_code(2).contains(r#""reason":"USAGE""#), "{json:?}");
+}
+
+#[tokio::test]
+async fn a_text_on_standard_input_that_is_no_token_is_told_apart_from_one_that_was_cut_short() {
+    let world = World::start().await;
+    let shell = Shell::of(&world, "service");
+    let piped = shell.pipe(&["revoke"], "user:7\n").await;
+    assert!(piped.code == 3 && piped.out.contains("no token, id or API key is in this text"), "{piped:?}");
+    let cut = shell.pipe(&["revoke"], "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJodHRwOi8v\n").await;
+    assert!(cut.code == 3 && cut.err.contains("give all of it"), "{cut:?}");
 }
 
 #[tokio::test]

@@ -275,7 +275,6 @@ fn no_admin(name: &'static str, failure: &Failure) -> Check {
         | Failure::Interrupted
         | Failure::Unreachable(_)
         | Failure::Refused(_)
-        | Failure::Absent(_)
         | Failure::BadValue { .. } => {
             Check::fail(name, said(failure), "Correct --admin-endpoint, or start the server.")
         }

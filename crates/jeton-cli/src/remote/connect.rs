@@ -136,7 +136,6 @@ pub fn in_doubt(failure: Failure, words: &str) -> Failure {
         | Failure::Local(_)
         | Failure::Interrupted
         | Failure::Refused(_)
-        | Failure::Absent(_)
         | Failure::BadValue { .. }) => failure,
     }
 }

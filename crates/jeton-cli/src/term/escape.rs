@@ -14,6 +14,12 @@ pub fn escape(text: &str) -> String {
     escaped
 }
 
+/// The same for a text of several lines.
+#[must_use]
+pub fn escape_lines(text: &str) -> String {
+    text.split('\n').map(escape).collect::<Vec<_>>().join("\n")
+}
+
 /// Returns whether a character moves the cursor, reorders its surroundings, or cannot be seen.
 #[must_use]
 pub fn is_hostile(character: char) -> bool {

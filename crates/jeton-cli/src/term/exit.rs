@@ -72,8 +72,6 @@ pub enum Failure {
     Unreachable(String),
     /// The server refused, or did not answer.
     Refused(Status),
-    /// The target does not exist: the answer is no.
-    Absent(Status),
     /// The server refused the form of a value of the command line.
     BadValue {
         /// Its answer, which names a field of the API.
@@ -90,17 +88,6 @@ impl From<Status> for Failure {
 }
 
 impl Failure {
-    /// The same; that the target does not exist is an answer, and no failure of the server.
-    #[must_use]
-    pub fn or_absent(self) -> Self {
-        if let Self::Refused(status) = &self
-            && status.code() == Code::NotFound
-        {
-            return Self::Absent(status.clone());
-        }
-        self
-    }
-
     /// The exit code of this failure.
     #[must_use]
     pub fn exit(&self) -> Exit {
@@ -110,7 +97,6 @@ impl Failure {
             Self::Interrupted => Exit::Interrupted,
             Self::Unreachable(_) => Exit::Unavailable,
             Self::Refused(status) => exit_of_status(status),
-            Self::Absent(_) => Exit::Negative,
         }
     }
 
@@ -122,7 +108,7 @@ impl Failure {
                 vec![format!("error: {text}")]
             }
             Self::Interrupted => vec!["interrupted. Nothing was sent.".to_owned()],
-            Self::Refused(status) | Self::Absent(status) => lines_of_status(status, &message_of(status), &[]),
+            Self::Refused(status) => lines_of_status(status, &message_of(status), &[]),
             Self::BadValue { status, text } => lines_of_status(status, text, &["field", "rule"]),
         }
     }
@@ -160,7 +146,7 @@ impl Failure {
             Self::Local(text) => own(Code::Unknown, "LOCAL_FAILURE", text),
             Self::Interrupted => own(Code::Cancelled, "INTERRUPTED", "interrupted. Nothing was sent."),
             Self::Unreachable(text) => own(Code::Unavailable, "UNREACHABLE", text),
-            Self::Refused(status) | Self::Absent(status) | Self::BadValue { status, .. } => {
+            Self::Refused(status) | Self::BadValue { status, .. } => {
                 let message =
                     if let Self::BadValue { text, .. } = self { text.clone() } else { message_of(status) };
                 let info = status.get_details_error_info();
@@ -191,6 +177,13 @@ fn name_of(code: Code) -> String {
 fn exit_of_status(status: &Status) -> Exit {
     match status.code() {
         Code::Ok => Exit::Done,
+        // A value that was typed. The form of a field is told in words of the command line where it was typed; where it
+        // was not, this program is wrong.
+        Code::InvalidArgument if !matches!(&*reason_of(status), "" | "FIELD_INVALID" | "FIELD_REQUIRED") => {
+            Exit::Usage
+        }
+        // What is not there is an answer, and no failure of the server.
+        Code::NotFound => Exit::Negative,
         Code::Unauthenticated | Code::PermissionDenied => Exit::Denied,
         // The peer gave up on the call: nothing was decided.
         Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => Exit::Unavailable,
@@ -203,7 +196,6 @@ fn exit_of_status(status: &Status) -> Exit {
         Code::ResourceExhausted
         | Code::Unknown
         | Code::InvalidArgument
-        | Code::NotFound
         | Code::AlreadyExists
         | Code::FailedPrecondition
         | Code::Aborted
@@ -249,7 +241,12 @@ fn lines_of_status(status: &Status, message: &str, said: &[&str]) -> Vec<String>
 }
 
 fn is_quota(status: &Status) -> bool {
-    status.get_details_error_info().is_some_and(|info| info.reason == "QUOTA_EXCEEDED")
+    reason_of(status) == "QUOTA_EXCEEDED"
+}
+
+/// The server's reason; empty if it gave none.
+fn reason_of(status: &Status) -> String {
+    status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
 }
 
 fn retry_delay(status: &Status) -> Option<Duration> {
@@ -272,6 +269,7 @@ mod tests {
             (Code::Unavailable, 5),
             (Code::DeadlineExceeded, 5),
             (Code::InvalidArgument, 1),
+            (Code::NotFound, 3),
             (Code::Internal, 1),
             (Code::ResourceExhausted, 1),
         ];
@@ -290,7 +288,7 @@ mod tests {
         assert_eq!(
             failure.json(),
             concat!(
-                r#"{"error":{"code":"INVALID_ARGUMENT","exitCode":1,"message":"Too long.","metadata":{"audience":"a\u001b"},"#,
+                r#"{"error":{"code":"INVALID_ARGUMENT","exitCode":2,"message":"Too long.","metadata":{"audience":"a\u001b"},"#,
                 r#""reason":"TTL_EXCEEDS_MAXIMUM"}}"#
             )
         );

@@ -4,6 +4,7 @@
 use std::{
     fs::File,
     io::{self, ErrorKind, IsTerminal, Read},
+    os::unix::fs::FileTypeExt as _,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -14,7 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     invocation::Cli,
-    term::{exit::Failure, output},
+    term::{escape::escape, exit::Failure, output},
 };
 use jeton_io::files;
 use jeton_token::{API_KEY_PREFIX, pasted::without_blanks};
@@ -82,7 +83,7 @@ pub fn warn_if_open(path: &Path, what: &str) {
 pub fn api_key_from_file(path: &Path) -> Result<SecretString, Failure> {
     check_key_file_name(path)?;
     let shown = path.display();
-    let file = File::open(path).map_err(|error| Failure::Usage(format!("cannot read {shown}: {error}.")))?;
+    let file = open(path)?;
     warn_if_open(path, "API key");
     let text = text_of(file, &shown.to_string())?;
     without_ends(without_blanks(&text))
@@ -96,9 +97,18 @@ pub fn from_argument(text: &str) -> Result<SecretString, Failure> {
 
 /// Token text from a file.
 pub fn from_file(path: &Path) -> Result<SecretString, Failure> {
-    let shown = path.display();
-    let file = File::open(path).map_err(|error| Failure::Usage(format!("cannot read {shown}: {error}.")))?;
-    limited(file, &shown.to_string())
+    limited(open(path)?, &path.display().to_string())
+}
+
+/// Opens a file that was named. Of a pipe nothing can be read until somebody writes to it, which is said.
+pub fn open(path: &Path) -> Result<File, Failure> {
+    if path.metadata().is_ok_and(|it| it.file_type().is_fifo()) {
+        output::talk(&format!(
+            "{} is a pipe: waiting until something is written to it.",
+            escape(&path.display().to_string())
+        ));
+    }
+    File::open(path).map_err(|error| Failure::Usage(format!("cannot read {}: {error}.", path.display())))
 }
 
 /// Returns whether a person can be asked.

@@ -167,7 +167,9 @@ pub async fn run(job: &Job<'_>) -> Result<Outcome, Broken> {
         if outcome.chunk > committed {
             (committed, pause, since) = (outcome.chunk, FIRST_PAUSE, time::Instant::now());
         }
-        if !started || !is_passing(&failure) || since.elapsed() > patience {
+        // Before it has begun, a person waits only if that was asked for.
+        let waits = started || retry.is_some();
+        if !waits || !is_passing(&failure) || since.elapsed() > patience {
             interrupt::set_words(None);
             if started && !job.args.dry_run {
                 output::talk(&format!("{} {}", so_far(job, &chunks, &outcome), job.resume));
@@ -344,11 +346,7 @@ fn is_passing(failure: &Failure) -> bool {
             | Code::DataLoss
             | Code::Unauthenticated => false,
         },
-        Failure::Usage(_)
-        | Failure::Local(_)
-        | Failure::Interrupted
-        | Failure::Absent(_)
-        | Failure::BadValue { .. } => false,
+        Failure::Usage(_) | Failure::Local(_) | Failure::Interrupted | Failure::BadValue { .. } => false,
     }
 }
 

@@ -86,12 +86,12 @@ async fn patiently(connection: &Connection, request: RevokeRequest) -> Result<Re
 
 /// The server's word on this target alone.
 fn is_of_the_target(failure: &Failure) -> bool {
-    matches!(failure, Failure::Refused(_) | Failure::Absent(_))
-        && matches!(failure.exit(), Exit::Error | Exit::Denied | Exit::Negative)
+    matches!(failure, Failure::Refused(_))
+        && matches!(failure.exit(), Exit::Error | Exit::Usage | Exit::Denied | Exit::Negative)
 }
 
 fn not_done(target: String, failure: &Failure) -> NotDone {
-    let (Failure::Refused(status) | Failure::Absent(status)) = failure else {
+    let Failure::Refused(status) = failure else {
         return NotDone::alone(target, String::new(), String::new());
     };
     let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();

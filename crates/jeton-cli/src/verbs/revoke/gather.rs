@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{self, ErrorKind, IsTerminal as _, Read},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use secrecy::ExposeSecret as _;
@@ -184,8 +184,8 @@ async fn from_files(cli: &Cli<'_>, files: Vec<PathBuf>, started_ms: i64) -> Resu
     Ok(one_or_many(found, text.as_deref().map(Vec::as_slice), started_ms, Origin::Files(files), cut))
 }
 
-fn open(file: &PathBuf, name: &str) -> Result<File, Failure> {
-    let opened = File::open(file).map_err(|error| Failure::Usage(format!("cannot read {name}: {error}.")))?;
+fn open(file: &Path, name: &str) -> Result<File, Failure> {
+    let opened = token_input::open(file)?;
     if file.as_os_str() != "/dev/null" && scan::is_endless(&opened) {
         return Err(Failure::Usage(format!("{name} is a device, which never ends. Give a file.")));
     }

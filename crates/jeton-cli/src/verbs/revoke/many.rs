@@ -151,7 +151,7 @@ fn is_out_of_reach(failure: &Failure) -> bool {
     match failure {
         Failure::Usage(_) | Failure::Unreachable(_) => true,
         Failure::Refused(status) => matches!(status.code(), Code::PermissionDenied | Code::Unimplemented),
-        Failure::Local(_) | Failure::Interrupted | Failure::Absent(_) | Failure::BadValue { .. } => false,
+        Failure::Local(_) | Failure::Interrupted | Failure::BadValue { .. } => false,
     }
 }
 
@@ -301,10 +301,10 @@ fn print_json(done: &Done<'_>, left: &[&LeakedKey], dry_run: bool) -> Result<(),
 fn exit(done: &Done<'_>, left: &[&LeakedKey], dry_run: bool) -> Exit {
     let is_partly = !done.cut.is_empty() || !dry_run && !left.is_empty();
     let Some(outcome) = &done.outcome else {
-        return match (is_partly, done.keys.is_empty() || dry_run) {
+        return match (is_partly, done.keys.is_empty()) {
             (true, _) => Exit::Partly,
             (false, true) => Exit::Negative,
-            // Every key was ended.
+            // Every key was ended, or is told by a dry run.
             (false, false) => Exit::Done,
         };
     };

@@ -95,8 +95,7 @@ pub async fn run(cli: &Cli<'_>, args: &RevokeArgs, kind: Kind, as_json: bool) ->
 pub async fn call(connection: &Connection, request: RevokeRequest) -> Result<RevokeResponse, Failure> {
     let mut client = TokenServiceClient::new(connection.channel());
     let is_only_looked_at = request.validate_only;
-    let answer =
-        connection.call(client.revoke(connection.request(request))).await.map_err(Failure::or_absent);
+    let answer = connection.call(client.revoke(connection.request(request))).await;
     answer.map_err(|failure| if is_only_looked_at { failure } else { in_doubt(failure, IN_DOUBT) })
 }
 
@@ -125,7 +124,12 @@ fn check(cli: &Cli<'_>, args: &RevokeArgs, target: &NamedTarget) -> Result<(), F
     }
     let locks = matches!(target.kind, Kind::Subject(_) | Kind::ClientId(_)) && args.audience.is_none();
     if args.lock.is_some() && !locks {
-        return usage("--lock locks a subject or a client, for every audience. Leave it or --audience out.");
+        let text = if target.is_wide() && args.audience.is_some() {
+            "--lock locks a subject or a client, for every audience. Leave it or --audience out."
+        } else {
+            "--lock locks a subject or a client, and this is neither. Leave it out; afterwards: jeton lock subject NAME."
+        };
+        return usage(text);
     }
     if !target.is_wide() {
         return Ok(());

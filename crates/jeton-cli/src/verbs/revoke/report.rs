@@ -20,7 +20,7 @@ use crate::{
     },
 };
 use jeton_proto::v1::{RevocationOutcome, RevocationReason, RevokeResponse, revocation_target::Kind};
-use jeton_token::LIFETIME_CAP_S;
+use jeton_token::{LIFETIME_CAP_S, may_hold_credential};
 
 /// The most sessions shown before the question: more would scroll the count away.
 const SAMPLES_ASKED_ABOUT: usize = 10;
@@ -46,7 +46,7 @@ pub fn print_plan(target: &NamedTarget, response: &RevokeResponse) -> Result<(),
         session_show::table(&response.sample_sessions)?;
     }
     output::data(&plan(target, response))?;
-    talk_findings(response);
+    talk_findings(target, response);
     output::talk("Nothing was changed (--dry-run).");
     Ok(())
 }
@@ -108,9 +108,7 @@ fn plan(target: &NamedTarget, response: &RevokeResponse) -> String {
     let name = whole(target, response);
     match response.outcome() {
         RevocationOutcome::Unspecified => format!("the effect of revoking {name} is not known"),
-        RevocationOutcome::Foreign => {
-            format!("{name} cannot be verified as one of this issuer: it would not be revoked")
-        }
+        RevocationOutcome::Foreign => format!("{}: nothing would be revoked", not_ours(target, &name)),
         RevocationOutcome::AlreadyRevoked => format!("{name} is revoked already{}", since(response)),
         RevocationOutcome::AlreadyExpired => format!("{name} has expired already"),
         RevocationOutcome::Revoked | RevocationOutcome::WouldRevoke if target.is_key() => {
@@ -134,7 +132,7 @@ pub fn print_result(
     local: bool,
 ) -> Result<(), Failure> {
     output::data(&result(target, response, elapsed, local))?;
-    talk_findings(response);
+    talk_findings(target, response);
     if exit(response, false) == Exit::Incomplete {
         let warning = cli.output.paint("warning", output::Tone::Doubtful);
         output::talk(&format!(
@@ -145,9 +143,17 @@ pub fn print_result(
 }
 
 /// What else the server found out, and what to do about it.
-fn talk_findings(response: &RevokeResponse) {
-    for line in findings(response) {
-        output::talk(&line);
+fn talk_findings(target: &NamedTarget, response: &RevokeResponse) {
+    let lines = findings(response);
+    let holds_one = matches!(&target.kind, Kind::Token(text) if may_hold_credential(text));
+    if lines.is_empty() && holds_one && response.outcome() == RevocationOutcome::Foreign {
+        output::talk(
+            "If a part was lost when it was copied, give all of it. Or end what it belongs to: jeton revoke --subject NAME \
+             --reason leaked",
+        );
+    }
+    for line in &lines {
+        output::talk(line);
     }
 }
 
@@ -226,14 +232,20 @@ fn again(target: &NamedTarget) -> Option<String> {
     }
 }
 
+/// What a text is that the server does not know for a token.
+fn not_ours(target: &NamedTarget, name: &str) -> String {
+    if matches!(&target.kind, Kind::Token(text) if !may_hold_credential(text)) {
+        return "no token, id or API key is in this text".to_owned();
+    }
+    format!("{name} cannot be verified as one of this issuer")
+}
+
 /// The result on one line.
 pub fn result(target: &NamedTarget, response: &RevokeResponse, elapsed: Duration, local: bool) -> String {
     let name = whole(target, response);
     let done = match response.outcome() {
         RevocationOutcome::Foreign => {
-            return format!(
-                "not revoked: {name} cannot be verified as one of this issuer, nothing was recorded"
-            );
+            return format!("not revoked: {}, nothing was recorded", not_ours(target, &name));
         }
         RevocationOutcome::Unspecified | RevocationOutcome::WouldRevoke => {
             return format!(

@@ -151,6 +151,9 @@ impl Line<'_> {
                 Some(KnownNames::Contexts)
             }
             ("client_id" | "client" | "actor", _) if is_registered => Some(KnownNames::Clients),
+            ("name", "lock client") => Some(KnownNames::Clients),
+            ("name", "unlock client") => Some(KnownNames::LockedClients),
+            ("name", "unlock subject") => Some(KnownNames::LockedSubjects),
             ("api_key_id", _) => {
                 Some(KnownNames::ApiKeys(self.operands.first().cloned().unwrap_or_default()))
             }
@@ -229,11 +232,15 @@ mod tests {
             "revoke --client ",
             "session list --client=",
             "audit list --actor a",
+            "lock client ",
         ] {
             assert_eq!(names(line), Some(KnownNames::Clients), "{line}");
         }
         assert_eq!(names("client delete-key checkout "), Some(KnownNames::ApiKeys("checkout".into())));
         assert_eq!(names("revoke --key "), Some(KnownNames::SigningKeys));
+        assert_eq!(names("unlock client c"), Some(KnownNames::LockedClients));
+        assert_eq!(names("unlock subject "), Some(KnownNames::LockedSubjects));
+        assert_eq!(names("lock subject "), None, "there may be millions");
         assert_eq!(names("client create "), None, "it is a new one");
         assert_eq!(of("--context prod client get --no-input x").globals, ["--context=prod"]);
     }

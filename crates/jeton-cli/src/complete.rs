@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use crate::{
     invocation::{Cli, Environment, GlobalArgs},
     remote::{
-        connect::{self, Identity, Listener},
+        connect::{self, Connection, Identity, Listener},
         contexts,
     },
     term::{
@@ -16,8 +16,9 @@ use crate::{
         exit::Failure,
         output::{Color, Output},
     },
-    verbs::{client, client_read, key},
+    verbs::{client, client_read, key, lock},
 };
+use jeton_proto::v1::lock::Target;
 
 /// The longest that a person waits behind the tabulator key.
 const PATIENCE: Duration = Duration::from_millis(1500);
@@ -33,6 +34,10 @@ pub enum KnownNames {
     ApiKeys(String),
     /// Signing keys.
     SigningKeys,
+    /// Subjects that are locked.
+    LockedSubjects,
+    /// Clients that are locked.
+    LockedClients,
 }
 
 /// The names of a kind; none if they are not to be had.
@@ -64,5 +69,26 @@ async fn names(cli: &Cli<'_>, kind: &KnownNames) -> Result<Vec<String>, Failure>
         KnownNames::SigningKeys => {
             key::list(&connection).await?.keys.into_iter().map(|key| key.key_id).collect()
         }
+        KnownNames::LockedSubjects => {
+            locked(&connection, |target| match target {
+                Target::Subject(subject) => Some(subject),
+                Target::ClientId(_) => None,
+            })
+            .await?
+        }
+        KnownNames::LockedClients => {
+            locked(&connection, |target| match target {
+                Target::ClientId(client_id) => Some(client_id),
+                Target::Subject(_) => None,
+            })
+            .await?
+        }
     })
+}
+
+/// The names among the newest locks that this picks.
+async fn locked(connection: &Connection, pick: fn(Target) -> Option<String>) -> Result<Vec<String>, Failure> {
+    const NAMES_MAX: usize = 1_000;
+    let locks = lock::held(connection, NAMES_MAX).await?.locks;
+    Ok(locks.into_iter().filter_map(|lock| lock.target).filter_map(pick).collect())
 }

@@ -13,6 +13,10 @@ async fn k22_a_subject_is_locked_listed_explained_and_unlocked_from_the_command_
     for part in ["jeton unlock subject user:7", "jeton revoke --subject user:7 --reason compromised"] {
         assert!(locked.err.contains(part), "{part}: {locked:?}");
     }
+    let shorter = shell.run(&["lock", "subject", "user:7", "--ttl", "1h", "--note", "INC-2"]).await;
+    for part in ["It was locked already, until 20", "by admin (INC-1)", "does not shorten that"] {
+        assert!(shorter.err.contains(part), "{part}: {shorter:?}");
+    }
     let refused = service.issue(issue_request("user:7", &["api"])).await.refused();
     assert_eq!(refused.reason, "SUBJECT_LOCKED");
     let list = shell.run(&["lock", "list"]).await;

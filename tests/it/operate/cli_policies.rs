@@ -97,7 +97,22 @@ async fn a_file_that_makes_no_sense_is_refused_before_anything_is_written() {
         let refused = shell.run(&["policy", "apply", "-f", name]).await;
         assert!(refused.code == 2 && refused.err.contains(said), "{name}: {refused:?}");
     }
+    // The second is refused by the server: the first is not written either.
+    let (good, bad) = (
+        "[[policy]]\naudience = \"a\"\nmax_ttl = \"1h\"\n",
+        "[[policy]]\naudience = \"b\"\nmax_ttl = \"48h\"\n",
+    );
+    shell.write("half.toml", &[good, bad].concat());
+    let refused = shell.run(&["policy", "apply", "-f", "half.toml"]).await;
+    assert!(refused.with_code(2).contains("Nothing was changed."), "{refused:?}");
     assert_eq!(world.number("select count(*) from policy").await, 0);
+    shell.write("client.toml", "[[policy]]\naudience = \"a\"\nclient = \"bilbing\"\nmax_ttl = \"1h\"\n");
+    for verb in [&["policy", "diff"], &["policy", "apply"]] {
+        let warned = shell.run(&[&verb[..], &["-f", "client.toml"]].concat()).await;
+        assert!(warned.err.contains("warning: no client bilbing is on record"), "{warned:?}");
+    }
+    let set = shell.run(&["policy", "set", "b", "--client", "bilbing", "--max-ttl", "1h"]).await;
+    assert!(set.err.contains("warning: no client bilbing is on record"), "{set:?}");
     let absent = shell.run(&["policy", "diff", "-f", "absent.toml"]).await;
     assert!(absent.code == 2 && absent.err.contains("absent.toml"), "{absent:?}");
 }

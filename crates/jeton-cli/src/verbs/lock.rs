@@ -10,7 +10,7 @@ use crate::term::{escape::escape, quoted::shell_word};
 use crate::{
     invocation::Cli,
     remote::{
-        connect::{self, Identity, Listener},
+        connect::{self, Connection, Identity, Listener},
         pages,
     },
     term::{
@@ -106,8 +106,7 @@ pub async fn run(cli: &Cli<'_>, command: LockCommand) -> Result<Exit, Failure> {
         wait_timeout: None,
     };
     let start = Instant::now();
-    let locked =
-        connection.call(client.lock(connection.request(request))).await.map_err(Failure::or_absent)?;
+    let locked = connection.call(client.lock(connection.request(request))).await?;
     let elapsed = start.elapsed();
     if as_json {
         cli.output.json(&locked, false)?;
@@ -157,16 +156,7 @@ async fn list(cli: &Cli<'_>, args: ListArgs) -> Result<Exit, Failure> {
     let as_json = cli.output.wants_json()?;
     let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
     let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
-    let mut client = AdminServiceClient::new(connection.channel());
-    let mut locks = Vec::new();
-    let next_page_token = pages::up_to(limit, async |page_size, page_token| {
-        let request = ListLocksRequest { page_size, page_token };
-        let page = connection.call(client.list_locks(connection.request(request))).await?;
-        locks.extend(page.locks);
-        Ok((locks.len(), page.next_page_token))
-    })
-    .await?;
-    let all = ListLocksResponse { locks, next_page_token };
+    let all = held(&connection, limit).await?;
     if as_json {
         cli.output.json(&all, false)?;
         return Ok(Exit::Done);
@@ -183,6 +173,20 @@ async fn list(cli: &Cli<'_>, args: ListArgs) -> Result<Exit, Failure> {
         output::talk("There are more. Give a larger --limit.");
     }
     Ok(Exit::Done)
+}
+
+/// The newest locks that hold.
+pub async fn held(connection: &Connection, limit: usize) -> Result<ListLocksResponse, Failure> {
+    let mut client = AdminServiceClient::new(connection.channel());
+    let mut locks = Vec::new();
+    let next_page_token = pages::up_to(limit, async |page_size, page_token| {
+        let request = ListLocksRequest { page_size, page_token };
+        let page = connection.call(client.list_locks(connection.request(request))).await?;
+        locks.extend(page.locks);
+        Ok((locks.len(), page.next_page_token))
+    })
+    .await?;
+    Ok(ListLocksResponse { locks, next_page_token })
 }
 
 fn row(lock: &Lock, now: Timestamp) -> Vec<String> {
@@ -222,24 +226,25 @@ fn print_locked(locked: &LockResponse, elapsed: Duration, now: Timestamp) -> Res
 
 /// `client checkout is locked until 2026-01-31T09:15:00Z (in 15m), by on-call (INC-1)`
 pub fn told(lock: &Lock, now: Timestamp) -> String {
+    let end = time::show_with_distance(lock.end_time.as_ref(), now);
+    format!("{} is locked until {end}{}", what(lock), by_whom(lock))
+}
+
+/// `, by on-call (INC-1)`, as far as it is known.
+fn by_whom(lock: &Lock) -> String {
     let by = if lock.actor.is_empty() { String::new() } else { format!(", by {}", escape(&lock.actor)) };
     let note = if lock.note.is_empty() { String::new() } else { format!(" ({})", escape(&lock.note)) };
-    format!(
-        "{} is locked until {}{by}{note}",
-        what(lock),
-        time::show_with_distance(lock.end_time.as_ref(), now)
-    )
+    format!("{by}{note}")
 }
 
 /// What became of a lock that held before this one was made.
 pub fn beside(earlier: &Lock, lock: &Lock, now: Timestamp) -> String {
+    let end = time::show_with_distance(earlier.end_time.as_ref(), now);
+    let before = format!("It was locked already, until {end}{}.", by_whom(earlier));
     if earlier.end_time == lock.end_time {
-        format!("Before this, {}. The later end holds.", told(earlier, now))
+        format!("{before} A later lock does not shorten that.")
     } else {
-        format!(
-            "Before this, {}. The later end holds, and that note stands in the audit trail.",
-            told(earlier, now)
-        )
+        format!("{before} The later end holds, with the note of its lock.")
     }
 }
 

@@ -19,6 +19,7 @@ pub(crate) mod past;
 pub(crate) mod pasted_token;
 pub(crate) mod policy;
 pub(crate) mod policy_apply;
+pub(crate) mod policy_clients;
 pub(crate) mod policy_explain;
 pub(crate) mod policy_file;
 pub(crate) mod policy_set;

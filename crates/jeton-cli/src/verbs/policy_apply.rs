@@ -17,7 +17,7 @@ use crate::{
         exit::{Exit, Failure},
         json, output, time,
     },
-    verbs::{policy_file, policy_show::rules},
+    verbs::{policy_clients, policy_file, policy_show::rules},
 };
 use jeton_proto::v1::{
     DeletePolicyRequest, ListPoliciesRequest, Policy, UpdatePolicyRequest,
@@ -75,6 +75,7 @@ pub async fn diff(cli: &Cli<'_>, args: DiffArgs) -> Result<Exit, Failure> {
     let wanted = policy_file::read(&args.file)?;
     let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
     let (changes, unnamed) = changes(&connection, wanted, args.prune).await?;
+    warn_of_unknown_clients(&connection, &changes).await;
     show(&changes, as_json)?;
     if !as_json {
         talk_unnamed(&unnamed);
@@ -88,20 +89,24 @@ pub async fn apply(cli: &Cli<'_>, args: ApplyArgs) -> Result<Exit, Failure> {
     let wanted = policy_file::read(&args.of.file)?;
     let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
     let (changes, unnamed) = changes(&connection, wanted, args.of.prune).await?;
-    let mut done = 0_usize;
+    // All of them are checked first: of a file with a fault nothing is applied.
     for change in &changes {
-        let applied = act(&connection, change, args.dry_run).await;
-        if let Err(failure) = applied {
-            let (before, all) = (done, changes.len());
+        act(&connection, change, true).await.inspect_err(|_| {
             output::talk(&escape(&format!(
-                "{} of {all} changes were made before this one failed: {}. The same command again goes on.",
-                before,
+                "Nothing was changed. This change is refused: {}.",
                 title(change)
             )));
-            return Err(failure);
-        }
-        done = done.saturating_add(1);
+        })?;
     }
+    for (done, change) in changes.iter().enumerate().filter(|_| !args.dry_run) {
+        act(&connection, change, false).await.inspect_err(|_| {
+            let (all, title) = (changes.len(), title(change));
+            output::talk(&escape(&format!(
+                "{done} of {all} changes were made before this one failed: {title}. The same command again goes on."
+            )));
+        })?;
+    }
+    warn_of_unknown_clients(&connection, &changes).await;
     show(&changes, as_json)?;
     if !as_json {
         talk_unnamed(&unnamed);
@@ -116,6 +121,14 @@ pub async fn apply(cli: &Cli<'_>, args: ApplyArgs) -> Result<Exit, Failure> {
         changes.iter().filter_map(|change| lives_on(change, cli)).for_each(|text| output::talk(&text));
     }
     Ok(Exit::Done)
+}
+
+async fn warn_of_unknown_clients(connection: &Connection, changes: &[Change]) {
+    let written = changes.iter().filter_map(|change| match change {
+        Change::Write(policy, _) => Some(policy.client_id.as_str()),
+        Change::Remove(_) => None,
+    });
+    policy_clients::warn_of_unknown(connection, written).await;
 }
 
 /// The differences, and the stored policies that the file does not name and that stay.

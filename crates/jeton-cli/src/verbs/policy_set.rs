@@ -11,7 +11,10 @@ use crate::{
         exit::{Exit, Failure},
         names, output, time,
     },
-    verbs::policy_show::{self, PolicyName},
+    verbs::{
+        policy_clients,
+        policy_show::{self, PolicyName},
+    },
 };
 use jeton_proto::v1::{
     DailyBoundary, ExcessTtlAction, Policy, UpdatePolicyRequest, admin_service_client::AdminServiceClient,
@@ -91,12 +94,14 @@ pub async fn run(cli: &Cli<'_>, args: SetArgs) -> Result<Exit, Failure> {
     let request = request_of(args)?;
     let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
     let mut client = AdminServiceClient::new(connection.channel());
+    let named = request.policy.iter().map(|policy| policy.client_id.clone()).collect::<Vec<_>>();
     let response = connection.change(client.update_policy(connection.request(request)), SAFE_AGAIN).await?;
     if as_json {
         cli.output.json(&response, false)?;
     } else {
         policy_show::print(&response.policy.unwrap_or_default())?;
     }
+    policy_clients::warn_of_unknown(&connection, named.iter().map(String::as_str)).await;
     output::talk(if dry_run { "Nothing was changed (--dry-run)." } else { "In effect on every replica." });
     Ok(Exit::Done)
 }

@@ -222,11 +222,8 @@ impl Run {
         self.home.write_dev_json(&all.into())
     }
 
-    /// The file with the administrator's API key, if client verbs do not find it by default.
+    /// Writes the file with the administrator's API key, which programs other than this one read.
     fn admin_key_file(&self) -> Option<PathBuf> {
-        if self.home.is_default() {
-            return None;
-        }
         let admin = self.request.clients.iter().find(|client| client.client_id == ADMIN)?;
         match self.home.write_admin_key(&admin.api_key) {
             Ok(file) => Some(file),
@@ -250,7 +247,9 @@ impl Run {
         for other in self.fleet.others() {
             say(&format!("    {} beside it: public {}", other.name, other.ready.text("public")));
         }
-        let (found, key) = match self.admin_key_file() {
+        let key_file = self.admin_key_file();
+        // By default the client verbs find the key by themselves.
+        let (found, key) = match key_file.filter(|_| !self.home.is_default()) {
             None => ("In another terminal, in this directory, as dev-admin:".to_owned(), String::new()),
             Some(file) => (
                 format!("Addresses and API keys are in {}. As dev-admin:", self.home.dev_json().display()),

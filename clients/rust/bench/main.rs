@@ -18,7 +18,10 @@ use std::{
 
 use http::{Request, Response, header, uri::PathAndQuery};
 use http_body_util::Empty;
-use jeton_client::{Client, Guard, GuardMode, TokenSource, WatchedBody};
+use jeton_client::{
+    Bearer, Client, Guard, GuardMode, TokenSource, WatchedBody,
+    proto::{self as pb, token_service_client::TokenServiceClient},
+};
 use tonic::{
     client::Grpc,
     transport::{Channel, Endpoint},
@@ -44,21 +47,24 @@ async fn main() {
     let text = fs::read_to_string(path).unwrap();
     let dev: serde_json::Value = serde_json::from_str(&text).unwrap();
     let url = format!("http://{}", dev["public"].as_str().unwrap());
-    let client =
-        Client::builder(&url).api_key(dev["clients"]["dev-service"].as_str().unwrap()).build().unwrap();
+    let key = dev["clients"]["dev-service"].as_str().unwrap();
+    let client = Client::builder(&url).api_key(key).build().unwrap();
     let source = TokenSource::builder(&client).subject("svc:bench").audiences([AUDIENCE]).build().unwrap();
     let token = source.get().await.unwrap().reveal().to_owned();
     let channel = Endpoint::from_shared(url).unwrap().tcp_nodelay(true).connect().await.unwrap();
     let guard = |mode| Guard::builder(&client).audiences([AUDIENCE]).mode(mode).build();
     let (unary, stream) = (guard(GuardMode::Unary), guard(GuardMode::Stream));
 
-    let mut found = [const { Vec::new() }; 3];
+    let stub = TokenServiceClient::new(channel.clone());
+    let key = Bearer::new(&key.into()).unwrap();
+    let mut found = [const { Vec::new() }; 4];
     for round in 0..=ROUNDS {
-        let order = if round % 2 == 0 { [0, 1, 2] } else { [2, 1, 0] };
+        let order = if round % 2 == 0 { [0, 1, 2, 3] } else { [3, 2, 1, 0] };
         for which in order {
             let rate = match which {
                 0 => rate(1, || empty(channel.clone())).await,
                 1 => rate(1, || judged(&unary, &token)).await,
+                2 => rate(1, || validate(stub.clone(), key.clone(), token.clone())).await,
                 _ => rate(CALLERS, || judged(&stream, &token)).await,
             };
             // The first round warms up.
@@ -68,8 +74,9 @@ async fn main() {
         }
     }
     println!("empty call of tonic, one by one        {:9.0} /s", median(&found[0]));
+    println!("Validate by a stub of tonic, the same    {:9.0} /s", median(&found[2]));
     show("Guard, one by one", &found[1], &found[0], 0.9);
-    show(&format!("Guard, stream mode, {CALLERS} at a time"), &found[2], &found[0], 5.0);
+    show(&format!("Guard, stream mode, {CALLERS} at a time"), &found[3], &found[0], 5.0);
     let begun = Instant::now();
     for _ in 0..LOOKUPS {
         black_box(source.get().await.unwrap());
@@ -107,6 +114,14 @@ async fn rate<F: Future<Output = ()> + Send + 'static>(at_once: usize, call: imp
         }
     }
     f64::from(count) / begun.elapsed().as_secs_f64()
+}
+
+/// What Validate costs the server, and gRPC, without a library.
+async fn validate(mut stub: TokenServiceClient<Channel>, key: Bearer, token: String) {
+    let audiences = vec![AUDIENCE.to_owned()];
+    let mut request = tonic::Request::new(pb::ValidateRequest { token, audiences, ..Default::default() });
+    key.add_to(&mut request);
+    stub.validate(request).await.unwrap();
 }
 
 async fn empty(channel: Channel) {

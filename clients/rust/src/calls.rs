@@ -48,6 +48,7 @@ impl Client {
         let policy = policy.with_rounds(rounds);
         let deadline = deadline_in(self.deadline.unwrap_or(policy.timeout));
         let call = Call { client: self, group, policy, path, deadline, is_sent: AtomicBool::new(false) };
+        self.shared.pacer.note(&self.shared.closed);
         tokio::select! {
             biased;
             () = self.shared.closed.cancelled() => Err(JetonError::closed("client")),
@@ -156,7 +157,9 @@ impl Call<'_> {
             self.is_sent.store(false, Ordering::Relaxed);
             let shares = u32::try_from(count.saturating_sub(step)).unwrap_or(u32::MAX);
             let share = self.left().checked_div(shares).unwrap_or_default();
-            let asked = timeout(share, self.once(at, share, message.clone())).await;
+            let once = self.once(at, share, message.clone());
+            // The last one has what is left, and the deadline of the call ends it.
+            let asked = if shares == 1 { Ok(once.await) } else { timeout(share, once).await };
             let failed = match asked {
                 Ok(Ok(answer)) => {
                     self.group.set_current(number);

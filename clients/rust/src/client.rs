@@ -20,6 +20,7 @@ use crate::{
     endpoint_url::EndpointUrl,
     files::{Credentials, Origins},
     lane::{Double, Lane},
+    pacer::Pacer,
 };
 
 /// The endpoints of one listener. One of them is the current one.
@@ -57,6 +58,7 @@ pub(crate) struct Shared {
     pub(crate) admin: Arc<Group>,
     pub(crate) clock: Clock,
     pub(crate) closed: CancellationToken,
+    pub(crate) pacer: Pacer,
     credentials: Credentials,
     lanes: Mutex<HashMap<EndpointUrl, Arc<Lane>>>,
     double: Option<Arc<dyn Double>>,
@@ -76,7 +78,16 @@ impl Client {
         let credentials = Credentials::load(Origins::default(), clock.clone())?;
         let (closed, lanes) = (CancellationToken::new(), Mutex::default());
         let double = Some(double);
-        let shared = Arc::new(Shared { public, admin, clock, closed, credentials, lanes, double });
+        let shared = Arc::new(Shared {
+            public,
+            admin,
+            clock,
+            closed,
+            pacer: Pacer::new(),
+            credentials,
+            lanes,
+            double,
+        });
         Ok(Self { shared, deadline: None })
     }
 
@@ -216,7 +227,16 @@ impl ClientBuilder {
         let public = Group::new(public);
         let admin = if admin.is_empty() { Arc::clone(&public) } else { Group::new(admin) };
         let (closed, lanes, double) = (CancellationToken::new(), Mutex::default(), None);
-        let shared = Arc::new(Shared { public, admin, clock, closed, credentials, lanes, double });
+        let shared = Arc::new(Shared {
+            public,
+            admin,
+            clock,
+            closed,
+            pacer: Pacer::new(),
+            credentials,
+            lanes,
+            double,
+        });
         Ok(Client { shared, deadline: None })
     }
 }

@@ -31,7 +31,7 @@ fn needs(method: &str) -> &'static [Permission] {
         // A bare jti belongs to nobody. K5 covers the others.
         "TokenService/Revoke" | "AdminService/BulkRevoke" => &[Permission::RevokeAny],
         "TokenService/GetCaller" => &[],
-        "AdminService/Explain" => &[Permission::RevokeAny, Permission::AdminRead],
+        "AdminService/Explain" => &[Permission::AdminRead, Permission::RevokeAny],
         "AdminService/Lock" | "AdminService/Unlock" => &[Permission::RevokeWide],
         "AdminService/ListLocks" => &[Permission::AdminRead, Permission::RevokeWide],
         "AdminService/ListSessions"

@@ -103,7 +103,7 @@ async fn i3_a_value_is_taken_for_milliseconds_only_where_it_looks_like_them() {
         ("86400000s", true),
     ] {
         let said = shell.run(&["issue", "--subject", "user:7", "--audience", "api", "--ttl", typed]).await;
-        let told = said.with_code(1);
+        let told = said.with_code(2);
         assert_eq!(told.contains("looks like milliseconds"), hint, "{typed}: {said:?}");
     }
 }

@@ -9,11 +9,15 @@ const PREFIXES: [&str; 3] = [JWT_PREFIX, refresh_form::PREFIX, api_key::PREFIX];
 /// The fewest characters behind a beginning that make a name an unlikely one. A credential that was cut short has more.
 const SECRET_CHARS_MIN: usize = 12;
 
+/// The part of a text that is searched: more than any name or note has. A token that is longer begins within it.
+const SEARCHED_BYTES_MAX: usize = 2_048;
+
 /// Returns whether a text holds an access token, a refresh token or an API key, also one that was cut short: it is no
 /// name and no note then, which are stored and shown.
 #[must_use]
 pub fn holds_credential(text: &str) -> bool {
     let bytes = text.as_bytes();
+    let bytes = bytes.get(..SEARCHED_BYTES_MAX).unwrap_or(bytes);
     bytes.windows(4).enumerate().any(|(at, beginning)| {
         let rest = || bytes.iter().skip(at.saturating_add(beginning.len()));
         match beginning {

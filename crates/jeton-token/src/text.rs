@@ -67,10 +67,18 @@ pub fn check_scope(scope: &str) -> Result<(), &'static str> {
     let good = !scope.is_empty()
         && scope.len() <= SCOPE_BYTES_MAX
         && scope.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5B | 0x5D..=0x7E));
+    if holds_credential(scope) {
+        return Err(NO_CREDENTIAL);
+    }
     if !good {
         return Err("1 to 128 printable ASCII characters other than space, quote and backslash");
     }
-    if holds_credential(scope) { Err(NO_CREDENTIAL) } else { Ok(()) }
+    Ok(())
+}
+
+/// A text of another form that is stored and shown: no credential.
+pub fn check_no_credential(text: &str) -> Result<(), Rule> {
+    check(!holds_credential(text), NO_CREDENTIAL)
 }
 
 /// A client's id: 1 to 255 printable ASCII characters (RFC 6749 appendix A.1) without spaces, because it is typed on
@@ -81,15 +89,13 @@ pub fn check_client_id(client_id: &str) -> Result<(), Rule> {
         && client_id.len() <= CLIENT_ID_BYTES_MAX
         && client_id.bytes().all(|b| b.is_ascii_graphic())
         && !client_id.contains('*');
+    // Said first: a token is longer than a name, too.
+    check(!holds_credential(client_id), NO_CREDENTIAL)?;
     check(
         good,
         "1 to 255 printable ASCII characters without spaces and without `*`, which is no wildcard here",
     )?;
-    check(
-        !client_id.starts_with(api_key::PREFIX),
-        "a name: what begins with `jtk_` is taken for an API key",
-    )?;
-    check(!holds_credential(client_id), NO_CREDENTIAL)
+    check(!client_id.starts_with(api_key::PREFIX), "a name: what begins like an API key is taken for one")
 }
 
 /// An issuer (`iss`): 1 to 512 bytes of visible text.
@@ -157,9 +163,10 @@ pub fn hidden_in(text: &str) -> Option<(usize, char)> {
 /// and paragraph separators (the general categories Cc, Cf, Zl and Zp), characters that are drawn as nothing or as a
 /// blank, spaces at the ends, texts not in the normal form NFC, and credentials.
 fn check_plain(text: &str, bytes_max: usize, rule: &'static str) -> Result<(), Rule> {
+    // Said first: a token is longer than a name, too.
+    check(!holds_credential(text), NO_CREDENTIAL)?;
     check(!text.is_empty() && text.len() <= bytes_max, rule)?;
     check(!text.starts_with(' ') && !text.ends_with(' '), "without spaces at its beginning and its end")?;
-    check(!holds_credential(text), NO_CREDENTIAL)?;
     // Nearly all are ASCII, which needs no decoding.
     if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) { Ok(()) } else { check_unicode(text, rule) }
 }

@@ -27,8 +27,7 @@ pub(in crate::authority) fn check_client_name(field: &str, client_id: &str) -> R
 
 /// The public part of an API key.
 pub(in crate::authority) fn check_api_key_id(api_key_id: &str) -> Result<(), Invalid> {
-    const RULE: &str =
-        "the part of the key that is no secret, 22 characters: what stands between jtk_ and the next _";
+    const RULE: &str = "the part of the key that is no secret: the 22 characters between its first underscore and its second";
     if api_key_id.is_empty() {
         return Err(Invalid::required("api_key_id"));
     }
@@ -41,6 +40,7 @@ pub(in crate::authority) fn check_registration(row: &ClientRow) -> Result<(), In
     text::check_display_name(&row.display_name)
         .map_err(|rule| Invalid::field("client.display_name", rule))?;
     check_list("client.certificate_uris", &client.certificate_uris, CERTIFICATE_URIS_MAX, |uri| {
+        text::check_no_credential(uri)?;
         SpiffeId::parse(uri).map(|_| ()).map_err(|malformed| malformed.rule.into())
     })?;
     check_list("client.audiences", &client.audiences, AUDIENCES_MAX, check_audiences)?;

@@ -86,6 +86,9 @@ impl Authority {
         check_note(&request.note)?;
         check_target(request.kind, &request.target, "")?;
         let earlier = snapshot.root.issuing.locks.held(request.kind, &request.target, self.now());
+        if request.kind == LockKind::Client && earlier.is_none() {
+            self.must_be_known(snapshot, &request.target).await?;
+        }
         // Appended even if this replica knows of no lock: the database may have one that is not applied here yet.
         let outcome = if earlier.is_some() { "OK" } else { "NOT_LOCKED" };
         let audit =
@@ -169,8 +172,7 @@ impl Authority {
         let is_free = |it: &str| snapshot.root.issuing.locks.held(LockKind::Client, it, now).is_none();
         let is_administrator = clients.administrators(now).any(|it| it == client_id);
         if is_administrator && !clients.administrators(now).any(|it| it != client_id && is_free(it)) {
-            let rule =
-                "another one: this is the last administrator that is not locked, and nobody could unlock it";
+            let rule = "another client. This one is the last administrator that is not locked, and nobody could unlock it";
             return Err(Invalid::field(format!("{prefix}client_id"), rule));
         }
         Ok(())

@@ -55,14 +55,14 @@ impl RevokeRequest {
 
 /// Refuses a note that cannot be kept.
 pub(in crate::authority) fn check_note(note: &str) -> Result<(), Invalid> {
+    if holds_credential(note) {
+        return Err(Invalid::field("note", "no token and no API key: notes are stored and shown"));
+    }
     if note.chars().count() > NOTE_CHARS_MAX {
         return Err(Invalid::field("note", "at most 500 characters"));
     }
     if note.contains('\0') {
         return Err(Invalid::field("note", "no NUL"));
-    }
-    if holds_credential(note) {
-        return Err(Invalid::field("note", "no token and no API key: notes are stored and shown"));
     }
     Ok(())
 }

@@ -63,6 +63,15 @@ async fn kept(api: &Api, text: &str) -> Vec<(&'static str, Result<(), Status>)> 
             admin.create_client(client(|it, text| it.subjects = vec![text])).await.map(drop),
         ),
         (
+            "client.certificate_uris[0]",
+            admin
+                .create_client(client(|it, text| {
+                    it.certificate_uris = vec![format!("spiffe://example.org/{text}")];
+                }))
+                .await
+                .map(drop),
+        ),
+        (
             "client.audiences[0]",
             admin.create_client(client(|it, text| it.audiences = vec![text])).await.map(drop),
         ),

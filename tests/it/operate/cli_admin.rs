@@ -86,7 +86,7 @@ async fn a_wide_revocation_needs_a_reason_and_somebody_who_says_yes() {
     held(&mut api, "user:7").await;
     let wide = ["revoke", "--subject", "user:7", "--reason", "leaked", "--yes"];
     let refused = shell.run(&[&wide[..], &["--max-affected", "1"]].concat()).await;
-    assert!(refused.with_code(1).contains("AFFECTED_SESSIONS_EXCEEDED"), "{refused:?}");
+    assert!(refused.with_code(3).contains("AFFECTED_SESSIONS_EXCEEDED"), "{refused:?}");
     assert!(is_active(&mut api, &token).await);
     let other_audience = shell.run(&[&wide[..], &["--audience", "other"]].concat()).await;
     assert!(other_audience.data().starts_with("revoked subject user:7"), "{other_audience:?}");

@@ -231,7 +231,7 @@ async fn k20_a_list_above_the_high_water_mark_is_refused_before_anything_is_done
     shell.write("ids.log", &list(101));
     let revoke = ["revoke", "--from", "ids.log", "--yes"];
     let refused = shell.run(&revoke).await;
-    assert!(refused.with_code(1).contains("100") && refused.err.contains("101"), "{refused:?}");
+    assert!(refused.with_code(3).contains("100") && refused.err.contains("101"), "{refused:?}");
     assert_eq!(committed(&world).await, (0, 0));
     let forced = shell.run(&[&revoke[..], &["--force"]].concat()).await;
     assert!(forced.data().starts_with("revoked 101 of 101"), "{forced:?}");

@@ -1,6 +1,6 @@
 //! The server and the credential: from flags, then the context, then the files of `jeton dev` in `./.jeton`.
 
-use std::{future::Future, sync::Once, time::Duration};
+use std::{future::Future, path::Path, sync::Once, time::Duration};
 
 use jeton_client::Bearer;
 use secrecy::SecretString;
@@ -235,10 +235,7 @@ pub fn destination(cli: &Cli<'_>, listener: Listener, identity: Identity) -> Res
     };
     let Some(given) = flag.as_ref().or_else(|| own(&source)) else {
         if let Some(file) = &source.dev {
-            return Err(Failure::Unreachable(format!(
-                "no server of `jeton dev` runs in this directory: it would be named in {}. Start it again, or give {name}.",
-                file.display()
-            )));
+            return Err(dev_is_away(file, name));
         }
         return Err(Failure::Usage(format!(
             "no server is known for this verb. Give {name}, add a context, or start `jeton dev` in this directory."
@@ -254,6 +251,14 @@ pub fn destination(cli: &Cli<'_>, listener: Listener, identity: Identity) -> Res
     };
     let dev = source.dev.clone().filter(|_| flag.is_none()).map(|file| DevHome { file, listener: own });
     Ok(Destination { urls, dev, tls, credential, timeout: timeout(cli), patience: Patience::of(cli) })
+}
+
+/// The failure where `jeton dev` ran, and none of its servers runs now.
+fn dev_is_away(file: &Path, flag: &str) -> Failure {
+    Failure::Unreachable(format!(
+        "no server of `jeton dev` runs in this directory: it would be named in {}. Start it again, or give {flag}.",
+        file.display()
+    ))
 }
 
 /// Returns whether a server is known for a listener.
@@ -298,6 +303,9 @@ fn credential(
     }
     if tls.shows_certificate() && urls.iter().all(|url| url.starts_with("https://")) {
         return Ok(None);
+    }
+    if let Some(file) = source.dev.as_ref().filter(|_| source.public.is_none()) {
+        return Err(dev_is_away(file, "--api-key-file"));
     }
     let urls = urls.join(", ");
     Err(Failure::Usage(format!(

@@ -182,6 +182,12 @@ fn exit_of_status(status: &Status) -> Exit {
         Code::InvalidArgument if !matches!(&*reason_of(status), "" | "FIELD_INVALID" | "FIELD_REQUIRED") => {
             Exit::Usage
         }
+        // It was asked first, and said no.
+        Code::FailedPrecondition | Code::ResourceExhausted
+            if matches!(&*reason_of(status), "AFFECTED_SESSIONS_EXCEEDED" | "HIGH_WATER_EXCEEDED") =>
+        {
+            Exit::Negative
+        }
         // What is not there is an answer, and no failure of the server.
         Code::NotFound => Exit::Negative,
         Code::Unauthenticated | Code::PermissionDenied => Exit::Denied,

@@ -174,6 +174,8 @@ fn facts(explanation: &Explanation, now: Timestamp) -> Vec<(&'static str, String
         return Vec::new();
     }
     let expires = time::show_with_distance(explanation.expire_time.as_ref(), now);
+    let is_over =
+        explanation.expire_time.as_ref().and_then(time::from_wire_timestamp).is_some_and(|end| end <= now);
     let mut facts = vec![
         ("subject", explanation.subject.clone()),
         ("client", explanation.client_id.clone()),
@@ -181,7 +183,7 @@ fn facts(explanation: &Explanation, now: Timestamp) -> Vec<(&'static str, String
         ("scopes", explanation.scopes.join(" ")),
         ("key", explanation.key_id.clone()),
         ("issued", time::show_with_distance(explanation.issue_time.as_ref(), now)),
-        (if explanation.state() == State::Expired { "expired" } else { "expires" }, expires),
+        (if is_over { "expired" } else { "expires" }, expires),
     ];
     if let Some(session) = &explanation.session {
         facts.extend(session_facts(explanation.kind(), session, now));

@@ -83,6 +83,9 @@ pub async fn run(cli: &Cli<'_>, args: &RevokeArgs, kind: Kind, as_json: bool) ->
     if as_json {
         cli.output.json(&response, false)?;
     } else if args.dry_run {
+        if let Some(lock) = args.lock {
+            output::talk(&format!("It would be locked as well, for {}.", time::show_signed(lock)));
+        }
         report::print_plan(&target, &response)?;
     } else {
         report::print_result(cli, &target, &response, elapsed, args.wait_for == Some(WaitFor::Local))?;

@@ -170,9 +170,12 @@ fn findings(response: &RevokeResponse) -> Vec<String> {
         lines.push("It is the id of a live session, which goes on. End it by --session.".to_owned());
     }
     if found.no_live_sessions {
-        lines.push(
-            "No live session was hit. Tokens without a session are dead, if there were any.".to_owned(),
-        );
+        let text = if response.outcome() == RevocationOutcome::WouldRevoke {
+            "No live session would be hit. Tokens without a session would be dead, if there are any."
+        } else {
+            "No live session was hit. Tokens without a session are dead, if there were any."
+        };
+        lines.push(text.to_owned());
     }
     if !found.similar_subjects.is_empty() {
         let names = found.similar_subjects.iter().map(|name| escape(name)).collect::<Vec<_>>().join(", ");

@@ -130,14 +130,11 @@ pub struct Explained {
     pub actors_withheld: bool,
 }
 
-impl State {
-    /// The state of a thing that ends at this time. What was revoked before its end stays revoked: that is when it died.
-    fn of(standing: Standing, causes: &[Cause], end: UnixSeconds) -> Self {
-        let revoked_before = || causes.iter().any(|cause| cause.held.held.revoke_time < Timestamp::from(end));
+impl From<Standing> for State {
+    fn from(standing: Standing) -> Self {
         match standing {
             Standing::Live => Self::Live,
             Standing::Revoked => Self::Revoked,
-            Standing::Expired if revoked_before() => Self::Revoked,
             Standing::Expired => Self::Expired,
         }
     }
@@ -252,7 +249,11 @@ impl Authority {
         };
         let causes = self.causes(caller, &hit, false).await?;
         let locks = self.locks_on(snapshot, &facts.subject, &facts.client_id);
-        let state = State::of(standing, &causes, facts.expire_time);
+        // What was revoked before its end stays revoked: that is when it died.
+        let end = Timestamp::from(facts.expire_time);
+        let was_revoked = || causes.iter().any(|cause| cause.held.held.revoke_time < end);
+        let state =
+            if standing == Standing::Expired && was_revoked() { State::Revoked } else { standing.into() };
         Ok(Some(Explanation { thing: Thing::Token(Box::new(facts)), state, causes, locks }))
     }
 
@@ -293,8 +294,7 @@ impl Authority {
             return Ok(Some(Explanation { thing, state: State::Revoked, causes, locks: Vec::new() }));
         };
         let causes = self.causes(caller, &hit_of_session(&row), false).await?;
-        // A session that was revoked stays so, whether its time is over or not.
-        let state = State::of(standing_of(snapshot, &row), &[], UnixSeconds::new(0));
+        let state = standing_of(snapshot, &row).into();
         let locks = self.locks_on(snapshot, &row.subject, &row.client_id);
         Ok(Some(Explanation { thing: Thing::Session(id, Some(Box::new(row))), state, causes, locks }))
     }

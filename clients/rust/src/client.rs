@@ -76,19 +76,19 @@ impl Client {
         let public = Group::new(vec![at]);
         let admin = Arc::clone(&public);
         let credentials = Credentials::load(Origins::default(), clock.clone())?;
-        let (closed, lanes) = (CancellationToken::new(), Mutex::default());
-        let double = Some(double);
-        let shared = Arc::new(Shared {
-            public,
-            admin,
-            clock,
-            closed,
-            pacer: Pacer::new(),
-            credentials,
-            lanes,
-            double,
-        });
-        Ok(Self { shared, deadline: None })
+        Ok(Self::of(public, admin, clock, credentials, Some(double)))
+    }
+
+    fn of(
+        public: Arc<Group>,
+        admin: Arc<Group>,
+        clock: Clock,
+        credentials: Credentials,
+        double: Option<Arc<dyn Double>>,
+    ) -> Self {
+        let (closed, pacer, lanes) = (CancellationToken::new(), Pacer::new(), Mutex::default());
+        let shared = Shared { public, admin, clock, closed, pacer, credentials, lanes, double };
+        Self { shared: Arc::new(shared), deadline: None }
     }
 
     /// The same client, whose calls take no longer than this. Without it a call has the time that clients/README.md
@@ -226,18 +226,7 @@ impl ClientBuilder {
         let credentials = Credentials::load(origins, clock.clone())?;
         let public = Group::new(public);
         let admin = if admin.is_empty() { Arc::clone(&public) } else { Group::new(admin) };
-        let (closed, lanes, double) = (CancellationToken::new(), Mutex::default(), None);
-        let shared = Arc::new(Shared {
-            public,
-            admin,
-            clock,
-            closed,
-            pacer: Pacer::new(),
-            credentials,
-            lanes,
-            double,
-        });
-        Ok(Client { shared, deadline: None })
+        Ok(Client::of(public, admin, clock, credentials, None))
     }
 }
 

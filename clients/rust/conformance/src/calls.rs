@@ -7,7 +7,7 @@ use prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
 use serde_json::{Value, json};
 
-use crate::runner::Failure;
+use crate::failure::Failure;
 
 static POOL: LazyLock<DescriptorPool> =
     LazyLock::new(|| DescriptorPool::decode(jeton_proto::FILE_DESCRIPTOR_SET).unwrap_or_default());

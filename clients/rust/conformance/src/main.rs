@@ -3,6 +3,7 @@
 mod calls;
 mod command;
 mod describe;
+mod failure;
 mod peer;
 mod runner;
 mod served;
@@ -16,7 +17,8 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use command::Command;
-use runner::{Failure, Runner};
+use failure::Failure;
+use runner::Runner;
 
 /// `jeton.conformance.v1`.
 #[allow(

@@ -14,22 +14,10 @@ use serde_json::{Value, json};
 use crate::{
     calls,
     command::{Command, seconds},
+    failure::Failure,
     peer,
     served::Served,
 };
-
-/// Why a command fails.
-pub(crate) enum Failure {
-    Unsupported,
-    Jeton(JetonError),
-    Other(String),
-}
-
-impl From<JetonError> for Failure {
-    fn from(error: JetonError) -> Self {
-        Self::Jeton(error)
-    }
-}
 
 type Told = Arc<Mutex<Vec<Event>>>;
 

@@ -256,6 +256,8 @@ create table client (
     permissions      smallint[]  not null,
     audiences        text[]      not null,
     subjects         text[]      not null,
+    -- The subject of tokens that the client obtains for itself; '': its identifier.
+    own_subject      text        not null default '',
     disabled         boolean     not null default false,
     create_time      timestamptz not null,
     version          bigint      not null default 0,

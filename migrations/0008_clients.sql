@@ -77,7 +77,8 @@ $$;
 -- written, CLIENT_TAKEN or CERTIFICATE_TAKEN (`taken_uri`). Locks: tables, the head.
 create function create_client(
     p_client_id text, p_display_name text, p_certificate_uris text[], p_permissions smallint[], p_audiences text[],
-    p_subjects text[], p_disabled boolean, p_version bigint, p_row_mac bytea, refused text[], act jsonb,
+    p_subjects text[], p_own_subject text, p_disabled boolean, p_version bigint, p_row_mac bytea, refused text[],
+    act jsonb,
     out outcome text, out taken_uri text, out new_revision bigint, out new_create_time timestamptz)
 language plpgsql as $$
 begin
@@ -95,10 +96,10 @@ begin
     new_revision := append_change(2::smallint, p_client_id, act);
     new_create_time := clock_timestamp();
     delete from client_certificate where uri = any(p_certificate_uris) and client_id = any(refused);
-    insert into client (client_id, revision, display_name, certificate_uris, permissions, audiences, subjects, disabled,
-                        create_time, version, row_mac)
-    values (p_client_id, new_revision, p_display_name, p_certificate_uris, p_permissions, p_audiences, p_subjects, p_disabled,
-            new_create_time, p_version, p_row_mac);
+    insert into client (client_id, revision, display_name, certificate_uris, permissions, audiences, subjects,
+                        own_subject, disabled, create_time, version, row_mac)
+    values (p_client_id, new_revision, p_display_name, p_certificate_uris, p_permissions, p_audiences, p_subjects,
+            p_own_subject, p_disabled, new_create_time, p_version, p_row_mac);
     outcome := 'WRITTEN';
 end $$;
 
@@ -107,8 +108,9 @@ end $$;
 -- Locks: tables, the head.
 create function update_client(
     expected bigint, p_client_id text, p_display_name text, p_certificate_uris text[], p_permissions smallint[],
-    p_audiences text[], p_subjects text[], p_disabled boolean, p_version bigint, p_row_mac bytea, refused text[],
-    good_clients text[], good_keys text[], act jsonb, out outcome text, out taken_uri text, out new_revision bigint)
+    p_audiences text[], p_subjects text[], p_own_subject text, p_disabled boolean, p_version bigint, p_row_mac bytea,
+    refused text[], good_clients text[], good_keys text[], act jsonb, out outcome text, out taken_uri text,
+    out new_revision bigint)
 language plpgsql as $$
 declare can_administer boolean;
 begin
@@ -134,8 +136,8 @@ begin
     new_revision := append_change(2::smallint, p_client_id, act);
     delete from client_certificate where uri = any(p_certificate_uris) and client_id = any(refused);
     update client set revision = new_revision, display_name = p_display_name, certificate_uris = p_certificate_uris,
-                      permissions = p_permissions, audiences = p_audiences, subjects = p_subjects, disabled = p_disabled,
-                      version = p_version, row_mac = p_row_mac
+                      permissions = p_permissions, audiences = p_audiences, subjects = p_subjects,
+                      own_subject = p_own_subject, disabled = p_disabled, version = p_version, row_mac = p_row_mac
      where client_id = p_client_id;
     outcome := 'WRITTEN';
 end $$;
@@ -247,7 +249,7 @@ end $$;
 -- gain the new rights. Locks: tables, the head.
 create function put_client(
     p_client_id text, p_display_name text, p_permissions smallint[], p_audiences text[], p_subjects text[],
-    p_version bigint, p_row_mac bytea, p_api_key_id text, p_secret_hash bytea, p_key_mac bytea, only_first boolean,
+    p_own_subject text, p_version bigint, p_row_mac bytea, p_api_key_id text, p_secret_hash bytea, p_key_mac bytea, only_first boolean,
     good_clients text[], good_keys text[], act jsonb) returns bigint
 language plpgsql as $$
 declare head bigint;
@@ -259,13 +261,14 @@ begin
         return null;
     end if;
     head := append_change(2::smallint, p_client_id, act);
-    insert into client (client_id, revision, display_name, permissions, audiences, subjects, create_time, version, row_mac)
-    values (p_client_id, head, p_display_name, p_permissions, p_audiences, p_subjects, clock_timestamp(), p_version,
-            p_row_mac)
+    insert into client (client_id, revision, display_name, permissions, audiences, subjects, own_subject, create_time,
+                        version, row_mac)
+    values (p_client_id, head, p_display_name, p_permissions, p_audiences, p_subjects, p_own_subject, clock_timestamp(),
+            p_version, p_row_mac)
     on conflict (client_id) do update set
         revision = excluded.revision, display_name = excluded.display_name, certificate_uris = '{}',
         permissions = excluded.permissions, audiences = excluded.audiences, subjects = excluded.subjects,
-        disabled = false, version = excluded.version, row_mac = excluded.row_mac;
+        own_subject = excluded.own_subject, disabled = false, version = excluded.version, row_mac = excluded.row_mac;
     insert into api_key (api_key_id, client_id, secret_hash, create_time, row_mac)
     values (p_api_key_id, p_client_id, p_secret_hash, clock_timestamp(), p_key_mac)
     on conflict (api_key_id) do update set
@@ -280,8 +283,8 @@ end $$;
 -- of the change; null, and nothing is written: another write was first. Locks: tables, the head, the client's API keys.
 create function restrict_client(
     expected bigint, as_of bigint, p_client_id text, p_certificate_uris text[], p_permissions smallint[],
-    p_audiences text[], p_subjects text[], p_disabled boolean, p_version bigint, p_row_mac bytea, gone_key_ids text[],
-    ending_key_ids text[], key_ends_s bigint[], key_row_macs bytea[], act jsonb) returns bigint
+    p_audiences text[], p_subjects text[], p_own_subject text, p_disabled boolean, p_version bigint, p_row_mac bytea,
+    gone_key_ids text[], ending_key_ids text[], key_ends_s bigint[], key_row_macs bytea[], act jsonb) returns bigint
 language plpgsql as $$
 declare head bigint;
 begin
@@ -292,8 +295,8 @@ begin
     end if;
     head := append_change(2::smallint, p_client_id, act);
     update client set revision = as_of, certificate_uris = p_certificate_uris, permissions = p_permissions,
-                      audiences = p_audiences, subjects = p_subjects, disabled = p_disabled, version = p_version,
-                      row_mac = p_row_mac
+                      audiences = p_audiences, subjects = p_subjects, own_subject = p_own_subject,
+                      disabled = p_disabled, version = p_version, row_mac = p_row_mac
      where client_id = p_client_id;
     -- Locks the keys in the same order as `note_api_key_uses`.
     perform 1 from api_key where client_id = p_client_id order by api_key_id for update;

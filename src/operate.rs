@@ -337,6 +337,7 @@ fn new_client(client_id: &str, admin: bool, key: &ApiKey) -> NewClient {
             audiences: any(),
             certificate_uris: Vec::new(),
             subjects: any(),
+            own_subject: String::new(),
             disabled: false,
         },
         key,

@@ -155,6 +155,8 @@ const OPEN: Method = Method { open: true, ..PLAIN };
 pub const INTROSPECTION: Method = Method { permission: Some(Permission::Validate), ..PLAIN };
 /// Revocation over HTTP (RFC 7009).
 pub const REVOCATION: Method = PLAIN;
+/// The token endpoint (RFC 6749 section 3.2).
+pub const TOKEN: Method = Method { permission: Some(Permission::Issue), ..PLAIN };
 
 impl Method {
     /// The method of this path on this listener. A path that is not served needs no permission to be refused.

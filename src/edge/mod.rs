@@ -24,7 +24,7 @@ pub use bearer::judge_bearer;
 pub use issue::issue;
 pub use method::{
     ADMIN, BATCH_BYTES_MAX, BULK_BYTES_MAX, DISCOVERY, ENVOY, INTROSPECTION, LONG_MESSAGE_BYTES_MAX,
-    Listener, MESSAGE_BYTES_MAX, METHODS, Method, Operation, REVOCATION, SERVICES, Service, TOKENS,
+    Listener, MESSAGE_BYTES_MAX, METHODS, Method, Operation, REVOCATION, SERVICES, Service, TOKEN, TOKENS,
 };
 pub use refresh::refresh;
 pub use refusal::{Code, OVERLOADED, Refusal, quoted};

@@ -51,6 +51,21 @@ impl HttpRefusal {
         Self::of(StatusCode::BAD_REQUEST, "invalid_request", description)
     }
 
+    /// A refusal of a request that is wrong, by an error of RFC 6749 section 5.2 or of an extension.
+    pub(super) const fn bad(error: &'static str, description: &'static str) -> Self {
+        Self::of(StatusCode::BAD_REQUEST, error, description)
+    }
+
+    /// The same refusal as such an error.
+    pub(super) fn renamed(self, error: &'static str) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, error, ..self }
+    }
+
+    /// The same refusal by the token endpoint, which has no status for a client that may not (RFC 6749 section 5.2).
+    pub(super) fn of_grant(self) -> Self {
+        if self.status == StatusCode::FORBIDDEN { self.renamed("unauthorized_client") } else { self }
+    }
+
     /// A refusal that decided nothing, so a retry is safe.
     pub(super) fn unavailable() -> Self {
         let description = "This replica cannot answer now. Try again, or another replica.";

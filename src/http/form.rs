@@ -1,5 +1,4 @@
-//! The form of a request: `application/x-www-form-urlencoded`, each parameter once (RFC 6749
-//! section 3.2).
+//! The form of a request: `application/x-www-form-urlencoded`, each parameter once (RFC 6749 section 3.2), but for two.
 
 use std::{collections::HashSet, future::poll_fn, pin::Pin, sync::Arc};
 
@@ -18,6 +17,8 @@ use crate::{
 
 /// The most parameters of a form: no endpoint knows more than a few.
 const PARAMETERS_MAX: usize = 32;
+/// The parameters that may be there several times (RFC 8693 section 2.1, RFC 8707 section 2).
+const SEVERAL: [&str; 2] = ["audience", "resource"];
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// Reads a body into memory of its own, counted for its connection as it arrives.
@@ -77,22 +78,33 @@ impl Form {
         }
         let pairs: Vec<(String, String)> = serde_urlencoded::from_bytes(&bytes)
             .map_err(|_| HttpRefusal::invalid("The body is not a form in UTF-8."))?;
-        let names: HashSet<&str> = pairs.iter().map(|(name, _)| name.as_str()).collect();
-        if names.len() < pairs.len() {
+        let mut seen = HashSet::new();
+        let mut single = pairs.iter().map(|(name, _)| name.as_str()).filter(|name| !SEVERAL.contains(name));
+        if !single.all(|name| seen.insert(name)) {
             return Err(HttpRefusal::invalid("A parameter is there twice."));
         }
-        let form = Self(pairs);
-        if form.get("client_secret").is_some() {
-            // RFC 6749 section 2.3: a client authenticates in one way only.
-            return Err(HttpRefusal::invalid("The caller is known by its headers: leave client_secret out."));
+        Ok(Self(pairs))
+    }
+
+    /// Refuses the credential of a client that is known already: it authenticates in one way only (RFC 6749
+    /// section 2.3).
+    pub(super) fn check_no_secret(&self) -> Result<(), HttpRefusal> {
+        if self.get("client_secret").is_none() {
+            return Ok(());
         }
-        Ok(form)
+        Err(HttpRefusal::invalid("The caller is known by its headers: leave client_secret out."))
     }
 
     /// The value of a parameter; one without a value counts as absent (RFC 6749 section 3.2).
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().find(|(given, _)| given == name);
         found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    }
+
+    /// The values of a parameter that may be there several times.
+    pub(super) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        let given = self.0.iter().filter(move |(given, _)| given == name);
+        given.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
     }
 
     /// Refuses a caller that claims another name: clients with certificates name themselves here (RFC 8705 section 2).

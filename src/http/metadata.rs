@@ -4,8 +4,9 @@ use axum::{extract::State, http::HeaderMap, response::Response};
 use serde_json::json;
 
 use crate::http::{
-    EndpointsState, INTROSPECT, JWKS, REVOKE,
+    EndpointsState, INTROSPECT, JWKS, REVOKE, TOKEN,
     answer::{etag_of, public},
+    token::Grant,
 };
 
 /// The document changes only with the configuration. Seconds.
@@ -17,9 +18,8 @@ pub(super) async fn metadata(State(state): State<EndpointsState>, headers: Heade
     public(&headers, "application/json", MAX_AGE_S, body, &etag)
 }
 
-/// Members that are missing name things that jeton does not do: tokens are obtained over gRPC, so there is neither an
-/// authorization nor a token endpoint, no response type and no grant. A list without elements is left out (RFC 8414
-/// section 3.2).
+/// Members that are missing name things that jeton does not do: there is no authorization endpoint, and so no response
+/// type. A list without elements is left out (RFC 8414 section 3.2).
 fn document(issuer: &str, certificates: bool) -> String {
     let base = issuer.trim_end_matches('/');
     let certificate = certificates.then_some("tls_client_auth");
@@ -30,6 +30,9 @@ fn document(issuer: &str, certificates: bool) -> String {
         "introspection_endpoint": format!("{base}{INTROSPECT}"),
         // A protected resource may present an access token there (RFC 8414 section 2); here it is an API key.
         "introspection_endpoint_auth_methods_supported": methods(&["client_secret_basic", "Bearer"]),
+        "token_endpoint": format!("{base}{TOKEN}"),
+        "token_endpoint_auth_methods_supported": methods(&["client_secret_basic", "client_secret_post"]),
+        "grant_types_supported": Grant::ALL.map(|(_, name)| name),
         "revocation_endpoint": format!("{base}{REVOKE}"),
         "revocation_endpoint_auth_methods_supported": methods(&["client_secret_basic"]),
         "tls_client_certificate_bound_access_tokens": true,
@@ -61,6 +64,7 @@ mod tests {
         assert_eq!(document("issuer"), "https://tokens.example/eu/");
         assert_eq!(document("jwks_uri"), "https://tokens.example/eu/.well-known/jwks.json");
         assert_eq!(document("introspection_endpoint"), "https://tokens.example/eu/oauth2/introspect");
+        assert_eq!(document("token_endpoint"), "https://tokens.example/eu/oauth2/token");
         assert_eq!(document("revocation_endpoint"), "https://tokens.example/eu/oauth2/revoke");
     }
 

@@ -9,6 +9,7 @@ mod jwks;
 mod metadata;
 mod ops;
 mod revoke;
+mod token;
 
 use std::sync::Arc;
 
@@ -38,9 +39,11 @@ const METADATA: &str = "/.well-known/oauth-authorization-server";
 const INTROSPECT: &str = "/oauth2/introspect";
 /// RFC 7009.
 const REVOKE: &str = "/oauth2/revoke";
+/// RFC 6749 section 3.2.
+const TOKEN: &str = "/oauth2/token";
 
 /// The endpoints that are measured by name.
-pub const ROUTES: [&str; 4] = [JWKS, METADATA, INTROSPECT, REVOKE];
+pub const ROUTES: [&str; 5] = [JWKS, METADATA, INTROSPECT, REVOKE, TOKEN];
 
 /// The state of the endpoints.
 #[derive(Clone)]
@@ -62,6 +65,7 @@ pub fn endpoints(state: EndpointsState) -> Router {
         .route(METADATA, get(metadata::metadata).options(preflight))
         .route(INTROSPECT, post(introspect::introspect))
         .route(REVOKE, post(revoke::revoke))
+        .route(TOKEN, post(token::token))
         // A route layer, because only inside of it the route is known.
         .route_layer(from_fn_with_state(state.clone(), measure))
         .method_not_allowed_fallback(async || {

@@ -89,6 +89,8 @@ pub struct Client {
     pub audiences: Vec<String>,
     /// Subjects that it may issue for: exact, or a prefix followed by `*`.
     pub subjects: Vec<String>,
+    /// The subject of what it obtains for itself; empty: its identifier.
+    pub own_subject: String,
     /// Its calls are refused.
     pub disabled: bool,
 }
@@ -110,6 +112,12 @@ impl Client {
     #[must_use]
     pub fn covers_audience(&self, audience: &str) -> bool {
         self.audiences.iter().any(|registered| registered == FAMILY_ANY || registered == audience)
+    }
+
+    /// The subject of what it obtains for itself (RFC 9068 section 2.2). It need not be registered for it.
+    #[must_use]
+    pub fn own_subject(&self) -> &str {
+        if self.own_subject.is_empty() { &self.client_id } else { &self.own_subject }
     }
 
     /// Returns whether it is registered for this subject.
@@ -255,6 +263,7 @@ mod tests {
             permissions: vec![],
             audiences: vec!["api".into()],
             subjects: vec!["svc:billing".into(), "user:*".into()],
+            own_subject: String::new(),
             disabled: false,
         };
         assert!(client.covers_subject("svc:billing"));

@@ -118,6 +118,7 @@ impl Client {
             subjects: covered_by_both(&self.subjects, &held.subjects, |wide, narrow| {
                 wide == narrow || wide.strip_suffix('*').is_some_and(|prefix| narrow.starts_with(prefix))
             }),
+            own_subject: held.own_subject.clone(),
             disabled: self.disabled || held.disabled,
         }
     }
@@ -154,6 +155,7 @@ mod tests {
             permissions: vec![],
             audiences: vec![],
             subjects: vec![],
+            own_subject: String::new(),
             disabled,
         }
     }

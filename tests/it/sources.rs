@@ -360,7 +360,7 @@ fn named(text: &str) -> BTreeSet<String> {
     let numbers = functions.filter_map(|rest| {
         let number: String = rest.chars().take_while(|c| is_word(*c) && *c != '_').collect();
         let mut characters = number.chars();
-        let is_number = characters.next().is_some_and(|c| "ivrkce".contains(c))
+        let is_number = characters.next().is_some_and(|c| "ivrkceo".contains(c))
             && number.len() > 1
             && characters.all(|c| c.is_ascii_digit())
             && rest[number.len()..].starts_with('_');

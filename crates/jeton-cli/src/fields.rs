@@ -7,7 +7,7 @@ use tonic_types::StatusExt as _;
 use crate::term::exit::Failure;
 
 /// Fields, and what a person gives for them.
-const WORDS: [(&str, &str); 63] = [
+const WORDS: [(&str, &str); 64] = [
     ("action", "--action"),
     ("actor", "--actor"),
     ("algorithm", "--algorithm"),
@@ -24,6 +24,7 @@ const WORDS: [(&str, &str); 63] = [
     ("client.etag", "--etag"),
     ("client.permissions", "--permission"),
     ("client.subjects", "--subject"),
+    ("client.own_subject", "--own-subject"),
     ("client_id", "--client"),
     ("end_time", "--until"),
     ("etag", "--etag"),

@@ -5,7 +5,9 @@ use crate::{
     authority::{
         Authority, Caller, Error, Invalid,
         admin::{
-            client_form::{check_api_key_id, check_api_key_ttl, check_client_name, check_registration},
+            client_form::{
+                check_api_key_id, check_api_key_ttl, check_client_name, check_registration, check_whole,
+            },
             page::{Page, page},
         },
     },
@@ -36,18 +38,21 @@ pub enum ClientField {
     Audiences,
     /// Subjects.
     Subjects,
+    /// The subject of what it obtains for itself.
+    OwnSubject,
     /// All its calls are refused.
     Disabled,
 }
 
 impl ClientField {
     /// Every field, with its name in masks, errors and the audit.
-    pub const ALL: [(Self, &'static str); 6] = [
+    pub const ALL: [(Self, &'static str); 7] = [
         (Self::DisplayName, "display_name"),
         (Self::CertificateUris, "certificate_uris"),
         (Self::Permissions, "permissions"),
         (Self::Audiences, "audiences"),
         (Self::Subjects, "subjects"),
+        (Self::OwnSubject, "own_subject"),
         (Self::Disabled, "disabled"),
     ];
 }
@@ -110,6 +115,7 @@ impl Authority {
         caller.must(Permission::AdminWrite)?;
         check_client_name("client.client_id", &new.client.client_id)?;
         check_registration(&new)?;
+        check_whole(&new.client)?;
         let audit = self.audit_of(caller, "CreateClient", &new.client.client_id);
         let (written, create_time) = self.store.create_client(&new, &audit).await?;
         let revision = written_at(written, &new.client.client_id, "client")?;
@@ -138,6 +144,7 @@ impl Authority {
             check_etag(&stored, update.etag)?;
             let expected = stored.client.revision;
             let mut merged = merge(stored, update);
+            check_whole(&merged.client)?;
             let audit = NewAudit { note: note.clone(), ..self.audit_of(caller, "UpdateClient", client_id) };
             let written = self.store.update_client(&merged, expected, &audit).await?;
             if written == ClientWrite::Stale {
@@ -279,7 +286,8 @@ fn note_of(update: &ClientUpdate) -> String {
         ClientField::DisplayName
         | ClientField::CertificateUris
         | ClientField::Audiences
-        | ClientField::Subjects => (*name).to_owned(),
+        | ClientField::Subjects
+        | ClientField::OwnSubject => (*name).to_owned(),
     };
     let named = ClientField::ALL.iter().filter(|(field, _)| update.fields.contains(field));
     named.map(words).collect::<Vec<_>>().join(" ")
@@ -291,7 +299,10 @@ fn decisive(update: &ClientUpdate) -> &'static str {
         ClientField::Disabled => update.client.client.disabled,
         ClientField::Permissions => !update.client.client.may(Permission::AdminWrite),
         ClientField::CertificateUris => update.client.client.certificate_uris.is_empty(),
-        ClientField::DisplayName | ClientField::Audiences | ClientField::Subjects => false,
+        ClientField::DisplayName
+        | ClientField::Audiences
+        | ClientField::Subjects
+        | ClientField::OwnSubject => false,
     };
     // From the end, because `disabled` is the plainest.
     let named =
@@ -317,6 +328,7 @@ fn merge(stored: ClientRow, update: &ClientUpdate) -> ClientRow {
             ClientField::Permissions => into.permissions.clone_from(&from.permissions),
             ClientField::Audiences => into.audiences.clone_from(&from.audiences),
             ClientField::Subjects => into.subjects.clone_from(&from.subjects),
+            ClientField::OwnSubject => into.own_subject.clone_from(&from.own_subject),
             ClientField::Disabled => into.disabled = from.disabled,
         }
     }

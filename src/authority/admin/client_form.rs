@@ -2,7 +2,11 @@
 
 use std::collections::HashSet;
 
-use crate::{authority::Invalid, state::FAMILY_ANY, store::ClientRow};
+use crate::{
+    authority::Invalid,
+    state::{Client, FAMILY_ANY},
+    store::ClientRow,
+};
 use jeton_token::{
     SpiffeId, is_api_key_id,
     text::{self, Rule},
@@ -45,12 +49,24 @@ pub(in crate::authority) fn check_registration(row: &ClientRow) -> Result<(), In
     })?;
     check_list("client.audiences", &client.audiences, AUDIENCES_MAX, check_audiences)?;
     check_list("client.subjects", &client.subjects, SUBJECTS_MAX, check_subjects)?;
+    if !client.own_subject.is_empty() {
+        text::check_subject(&client.own_subject)
+            .map_err(|rule| Invalid::field("client.own_subject", rule))?;
+    }
     let mut seen = HashSet::new();
     if client.permissions.iter().all(|permission| seen.insert(*permission)) {
         Ok(())
     } else {
         Err(Invalid::field("client.permissions", "each permission once"))
     }
+}
+
+/// Checks what the fields of a whole registration say of each other.
+pub(in crate::authority) fn check_whole(client: &Client) -> Result<(), Invalid> {
+    if client.own_subject.is_empty() || client.covers_subject(&client.own_subject) {
+        return Ok(());
+    }
+    Err(Invalid::field("client.own_subject", "one of the client's subjects"))
 }
 
 /// Checks the lifetime of an API key.

@@ -57,6 +57,7 @@ fn populated(given: &pb::Client) -> Vec<ClientField> {
         ClientField::Permissions => !given.permissions.is_empty(),
         ClientField::Audiences => !given.audiences.is_empty(),
         ClientField::Subjects => !given.subjects.is_empty(),
+        ClientField::OwnSubject => !given.own_subject.is_empty(),
         ClientField::Disabled => given.disabled,
     };
     ClientField::ALL.map(|(field, _)| field).into_iter().filter(|field| set(*field)).collect()
@@ -78,6 +79,7 @@ fn client_of(given: pb::Client) -> Result<ClientRow, Invalid> {
             certificate_uris: given.certificate_uris,
             audiences: given.audiences,
             subjects: given.subjects,
+            own_subject: given.own_subject,
             disabled: given.disabled,
         },
         display_name: given.display_name,
@@ -107,6 +109,7 @@ pub(in crate::rpc) fn client(row: ClientRow) -> pb::Client {
         certificate_uris: client.certificate_uris,
         audiences: client.audiences,
         subjects: client.subjects,
+        own_subject: client.own_subject,
         api_keys: api_keys.into_iter().map(api_key).collect(),
         stray_certificate_uris,
         disabled: client.disabled,

@@ -99,6 +99,7 @@ fn registration(client: &Client) -> pb::Client {
         permissions: client.permissions.iter().map(|permission| permission.number().into()).collect(),
         audiences: client.audiences.clone(),
         subjects: client.subjects.clone(),
+        own_subject: client.own_subject.clone(),
         etag: client.revision.to_string(),
         ..pb::Client::default()
     }

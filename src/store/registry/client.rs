@@ -153,12 +153,13 @@ impl Store {
                 audit,
                 async |connection, act| {
                     Ok(sqlx::query_scalar!(
-                        "select put_client($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+                        "select put_client($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
                         client.client_id,
                         new.display_name,
                         &permissions,
                         &client.audiences,
                         &client.subjects,
+                        client.own_subject,
                         version,
                         row_mac,
                         new.api_key_id,
@@ -236,7 +237,7 @@ impl OwnConnection {
             &audit,
             async |connection, act| {
                 let head = sqlx::query_scalar!(
-                    "select restrict_client($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+                    "select restrict_client($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
                     restriction.expected.as_i64(),
                     client.revision.as_i64(),
                     client.client_id,
@@ -244,6 +245,7 @@ impl OwnConnection {
                     &permissions,
                     &client.audiences,
                     &client.subjects,
+                    client.own_subject,
                     client.disabled,
                     version,
                     row_mac,
@@ -276,6 +278,7 @@ pub(in crate::store) fn client_fields(client: &Client, permissions: &[i16], vers
         .list(&client.audiences)
         .list(&client.subjects)
         .list(&client.certificate_uris)
+        .text(&client.own_subject)
 }
 
 /// The fields under the MAC of an API key. Only its end can change: if a replica carries over an earlier one.
@@ -343,7 +346,8 @@ impl Rows {
 
 async fn read(connection: &mut PgConnection) -> Result<Rows, StoreError> {
     let clients = sqlx::query!(
-        "select client_id, revision, certificate_uris, permissions, audiences, subjects, disabled, version, row_mac
+        "select client_id, revision, certificate_uris, permissions, audiences, subjects, own_subject, disabled, version,
+                row_mac
            from client order by client_id"
     )
     .fetch_all(&mut *connection)
@@ -359,6 +363,7 @@ async fn read(connection: &mut PgConnection) -> Result<Rows, StoreError> {
                 certificate_uris: row.certificate_uris,
                 audiences: row.audiences,
                 subjects: row.subjects,
+                own_subject: row.own_subject,
                 disabled: row.disabled,
             },
             permissions: row.permissions,

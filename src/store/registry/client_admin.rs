@@ -131,13 +131,14 @@ impl Store {
                     Ok(sqlx::query!(
                         r#"select outcome as "outcome!", taken_uri, new_revision,
                               new_create_time as "new_create_time?: SqlTimestamp"
-                         from create_client($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"#,
+                         from create_client($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"#,
                         client.client_id,
                         new.display_name,
                         &client.certificate_uris,
                         &numbers(&client.permissions),
                         &client.audiences,
                         &client.subjects,
+                        client.own_subject,
                         client.disabled,
                         version,
                         row_mac,
@@ -171,7 +172,7 @@ impl Store {
                 async |connection, act| {
                     Ok(sqlx::query!(
                         r#"select outcome as "outcome!", taken_uri, new_revision
-                         from update_client($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"#,
+                         from update_client($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"#,
                         expected.as_i64(),
                         client.client_id,
                         new.display_name,
@@ -179,6 +180,7 @@ impl Store {
                         &numbers(&client.permissions),
                         &client.audiences,
                         &client.subjects,
+                        client.own_subject,
                         client.disabled,
                         version,
                         row_mac,
@@ -337,8 +339,8 @@ async fn read(
 ) -> Result<Vec<ClientRow>, StoreError> {
     let clients = sqlx::query_as!(
         Stored,
-        r#"select client_id, revision, display_name, certificate_uris, permissions, audiences, subjects, disabled,
-                  create_time as "create_time: SqlTimestamp", version, row_mac
+        r#"select client_id, revision, display_name, certificate_uris, permissions, audiences, subjects, own_subject,
+                  disabled, create_time as "create_time: SqlTimestamp", version, row_mac
              from client
             where ($1::text is null or client_id = $1) and ($2::text is null or client_id collate "C" > $2)
             order by client_id collate "C" limit $3"#,
@@ -396,6 +398,7 @@ struct Stored {
     permissions: Vec<i16>,
     audiences: Vec<String>,
     subjects: Vec<String>,
+    own_subject: String,
     disabled: bool,
     create_time: SqlTimestamp,
     version: i64,
@@ -417,6 +420,7 @@ impl Stored {
             permissions: self.permissions.iter().filter_map(|it| Permission::from_number(*it)).collect(),
             audiences: self.audiences,
             subjects: self.subjects,
+            own_subject: self.own_subject,
             disabled: self.disabled,
         };
         let sealed = Sealed {

@@ -58,7 +58,7 @@ async fn c6_a_certificate_is_a_credential_too_and_the_last_one_stays() {
     // By the database, as a caller with that certificate would.
     let clear = format!(
         "select count(*) from update_client((select revision from client where client_id = 'admin'), 'admin', '', \
-         '{{}}', '{{7}}', '{{}}', '{{}}', false, 1, '', '{{}}', {GOOD}, '{{}}') where outcome = 'LAST_ADMINISTRATOR'"
+         '{{}}', '{{7}}', '{{}}', '{{}}', '', false, 1, '', '{{}}', {GOOD}, '{{}}') where outcome = 'LAST_ADMINISTRATOR'"
     );
     assert_eq!(world.number(&clear).await, 1);
 }

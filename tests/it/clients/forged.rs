@@ -38,6 +38,7 @@ async fn c7_what_a_client_may_do_cannot_be_changed_past_jeton() {
         "permissions = '{1,2,3,4,5,6,7}'",
         "audiences = '{*}'",
         "subjects = '{*}'",
+        "own_subject = 'root'",
         "certificate_uris = '{spiffe://example.org/thief}'",
         "version = version + 1",
     ]

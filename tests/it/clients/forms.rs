@@ -59,6 +59,12 @@ fn bad() -> Vec<(&'static str, pb::Client)> {
         ("client.subjects[1]", subjects(texts(&["a*", "a*"]))),
         ("client.subjects[0]", subjects(vec!["a".repeat(256)])),
         ("client.subjects", subjects(names("a", 101))),
+        ("client.own_subject", pb::Client { own_subject: "a".repeat(256), ..base() }),
+        ("client.own_subject", pb::Client { own_subject: "user\u{202e}:7".into(), ..base() }),
+        (
+            "client.own_subject",
+            pb::Client { own_subject: "svc:billing".into(), ..subjects(texts(&["svc:b", "user:*"])) },
+        ),
     ]
 }
 
@@ -106,6 +112,7 @@ async fn the_largest_registration_is_taken() {
         permissions: (1..=7).collect(),
         audiences: names("a", 99).into_iter().chain(["*".to_owned()]).collect(),
         subjects: names("s", 99).into_iter().chain(["*".to_owned()]).collect(),
+        own_subject: "o".repeat(255),
         ..client(&"c".repeat(255))
     };
     let created = create(&mut admin, largest.clone()).await.unwrap();

@@ -15,6 +15,7 @@ fn full(client_id: &str) -> pb::Client {
             format!("spiffe://example.org/{client_id}/b"),
         ],
         subjects: vec!["svc:billing".to_owned(), "user:*".to_owned()],
+        own_subject: "svc:billing".to_owned(),
         audiences: vec!["orders".to_owned(), "ledger".to_owned()],
         ..client(client_id)
     }
@@ -116,11 +117,13 @@ async fn an_update_writes_what_its_mask_names_and_clears_what_it_names_empty() {
     assert_eq!(updated.create_time, created.create_time);
     assert_eq!(get(&mut admin, "billing").await.unwrap(), updated);
     // A field that is named and empty is cleared, one by one, and nothing else.
-    let clears: [(&str, Clear); 5] = [
+    let clears: [(&str, Clear); 6] = [
         ("display_name", |it| it.display_name.clear()),
         ("certificate_uris", |it| it.certificate_uris.clear()),
         ("permissions", |it| it.permissions.clear()),
         ("audiences", |it| it.audiences.clear()),
+        // Before the subjects, of which it is one.
+        ("own_subject", |it| it.own_subject.clear()),
         ("subjects", |it| it.subjects.clear()),
     ];
     let mut expected = given(updated);
@@ -142,7 +145,10 @@ async fn an_update_writes_what_its_mask_names_and_clears_what_it_names_empty() {
         let event = format!("action = 'UpdateClient' and client_id = 'billing' and note = '{note}'");
         assert_eq!(world.audited(&event).await, 1, "{note}");
     }
-    assert_eq!(world.audited("action = 'UpdateClient' and note like '%subjects disabled'").await, 1);
+    assert_eq!(
+        world.audited("action = 'UpdateClient' and note like '%subjects own_subject disabled'").await,
+        1
+    );
     update(&mut admin, full("billing"), &["*"]).await.unwrap();
     for path in ["client_id", "etag", "api_keys", "create_time", "certificateUris", "nonsense", ""] {
         let refused = update(&mut admin, full("billing"), &["display_name", path]).await.refused();
@@ -189,10 +195,11 @@ async fn writers_of_one_client_at_once_lose_nothing_of_each_other() {
     let world = World::start().await;
     let mut admin = world.api("admin").await;
     create(&mut admin, client("billing")).await.unwrap();
-    let paths = ["display_name", "certificate_uris", "audiences", "subjects"];
-    let writers = paths.map(|path| {
+    let writes: [&[&str]; 4] =
+        [&["display_name"], &["certificate_uris"], &["audiences"], &["subjects", "own_subject"]];
+    let writers = writes.map(|paths| {
         let mut api = admin.clone();
-        async move { update(&mut api, full("billing"), &[path]).await.unwrap() }
+        async move { update(&mut api, full("billing"), paths).await.unwrap() }
     });
     world.at_once(4, join_all(writers)).await;
     assert_eq!(given(get(&mut admin, "billing").await.unwrap()), full("billing"));

@@ -67,6 +67,9 @@ async fn the_metadata_says_what_there_is_and_nothing_that_is_not() {
     let expected = serde_json::json!({
         "issuer": issuer,
         "jwks_uri": format!("{issuer}{JWKS}"),
+        "token_endpoint": format!("{issuer}/oauth2/token"),
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "grant_types_supported": ["client_credentials", "refresh_token"],
         "introspection_endpoint": format!("{issuer}/oauth2/introspect"),
         "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "Bearer"],
         "revocation_endpoint": format!("{issuer}/oauth2/revoke"),
@@ -141,9 +144,14 @@ async fn an_issuer_with_a_path_has_its_doors_below_it_and_at_the_root() {
 async fn what_is_not_served_is_said_in_json() {
     let world = World::start().await;
     let public = &world.server.ready.public;
-    for path in
-        ["/", "/oauth2", "/oauth2/introspect/", "/oauth2/token", "/jeton.v1.TokenService/Issue", "/metrics"]
-    {
+    for path in [
+        "/",
+        "/oauth2",
+        "/oauth2/introspect/",
+        "/oauth2/authorize",
+        "/jeton.v1.TokenService/Issue",
+        "/metrics",
+    ] {
         let answer = http(public, "GET", path, &[], "").await;
         assert_eq!((answer.status, answer.error().as_str()), (404, "not_found"), "{path}");
     }

@@ -1,4 +1,4 @@
-//! The endpoints for software that knows nothing of jeton: key set, metadata, introspection, revocation, and Envoy's
+//! The endpoints for software that knows nothing of jeton: key set, metadata, tokens, introspection, revocation, and Envoy's
 //! `ext_authz`.
 
 mod callers;
@@ -7,11 +7,13 @@ mod envoy;
 mod forms;
 mod introspect;
 mod revoke;
+mod token;
 
 use crate::world::{HttpAnswer, World, api_key, basic, post_form};
 
 const INTROSPECT: &str = "/oauth2/introspect";
 const REVOKE: &str = "/oauth2/revoke";
+const TOKEN: &str = "/oauth2/token";
 
 /// Introspects as one of the clients of every world.
 async fn introspect(world: &World, client_id: &str, token: &str) -> HttpAnswer {

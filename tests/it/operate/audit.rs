@@ -235,6 +235,7 @@ async fn e17_a_partition_that_was_dropped_in_its_time_is_no_gap() {
             permissions: vec![],
             audiences: vec![],
             subjects: vec![],
+            own_subject: String::new(),
             disabled: false,
         };
         let audit = jeton::store::NewAudit::new(new_uuid_v7(second * 1_000), "test", "PutClient");

@@ -204,6 +204,7 @@ pub async fn register(
             audiences: texts(audiences),
             certificate_uris: Vec::new(),
             subjects: texts(subjects),
+            own_subject: String::new(),
             disabled: false,
         },
         key,

@@ -132,6 +132,7 @@ async fn register(store: &Store) -> String {
             audiences: any(),
             certificate_uris: Vec::new(),
             subjects: any(),
+            own_subject: String::new(),
             disabled: false,
         },
         &key,

@@ -62,6 +62,9 @@ pub struct Fields {
     /// A subject that it may issue for, or a prefix and `*`; may be repeated
     #[arg(long)]
     subject: Vec<String>,
+    /// The subject of what it obtains for itself from the token endpoint; without one, its name
+    #[arg(long, value_name = "SUBJECT")]
+    own_subject: Option<String>,
 }
 
 /// Flags of `create`.
@@ -84,7 +87,7 @@ pub struct UpdateArgs {
     /// The given values replace the present ones.
     #[command(flatten)]
     fields: Fields,
-    /// Clear a list, or the display name
+    /// Clear a list, the display name, or the own subject
     #[arg(long, value_name = "FIELD")]
     clear: Vec<Clear>,
     /// Refuse its calls from now on; tokens that it obtained live on
@@ -114,6 +117,8 @@ enum Clear {
     Audiences,
     /// Every subject.
     Subjects,
+    /// The subject of what it obtains for itself.
+    OwnSubject,
 }
 
 impl Clear {
@@ -124,6 +129,7 @@ impl Clear {
             Self::Permissions => "permissions",
             Self::Audiences => "audiences",
             Self::Subjects => "subjects",
+            Self::OwnSubject => "own_subject",
         }
     }
 }
@@ -224,6 +230,7 @@ fn request_of(args: UpdateArgs) -> Result<UpdateClientRequest, Failure> {
         ("permissions", !fields.permission.is_empty()),
         ("audiences", !fields.audience.is_empty()),
         ("subjects", !fields.subject.is_empty()),
+        ("own_subject", fields.own_subject.is_some()),
         ("disabled", args.disable || args.enable),
     ];
     let mut paths: Vec<_> =
@@ -255,6 +262,7 @@ impl Fields {
             permissions: self.permission.into_iter().map(|it| to_wire_permission(it).into()).collect(),
             audiences: self.audience,
             subjects: self.subject,
+            own_subject: self.own_subject.unwrap_or_default(),
             ..Client::default()
         }
     }

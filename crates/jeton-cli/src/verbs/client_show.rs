@@ -33,6 +33,7 @@ pub fn print(cli: &Cli<'_>, client: &Client) -> Result<(), Failure> {
         ("permissions", permissions(client)),
         ("audiences", client.audiences.join(" ")),
         ("subjects", client.subjects.join(" ")),
+        ("own subject", client.own_subject.clone()),
         ("certificates", client.certificate_uris.join(" ")),
         ("created", time::show(client.create_time.as_ref())),
         ("etag", client.etag.clone()),

@@ -126,8 +126,11 @@ type Client struct {
 	// Output only. Certificates that the database has for this client, and its registration does not. jeton did not write
 	// that: they authenticate nobody, and another client can be registered with them.
 	StrayCertificateUris []string `protobuf:"bytes,12,rep,name=stray_certificate_uris,json=strayCertificateUris,proto3" json:"stray_certificate_uris,omitempty"`
-	unknownFields        protoimpl.UnknownFields
-	sizeCache            protoimpl.SizeCache
+	// The subject of what it obtains for itself, by the grant client_credentials of the token endpoint. It is one of
+	// `subjects`. Empty: its client_id (RFC 9068 section 2.2).
+	OwnSubject    string `protobuf:"bytes,13,opt,name=own_subject,json=ownSubject,proto3" json:"own_subject,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Client) Reset() {
@@ -244,6 +247,13 @@ func (x *Client) GetStrayCertificateUris() []string {
 	return nil
 }
 
+func (x *Client) GetOwnSubject() string {
+	if x != nil {
+		return x.OwnSubject
+	}
+	return ""
+}
+
 // One secret of a client that has no certificate.
 type ApiKey struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -331,7 +341,7 @@ var File_jeton_v1_client_proto protoreflect.FileDescriptor
 
 const file_jeton_v1_client_proto_rawDesc = "" +
 	"\n" +
-	"\x15jeton/v1/client.proto\x12\bjeton.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcf\x03\n" +
+	"\x15jeton/v1/client.proto\x12\bjeton.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf0\x03\n" +
 	"\x06Client\x12\x1b\n" +
 	"\tclient_id\x18\x01 \x01(\tR\bclientId\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12)\n" +
@@ -346,7 +356,9 @@ const file_jeton_v1_client_proto_rawDesc = "" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12\x18\n" +
 	"\arefused\x18\v \x01(\tR\arefused\x124\n" +
-	"\x16stray_certificate_uris\x18\f \x03(\tR\x14strayCertificateUris\"\xfa\x01\n" +
+	"\x16stray_certificate_uris\x18\f \x03(\tR\x14strayCertificateUris\x12\x1f\n" +
+	"\vown_subject\x18\r \x01(\tR\n" +
+	"ownSubject\"\xfa\x01\n" +
 	"\x06ApiKey\x12\x1c\n" +
 	"\n" +
 	"api_key_id\x18\x01 \x01(\tR\bapiKeyId\x12;\n" +

@@ -80,7 +80,7 @@ impl Client {
             if let Some(deadline) = self.deadline {
                 request.set_timeout(deadline);
             }
-            let mut grpc = grpc(way, authorization, at)?;
+            let mut grpc = grpc(way, authorization, at, false)?;
             let path = PathAndQuery::from_static(path);
             let answers: Streaming<A> = grpc
                 .streaming(request, path, ProstCodec::<Q, A>::default())
@@ -199,7 +199,7 @@ impl Call<'_> {
             let way = lane.connect().await.map_err(|error| unsent(way_error(&error, at)))?;
             let mut request = Request::new(message.clone());
             request.set_timeout(share);
-            let mut grpc = grpc(way, authorization, at).map_err(unsent)?;
+            let mut grpc = grpc(way, authorization, at, true).map_err(unsent)?;
             let path = PathAndQuery::from_static(self.path);
             self.is_sent.store(true, Ordering::Relaxed);
             let status = match grpc.unary(request, path, ProstCodec::<Q, A>::default()).await {
@@ -219,9 +219,10 @@ fn grpc(
     way: Way,
     authorization: Option<http::HeaderValue>,
     at: &EndpointUrl,
+    is_unary: bool,
 ) -> Result<Grpc<Caller>, JetonError> {
     let origin: Uri =
         at.to_string().parse().map_err(|_| JetonError::endpoint_invalid("The endpoint is no URI."))?;
-    let caller = Caller { way, authorization };
+    let caller = Caller { way, authorization, is_unary };
     Ok(Grpc::with_origin(caller, origin).max_decoding_message_size(ANSWER_MAX))
 }

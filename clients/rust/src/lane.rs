@@ -8,13 +8,15 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use http::{HeaderValue, Request, Response, header};
+use http_body::Body as _;
+use http_body_util::Full;
 use hyper::client::conn::http2::{self, SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -24,7 +26,11 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 use tonic::body::Body;
 
-use crate::{connection::root_cause, endpoint_url::EndpointUrl};
+use crate::{
+    connection::root_cause,
+    endpoint_url::EndpointUrl,
+    one_task::{OneTask, Parts},
+};
 
 /// A connection is given up that is not made after so long.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
@@ -158,7 +164,8 @@ impl Lane {
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (way, connection) = http2::Builder::new(TokioExecutor::new())
+        let parts = Parts::default();
+        let (way, connection) = http2::Builder::new(parts.clone())
             .timer(TokioTimer::new())
             // As large as the longest answers need: measuring what fits would cost a ping with each call.
             .initial_stream_window_size(STREAM_WINDOW)
@@ -170,7 +177,7 @@ impl Lane {
             .map_err(|error| WayError::NotConnected(root_cause(&error)))?;
         let at = self.at.to_string();
         let task = tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            if let Err(error) = OneTask::new(connection, parts).await {
                 tracing::debug!(endpoint = at, error = root_cause(&error), "a connection to jeton ended");
             }
         })
@@ -195,6 +202,8 @@ impl Drop for Connections {
 pub(crate) struct Caller {
     pub(crate) way: Way,
     pub(crate) authorization: Option<HeaderValue>,
+    /// The request is one message, which is there.
+    pub(crate) is_unary: bool,
 }
 
 impl tower::Service<Request<Body>> for Caller {
@@ -219,6 +228,7 @@ impl tower::Service<Request<Body>> for Caller {
                 Box::pin(async move { Ok(answer.await) })
             }
             Way::Connection(connection) => {
+                let request = if self.is_unary { request.map(whole) } else { request };
                 let answer = connection.try_send_request(request);
                 Box::pin(async move {
                     match answer.await {
@@ -229,6 +239,15 @@ impl tower::Service<Request<Body>> for Caller {
                 })
             }
         }
+    }
+}
+
+/// The body of one message that is there, as one frame: its end comes with it, and not in a packet of its own.
+fn whole(mut body: Body) -> Body {
+    match Pin::new(&mut body).poll_frame(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Some(Ok(frame))) => Body::new(Full::new(frame.into_data().unwrap_or_default())),
+        // It cannot be encoded: hyper meets the same error.
+        Poll::Ready(_) | Poll::Pending => body,
     }
 }
 

@@ -18,6 +18,7 @@ mod guard;
 mod json;
 mod lane;
 mod metadata;
+mod one_task;
 mod pacer;
 mod policy;
 mod reasons;

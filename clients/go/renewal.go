@@ -175,16 +175,19 @@ func (r *renewal) succeeded(made *attempt, token *IssuedToken) []Event {
 	if token.RefreshTime.IsZero() || renewIn <= 0 || renewIn >= lifetime {
 		renewIn = lifetime * 4 / 5
 	}
-	deadAt := made.sent + lifetime - min(time.Second, lifetime/4)
+	margin := min(time.Second, lifetime/4)
+	deadAt := made.sent + lifetime - margin
+	warnAt := deadAt - lifetime/10
 	text := token.AccessToken.Reveal()
 	r.held = &held{
 		token: &Token{
 			secret: token.AccessToken, authorization: NewSecret("Bearer " + text),
 			JTI: token.JTI, SessionID: token.SessionID, deadAt: deadAt,
 		},
-		deadAt:  deadAt,
-		renewAt: made.sent + renewIn,
-		warnAt:  deadAt - lifetime/10,
+		deadAt: deadAt,
+		// A short-lived token would be dead, or near to it, before the server's time for it.
+		renewAt: min(made.sent+renewIn, warnAt-margin),
+		warnAt:  warnAt,
 	}
 	return []Event{{Kind: EventRefreshed, JTI: token.JTI, SessionID: token.SessionID}}
 }

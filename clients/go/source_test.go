@@ -92,6 +92,17 @@ func TestRenewsInTheBackground(t *testing.T) {
 	}
 }
 
+func TestAShortTokenIsRenewedBeforeItIsToldToExpire(t *testing.T) {
+	leak.Check(t)
+	server := jetontest.New(t)
+	tell, kinds := collect()
+	source := newSource(t, server, jeton.TokenOptions{TTL: 5 * time.Second, OnEvent: tell})
+	get(t, source)
+	server.Advance(2600 * time.Millisecond)
+	want := []jeton.EventKind{jeton.EventRefreshed, jeton.EventRefreshed}
+	until(t, "a renewal", func() bool { return slices.Equal(kinds(), want) })
+}
+
 func TestOneFlightForManyCallers(t *testing.T) {
 	leak.Check(t)
 	server := jetontest.New(t)

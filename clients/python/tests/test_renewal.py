@@ -85,6 +85,17 @@ def test_a_refresh_time_that_makes_no_sense_is_80_percent(renewal: Renewal, rene
     assert renewal.wake_in() == pytest.approx(80)
 
 
+@pytest.mark.parametrize("lifetime", range(1, 21))
+@pytest.mark.parametrize("before_the_end", [1, 0])
+def test_however_short_it_lives_a_token_is_renewed_before_it_is_told_to_expire(
+    renewal: Renewal, clock: Clock, lifetime: int, before_the_end: int
+) -> None:
+    obtain(renewal, token(lifetime, lifetime - before_the_end))
+    held = renewal.held
+    assert held is not None
+    assert clock.now < held.renew_at < held.warn_at < held.dead_at
+
+
 def test_one_attempt_at_a_time(renewal: Renewal, clock: Clock) -> None:
     renewal.look(0)
     assert renewal.begin() is not None

@@ -226,12 +226,15 @@ export class Renewal {
     const lifetime = issueTime !== undefined && expireTime !== undefined ? between(issueTime, expireTime) : 0;
     let renewIn = issueTime !== undefined && refreshTime !== undefined ? between(issueTime, refreshTime) : 0;
     if (!(renewIn > 0 && renewIn < lifetime)) renewIn = 0.8 * lifetime;
-    const deadAt = attempt.sent + lifetime - Math.min(1000, lifetime / 4);
+    const margin = Math.min(1000, lifetime / 4);
+    const deadAt = attempt.sent + lifetime - margin;
+    const warnAt = deadAt - lifetime / 10;
     this.held = {
       token: new Token(token.accessToken, jti, sessionId),
       deadAt,
-      renewAt: attempt.sent + renewIn,
-      warnAt: deadAt - lifetime / 10,
+      // A short-lived token would be dead, or near to it, before the server's time for it.
+      renewAt: Math.min(attempt.sent + renewIn, warnAt - margin),
+      warnAt,
       warned: false,
     };
     return [{ kind: "refreshed", jti, sessionId, error: undefined }];

@@ -55,6 +55,21 @@ test("a token is renewed at the time that the server gives, once for all callers
   await source.close();
 });
 
+test("a token of a few seconds is renewed before it is told to expire", async () => {
+  const fake = new FakeJeton();
+  const events: TokenEvent[] = [];
+  const onEvent = (event: TokenEvent) => void events.push(event);
+  const source = new TokenSource(fake.client(), { ...ORDERS, ttlMs: 5000, onEvent });
+  const first = await source.get();
+  await fake.advance(2600);
+  assert.notEqual((await source.get()).jti, first.jti);
+  assert.deepEqual(
+    events.map((event) => event.kind),
+    ["refreshed", "refreshed"],
+  );
+  await source.close();
+});
+
 test("a failed renewal is shown only when the token has died, and told before", async () => {
   const fake = new FakeJeton();
   const events: TokenEvent[] = [];

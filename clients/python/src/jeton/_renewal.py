@@ -265,13 +265,15 @@ class Renewal:
         renew_in = (token.refresh_time - token.issue_time).total_seconds() if token.refresh_time else 0.0
         if not 0 < renew_in < lifetime:
             renew_in = 0.8 * lifetime
-        dead_in = lifetime - min(1.0, lifetime / 4)
-        dead_at = attempt.sent + dead_in
+        margin = min(1.0, lifetime / 4)
+        dead_at = attempt.sent + lifetime - margin
+        warn_at = dead_at - lifetime / 10
         self.held = _Held(
             Token(token.access_token, token.jti, token.session_id, dead_at),
             dead_at,
-            attempt.sent + renew_in,
-            dead_at - lifetime / 10,
+            # A short-lived token would be dead, or near to it, before the server's time for it.
+            min(attempt.sent + renew_in, warn_at - margin),
+            warn_at,
         )
         return [Event("refreshed", token.jti, token.session_id)]
 

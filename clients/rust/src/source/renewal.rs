@@ -272,7 +272,12 @@ mod tests {
         assert_eq!(times(60, None), (148_000, 159_000), "80 % of the lifetime");
         assert_eq!(times(60, Some(60)).0, 148_000, "not before its end");
         assert_eq!(times(60, Some(-1)).0, 148_000);
-        assert_eq!(times(2, Some(1)), (101_000, 101_500), "a quarter of a short lifetime");
+        assert_eq!(times(2, Some(1)), (100_800, 101_500), "a quarter of a short lifetime");
+        for lifetime_s in 1..=20 {
+            let made = Lifetime::new(&issued(1, lifetime_s, Some(lifetime_s - 1)), 100 * SECOND);
+            assert!(100 * SECOND < made.renew_at, "{lifetime_s} s");
+            assert!(made.renew_at < made.warn_at, "{lifetime_s} s");
+        }
     }
 
     #[test]

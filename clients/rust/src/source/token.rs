@@ -90,12 +90,13 @@ impl Lifetime {
         // The token's times are whole seconds: it may die up to a second before.
         let margin = Duration::from_secs(1).min(lifetime.checked_div(4).unwrap_or_default());
         let dead_at = sent.saturating_add(lifetime).saturating_sub(margin);
-        let warned = lifetime.checked_div(10).unwrap_or_default();
+        let warn_at = dead_at.saturating_sub(lifetime.checked_div(10).unwrap_or_default());
         Self {
             token: Token::new(issued),
             dead_at,
-            renew_at: sent.saturating_add(renew_in),
-            warn_at: dead_at.saturating_sub(warned),
+            // A short-lived token would be dead, or near to it, before the server's time for it.
+            renew_at: sent.saturating_add(renew_in).min(warn_at.saturating_sub(margin)),
+            warn_at,
         }
     }
 }

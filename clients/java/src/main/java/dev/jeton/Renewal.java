@@ -242,12 +242,15 @@ final class Renewal {
         if (renewIn <= 0 || renewIn >= lifetime) {
             renewIn = lifetime / 5 * 4;
         }
-        long deadAt = sentAt + lifetime - Math.min(SECOND, lifetime / 4);
-        renewAt = sentAt + renewIn;
+        long margin = Math.min(SECOND, lifetime / 4);
+        long deadAt = sentAt + lifetime - margin;
+        long warnAt = deadAt - lifetime / 10;
+        // A short-lived token would be dead, or near to it, before the server's time for it.
+        renewAt = Math.min(sentAt + renewIn, warnAt - margin);
         warned = false;
         if (!closed) {
             Token made = new Token(token.accessToken(), token.jti(), token.sessionId());
-            held = new Held(made, deadAt, deadAt - lifetime / 10);
+            held = new Held(made, deadAt, warnAt);
         }
         return new TokenEvent(TokenEvent.Kind.REFRESHED, token.jti(), token.sessionId(), Optional.empty());
     }

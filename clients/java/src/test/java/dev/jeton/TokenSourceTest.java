@@ -57,6 +57,18 @@ class TokenSourceTest {
     }
 
     @Test
+    void renewsATokenOfAFewSecondsBeforeItIsToldToExpire() throws InterruptedException {
+        BlockingQueue<TokenEvent> events = new LinkedBlockingQueue<>();
+        try (TokenSource source =
+                builder().ttl(Duration.ofSeconds(5)).onEvent(events::add).build()) {
+            Token first = source.get();
+            assertEquals(first.jti(), next(events, TokenEvent.Kind.REFRESHED).jti());
+            jeton.advance(Duration.ofMillis(2600));
+            assertNotEquals(first.jti(), next(events, TokenEvent.Kind.REFRESHED).jti());
+        }
+    }
+
+    @Test
     void showsAFailureOnlyWhenTheTokenIsDead() throws InterruptedException {
         BlockingQueue<TokenEvent> events = new LinkedBlockingQueue<>();
         try (TokenSource source = builder().onEvent(events::add).build()) {

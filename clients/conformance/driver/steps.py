@@ -118,7 +118,7 @@ class Scenario(Catalogues):
             source = {"subject": "svc:conformance", "audiences": ["=aud"], "ttl_s": 60, **self._data["source"]}
             steps.append({"do": "source.new", "with": {"source": "s", "client": "c", **source}})
         if "guard" in self._data:
-            guard = {"audiences": ["=aud"], "mode": "unary", **self._data["guard"]}
+            guard = {"audiences": ["=aud"], **self._data["guard"]}
             steps.append({"do": "guard.new", "with": {"guard": "g", "client": "c", **guard}, "save": "g"})
         return steps
 

@@ -133,10 +133,11 @@ def test_a_revoked_session_ends_the_source(double: JetonDouble) -> None:
         assert source.instead_of(jeton.Token(jeton.Secret("x"), "", "", 0)) is None
 
 
-def test_the_guard_says_what_jeton_says(double: JetonDouble) -> None:
+@pytest.mark.parametrize("mode", ["batch", "unary"])
+def test_the_guard_says_what_jeton_says(double: JetonDouble, mode: str) -> None:
     client = double.client()
     good = client.issue("svc:a", ["orders"], scopes=["read"], claims={"tenant": "north"})
-    with jeton.Guard(client, ["orders"]) as guard:
+    with jeton.Guard(client, ["orders"], mode=mode) as guard:
         verdict = guard.judge(good.access_token.reveal(), scopes=["read"])
         assert (verdict.subject, verdict.claims) == ("svc:a", {"tenant": "north"})
         with pytest.raises(Refused) as refused:

@@ -1,6 +1,9 @@
 """BatchValidate shared by the calls of a guard that wait at the same time, by threads.
 
-It makes no thread: one of those that wait asks for all of them.
+It makes no thread: one of those that wait asks for all of them. What it costs is the hand-over between threads. If all
+were woken at once they would all contend for the GIL, and the one that is to ask again would be one of them. So a few
+are woken, each of them wakes the next one before it goes on, and the one that asks again comes behind them: by then
+most have gone on, and others wait.
 """
 
 from __future__ import annotations
@@ -16,25 +19,42 @@ from .client import Client
 from .errors import JetonError
 from .v1 import token_service_pb2 as pb
 
-# So many at once, so that the next ones gather meanwhile.
+# So many at once. The second one only begins when a whole one waits, so that what waits gathers.
 FLIGHTS = 2
 # In one call, and their bytes: less than what a server takes.
 CALLS_MAX, BYTES_MAX = 250, 512 * 1024
-# Those in a call have their answer by its deadline.
-GRACE_S = 5.0
+# So many are woken at once. Where another thread computes all the time, each hand-over takes until the GIL switches.
+LANES = 16
 
 
 class Slot:
     """One call that waits."""
 
-    __slots__ = ("batch", "end", "error", "request", "verdict", "woken")
+    __slots__ = (
+        "asks_alone",
+        "batch",
+        "end",
+        "error",
+        "follower",
+        "is_gone",
+        "leads",
+        "request",
+        "verdict",
+        "waits",
+        "woken",
+    )
 
     def __init__(self, request: pb.ValidateRequest, end: float) -> None:
         self.request = request
         self.end = end
         self.verdict: Any = None
         self.error: JetonError | None = None
-        self.batch: list[Slot] | None = None
+        self.asks_alone = False
+        self.leads = False  # it asks for a batch
+        self.batch: list[Slot] = []  # of one that leads
+        self.waits = False  # it is in the list of those that wait
+        self.is_gone = False
+        self.follower: Slot | None = None  # to be woken by it
         self.woken = threading.Lock()
         self.woken.acquire()
 
@@ -72,64 +92,87 @@ class Batches:
             if self._count >= self._max_waiting:
                 raise Full
             self._count += 1
-            if self._flights < FLIGHTS:
+            if self._is_due():
                 self._flights += 1
-                own.batch = [own]
+                own.leads = True
             else:
                 self._waiting.append(own)
+                own.waits = True
         try:
-            if own.batch is None and not own.woken.acquire(timeout=deadline + GRACE_S):
-                with self._lock:
-                    if own in self._waiting:
-                        self._waiting.remove(own)
-                if own.batch is None:
-                    raise deadline_exceeded()
-            if own.batch is not None:
-                self._fly(own.batch, own)
+            try:
+                if (own.leads or own.woken.acquire(timeout=deadline)) and own.leads:
+                    self._fly(own)
+            finally:
+                self._leave(own)
+            if own.asks_alone:
+                left = max(own.end - time.monotonic(), 0.001)
+                return self._client._ask("Validate", request, left).verdict  # noqa: SLF001 # of this package
         finally:
             with self._lock:
                 self._count -= 1
         if own.error is not None:
             raise own.error.again()
+        if own.verdict is None:
+            raise deadline_exceeded()
         return own.verdict
 
-    def _fly(self, batch: list[Slot], own: Slot) -> None:
-        try:
-            self._settle(batch)
-        finally:
-            with self._lock:
-                number = cut(self._waiting, lambda slot: slot.request.ByteSize())
-                after, self._waiting = self._waiting[:number], self._waiting[number:]
-                if after:
-                    after[0].batch = after
-                else:
-                    self._flights -= 1
-            if after:
-                after[0].woken.release()
-            for slot in batch:
-                if slot is not own:
-                    slot.woken.release()
+    def _is_due(self) -> bool:
+        return self._flights == 0 or (self._flights < FLIGHTS and len(self._waiting) >= CALLS_MAX)
 
-    def _settle(self, batch: list[Slot]) -> None:
-        for slot in batch:
-            slot.error = deadline_exceeded()  # unless it is settled below, whatever happens
-        left = max(batch[0].end - time.monotonic(), 0.001)
-        request = pb.BatchValidateRequest(requests=[slot.request for slot in batch])
+    def _leave(self, own: Slot) -> None:
+        """Wakes those that come behind this one, whether it was answered or not."""
+        with self._lock:
+            own.is_gone = True
+            if own.waits:
+                self._waiting.remove(own)
+                own.waits = False
+            if own.leads:
+                behind = self._land(own)
+            else:
+                behind = [] if own.follower is None else [own.follower]
+                own.follower = None
+        for slot in behind:
+            slot.woken.release()
+
+    def _land(self, own: Slot) -> list[Slot]:
+        """Ends a batch, and returns who is woken at once."""
+        self._flights -= 1
+        told = [slot for slot in own.batch if not slot.is_gone]
+        own.batch = []
+        for slot, follower in zip(told, told[LANES:], strict=False):
+            slot.follower = follower
+        behind = told[:LANES]
+        if self._waiting and self._is_due():
+            self._flights += 1
+            # Of those that go next the one that came last leads: all others have less time left than its call.
+            leader = self._waiting.pop(min(len(self._waiting), CALLS_MAX) - 1)
+            leader.waits, leader.leads = False, True
+            if told:
+                told[-1].follower = leader
+            else:
+                behind.append(leader)
+        return behind
+
+    def _fly(self, own: Slot) -> None:
+        with self._lock:
+            batch = own.batch = [own]
+            if self._waiting:
+                number = cut([own, *self._waiting], lambda slot: slot.request.ByteSize()) - 1
+                batch += self._waiting[:number]
+                self._waiting = self._waiting[number:]
+                for slot in batch:
+                    slot.waits = False
+        left = max(own.end - time.monotonic(), 0.001)
         try:
+            if len(batch) == 1:
+                own.verdict = self._client._ask("Validate", own.request, left).verdict  # noqa: SLF001 # of this package
+                return
+            request = pb.BatchValidateRequest(requests=[slot.request for slot in batch])
             verdicts = self._client._ask("BatchValidate", request, left).verdicts  # noqa: SLF001 # of this package
         except JetonError as error:
             for slot in batch:
                 slot.error = error
-                if is_for_each(error, len(batch)):
-                    self._alone(slot)
+                slot.asks_alone = is_for_each(error, len(batch))
             return
         for slot, verdict in zip(batch, verdicts, strict=False):
-            slot.verdict, slot.error = verdict, None
-
-    def _alone(self, slot: Slot) -> None:
-        left = max(slot.end - time.monotonic(), 0.001)
-        try:
-            slot.verdict = self._client._ask("Validate", slot.request, left).verdict  # noqa: SLF001 # of this package
-            slot.error = None
-        except JetonError as error:
-            slot.error = error
+            slot.verdict = verdict

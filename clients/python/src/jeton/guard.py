@@ -28,8 +28,9 @@ __all__ = ["Guard", "Refused", "current_verdict"]
 class Guard:
     """Judges the token of each call. `audiences`: those that this server accepts.
 
-    `mode`: `unary`, by Validate for each call; `stream`, by one StreamValidate; `batch`, by BatchValidate for all that
-    wait at the same time. That is the cheapest under load: a message of a stream costs gRPC of Python nearly a call.
+    `mode`: `batch`, by one BatchValidate for all that wait at the same time, and by Validate for one that waits alone;
+    `unary`, by Validate for each call; `stream`, by one StreamValidate. `batch` is as fast as `unary` one call at a
+    time, and the fastest under load: a message of a stream costs gRPC of Python a third of a call and more.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class Guard:
         audiences: Iterable[str] = (),
         *,
         scopes: Iterable[str] = (),
-        mode: str = "unary",
+        mode: str = "batch",
         deadline: float = _judging.DEADLINE_S,
         recheck: float = _judging.RECHECK_S,
         max_waiting: int = _judging.WAITING_MAX,

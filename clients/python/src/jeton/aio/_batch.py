@@ -26,20 +26,42 @@ class Batches:
         self._waiting: list[_Slot] = []
         self._flying = 0  # calls
         self._planned = False
+        self._direct = 0  # whether one asks by itself
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def ask(self, request: pb.ValidateRequest, deadline: float) -> Any:
         """Returns the verdict."""
         if len(self._waiting) + self._flying >= self._max_waiting:
             raise Full
+        if not self._tasks and not self._direct and not self._waiting:
+            return await self._ask_directly(request, deadline)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         self._waiting.append((request, time.monotonic() + deadline, future))
-        if not self._planned and len(self._tasks) < FLIGHTS:
+        timer = loop.call_later(deadline, _be_late, future)
+        self._plan()
+        try:
+            return await future
+        finally:
+            timer.cancel()
+
+    async def _ask_directly(self, request: pb.ValidateRequest, deadline: float) -> Any:
+        """One that is alone needs no task."""
+        self._flying += 1
+        self._direct = 1
+        try:
+            return (await self._client._ask("Validate", request, deadline)).verdict  # noqa: SLF001
+        finally:
+            self._flying -= 1
+            self._direct = 0
+            if self._waiting:
+                self._plan()
+
+    def _plan(self) -> None:
+        if not self._planned and len(self._tasks) + self._direct < FLIGHTS:
             # After all that are to run now: they may ask, too.
             self._planned = True
-            loop.call_soon(self._send)
-        return await future
+            asyncio.get_running_loop().call_soon(self._send)
 
     def _send(self) -> None:
         self._planned = False
@@ -67,16 +89,19 @@ class Batches:
             for _, _, future in batch:
                 if not future.done():
                     future.set_exception(error.again())
-        if self._waiting and not self._planned:
-            self._planned = True
-            asyncio.get_running_loop().call_soon(self._send)
+        if self._waiting:
+            self._plan()
 
     async def _fly(self, batch: list[_Slot]) -> None:
         outcome: Any = deadline_exceeded()
         try:
-            left = max(batch[0][1] - time.monotonic(), 0.001)
-            request = pb.BatchValidateRequest(requests=[slot[0] for slot in batch])
-            outcome = (await self._client._ask("BatchValidate", request, left)).verdicts  # noqa: SLF001
+            # As long as the one that came last may wait: each has a timer of its own.
+            left = max(batch[-1][1] - time.monotonic(), 0.001)
+            if len(batch) == 1:
+                outcome = [(await self._client._ask("Validate", batch[0][0], left)).verdict]  # noqa: SLF001
+            else:
+                request = pb.BatchValidateRequest(requests=[slot[0] for slot in batch])
+                outcome = (await self._client._ask("BatchValidate", request, left)).verdicts  # noqa: SLF001
         except JetonError as error:
             outcome = error
         finally:
@@ -114,3 +139,8 @@ class Batches:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _be_late(future: asyncio.Future[Any]) -> None:
+    if not future.done():
+        future.set_exception(deadline_exceeded())

@@ -32,7 +32,7 @@ class Guard:
         audiences: Iterable[str] = (),
         *,
         scopes: Iterable[str] = (),
-        mode: str = "unary",
+        mode: str = "batch",
         deadline: float = _judging.DEADLINE_S,
         recheck: float = _judging.RECHECK_S,
         max_waiting: int = _judging.WAITING_MAX,

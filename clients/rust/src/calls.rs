@@ -17,6 +17,7 @@ use crate::{
     clock::deadline_in,
     endpoint_url::EndpointUrl,
     failure::{failed, of_way, way_error},
+    health,
     lane::{Caller, Way, WayError},
     policy::{Policy, policy_of},
     stream::Answers,
@@ -45,7 +46,7 @@ impl Client {
         A: Message + Default + 'static,
     {
         let policy = policy_of(path);
-        let policy = policy.with_rounds(rounds);
+        let policy = policy.with_rounds(rounds.or(self.in_one_round.then_some(1)));
         let deadline = deadline_in(self.deadline.unwrap_or(policy.timeout));
         let call = Call { client: self, group, policy, path, deadline, is_sent: AtomicBool::new(false) };
         self.shared.pacer.note(&self.shared.closed);
@@ -89,18 +90,37 @@ impl Client {
                 .into_inner();
             Ok(Answers::new(answers, lane, at.clone(), self.shared.closed.clone(), self.deadline))
         });
+        self.bounded(open).await
+    }
+
+    /// Connects to the current endpoint, unless a connection is there: that shows early what is wrong with an address,
+    /// the network or TLS. No request and no API key is sent. Calls connect by themselves.
+    pub async fn connect(&self) -> Result<(), JetonError> {
+        let Some((_, at)) = self.shared.public.behind_current(0) else {
+            return Err(JetonError::endpoint_invalid("There is no endpoint. Give one."));
+        };
+        let (lane, _) = self.shared.lane(at);
+        let connecting = Box::pin(async { lane.connect().await.map_err(|error| way_error(&error, at)) });
+        self.bounded(connecting).await.map(drop)
+    }
+
+    /// Waits as long as the client is open, and no longer than the deadline that it was given.
+    async fn bounded<T>(
+        &self,
+        outcome: impl Future<Output = Result<T, JetonError>>,
+    ) -> Result<T, JetonError> {
         let timed = async {
             match self.deadline {
                 Some(time) => {
-                    timeout(time, open).await.unwrap_or_else(|_| Err(JetonError::deadline_exceeded()))
+                    timeout(time, outcome).await.unwrap_or_else(|_| Err(JetonError::deadline_exceeded()))
                 }
-                None => open.await,
+                None => outcome.await,
             }
         };
         tokio::select! {
             biased;
             () = self.shared.closed.cancelled() => Err(JetonError::closed("client")),
-            opened = timed => opened,
+            outcome = timed => outcome,
         }
     }
 }
@@ -195,6 +215,8 @@ impl Call<'_> {
         // Once more, if the connection ended before anything was sent: an idle one may have.
         for is_last in [false, true] {
             let (lane, authorization) = self.client.shared.lane(at);
+            // Everybody may ask for the health of a server: it gets no credential for that.
+            let authorization = authorization.filter(|_| self.path != health::CHECK);
             let unsent = |error: JetonError| Failed { error, is_sent: false };
             let way = lane.connect().await.map_err(|error| unsent(way_error(&error, at)))?;
             let mut request = Request::new(message.clone());

@@ -19,7 +19,7 @@ use crate::{
     clock::Clock,
     endpoint_url::EndpointUrl,
     files::{Credentials, Origins},
-    lane::{Double, Lane},
+    lane::{CONNECT_TIME, Double, Lane},
     pacer::Pacer,
 };
 
@@ -51,6 +51,8 @@ impl Group {
 pub struct Client {
     pub(crate) shared: Arc<Shared>,
     pub(crate) deadline: Option<Duration>,
+    /// Whether each endpoint is asked once for a call.
+    pub(crate) in_one_round: bool,
 }
 
 pub(crate) struct Shared {
@@ -61,6 +63,7 @@ pub(crate) struct Shared {
     pub(crate) pacer: Pacer,
     credentials: Credentials,
     lanes: Mutex<HashMap<EndpointUrl, Arc<Lane>>>,
+    connect_time: Duration,
     double: Option<Arc<dyn Double>>,
 }
 
@@ -76,26 +79,25 @@ impl Client {
         let public = Group::new(vec![at]);
         let admin = Arc::clone(&public);
         let credentials = Credentials::load(Origins::default(), clock.clone())?;
-        Ok(Self::of(public, admin, clock, credentials, Some(double)))
+        Ok(Self::of(Shared { double: Some(double), ..Shared::new(public, admin, clock, credentials) }))
     }
 
-    fn of(
-        public: Arc<Group>,
-        admin: Arc<Group>,
-        clock: Clock,
-        credentials: Credentials,
-        double: Option<Arc<dyn Double>>,
-    ) -> Self {
-        let (closed, pacer, lanes) = (CancellationToken::new(), Pacer::new(), Mutex::default());
-        let shared = Shared { public, admin, clock, closed, pacer, credentials, lanes, double };
-        Self { shared: Arc::new(shared), deadline: None }
+    fn of(shared: Shared) -> Self {
+        Self { shared: Arc::new(shared), deadline: None, in_one_round: false }
     }
 
     /// The same client, whose calls take no longer than this. Without it a call has the time that clients/README.md
     /// gives its method.
     #[must_use]
     pub fn within(&self, deadline: Duration) -> Self {
-        Self { shared: Arc::clone(&self.shared), deadline: Some(deadline) }
+        Self { deadline: Some(deadline), ..self.clone() }
+    }
+
+    /// The same client, which asks each endpoint at most once for a call, in one round without pauses: for those who
+    /// repeat calls by themselves.
+    #[must_use]
+    pub fn in_one_round(&self) -> Self {
+        Self { in_one_round: true, ..self.clone() }
     }
 
     /// The calls of `TokenService`, with its messages. They print no secret, but hold secrets as texts, which do:
@@ -126,6 +128,20 @@ impl Client {
 }
 
 impl Shared {
+    fn new(public: Arc<Group>, admin: Arc<Group>, clock: Clock, credentials: Credentials) -> Self {
+        Self {
+            public,
+            admin,
+            clock,
+            closed: CancellationToken::new(),
+            pacer: Pacer::new(),
+            credentials,
+            lanes: Mutex::default(),
+            connect_time: CONNECT_TIME,
+            double: None,
+        }
+    }
+
     /// The channel to an endpoint, made at its first use and when the files of TLS have changed; and the credential of
     /// a call.
     pub(crate) fn lane(&self, at: &EndpointUrl) -> (Arc<Lane>, Option<HeaderValue>) {
@@ -136,7 +152,7 @@ impl Shared {
         }
         let lane = Arc::new(match &self.double {
             Some(double) => Lane::of_double(at.clone(), Arc::clone(double)),
-            None => Lane::new(at.clone(), found.tls.clone(), found.version),
+            None => Lane::new(at.clone(), found.tls.clone(), found.version, self.connect_time),
         });
         if !self.closed.is_cancelled() {
             // Calls in flight hold the one before, and end on it.
@@ -161,6 +177,7 @@ pub struct ClientBuilder {
     admin_endpoints: Vec<String>,
     origins: Origins,
     allow_plaintext: bool,
+    connect_time: Option<Duration>,
 }
 
 impl ClientBuilder {
@@ -208,9 +225,15 @@ impl ClientBuilder {
         self
     }
 
+    /// Gives a connection up that is not made after so long; without it, after 5 s.
+    pub fn connect_timeout(mut self, longest: Duration) -> Self {
+        self.connect_time = Some(longest);
+        self
+    }
+
     /// Makes the client, and reads the files.
     pub fn build(self) -> Result<Client, JetonError> {
-        let Self { endpoints, admin_endpoints, mut origins, allow_plaintext } = self;
+        let Self { endpoints, admin_endpoints, mut origins, allow_plaintext, connect_time } = self;
         let public = EndpointUrl::parse_all(&endpoints)?;
         let admin =
             if admin_endpoints.is_empty() { Vec::new() } else { EndpointUrl::parse_all(&admin_endpoints)? };
@@ -226,13 +249,20 @@ impl ClientBuilder {
         let credentials = Credentials::load(origins, clock.clone())?;
         let public = Group::new(public);
         let admin = if admin.is_empty() { Arc::clone(&public) } else { Group::new(admin) };
-        Ok(Client::of(public, admin, clock, credentials, None))
+        let connect_time = connect_time.unwrap_or(CONNECT_TIME);
+        Ok(Client::of(Shared { connect_time, ..Shared::new(public, admin, clock, credentials) }))
     }
 }
 
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use http::{Request, header};
+    use tokio::net::TcpListener;
+    use tonic::body::Body;
+
+    use crate::{Code, ErrorKind, ValidateRequest, lane::Answering};
 
     use super::*;
 
@@ -251,5 +281,49 @@ mod tests {
             let text = format!("{good:?} {:?}", good.clone().build().unwrap());
             assert!(!text.contains(KEY) && !text.contains("aaaaaaaa"), "{text}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_cannot_be_made_says_why_before_the_first_call() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let silent = Client::builder(format!("https://{address}")).connect_timeout(Duration::from_millis(20));
+        let late = silent.build().unwrap().connect().await.unwrap_err();
+        assert_eq!((late.is_answer(), late.cause()), (false, Some("no connection within 0.02 s")));
+        drop(listener);
+        let refused = Client::builder(format!("http://{address}")).build().unwrap().connect().await;
+        let refused = refused.unwrap_err();
+        assert_eq!(*refused.kind(), ErrorKind::Unreachable { endpoint: format!("http://{address}") });
+        assert!(refused.cause().unwrap().starts_with("Connection refused"), "{refused:?}");
+    }
+
+    /// Refuses each call, and keeps its path and whether it came with a credential.
+    #[derive(Default)]
+    struct Recorder(Mutex<Vec<(String, bool)>>);
+
+    impl Double for Recorder {
+        fn serve(self: Arc<Self>, request: Request<Body>) -> Answering {
+            let has_key = request.headers().contains_key(header::AUTHORIZATION);
+            self.0.lock().unwrap().push((request.uri().path().to_owned(), has_key));
+            Box::pin(async { tonic::Status::internal("recorded").into_http() })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_question_about_health_takes_no_credential_with_it() {
+        let origins = Origins { api_key: Some(KEY.into()), ..Origins::default() };
+        let credentials = Credentials::load(origins, Clock::Machine).unwrap();
+        let group = Group::new(vec![EndpointUrl::parse("https://double.invalid").unwrap()]);
+        let recorder = Arc::new(Recorder::default());
+        let double: Arc<dyn Double> = Arc::<Recorder>::clone(&recorder);
+        let shared = Shared::new(Arc::clone(&group), group, Clock::Machine, credentials);
+        let client = Client::of(Shared { double: Some(double), ..shared });
+        assert_eq!(client.health("").await.unwrap_err().code(), Code::Internal);
+        assert_eq!(client.validate(ValidateRequest::default()).await.unwrap_err().code(), Code::Internal);
+        let seen = recorder.0.lock().unwrap().clone();
+        let path = |path: &str| path.to_owned();
+        let expected =
+            [(path("/grpc.health.v1.Health/Check"), false), (path("/jeton.v1.TokenService/Validate"), true)];
+        assert_eq!(seen, expected);
     }
 }

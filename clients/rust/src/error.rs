@@ -13,6 +13,7 @@ pub(crate) const DOMAIN: &str = "jeton.v1";
 #[derive(Clone)]
 pub struct JetonError(Arc<Told>);
 
+#[derive(Clone)]
 struct Told {
     kind: ErrorKind,
     code: Code,
@@ -20,12 +21,24 @@ struct Told {
     reason: String,
     metadata: HashMap<String, String>,
     retry_after: Option<Duration>,
+    is_answer: bool,
+    cause: Option<String>,
+    http_status: Option<u16>,
 }
 
 impl JetonError {
     pub(crate) fn new(kind: ErrorKind, code: Code, message: impl Into<String>) -> Self {
-        let (reason, metadata) = (String::new(), HashMap::new());
-        Self(Arc::new(Told { kind, code, message: message.into(), reason, metadata, retry_after: None }))
+        Self(Arc::new(Told {
+            kind,
+            code,
+            message: message.into(),
+            reason: String::new(),
+            metadata: HashMap::new(),
+            retry_after: None,
+            is_answer: false,
+            cause: None,
+            http_status: None,
+        }))
     }
 
     /// The kind, with its typed metadata.
@@ -62,6 +75,26 @@ impl JetonError {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
+    }
+
+    /// Returns whether a server answered with it. Otherwise it was made here: nothing answered or not in time, what
+    /// answers speaks no gRPC, or an argument is wrong.
+    #[must_use]
+    pub fn is_answer(&self) -> bool {
+        self.0.is_answer
+    }
+
+    /// What the server, the network, TLS or the system said, in its own words, where the message is this library's. It
+    /// is for people, and has no form to rely on.
+    #[must_use]
+    pub fn cause(&self) -> Option<&str> {
+        self.0.cause.as_deref()
+    }
+
+    /// The status of HTTP, where what answered speaks HTTP/2 but no gRPC: a proxy, as a rule.
+    #[must_use]
+    pub fn http_status(&self) -> Option<u16> {
+        self.0.http_status
     }
 
     /// Returns whether no repetition mends it.
@@ -150,12 +183,16 @@ impl JetonError {
         Self::new(ErrorKind::NotJeton { endpoint: at.to_string() }, code, message)
     }
 
-    fn with_retry_after(self, retry_after: Option<Duration>) -> Self {
-        match Arc::try_unwrap(self.0) {
-            Ok(told) => Self(Arc::new(Told { retry_after, ..told })),
-            // Nobody else holds one that was just made.
-            Err(told) => Self(told),
-        }
+    fn told(self) -> Told {
+        Arc::unwrap_or_clone(self.0)
+    }
+
+    pub(crate) fn with_cause(self, cause: impl Into<String>) -> Self {
+        Self(Arc::new(Told { cause: Some(cause.into()), ..self.told() }))
+    }
+
+    pub(crate) fn with_http_status(self, status: u16) -> Self {
+        Self(Arc::new(Told { http_status: Some(status), ..self.told() }))
     }
 
     /// The error of a status that came from `at`.
@@ -166,7 +203,8 @@ impl JetonError {
             let kind = ErrorKind::of(&info.reason, &info.metadata).unwrap_or(ErrorKind::UnknownReason);
             let (reason, metadata) = (info.reason, info.metadata);
             let message = status.message().to_owned();
-            return Self(Arc::new(Told { kind, code, message, reason, metadata, retry_after }));
+            let told = Self::new(kind, code, message).told();
+            return Self(Arc::new(Told { reason, metadata, retry_after, is_answer: true, ..told }));
         }
         let plain = if code == Code::Unimplemented || is_no_grpc(status.message()) {
             Self::not_jeton(at, code, status.message())
@@ -177,7 +215,8 @@ impl JetonError {
         } else {
             Self::new(ErrorKind::UnexpectedError, code, status.message())
         };
-        plain.with_retry_after(retry_after)
+        let cause = Some(status.message().to_owned()).filter(|said| said != plain.message());
+        Self(Arc::new(Told { retry_after, cause, is_answer: true, ..plain.told() }))
     }
 }
 
@@ -245,12 +284,15 @@ mod tests {
         let newer = JetonError::from_status(&status("NEW"), &at());
         assert_eq!((newer.kind(), newer.reason()), (&ErrorKind::UnknownReason, "NEW"));
         assert_eq!(newer.metadata()["limitPerSecond"], "7");
+        assert!(newer.is_answer() && newer.cause().is_none());
     }
 
     #[test]
     fn a_status_without_a_reason_says_where_to_look() {
         let kind = |code, message: &str| {
             let error = JetonError::from_status(&tonic::Status::new(code, message), &at());
+            assert!(error.is_answer());
+            assert_eq!(error.cause().unwrap_or(error.message()), message, "the server's own words are kept");
             (error.kind().name(), error.message().contains("http://127.0.0.1:7070"))
         };
         assert_eq!(kind(tonic::Code::Unimplemented, ""), ("NotJeton", true));

@@ -40,9 +40,17 @@ pub(crate) fn failed(status: &Status, at: &EndpointUrl) -> JetonError {
 }
 
 pub(crate) fn way_error(error: &WayError, at: &EndpointUrl) -> JetonError {
-    match error {
-        WayError::NotGrpc(cause) => JetonError::not_jeton(at, Code::Unavailable, cause),
-        WayError::NotConnected(cause) | WayError::Broken(cause) => JetonError::unreachable(at, cause),
-        WayError::NotSent => JetonError::unreachable(at, &error.to_string()),
-    }
+    let said = error.to_string();
+    let told = match error {
+        WayError::NotHttp2 | WayError::OtherProtocol(_) => {
+            JetonError::not_jeton(at, Code::Unavailable, &said)
+        }
+        WayError::NotGrpc(status) => {
+            JetonError::not_jeton(at, Code::Unavailable, &said).with_http_status(status.as_u16())
+        }
+        WayError::NotConnected(_) | WayError::Tls(_) | WayError::Broken(_) | WayError::NotSent => {
+            JetonError::unreachable(at, &said)
+        }
+    };
+    told.with_cause(error.cause())
 }

@@ -1,7 +1,8 @@
 //! The credentials of a client, which follow their files.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io::{self, Read as _},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -18,6 +19,9 @@ use crate::{JetonError, Secret, clock::Clock, tls};
 
 /// Files are looked at so often at most, milliseconds.
 const LOOK_EVERY_MS: u64 = 1000;
+/// The greatest length of a file: one that is longer, or has no end, is none of a credential.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// Where the credentials of a client come from.
 #[derive(Clone, Default, Debug)]
@@ -150,8 +154,7 @@ fn authorization(origins: &Origins) -> Result<Option<HeaderValue>, JetonError> {
         (Some(key), None) => (key.clone(), "The text".to_owned()),
         (None, Some(path)) => {
             let text = String::from_utf8(read_file(path)?).unwrap_or_default();
-            // Some editors begin a file with a mark of its encoding.
-            (Secret::new(text.trim_start_matches('\u{feff}').trim()), format!("The file {}", path.display()))
+            (Secret::new(text.trim()), format!("The file {}", path.display()))
         }
         (None, None) => return Ok(None),
     };
@@ -183,12 +186,25 @@ fn is_api_key(text: &str) -> bool {
 }
 
 pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, JetonError> {
-    fs::read(path).map_err(|error| unreadable(path, &error))
+    read_whole(path).map_err(|error| unreadable(path, &error))
+}
+
+/// Reads a file up to a length, without the mark of its encoding with which some editors begin a file.
+fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let length = File::open(path)?.take(FILE_BYTES_MAX.saturating_add(1)).read_to_end(&mut bytes)?;
+    if u64::try_from(length).unwrap_or(u64::MAX) > FILE_BYTES_MAX {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is longer than 4 MiB"));
+    }
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        bytes.drain(..BYTE_ORDER_MARK.len());
+    }
+    Ok(bytes)
 }
 
 pub(crate) fn unreadable(path: &Path, error: &io::Error) -> JetonError {
     let message = format!("The file {} cannot be read: {error}. Check its path and rights.", path.display());
-    JetonError::credential_invalid(Some(path), message)
+    JetonError::credential_invalid(Some(path), message).with_cause(error.to_string())
 }
 
 #[cfg(test)]
@@ -249,7 +265,9 @@ mod tests {
     fn what_cannot_be_used_names_its_file() {
         let load = |origins| Credentials::load(origins, Clock::Machine).err().unwrap();
         let missing = load(Origins { ca_file: Some("/nowhere/ca.pem".into()), ..Origins::default() });
-        assert!(missing.message().contains("/nowhere/ca.pem"));
+        assert!(missing.message().contains("/nowhere/ca.pem") && missing.cause().is_some());
+        let endless = load(Origins { ca_file: Some("/dev/zero".into()), ..Origins::default() });
+        assert_eq!(endless.cause(), Some("it is longer than 4 MiB"));
         let bad = load(Origins { api_key: Some("hidden".into()), ..Origins::default() });
         assert!(!bad.message().contains("hidden") && bad.kind().name() == "CredentialInvalid");
         load(Origins { cert_file: Some("a".into()), ..Origins::default() });

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderValue, Request, Response, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use http_body_util::Full;
 use hyper::client::conn::http2::{self, SendRequest};
@@ -32,8 +32,8 @@ use crate::{
     one_task::{OneTask, Parts},
 };
 
-/// A connection is given up that is not made after so long.
-const CONNECT_TIME: Duration = Duration::from_secs(5);
+/// A connection is given up that is not made after so long, unless the builder of the client says otherwise.
+pub(crate) const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// A connection on which calls wait is asked so often whether it lives, and has so long to answer: 15 s together.
 const PING_EVERY: Duration = Duration::from_secs(10);
 const PING_TIME: Duration = Duration::from_secs(5);
@@ -61,13 +61,33 @@ pub(crate) enum WayError {
     /// Nothing was sent.
     #[error("{0}")]
     NotConnected(String),
+    /// The same, because of TLS.
+    #[error("TLS: {0}")]
+    Tls(String),
     /// The connection ended before the request was sent.
     #[error("the connection ended before the request was sent")]
     NotSent,
     #[error("{0}")]
     Broken(String),
-    #[error("{0}")]
-    NotGrpc(String),
+    #[error("it speaks no HTTP/2 over TLS")]
+    NotHttp2,
+    #[error("it speaks another protocol than HTTP/2: {0}")]
+    OtherProtocol(String),
+    #[error("it answers {0} without gRPC")]
+    NotGrpc(StatusCode),
+}
+
+impl WayError {
+    /// The end of the chain of errors, without words of this library where there was one.
+    pub(crate) fn cause(&self) -> String {
+        match self {
+            Self::NotConnected(cause)
+            | Self::Tls(cause)
+            | Self::Broken(cause)
+            | Self::OtherProtocol(cause) => cause.clone(),
+            Self::NotSent | Self::NotHttp2 | Self::NotGrpc(_) => self.to_string(),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -81,6 +101,7 @@ struct Connections {
 pub(crate) struct Lane {
     at: EndpointUrl,
     tls: Option<Arc<ClientConfig>>,
+    connect_time: Duration,
     /// Of the credentials by which it was made.
     pub(crate) version: u64,
     connections: Mutex<Connections>,
@@ -91,10 +112,16 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
-    pub(crate) fn new(at: EndpointUrl, tls: Option<Arc<ClientConfig>>, version: u64) -> Self {
+    pub(crate) fn new(
+        at: EndpointUrl,
+        tls: Option<Arc<ClientConfig>>,
+        version: u64,
+        connect_time: Duration,
+    ) -> Self {
         Self {
             at,
             tls,
+            connect_time,
             version,
             connections: Mutex::default(),
             connecting: tokio::sync::Mutex::default(),
@@ -104,7 +131,7 @@ impl Lane {
     }
 
     pub(crate) fn of_double(at: EndpointUrl, double: Arc<dyn Double>) -> Self {
-        Self { double: Some(double), ..Self::new(at, None, 0) }
+        Self { double: Some(double), ..Self::new(at, None, 0, CONNECT_TIME) }
     }
 
     /// A connection that lives, as far as is known.
@@ -131,8 +158,9 @@ impl Lane {
         {
             return Err(error.clone());
         }
-        let outcome = tokio::time::timeout(CONNECT_TIME, self.dial()).await.unwrap_or_else(|_| {
-            Err(WayError::NotConnected(format!("no connection within {} s", CONNECT_TIME.as_secs())))
+        let outcome = tokio::time::timeout(self.connect_time, self.dial()).await.unwrap_or_else(|_| {
+            let waited = self.connect_time.as_secs_f64();
+            Err(WayError::NotConnected(format!("no connection within {waited} s")))
         });
         let number = seen.saturating_add(1);
         self.attempts.store(number, Ordering::Release);
@@ -152,10 +180,9 @@ impl Lane {
         let name = ServerName::try_from(self.at.host().to_owned()).map_err(|error| failed(&error))?;
         let config = self.tls.clone().ok_or(WayError::NotSent)?;
         let stream = TlsConnector::from(config).connect(name, stream).await;
-        let stream =
-            stream.map_err(|error| WayError::NotConnected(format!("TLS: {}", root_cause(&error))))?;
+        let stream = stream.map_err(|error| WayError::Tls(root_cause(&error)))?;
         if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
-            return Err(WayError::NotGrpc("it speaks no HTTP/2 over TLS".to_owned()));
+            return Err(WayError::NotHttp2);
         }
         self.begin(stream).await
     }
@@ -257,14 +284,14 @@ fn checked(answer: Response<Body>) -> Result<Response<Body>, WayError> {
     if kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc")) {
         return Ok(answer);
     }
-    Err(WayError::NotGrpc(format!("it answers {} without gRPC", answer.status())))
+    Err(WayError::NotGrpc(answer.status()))
 }
 
 /// The error of a connection. One that breaks as soon as something comes speaks another protocol.
 pub(crate) fn broken(error: &(dyn Error + 'static)) -> WayError {
     let cause = root_cause(error);
     if ["frame with invalid size", "unspecific protocol error"].iter().any(|said| cause.contains(said)) {
-        return WayError::NotGrpc(format!("it speaks another protocol than HTTP/2: {cause}"));
+        return WayError::OtherProtocol(cause);
     }
     WayError::Broken(cause)
 }

@@ -15,6 +15,7 @@ mod error;
 mod failure;
 mod files;
 mod guard;
+mod health;
 mod json;
 mod lane;
 mod metadata;
@@ -42,6 +43,7 @@ pub use guard::{
     GrpcGuard, GrpcGuardLayer, Guard, GuardBuilder, GuardMode, GuardedBody, HttpGuard, HttpGuardLayer,
     PeerCertificate, WatchedBody,
 };
+pub use health::Health;
 pub use jeton_proto::v1 as proto;
 pub use metadata::Field;
 pub use reasons::ErrorKind;

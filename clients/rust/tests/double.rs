@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use jeton_client::{
-    Code, EventKind, Guard, GuardMode, IssueRequest, ReplayBody, Secret, TokenSource, TokenSourceBuilder,
-    Verdict, WatchedBody, testing::Double,
+    Code, EventKind, Guard, GuardMode, Health, IssueRequest, ReplayBody, Secret, TokenSource,
+    TokenSourceBuilder, Verdict, WatchedBody, testing::Double,
 };
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tower::{Layer as _, Service as _, ServiceExt as _, service_fn};
@@ -235,4 +235,31 @@ async fn a_stream_that_its_token_ends_has_the_token_renewed_for_the_next_one() {
     assert_eq!(double.calls("Issue"), 1);
     answer.into_body().collect().await.unwrap();
     until(|| source.current().is_some_and(|token| token.jti() != first.jti())).await;
+}
+
+#[tokio::test]
+async fn who_repeats_calls_by_himself_gets_each_refusal() {
+    let double = Double::new();
+    let client = double.client().unwrap();
+    let audiences = vec!["orders".to_owned()];
+    let request = IssueRequest { subject: "svc:a".to_owned(), audiences, ..IssueRequest::default() };
+    double.refuse("Issue", Code::Unavailable, "STORE_UNAVAILABLE", HashMap::new());
+    let refused = client.in_one_round().issue(request.clone()).await.unwrap_err();
+    assert_eq!((refused.reason(), refused.is_answer()), ("STORE_UNAVAILABLE", true));
+    assert_eq!(double.calls("Issue"), 1);
+    double.refuse("Issue", Code::Unavailable, "STORE_UNAVAILABLE", HashMap::new());
+    client.issue(request).await.unwrap();
+    assert_eq!(double.calls("Issue"), 3);
+}
+
+#[tokio::test]
+async fn the_health_of_a_server_is_asked_once() {
+    let double = Double::new();
+    let client = double.client().unwrap();
+    assert_eq!(client.health("").await.unwrap(), Health::Serving);
+    double.refuse("Check", Code::NotFound, "", HashMap::new());
+    assert_eq!(client.health("other").await.unwrap(), Health::NoSuchService);
+    double.set_away(true);
+    assert_eq!(client.health("").await.unwrap_err().code(), Code::Unavailable);
+    assert_eq!(double.calls("Check"), 3);
 }

@@ -18,6 +18,7 @@ use tonic::{
 use tonic_prost::ProstCodec;
 
 use crate::{
+    health::{HealthCheckRequest, HealthCheckResponse, SERVING},
     lane::{Answering, Double},
     proto as pb,
     testing::{Server, refusal},
@@ -76,6 +77,10 @@ impl Double for Server {
                 }
                 "StreamValidate" => {
                     Grpc::new(ProstCodec::default()).streaming(Verdicts(server), request).await
+                }
+                "Check" => {
+                    let call = Call(|_: HealthCheckRequest| Ok(HealthCheckResponse { status: SERVING }));
+                    Grpc::new(ProstCodec::default()).unary(call, request).await
                 }
                 _ => {
                     let metadata = [("service", method.as_str()), ("listener", "double")];

@@ -1,10 +1,7 @@
 //! The fields of the API in words of the command line: a server that refuses a value names a field, and a person typed a
 //! flag.
 
-use tonic::Status;
-use tonic_types::StatusExt as _;
-
-use crate::term::exit::Failure;
+use crate::term::exit::{Failure, Refusal};
 
 /// Fields, and what a person gives for them.
 const WORDS: [(&str, &str); 64] = [
@@ -114,19 +111,18 @@ impl Given {
     /// The failure in words of the command line. A value that the server refuses for its form is a fault of the command
     /// line.
     pub fn told(self, failure: Failure) -> Failure {
-        let Failure::Refused(status) = failure else { return failure };
-        match self.text(&status) {
-            Some(text) => Failure::BadValue { status, text },
-            None => Failure::Refused(status),
+        let Failure::Refused(refusal) = failure else { return failure };
+        match self.text(&refusal) {
+            Some(text) => Failure::BadValue { refusal, text },
+            None => Failure::Refused(refusal),
         }
     }
 
-    fn text(self, status: &Status) -> Option<String> {
-        let info = status.get_details_error_info()?;
-        let (field, number) = without_index(info.metadata.get("field")?);
+    fn text(self, refusal: &Refusal) -> Option<String> {
+        let (field, number) = without_index(refusal.metadata.get("field")?);
         let word = self.word(field)?;
         let word = number.map_or_else(|| word.clone(), |number| format!("{word} (number {number})"));
-        match (info.reason.as_str(), info.metadata.get("rule")) {
+        match (refusal.reason.as_str(), refusal.metadata.get("rule")) {
             ("FIELD_REQUIRED", _) => Some(format!("{word} is missing. Give it.")),
             ("FIELD_INVALID", Some(rule)) => {
                 let rule = rule.replace("max_ttl", &self.word("policy.max_ttl").unwrap_or_default());
@@ -155,20 +151,16 @@ pub fn of_target(message: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
-
+    use jeton_client::Code;
     use prost::Message as _;
     use prost_types::{DescriptorProto, FileDescriptorSet, field_descriptor_proto::Type};
-    use tonic::Code;
-    use tonic_types::ErrorDetails;
 
     use super::*;
 
     fn refused(reason: &str, facts: &[(&str, &str)]) -> Failure {
-        let facts: HashMap<_, _> =
-            facts.iter().map(|(name, fact)| ((*name).to_owned(), (*fact).to_owned())).collect();
-        let details = ErrorDetails::with_error_info(reason, "jeton.v1", facts);
-        Status::with_error_details(Code::InvalidArgument, "The field x is invalid.", details).into()
+        let metadata = facts.iter().map(|(name, fact)| ((*name).to_owned(), (*fact).to_owned())).collect();
+        let bare = Refusal::new(Code::InvalidArgument, "The field x is invalid.");
+        Refusal { reason: reason.to_owned(), metadata, ..bare }.into()
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! One line of the report, and the words that several checks share.
 
+use jeton_client::Code;
 use jiff::SignedDuration;
 use serde::Serialize;
-use tonic::Code;
 
 use crate::term::exit::{Exit, Failure};
 
@@ -94,7 +94,7 @@ pub fn of_offset(name: &'static str, worst: SignedDuration, detail: String) -> C
 
 /// The check that the admin listener refused or did not answer, although it is reachable.
 pub fn refused(name: &'static str, failure: &Failure) -> Check {
-    if matches!(failure, Failure::Refused(status) if status.code() == Code::Unimplemented) {
+    if matches!(failure, Failure::Refused(refusal) if refusal.code == Code::Unimplemented) {
         return Check::warn(name, format!("not checked: {}", said(failure)), "Update the server.");
     }
     match failure.exit() {

@@ -5,7 +5,7 @@ use crate::{
     invocation::Cli,
     remote::{
         connect::{self, Identity, Listener},
-        failover,
+        failover::{self, Access},
     },
 };
 
@@ -19,8 +19,9 @@ pub async fn endpoints(cli: &Cli<'_>) -> Option<Check> {
             continue;
         }
         count = count.saturating_add(urls.len());
+        let access = Access { key: None, tls: destination.tls().clone() };
         for url in urls {
-            match failover::answering(url, destination.tls(), connect::timeout(cli)).await {
+            match failover::answering(url, &access, connect::timeout(cli)).await {
                 Ok(Ok(_)) => {}
                 Ok(Err(fault)) => faults.push(fault),
                 Err(failure) => faults.push(failure.lines().concat()),

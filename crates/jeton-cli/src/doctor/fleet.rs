@@ -1,14 +1,11 @@
 //! Doctor's checks of several servers: their leases, and the prober that tests the promise.
 
+use jeton_client::Health;
 use jiff::Timestamp;
-use tonic::Code;
-use tonic_health::pb::{
-    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
-};
 
 use crate::{
     doctor::check::{Check, STORE_OFFSET_WARN, away, of_offset, said},
-    remote::connect::Connection,
+    remote::{connect::Connection, methods::HealthRequest},
     term::{exit::Failure, time},
     verbs::{propagation::names, replica},
 };
@@ -71,18 +68,16 @@ fn held(replicas: &[Replica], head: Revision) -> String {
 /// Checks that the server follows the epoch of the log.
 pub async fn epoch(connection: &Connection) -> Check {
     let name = "epoch";
-    match asked(connection, EPOCH).await {
+    match connection.call(HealthRequest(EPOCH)).await {
         Err(failure) => not_checked(name, &failure),
-        Ok(ServingStatus::Serving) => {
-            Check::ok(name, "the state of this server is in the log's epoch".to_owned())
-        }
-        Ok(ServingStatus::NotServing) => Check::fail(
+        Ok(Health::Serving) => Check::ok(name, "the state of this server is in the log's epoch".to_owned()),
+        Ok(Health::NotServing) => Check::fail(
             name,
             "this server cannot carry over its state into the log's new epoch, and answers nothing"
                 .to_owned(),
             "Do not restart it: revocations that it alone holds would be lost. Its log names the cause.",
         ),
-        Ok(ServingStatus::ServiceUnknown | ServingStatus::Unknown) => {
+        Ok(Health::NoSuchService | Health::Unknown) => {
             Check::warn(name, "the server does not say".to_owned(), "Update the server.")
         }
     }
@@ -154,44 +149,35 @@ pub fn count(replicas: &[Replica], most: i32) -> Check {
 /// Asks the health service whether the promise holds, as far as the prober sees, and whether the prober sees all.
 pub async fn prober(connection: &Connection) -> [Check; 2] {
     // At once: a server that does not answer is waited for once.
-    let (promise, probe) = tokio::join!(asked(connection, PROMISE), asked(connection, PROBER));
+    let (promise, probe) =
+        tokio::join!(connection.call(HealthRequest(PROMISE)), connection.call(HealthRequest(PROBER)));
     let promise = match promise {
-        Ok(ServingStatus::Serving) => Check::ok(
+        Ok(Health::Serving) => Check::ok(
             "promise",
             "a canary revoked on one replica was dead on the others that answered".into(),
         ),
-        Ok(ServingStatus::NotServing) => Check::fail(
+        Ok(Health::NotServing) => Check::fail(
             "promise",
             "a revoked canary was alive on another replica".into(),
             "Immediate revocation does not hold. The server's log names the replica: take that one out of service.",
         ),
-        Ok(ServingStatus::ServiceUnknown | ServingStatus::Unknown) => {
+        Ok(Health::NoSuchService | Health::Unknown) => {
             Check::ok("promise", "not probed on this server".into())
         }
         Err(failure) => not_checked("promise", &failure),
     };
     let probe = match probe {
-        Ok(ServingStatus::Serving) => Check::ok("prober", "every replica answered the latest probe".into()),
-        Ok(ServingStatus::NotServing) => Check::fail(
+        Ok(Health::Serving) => Check::ok("prober", "every replica answered the latest probe".into()),
+        Ok(Health::NotServing) => Check::fail(
             "prober",
             "the latest probe was not answered by all replicas, which says nothing of the promise".into(),
             "Look at the server's log: it names the replicas that did not answer.",
         ),
-        Ok(ServingStatus::ServiceUnknown) => Check::ok("prober", "off on this server".into()),
-        Ok(ServingStatus::Unknown) => Check::ok("prober", "has not judged yet".into()),
+        Ok(Health::NoSuchService) => Check::ok("prober", "off on this server".into()),
+        Ok(Health::Unknown) => Check::ok("prober", "has not judged yet".into()),
         Err(failure) => not_checked("prober", &failure),
     };
     [promise, probe]
-}
-
-async fn asked(connection: &Connection, service: &str) -> Result<ServingStatus, Failure> {
-    let mut client = HealthClient::new(connection.channel());
-    let request = HealthCheckRequest { service: service.to_owned() };
-    match connection.call(client.check(connection.request(request))).await {
-        Ok(answer) => Ok(answer.status()),
-        Err(Failure::Refused(status)) if status.code() == Code::NotFound => Ok(ServingStatus::ServiceUnknown),
-        Err(failure) => Err(failure),
-    }
 }
 
 fn not_checked(name: &'static str, failure: &Failure) -> Check {

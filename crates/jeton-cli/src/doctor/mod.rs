@@ -33,10 +33,7 @@ use crate::{
     },
     verbs::{key, replica},
 };
-use jeton_proto::v1::{
-    GetJwksRequest, GetServerInfoRequest, GetServerInfoResponse, ListAuditEventsRequest,
-    admin_service_client::AdminServiceClient, discovery_service_client::DiscoveryServiceClient,
-};
+use jeton_proto::v1::{GetJwksRequest, GetServerInfoRequest, GetServerInfoResponse, ListAuditEventsRequest};
 
 /// Synchronized clocks do not drift so far.
 const OFFSET_WARN: SignedDuration = SignedDuration::from_secs(2);
@@ -179,9 +176,8 @@ fn unreachable(failure: &Failure) -> Check {
 
 /// Checks the server. Returns the database's time, as far as the server knows it.
 async fn server(cli: &Cli<'_>, connection: &Connection, checks: &mut Vec<Check>) -> Option<Timestamp> {
-    let mut client = DiscoveryServiceClient::new(connection.channel());
     let start = Instant::now();
-    match connection.call(client.get_server_info(connection.request(GetServerInfoRequest {}))).await {
+    match connection.call(GetServerInfoRequest {}).await {
         Err(failure) => {
             checks.push(unreachable(&failure));
             None
@@ -237,8 +233,7 @@ fn store_clock(info: &GetServerInfoResponse) -> Check {
 
 async fn published_keys(connection: &Connection) -> Check {
     let name = "keys";
-    let mut client = DiscoveryServiceClient::new(connection.channel());
-    let jwks = connection.call(client.get_jwks(connection.request(GetJwksRequest::default()))).await;
+    let jwks = connection.call(GetJwksRequest::default()).await;
     let json = match jwks {
         Ok(jwks) => jwks.jwks_json,
         Err(failure) => return Check::fail(name, said(&failure), "Look at the server's log."),
@@ -284,10 +279,9 @@ fn no_admin(name: &'static str, failure: &Failure) -> Check {
 /// Every server reads the audit trail from the database, so reading it shows that the database answers.
 async fn database(connection: &Connection) -> Check {
     let name = "database";
-    let mut client = AdminServiceClient::new(connection.channel());
     let request = ListAuditEventsRequest { page_size: 1, ..ListAuditEventsRequest::default() };
     let start = Instant::now();
-    match connection.call(client.list_audit_events(connection.request(request))).await {
+    match connection.call(request).await {
         Ok(_) => Check::ok(name, format!("answered in {} ms", start.elapsed().as_millis())),
         Err(failure) => refused(name, &failure),
     }

@@ -1,23 +1,23 @@
 //! The server and the credential: from flags, then the context, then the files of `jeton dev` in `./.jeton`.
 
-use std::{future::Future, path::Path, sync::Once, time::Duration};
+use std::{path::Path, sync::Once, time::Duration};
 
-use jeton_client::Bearer;
-use secrecy::SecretString;
-use tonic::{Code, Request, Response, Status};
+use jeton_client::{Client, Code, JetonError, Secret};
+use secrecy::ExposeSecret as _;
 
 use crate::{
     invocation::Cli,
     remote::{
         endpoint::Endpoints,
-        failover::{self, Found, root_cause},
-        patience::{Line, Patience, Ways},
+        failover::{self, Access, Found},
+        failures,
+        methods::Method,
+        patience::{Patience, Ways, attempt},
         source::{Credential, DevHome, Source},
         tls::{self, Files},
-        tls_words::{Explained, explain},
     },
     term::{
-        exit::{Exit, Failure},
+        exit::{Exit, Failure, Refusal},
         interrupt, output, token_input,
     },
 };
@@ -42,21 +42,20 @@ pub enum Identity {
     Anonymous,
 }
 
-/// A channel, and the credential and deadline that every request on it carries.
+/// A server that answered, and how it is called.
 #[derive(Debug)]
 pub struct Connection {
-    line: Line,
+    client: Client,
     url: String,
-    authorization: Option<Bearer>,
     timeout: Duration,
-    patience: Option<Patience>,
+    again: Option<(Patience, Ways)>,
 }
 
 impl Connection {
-    /// The channel, for a generated client.
+    /// The client, for a call that streams: it sets no deadline.
     #[must_use]
-    pub fn channel(&self) -> Line {
-        self.line.clone()
+    pub fn client(&self) -> &Client {
+        &self.client
     }
 
     /// The URL of the server.
@@ -65,59 +64,39 @@ impl Connection {
         &self.url
     }
 
+    /// The deadline of a call.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// The same with another deadline.
     #[must_use]
     pub fn with_timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
     }
 
-    /// A request with credential and deadline.
-    pub fn request<T>(&self, message: T) -> Request<T> {
-        let mut request = Request::new(message);
-        request.set_timeout(self.timeout);
-        if let Some(bearer) = &self.authorization {
-            bearer.add_to(&mut request);
-        }
-        request
-    }
-
-    /// Waits for an answer, no longer than the deadline: a server that hangs does not hold a script.
-    pub async fn call<T>(
-        &self,
-        answer: impl Future<Output = Result<Response<T>, Status>>,
-    ) -> Result<T, Failure> {
-        let late = || {
-            let waited = self.timeout.as_secs_f64();
-            Status::deadline_exceeded(format!(
-                "No answer within {waited} s. Try again, or give more with --timeout."
-            ))
+    /// Makes a call, and waits for its answer no longer than the deadline: a server that hangs does not hold a script.
+    pub async fn call<M: Method>(&self, request: M) -> Result<M::Answer, Failure> {
+        let answer = match &self.again {
+            Some((patience, ways)) if M::REPEATS => {
+                Box::pin(ways.insist(self.client.clone(), request, self.timeout, patience)).await
+            }
+            _ => Box::pin(request.send(&attempt(&self.client, self.timeout))).await,
         };
-        // Each attempt has the deadline; `--retry` allows for several.
-        let repeats = self.patience.as_ref().map(Patience::left).unwrap_or_default();
-        match tokio::time::timeout(self.timeout.saturating_add(repeats), answer).await {
-            Ok(Ok(response)) => Ok(response.into_inner()),
-            // Either side's transport may enforce the same deadline first, with a text that helps nobody.
-            Ok(Err(status)) if is_bare_timeout(&status) => Err(late().into()),
-            // Not an answer of the server: the source of the error says more than "transport error".
-            Ok(Err(status)) => match std::error::Error::source(&status) {
-                Some(cause) if status.details().is_empty() => {
-                    let Explained { cause, advice } = explain(&root_cause(cause), &self.url);
-                    Err(Failure::Unreachable(format!("the connection failed: {cause}. {advice}")))
-                }
-                _ => Err(status.into()),
-            },
-            Err(_) => Err(late().into()),
-        }
+        answer.map_err(|error| self.failed(&error))
     }
 
     /// The same for a call that changes something. If no answer came, these words also say what is not known, and what to
     /// do.
-    pub async fn change<T>(
-        &self,
-        answer: impl Future<Output = Result<Response<T>, Status>>,
-        in_doubt: &str,
-    ) -> Result<T, Failure> {
-        Box::pin(self.call(answer)).await.map_err(|failure| self::in_doubt(failure, in_doubt))
+    pub async fn change<M: Method>(&self, request: M, in_doubt: &str) -> Result<M::Answer, Failure> {
+        self.call(request).await.map_err(|failure| self::in_doubt(failure, in_doubt))
+    }
+
+    /// An error of a call to this server, in words of the command line.
+    #[must_use]
+    pub fn failed(&self, error: &JetonError) -> Failure {
+        failures::of_call(error, &self.url, self.timeout)
     }
 }
 
@@ -128,9 +107,9 @@ pub const SAFE_AGAIN: &str = "Whether it was done is not known: run the same com
 pub fn in_doubt(failure: Failure, words: &str) -> Failure {
     match failure {
         Failure::Unreachable(text) => Failure::Unreachable(format!("{text} {words}")),
-        Failure::Refused(status) if is_no_answer(&status) => {
-            let text = format!("{} {words}", status.message().trim_end());
-            Failure::Refused(Status::new(status.code(), text))
+        Failure::Refused(refusal) if is_no_answer(&refusal) => {
+            let message = format!("{} {words}", refusal.message.trim_end());
+            Failure::Refused(Refusal { message, ..refusal })
         }
         failure @ (Failure::Usage(_)
         | Failure::Local(_)
@@ -141,14 +120,9 @@ pub fn in_doubt(failure: Failure, words: &str) -> Failure {
 }
 
 /// Returns whether it is not an answer of a server: those carry details.
-fn is_no_answer(status: &Status) -> bool {
+fn is_no_answer(refusal: &Refusal) -> bool {
     let codes = [Code::Cancelled, Code::DeadlineExceeded, Code::Unavailable, Code::Unknown, Code::Internal];
-    codes.contains(&status.code()) && status.details().is_empty()
-}
-
-/// Returns whether a transport enforced the deadline: the server's refusals carry details.
-fn is_bare_timeout(status: &Status) -> bool {
-    matches!(status.code(), Code::Cancelled | Code::DeadlineExceeded) && status.details().is_empty()
+    codes.contains(&refusal.code) && refusal.is_bare()
 }
 
 /// Connects to a listener.
@@ -186,21 +160,22 @@ impl Destination {
     /// Connects: to the first of the servers that answers. It tries each once.
     pub async fn dial(self) -> Result<Connection, Failure> {
         arm_interrupt();
-        let authorization = match &self.credential {
-            Some(credential) => Some(bearer(&credential.read().await?)?),
+        let Self { urls, dev, tls, credential, timeout, patience } = self;
+        let key = match &credential {
+            Some(credential) => Some(Secret::new(credential.read().await?.expose_secret())),
             None => None,
         };
-        let found = failover::first_that_answers(&self.urls, &self.tls, self.timeout).await?;
+        let access = Access { key, tls };
+        let found = failover::first_that_answers(&urls, &access, timeout).await?;
         found.tell();
-        let Found { channel, url, .. } = found;
-        if authorization.is_some() && tls::is_exposed(&url) {
+        let Found { client, url, .. } = found;
+        if access.key.is_some() && tls::is_exposed(&url) {
             output::talk(&format!(
                 "warning: the API key goes to {url} in plaintext. Use https://, or a mesh that encrypts."
             ));
         }
-        let Self { urls, dev, tls, timeout, patience, .. } = self;
-        let line = Line::new(channel, patience.clone(), Ways { urls, dev, tls, timeout });
-        Ok(Connection { line, url, authorization, timeout, patience })
+        let again = patience.map(|patience| (patience, Ways { urls, dev, access, timeout }));
+        Ok(Connection { client, url, timeout, again })
     }
 
     /// The same, giving up at the first failure.
@@ -311,11 +286,6 @@ fn credential(
     Err(Failure::Usage(format!(
         "no credential is known for {urls}. Give --api-key-file or --tls-cert, or add a context with one."
     )))
-}
-
-fn bearer(key: &SecretString) -> Result<Bearer, Failure> {
-    Bearer::new(key)
-        .map_err(|_| Failure::Usage("the API key holds characters that no key has. Check the file.".into()))
 }
 
 /// The first sentence of a failure, with a capital.

@@ -2,28 +2,30 @@
 
 use std::time::Duration;
 
-use jeton_client::Trust;
-use tonic::{Code, Request, transport::Channel};
-use tonic_health::pb::{
-    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
-};
+use jeton_client::{Client, Code, Health, Secret};
 
 use crate::{
-    remote::{
-        tls::Files,
-        tls_words::{Explained, explain},
-    },
-    term::{escape::escape, exit::Failure, output},
+    remote::{failures, tls::Files},
+    term::{exit::Failure, output},
 };
 
 /// The longest wait for one of several servers, before the next one is tried.
 const OTHERS_WAIT: Duration = Duration::from_secs(3);
 
+/// What a server is shown, and how it is known.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// The API key.
+    pub key: Option<Secret>,
+    /// The files for TLS.
+    pub tls: Files,
+}
+
 /// A server that answers.
 #[derive(Debug)]
 pub struct Found {
-    /// The connection to it.
-    pub channel: Channel,
+    /// The client that is connected to it.
+    pub client: Client,
     /// Its URL.
     pub url: String,
     /// Why those before it were passed over.
@@ -41,14 +43,18 @@ impl Found {
 
 /// Connects to the first of these that answers. Nothing but a question about its health is sent to it, and that only if
 /// there are several.
-pub async fn first_that_answers(urls: &[String], tls: &Files, timeout: Duration) -> Result<Found, Failure> {
+pub async fn first_that_answers(
+    urls: &[String],
+    access: &Access,
+    timeout: Duration,
+) -> Result<Found, Failure> {
     let mut faults = Vec::new();
     if let [url] = urls {
-        return Ok(Found { channel: dial(url, tls, timeout).await?, url: url.clone(), faults });
+        return Ok(Found { client: dial(url, access, timeout).await?, url: url.clone(), faults });
     }
     for url in urls {
-        match answering(url, tls, timeout).await? {
-            Ok(channel) => return Ok(Found { channel, url: url.clone(), faults }),
+        match answering(url, access, timeout).await? {
+            Ok(client) => return Ok(Found { client, url: url.clone(), faults }),
             Err(fault) => faults.push(fault),
         }
     }
@@ -61,13 +67,13 @@ pub async fn first_that_answers(urls: &[String], tls: &Files, timeout: Duration)
 /// Connects to one of several servers, and asks whether it serves. The inner error is a clause that names it.
 pub async fn answering(
     url: &str,
-    tls: &Files,
+    access: &Access,
     timeout: Duration,
-) -> Result<Result<Channel, String>, Failure> {
+) -> Result<Result<Client, String>, Failure> {
     let patience = timeout.min(OTHERS_WAIT);
-    match dial(url, tls, patience).await {
-        Ok(channel) => Ok(match look(channel.clone(), patience).await {
-            Ok(()) => Ok(channel),
+    match dial(url, access, patience).await {
+        Ok(client) => Ok(match look(&client, patience).await {
+            Ok(()) => Ok(client),
             Err(fault) => Err(format!("{url} {fault}")),
         }),
         Err(Failure::Unreachable(text)) => {
@@ -78,14 +84,11 @@ pub async fn answering(
 }
 
 /// Asks whether a server serves. One that does not know the question answers, too.
-async fn look(channel: Channel, patience: Duration) -> Result<(), &'static str> {
-    let mut request = Request::new(HealthCheckRequest::default());
-    request.set_timeout(patience);
-    match tokio::time::timeout(patience, HealthClient::new(channel).check(request)).await {
-        Ok(Ok(answer)) if answer.get_ref().status() == ServingStatus::NotServing => Err("does not serve"),
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(status)) if !is_no_answer(status.code()) => Ok(()),
-        Ok(Err(_)) | Err(_) => Err("does not answer"),
+async fn look(client: &Client, patience: Duration) -> Result<(), &'static str> {
+    match client.within(patience).health("").await {
+        Ok(Health::NotServing) => Err("does not serve"),
+        Err(error) if is_no_answer(error.code()) => Err("does not answer"),
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 
@@ -94,23 +97,13 @@ fn is_no_answer(code: Code) -> bool {
     matches!(code, Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown)
 }
 
-async fn dial(url: &str, tls: &Files, timeout: Duration) -> Result<Channel, Failure> {
+async fn dial(url: &str, access: &Access, timeout: Duration) -> Result<Client, Failure> {
+    // Whoever sends a key in plaintext is warned.
+    let builder = Client::builder(url).allow_plaintext().connect_timeout(timeout);
+    let builder = access.key.iter().fold(builder, |builder, key| builder.api_key(key.clone()));
     // The files are read only where they are used.
-    let trust = if url.starts_with("https://") { tls.trust()? } else { Trust::default() };
-    let endpoint =
-        jeton_client::endpoint(url, &trust).map_err(|error| Failure::Usage(escape(&error.to_string())))?;
-    let unreachable = |cause: String| {
-        let Explained { cause, advice } = explain(&cause, url);
-        Failure::Unreachable(format!("cannot reach {url}: {cause}. {advice}"))
-    };
-    match tokio::time::timeout(timeout, endpoint.connect()).await {
-        Ok(Ok(channel)) => Ok(channel),
-        Ok(Err(error)) => Err(unreachable(root_cause(&error))),
-        Err(_) => Err(unreachable(format!("no connection within {} s", timeout.as_secs_f64()))),
-    }
-}
-
-/// The end of the chain of errors, fit for a terminal.
-pub fn root_cause(error: &dyn std::error::Error) -> String {
-    escape(&jeton_client::root_cause(error))
+    let builder = if url.starts_with("https://") { access.tls.given_to(builder) } else { builder };
+    let client = builder.build().map_err(|error| failures::of_client(&error))?;
+    client.connect().await.map_err(|error| failures::of_connection(&error, url))?;
+    Ok(client)
 }

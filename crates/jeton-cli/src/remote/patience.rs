@@ -2,31 +2,24 @@
 //! does no harm; what a first one may have done is not known.
 
 use std::{
-    error::Error,
-    future::poll_fn,
-    pin::{Pin, pin},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll},
     time::Duration,
 };
 
-use http_body_util::Full;
+use jeton_client::{Client, Code, JetonError};
 use jiff::SignedDuration;
 use tokio::time::{Instant, sleep};
-use tonic::{
-    Code, Status,
-    body::Body,
-    codegen::{Body as _, Bytes, Service, http},
-    transport::Channel,
-};
-use tonic_types::StatusExt as _;
 
 use crate::{
     invocation::Cli,
-    remote::{failover::first_that_answers, source::DevHome, tls::Files},
+    remote::{
+        failover::{Access, first_that_answers},
+        methods::Method,
+        source::DevHome,
+    },
     term::{output, time},
 };
 
@@ -89,8 +82,8 @@ pub struct Ways {
     pub urls: Vec<String>,
     /// If those are the servers of `jeton dev`: where it writes which they are now.
     pub dev: Option<DevHome>,
-    /// The files for TLS.
-    pub tls: Files,
+    /// What they are shown.
+    pub access: Access,
     /// The longest wait for a connection.
     pub timeout: Duration,
 }
@@ -100,118 +93,60 @@ impl Ways {
     fn now(&self) -> Vec<String> {
         self.dev.as_ref().and_then(DevHome::urls).unwrap_or_else(|| self.urls.clone())
     }
-}
 
-/// A channel that sends some calls again.
-#[derive(Clone, Debug)]
-pub struct Line {
-    channel: Channel,
-    again: Option<(Patience, Arc<Ways>)>,
-}
-
-impl Line {
-    /// The channel; with patience, it repeats calls, to whichever of the servers then answers.
-    #[must_use]
-    pub fn new(channel: Channel, patience: Option<Patience>, ways: Ways) -> Self {
-        Self { channel, again: patience.map(|patience| (patience, Arc::new(ways))) }
-    }
-}
-
-type AnyError = Box<dyn Error + Send + Sync>;
-type Answer = Result<http::Response<Body>, AnyError>;
-
-impl Service<http::Request<Body>> for Line {
-    type Response = http::Response<Body>;
-    type Error = AnyError;
-    type Future = Pin<Box<dyn Future<Output = Answer> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), AnyError>> {
-        self.channel.poll_ready(cx).map_err(Into::into)
-    }
-
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        // The one that is ready makes the call.
-        let next = self.channel.clone();
-        let mut ready = std::mem::replace(&mut self.channel, next);
-        match &self.again {
-            Some((patience, ways)) if is_repeatable(request.uri().path()) => {
-                Box::pin(repeat(ready, patience.clone(), Arc::clone(ways), request))
+    /// Makes a call that does no harm twice, by this client at first, until it is answered or the patience is over. Each
+    /// attempt has this deadline.
+    pub async fn insist<M: Method>(
+        &self,
+        mut client: Client,
+        request: M,
+        deadline: Duration,
+        patience: &Patience,
+    ) -> Result<M::Answer, JetonError> {
+        let mut at = String::new();
+        loop {
+            let error = match request.clone().send(&attempt(&client, deadline)).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            match passing(&error, M::REVOKES) {
+                Some(why) if patience.wait(&why).await => {}
+                _ => return Err(error),
             }
-            _ => Box::pin(async move { ready.call(request).await.map_err(Into::into) }),
-        }
-    }
-}
-
-/// Returns whether a second call of this method does no harm, whatever became of the first.
-fn is_repeatable(path: &str) -> bool {
-    let method = path.rsplit('/').next().unwrap_or_default();
-    let reads = ["Get", "List"].iter().any(|verb| method.starts_with(verb));
-    reads || ["Validate", "BatchValidate", "Revoke", "Check", "Explain"].contains(&method)
-}
-
-async fn repeat(
-    mut ready: Channel,
-    patience: Patience,
-    ways: Arc<Ways>,
-    request: http::Request<Body>,
-) -> Answer {
-    let (head, body) = request.into_parts();
-    let mut at = String::new();
-    let message = whole(body).await?;
-    loop {
-        let again = http::Request::from_parts(head.clone(), Body::new(Full::new(message.clone())));
-        let answer = match poll_fn(|cx| ready.poll_ready(cx)).await {
-            Ok(()) => ready.call(again).await,
-            Err(error) => Err(error),
-        };
-        let why = match &answer {
-            Ok(response) => Status::from_header_map(response.headers())
-                .and_then(|status| passing(&status, head.uri.path())),
-            Err(_) => Some(format!("The server does not answer. {}", meanwhile(head.uri.path(), "it"))),
-        };
-        match why {
             // The server may have gone for good, and another one wait: each attempt looks at all of them.
-            Some(why) if patience.wait(&why).await => {
-                let timeout = ways.timeout.min(patience.left());
-                if let Ok(found) = first_that_answers(&ways.now(), &ways.tls, timeout).await {
-                    if found.url != at {
-                        found.tell();
-                    }
-                    (ready, at) = (found.channel, found.url);
+            let timeout = self.timeout.min(patience.left());
+            if let Ok(found) = first_that_answers(&self.now(), &self.access, timeout).await {
+                if found.url != at {
+                    found.tell();
                 }
+                (client, at) = (found.client, found.url);
             }
-            _ => return answer.map_err(Into::into),
         }
     }
 }
 
-/// The message of a call that sends one.
-async fn whole(body: Body) -> Result<Bytes, AnyError> {
-    let mut body = pin!(body);
-    let mut message = Vec::new();
-    while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
-        if let Ok(data) = frame?.into_data() {
-            message.extend_from_slice(&data);
-        }
-    }
-    Ok(message.into())
+/// The client for one attempt at a call: when it is made again, and where, is decided here.
+pub fn attempt(client: &Client, deadline: Duration) -> Client {
+    client.within(deadline).in_one_round()
 }
 
-/// A sentence on a refusal that passes by itself; `None` if it does not.
-fn passing(status: &Status, path: &str) -> Option<String> {
-    if !matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded) {
+/// A sentence on a failure that passes by itself; `None` if it does not.
+fn passing(error: &JetonError, revokes: bool) -> Option<String> {
+    if !matches!(error.code(), Code::Unavailable | Code::DeadlineExceeded) {
         return None;
     }
-    let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
-    if reason == "STORE_UNAVAILABLE" {
-        return Some(format!("The server does not reach Postgres. {}", meanwhile(path, "Postgres")));
-    }
-    Some(format!("The server cannot answer now. {}", meanwhile(path, "it")))
+    Some(if !error.is_answer() {
+        format!("The server does not answer. {}", meanwhile(revokes, "it"))
+    } else if error.reason() == "STORE_UNAVAILABLE" {
+        format!("The server does not reach Postgres. {}", meanwhile(revokes, "Postgres"))
+    } else {
+        format!("The server cannot answer now. {}", meanwhile(revokes, "it"))
+    })
 }
 
 /// What holds in the meantime.
-fn meanwhile(path: &str, what: &str) -> String {
-    if !path.ends_with("/Revoke") {
+fn meanwhile(revokes: bool, what: &str) -> String {
+    if !revokes {
         return "Nothing was changed.".to_owned();
     }
     format!(
@@ -222,29 +157,29 @@ fn meanwhile(path: &str, what: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
+    use jeton_client::testing::Double;
+    use jeton_proto::v1::GetCallerRequest;
+
     use super::*;
 
-    #[test]
-    fn only_calls_that_do_no_harm_twice_are_repeated() {
-        for path in [
-            "/jeton.v1.TokenService/Revoke",
-            "/jeton.v1.AdminService/ListClients",
-            "/x/Validate",
-            "/x/GetCaller",
-        ] {
-            assert!(is_repeatable(path), "{path}");
-        }
-        for path in
-            ["Issue", "Refresh", "CreateApiKey", "BulkRevoke", "StreamValidate", "RotateKey", "DeleteApiKey"]
-        {
-            assert!(!is_repeatable(&format!("/jeton.v1.TokenService/{path}")), "{path}");
-        }
+    /// What is said of a failure of a server that refuses by this code and this reason.
+    async fn said(code: Code, reason: &str, revokes: bool) -> Option<String> {
+        let double = Double::new();
+        double.refuse("GetCaller", code, reason, HashMap::new());
+        let client = double.client().ok()?;
+        let refused = GetCallerRequest {}.send(&attempt(&client, Duration::from_secs(9))).await.err()?;
+        passing(&refused, revokes)
     }
 
-    #[test]
-    fn what_holds_meanwhile_is_said() {
-        let revoke = passing(&Status::unavailable("x"), "/jeton.v1.TokenService/Revoke").unwrap_or_default();
-        assert!(revoke.contains("Nothing validates") && revoke.contains("takes effect"), "{revoke}");
-        assert_eq!(passing(&Status::not_found("x"), "/jeton.v1.TokenService/Revoke"), None);
+    #[tokio::test]
+    async fn what_holds_meanwhile_is_said() {
+        let revoke = said(Code::Unavailable, "STORE_UNAVAILABLE", true).await.unwrap_or_default();
+        assert!(revoke.starts_with("The server does not reach Postgres. Nothing validates"), "{revoke}");
+        assert!(revoke.ends_with("takes effect when Postgres is back."), "{revoke}");
+        let read = said(Code::Unavailable, "SERVER_DRAINING", false).await;
+        assert_eq!(read.as_deref(), Some("The server cannot answer now. Nothing was changed."));
+        assert_eq!(said(Code::NotFound, "NOT_FOUND", true).await, None, "it does not pass");
     }
 }

@@ -48,8 +48,9 @@ impl Credential {
                 (credential_command::output(command).await?, "what credential_command printed".to_owned())
             }
         };
-        if ApiKey::parse(without_blanks(text.expose_secret())).is_some() {
-            return Ok(text);
+        let key = without_blanks(text.expose_secret());
+        if ApiKey::parse(key).is_some() {
+            return Ok(key.into());
         }
         Err(Failure::Usage(format!(
             "{place} is no API key, so it was not sent. Give what `jeton client add-key` printed: jtk_ and 66 characters."

@@ -5,14 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use jeton_client::{Identity, Trust};
+use jeton_client::ClientBuilder;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     invocation::GlobalArgs,
     term::{exit::Failure, token_input},
 };
-use jeton_io::files;
 
 /// Files of a client's TLS: PEM.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,22 +64,17 @@ impl Files {
         self.certificate.is_some()
     }
 
-    /// Reads the files.
-    pub fn trust(&self) -> Result<Trust, Failure> {
-        let authorities = self.ca.as_deref().map(read).transpose()?;
-        let identity = match (&self.certificate, &self.key) {
+    /// Gives the files to a client.
+    pub fn given_to(&self, builder: ClientBuilder) -> ClientBuilder {
+        let builder = self.ca.iter().fold(builder, ClientBuilder::ca_file);
+        match (&self.certificate, &self.key) {
             (Some(certificate), Some(key)) => {
                 token_input::warn_if_open(key, "private key");
-                Some(Identity { certificate: read(certificate)?, key: read(key)?.into() })
+                builder.certificate_files(certificate, key)
             }
-            _ => None,
-        };
-        Ok(Trust { authorities, identity })
+            _ => builder,
+        }
     }
-}
-
-fn read(file: &Path) -> Result<Vec<u8>, Failure> {
-    files::read_pem(file).map_err(|error| Failure::Usage(format!("cannot read {}: {error}.", file.display())))
 }
 
 /// Returns whether others can read what is sent to this URL.

@@ -2,10 +2,9 @@
 
 use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
+use jeton_client::{Code, JetonError};
 use jiff::SignedDuration;
 use serde::Serialize;
-use tonic::{Code, Status};
-use tonic_types::StatusExt;
 
 use crate::term::{escape::escape, json_text, time};
 
@@ -71,19 +70,66 @@ pub enum Failure {
     /// No connection was made.
     Unreachable(String),
     /// The server refused, or did not answer.
-    Refused(Status),
+    Refused(Refusal),
     /// The server refused the form of a value of the command line.
     BadValue {
         /// Its answer, which names a field of the API.
-        status: Status,
+        refusal: Refusal,
         /// The same about what was typed.
         text: String,
     },
 }
 
-impl From<Status> for Failure {
-    fn from(status: Status) -> Self {
-        Self::Refused(status)
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// What a server answered in place of what was asked for; or, without a reason, that it did not answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refusal {
+    /// The code of gRPC.
+    pub code: Code,
+    /// The server's words.
+    pub message: String,
+    /// The reason; empty if there is none.
+    pub reason: String,
+    /// What belongs to the reason.
+    pub metadata: BTreeMap<String, String>,
+    /// When to try again.
+    pub retry_after: Option<Duration>,
+}
+
+impl Refusal {
+    /// One without a reason.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            reason: String::new(),
+            metadata: BTreeMap::new(),
+            retry_after: None,
+        }
+    }
+
+    /// Returns whether it holds no more than a code and words: what jeton itself answers holds more.
+    #[must_use]
+    pub fn is_bare(&self) -> bool {
+        self.reason.is_empty() && self.retry_after.is_none()
+    }
+}
+
+impl From<&JetonError> for Refusal {
+    fn from(error: &JetonError) -> Self {
+        Self {
+            code: error.code(),
+            // The server's own words, where the library has others.
+            message: error.cause().unwrap_or_else(|| error.message()).to_owned(),
+            reason: error.reason().to_owned(),
+            metadata: error.metadata().clone().into_iter().collect(),
+            retry_after: error.retry_after(),
+        }
     }
 }
 
@@ -96,7 +142,7 @@ impl Failure {
             Self::Local(_) => Exit::Error,
             Self::Interrupted => Exit::Interrupted,
             Self::Unreachable(_) => Exit::Unavailable,
-            Self::Refused(status) => exit_of_status(status),
+            Self::Refused(refusal) => exit_of(refusal),
         }
     }
 
@@ -108,8 +154,8 @@ impl Failure {
                 vec![format!("error: {text}")]
             }
             Self::Interrupted => vec!["interrupted. Nothing was sent.".to_owned()],
-            Self::Refused(status) => lines_of_status(status, &message_of(status), &[]),
-            Self::BadValue { status, text } => lines_of_status(status, text, &["field", "rule"]),
+            Self::Refused(refusal) => lines_of(refusal, &message_of(refusal), &[]),
+            Self::BadValue { refusal, text } => lines_of(refusal, text, &["field", "rule"]),
         }
     }
 }
@@ -134,7 +180,7 @@ impl Failure {
     #[must_use]
     pub fn json(&self) -> String {
         let own = |code: Code, reason: &str, text: &str| ErrorJson {
-            code: name_of(code),
+            code: code.name().to_owned(),
             reason: reason.to_owned(),
             message: text.to_owned(),
             metadata: BTreeMap::new(),
@@ -146,15 +192,13 @@ impl Failure {
             Self::Local(text) => own(Code::Unknown, "LOCAL_FAILURE", text),
             Self::Interrupted => own(Code::Cancelled, "INTERRUPTED", "interrupted. Nothing was sent."),
             Self::Unreachable(text) => own(Code::Unavailable, "UNREACHABLE", text),
-            Self::Refused(status) | Self::BadValue { status, .. } => {
+            Self::Refused(refusal) | Self::BadValue { refusal, .. } => {
                 let message =
-                    if let Self::BadValue { text, .. } = self { text.clone() } else { message_of(status) };
-                let info = status.get_details_error_info();
-                let (reason, metadata) = info.map(|info| (info.reason, info.metadata)).unwrap_or_default();
+                    if let Self::BadValue { text, .. } = self { text.clone() } else { message_of(refusal) };
                 ErrorJson {
-                    metadata: metadata.into_iter().collect(),
-                    retry_delay: retry_delay(status).map(|delay| format!("{:.3}s", delay.as_secs_f64())),
-                    ..own(status.code(), &reason, &message)
+                    metadata: refusal.metadata.clone(),
+                    retry_delay: refusal.retry_after.map(|delay| format!("{:.3}s", delay.as_secs_f64())),
+                    ..own(refusal.code, &refusal.reason, &message)
                 }
             }
         };
@@ -162,29 +206,17 @@ impl Failure {
     }
 }
 
-/// The name of a code as gRPC writes it: `INVALID_ARGUMENT`.
-fn name_of(code: Code) -> String {
-    let mut name = String::new();
-    for letter in format!("{code:?}").chars() {
-        if letter.is_ascii_uppercase() && !name.is_empty() {
-            name.push('_');
-        }
-        name.push(letter.to_ascii_uppercase());
-    }
-    name
-}
-
-fn exit_of_status(status: &Status) -> Exit {
-    match status.code() {
+fn exit_of(refusal: &Refusal) -> Exit {
+    match refusal.code {
         Code::Ok => Exit::Done,
         // A value that was typed. The form of a field is told in words of the command line where it was typed; where it
         // was not, this program is wrong.
-        Code::InvalidArgument if !matches!(&*reason_of(status), "" | "FIELD_INVALID" | "FIELD_REQUIRED") => {
+        Code::InvalidArgument if !matches!(&*refusal.reason, "" | "FIELD_INVALID" | "FIELD_REQUIRED") => {
             Exit::Usage
         }
         // It was asked first, and said no.
         Code::FailedPrecondition | Code::ResourceExhausted
-            if matches!(&*reason_of(status), "AFFECTED_SESSIONS_EXCEEDED" | "HIGH_WATER_EXCEEDED") =>
+            if matches!(&*refusal.reason, "AFFECTED_SESSIONS_EXCEEDED" | "HIGH_WATER_EXCEEDED") =>
         {
             Exit::Negative
         }
@@ -194,9 +226,9 @@ fn exit_of_status(status: &Status) -> Exit {
         // The peer gave up on the call: nothing was decided.
         Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => Exit::Unavailable,
         // A retry does not free any quota.
-        Code::ResourceExhausted if is_quota(status) => Exit::Error,
+        Code::ResourceExhausted if refusal.reason == "QUOTA_EXCEEDED" => Exit::Error,
         // Over a rate, the server says when to retry. Without that, or if the delay is hours, the limit is lasting.
-        Code::ResourceExhausted if retry_delay(status).is_some_and(|delay| delay <= RETRY_MAX) => {
+        Code::ResourceExhausted if refusal.retry_after.is_some_and(|delay| delay <= RETRY_MAX) => {
             Exit::Unavailable
         }
         Code::ResourceExhausted
@@ -212,8 +244,8 @@ fn exit_of_status(status: &Status) -> Exit {
     }
 }
 
-fn message_of(status: &Status) -> String {
-    match (status.message(), status.code()) {
+fn message_of(refusal: &Refusal) -> String {
+    match (&*refusal.message, refusal.code) {
         ("", Code::Unimplemented) => {
             "this server does not know the call; is it the right listener, and not older than this program?"
                 .into()
@@ -224,18 +256,15 @@ fn message_of(status: &Status) -> String {
 }
 
 /// The lines for people: the message, then reason and metadata but those that the message has already.
-fn lines_of_status(status: &Status, message: &str, said: &[&str]) -> Vec<String> {
+fn lines_of(refusal: &Refusal, message: &str, said: &[&str]) -> Vec<String> {
     let mut lines = vec![format!("error: {}", escape(message))];
-    if let Some(info) = status.get_details_error_info() {
-        // A map iterates in any order; people and scripts need one order.
-        let mut metadata: Vec<_> =
-            info.metadata.iter().filter(|(key, _)| !said.contains(&key.as_str())).collect();
-        metadata.sort();
-        let pairs = metadata.into_iter().map(|(key, value)| format!("{}={}", escape(key), escape(value)));
-        let words: Vec<_> = std::iter::once(escape(&info.reason)).chain(pairs).collect();
+    if !refusal.reason.is_empty() {
+        let metadata = refusal.metadata.iter().filter(|(key, _)| !said.contains(&key.as_str()));
+        let pairs = metadata.map(|(key, value)| format!("{}={}", escape(key), escape(value)));
+        let words: Vec<_> = std::iter::once(escape(&refusal.reason)).chain(pairs).collect();
         lines.push(format!("reason: {}", words.join(" ")));
     }
-    match retry_delay(status) {
+    match refusal.retry_after {
         Some(delay) if delay > RETRY_MAX => {
             let delay = SignedDuration::from_secs(i64::try_from(delay.as_secs()).unwrap_or(i64::MAX));
             lines.push(format!("retry after {}", time::show_signed(delay)));
@@ -246,26 +275,19 @@ fn lines_of_status(status: &Status, message: &str, said: &[&str]) -> Vec<String>
     lines
 }
 
-fn is_quota(status: &Status) -> bool {
-    reason_of(status) == "QUOTA_EXCEEDED"
-}
-
-/// The server's reason; empty if it gave none.
-fn reason_of(status: &Status) -> String {
-    status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
-}
-
-fn retry_delay(status: &Status) -> Option<Duration> {
-    status.get_details_retry_info()?.retry_delay
-}
-
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
-
-    use tonic_types::ErrorDetails;
-
     use super::*;
+
+    fn refused(code: Code, message: &str, reason: &str, metadata: &[(&str, &str)]) -> Refusal {
+        let metadata = metadata.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Refusal { reason: reason.to_owned(), metadata, ..Refusal::new(code, message) }
+    }
+
+    fn exhausted(reason: &str, message: &str, retry_after: Duration) -> Failure {
+        let refusal = refused(Code::ResourceExhausted, message, reason, &[]);
+        Refusal { retry_after: Some(retry_after), ..refusal }.into()
+    }
 
     #[test]
     fn codes_are_those_of_the_contract() {
@@ -280,7 +302,7 @@ mod tests {
             (Code::ResourceExhausted, 1),
         ];
         for (code, exit) in cases {
-            assert_eq!(Failure::from(Status::new(code, "x")).exit().code(), exit, "{code:?}");
+            assert_eq!(Failure::from(Refusal::new(code, "x")).exit().code(), exit, "{code:?}");
         }
         assert_eq!(Failure::Usage(String::new()).exit().code(), 2);
         assert_eq!(Failure::Unreachable(String::new()).exit().code(), 5);
@@ -288,9 +310,9 @@ mod tests {
 
     #[test]
     fn a_failure_is_one_line_of_json() {
-        let metadata = HashMap::from([("audience".to_owned(), "a\u{1b}".to_owned())]);
-        let details = ErrorDetails::with_error_info("TTL_EXCEEDS_MAXIMUM", "jeton.v1", metadata);
-        let failure = Failure::from(Status::with_error_details(Code::InvalidArgument, "Too long.", details));
+        let metadata = [("audience", "a\u{1b}")];
+        let refusal = refused(Code::InvalidArgument, "Too long.", "TTL_EXCEEDS_MAXIMUM", &metadata);
+        let failure = Failure::from(refusal);
         assert_eq!(
             failure.json(),
             concat!(
@@ -304,39 +326,30 @@ mod tests {
 
     #[test]
     fn a_rate_that_passes_is_safe_to_retry() {
-        let details = ErrorDetails::with_retry_info(Some(Duration::from_millis(50)));
-        let status = Status::with_error_details(Code::ResourceExhausted, "Slow down.", details);
-        let failure = Failure::from(status);
+        let failure = exhausted("", "Slow down.", Duration::from_millis(50));
         assert_eq!(failure.exit(), Exit::Unavailable);
         assert_eq!(failure.lines(), ["error: Slow down.", "retry after 50 ms"]);
     }
 
     #[test]
     fn a_quota_that_lasts_for_a_day_is_not() {
-        let details = ErrorDetails::with_retry_info(Some(Duration::from_secs(88_618)));
-        let failure = Failure::from(Status::with_error_details(Code::ResourceExhausted, "Enough.", details));
+        let failure = exhausted("", "Enough.", Duration::from_secs(88_618));
         assert_eq!(failure.exit(), Exit::Error);
         assert_eq!(failure.lines(), ["error: Enough.", "retry after 24h 36m 58s"]);
     }
 
     #[test]
     fn a_quota_is_no_matter_of_trying_again() {
-        let mut details = ErrorDetails::with_error_info("QUOTA_EXCEEDED", "jeton.v1", HashMap::new());
-        details.set_retry_info(Some(Duration::from_secs(1)));
-        let status = Status::with_error_details(Code::ResourceExhausted, "Enough.", details);
-        assert_eq!(Failure::from(status).exit(), Exit::Error);
+        let failure = exhausted("QUOTA_EXCEEDED", "Enough.", Duration::from_secs(1));
+        assert_eq!(failure.exit(), Exit::Error);
     }
 
     #[test]
     fn the_reason_and_its_metadata_stand_on_the_second_line() {
-        let metadata = HashMap::from([
-            ("requestedTtlSeconds".to_owned(), "90000".to_owned()),
-            ("audience".to_owned(), "a\u{1b}[31m".to_owned()),
-        ]);
-        let details = ErrorDetails::with_error_info("TTL_EXCEEDS_MAXIMUM", "jeton.v1", metadata);
-        let status = Status::with_error_details(Code::InvalidArgument, "Too long.", details);
+        let metadata = [("requestedTtlSeconds", "90000"), ("audience", "a\u{1b}[31m")];
+        let refusal = refused(Code::InvalidArgument, "Too long.", "TTL_EXCEEDS_MAXIMUM", &metadata);
         assert_eq!(
-            Failure::from(status).lines(),
+            Failure::from(refusal).lines(),
             [
                 "error: Too long.",
                 "reason: TTL_EXCEEDS_MAXIMUM audience=a\\u{1b}[31m requestedTtlSeconds=90000"

@@ -19,10 +19,7 @@ use crate::{
     },
     verbs::{past, session_show::talk_similar},
 };
-use jeton_proto::v1::{
-    AuditEvent, ListAuditEventsRequest, ListAuditEventsResponse, RevocationReason,
-    admin_service_client::AdminServiceClient,
-};
+use jeton_proto::v1::{AuditEvent, ListAuditEventsRequest, ListAuditEventsResponse, RevocationReason};
 
 /// The pause between two looks of `tail`.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -189,11 +186,10 @@ async fn fetch(
     request: &ListAuditEventsRequest,
     limit: usize,
 ) -> Result<ListAuditEventsResponse, Failure> {
-    let mut client = AdminServiceClient::new(connection.channel());
     let mut all = ListAuditEventsResponse::default();
     all.next_page_token = pages::up_to(limit, async |page_size, page_token| {
         let request = ListAuditEventsRequest { page_size, page_token, ..request.clone() };
-        let page = connection.call(client.list_audit_events(connection.request(request))).await?;
+        let page = connection.call(request).await?;
         all.audit_events.extend(page.audit_events);
         all.similar_subjects = page.similar_subjects;
         Ok((all.audit_events.len(), page.next_page_token))

@@ -18,7 +18,6 @@ use crate::{
 };
 use jeton_proto::v1::{
     Client, DeleteClientRequest, GetClientRequest, ListClientsRequest, ListClientsResponse,
-    admin_service_client::AdminServiceClient,
 };
 
 /// The verbs.
@@ -74,11 +73,10 @@ pub async fn run(cli: &Cli<'_>, command: ClientAdminCommand) -> Result<Exit, Fai
 
 /// Lists all clients.
 pub async fn all(connection: &Connection) -> Result<ListClientsResponse, Failure> {
-    let mut client = AdminServiceClient::new(connection.channel());
     let mut all = ListClientsResponse::default();
     pages::each(async |page_token| {
         let request = ListClientsRequest { page_size: PAGE_SIZE, page_token };
-        let page = connection.call(client.list_clients(connection.request(request))).await?;
+        let page = connection.call(request).await?;
         all.clients.extend(page.clients);
         Ok(page.next_page_token)
     })
@@ -127,9 +125,7 @@ fn row(client: &Client) -> Vec<String> {
 async fn get(cli: &Cli<'_>, client_id: String) -> Result<Exit, Failure> {
     let as_json = cli.output.wants_json()?;
     let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
-    let mut client = AdminServiceClient::new(connection.channel());
-    let response =
-        connection.call(client.get_client(connection.request(GetClientRequest { client_id }))).await?;
+    let response = connection.call(GetClientRequest { client_id }).await?;
     if as_json {
         cli.output.json(&response, false)?;
     } else {
@@ -149,10 +145,9 @@ async fn delete(cli: &Cli<'_>, args: DeleteArgs) -> Result<Exit, Failure> {
     if !args.yes {
         confirm(&connection, &args.client_id).await?;
     }
-    let mut client = AdminServiceClient::new(connection.channel());
     let request =
         DeleteClientRequest { client_id: args.client_id.clone(), etag: args.etag.unwrap_or_default() };
-    let response = connection.change(client.delete_client(connection.request(request)), SAFE_AGAIN).await?;
+    let response = connection.change(request, SAFE_AGAIN).await?;
     if as_json {
         cli.output.json(&response, false)?;
     }

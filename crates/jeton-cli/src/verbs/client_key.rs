@@ -18,10 +18,7 @@ use crate::{
     },
     verbs::client_read,
 };
-use jeton_proto::v1::{
-    ApiKey, CreateApiKeyRequest, CreateApiKeyResponse, DeleteApiKeyRequest,
-    admin_service_client::AdminServiceClient,
-};
+use jeton_proto::v1::{ApiKey, CreateApiKeyRequest, CreateApiKeyResponse, DeleteApiKeyRequest};
 
 /// Where a new key goes.
 #[derive(Debug, clap::Args)]
@@ -133,11 +130,9 @@ struct New<'a> {
 
 /// Makes a key and hands it out; if that fails, deletes it again.
 async fn make(cli: &Cli<'_>, connection: &Connection, new: New<'_>) -> Result<(), Failure> {
-    let mut client = AdminServiceClient::new(connection.channel());
     let request =
         CreateApiKeyRequest { client_id: new.client_id.to_owned(), ttl: new.ttl.map(time::to_wire_duration) };
-    let response =
-        connection.change(client.create_api_key(connection.request(request)), KEY_IN_DOUBT).await?;
+    let response = connection.change(request, KEY_IN_DOUBT).await?;
     if let Err(failure) = hand_out(cli, &new, &response) {
         take_back(connection, &new, response.api_key.unwrap_or_default()).await;
         return Err(failure);
@@ -191,9 +186,8 @@ async fn take_back(connection: &Connection, new: &New<'_>, key: ApiKey) {
 }
 
 async fn remove(connection: &Connection, client_id: &str, api_key_id: String) -> Result<(), Failure> {
-    let mut client = AdminServiceClient::new(connection.channel());
     let request = DeleteApiKeyRequest { client_id: client_id.to_owned(), api_key_id };
-    connection.change(client.delete_api_key(connection.request(request)), SAFE_AGAIN).await.map(drop)
+    connection.change(request, SAFE_AGAIN).await.map(drop)
 }
 
 /// Runs `rotate-key`. The API cannot shorten a key's life, so the old one is deleted by a command of its own.
@@ -253,9 +247,8 @@ fn life(key: &ApiKey) -> Option<SignedDuration> {
 pub async fn delete(cli: &Cli<'_>, args: DeleteArgs) -> Result<Exit, Failure> {
     let as_json = cli.output.wants_json()?;
     let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
-    let mut client = AdminServiceClient::new(connection.channel());
     let request = DeleteApiKeyRequest { client_id: args.client_id, api_key_id: args.api_key_id };
-    let response = connection.change(client.delete_api_key(connection.request(request)), SAFE_AGAIN).await?;
+    let response = connection.change(request, SAFE_AGAIN).await?;
     if as_json {
         cli.output.json(&response, false)?;
     }

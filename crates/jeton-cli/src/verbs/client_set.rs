@@ -18,8 +18,7 @@ use crate::{
 };
 use jeton_proto::v1::{
     self as pb, Client, CreateClientRequest, RevocationReason, RevocationTarget, RevokeRequest,
-    UpdateClientRequest, admin_service_client::AdminServiceClient, revocation_target::Kind,
-    token_service_client::TokenServiceClient,
+    UpdateClientRequest, revocation_target::Kind,
 };
 
 /// A revocation waits for every replica, by default 10 s: longer than other calls.
@@ -138,10 +137,9 @@ impl Clear {
 pub async fn create(cli: &Cli<'_>, args: CreateArgs) -> Result<Exit, Failure> {
     let as_json = cli.output.wants_json()?;
     let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
-    let mut admin = AdminServiceClient::new(connection.channel());
     let client = Client { disabled: args.disabled, ..args.fields.into_client(args.client_id) };
     let request = CreateClientRequest { client: Some(client) };
-    let response = connection.change(admin.create_client(connection.request(request)), SAFE_AGAIN).await?;
+    let response = connection.change(request, SAFE_AGAIN).await?;
     if as_json {
         cli.output.json(&response, false)?;
         return Ok(Exit::Done);
@@ -161,8 +159,7 @@ pub async fn update(cli: &Cli<'_>, args: UpdateArgs) -> Result<Exit, Failure> {
     let (client_id, disables, revokes) = (args.client_id.clone(), args.disable, args.revoke);
     let request = request_of(args)?;
     let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
-    let mut admin = AdminServiceClient::new(connection.channel());
-    let response = connection.change(admin.update_client(connection.request(request)), SAFE_AGAIN).await?;
+    let response = connection.change(request, SAFE_AGAIN).await?;
     if as_json {
         cli.output.json(&response, false)?;
     } else {
@@ -209,8 +206,7 @@ async fn revoke_all(
         ..RevokeRequest::default()
     };
     let start = Instant::now();
-    let mut tokens = TokenServiceClient::new(connection.channel());
-    let response = connection.change(tokens.revoke(connection.request(request)), SAFE_AGAIN).await?;
+    let response = connection.change(request, SAFE_AGAIN).await?;
     let target = NamedTarget::new(kind);
     if as_json {
         // Standard output already has the client.

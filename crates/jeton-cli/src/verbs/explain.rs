@@ -19,7 +19,6 @@ use crate::{
 };
 use jeton_proto::v1::{
     ExplainRequest, ExplainResponse, Explanation, Session,
-    admin_service_client::AdminServiceClient,
     explain_request::Question,
     explanation::{Cause, Kind, State},
 };
@@ -67,9 +66,8 @@ pub async fn run(cli: &Cli<'_>, args: ExplainArgs) -> Result<Exit, Failure> {
 /// Asks the server.
 pub async fn ask(cli: &Cli<'_>, question: Question) -> Result<ExplainResponse, Failure> {
     let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
-    let mut client = AdminServiceClient::new(connection.channel());
     let request = ExplainRequest { question: Some(question) };
-    connection.call(client.explain(connection.request(request))).await
+    connection.call(request).await
 }
 
 async fn question(cli: &Cli<'_>, args: ExplainArgs) -> Result<Question, Failure> {

@@ -17,7 +17,7 @@ use jeton_proto::{
     json,
     v1::{
         IssueRequest, RevocationReason, RevocationTarget, RevokeRequest, issue_request::Expiration,
-        revocation_target::Kind, token_service_client::TokenServiceClient,
+        revocation_target::Kind,
     },
 };
 
@@ -90,8 +90,7 @@ pub async fn run(cli: &Cli<'_>, args: IssueArgs) -> Result<Exit, Failure> {
         certificate_thumbprint: String::new(),
     };
     let connection = connect::open(cli, Listener::Public, Identity::Required).await?;
-    let mut client = TokenServiceClient::new(connection.channel());
-    let response = connection.change(client.issue(connection.request(request)), SAFE_AGAIN).await?;
+    let response = connection.change(request, SAFE_AGAIN).await?;
     let token = credential::required(response.token.as_ref())?;
     let kept = credential::keep(&args.credential, token);
     let has_file = kept.is_ok() && credential::names_file(&args.credential);
@@ -104,7 +103,6 @@ pub async fn run(cli: &Cli<'_>, args: IssueArgs) -> Result<Exit, Failure> {
 
 /// Ends the session whose refresh token could not be handed out.
 async fn end_lost(connection: &Connection, session_id: &str) {
-    let mut client = TokenServiceClient::new(connection.channel());
     let request = RevokeRequest {
         target: Some(RevocationTarget {
             kind: Some(Kind::SessionId(session_id.to_owned())),
@@ -115,7 +113,7 @@ async fn end_lost(connection: &Connection, session_id: &str) {
         ..RevokeRequest::default()
     };
     let session = escape(session_id);
-    match connection.call(client.revoke(connection.request(request))).await {
+    match connection.call(request).await {
         Ok(_) => {
             output::talk(&format!("Nobody has its refresh token, so session {session} was ended again."));
         }

@@ -17,8 +17,7 @@ use crate::{
     },
 };
 use jeton_proto::v1::{
-    GetJwksRequest, Key, ListKeysRequest, ListKeysResponse, RotateKeyRequest, RotateKeyResponse,
-    admin_service_client::AdminServiceClient, discovery_service_client::DiscoveryServiceClient, key::State,
+    GetJwksRequest, Key, ListKeysRequest, ListKeysResponse, RotateKeyRequest, RotateKeyResponse, key::State,
 };
 
 /// The verbs.
@@ -79,11 +78,10 @@ async fn show_list(cli: &Cli<'_>) -> Result<Exit, Failure> {
 
 /// Lists all keys.
 pub async fn list(connection: &Connection) -> Result<ListKeysResponse, Failure> {
-    let mut client = AdminServiceClient::new(connection.channel());
     let mut all = ListKeysResponse::default();
     pages::each(async |page_token| {
         let request = ListKeysRequest { page_size: PAGE_SIZE, page_token };
-        let page = connection.call(client.list_keys(connection.request(request))).await?;
+        let page = connection.call(request).await?;
         all.keys.extend(page.keys);
         all.refused_mac_keys = page.refused_mac_keys;
         Ok(page.next_page_token)
@@ -119,18 +117,13 @@ fn state(key: &Key) -> &'static str {
 async fn rotate(cli: &Cli<'_>, args: RotateArgs) -> Result<Exit, Failure> {
     let as_json = cli.output.wants_json()?;
     let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
-    let mut client = AdminServiceClient::new(connection.channel());
     let request = RotateKeyRequest {
         algorithm: args.algorithm,
         publication_lead: args.lead.map(time::to_wire_duration),
         emergency: args.emergency,
     };
-    let response = connection
-        .change(
-            client.rotate_key(connection.request(request)),
-            "Whether it was done is not known: `jeton key list` says.",
-        )
-        .await?;
+    let response =
+        connection.change(request, "Whether it was done is not known: `jeton key list` says.").await?;
     if as_json {
         cli.output.json(&response, false)?;
     } else {
@@ -158,8 +151,7 @@ fn said(cli: &Cli<'_>, response: &RotateKeyResponse) -> String {
 
 async fn export_jwks(cli: &Cli<'_>, args: ExportArgs) -> Result<Exit, Failure> {
     let connection = connect::open(cli, Listener::Public, Identity::Anonymous).await?;
-    let mut client = DiscoveryServiceClient::new(connection.channel());
-    let jwks = connection.call(client.get_jwks(connection.request(GetJwksRequest::default()))).await?;
+    let jwks = connection.call(GetJwksRequest::default()).await?;
     match args.file {
         None => output::data(&jwks.jwks_json)?,
         Some(file) => std::fs::write(&file, format!("{}\n", jwks.jwks_json))

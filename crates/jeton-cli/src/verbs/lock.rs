@@ -21,7 +21,7 @@ use crate::{
 };
 use jeton_proto::v1::{
     ListLocksRequest, ListLocksResponse, Lock, LockRequest, LockResponse, Propagation, UnlockRequest,
-    UnlockResponse, admin_service_client::AdminServiceClient, lock, lock_request, unlock_request,
+    UnlockResponse, lock, lock_request, unlock_request,
 };
 
 /// The verbs of `lock`.
@@ -98,7 +98,6 @@ pub async fn run(cli: &Cli<'_>, command: LockCommand) -> Result<Exit, Failure> {
     };
     let as_json = cli.output.wants_json()?;
     let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
-    let mut client = AdminServiceClient::new(connection.channel());
     let request = LockRequest {
         target: Some(target),
         ttl: Some(time::to_wire_duration(args.ttl)),
@@ -106,7 +105,7 @@ pub async fn run(cli: &Cli<'_>, command: LockCommand) -> Result<Exit, Failure> {
         wait_timeout: None,
     };
     let start = Instant::now();
-    let locked = connection.call(client.lock(connection.request(request))).await?;
+    let locked = connection.call(request).await?;
     let elapsed = start.elapsed();
     if as_json {
         cli.output.json(&locked, false)?;
@@ -132,11 +131,10 @@ pub async fn unlock(cli: &Cli<'_>, command: UnlockCommand) -> Result<Exit, Failu
     };
     let as_json = cli.output.wants_json()?;
     let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
-    let mut client = AdminServiceClient::new(connection.channel());
     let note = note::without_credentials(args.note.as_deref()).unwrap_or_default();
     let request = UnlockRequest { target: Some(target), note, wait_timeout: None };
     let start = Instant::now();
-    let unlocked: UnlockResponse = connection.call(client.unlock(connection.request(request))).await?;
+    let unlocked: UnlockResponse = connection.call(request).await?;
     let propagation = unlocked.propagation.clone().unwrap_or_default();
     if as_json {
         cli.output.json(&unlocked, false)?;
@@ -177,11 +175,10 @@ async fn list(cli: &Cli<'_>, args: ListArgs) -> Result<Exit, Failure> {
 
 /// The newest locks that hold.
 pub async fn held(connection: &Connection, limit: usize) -> Result<ListLocksResponse, Failure> {
-    let mut client = AdminServiceClient::new(connection.channel());
     let mut locks = Vec::new();
     let next_page_token = pages::up_to(limit, async |page_size, page_token| {
         let request = ListLocksRequest { page_size, page_token };
-        let page = connection.call(client.list_locks(connection.request(request))).await?;
+        let page = connection.call(request).await?;
         locks.extend(page.locks);
         Ok((locks.len(), page.next_page_token))
     })

@@ -18,7 +18,6 @@ use crate::{
 };
 use jeton_proto::v1::{
     DeletePolicyRequest, GetPolicyRequest, ListPoliciesRequest, ListPoliciesResponse, Policy,
-    admin_service_client::AdminServiceClient,
 };
 
 /// The verbs.
@@ -62,11 +61,10 @@ pub async fn run(cli: &Cli<'_>, command: PolicyCommand) -> Result<Exit, Failure>
 async fn list(cli: &Cli<'_>) -> Result<Exit, Failure> {
     let as_json = cli.output.wants_json()?;
     let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
-    let mut client = AdminServiceClient::new(connection.channel());
     let mut all = ListPoliciesResponse::default();
     pages::each(async |page_token| {
         let request = ListPoliciesRequest { page_size: PAGE_SIZE, page_token };
-        let page = connection.call(client.list_policies(connection.request(request))).await?;
+        let page = connection.call(request).await?;
         all.policies.extend(page.policies);
         Ok(page.next_page_token)
     })
@@ -104,9 +102,8 @@ fn row(policy: &Policy) -> Vec<String> {
 async fn get(cli: &Cli<'_>, name: PolicyName) -> Result<Exit, Failure> {
     let as_json = cli.output.wants_json()?;
     let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
-    let mut client = AdminServiceClient::new(connection.channel());
     let request = GetPolicyRequest { audience: name.audience.clone(), client_id: name.client.clone() };
-    let response = connection.call(client.get_policy(connection.request(request))).await?;
+    let response = connection.call(request).await?;
     if as_json {
         cli.output.json(&response, false)?;
         return Ok(Exit::Done);
@@ -126,13 +123,12 @@ async fn get(cli: &Cli<'_>, name: PolicyName) -> Result<Exit, Failure> {
 async fn delete(cli: &Cli<'_>, name: PolicyName, etag: Option<String>) -> Result<Exit, Failure> {
     let as_json = cli.output.wants_json()?;
     let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
-    let mut client = AdminServiceClient::new(connection.channel());
     let request = DeletePolicyRequest {
         audience: name.audience.clone(),
         client_id: name.client.clone(),
         etag: etag.unwrap_or_default(),
     };
-    let response = connection.change(client.delete_policy(connection.request(request)), SAFE_AGAIN).await?;
+    let response = connection.change(request, SAFE_AGAIN).await?;
     if as_json {
         cli.output.json(&response, false)?;
     } else {

@@ -19,10 +19,7 @@ use crate::{
     },
     verbs::{policy_clients, policy_file, policy_show::rules},
 };
-use jeton_proto::v1::{
-    DeletePolicyRequest, ListPoliciesRequest, Policy, UpdatePolicyRequest,
-    admin_service_client::AdminServiceClient,
-};
+use jeton_proto::v1::{DeletePolicyRequest, ListPoliciesRequest, Policy, UpdatePolicyRequest};
 
 /// Flags of `diff`.
 #[derive(Debug, clap::Args)]
@@ -138,10 +135,9 @@ async fn changes(
     prune: bool,
 ) -> Result<(Vec<Change>, Vec<Policy>), Failure> {
     let mut stored = Vec::new();
-    let mut client = AdminServiceClient::new(connection.channel());
     pages::each(async |page_token| {
         let request = ListPoliciesRequest { page_size: PAGE_SIZE, page_token };
-        let page = connection.call(client.list_policies(connection.request(request))).await?;
+        let page = connection.call(request).await?;
         stored.extend(page.policies);
         Ok(page.next_page_token)
     })
@@ -164,7 +160,6 @@ async fn changes(
 }
 
 async fn act(connection: &Connection, change: &Change, dry_run: bool) -> Result<(), Failure> {
-    let mut client = AdminServiceClient::new(connection.channel());
     match change {
         Change::Write(policy, held) => {
             // Only what was compared is replaced.
@@ -175,7 +170,7 @@ async fn act(connection: &Connection, change: &Change, dry_run: bool) -> Result<
                 allow_missing: held.is_none(),
                 validate_only: dry_run,
             };
-            connection.change(client.update_policy(connection.request(request)), SAFE_AGAIN).await?;
+            connection.change(request, SAFE_AGAIN).await?;
         }
         Change::Remove(_) if dry_run => {}
         Change::Remove(policy) => {
@@ -184,7 +179,7 @@ async fn act(connection: &Connection, change: &Change, dry_run: bool) -> Result<
                 client_id: policy.client_id.clone(),
                 etag: policy.etag.clone(),
             };
-            connection.change(client.delete_policy(connection.request(request)), SAFE_AGAIN).await?;
+            connection.change(request, SAFE_AGAIN).await?;
         }
     }
     Ok(())

@@ -10,9 +10,7 @@ use crate::{
     },
     verbs::policy_show::rules,
 };
-use jeton_proto::v1::{
-    GetPolicyRequest, GetPolicyResponse, Policy, admin_service_client::AdminServiceClient,
-};
+use jeton_proto::v1::{GetPolicyRequest, GetPolicyResponse, Policy};
 
 /// Stands for any audience and any client.
 const ANY: &str = "*";
@@ -62,9 +60,8 @@ pub async fn run(cli: &Cli<'_>, args: ExplainArgs) -> Result<Exit, Failure> {
 }
 
 async fn get(connection: &Connection, audience: &str, client: &str) -> Result<GetPolicyResponse, Failure> {
-    let mut admin = AdminServiceClient::new(connection.channel());
     let request = GetPolicyRequest { audience: audience.to_owned(), client_id: client.to_owned() };
-    connection.call(admin.get_policy(connection.request(request))).await
+    connection.call(request).await
 }
 
 /// The rules, each with the narrowest policy that stores the value in effect. `stored`: the narrowest first.

@@ -16,9 +16,7 @@ use crate::{
         policy_show::{self, PolicyName},
     },
 };
-use jeton_proto::v1::{
-    DailyBoundary, ExcessTtlAction, Policy, UpdatePolicyRequest, admin_service_client::AdminServiceClient,
-};
+use jeton_proto::v1::{DailyBoundary, ExcessTtlAction, Policy, UpdatePolicyRequest};
 
 /// The treatment of a TTL above the maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -93,9 +91,8 @@ pub async fn run(cli: &Cli<'_>, args: SetArgs) -> Result<Exit, Failure> {
     let dry_run = args.dry_run;
     let request = request_of(args)?;
     let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
-    let mut client = AdminServiceClient::new(connection.channel());
     let named = request.policy.iter().map(|policy| policy.client_id.clone()).collect::<Vec<_>>();
-    let response = connection.change(client.update_policy(connection.request(request)), SAFE_AGAIN).await?;
+    let response = connection.change(request, SAFE_AGAIN).await?;
     if as_json {
         cli.output.json(&response, false)?;
     } else {

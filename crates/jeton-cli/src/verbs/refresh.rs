@@ -14,7 +14,7 @@ use crate::{
         pasted_token,
     },
 };
-use jeton_proto::v1::{RefreshRequest, token_service_client::TokenServiceClient};
+use jeton_proto::v1::RefreshRequest;
 
 /// What to do about a refresh whose answer was lost.
 const SPENT_IN_DOUBT: &str = "Whether the refresh token was spent is not known: run the same command again at once. For a \
@@ -42,10 +42,9 @@ pub async fn run(cli: &Cli<'_>, args: RefreshArgs) -> Result<Exit, Failure> {
     credential::check(&args.credential)?;
     let refresh_token = pasted_token::bare(&args.token.read(cli, "Refresh token").await?)?;
     let connection = connect::open(cli, Listener::Public, Identity::Required).await?;
-    let mut client = TokenServiceClient::new(connection.channel());
     let request =
         RefreshRequest { refresh_token: token_input::expose(&refresh_token), ..RefreshRequest::default() };
-    let response = connection.change(client.refresh(connection.request(request)), SPENT_IN_DOUBT).await?;
+    let response = connection.change(request, SPENT_IN_DOUBT).await?;
     let token = credential::required(response.token.as_ref())?;
     let handout = Handout { form, args: &args.credential, known: Vec::new() };
     let shown = credential::keep(handout.args, token)

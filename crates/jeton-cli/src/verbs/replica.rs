@@ -8,9 +8,7 @@ use crate::{
         output, time,
     },
 };
-use jeton_proto::v1::{
-    ListReplicasRequest, ListReplicasResponse, Replica, admin_service_client::AdminServiceClient,
-};
+use jeton_proto::v1::{ListReplicasRequest, ListReplicasResponse, Replica};
 use jeton_token::Revision;
 
 /// The verbs.
@@ -38,8 +36,7 @@ pub async fn run(cli: &Cli<'_>, command: ReplicaCommand) -> Result<Exit, Failure
 
 /// Lists all replicas.
 pub async fn list(connection: &Connection) -> Result<ListReplicasResponse, Failure> {
-    let mut client = AdminServiceClient::new(connection.channel());
-    connection.call(client.list_replicas(connection.request(ListReplicasRequest {}))).await
+    connection.call(ListReplicasRequest {}).await
 }
 
 /// The revision that a replica has applied; `None` if it is malformed.

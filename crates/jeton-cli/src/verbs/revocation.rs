@@ -13,9 +13,7 @@ use crate::{
     },
     verbs::{past::After, revoke::target::NamedTarget},
 };
-use jeton_proto::v1::{
-    ListRevocationsRequest, ListRevocationsResponse, Revocation, admin_service_client::AdminServiceClient,
-};
+use jeton_proto::v1::{ListRevocationsRequest, ListRevocationsResponse, Revocation};
 
 /// The verbs.
 #[derive(Debug, clap::Subcommand)]
@@ -45,11 +43,10 @@ pub async fn run(cli: &Cli<'_>, command: RevocationCommand) -> Result<Exit, Fail
     let after = After::of(cli, args.after.as_deref())?;
     let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
     let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
-    let mut client = AdminServiceClient::new(connection.channel());
     let mut all = ListRevocationsResponse::default();
     let next_page_token = pages::up_to(limit, async |page_size, page_token| {
         let request = ListRevocationsRequest { wide_only: args.wide, page_size, page_token };
-        let page = connection.call(client.list_revocations(connection.request(request))).await?;
+        let page = connection.call(request).await?;
         let is_last = page.revocations.last().is_some_and(|it| after.ends_before(it.revoke_time.as_ref()));
         let mut revocations = std::mem::take(&mut all.revocations);
         let shown = page.revocations.iter().filter(|it| after.shows(it.revoke_time.as_ref()));

@@ -22,10 +22,7 @@ use crate::{
         session_show::{table, talk_similar},
     },
 };
-use jeton_proto::v1::{
-    ListSessionsRequest, ListSessionsResponse, admin_service_client::AdminServiceClient,
-    explain_request::Question,
-};
+use jeton_proto::v1::{ListSessionsRequest, ListSessionsResponse, explain_request::Question};
 
 /// The verbs.
 #[derive(Debug, clap::Subcommand)]
@@ -117,7 +114,6 @@ async fn list(cli: &Cli<'_>, args: ListArgs, as_json: bool) -> Result<Exit, Fail
     let after = After::of(cli, args.after.as_deref())?;
     let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
     let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
-    let mut client = AdminServiceClient::new(connection.channel());
     let mut all = ListSessionsResponse::default();
     all.next_page_token = pages::up_to(limit, async |page_size, page_token| {
         let request = ListSessionsRequest {
@@ -127,7 +123,7 @@ async fn list(cli: &Cli<'_>, args: ListArgs, as_json: bool) -> Result<Exit, Fail
             page_size,
             page_token,
         };
-        let page = connection.call(client.list_sessions(connection.request(request))).await?;
+        let page = connection.call(request).await?;
         let is_last = page.sessions.last().is_some_and(|it| after.ends_before(it.create_time.as_ref()));
         let shown = page.sessions.into_iter().filter(|it| after.shows(it.create_time.as_ref()));
         all.sessions.extend(shown);

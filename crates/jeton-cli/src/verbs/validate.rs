@@ -1,14 +1,11 @@
 //! `jeton validate`: asks a server for its verdict on a token.
 
-use tonic::Status;
-use tonic_types::StatusExt;
-
 use crate::term::escape::escape;
 use crate::{
     invocation::Cli,
     remote::connect::{self, Identity, Listener},
     term::{
-        exit::{Exit, Failure},
+        exit::{Exit, Failure, Refusal},
         json,
         output::{self, Tone},
         time,
@@ -16,7 +13,7 @@ use crate::{
     },
     verbs::{inspect, pasted_token},
 };
-use jeton_proto::v1::{TokenStatus, ValidateRequest, Verdict, token_service_client::TokenServiceClient};
+use jeton_proto::v1::{TokenStatus, ValidateRequest, Verdict};
 
 /// Flags.
 #[derive(Debug, clap::Args)]
@@ -37,17 +34,16 @@ pub async fn run(cli: &Cli<'_>, args: ValidateArgs) -> Result<Exit, Failure> {
     let as_json = cli.output.wants_json()?;
     let token = pasted_token::bare(&args.token.read(cli, "Token").await?)?;
     let connection = connect::open(cli, Listener::Public, Identity::Required).await?;
-    let mut client = TokenServiceClient::new(connection.channel());
     let mut request = ValidateRequest {
         token: token_input::expose(&token),
         audiences: args.audience,
         scopes: args.scope,
         ..ValidateRequest::default()
     };
-    let mut answer = connection.call(client.validate(connection.request(request.clone()))).await;
-    if let Err(Failure::Refused(status)) = &answer
+    let mut answer = connection.call(request.clone()).await;
+    if let Err(Failure::Refused(refusal)) = &answer
         && request.audiences.is_empty()
-        && wants_audiences(status)
+        && wants_audiences(refusal)
         && let Some(audiences) = inspect::claimed_audiences(&request.token)
     {
         output::talk(&escape(&format!(
@@ -55,7 +51,7 @@ pub async fn run(cli: &Cli<'_>, args: ValidateArgs) -> Result<Exit, Failure> {
             audiences.join(" ")
         )));
         request.audiences = audiences;
-        answer = connection.call(client.validate(connection.request(request))).await;
+        answer = connection.call(request).await;
     }
     let response = answer?;
     let verdict = response.verdict.clone().unwrap_or_default();
@@ -68,11 +64,9 @@ pub async fn run(cli: &Cli<'_>, args: ValidateArgs) -> Result<Exit, Failure> {
 }
 
 /// The caller is registered for any audience, so the server cannot know which one is meant.
-fn wants_audiences(status: &Status) -> bool {
-    status.get_details_error_info().is_some_and(|info| {
-        info.reason == "FIELD_REQUIRED"
-            && info.metadata.get("field").is_some_and(|field| field == "audiences")
-    })
+fn wants_audiences(refusal: &Refusal) -> bool {
+    refusal.reason == "FIELD_REQUIRED"
+        && refusal.metadata.get("field").is_some_and(|field| field == "audiences")
 }
 
 fn print(cli: &Cli<'_>, verdict: &Verdict) -> Result<(), Failure> {

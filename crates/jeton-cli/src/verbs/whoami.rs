@@ -9,7 +9,7 @@ use crate::{
     },
     verbs::client_show::permissions,
 };
-use jeton_proto::v1::{GetCallerRequest, GetCallerResponse, token_service_client::TokenServiceClient};
+use jeton_proto::v1::{GetCallerRequest, GetCallerResponse};
 
 /// Runs it.
 pub async fn run(cli: &Cli<'_>) -> Result<Exit, Failure> {
@@ -44,8 +44,7 @@ pub async fn run(cli: &Cli<'_>) -> Result<Exit, Failure> {
 
 /// Asks who the caller is.
 pub async fn ask(connection: &Connection) -> Result<GetCallerResponse, Failure> {
-    let mut client = TokenServiceClient::new(connection.channel());
-    connection.call(client.get_caller(connection.request(GetCallerRequest {}))).await
+    connection.call(GetCallerRequest {}).await
 }
 
 /// The credential that was presented: `API key 3xK…`, or `certificate spiffe://…`.

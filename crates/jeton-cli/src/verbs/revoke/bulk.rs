@@ -3,18 +3,24 @@
 
 use std::{collections::BTreeMap, ops::Range, time::Duration};
 
+use jeton_client::{Answers, Code};
 use secrecy::ExposeSecret as _;
 use tokio::{sync::mpsc, time};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Status, Streaming};
 use uuid::Uuid;
 
 use crate::{
     fields,
     invocation::Cli,
-    remote::connect::{self, Identity, Listener},
+    remote::{
+        connect::{self, Connection, Identity, Listener},
+        failures,
+    },
     scan::{Target, Targets},
-    term::{exit::Failure, interrupt, output},
+    term::{
+        exit::{Exit, Failure, Refusal},
+        interrupt, output,
+    },
     verbs::{
         revoke::args::{RevokeArgs, to_wire_reason},
         revoke::found::name,
@@ -23,7 +29,7 @@ use crate::{
 };
 use jeton_proto::v1::{
     BulkRevokeRequest, BulkRevokeResponse, ErrorReason, Propagation, RevocationTarget,
-    admin_service_client::AdminServiceClient, revocation_target::Kind,
+    revocation_target::Kind,
 };
 
 /// The most targets of a chunk.
@@ -34,8 +40,6 @@ const CHUNK_BYTES: usize = 1_000_000;
 const TARGET_BYTES: usize = 16;
 /// A chunk is committed within this, or the connection counts as broken.
 const ANSWER_MAX: Duration = Duration::from_mins(1);
-/// An answer names each refused target of a chunk.
-const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Without a chunk committed for so long, or for as long as `--retry` says, it gives up.
 const PATIENCE: Duration = Duration::from_mins(2);
 /// The first pause before a connection is made again; each next one is twice as long, up to the last.
@@ -192,14 +196,16 @@ async fn attempt(
     started: &mut bool,
 ) -> Result<(), Failure> {
     let connection = connect::open(job.cli, Listener::Admin, Identity::Required).await?;
-    let mut client =
-        AdminServiceClient::new(connection.channel()).max_decoding_message_size(ANSWER_BYTES_MAX);
     let (requests, receiver) = mpsc::channel(1);
     // The channel has room for it.
     let _open = requests.send(opening(job)).await;
-    let call = client.bulk_revoke(connection.request(ReceiverStream::new(receiver)));
-    let mut answers = connection.call(call).await?;
-    let first = next(&mut answers).await?.ok_or_else(early)?;
+    let admin = connection.client().admin_service();
+    let opened = time::timeout(connection.timeout(), admin.bulk_revoke(ReceiverStream::new(receiver)));
+    let mut answers = match Box::pin(opened).await {
+        Ok(opened) => opened.map_err(|error| connection.failed(&error))?,
+        Err(_) => return Err(Failure::Refused(failures::late(connection.timeout()))),
+    };
+    let first = next(&connection, &mut answers).await?.ok_or_else(early)?;
     *started = true;
     let mut number = take(outcome, first)?;
     if number > chunks.len() {
@@ -218,7 +224,7 @@ async fn attempt(
         number = number.saturating_add(1);
         // If nobody reads it, the answer says why.
         let _sent = requests.send(chunk(job, number, range.clone())).await;
-        let mut answer = next(&mut answers).await?.ok_or_else(early)?;
+        let mut answer = next(&connection, &mut answers).await?.ok_or_else(early)?;
         let failures = std::mem::take(&mut answer.failures);
         if take(outcome, answer)? != number {
             return Err(Failure::Local(
@@ -228,24 +234,25 @@ async fn attempt(
         keep(job, outcome, failures, range.start, number);
     }
     drop(requests);
-    let last = next(&mut answers).await?.ok_or_else(early)?;
+    let last = next(&connection, &mut answers).await?.ok_or_else(early)?;
     take(outcome, last)?;
     Ok(())
 }
 
 /// The next answer; `None` at the end.
-async fn next(answers: &mut Streaming<BulkRevokeResponse>) -> Result<Option<BulkRevokeResponse>, Failure> {
-    match time::timeout(ANSWER_MAX, answers.message()).await {
-        Ok(answer) => answer.map_err(Failure::from),
-        Err(_) => Err(Failure::Refused(Status::deadline_exceeded(format!(
-            "No answer within {} s.",
-            ANSWER_MAX.as_secs()
-        )))),
-    }
+async fn next(
+    connection: &Connection,
+    answers: &mut Answers<BulkRevokeResponse>,
+) -> Result<Option<BulkRevokeResponse>, Failure> {
+    let Ok(answer) = time::timeout(ANSWER_MAX, answers.next()).await else {
+        let text = format!("No answer within {} s.", ANSWER_MAX.as_secs());
+        return Err(Failure::Refused(Refusal::new(Code::DeadlineExceeded, text)));
+    };
+    answer.map_err(|error| connection.failed(&error))
 }
 
 fn early() -> Failure {
-    Failure::Refused(Status::unavailable("The server ended the stream before all was done."))
+    Failure::Refused(Refusal::new(Code::Unavailable, "The server ended the stream before all was done."))
 }
 
 fn opening(job: &Job<'_>) -> BulkRevokeRequest {
@@ -330,11 +337,11 @@ fn show(job: &Job<'_>, chunks: &[Range<usize>], outcome: &Outcome, meter: &mut M
 fn is_passing(failure: &Failure) -> bool {
     match failure {
         Failure::Unreachable(_) => true,
-        Failure::Refused(status) => match status.code() {
+        Failure::Refused(refusal) => match refusal.code {
             Code::Unavailable | Code::DeadlineExceeded | Code::Aborted => true,
             // A connection that broke; a server's own refusal has details.
-            Code::Unknown | Code::Internal | Code::Cancelled => status.details().is_empty(),
-            Code::ResourceExhausted => failure.exit() == crate::term::exit::Exit::Unavailable,
+            Code::Unknown | Code::Internal | Code::Cancelled => refusal.is_bare(),
+            Code::ResourceExhausted => failure.exit() == Exit::Unavailable,
             Code::Ok
             | Code::InvalidArgument
             | Code::NotFound
@@ -394,7 +401,7 @@ mod tests {
 
     #[test]
     fn what_passes_is_told_from_what_stays() {
-        let refused = |code| is_passing(&Failure::Refused(Status::new(code, "x")));
+        let refused = |code| is_passing(&Failure::Refused(Refusal::new(code, "x")));
         assert!(refused(Code::Unavailable) && refused(Code::Unknown) && refused(Code::DeadlineExceeded));
         assert!(!refused(Code::PermissionDenied) && !refused(Code::InvalidArgument));
         assert!(!refused(Code::ResourceExhausted), "a quota does not grow by waiting");

@@ -4,7 +4,6 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tokio::{task::JoinSet, time::sleep};
-use tonic_types::StatusExt as _;
 
 use crate::{
     fields,
@@ -91,11 +90,10 @@ fn is_of_the_target(failure: &Failure) -> bool {
 }
 
 fn not_done(target: String, failure: &Failure) -> NotDone {
-    let Failure::Refused(status) = failure else {
+    let Failure::Refused(refusal) = failure else {
         return NotDone::alone(target, String::new(), String::new());
     };
-    let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
-    NotDone::alone(target, reason, fields::of_target(status.message()).to_owned())
+    NotDone::alone(target, refusal.reason.clone(), fields::of_target(&refusal.message).to_owned())
 }
 
 fn count(outcome: &mut Outcome, response: &RevokeResponse) {

@@ -8,10 +8,7 @@ use crate::{
     term::{exit::Failure, output, token_input},
     verbs::revoke::one,
 };
-use jeton_proto::v1::{
-    DeleteApiKeyRequest, RevocationTarget, RevokeRequest, admin_service_client::AdminServiceClient,
-    revocation_target::Kind,
-};
+use jeton_proto::v1::{DeleteApiKeyRequest, RevocationTarget, RevokeRequest, revocation_target::Kind};
 use jeton_token::API_KEY_PREFIX;
 
 /// The most keys whose clients are asked for.
@@ -90,8 +87,7 @@ async fn offer(cli: &Cli<'_>, key: &LeakedKey, client: &str) -> Result<bool, Fai
     }
     let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
     let request = DeleteApiKeyRequest { client_id: client.to_owned(), api_key_id: key.id.clone() };
-    let mut admin = AdminServiceClient::new(connection.channel());
-    connection.change(admin.delete_api_key(connection.request(request)), SAFE_AGAIN).await?;
+    connection.change(request, SAFE_AGAIN).await?;
     output::data(&format!("ended API key {} of client {}", key.id, escape(client)))?;
     Ok(true)
 }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use jeton_client::Code;
 use serde_json::json;
 use tokio::time::Instant;
-use tonic::Code;
 use uuid::Uuid;
 
 use crate::term::{escape::escape, quoted::shell_word};
@@ -29,7 +29,7 @@ use crate::{
         revoke::keys::{self, LeakedKey},
     },
 };
-use jeton_proto::v1::{GetServerInfoRequest, discovery_service_client::DiscoveryServiceClient};
+use jeton_proto::v1::GetServerInfoRequest;
 
 /// Everything that the report is made of.
 struct Done<'a> {
@@ -106,9 +106,7 @@ fn check(args: &RevokeArgs) -> Result<(), Failure> {
 /// The server's issuer, by which foreign tokens are told; not known if it cannot be asked.
 async fn issuer(cli: &Cli<'_>) -> Option<String> {
     let connection = connect::open(cli, Listener::Public, Identity::Anonymous).await.ok()?;
-    let mut discovery = DiscoveryServiceClient::new(connection.channel());
-    let request = connection.request(GetServerInfoRequest::default());
-    Some(connection.call(discovery.get_server_info(request)).await.ok()?.issuer)
+    Some(connection.call(GetServerInfoRequest {}).await.ok()?.issuer)
 }
 
 /// The id of the whole. One that is given must be of these targets.
@@ -150,7 +148,7 @@ async fn revoke(job: &Job<'_>) -> Result<Outcome, Failure> {
 fn is_out_of_reach(failure: &Failure) -> bool {
     match failure {
         Failure::Usage(_) | Failure::Unreachable(_) => true,
-        Failure::Refused(status) => matches!(status.code(), Code::PermissionDenied | Code::Unimplemented),
+        Failure::Refused(refusal) => matches!(refusal.code, Code::PermissionDenied | Code::Unimplemented),
         Failure::Local(_) | Failure::Interrupted | Failure::BadValue { .. } => false,
     }
 }

@@ -21,10 +21,7 @@ use crate::{
         revoke::target::NamedTarget,
     },
 };
-use jeton_proto::v1::{
-    RevocationTarget, RevokeRequest, RevokeResponse, revocation_target::Kind,
-    token_service_client::TokenServiceClient,
-};
+use jeton_proto::v1::{RevocationTarget, RevokeRequest, RevokeResponse, revocation_target::Kind};
 
 /// The server's wait if `--wait` is not given, for the deadline.
 const DEFAULT_WAIT: Duration = Duration::from_secs(10);
@@ -96,9 +93,8 @@ pub async fn run(cli: &Cli<'_>, args: &RevokeArgs, kind: Kind, as_json: bool) ->
 
 /// Sends one revocation.
 pub async fn call(connection: &Connection, request: RevokeRequest) -> Result<RevokeResponse, Failure> {
-    let mut client = TokenServiceClient::new(connection.channel());
     let is_only_looked_at = request.validate_only;
-    let answer = connection.call(client.revoke(connection.request(request))).await;
+    let answer = connection.call(request).await;
     answer.map_err(|failure| if is_only_looked_at { failure } else { in_doubt(failure, IN_DOUBT) })
 }
 

@@ -51,7 +51,7 @@ const NOT_IN_A_VERIFIER: [&str; 6] = ["tonic", "hyper", "axum", "sqlx", "prost",
 const LIBRARIES: [(&str, &[&str]); 9] = [
     ("sqlx", &["store"]),
     ("jiff_sqlx", &["store"]),
-    ("tonic", &["rpc", "proto", "crates/jeton-cli", "crates/jeton-proto", "clients/rust"]),
+    ("tonic", &["rpc", "proto", "crates/jeton-proto", "clients/rust"]),
     ("axum", &["http"]),
     ("hyper", &["listen", "rpc", "clients/rust"]),
     ("rustls", &["tls", "main", "crates/jeton-cli", "clients/rust"]),

@@ -4,7 +4,7 @@ use tonic::Status;
 
 use crate::{
     Code, JetonError,
-    connection::root_cause,
+    cause::root_cause,
     endpoint_url::EndpointUrl,
     lane::{WayError, broken},
 };

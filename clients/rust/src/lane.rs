@@ -27,7 +27,7 @@ use tokio_rustls::TlsConnector;
 use tonic::body::Body;
 
 use crate::{
-    connection::root_cause,
+    cause::root_cause,
     endpoint_url::EndpointUrl,
     one_task::{OneTask, Parts},
 };

@@ -5,11 +5,10 @@
 mod address;
 mod attach;
 mod calls;
+mod cause;
 mod client;
 mod clock;
 mod code;
-mod connection;
-mod credential;
 mod endpoint_url;
 mod error;
 mod failure;
@@ -36,8 +35,6 @@ pub use address::check_address;
 pub use attach::{ReplayBody, SeenBody, TokenLayer, WithToken};
 pub use client::{Client, ClientBuilder};
 pub use code::Code;
-pub use connection::{ConnectError, Identity, Trust, endpoint, root_cause};
-pub use credential::{Bearer, NotAHeader};
 pub use error::JetonError;
 pub use guard::{
     GrpcGuard, GrpcGuardLayer, Guard, GuardBuilder, GuardMode, GuardedBody, HttpGuard, HttpGuardLayer,

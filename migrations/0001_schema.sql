@@ -48,10 +48,10 @@ create table revocation (
 create index revocation_revision on revocation (revision);
 create table revocation_default partition of revocation default;
 
--- Marks: wide revocations, one row whatever number of tokens it hits. kind: 3 subject, 4 client, 5 key, 6 audience. There is one
+-- Marks: wide revocations, one row whatever number of tokens it hits. kind: 3 subject, 4 client, 5 key, 6 audience, 11 trusted issuer. There is one
 -- mark for each (kind, target, audience), merged by maximum; audience '' is every audience.
 create table mark (
-    kind        smallint    not null check (kind in (3, 4, 5, 6)),
+    kind        smallint    not null check (kind in (3, 4, 5, 6, 11)),
     target      text        not null,
     audience    text        not null default '',
     -- The revision of its latest change, by which followers read.
@@ -182,6 +182,8 @@ create table session (
     -- JSON text; jsonb would refuse what JSON allows (\u0000) and rewrite numbers.
     claims                 bytea       not null,
     certificate_thumbprint bytea,
+    -- The short id of the trusted issuer by whose assertion it was opened; '': by none.
+    idp                    text        not null default '',
     secret_hash            bytea       not null check (length(secret_hash) = 32),
     mac_key_id             bytea       not null,
     -- The log's revision at the opening: marks above it end the session.
@@ -196,6 +198,8 @@ create table session (
 ) partition by range (id);
 create index session_subject on session (subject, id);
 create index session_client on session (client_id, id);
+-- For marks on an issuer: most sessions were opened by no assertion.
+create index session_idp on session (idp) where idp <> '';
 -- For marks on an audience.
 create index session_audience on session using gin (audiences);
 create table session_default partition of session default with (fillfactor = 80);

@@ -53,9 +53,9 @@ end $$;
 -- Appends one batch of revocations. Returns the new head's revision and the time of the append.
 --
 -- kind: 0 nothing new (the head moves nevertheless, so that a repeated revocation waits for its barrier: rule
--- RetriesWaitToo of tests/model/README.md), 1 jti, 2 session, 3 subject, 4 client, 5 key, 6 audience;
--- 7 and 8 lock a subject and a client until `expires_s`, with the note in `mark_audiences`; 9 and 10 unlock them. Of two locks on one target the one that ends later holds, with its actor and note. Item i
--- acts only if this call inserts its audit row, so a batch may be sent again. Its audit row has its outcome and its whole target, also if
+-- RetriesWaitToo of tests/model/README.md), 1 jti, 2 session, 3 subject, 4 client, 5 key, 6 audience, 11
+-- trusted issuer; 7 and 8 lock a subject and a client until `expires_s`, with the note in `mark_audiences`; 9 and 10
+-- unlock them. Of two locks on one target the one that ends later holds, with its actor and note. Item i acts only if this call inserts its audit row, so a batch may be sent again. Its audit row has its outcome and its whole target, also if
 -- nothing new was written (rule K15 of docs/internals/behaviour.md). The audit rows continue a chain from
 -- `first_number` on. Revocations by a bare jti (by a token's id alone, so that the audit row names no client) are
 -- counted for the quota of rule K11, but only if their rows are new.
@@ -130,7 +130,7 @@ begin
         with item as (
             select * from unnest(kinds, targets, mark_audiences, cutoffs_s, reasons, expires_s) with ordinality
               i(kind, target, audience, cutoff_s, reason, expire_s, ordinal)
-             where kind between 3 and 6
+             where kind between 3 and 6 or kind = 11
         ), wide as (
             insert into mark (kind, target, audience, revision, position, cutoff_s, reason, expire_time, revoke_time)
             select kind, target, audience, base + max(ordinal),

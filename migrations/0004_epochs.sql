@@ -77,7 +77,7 @@ end $$;
 
 -- Appends entries that a replica holds in memory and the tables lack. Returns the new head's revision.
 --
--- kind: 1 jti, 2 session, 3 subject, 4 client, 5 key. Present entries of ids stay as they are. Marks are merged by
+-- kind: 1 jti, 2 session, 3 subject, 4 client, 5 key, 6 audience, 11 trusted issuer. Present entries of ids stay as they are. Marks are merged by
 -- maximum; a mark keeps its position, which alone is compared with `rev`, so it must not move forward. If an entry is
 -- given twice it is taken once. A signing key that the tables do not know as revoked is revoked (rules AppendAgain and
 -- CarryOverOnce of tests/model/README.md).

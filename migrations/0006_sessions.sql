@@ -24,8 +24,8 @@ language sql immutable parallel safe as $$
 $$;
 
 -- Returns sessions that the log revokes and whose rows do not say so yet, at most `most`, with the reason. They are
--- revoked by their id, or by a mark on their subject, client or audience that is above their revision, or whose cutoff is after
--- their opening. They are found from the few entries, not from the many sessions. It only reads: the sweep locks the
+-- revoked by their id, or by a mark on their subject, client, audience or issuer that is above their revision, or whose
+-- cutoff is after their opening. They are found from the few entries, not from the many sessions. It only reads: the sweep locks the
 -- sessions, in the order of their ids (docs/internals/protocol.md, "Sessions").
 create function revoked_sessions(most bigint) returns table (id uuid, reason smallint)
 language sql stable as $$
@@ -43,6 +43,10 @@ language sql stable as $$
         union all
         select s.id, m.reason from mark m join session s on s.audiences @> array[m.target]
          where m.kind = 6 and s.revoke_time is null
+           and (s.revision < m.position or s.create_time < to_timestamp(m.cutoff_s))
+        union all
+        select s.id, m.reason from mark m join session s on s.idp = m.target and s.idp <> ''
+         where m.kind = 11 and s.revoke_time is null and (m.audience = '' or m.audience = any(s.audiences))
            and (s.revision < m.position or s.create_time < to_timestamp(m.cutoff_s))) hit
      group by hit.id order by hit.id limit most
 $$;

@@ -35,6 +35,7 @@ fn must_be_narrow(target: &RevokeTarget, listener: Listener, caller: &Caller) ->
         MarkKind::Client => "client_id",
         MarkKind::Key => "key_id",
         MarkKind::Audience => "all_for_audience",
+        MarkKind::Issuer => "issuer_id",
     };
     if listener == Listener::Public {
         Err(caller.denied(Denied::WideRevocation { target_kind }))

@@ -70,6 +70,8 @@ fn active(token: &Verified) -> Value {
         ("nbf", token.not_before.map(|time| json!(time.get()))),
         ("sid", token.session_id.map(|id| json!(id.to_string()))),
         ("scope", Some(token.scope()).filter(|scope| !scope.is_empty()).map(|scope| json!(scope))),
+        ("idp", Some(token.identity_provider()).filter(|idp| !idp.is_empty()).map(|idp| json!(idp))),
+        ("act", token.actor().map(|actor| actor.to_json())),
         ("cnf", token.certificate_thumbprint.map(|it| json!({ "x5t#S256": it.to_string() }))),
     ];
     said.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));

@@ -24,7 +24,7 @@ impl LockKind {
         match mark {
             MarkKind::Subject => Some(Self::Subject),
             MarkKind::Client => Some(Self::Client),
-            MarkKind::Key | MarkKind::Audience => None,
+            MarkKind::Key | MarkKind::Audience | MarkKind::Issuer => None,
         }
     }
 

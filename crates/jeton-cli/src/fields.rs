@@ -4,7 +4,7 @@
 use crate::term::exit::{Failure, Refusal};
 
 /// Fields, and what a person gives for them.
-const WORDS: [(&str, &str); 64] = [
+const WORDS: [(&str, &str); 65] = [
     ("action", "--action"),
     ("actor", "--actor"),
     ("algorithm", "--algorithm"),
@@ -58,6 +58,7 @@ const WORDS: [(&str, &str); 64] = [
     ("target.audience", "--audience"),
     ("target.client_id", "--client"),
     ("target.id", "the id"),
+    ("target.issuer_id", "--issuer"),
     ("target.issue_cutoff_time", "--before"),
     ("target.jti", "the jti"),
     ("target.key_id", "--key"),

@@ -65,6 +65,7 @@ impl Debug for v1::revocation_target::Kind {
             Self::Subject(text) => f.debug_tuple("Subject").field(text).finish(),
             Self::ClientId(text) => f.debug_tuple("ClientId").field(text).finish(),
             Self::KeyId(text) => f.debug_tuple("KeyId").field(text).finish(),
+            Self::IssuerId(text) => f.debug_tuple("IssuerId").field(text).finish(),
             Self::AllForAudience(text) => f.debug_tuple("AllForAudience").field(text).finish(),
             Self::Id(text) => f.debug_tuple("Id").field(text).finish(),
         }

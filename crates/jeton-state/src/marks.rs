@@ -17,6 +17,8 @@ pub enum MarkKind {
     Key,
     /// Every token and session that names an audience.
     Audience,
+    /// Every token and session that was obtained by an assertion of a trusted issuer.
+    Issuer,
 }
 
 impl MarkKind {
@@ -28,6 +30,7 @@ impl MarkKind {
             4 => Some(Self::Client),
             5 => Some(Self::Key),
             6 => Some(Self::Audience),
+            11 => Some(Self::Issuer),
             _ => None,
         }
     }
@@ -40,6 +43,7 @@ impl MarkKind {
             Self::Client => 4,
             Self::Key => 5,
             Self::Audience => 6,
+            Self::Issuer => 11,
         }
     }
 }
@@ -49,7 +53,7 @@ impl MarkKind {
 pub struct Mark {
     /// The kind of target.
     pub kind: MarkKind,
-    /// The subject, the client, the `kid` or the audience.
+    /// The subject, the client, the `kid`, the audience or the short id of the issuer.
     pub target: String,
     /// Only tokens and sessions that name this audience; empty: all.
     pub audience: String,
@@ -72,6 +76,8 @@ pub struct SessionFacts<'a> {
     pub subject: &'a str,
     /// Its client.
     pub client_id: &'a str,
+    /// The short id of the trusted issuer by whose assertion it was opened; empty: by none.
+    pub identity_provider: &'a str,
     /// The audiences of its tokens.
     pub audiences: &'a [String],
     /// The log's revision at its opening.
@@ -140,6 +146,7 @@ pub struct Marks {
     clients: ByTarget,
     keys: ByTarget,
     audiences: ByTarget,
+    issuers: ByTarget,
 }
 
 impl Marks {
@@ -177,6 +184,7 @@ impl Marks {
         hit(&self.subjects, token.subject(), issued)
             .or_else(|| hit(&self.clients, token.client_id(), issued))
             .or_else(|| issued.audiences.hit(&self.audiences, issued))
+            .or_else(|| self.hit_issuer(token.identity_provider(), issued))
             // Whatever the token claims: a thief of the key writes its claims.
             .or_else(|| {
                 self.keys.get(token.key_id.as_ref(), |marks| marks.first().map(|mark| mark.reason)).flatten()
@@ -195,6 +203,12 @@ impl Marks {
         hit(&self.subjects, session.subject, issued)
             .or_else(|| hit(&self.clients, session.client_id, issued))
             .or_else(|| issued.audiences.hit(&self.audiences, issued))
+            .or_else(|| self.hit_issuer(session.identity_provider, issued))
+    }
+
+    /// Most tokens were obtained by no assertion.
+    fn hit_issuer(&self, identity_provider: &str, issued: Issued<'_>) -> Option<Reason> {
+        if identity_provider.is_empty() { None } else { hit(&self.issuers, identity_provider, issued) }
     }
 
     /// The mark of exactly this target and audience.
@@ -207,7 +221,7 @@ impl Marks {
 
     /// Calls `see` with every mark.
     pub fn for_each(&self, mut see: impl FnMut(&Mark)) {
-        for marks in [&self.subjects, &self.clients, &self.keys, &self.audiences] {
+        for marks in [&self.subjects, &self.clients, &self.keys, &self.audiences, &self.issuers] {
             marks.for_each(|_, marks| marks.iter().for_each(&mut see));
         }
     }
@@ -215,7 +229,10 @@ impl Marks {
     /// Number of targets that have a mark.
     #[must_use]
     pub fn len(&self) -> usize {
-        [&self.subjects, &self.clients, &self.keys, &self.audiences].into_iter().map(Sharded::len).sum()
+        [&self.subjects, &self.clients, &self.keys, &self.audiences, &self.issuers]
+            .into_iter()
+            .map(Sharded::len)
+            .sum()
     }
 
     /// Returns whether there is none.
@@ -230,6 +247,7 @@ impl Marks {
             MarkKind::Client => &self.clients,
             MarkKind::Key => &self.keys,
             MarkKind::Audience => &self.audiences,
+            MarkKind::Issuer => &self.issuers,
         }
     }
 }
@@ -261,6 +279,7 @@ mod tests {
             id: uuid::Builder::from_unix_timestamp_millis(opened_ms, &[0; 10]).into_uuid(),
             subject: "svc:a",
             client_id: "c",
+            identity_provider: "github",
             audiences,
             revision: Revision::from_i64(revision).unwrap(),
         }
@@ -301,6 +320,20 @@ mod tests {
         assert!(marks.hit_session(session(9, 5000, &["web".to_owned()])).is_none());
         marks.remove(MarkKind::Audience, "api", "");
         assert!(marks.is_empty());
+    }
+
+    #[test]
+    fn k23_a_mark_on_an_issuer_hits_what_was_opened_by_its_assertions() {
+        let marks = Marks::default();
+        marks.insert(Mark { kind: MarkKind::Issuer, target: "github".into(), ..mark(10, 0, "") });
+        let by_none = SessionFacts { identity_provider: "", ..session(9, 5000, &[]) };
+        let by_another = SessionFacts { identity_provider: "gitlab", ..session(9, 5000, &[]) };
+        assert!(marks.hit_session(session(9, 5000, &[])).is_some());
+        assert!(marks.hit_session(session(10, 5000, &[])).is_none());
+        assert!(marks.hit_session(by_none).is_none() && marks.hit_session(by_another).is_none());
+        // A mark whose target is empty, whatever wrote it, hits nothing.
+        marks.insert(Mark { kind: MarkKind::Issuer, target: String::new(), ..mark(10, 0, "") });
+        assert!(marks.hit_session(by_none).is_none());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde::de::{MapAccess, Visitor};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::actor::Actor;
 use super::custom::{CustomClaimError, check_custom};
 use super::json::{Rule, Text, push_string, read_object};
 use super::limits::{AUDIENCES_MAX, JTI_IAT_SPREAD_S, SCOPES_MAX, TIME_MAX_S};
@@ -47,6 +48,10 @@ pub struct Claims<'t> {
     pub revision: Revision,
     /// `cnf.x5t#S256`: the client certificate that it is bound to (RFC 8705 section 3.1).
     pub certificate_thumbprint: Option<Thumbprint>,
+    /// `idp`: the trusted issuer by whose assertion it was obtained, by its short id.
+    pub identity_provider: Option<Cow<'t, str>>,
+    /// `act`: who acts for the subject (RFC 8693 section 4.1).
+    pub actor: Option<Actor>,
     /// Custom claims.
     pub custom: Map<String, Value>,
 }
@@ -88,6 +93,15 @@ impl<'t> Claims<'t> {
             out.push_str(&thumbprint.to_string());
             out.push_str("\"}");
         }
+        if let Some(identity_provider) = &self.identity_provider {
+            out.push_str(",\"idp\":");
+            push_string(&mut out, identity_provider);
+        }
+        if let Some(actor) = &self.actor {
+            push_name(&mut out, "act");
+            // Writing to a text cannot fail.
+            let _infallible = write!(out, "{}", actor.to_json());
+        }
         for (name, value) in &self.custom {
             out.push(',');
             push_string(&mut out, name);
@@ -120,6 +134,14 @@ impl<'t> Claims<'t> {
             expire_time: time(members.exp, EXP_RULE)?.ok_or(Malformed::new(EXP_RULE))?,
             revision: members.rev.and_then(Revision::from_i64).ok_or(Malformed::new(REV_RULE))?,
             certificate_thumbprint: confirmation(members.cnf)?,
+            identity_provider: members
+                .idp
+                .map(|idp| text_of(Some(idp), IDP_RULE, text::check_issuer_id))
+                .transpose()?,
+            actor: members
+                .act
+                .map(|act| Actor::from_json(act).ok_or(Malformed::new(ACT_RULE)))
+                .transpose()?,
             custom: members.custom,
         };
         claims.check_times()?;
@@ -156,6 +178,8 @@ const CLIENT_ID_RULE: &str = "`client_id` is a client's id";
 const SCOPE_RULE: &str = "`scope` is 1 to 64 scope tokens, one space between";
 const JTI_RULE: &str = "`jti` is a canonical UUIDv7";
 const SID_RULE: &str = "`sid` is a canonical UUIDv7";
+const IDP_RULE: &str = "`idp` is the short id of a trusted issuer";
+const ACT_RULE: &str = "`act` is {\"sub\": a subject}, with `act` for the one before, 4 at most";
 const IAT_RULE: &str = "`iat` is whole seconds since the epoch";
 const NBF_RULE: &str = "`nbf` is whole seconds since the epoch";
 const EXP_RULE: &str = "`exp` is whole seconds since the epoch";
@@ -176,6 +200,8 @@ struct Members<'t> {
     scope: Option<Text<'t>>,
     sid: Option<Text<'t>>,
     cnf: Option<Value>,
+    idp: Option<Text<'t>>,
+    act: Option<Value>,
     custom: Map<String, Value>,
 }
 
@@ -220,9 +246,11 @@ impl<'de> Visitor<'de> for Payload<'_> {
                 "rev" => self.once(&mut from, &mut to.rev, REV_RULE)?,
                 "scope" => self.once(&mut from, &mut to.scope, SCOPE_RULE)?,
                 "sid" => self.once(&mut from, &mut to.sid, SID_RULE)?,
-                "cnf" => {
+                "idp" => self.once(&mut from, &mut to.idp, IDP_RULE)?,
+                "cnf" | "act" => {
                     let value = from.next_value_seed(self.0.any_value())?;
-                    if to.cnf.replace(value).is_some() {
+                    let slot = if name == "cnf" { &mut to.cnf } else { &mut to.act };
+                    if slot.replace(value).is_some() {
                         return Err(self.0.twice());
                     }
                 }

@@ -22,12 +22,14 @@ pub const RESERVED: &[&str] = &[
     "nbf",
     "iat",
     "jti",
-    // Ours: RFC 9068 section 2.2, RFC 8705 section 3.1, OpenID Connect sessions, and the revision.
+    // Ours: RFC 9068 section 2.2, RFC 8705 section 3.1, OpenID Connect sessions, the revision, and the
+    // trusted issuer.
     "client_id",
     "rev",
     "scope",
     "sid",
     "cnf",
+    "idp",
     // Delegation (RFC 8693 sections 4.1 and 4.4): names who acts, or may act, for the subject.
     "act",
     "may_act",

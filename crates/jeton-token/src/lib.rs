@@ -4,6 +4,7 @@
 //! Pure functions and types: nothing here uses gRPC, SQL, a runtime or a clock. Time comes in as an argument. Of
 //! `jsonwebtoken` only the types that read a public JWK are used, here alone; `aws-lc-rs` signs and verifies.
 
+pub mod actor;
 pub mod algorithm;
 pub mod api_key;
 pub mod base64url;
@@ -33,6 +34,7 @@ pub mod verify;
 #[cfg(test)]
 mod tests;
 
+pub use actor::{ACTORS_MAX, Actor};
 pub use algorithm::Algorithm;
 pub use api_key::{ApiKey, PREFIX as API_KEY_PREFIX, hash_eq, is_id as is_api_key_id, named_id};
 pub use claims::Claims;

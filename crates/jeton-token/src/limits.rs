@@ -28,6 +28,8 @@ pub const SCOPES_MAX: usize = 64;
 pub const SCOPE_BYTES_MAX: usize = 128;
 /// `client_id` is at most this long.
 pub const CLIENT_ID_BYTES_MAX: usize = 255;
+/// `idp` is at most this long: the short id of a trusted issuer, as a DNS label.
+pub const ISSUER_ID_BYTES_MAX: usize = 63;
 /// `iss` is at most this long: the URL of the issuer.
 pub const ISSUER_BYTES_MAX: usize = 512;
 /// Custom claims as JSON are at most this long: half a token, so that the rest always has room.

@@ -13,7 +13,10 @@ use crate::UnixSeconds;
 use super::{
     api_key,
     credential::holds_credential,
-    limits::{AUDIENCE_BYTES_MAX, CLIENT_ID_BYTES_MAX, ISSUER_BYTES_MAX, SCOPE_BYTES_MAX, SUBJECT_BYTES_MAX},
+    limits::{
+        AUDIENCE_BYTES_MAX, CLIENT_ID_BYTES_MAX, ISSUER_BYTES_MAX, ISSUER_ID_BYTES_MAX, SCOPE_BYTES_MAX,
+        SUBJECT_BYTES_MAX,
+    },
 };
 
 /// The greatest length of a display name, characters: a line of a list.
@@ -96,6 +99,13 @@ pub fn check_client_id(client_id: &str) -> Result<(), Rule> {
         "1 to 255 printable ASCII characters without spaces and without `*`, which is no wildcard here",
     )?;
     check(!client_id.starts_with(api_key::PREFIX), "a name: what begins like an API key is taken for one")
+}
+
+/// The short id of a trusted issuer: 1 to 63 lower case letters, digits and hyphens. It stands in tokens.
+pub fn check_issuer_id(id: &str) -> Result<(), Rule> {
+    let good = (1..=ISSUER_ID_BYTES_MAX).contains(&id.len())
+        && id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    check(good, "1 to 63 lower case letters, digits and hyphens")
 }
 
 /// An issuer (`iss`): 1 to 512 bytes of visible text.

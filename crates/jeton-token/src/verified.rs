@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::actor::Actor;
 use super::claims::Claims;
 use super::revision::Revision;
 use super::thumbprint::Thumbprint;
@@ -37,8 +38,8 @@ pub struct Verified {
     /// The key that signed it.
     pub key_id: Arc<str>,
     texts: Box<str>,
-    /// The ends of the texts: `iss`, `sub`, `client_id`, `aud`, `scope`; the custom claims' JSON follows.
-    ends: [u16; 5],
+    /// The ends of the texts: `iss`, `sub`, `client_id`, `aud`, `scope`, `idp`, `act`; the custom claims' JSON follows.
+    ends: [u16; 7],
 }
 
 impl Verified {
@@ -46,7 +47,7 @@ impl Verified {
     #[must_use]
     pub fn new(claims: &Claims<'_>, key_id: Arc<str>) -> Self {
         let mut texts = String::with_capacity(256);
-        let mut ends = [0; 5];
+        let mut ends = [0; 7];
         let mut end = ends.iter_mut();
         let mut ended = |texts: &String| {
             // A token is at most 8 KiB of text.
@@ -65,6 +66,12 @@ impl Verified {
             }
             ended(&texts);
         }
+        texts.push_str(claims.identity_provider.as_deref().unwrap_or_default());
+        ended(&texts);
+        if let Some(actor) = &claims.actor {
+            texts.push_str(&actor.to_json().to_string());
+        }
+        ended(&texts);
         if !claims.custom.is_empty() {
             // Claims that came as JSON can be written as JSON.
             texts.push_str(&serde_json::to_string(&claims.custom).unwrap_or_default());
@@ -106,15 +113,30 @@ impl Verified {
 
     /// `aud`, 1 to 10 of them.
     pub fn audiences(&self) -> impl Iterator<Item = &str> {
-        let [_, _, start, end, _] = self.ends;
+        let [_, _, start, end, ..] = self.ends;
         self.text(start, end).split(BETWEEN_AUDIENCES)
     }
 
     /// `scope` as it is in the token; empty if the claim is absent.
     #[must_use]
     pub fn scope(&self) -> &str {
-        let [.., start, end] = self.ends;
+        let [_, _, _, start, end, ..] = self.ends;
         self.text(start, end)
+    }
+
+    /// `idp`; empty if the claim is absent.
+    #[must_use]
+    pub fn identity_provider(&self) -> &str {
+        let [.., start, end, _] = self.ends;
+        self.text(start, end)
+    }
+
+    /// `act`.
+    #[must_use]
+    pub fn actor(&self) -> Option<Actor> {
+        let [.., start, end] = self.ends;
+        // Written above, or absent.
+        serde_json::from_str(self.text(start, end)).ok().and_then(Actor::from_json)
     }
 
     /// The scope tokens of `scope`.

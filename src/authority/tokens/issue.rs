@@ -17,7 +17,7 @@ use crate::{
     state::{Permission, Snapshot, Terms},
     store::{AuditedAct, NewAudit, NewSession},
 };
-use jeton_token::{RawToken, Thumbprint, UnixSeconds, largest_claim, limits, new_uuid_v7, text};
+use jeton_token::{Actor, RawToken, Thumbprint, UnixSeconds, largest_claim, limits, new_uuid_v7, text};
 
 /// A request of Issue.
 #[derive(Clone, Debug)]
@@ -36,6 +36,12 @@ pub struct IssueRequest {
     pub refreshable: bool,
     /// Binds the token to this certificate.
     pub certificate_thumbprint: Option<Thumbprint>,
+    /// The trusted issuer by whose assertion it is obtained, by its short id; empty: by none.
+    pub identity_provider: String,
+    /// Who acts for the subject.
+    pub actor: Option<Actor>,
+    /// The token ends no later.
+    pub latest_end: Option<UnixSeconds>,
 }
 
 /// A token that is handed out.
@@ -180,6 +186,7 @@ impl Authority {
         let create_time = snapshot.issue_time();
         let secret = SessionSecret::generate();
         let draft = request.clone().into_draft(client_id);
+        let until = |end: UnixSeconds| request.latest_end.map_or(end, |latest| end.min(latest));
         let session = NewSession {
             id: new_uuid_v7(snapshot.issue_time_ms),
             subject: request.subject,
@@ -188,12 +195,13 @@ impl Authority {
             scopes: request.scopes,
             claims: request.claims,
             certificate_thumbprint: request.certificate_thumbprint,
+            identity_provider: request.identity_provider,
             secret_hash: secret.hash(),
             mac_key_id: mac.id(),
             revision: snapshot.revision,
             create_time,
-            idle_expire_time: create_time.saturating_add(terms.refresh_idle_s()),
-            expire_time: create_time.saturating_add(terms.refresh_absolute_s()),
+            idle_expire_time: until(create_time.saturating_add(terms.refresh_idle_s())),
+            expire_time: until(create_time.saturating_add(terms.refresh_absolute_s())),
         };
         // Held until the session is open, if few are left: the next count must see it.
         let _counted = self.check_session_quota(client_id).await?;
@@ -271,8 +279,10 @@ impl IssueRequest {
             client_id: client_id.to_owned(),
             custom: self.claims,
             certificate_thumbprint: self.certificate_thumbprint,
+            identity_provider: self.identity_provider,
+            actor: self.actor,
             session_id: None,
-            session_end: None,
+            session_end: self.latest_end,
             ask: self.ask,
         }
     }

@@ -11,8 +11,8 @@ use crate::{
     state::{Accepted, Snapshot, Status, Terms},
 };
 use jeton_token::{
-    Claims, CustomClaimError, MintError, SigningKey, TOKEN_BYTES_MAX, Thumbprint, UnixSeconds, chance_of,
-    check_custom, new_uuid_v7,
+    Actor, Claims, CustomClaimError, MintError, SigningKey, TOKEN_BYTES_MAX, Thumbprint, UnixSeconds,
+    chance_of, check_custom, new_uuid_v7,
 };
 
 /// One token in so many is judged before it is handed out: a damaged key or build shows at once.
@@ -26,6 +26,9 @@ pub(in crate::authority) struct Draft {
     pub(in crate::authority) client_id: String,
     pub(in crate::authority) custom: Map<String, Value>,
     pub(in crate::authority) certificate_thumbprint: Option<Thumbprint>,
+    /// The short id of a trusted issuer; empty: none.
+    pub(in crate::authority) identity_provider: String,
+    pub(in crate::authority) actor: Option<Actor>,
     pub(in crate::authority) session_id: Option<Uuid>,
     pub(in crate::authority) session_end: Option<UnixSeconds>,
     pub(in crate::authority) ask: Ask,
@@ -70,6 +73,8 @@ impl Authority {
             expire_time: lifetime.expire_time,
             revision: snapshot.revision,
             certificate_thumbprint: draft.certificate_thumbprint,
+            identity_provider: Some(draft.identity_provider).filter(|idp| !idp.is_empty()).map(Cow::Owned),
+            actor: draft.actor,
             custom: draft.custom,
         };
         let text = key.mint(&claims).map_err(|error| mint_error(error, key))?;

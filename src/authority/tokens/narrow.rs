@@ -223,6 +223,7 @@ pub(in crate::authority) fn of_token(
             session_id: verified.session_id,
             subject: Some(verified.subject().to_owned()),
             client_id: Some(verified.client_id().to_owned()),
+            identity_provider: Some(verified.identity_provider().to_owned()).filter(|idp| !idp.is_empty()),
             key_id: Some(verified.key_id.to_string()),
             audiences: verified.audiences().map(str::to_owned).collect(),
             revision: verified.revision,

@@ -309,6 +309,8 @@ impl Authority {
                 client_id: caller.client.client_id.clone(),
                 custom: row.claims.clone(),
                 certificate_thumbprint: row.certificate_thumbprint,
+                identity_provider: row.identity_provider.clone(),
+                actor: None,
                 session_id: Some(row.id),
                 session_end: Some(row.expire_time),
                 ask: request.ask,

@@ -81,6 +81,7 @@ pub(in crate::authority) fn hit_of_session(row: &SessionRow) -> Hit {
         session_id: Some(row.id),
         subject: Some(row.subject.clone()),
         client_id: Some(row.client_id.clone()),
+        identity_provider: Some(row.identity_provider.clone()).filter(|idp| !idp.is_empty()),
         audiences: row.audiences.clone(),
         revision: row.revision,
         issue_time: uuid_time(row.id),

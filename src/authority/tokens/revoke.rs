@@ -217,6 +217,12 @@ impl Resolved {
             | AppendTarget::Session(_)
             | AppendTarget::Lock { .. } => (None, None, None),
         };
+        // An issuer has no column of its own.
+        let note = if let AppendTarget::Wide { kind: MarkKind::Issuer, target, .. } = &self.target {
+            format!("issuer {target} {note}").trim_end().to_owned()
+        } else {
+            note.to_owned()
+        };
         NewAudit {
             subject: self.subject.clone(),
             jti: self.jti,
@@ -226,7 +232,7 @@ impl Resolved {
             audience,
             cutoff,
             outcome: Some(outcome.name()),
-            note: note.to_owned(),
+            note,
             ..act
         }
     }

@@ -30,7 +30,7 @@ pub enum RevokeTarget {
     Wide {
         /// The kind.
         kind: MarkKind,
-        /// The subject, client, `kid` or audience.
+        /// The subject, client, `kid`, audience or short id of an issuer.
         target: String,
         /// Only tokens for this audience.
         audience: Option<String>,
@@ -69,6 +69,7 @@ impl Authority {
                 match kind {
                     MarkKind::Client => self.must_be_known(snapshot, target).await?,
                     MarkKind::Key => self.key_must_be_known(snapshot, target).await?,
+                    MarkKind::Issuer => self.issuer_must_be_known(snapshot, target).await?,
                     MarkKind::Subject | MarkKind::Audience => {}
                 }
                 Ok(Some(resolved))

@@ -30,6 +30,7 @@ pub(in crate::authority) fn check_wide(
         MarkKind::Client => ("target.client_id", text::check_client_id(target)),
         MarkKind::Key => ("target.key_id", Ok(())),
         MarkKind::Audience => ("target.all_for_audience", text::check_audience(target)),
+        MarkKind::Issuer => ("target.issuer_id", text::check_issuer_id(target)),
     };
     if target.is_empty() {
         return Err(Invalid::required(field));

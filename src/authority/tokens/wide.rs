@@ -1,4 +1,4 @@
-//! Targets that hit more than one session: subjects, clients, audiences and keys.
+//! Targets that hit more than one session: subjects, clients, audiences, keys and issuers.
 
 use jiff::Timestamp;
 
@@ -32,6 +32,26 @@ impl Authority {
         let is_stored = self.store.client(client_id).await?.is_some();
         if !is_stored && self.store.sessions(&filter, 1).await?.is_empty() {
             return Err(Error::NotFound { resource_type: "client", name: client_id.to_owned() });
+        }
+        Ok(())
+    }
+
+    /// Refuses a trusted issuer that was never registered, as far as can be known. A deleted one may have left tokens.
+    pub(in crate::authority) async fn issuer_must_be_known(
+        &self,
+        snapshot: &Snapshot,
+        issuer_id: &str,
+    ) -> Result<(), Error> {
+        if snapshot.root.marks.get(MarkKind::Issuer, issuer_id, "").is_some() {
+            return Ok(());
+        }
+        let filter = SessionFilter {
+            identity_provider: Some(issuer_id.to_owned()),
+            ended: true,
+            ..SessionFilter::default()
+        };
+        if self.store.sessions(&filter, 1).await?.is_empty() {
+            return Err(Error::NotFound { resource_type: "issuer", name: issuer_id.to_owned() });
         }
         Ok(())
     }
@@ -77,7 +97,7 @@ impl Authority {
                 if is_revoked || held.is_some() { Standing::Revoked } else { Standing::Live }
             }
             // Without a cutoff it always hits more than before: everything issued since.
-            MarkKind::Subject | MarkKind::Client | MarkKind::Audience => match held {
+            MarkKind::Subject | MarkKind::Client | MarkKind::Audience | MarkKind::Issuer => match held {
                 Some(mark) if cutoff.get() > 0 && mark.cutoff >= cutoff => Standing::Revoked,
                 _ => Standing::Live,
             },
@@ -85,14 +105,16 @@ impl Authority {
         let (subject, client_id) = match kind {
             MarkKind::Subject => (Some(target.to_owned()), None),
             MarkKind::Client => (None, Some(target.to_owned())),
-            MarkKind::Key | MarkKind::Audience => (None, None),
+            MarkKind::Key | MarkKind::Audience | MarkKind::Issuer => (None, None),
         };
+        let identity_provider = (kind == MarkKind::Issuer).then(|| target.to_owned());
         // The audience that sessions must name.
         let named = if kind == MarkKind::Audience { target } else { audience };
         // A key mark ends no session: its next token is signed by another key.
         let sessions = (kind != MarkKind::Key).then(|| SessionFilter {
             subject: subject.clone(),
             client_id: client_id.clone(),
+            identity_provider: identity_provider.clone(),
             audience: (!named.is_empty()).then(|| named.to_owned()),
             opened_before: (cutoff.get() > 0).then(|| cutoff.into()),
             ..SessionFilter::default()
@@ -101,6 +123,7 @@ impl Authority {
         let hit = Hit {
             subject: subject.clone(),
             client_id: client_id.clone(),
+            identity_provider,
             key_id: (kind == MarkKind::Key).then(|| target.to_owned()),
             audiences: (!named.is_empty()).then(|| named.to_owned()).into_iter().collect(),
             issue_time: cutoff.saturating_add(-1),

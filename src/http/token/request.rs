@@ -89,6 +89,9 @@ impl Parameters {
             ask: self.ask,
             refreshable: flag(form, "refreshable")?,
             certificate_thumbprint: certificate.filter(|_| is_bound),
+            identity_provider: String::new(),
+            actor: None,
+            latest_end: None,
         })
     }
 

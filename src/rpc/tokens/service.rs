@@ -89,6 +89,9 @@ pub(in crate::rpc) fn issue_request(request: pb::IssueRequest) -> Result<IssueRe
         ask,
         refreshable: request.refreshable,
         certificate_thumbprint: thumbprint_of(&request.certificate_thumbprint)?,
+        identity_provider: String::new(),
+        actor: None,
+        latest_end: None,
     })
 }
 
@@ -138,9 +141,12 @@ pub(in crate::rpc) fn revoke_target(target: pb::RevocationTarget) -> Result<Revo
     let narrow = |target| match (&cutoff, &audience) {
         (None, None) => Ok(target),
         (Some(_), _) => {
-            Err(Invalid::field("target.issue_cutoff_time", "with a subject or a client alone").into())
+            Err(Invalid::field("target.issue_cutoff_time", "with a subject, a client or an issuer alone")
+                .into())
         }
-        (None, Some(_)) => Err(Invalid::field("target.audience", "with a subject or a client alone").into()),
+        (None, Some(_)) => {
+            Err(Invalid::field("target.audience", "with a subject, a client or an issuer alone").into())
+        }
     };
     let (kind, target) = match kind {
         Kind::Token(text) => return narrow(RevokeTarget::Token(text)),
@@ -151,6 +157,7 @@ pub(in crate::rpc) fn revoke_target(target: pb::RevocationTarget) -> Result<Revo
         Kind::ClientId(client_id) => (MarkKind::Client, client_id),
         Kind::KeyId(key_id) => (MarkKind::Key, key_id),
         Kind::AllForAudience(audience) => (MarkKind::Audience, audience),
+        Kind::IssuerId(issuer_id) => (MarkKind::Issuer, issuer_id),
     };
     Ok(RevokeTarget::Wide { kind, target, audience, cutoff })
 }
@@ -191,6 +198,7 @@ pub(in crate::rpc) fn understood(target: AppendTarget) -> Option<pb::RevocationT
                 MarkKind::Client => Kind::ClientId(target),
                 MarkKind::Key => Kind::KeyId(target),
                 MarkKind::Audience => Kind::AllForAudience(target),
+                MarkKind::Issuer => Kind::IssuerId(target),
             }),
             issue_cutoff_time: (cutoff.get() > 0).then(|| seconds(cutoff)),
             audience,

@@ -38,6 +38,8 @@ mod field {
     pub(in crate::rpc) const SERVER_TIME: u32 = 12;
     pub(in crate::rpc) const REVOCATION_REASON: u32 = 13;
     pub(in crate::rpc) const SURROUNDINGS: u32 = 14;
+    pub(in crate::rpc) const IDENTITY_PROVIDER: u32 = 15;
+    pub(in crate::rpc) const ACTOR: u32 = 16;
 }
 
 impl EncodedVerdict {
@@ -97,6 +99,12 @@ fn claims(token: &KnownToken, out: &mut Vec<u8>) {
     if token.has_custom() {
         bytes(field::CLAIMS, token.encoded_custom(encode_custom), out);
     }
+    if !token.identity_provider().is_empty() {
+        text(field::IDENTITY_PROVIDER, token.identity_provider(), out);
+    }
+    if let Some(Value::Object(actor)) = token.actor().map(|actor| actor.to_json()) {
+        bytes(field::ACTOR, &encode_custom(&actor), out);
+    }
 }
 
 fn number(tag: u32, value: i32, out: &mut Vec<u8>) {
@@ -153,6 +161,8 @@ mod tests {
             expire_time: UnixSeconds::new(1_800_000_900),
             revision: Revision::ZERO,
             certificate_thumbprint: None,
+            identity_provider: Some("github-1".into()),
+            actor: jeton_token::Actor::from_json(json!({"sub": "svc:a"})),
             custom: serde_json::from_value(json!({"tenant": "acme", "roles": ["a"], "n": 1.5})).unwrap(),
         }
     }
@@ -179,6 +189,8 @@ mod tests {
             issue_time: Some(seconds(claims.issue_time)),
             expire_time: Some(seconds(claims.expire_time)),
             claims: (!claims.custom.is_empty()).then(|| json::object(&claims.custom)),
+            identity_provider: claims.identity_provider.as_deref().unwrap_or_default().to_owned(),
+            actor: claims.actor.as_ref().and_then(|actor| actor.to_json().as_object().map(json::object)),
             revocation_reason: verdict.reason.map_or(0, Reason::number).into(),
             ..bare
         }
@@ -186,7 +198,14 @@ mod tests {
 
     #[test]
     fn v6_a_verdict_is_written_as_its_message_is_defined() {
-        let least = Claims { scopes: vec![], session_id: None, custom: serde_json::Map::new(), ..full() };
+        let least = Claims {
+            scopes: vec![],
+            session_id: None,
+            identity_provider: None,
+            actor: None,
+            custom: serde_json::Map::new(),
+            ..full()
+        };
         for claims in [full(), least] {
             let token = Arc::new(KnownToken::new(Verified::new(&claims, "kid".into()), None));
             for (status, reason) in [(Status::Active, None), (Status::Revoked, Some(Reason::Leaked))] {

@@ -21,6 +21,8 @@ pub struct Hit {
     pub subject: Option<String>,
     /// Its client.
     pub client_id: Option<String>,
+    /// The trusted issuer by whose assertion it was obtained.
+    pub identity_provider: Option<String>,
     /// The key that signed it.
     pub key_id: Option<String>,
     /// Its audiences.
@@ -77,7 +79,7 @@ impl Store {
                              from revocation where (id = $1 and kind = 1) or (id = $2 and kind = 2)
                            union all
                            select kind, null, target, audience, revision, cutoff_s, reason, revoke_time from mark
-                            where ((kind, target) in ((3, $3), (4, $4))
+                            where ((kind, target) in ((3, $3), (4, $4), (11, $11))
                                    and (audience = '' or audience = any($6) or $9)
                                    and (position > $7 or cutoff_s > $8))
                                or (kind = 5 and target = $5)
@@ -92,7 +94,8 @@ impl Store {
                     hit.revision.as_i64(),
                     hit.issue_time.get(),
                     any_audience,
-                    most
+                    most,
+                    hit.identity_provider
                 )
                 .fetch_all(connection)
                 .await?)

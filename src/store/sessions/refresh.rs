@@ -133,7 +133,7 @@ impl OwnConnection {
                               s.create_time + make_interval(secs => hit.absolute_s)),
                           expire_time = s.create_time + make_interval(secs => hit.absolute_s)
                      from hit where s.id = hit.id and s.generation = hit.generation
-                   returning s.id, subject, client_id, audiences, scopes, claims, certificate_thumbprint, secret_hash,
+                   returning s.id, subject, client_id, audiences, scopes, claims, certificate_thumbprint, idp, secret_hash,
                              revision, create_time as "create_time: SqlTimestamp", s.generation,
                              refresh_time as "refresh_time: SqlTimestamp",
                              idle_expire_time as "idle_expire_time: SqlTimestamp",

@@ -35,6 +35,8 @@ pub struct NewSession {
     pub claims: Map<String, Value>,
     /// The thumbprint of the certificate that its tokens are bound to.
     pub certificate_thumbprint: Option<Thumbprint>,
+    /// The short id of the trusted issuer by whose assertion it was opened; empty: by none.
+    pub identity_provider: String,
     /// SHA-256 of the session's secret.
     pub secret_hash: [u8; 32],
     /// The MAC key of its refresh tokens, for its whole life.
@@ -66,6 +68,8 @@ pub struct SessionRow {
     pub claims: Map<String, Value>,
     /// The thumbprint of the certificate that its tokens are bound to.
     pub certificate_thumbprint: Option<Thumbprint>,
+    /// The short id of the trusted issuer by whose assertion it was opened; empty: by none.
+    pub identity_provider: String,
     /// SHA-256 of the session's secret.
     pub secret_hash: [u8; 32],
     /// The revision at its opening.
@@ -99,6 +103,7 @@ impl SessionRow {
             id: self.id,
             subject: &self.subject,
             client_id: &self.client_id,
+            identity_provider: &self.identity_provider,
             audiences: &self.audiences,
             revision: self.revision,
         }
@@ -118,6 +123,8 @@ pub struct SessionFilter {
     pub subject: Option<String>,
     /// Their client.
     pub client_id: Option<String>,
+    /// The trusted issuer by whose assertion they were opened.
+    pub identity_provider: Option<String>,
     /// The id of one session.
     pub id: Option<Uuid>,
     /// An audience of theirs.
@@ -136,8 +143,8 @@ impl Store {
         let thumbprint = session.certificate_thumbprint.map(|thumbprint| thumbprint.as_bytes().to_vec());
         let done = self.run(async |connection| Ok(sqlx::query!(
             "insert into session (id, subject, client_id, audiences, scopes, claims, certificate_thumbprint, secret_hash,
-                                  mac_key_id, revision, create_time, refresh_time, idle_expire_time, expire_time)
-             select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11, $12, $13
+                                  mac_key_id, revision, create_time, refresh_time, idle_expire_time, expire_time, idp)
+             select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11, $12, $13, $15
               where $14::bigint is null or subject_has_room($2, $4, $14)",
             session.id,
             session.subject,
@@ -152,7 +159,8 @@ impl Store {
             Timestamp::from(session.create_time).to_sqlx() as _,
             Timestamp::from(session.idle_expire_time).to_sqlx() as _,
             Timestamp::from(session.expire_time).to_sqlx() as _,
-            most
+            most,
+            session.identity_provider
         ).execute(connection).await?)).await?;
         Ok(done.rows_affected() == 1)
     }
@@ -185,8 +193,8 @@ impl Store {
     pub async fn sessions(&self, filter: &SessionFilter, limit: i64) -> Result<Vec<SessionRow>, StoreError> {
         let rows = self.run(async |connection| Ok(sqlx::query_as!(
             Row,
-            r#"select id, subject, client_id, audiences, scopes, claims, certificate_thumbprint, secret_hash,
-                      revision, create_time as "create_time: SqlTimestamp", generation,
+            r#"select id, subject, client_id, audiences, scopes, claims, certificate_thumbprint, idp,
+                      secret_hash, revision, create_time as "create_time: SqlTimestamp", generation,
                       refresh_time as "refresh_time: SqlTimestamp", idle_expire_time as "idle_expire_time: SqlTimestamp",
                       expire_time as "expire_time: SqlTimestamp", revoke_time as "revoke_time: SqlTimestamp",
                       revoke_reason, statement_timestamp() as "now!: SqlTimestamp",
@@ -197,7 +205,7 @@ impl Store {
                   and ($3::text is null or client_id = $3) and ($4::text is null or audiences @> array[$4])
                   and ($5::timestamptz is null or create_time < $5)
                   and ($6 or (revoke_time is null and idle_expire_time > now() and expire_time > now()))
-                  and ($7::uuid is null or id < $7)
+                  and ($7::uuid is null or id < $7) and ($9::text is null or idp = $9)
                 order by id desc limit $8"#,
             filter.id,
             filter.subject.as_deref(),
@@ -206,7 +214,8 @@ impl Store {
             filter.opened_before.map(ToSqlx::to_sqlx) as _,
             filter.ended,
             filter.before,
-            limit
+            limit,
+            filter.identity_provider.as_deref()
         ).fetch_all(connection).await?)).await?;
         rows.into_iter().map(TryInto::try_into).collect()
     }
@@ -223,13 +232,15 @@ impl Store {
                 where ($1::uuid is null or id = $1) and ($2::text is null or subject = $2)
                   and ($3::text is null or client_id = $3) and ($4::text is null or audiences @> array[$4])
                   and ($5::timestamptz is null or create_time < $5)
-                  and ($6 or (revoke_time is null and idle_expire_time > now() and expire_time > now()))) as "is!""#,
+                  and ($6 or (revoke_time is null and idle_expire_time > now() and expire_time > now()))
+                  and ($7::text is null or idp = $7)) as "is!""#,
                 filter.id,
                 filter.subject.as_deref(),
                 filter.client_id.as_deref(),
                 filter.audience.as_deref(),
                 filter.opened_before.map(ToSqlx::to_sqlx) as _,
                 filter.ended,
+                filter.identity_provider.as_deref(),
             )
             .fetch_one(connection)
             .await
@@ -266,13 +277,15 @@ impl Store {
                 where ($1::uuid is null or id = $1) and ($2::text is null or subject = $2)
                   and ($3::text is null or client_id = $3) and ($4::text is null or audiences @> array[$4])
                   and ($5::timestamptz is null or create_time < $5)
-                  and ($6 or (revoke_time is null and idle_expire_time > now() and expire_time > now()))"#,
+                  and ($6 or (revoke_time is null and idle_expire_time > now() and expire_time > now()))
+                  and ($7::text is null or idp = $7)"#,
                 filter.id,
                 filter.subject.as_deref(),
                 filter.client_id.as_deref(),
                 filter.audience.as_deref(),
                 filter.opened_before.map(ToSqlx::to_sqlx) as _,
                 filter.ended,
+                filter.identity_provider.as_deref(),
             )
             .fetch_one(connection)
             .await
@@ -343,6 +356,7 @@ pub(in crate::store) struct Row {
     pub(in crate::store) scopes: Vec<String>,
     pub(in crate::store) claims: Vec<u8>,
     pub(in crate::store) certificate_thumbprint: Option<Vec<u8>>,
+    pub(in crate::store) idp: String,
     pub(in crate::store) secret_hash: Vec<u8>,
     pub(in crate::store) revision: i64,
     pub(in crate::store) create_time: SqlTimestamp,
@@ -370,6 +384,7 @@ impl TryFrom<Row> for SessionRow {
                     <[u8; 32]>::try_from(bytes).map(Thumbprint::new).map_err(|_| corrupt("thumbprint"))
                 })
                 .transpose()?,
+            identity_provider: row.idp,
             secret_hash: row.secret_hash.as_slice().try_into().map_err(|_| corrupt("secret_hash"))?,
             revision: revision("session", row.revision)?,
             create_time: seconds(row.create_time),

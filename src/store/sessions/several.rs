@@ -15,7 +15,7 @@ impl Store {
             .run(async |connection| {
                 Ok(sqlx::query_as!(
                     Row,
-                    r#"select id, subject, client_id, audiences, scopes, claims, certificate_thumbprint, secret_hash,
+                    r#"select id, subject, client_id, audiences, scopes, claims, certificate_thumbprint, idp, secret_hash,
                               revision, create_time as "create_time: SqlTimestamp", generation,
                               refresh_time as "refresh_time: SqlTimestamp",
                               idle_expire_time as "idle_expire_time: SqlTimestamp",

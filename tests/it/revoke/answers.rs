@@ -64,6 +64,9 @@ async fn k15_the_whole_target_is_in_the_answer_the_audit_and_the_dry_run() {
             Kind::Subject(subject) => assert_eq!(event.subject, subject),
             Kind::ClientId(client) => assert_eq!(event.client_id, client),
             Kind::AllForAudience(audience) => assert_eq!(event.audience, audience),
+            Kind::IssuerId(issuer) => {
+                assert!(event.note.starts_with(&format!("issuer {issuer}")), "{event:?}");
+            }
             Kind::Jti(jti) => assert_eq!(event.jti, jti),
             Kind::SessionId(session) => assert_eq!(event.session_id, session),
             Kind::Token(_) | Kind::Id(_) => panic!("never the text, nor what it may be"),

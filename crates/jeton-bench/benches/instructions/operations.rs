@@ -145,6 +145,8 @@ fn claims() -> Claims<'static> {
         expire_time: UnixSeconds::new(NOW_S + 900),
         revision: Revision::ZERO,
         certificate_thumbprint: None,
+        identity_provider: None,
+        actor: None,
         custom: serde_json::from_str(
             r#"{"tenant": "a-tenant-of-some-length", "roles": ["reader", "writer"]}"#,
         )

@@ -106,6 +106,8 @@ fn claims(now_ms: i64) -> Claims<'static> {
         expire_time: issue_time.saturating_add(3_600),
         revision: Revision::ZERO,
         certificate_thumbprint: None,
+        identity_provider: None,
+        actor: None,
         custom: serde_json::from_str(
             r#"{"tenant": "a-tenant-of-some-length", "roles": ["reader", "writer", "auditor"]}"#,
         )

@@ -112,6 +112,8 @@ fn claims() -> Claims<'static> {
         expire_time: UnixSeconds::new(NOW_S + 900),
         revision: revision(50),
         certificate_thumbprint: None,
+        identity_provider: None,
+        actor: None,
         custom: Map::new(),
     }
 }

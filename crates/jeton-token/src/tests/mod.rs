@@ -41,6 +41,8 @@ fn full_claims() -> Claims<'static> {
         expire_time: NOW.saturating_add(900),
         revision: Revision::new(3, 77).unwrap(),
         certificate_thumbprint: Some(super::Thumbprint::new([7; 32])),
+        identity_provider: Some("github-1".into()),
+        actor: super::Actor::from_json(json!({"sub": "svc:\"a\"", "act": {"sub": "svc:b"}})),
         custom: members(&json!({"tenant": "acme", "roles": ["a", {"b": [null, true, -1.5e-7]}], "n": 42})),
     }
 }
@@ -52,6 +54,8 @@ fn least_claims() -> Claims<'static> {
         session_id: None,
         not_before: None,
         certificate_thumbprint: None,
+        identity_provider: None,
+        actor: None,
         custom: Map::new(),
         ..full_claims()
     }
@@ -88,6 +92,8 @@ fn assert_says(verified: &Verified, claims: &Claims<'_>) {
         expire_time: verified.expire_time,
         revision: verified.revision,
         certificate_thumbprint: verified.certificate_thumbprint,
+        identity_provider: Some(verified.identity_provider()).filter(|idp| !idp.is_empty()).map(Into::into),
+        actor: verified.actor(),
         custom: verified.custom(),
     };
     assert_eq!(kept, *claims);

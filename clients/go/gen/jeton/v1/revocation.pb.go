@@ -224,7 +224,8 @@ func (Reach) EnumDescriptor() ([]byte, []int) {
 // What a revocation hits.
 type RevocationTarget struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The kind. `subject`, `client_id`, `key_id` and `all_for_audience` are wide targets.
+	// The kind. `subject`, `client_id`, `key_id`, `all_for_audience` and `issuer_id` are wide
+	// targets.
 	//
 	// Types that are valid to be assigned to Kind:
 	//
@@ -236,13 +237,14 @@ type RevocationTarget struct {
 	//	*RevocationTarget_KeyId
 	//	*RevocationTarget_AllForAudience
 	//	*RevocationTarget_Id
+	//	*RevocationTarget_IssuerId
 	Kind isRevocationTarget_Kind `protobuf_oneof:"kind"`
 	// Not with a key, nor with narrow targets: hits what was issued before this instant, whole
 	// seconds, and sessions opened before it with all their tokens. Unset, or within
 	// 60 s of now: everything issued before the revocation commits. A future value is
 	// refused.
 	IssueCutoffTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=issue_cutoff_time,json=issueCutoffTime,proto3" json:"issue_cutoff_time,omitempty"`
-	// Subject and client targets only: hits tokens whose `aud` contains it, and sessions
+	// Subject, client and issuer targets only: hits tokens whose `aud` contains it, and sessions
 	// that name it.
 	Audience      string `protobuf:"bytes,8,opt,name=audience,proto3" json:"audience,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -358,6 +360,15 @@ func (x *RevocationTarget) GetId() string {
 	return ""
 }
 
+func (x *RevocationTarget) GetIssuerId() string {
+	if x != nil {
+		if x, ok := x.Kind.(*RevocationTarget_IssuerId); ok {
+			return x.IssuerId
+		}
+	}
+	return ""
+}
+
 func (x *RevocationTarget) GetIssueCutoffTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.IssueCutoffTime
@@ -424,6 +435,12 @@ type RevocationTarget_Id struct {
 	Id string `protobuf:"bytes,10,opt,name=id,proto3,oneof"`
 }
 
+type RevocationTarget_IssuerId struct {
+	// Every token and session that was obtained by an assertion of a trusted issuer, by its
+	// short id. One that is not on record is NOT_FOUND.
+	IssuerId string `protobuf:"bytes,11,opt,name=issuer_id,json=issuerId,proto3,oneof"`
+}
+
 func (*RevocationTarget_Token) isRevocationTarget_Kind() {}
 
 func (*RevocationTarget_Jti) isRevocationTarget_Kind() {}
@@ -439,6 +456,8 @@ func (*RevocationTarget_KeyId) isRevocationTarget_Kind() {}
 func (*RevocationTarget_AllForAudience) isRevocationTarget_Kind() {}
 
 func (*RevocationTarget_Id) isRevocationTarget_Kind() {}
+
+func (*RevocationTarget_IssuerId) isRevocationTarget_Kind() {}
 
 // Who has applied a revocation.
 type Propagation struct {
@@ -627,7 +646,7 @@ var File_jeton_v1_revocation_proto protoreflect.FileDescriptor
 
 const file_jeton_v1_revocation_proto_rawDesc = "" +
 	"\n" +
-	"\x19jeton/v1/revocation.proto\x12\bjeton.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe2\x02\n" +
+	"\x19jeton/v1/revocation.proto\x12\bjeton.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x81\x03\n" +
 	"\x10RevocationTarget\x12\x1b\n" +
 	"\x05token\x18\x01 \x01(\tB\x03\x80\x01\x01H\x00R\x05token\x12\x12\n" +
 	"\x03jti\x18\x02 \x01(\tH\x00R\x03jti\x12\x1f\n" +
@@ -638,7 +657,8 @@ const file_jeton_v1_revocation_proto_rawDesc = "" +
 	"\x06key_id\x18\x06 \x01(\tH\x00R\x05keyId\x12*\n" +
 	"\x10all_for_audience\x18\t \x01(\tH\x00R\x0eallForAudience\x12\x10\n" +
 	"\x02id\x18\n" +
-	" \x01(\tH\x00R\x02id\x12F\n" +
+	" \x01(\tH\x00R\x02id\x12\x1d\n" +
+	"\tissuer_id\x18\v \x01(\tH\x00R\bissuerId\x12F\n" +
 	"\x11issue_cutoff_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x0fissueCutoffTime\x12\x1a\n" +
 	"\baudience\x18\b \x01(\tR\baudienceB\x06\n" +
 	"\x04kind\"\xd3\x01\n" +
@@ -732,6 +752,7 @@ func file_jeton_v1_revocation_proto_init() {
 		(*RevocationTarget_KeyId)(nil),
 		(*RevocationTarget_AllForAudience)(nil),
 		(*RevocationTarget_Id)(nil),
+		(*RevocationTarget_IssuerId)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -390,7 +390,12 @@ type Verdict struct {
 	RevocationReason RevocationReason `protobuf:"varint,13,opt,name=revocation_reason,json=revocationReason,proto3,enum=jeton.v1.RevocationReason" json:"revocation_reason,omitempty"`
 	// With MALFORMED, where a token is in the text: what surrounds it, in words, such as
 	// "white space surrounds the token". Send the token alone.
-	Surroundings  string `protobuf:"bytes,14,opt,name=surroundings,proto3" json:"surroundings,omitempty"`
+	Surroundings string `protobuf:"bytes,14,opt,name=surroundings,proto3" json:"surroundings,omitempty"`
+	// `idp`: the trusted issuer by whose assertion the token was obtained, by its short id;
+	// empty: by none.
+	IdentityProvider string `protobuf:"bytes,15,opt,name=identity_provider,json=identityProvider,proto3" json:"identity_provider,omitempty"`
+	// `act`: who acts for the subject (RFC 8693 section 4.1). Unset: nobody.
+	Actor         *structpb.Struct `protobuf:"bytes,16,opt,name=actor,proto3" json:"actor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -523,6 +528,20 @@ func (x *Verdict) GetSurroundings() string {
 	return ""
 }
 
+func (x *Verdict) GetIdentityProvider() string {
+	if x != nil {
+		return x.IdentityProvider
+	}
+	return ""
+}
+
+func (x *Verdict) GetActor() *structpb.Struct {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
 var File_jeton_v1_token_proto protoreflect.FileDescriptor
 
 const file_jeton_v1_token_proto_rawDesc = "" +
@@ -544,7 +563,7 @@ const file_jeton_v1_token_proto_rawDesc = "" +
 	"\rrefresh_token\x18\x01 \x01(\tB\x03\x80\x01\x01R\frefreshToken\x12;\n" +
 	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\x12J\n" +
-	"\x13session_expire_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x11sessionExpireTime\"\xc5\x04\n" +
+	"\x13session_expire_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x11sessionExpireTime\"\xa1\x05\n" +
 	"\aVerdict\x12-\n" +
 	"\x06status\x18\x01 \x01(\x0e2\x15.jeton.v1.TokenStatusR\x06status\x12\x18\n" +
 	"\asubject\x18\x02 \x01(\tR\asubject\x12\x1c\n" +
@@ -564,7 +583,9 @@ const file_jeton_v1_token_proto_rawDesc = "" +
 	"\vserver_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"serverTime\x12G\n" +
 	"\x11revocation_reason\x18\r \x01(\x0e2\x1a.jeton.v1.RevocationReasonR\x10revocationReason\x12\"\n" +
-	"\fsurroundings\x18\x0e \x01(\tR\fsurroundings*\xe4\x01\n" +
+	"\fsurroundings\x18\x0e \x01(\tR\fsurroundings\x12+\n" +
+	"\x11identity_provider\x18\x0f \x01(\tR\x10identityProvider\x12-\n" +
+	"\x05actor\x18\x10 \x01(\v2\x17.google.protobuf.StructR\x05actor*\xe4\x01\n" +
 	"\x0fExpirationBasis\x12 \n" +
 	"\x1cEXPIRATION_BASIS_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aEXPIRATION_BASIS_REQUESTED\x10\x01\x12#\n" +
@@ -628,11 +649,12 @@ var file_jeton_v1_token_proto_depIdxs = []int32{
 	6,  // 10: jeton.v1.Verdict.claims:type_name -> google.protobuf.Struct
 	5,  // 11: jeton.v1.Verdict.server_time:type_name -> google.protobuf.Timestamp
 	7,  // 12: jeton.v1.Verdict.revocation_reason:type_name -> jeton.v1.RevocationReason
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	6,  // 13: jeton.v1.Verdict.actor:type_name -> google.protobuf.Struct
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_jeton_v1_token_proto_init() }

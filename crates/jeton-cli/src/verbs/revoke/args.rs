@@ -72,16 +72,19 @@ pub struct RevokeArgs {
     /// Every token signed by a key
     #[arg(long, value_name = "KID", group = "target", allow_hyphen_values = true, value_parser = ids::key)]
     pub key: Option<String>,
-    /// Of a subject or client: only tokens for this audience. Alone: everything for it, of every subject and client
+    /// Everything that was obtained by assertions of a trusted issuer, by its short id
+    #[arg(long, value_name = "ISSUER", group = "target", value_parser = NonEmpty::new())]
+    pub issuer: Option<String>,
+    /// Of a subject, client or issuer: only tokens for this audience. Alone: everything for it, of every subject and client
     #[arg(long, value_parser = NonEmpty::new())]
     pub audience: Option<String>,
-    /// Of a subject, client or audience: only tokens issued before: 2h, or an RFC 3339 time
+    /// Of a subject, client, audience or issuer: only tokens issued before: 2h, or an RFC 3339 time
     #[arg(long, value_name = "TIME")]
     pub before: Option<String>,
     /// In the preview, show only sessions that were opened from here on. It never limits what is revoked
     #[arg(long, value_name = "TIME")]
     pub after: Option<String>,
-    /// The reason; required for a subject, client, audience or key
+    /// The reason; required for a subject, client, audience, key or issuer
     #[arg(long)]
     pub reason: Option<Reason>,
     /// An incident number or note

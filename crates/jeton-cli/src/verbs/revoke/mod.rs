@@ -33,6 +33,7 @@ pub async fn run(cli: &Cli<'_>, args: RevokeArgs) -> Result<Exit, Failure> {
         RevokeArgs { subject: Some(subject), .. } => Kind::Subject(subject.clone()),
         RevokeArgs { client: Some(client), .. } => Kind::ClientId(client.clone()),
         RevokeArgs { key: Some(key), .. } => Kind::KeyId(key.clone()),
+        RevokeArgs { issuer: Some(issuer), .. } => Kind::IssuerId(issuer.clone()),
         RevokeArgs { audience: Some(audience), .. } if args.names_nothing_else() => {
             Kind::AllForAudience(audience.clone())
         }

@@ -231,6 +231,9 @@ fn again(target: &NamedTarget) -> Option<String> {
             "{name} can issue again at once, by its keys and certificates. To prevent that: jeton lock client {word}"
         )),
         Kind::AllForAudience(_) => Some(format!("Clients can issue for audience {name} again at once.")),
+        Kind::IssuerId(_) => Some(format!(
+            "Whoever has a token of {name} can obtain a new one at once. To prevent that: jeton issuer update {word} --disable"
+        )),
         Kind::Token(_) | Kind::Jti(_) | Kind::SessionId(_) | Kind::Id(_) | Kind::KeyId(_) => None,
     }
 }

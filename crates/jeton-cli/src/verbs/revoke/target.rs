@@ -23,7 +23,11 @@ impl NamedTarget {
     pub fn is_wide(&self) -> bool {
         match self.kind {
             Kind::Token(_) | Kind::Jti(_) | Kind::SessionId(_) | Kind::Id(_) => false,
-            Kind::Subject(_) | Kind::ClientId(_) | Kind::KeyId(_) | Kind::AllForAudience(_) => true,
+            Kind::Subject(_)
+            | Kind::ClientId(_)
+            | Kind::KeyId(_)
+            | Kind::AllForAudience(_)
+            | Kind::IssuerId(_) => true,
         }
     }
 
@@ -39,6 +43,7 @@ impl NamedTarget {
             Kind::ClientId(client) => format!("client {}", escape(client)),
             Kind::KeyId(key) => format!("key {}", escape(key)),
             Kind::AllForAudience(audience) => format!("audience {}", escape(audience)),
+            Kind::IssuerId(issuer) => format!("issuer {}", escape(issuer)),
         }
     }
 
@@ -62,7 +67,8 @@ impl NamedTarget {
             | Kind::Subject(name)
             | Kind::ClientId(name)
             | Kind::KeyId(name)
-            | Kind::AllForAudience(name) => name,
+            | Kind::AllForAudience(name)
+            | Kind::IssuerId(name) => name,
         }
     }
 }

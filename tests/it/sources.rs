@@ -32,8 +32,9 @@ const LAYERS: [&str; 19] = [
 
 /// The libraries of this workspace, each with the others that it may use. The server may use them all, and the
 /// command line is none of its users: it can do nothing that a user's own client cannot.
-const CRATES: [(&str, &[&str]); 9] = [
+const CRATES: [(&str, &[&str]); 10] = [
     ("crates/jeton-token", &[]),
+    ("crates/jeton-assertion", &["jeton-token"]),
     ("crates/jeton-state", &["jeton-token"]),
     ("crates/jeton-io", &["jeton-token"]),
     ("crates/jeton-proto", &[]),
@@ -43,8 +44,9 @@ const CRATES: [(&str, &[&str]); 9] = [
     ("crates/jeton-bench", &["jeton-token"]),
     ("crates/jeton-cli", &["jeton-client", "jeton-io", "jeton-proto", "jeton-token"]),
 ];
-/// What a verifier in another process needs, and what must not come with it. Of tokio, at most `sync`.
-const VERIFIER: [&str; 2] = ["crates/jeton-token", "crates/jeton-state"];
+/// What a verifier in another process needs, and what judges the tokens of others; and what must not come with them. Of
+/// tokio, at most `sync`.
+const VERIFIER: [&str; 3] = ["crates/jeton-token", "crates/jeton-assertion", "crates/jeton-state"];
 const NOT_IN_A_VERIFIER: [&str; 6] = ["tonic", "hyper", "axum", "sqlx", "prost", "tokio"];
 
 /// A library, and the modules that may name it.
@@ -56,7 +58,7 @@ const LIBRARIES: [(&str, &[&str]); 9] = [
     ("hyper", &["listen", "rpc", "clients/rust"]),
     ("rustls", &["tls", "main", "crates/jeton-cli", "clients/rust"]),
     ("x509_cert", &["tls", "crates/jeton-io"]),
-    ("jsonwebtoken", &["crates/jeton-token"]),
+    ("jsonwebtoken", &["crates/jeton-token", "crates/jeton-assertion"]),
     ("clap", &["args", "main", "crates/jeton-cli", "crates/jeton-bench"]),
 ];
 

@@ -2,7 +2,7 @@
 //! tokens and API keys.
 //!
 //! Pure functions and types: nothing here uses gRPC, SQL, a runtime or a clock. Time comes in as an argument. Of
-//! `jsonwebtoken` only the types that read a public JWK are used, here alone; `aws-lc-rs` signs and verifies.
+//! `jsonwebtoken` only the types that read a public JWK are used; `aws-lc-rs` signs and verifies.
 
 pub mod actor;
 pub mod algorithm;

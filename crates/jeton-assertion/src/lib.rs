@@ -1,5 +1,5 @@
 //! The tokens that others signed: assertions of trusted issuers and of clients (RFC 7523, SPIFFE JWT-SVIDs, OpenID
-//! Connect), the key sets that verify them, and DPoP proofs (RFC 9449).
+//! Connect), the key sets that verify them, the rules that map them to clients, and DPoP proofs (RFC 9449).
 //!
 //! Pure functions and types: nothing here uses gRPC, SQL, a runtime, a network or a clock. Keys and time come in as
 //! arguments. `jsonwebtoken` verifies signatures; the form of a token, its header and its claims are judged here.
@@ -15,6 +15,7 @@ pub mod key_fault;
 pub mod keys;
 pub mod limits;
 pub mod refused;
+pub mod rules;
 pub mod typ;
 pub mod uri;
 
@@ -29,5 +30,6 @@ pub use key::PublicKey;
 pub use key_fault::KeyFault;
 pub use keys::{KeySet, KeySetError, Skipped};
 pub use refused::{Part, Refused};
+pub use rules::{Condition, Explained, Match, Outcome, Rule, RuleFault, Rules, RulesError, Test};
 pub use typ::Typ;
 pub use uri::HttpUri;

@@ -26,5 +26,18 @@ pub const CLOCK_SKEW_MS: i64 = 60_000;
 /// The greatest time that the assertion of a client may still have to live, in milliseconds: 5 min.
 pub const CLIENT_ASSERTION_LIFE_MAX_MS: i64 = 300_000;
 
+/// An issuer has at most this many rules: each token is compared with all of them.
+pub const RULES_MAX: usize = 100;
+/// A rule has at most this many conditions.
+pub const CONDITIONS_MAX: usize = 16;
+/// The name of a claim in a rule is at most this long.
+pub const CLAIM_NAME_BYTES_MAX: usize = 256;
+/// The value of a condition is at most this long: references to workflows in repositories take 300.
+pub const CONDITION_BYTES_MAX: usize = 1_024;
+/// The template of a subject is at most this long.
+pub const TEMPLATE_BYTES_MAX: usize = 1_024;
+/// What an explanation shows of a claim's value, in characters.
+pub const SHOWN_CHARS_MAX: usize = 64;
+
 /// A longer URI is refused.
 pub const URI_BYTES_MAX: usize = 2_048;

@@ -7,6 +7,8 @@ mod dpop;
 mod forms;
 mod headers;
 mod keys;
+mod rules;
+mod templates;
 mod texts;
 mod uri;
 mod vectors;

@@ -86,10 +86,11 @@ create table lock (
 );
 create index lock_revision on lock (revision);
 
--- Notes that something else changed and must be read again. kind: 1 policy, 2 client, 3 key, 4 mark removed.
+-- Notes that something else changed and must be read again. kind: 1 policy, 2 client, 3 key, 4 mark removed, 5 trusted
+-- issuer.
 create table change (
     revision    bigint      primary key,
-    kind        smallint    not null check (kind between 1 and 4),
+    kind        smallint    not null check (kind between 1 and 5),
     name        text        not null,
     change_time timestamptz not null default now()
 );
@@ -297,6 +298,21 @@ create table client_certificate (
     client_id text not null references client on delete cascade
 );
 create index client_certificate_client on client_certificate (client_id);
+
+-- Issuers whose assertions are accepted. `registration` is JSON, as text, because the MAC is over its bytes.
+create table trusted_issuer (
+    issuer_id    text        primary key,
+    -- `iss` of the registration.
+    issuer       text        not null unique,
+    revision     bigint      not null,
+    registration text        not null,
+    disabled     boolean     not null default false,
+    create_time  timestamptz not null,
+    version      bigint      not null default 0,
+    row_mac      bytea       not null default '',
+    check (revision between 0 and 9007199254740991),
+    check (create_time between '0001-01-01T00:00:00Z' and '9999-01-01T00:00:00Z')
+);
 
 -- Signing keys; the private half is sealed under the master key. A key is pending (published: it verifies and does not
 -- sign), then active, then retired (it verifies), then gone; or revoked at once.

@@ -17,7 +17,8 @@ begin
                      'change'::regclass::oid, 'session'::regclass::oid, 'policy'::regclass::oid,
                      'removed_policy'::regclass::oid, 'lock'::regclass::oid,
                      'client'::regclass::oid, 'api_key'::regclass::oid, 'client_certificate'::regclass::oid,
-                     'signing_key'::regclass::oid, 'mac_key'::regclass::oid, 'replica'::regclass::oid);
+                     'signing_key'::regclass::oid, 'mac_key'::regclass::oid, 'replica'::regclass::oid,
+                     'trusted_issuer'::regclass::oid);
 end $$;
 
 -- Returns the object ids of the partitions of `revocation` and `session` as one number: without `but_for`, and with
@@ -98,7 +99,8 @@ end $$;
 
 select watch_rows(watched)
   from unnest(array['revocation', 'revocation_default', 'session', 'session_default', 'mark', 'lock', 'change',
-                    'policy', 'removed_policy', 'client', 'api_key', 'client_certificate', 'signing_key', 'mac_key', 'replica']) watched;
+                    'policy', 'removed_policy', 'client', 'api_key', 'client_certificate', 'trusted_issuer', 'signing_key', 'mac_key',
+                    'replica']) watched;
 
 -- Begins the log. These columns are true of this transaction alone: a migration that updates the row later must set
 -- `written_by`, too, or the log counts as written by somebody else.

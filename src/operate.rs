@@ -104,13 +104,23 @@ pub async fn reseal_keys(args: ResealArgs, mut say: impl FnMut(String)) -> anyho
     let resealed = old.reseal(&store, &new).await.context("nothing was resealed")?;
     let clients =
         store.reseal_clients().await.context("the clients and API keys were not resealed: try again")?;
+    let issuers = store.reseal_issuers().await.context("the trusted issuers were not resealed: try again")?;
     let refused = store.refused_clients().await?;
+    let refused_issuers = store.refused_issuers().await?;
     store.close().await;
     say(match resealed.before {
         0 => format!("resealed {} keys", resealed.sealed),
         before => format!("resealed {} keys; the new master key opens {before} already", resealed.sealed),
     });
     say(format!("resealed {clients} clients and API keys"));
+    if issuers > 0 {
+        say(format!("resealed {issuers} trusted issuers"));
+    }
+    for issuer_id in refused_issuers {
+        say(format!(
+            "issuer {issuer_id} is left as it was: neither master key is the one that it was registered under"
+        ));
+    }
     for client_id in refused {
         say(format!(
             "client {client_id} is left as it was: neither master key is the one that it was registered under"
@@ -170,6 +180,7 @@ pub async fn bump_epoch(args: BumpArgs, mut say: impl FnMut(String)) -> anyhow::
         // The keys are revoked by now: this lets none of them sign.
         let adopted = async {
             store.adopt_keys().await?;
+            store.adopt_issuers().await?;
             store.adopt_clients().await
         };
         adopted.await.with_context(|| {

@@ -4,7 +4,7 @@ mod ending;
 mod opening;
 mod settings;
 
-use std::{io::Write as _, sync::Arc};
+use std::{io::Write as _, num::NonZero, sync::Arc};
 
 use anyhow::Context;
 use serde::Serialize;
@@ -23,9 +23,10 @@ use crate::{
         Loader, Refresher, Refusals, Registered, Rotation, Schedule, agree, await_log,
     },
     rpc::{self, Health},
-    state::{Status, VerifiedCache},
+    state::{Roots, Status, VerifiedCache},
     store::{OwnConnection, ReplicaIdentity, SharedSettings, Store, StoreError, Task},
     tls::ServerTls,
+    trust::{Fetcher, IssuerKeys, KeysKeeper},
 };
 use jeton_state::clock::Clock;
 
@@ -156,6 +157,25 @@ fn load_tls(settings: &Settings) -> anyhow::Result<[Option<Arc<ServerTls>>; 2]> 
     Ok([load("public", public)?, load("admin", admin)?])
 }
 
+/// Shows what the memory begins with.
+fn show_held(metrics: &Metrics, roots: &Roots, high_water: NonZero<u32>) {
+    metrics.set_high_water(high_water.get());
+    let root = roots.current();
+    metrics.held(root.tokens.len(), root.sessions.len(), root.marks.len());
+}
+
+/// Begins to read the keys of trusted issuers.
+fn keep_issuer_keys(
+    roots: &Arc<Roots>,
+    behind: &mut JoinSet<()>,
+    tasks: &CancellationToken,
+) -> anyhow::Result<IssuerKeys> {
+    let fetcher = Fetcher::new().context("nothing can be fetched from trusted issuers")?;
+    let (keeper, issuer_keys) = KeysKeeper::new(fetcher, Arc::clone(roots));
+    behind.spawn(keeper.run(tasks.clone()));
+    Ok(issuer_keys)
+}
+
 /// Starts the authority and its tasks. Refuses settings that it cannot serve with before it writes anything.
 async fn start(
     settings: Settings,
@@ -211,15 +231,14 @@ async fn start(
         schedule: settings.schedule,
         metrics: Arc::clone(&metrics),
     };
-    let root = roots.current();
-    metrics.set_high_water(settings.bounds.high_water.get());
-    metrics.held(root.tokens.len(), root.sessions.len(), root.marks.len());
+    show_held(&metrics, &roots, settings.bounds.high_water);
     let mut behind = JoinSet::new();
     behind.spawn(feed.run(tasks.clone()));
     behind.spawn(lease.run(tasks.clone()));
     behind.spawn(fleet.run(tasks.clone()));
     behind.spawn(housekeeping.run(tasks.clone()));
     behind.spawn(rotation.run(tasks.clone()));
+    let issuer_keys = keep_issuer_keys(&roots, &mut behind, tasks)?;
     behind.spawn(refusals.clone().run(
         auditor.clone(),
         Arc::clone(&roots),
@@ -252,6 +271,7 @@ async fn start(
         keys,
         cache: VerifiedCache::of_mib(settings.bounds.token_cache_mib).encoding(rpc::ENCODE_CUSTOM),
         known_keys: KnownKeys::default(),
+        issuer_keys,
         rates: Rates::new(settings.access.client_rate),
         bare_quota: Quota::of_bare_revocations(settings.bounds.bare_jti_quota),
         session_quota: Quota::of_sessions(settings.bounds.sessions_per_client),

@@ -18,11 +18,13 @@ use crate::{
     replica::{Auditor, Barrier, EpochKnown, Flusher, Keys, LeaseHandle, Reach, Refresher, Refusals},
     state::{Judge, Root, Roots, VerifiedCache},
     store::{NewAudit, Store},
+    trust::IssuerKeys,
 };
 use jeton_state::clock::Clock;
 use jeton_token::{Revision, UnixSeconds, new_uuid_v7};
 
 pub use access::{
+    assertion::{AssertionRefused, Purpose, Tested, TestedRule, Vouched},
     caller::{AuthenticatedClient, Caller, Credential, CredentialFacts, PresentedCredential},
     known_keys::KnownKeys,
     lease_check::check_clock,
@@ -33,6 +35,7 @@ pub use access::{
 pub use admin::{
     client::{ClientField, ClientUpdate, NewApiKey},
     explain::{Cause, Explained, Explanation, Question, State, Thing, TokenFacts},
+    issuer::{IssuerField, IssuerUpdate},
     key::{KeyPage, RotateRequest, Rotated},
     lists::{AuditQuery, Listed, SessionQuery},
     lock::{LockChanged, LockRequest, UnlockRequest},
@@ -84,6 +87,8 @@ pub struct Authority {
     pub keys: Keys,
     /// Signatures that were found good before.
     pub cache: VerifiedCache,
+    /// The keys of trusted issuers.
+    pub issuer_keys: IssuerKeys,
     /// API keys that were found good before.
     pub known_keys: KnownKeys,
     /// Limits of calls per second.

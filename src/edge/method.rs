@@ -3,7 +3,7 @@
 use crate::state::Permission;
 
 /// The methods that are measured by name: full gRPC paths without the leading slash.
-pub const METHODS: [&str; 33] = [
+pub const METHODS: [&str; 39] = [
     "jeton.v1.TokenService/Issue",
     "jeton.v1.TokenService/Refresh",
     "jeton.v1.TokenService/Validate",
@@ -35,6 +35,12 @@ pub const METHODS: [&str; 33] = [
     "jeton.v1.AdminService/DeleteClient",
     "jeton.v1.AdminService/CreateApiKey",
     "jeton.v1.AdminService/DeleteApiKey",
+    "jeton.v1.AdminService/CreateIssuer",
+    "jeton.v1.AdminService/GetIssuer",
+    "jeton.v1.AdminService/ListIssuers",
+    "jeton.v1.AdminService/UpdateIssuer",
+    "jeton.v1.AdminService/DeleteIssuer",
+    "jeton.v1.AdminService/TestAssertion",
     "envoy.service.auth.v3.Authorization/Check",
     "grpc.health.v1.Health/Check",
 ];
@@ -178,6 +184,9 @@ impl Method {
                 }
                 if ["Lock", "Unlock"].contains(&name) {
                     return Self { permission: Some(Permission::RevokeWide), ..PLAIN };
+                }
+                if name == "TestAssertion" {
+                    return Self { permission: Some(Permission::AdminRead), ..LONG };
                 }
                 let reads = ["Get", "List"].iter().any(|verb| name.starts_with(verb));
                 if reads {

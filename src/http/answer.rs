@@ -66,6 +66,21 @@ impl HttpRefusal {
         if self.status == StatusCode::FORBIDDEN { self.renamed("unauthorized_client") } else { self }
     }
 
+    /// A refusal of a request that is wrong, in these words.
+    pub(super) fn described_as(error: &'static str, description: &str) -> Self {
+        let description = Cow::Owned(described(description));
+        Self { status: StatusCode::BAD_REQUEST, error, description, retry_s: None }
+    }
+
+    /// The same refusal, of the client's authentication.
+    pub(super) fn unauthenticated(self) -> Self {
+        if self.status == StatusCode::BAD_REQUEST {
+            Self { status: StatusCode::UNAUTHORIZED, ..self }
+        } else {
+            self
+        }
+    }
+
     /// A refusal that decided nothing, so a retry is safe.
     pub(super) fn unavailable() -> Self {
         let description = "This replica cannot answer now. Try again, or another replica.";

@@ -38,36 +38,6 @@ pub(super) async fn admit_form(
     Ok((origin, form))
 }
 
-/// The same for the token endpoint, where a client may also authenticate by its form, with `client_id` and
-/// `client_secret` (RFC 6749 section 2.3.1): it is then read as one of a stranger.
-pub(super) async fn admit_client(
-    state: &EndpointsState,
-    request: Request,
-    method: Method,
-) -> Result<(Origin, Form), HttpRefusal> {
-    if Authorization::in_headers(request.headers()) != Authorization::Absent {
-        return admit_form(state, request, method).await;
-    }
-    let (parts, body) = request.into_parts();
-    let connection = parts.extensions.get::<Arc<Connection>>().ok_or(Error::Unauthenticated)?;
-    let turn = parts.extensions.get::<Turn>().copied().unwrap_or_default();
-    let form = Form::read(&parts.headers, body, connection, method.message_bytes_max).await?;
-    let presented = match (form.get("client_secret"), form.get("client_id")) {
-        (Some(api_key), Some(name)) => PresentedCredential::Named { api_key, client_id: [name, name] },
-        (Some(_), None) => {
-            return Err(HttpRefusal::invalid(
-                "The parameter client_id is missing beside client_secret. Send it.",
-            ));
-        }
-        (None, _) => PresentedCredential::Certificate,
-    };
-    let snapshot = state.authority.snapshot().await?;
-    let head = Head { headers: &parts.headers, presented, connection, turn };
-    let origin = admit(&state.authority, snapshot, &head, method)?.into_origin(method, connection, None);
-    form.check_client(origin.caller())?;
-    Ok((origin, form))
-}
-
 /// Credentials of the scheme Basic. The user as it was sent, and decoded from the form that RFC 6749 section 2.3.1
 /// requires: many clients do not encode it.
 struct Basic {

@@ -3,6 +3,7 @@
 
 mod client;
 mod client_loss;
+mod issuer;
 mod last_use;
 mod lock;
 mod policy;
@@ -14,6 +15,10 @@ use jeton_token::Verified;
 
 pub use client::{ApiKeyRecord, Client, Clients, Permission};
 pub use client_loss::{EndingKey, Restriction, SeenClients};
+pub use issuer::{
+    IssuerRegistration, Issuers, KeySource, RegisteredCondition, RegisteredKeys, RegisteredRule,
+    RegisteredTest, TrustedIssuer,
+};
 pub use jeton_state::{
     Accepted, AsHashed, Encode, Entry, KeyLife, KeyRecord, KeyRing, KeyState, KnownToken, LEASE_MS,
     LEASE_OVER_MS, Lease, Leeway, Mark, MarkKind, Marks, Reason, SessionFacts, Status, TextHash, Verdict,
@@ -44,6 +49,8 @@ pub struct Issuing {
     pub policies: ArcSwap<Policies>,
     /// Callers.
     pub clients: ArcSwap<Clients>,
+    /// Issuers whose assertions are accepted.
+    pub issuers: ArcSwap<Issuers>,
     /// Private keys.
     pub signers: ArcSwap<Signers>,
     /// Subjects and clients for which nothing is issued.
@@ -53,10 +60,11 @@ pub struct Issuing {
 impl Issuing {
     /// From its parts.
     #[must_use]
-    pub fn new(policies: Policies, clients: Clients, signers: Signers) -> Self {
+    pub fn new(policies: Policies, clients: Clients, issuers: Issuers, signers: Signers) -> Self {
         Self {
             policies: ArcSwap::from_pointee(policies),
             clients: ArcSwap::from_pointee(clients),
+            issuers: ArcSwap::from_pointee(issuers),
             signers: ArcSwap::from_pointee(signers),
             locks: Locks::default(),
         }

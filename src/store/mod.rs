@@ -46,6 +46,7 @@ pub use log::{
     replica::{FleetRows, Renewal, ReplicaIdentity, ReplicaRow, SharedSettings},
 };
 pub use registry::{
+    issuer::{ISSUERS_MAX, IssuerRow, IssuerWrite},
     key::{KeyRows, NewSigningKey, SigningKeyRow},
     key_life::KeyTimes,
     mac_key::MacKeyRow,

@@ -24,6 +24,7 @@ mod endpoints;
 mod errors;
 mod immediate;
 mod issue;
+mod issuers;
 mod keys;
 mod listeners;
 mod operate;

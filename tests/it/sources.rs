@@ -8,7 +8,7 @@ mod circles;
 mod migrations;
 
 /// THE list: a module of the server uses only modules that stand before it.
-const LAYERS: [&str; 19] = [
+const LAYERS: [&str; 20] = [
     "process",   // what this process may
     "mint",      // pure: what only the issuer does with tokens
     "observe",   // logs and metrics
@@ -16,6 +16,7 @@ const LAYERS: [&str; 19] = [
     "listen",    // threads, connections, HTTP
     "state",     // the memory of a server
     "store",     // the only SQL
+    "trust",     // the keys of trusted issuers
     "replica",   // the tasks that keep state true
     "authority", // what jeton does
     "proto",     // generated code
@@ -55,8 +56,8 @@ const LIBRARIES: [(&str, &[&str]); 9] = [
     ("jiff_sqlx", &["store"]),
     ("tonic", &["rpc", "proto", "crates/jeton-proto", "clients/rust"]),
     ("axum", &["http"]),
-    ("hyper", &["listen", "rpc", "clients/rust"]),
-    ("rustls", &["tls", "main", "crates/jeton-cli", "clients/rust"]),
+    ("hyper", &["listen", "trust", "rpc", "clients/rust"]),
+    ("rustls", &["tls", "trust", "main", "crates/jeton-cli", "clients/rust"]),
     ("x509_cert", &["tls", "crates/jeton-io"]),
     ("jsonwebtoken", &["crates/jeton-token", "crates/jeton-assertion"]),
     ("clap", &["args", "main", "crates/jeton-cli", "crates/jeton-bench"]),

@@ -90,6 +90,18 @@ service! {
         create_api_key "/jeton.v1.AdminService/CreateApiKey" CreateApiKeyRequest -> CreateApiKeyResponse,
         /// Removes an API key.
         delete_api_key "/jeton.v1.AdminService/DeleteApiKey" DeleteApiKeyRequest -> DeleteApiKeyResponse,
+        /// Registers a trusted issuer. In effect on every replica when it returns.
+        create_issuer "/jeton.v1.AdminService/CreateIssuer" CreateIssuerRequest -> CreateIssuerResponse,
+        /// Reads a trusted issuer.
+        get_issuer "/jeton.v1.AdminService/GetIssuer" GetIssuerRequest -> GetIssuerResponse,
+        /// Lists trusted issuers.
+        list_issuers "/jeton.v1.AdminService/ListIssuers" ListIssuersRequest -> ListIssuersResponse,
+        /// Changes the fields of a trusted issuer that the mask names. In effect on every replica when it returns.
+        update_issuer "/jeton.v1.AdminService/UpdateIssuer" UpdateIssuerRequest -> UpdateIssuerResponse,
+        /// Removes a trusted issuer. What was obtained by its assertions lives on.
+        delete_issuer "/jeton.v1.AdminService/DeleteIssuer" DeleteIssuerRequest -> DeleteIssuerResponse,
+        /// Judges an assertion, and says which rule it meets and why others do not. It obtains nothing.
+        test_assertion "/jeton.v1.AdminService/TestAssertion" TestAssertionRequest -> TestAssertionResponse,
         /// Lists signing keys with their state.
         list_keys "/jeton.v1.AdminService/ListKeys" ListKeysRequest -> ListKeysResponse,
         /// Publishes a new signing key and schedules the switch to it. Where one is published already, answers

@@ -4,11 +4,12 @@
 use crate::term::exit::{Failure, Refusal};
 
 /// Fields, and what a person gives for them.
-const WORDS: [(&str, &str); 65] = [
+const WORDS: [(&str, &str); 82] = [
     ("action", "--action"),
     ("actor", "--actor"),
     ("algorithm", "--algorithm"),
     ("api_key_id", "API_KEY_ID"),
+    ("assertion", "the assertion"),
     ("audience", "--audience"),
     ("audiences", "--audience"),
     ("bulk_id", "--resume"),
@@ -19,14 +20,30 @@ const WORDS: [(&str, &str); 65] = [
     ("client.disabled", "--disable"),
     ("client.display_name", "--display-name"),
     ("client.etag", "--etag"),
+    ("client.own_subject", "--own-subject"),
     ("client.permissions", "--permission"),
     ("client.subjects", "--subject"),
-    ("client.own_subject", "--own-subject"),
     ("client_id", "--client"),
     ("end_time", "--until"),
     ("etag", "--etag"),
     ("expire_time", "--expire-time"),
     ("id", "ID"),
+    ("issuer", "the issuer"),
+    ("issuer.algorithms", "--algorithm"),
+    ("issuer.audiences", "--audience"),
+    ("issuer.display_name", "--display-name"),
+    ("issuer.etag", "--etag"),
+    ("issuer.issuer", "--issuer"),
+    ("issuer.issuer_id", "ISSUER"),
+    ("issuer.jwks_uri", "--jwks-uri"),
+    ("issuer.key_source", "the source of keys"),
+    ("issuer.max_age", "--max-age"),
+    ("issuer.oidc_discovery", "--oidc-discovery"),
+    ("issuer.rules", "--rules"),
+    ("issuer.spiffe_bundle_file", "--spiffe-bundle-file"),
+    ("issuer.spiffe_bundle_uri", "--spiffe-bundle-uri"),
+    ("issuer.static_jwks", "--static-jwks"),
+    ("issuer_id", "ISSUER"),
     ("jti", "--jti"),
     ("key_id", "--key"),
     ("lock_ttl", "--lock"),
@@ -58,18 +75,18 @@ const WORDS: [(&str, &str); 65] = [
     ("target.audience", "--audience"),
     ("target.client_id", "--client"),
     ("target.id", "the id"),
-    ("target.issuer_id", "--issuer"),
     ("target.issue_cutoff_time", "--before"),
+    ("target.issuer_id", "--issuer"),
     ("target.jti", "the jti"),
     ("target.key_id", "--key"),
     ("target.session_id", "--session"),
     ("target.subject", "--subject"),
     ("target.token", "the text that was given"),
+    ("targets", "what was found"),
     ("token", "the token"),
     ("ttl", "--ttl"),
     ("wait_for", "--wait-for"),
     ("wait_timeout", "--wait"),
-    ("targets", "what was found"),
 ];
 
 /// Where the values of a verb come from.
@@ -192,13 +209,16 @@ mod tests {
     }
 
     /// Fields that a person does not give: this program fills them, or sends none of these requests.
-    const FILLED: [&str; 14] = [
+    const FILLED: [&str; 17] = [
         "certificate_thumbprint",
         "chunk_number",
         "client.api_keys",
         "client.create_time",
         "client.refused",
         "client.stray_certificate_uris",
+        "issuer.create_time",
+        "issuer.keys_fault",
+        "issuer.refused",
         "min_revision",
         "page_size",
         "page_token",
@@ -219,7 +239,9 @@ mod tests {
                 (Type::Bool, _) => {}
                 _ if FILLED.contains(&path.as_str()) => {}
                 // What is wrong with one of many names no field.
-                (_, Some(inner)) if path != "targets" && inner.name() != "DailyBoundary" => {
+                (_, Some(inner))
+                    if path != "targets" && !["DailyBoundary", "MappingRule"].contains(&inner.name()) =>
+                {
                     paths.extend(self::paths(all, inner, &format!("{path}.")));
                 }
                 _ => paths.push(path),

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use crate::{
-    authority::{Authority, Denied, Error, RefreshRefused},
+    authority::{
+        Authority, Denied, Error, RefreshRefused,
+        access::assertion::{Purpose, Vouched, is_jws},
+    },
     replica::Refusals,
     state::{Client, Permission, Root, Snapshot},
     tls::{Peer, PeerCertificate},
@@ -27,6 +30,8 @@ pub enum PresentedCredential<'a> {
     },
     /// The certificate of the connection, if it has one.
     Certificate,
+    /// An assertion of a trusted issuer, which was found good.
+    Vouched(&'a Vouched),
 }
 
 /// A credential that was found good: it names a client. Each root is asked again whether it still holds.
@@ -41,6 +46,7 @@ pub struct Credential {
 enum Kind {
     ApiKey { id: String, hash: [u8; 32] },
     Certificate(PeerCertificate),
+    Assertion(Vouched),
 }
 
 /// A client whose credential was found good in a snapshot: valid as long as that snapshot is used.
@@ -128,6 +134,14 @@ impl Credential {
                 let client = clients.by_certificate(certificate.uri.as_str())?;
                 (now <= certificate.not_after).then_some(client)?
             }
+            Kind::Assertion(vouched) => {
+                let issuers = root.issuing.issuers.load();
+                let issuer = issuers.get(&vouched.issuer_id)?;
+                let holds = !issuer.disabled
+                    && issuer.revision == vouched.issuer_revision
+                    && now < vouched.expire_time;
+                clients.get(&vouched.client_id).filter(|_| holds)?
+            }
         };
         (!client.disabled).then(|| Arc::clone(client))
     }
@@ -145,18 +159,23 @@ impl Authority {
             PresentedCredential::ApiKey(api_key) | PresentedCredential::Named { api_key, .. } => {
                 (Some(api_key), self.known_keys.get(api_key))
             }
-            PresentedCredential::Certificate => (None, None),
+            PresentedCredential::Certificate | PresentedCredential::Vouched(_) => (None, None),
         };
-        let found = || match text {
-            Some(api_key) => Some(Credential::of_api_key(api_key, self.refusals.clone())),
-            None => peer
-                .certificate
-                .clone()
-                .map(|it| Credential { kind: Kind::Certificate(it), refusals: self.refusals.clone() }),
+        let of = |kind| Credential { kind, refusals: self.refusals.clone() };
+        let found = || match (presented, text) {
+            (PresentedCredential::Vouched(vouched), _) => Some(of(Kind::Assertion(vouched.clone()))),
+            (PresentedCredential::ApiKey(_), Some(jws)) if is_jws(jws) => self
+                .vouched(snapshot, jws, Purpose::Identity)
+                .ok()
+                .map(|vouched| of(Kind::Assertion(vouched))),
+            (_, Some(api_key)) => Some(Credential::of_api_key(api_key, self.refusals.clone())),
+            (_, None) => peer.certificate.clone().map(|it| of(Kind::Certificate(it))),
         };
         let fits = |client: &Arc<Client>| match presented {
             PresentedCredential::Named { client_id, .. } => client_id.contains(&client.client_id.as_str()),
-            PresentedCredential::ApiKey(_) | PresentedCredential::Certificate => true,
+            PresentedCredential::ApiKey(_)
+            | PresentedCredential::Certificate
+            | PresentedCredential::Vouched(_) => true,
         };
         let is_known = known.is_some();
         let credential = known.or_else(|| found().map(Arc::new));
@@ -215,6 +234,18 @@ impl Caller {
                 expire_time: Some(certificate.not_after),
                 ..CredentialFacts::default()
             },
+            Kind::Assertion(vouched) => {
+                CredentialFacts { expire_time: Some(vouched.expire_time), ..CredentialFacts::default() }
+            }
+        }
+    }
+
+    /// The assertion by which it is known, if it is.
+    #[must_use]
+    pub fn vouched(&self) -> Option<&Vouched> {
+        match &self.credential.kind {
+            Kind::Assertion(vouched) => Some(vouched),
+            Kind::ApiKey { .. } | Kind::Certificate(_) => None,
         }
     }
 

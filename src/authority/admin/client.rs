@@ -8,7 +8,7 @@ use crate::{
             client_form::{
                 check_api_key_id, check_api_key_ttl, check_client_name, check_registration, check_whole,
             },
-            page::{Page, page},
+            page::page,
         },
     },
     state::{Permission, Snapshot},
@@ -342,12 +342,5 @@ fn add_last_uses(snapshot: &Snapshot, row: &mut ClientRow) {
         let here: Option<UnixSeconds> =
             clients.api_key(&key.api_key_id).and_then(|(record, _)| record.last_use.time());
         key.last_use_time = key.last_use_time.max(here);
-    }
-}
-
-/// A page of names.
-impl Page {
-    fn after_name(&self) -> Result<Option<&str>, Invalid> {
-        self.after().map(|after| str::from_utf8(after).map_err(|_| Invalid::PageToken)).transpose()
     }
 }

@@ -48,6 +48,11 @@ impl Page {
         self.after.as_deref()
     }
 
+    /// The name that the page comes after, in a list by names.
+    pub(in crate::authority) fn after_name(&self) -> Result<Option<&str>, Invalid> {
+        self.after().map(|after| str::from_utf8(after).map_err(|_| Invalid::PageToken)).transpose()
+    }
+
     pub(in crate::authority) fn after_id(&self) -> Result<Option<Uuid>, Invalid> {
         self.after().map(|after| Uuid::from_slice(after).map_err(|_| Invalid::PageToken)).transpose()
     }

@@ -120,6 +120,7 @@ impl Authority {
         caller: &Caller,
         request: IssueRequest,
     ) -> Result<Issued, Error> {
+        let request = request.by(caller);
         if !request.refreshable {
             return match self.try_issue(snapshot, caller, request)? {
                 TryIssued::Whole(issued) => Ok(issued),
@@ -143,6 +144,7 @@ impl Authority {
         caller: &Caller,
         request: IssueRequest,
     ) -> Result<TryIssued, Error> {
+        let request = request.by(caller);
         let terms = terms(snapshot, caller, &request)?;
         let audit = terms.audit_issue().then(|| self.audit_of_issue(caller, &request));
         let draft = request.into_draft(&caller.client.client_id);
@@ -269,6 +271,18 @@ impl IssueRequest {
         check_audiences(&self.audiences)?;
         check_scopes(&self.scopes)?;
         check_claims(&self.claims)
+    }
+
+    /// What is obtained by an assertion says so, and ends no later.
+    fn by(self, caller: &Caller) -> Self {
+        let Some(vouched) = caller.vouched() else { return self };
+        let end = self.latest_end.map_or(vouched.expire_time, |end| end.min(vouched.expire_time));
+        let identity_provider = if self.identity_provider.is_empty() {
+            vouched.issuer_id.clone()
+        } else {
+            self.identity_provider
+        };
+        Self { identity_provider, latest_end: Some(end), ..self }
     }
 
     fn into_draft(self, client_id: &str) -> Draft {

@@ -1,6 +1,7 @@
 //! The operations on tokens and sessions: issue, refresh, validate, introspect, revoke.
 
 pub(in crate::authority) mod bulk;
+pub(in crate::authority) mod exchange;
 pub(in crate::authority) mod findings;
 pub(in crate::authority) mod form;
 pub(in crate::authority) mod introspect;

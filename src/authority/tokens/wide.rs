@@ -42,7 +42,8 @@ impl Authority {
         snapshot: &Snapshot,
         issuer_id: &str,
     ) -> Result<(), Error> {
-        if snapshot.root.marks.get(MarkKind::Issuer, issuer_id, "").is_some() {
+        let marked = snapshot.root.marks.get(MarkKind::Issuer, issuer_id, "").is_some();
+        if marked || snapshot.root.issuing.issuers.load().get(issuer_id).is_some() {
             return Ok(());
         }
         let filter = SessionFilter {
@@ -50,7 +51,9 @@ impl Authority {
             ended: true,
             ..SessionFilter::default()
         };
-        if self.store.sessions(&filter, 1).await?.is_empty() {
+        // Even if its row cannot be trusted: its tokens may be live.
+        let is_stored = self.store.issuer(issuer_id).await?.is_some();
+        if !is_stored && self.store.sessions(&filter, 1).await?.is_empty() {
             return Err(Error::NotFound { resource_type: "issuer", name: issuer_id.to_owned() });
         }
         Ok(())

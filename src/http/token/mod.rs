@@ -1,6 +1,8 @@
 //! `POST /oauth2/token` (RFC 6749 section 3.2): Issue and Refresh for software that speaks OAuth.
 
 mod answer;
+mod client;
+mod exchange;
 mod request;
 
 use axum::{
@@ -9,10 +11,13 @@ use axum::{
 };
 
 use crate::{
-    authority::{Error, Issued},
-    edge::{self, Origin, TOKEN},
+    authority::{IssueRequest, Issued},
+    edge::{self, Admission, Origin, TOKEN},
     http::{
-        EndpointsState, answer::HttpRefusal, caller::admit_client, form::Form, token::request::Parameters,
+        EndpointsState,
+        answer::HttpRefusal,
+        form::Form,
+        token::{answer::refusal, request::Parameters},
     },
 };
 
@@ -22,31 +27,42 @@ pub(super) async fn token(
     State(state): State<EndpointsState>,
     request: Request,
 ) -> Result<Response, HttpRefusal> {
-    let (origin, form) = admit_client(&state, request, TOKEN).await.map_err(HttpRefusal::of_grant)?;
+    let admitted = client::admit(&state, request, TOKEN).await;
+    let (origin, form) = admitted.map_err(HttpRefusal::of_grant)?;
     let parameters = Parameters::read(&form)?;
-    let scopes = parameters.scopes().to_vec();
-    let issued = grant(&state, origin, &form, parameters).await.map_err(answer::refusal)?;
+    let (issued, scopes) = grant(&state, origin, &form, parameters).await?;
     Ok(answer::issued(&issued, &scopes))
 }
 
-/// The token that a grant obtains.
+/// The token that a grant obtains, and the scopes that were asked for.
 async fn grant(
     state: &EndpointsState,
     origin: Origin,
     form: &Form,
     parameters: Parameters,
-) -> Result<Issued, Error> {
+) -> Result<(Issued, Vec<String>), HttpRefusal> {
     let EndpointsState { authority, background, .. } = state;
-    match parameters.grant {
+    let (admission, request): (Admission, _) = match parameters.grant {
+        Grant::RefreshToken => {
+            let scopes = parameters.scopes().to_vec();
+            let request = parameters.into_refresh(form).map_err(|invalid| refusal(invalid.into()))?;
+            let issued = edge::refresh(authority, background, origin, request).await.map_err(refusal)?;
+            return Ok((issued, scopes));
+        }
         Grant::ClientCredentials => {
             let certificate = origin.connection().peer().certificate.as_ref().map(|it| it.thumbprint);
             let admission = origin.again(authority).await?;
             let request = parameters.into_issue(form, &admission.caller.client, certificate);
-            edge::issue(authority, background, admission, request)?.whole().await
+            let request = request.map_err(|invalid| refusal(invalid.into()))?;
+            // Whoever comes by an assertion speaks for the subject that its rules give.
+            let subject = admission.caller.vouched().map(|vouched| vouched.subject.clone());
+            let subject = subject.unwrap_or_else(|| request.subject.clone());
+            (admission, IssueRequest { subject, ..request })
         }
-        Grant::RefreshToken => {
-            let request = parameters.into_refresh(form)?;
-            edge::refresh(authority, background, origin, request).await
-        }
-    }
+        Grant::JwtBearer => exchange::by_assertion(authority, &origin, form, parameters).await?,
+        Grant::TokenExchange => exchange::exchanged(authority, &origin, form, parameters).await?,
+    };
+    let scopes = request.scopes.clone();
+    let issuing = edge::issue(authority, background, admission, Ok(request)).map_err(refusal)?;
+    Ok((issuing.whole().await.map_err(refusal)?, scopes))
 }

@@ -13,7 +13,7 @@ use jeton_token::Thumbprint;
 /// The type of a token of this issuer (RFC 8693 section 3).
 pub(super) const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 /// The same by its form: every access token is a JWT.
-const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+pub(super) const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 
 /// `grant_type`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,12 +22,29 @@ pub(in crate::http) enum Grant {
     ClientCredentials,
     /// RFC 6749 section 6.
     RefreshToken,
+    /// RFC 7523 section 2.1.
+    JwtBearer,
+    /// RFC 8693 section 2.1.
+    TokenExchange,
 }
 
 impl Grant {
     /// Every grant, with its name.
-    pub(in crate::http) const ALL: [(Self, &str); 2] =
-        [(Self::ClientCredentials, "client_credentials"), (Self::RefreshToken, "refresh_token")];
+    pub(in crate::http) const ALL: [(Self, &str); 4] = [
+        (Self::ClientCredentials, "client_credentials"),
+        (Self::RefreshToken, "refresh_token"),
+        (Self::JwtBearer, "urn:ietf:params:oauth:grant-type:jwt-bearer"),
+        (Self::TokenExchange, "urn:ietf:params:oauth:grant-type:token-exchange"),
+    ];
+
+    /// The parameter by which a caller may be known that authenticates in no other way.
+    pub(in crate::http) fn assertion(form: &Form) -> Option<&str> {
+        match Self::of(form).ok()? {
+            Self::ClientCredentials | Self::RefreshToken => None,
+            Self::JwtBearer => form.get("assertion"),
+            Self::TokenExchange => form.get("subject_token"),
+        }
+    }
 
     fn of(form: &Form) -> Result<Self, HttpRefusal> {
         let Some(asked) = form.get("grant_type") else {
@@ -76,6 +93,18 @@ impl Parameters {
         client: &Client,
         certificate: Option<Thumbprint>,
     ) -> Result<IssueRequest, Invalid> {
+        let audiences = audiences_of(form, client)?;
+        self.into_issue_for(form, audiences, client, certificate)
+    }
+
+    /// The same for these audiences.
+    pub(super) fn into_issue_for(
+        self,
+        form: &Form,
+        audiences: Vec<String>,
+        client: &Client,
+        certificate: Option<Thumbprint>,
+    ) -> Result<IssueRequest, Invalid> {
         let is_bound = flag(form, "certificate_bound")?;
         if is_bound && certificate.is_none() {
             let rule = "false, or absent, on a connection without a client certificate";
@@ -83,7 +112,7 @@ impl Parameters {
         }
         Ok(IssueRequest {
             subject: client.own_subject().to_owned(),
-            audiences: audiences_of(form, client)?,
+            audiences,
             scopes: self.scopes,
             claims: Map::new(),
             ask: self.ask,

@@ -59,8 +59,9 @@ impl Loader {
         }
         let policies = connection.policies().await?.into_iter().collect::<Policies>();
         let clients = connection.clients().await?;
+        let issuers = connection.issuers().await?;
         let keys = self.keys(connection).await?;
-        let issuing = Issuing::new(policies, clients, keys.signers);
+        let issuing = Issuing::new(policies, clients, issuers, keys.signers);
         issuing.locks.apply(&connection.locks().await?);
         let root = Arc::new(Root::new(Revision::ZERO, keys.ring, issuing));
         root.tokens.reserve(connection.revocations_about().await?);
@@ -91,6 +92,9 @@ impl Loader {
         if read.clients {
             let read = connection.clients().await?;
             root.issuing.clients.store(Arc::new(read.with_last_uses_of(&root.issuing.clients.load())));
+        }
+        if read.issuers {
+            root.issuing.issuers.store(Arc::new(connection.issuers().await?));
         }
         if read.keys {
             self.keys(connection).await?.store(root);

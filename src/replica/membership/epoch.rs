@@ -11,11 +11,11 @@ use tokio::time::sleep;
 
 use crate::{
     replica::{LoadError, Loader, keys::opening::SYSTEM},
-    state::{LEASE_OVER_MS, Lock, LostPolicy, Restriction, Root},
+    state::{LEASE_OVER_MS, Lock, LostPolicy, Restriction, Root, TrustedIssuer},
     store::{Head, NewAudit, OwnConnection, ReplicaRow, SeenBefore, Store, StoreError, Task},
 };
 use jeton_state::clock::{BootMillis, Clock};
-use jeton_token::{EPOCH_END, UnixSeconds, new_uuid_v7};
+use jeton_token::{EPOCH_END, Revision, UnixSeconds, new_uuid_v7};
 
 /// The pause between two looks at a log that may not be read yet.
 const LOG_AGAIN: Duration = Duration::from_millis(200);
@@ -328,7 +328,7 @@ impl Epochs {
         Ok(new)
     }
 
-    /// If clients or policies differ, the stricter wins: in the tables, and in `new`.
+    /// If clients, policies or trusted issuers differ, the stricter wins: in the tables, and in `new`.
     async fn restrict(
         &self,
         connection: &mut OwnConnection,
@@ -341,10 +341,14 @@ impl Epochs {
         for _ in 0..RESTRICT_TRIES_MAX {
             let (clients, seen) = connection.clients_and_seen(before).await?;
             let stored = connection.stored_policies().await?;
+            let (issuers, seen_issuers) = connection.issuers_and_seen(before).await?;
+            let given_back =
+                old.issuing.issuers.load().given_back(&issuers, applied, &|id| seen_issuers.contains(id));
             let restrictions = old.issuing.clients.load().restrictions(&clients, applied, &seen);
             let lost = old.issuing.policies.load().lost_in(&stored, applied);
-            if restrictions.is_empty() && lost.is_empty() {
+            if restrictions.is_empty() && lost.is_empty() && given_back.is_empty() {
                 new.issuing.clients.store(Arc::new(clients));
+                new.issuing.issuers.store(Arc::new(issuers));
                 new.issuing.policies.store(Arc::new(stored.policies));
                 return Ok(());
             }
@@ -353,6 +357,9 @@ impl Epochs {
             }
             for lost in lost {
                 self.carry_over_policy(connection, &lost).await?;
+            }
+            for issuer in given_back {
+                self.restrict_issuer(connection, &issuer, applied).await?;
             }
         }
         Err(LoadError::Outrun)
@@ -369,6 +376,21 @@ impl Epochs {
                 jeton.disabled = restriction.client.disabled,
                 jeton.api_keys = restriction.gone_keys.len().saturating_add(restriction.ending_keys.len()),
                 "the tables gave rights back to a client: they are taken away again"
+            );
+        }
+        Ok(())
+    }
+
+    async fn restrict_issuer(
+        &self,
+        connection: &mut OwnConnection,
+        issuer: &TrustedIssuer,
+        applied: Revision,
+    ) -> Result<(), LoadError> {
+        if connection.restrict_issuer(issuer, applied, &self.audit("RestrictIssuer")).await? {
+            tracing::warn!(
+                jeton.issuer_id = issuer.issuer_id,
+                "the tables gave back a trusted issuer that was changed or removed: it is disabled"
             );
         }
         Ok(())

@@ -6,8 +6,8 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     authority::{
-        AuditQuery, Authority, Caller, ClientUpdate, Error, Invalid, LockRequest, PolicyUpdate, Question,
-        RotateRequest, SessionQuery, UnlockRequest,
+        AuditQuery, Authority, Caller, ClientUpdate, Error, Invalid, IssuerUpdate, LockRequest, PolicyUpdate,
+        Question, RotateRequest, SessionQuery, UnlockRequest,
     },
     edge::Origin,
     proto::{v1 as pb, v1::admin_service_server::AdminService},
@@ -16,13 +16,13 @@ use crate::{
         admin::{
             bulk,
             clients::{self, api_key, client},
-            explain, keys, locks,
+            explain, issuers, keys, locks,
             policies::{effective_policy, policy, policy_update},
         },
         convert::{audit_event, etag_of, lock, replica, session, time_of},
     },
     state::{FAMILY_ANY, Permission, Snapshot},
-    store::ClientRow,
+    store::{ClientRow, IssuerRow},
 };
 use jeton_token::Revision;
 
@@ -342,6 +342,85 @@ impl AdminService for AdminRpc {
         let act = |by: Admitted, it: pb::DeleteApiKeyRequest| async move {
             by.authority.delete_api_key(&by.caller, &it.client_id, &it.api_key_id).await?;
             Ok(pb::DeleteApiKeyResponse {})
+        };
+        self.run(request, read, act).await
+    }
+
+    async fn create_issuer(
+        &self,
+        request: Request<pb::CreateIssuerRequest>,
+    ) -> Result<Response<pb::CreateIssuerResponse>, Status> {
+        let read = issuers::new_issuer;
+        let act = |by: Admitted, new: IssuerRow| async move {
+            let row = by.authority.create_issuer(&by.caller, new).await?;
+            Ok(pb::CreateIssuerResponse { issuer: Some(issuers::issuer(row, String::new())) })
+        };
+        self.run(request, read, act).await
+    }
+
+    async fn get_issuer(
+        &self,
+        request: Request<pb::GetIssuerRequest>,
+    ) -> Result<Response<pb::GetIssuerResponse>, Status> {
+        let read = Ok;
+        let act = |by: Admitted, it: pb::GetIssuerRequest| async move {
+            let row = by.authority.get_issuer(&by.caller, &it.issuer_id).await?;
+            let fault = by.authority.keys_fault(&row.issuer_id);
+            Ok(pb::GetIssuerResponse { issuer: Some(issuers::issuer(row, fault)) })
+        };
+        self.run(request, read, act).await
+    }
+
+    async fn list_issuers(
+        &self,
+        request: Request<pb::ListIssuersRequest>,
+    ) -> Result<Response<pb::ListIssuersResponse>, Status> {
+        let read = Ok;
+        let act = |by: Admitted, it: pb::ListIssuersRequest| async move {
+            let listed = by.authority.list_issuers(&by.caller, it.page_size, &it.page_token).await;
+            let (rows, next_page_token) = listed?;
+            let shown = |row: IssuerRow| {
+                let fault = by.authority.keys_fault(&row.issuer_id);
+                issuers::issuer(row, fault)
+            };
+            Ok(pb::ListIssuersResponse { issuers: rows.into_iter().map(shown).collect(), next_page_token })
+        };
+        self.run(request, read, act).await
+    }
+
+    async fn update_issuer(
+        &self,
+        request: Request<pb::UpdateIssuerRequest>,
+    ) -> Result<Response<pb::UpdateIssuerResponse>, Status> {
+        let read = issuers::issuer_update;
+        let act = |by: Admitted, update: IssuerUpdate| async move {
+            let row = by.authority.update_issuer(&by.caller, &update).await?;
+            Ok(pb::UpdateIssuerResponse { issuer: Some(issuers::issuer(row, String::new())) })
+        };
+        self.run(request, read, act).await
+    }
+
+    async fn delete_issuer(
+        &self,
+        request: Request<pb::DeleteIssuerRequest>,
+    ) -> Result<Response<pb::DeleteIssuerResponse>, Status> {
+        let read = |it: pb::DeleteIssuerRequest| Ok((etag_of("etag", &it.etag)?, it.issuer_id));
+        let act = |by: Admitted, (etag, issuer_id): (Option<Revision>, String)| async move {
+            by.authority.delete_issuer(&by.caller, &issuer_id, etag).await?;
+            Ok(pb::DeleteIssuerResponse {})
+        };
+        self.run(request, read, act).await
+    }
+
+    async fn test_assertion(
+        &self,
+        request: Request<pb::TestAssertionRequest>,
+    ) -> Result<Response<pb::TestAssertionResponse>, Status> {
+        let read = Ok;
+        let act = |by: Admitted, it: pb::TestAssertionRequest| async move {
+            let (tested, refused) =
+                by.authority.test_assertion(&by.snapshot, &by.caller, &it.assertion).await?;
+            Ok(issuers::tested(tested, refused.as_ref()))
         };
         self.run(request, read, act).await
     }

@@ -3,7 +3,7 @@
 use crate::store::{Store, StoreError};
 
 /// The tables, and the rights that a server needs on each. Partitions follow their parent.
-const TABLES: [(&str, &str); 23] = [
+const TABLES: [(&str, &str); 24] = [
     ("_sqlx_migrations", "SELECT"),
     ("api_key", ROWS),
     ("audit_event", "SELECT,INSERT"),
@@ -27,6 +27,7 @@ const TABLES: [(&str, &str); 23] = [
     ("session", "SELECT,INSERT,UPDATE"),
     ("session_default", "SELECT"),
     ("signing_key", ROWS),
+    ("trusted_issuer", ROWS),
 ];
 const ROWS: &str = "SELECT,INSERT,UPDATE,DELETE";
 

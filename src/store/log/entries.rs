@@ -50,6 +50,7 @@ pub struct Head {
 }
 
 /// Entries of the log, and the tables that must be read again.
+#[expect(clippy::struct_excessive_bools, reason = "one for each table that is read as a whole")]
 #[derive(Debug, Default)]
 pub struct LogEntries {
     /// Revocations and marks.
@@ -60,6 +61,8 @@ pub struct LogEntries {
     pub policies: bool,
     /// A client or an API key changed.
     pub clients: bool,
+    /// A trusted issuer changed.
+    pub issuers: bool,
     /// A signing or MAC key changed.
     pub keys: bool,
 }
@@ -291,6 +294,7 @@ impl LogEntries {
         match (source, kind) {
             (0, 1) => self.policies = true,
             (0, 2) => self.clients = true,
+            (0, 5) => self.issuers = true,
             (0, 3) => self.keys = true,
             (0, _) => self.entries.push(mark_removed(&name)?),
             (1, _) => {

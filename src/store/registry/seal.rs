@@ -27,6 +27,7 @@ pub(in crate::store) enum Table {
     ApiKey,
     SigningKey,
     MacKey,
+    TrustedIssuer,
 }
 
 impl Table {
@@ -36,6 +37,7 @@ impl Table {
             Self::ApiKey => "api_key",
             Self::SigningKey => "signing_key",
             Self::MacKey => "mac_key",
+            Self::TrustedIssuer => "trusted_issuer",
         }
     }
 }

@@ -41,6 +41,9 @@ fn needs(method: &str) -> &'static [Permission] {
         | "AdminService/ListPolicies"
         | "AdminService/GetClient"
         | "AdminService/ListClients"
+        | "AdminService/GetIssuer"
+        | "AdminService/ListIssuers"
+        | "AdminService/TestAssertion"
         | "AdminService/ListKeys"
         | "AdminService/ListReplicas"
         | "AdminService/ListWatchers" => &[Permission::AdminRead],
@@ -51,6 +54,9 @@ fn needs(method: &str) -> &'static [Permission] {
         | "AdminService/DeleteClient"
         | "AdminService/CreateApiKey"
         | "AdminService/DeleteApiKey"
+        | "AdminService/CreateIssuer"
+        | "AdminService/UpdateIssuer"
+        | "AdminService/DeleteIssuer"
         | "AdminService/RotateKey" => &[Permission::AdminWrite],
         other => panic!("who may call {other}?"),
     }
@@ -193,6 +199,23 @@ async fn administer(api: Api, method: &str) -> Result<(), Status> {
         "AdminService/DeleteApiKey" => {
             let api_key_id = "0000000000000000000000".to_owned();
             admin.delete_api_key(pb::DeleteApiKeyRequest { client_id: gone(), api_key_id }).await.map(drop)
+        }
+        "AdminService/CreateIssuer" => {
+            admin.create_issuer(pb::CreateIssuerRequest::default()).await.map(drop)
+        }
+        "AdminService/GetIssuer" => {
+            admin.get_issuer(pb::GetIssuerRequest { issuer_id: "gone".to_owned() }).await.map(drop)
+        }
+        "AdminService/ListIssuers" => admin.list_issuers(pb::ListIssuersRequest::default()).await.map(drop),
+        "AdminService/UpdateIssuer" => {
+            admin.update_issuer(pb::UpdateIssuerRequest::default()).await.map(drop)
+        }
+        "AdminService/DeleteIssuer" => {
+            let request = pb::DeleteIssuerRequest { issuer_id: "gone".to_owned(), etag: String::new() };
+            admin.delete_issuer(request).await.map(drop)
+        }
+        "AdminService/TestAssertion" => {
+            admin.test_assertion(pb::TestAssertionRequest { assertion: "x".to_owned() }).await.map(drop)
         }
         "AdminService/ListKeys" => admin.list_keys(pb::ListKeysRequest::default()).await.map(drop),
         "AdminService/RotateKey" => admin.rotate_key(pb::RotateKeyRequest::default()).await.map(drop),

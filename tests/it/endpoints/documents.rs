@@ -69,7 +69,12 @@ async fn the_metadata_says_what_there_is_and_nothing_that_is_not() {
         "jwks_uri": format!("{issuer}{JWKS}"),
         "token_endpoint": format!("{issuer}/oauth2/token"),
         "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
-        "grant_types_supported": ["client_credentials", "refresh_token"],
+        "grant_types_supported": [
+            "client_credentials",
+            "refresh_token",
+            "urn:ietf:params:oauth:grant-type:jwt-bearer",
+            "urn:ietf:params:oauth:grant-type:token-exchange",
+        ],
         "introspection_endpoint": format!("{issuer}/oauth2/introspect"),
         "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "Bearer"],
         "revocation_endpoint": format!("{issuer}/oauth2/revoke"),

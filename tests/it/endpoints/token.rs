@@ -11,6 +11,12 @@ use super::{TOKEN, introspect};
 use crate::world::{HttpAnswer, Secure, World, api_key, basic, http, http_request, post_form};
 
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
+const GRANTS: [&str; 4] = [
+    "client_credentials",
+    "refresh_token",
+    "urn:ietf:params:oauth:grant-type:jwt-bearer",
+    "urn:ietf:params:oauth:grant-type:token-exchange",
+];
 const GRANT: &str = "grant_type=client_credentials";
 
 /// A client with one audience, `api`, and itself among its subjects.
@@ -300,5 +306,5 @@ async fn o7_a_certificate_authenticates_a_client_and_binds_its_token_on_demand()
         .await;
     let methods = &metadata.json()["token_endpoint_auth_methods_supported"];
     assert_eq!(*methods, json!(["client_secret_basic", "client_secret_post", "tls_client_auth"]));
-    assert_eq!(metadata.json()["grant_types_supported"], json!(["client_credentials", "refresh_token"]));
+    assert_eq!(metadata.json()["grant_types_supported"], json!(GRANTS));
 }

@@ -99,6 +99,36 @@ class Services:
     ) -> admin_pb.DeleteApiKeyResponse:
         return self._ask("DeleteApiKey", request, timeout)
 
+    def create_issuer(
+        self, request: admin_pb.CreateIssuerRequest, *, timeout: float | None = None
+    ) -> admin_pb.CreateIssuerResponse:
+        return self._ask("CreateIssuer", request, timeout)
+
+    def get_issuer(
+        self, request: admin_pb.GetIssuerRequest, *, timeout: float | None = None
+    ) -> admin_pb.GetIssuerResponse:
+        return self._ask("GetIssuer", request, timeout)
+
+    def list_issuers(
+        self, request: admin_pb.ListIssuersRequest, *, timeout: float | None = None
+    ) -> admin_pb.ListIssuersResponse:
+        return self._ask("ListIssuers", request, timeout)
+
+    def update_issuer(
+        self, request: admin_pb.UpdateIssuerRequest, *, timeout: float | None = None
+    ) -> admin_pb.UpdateIssuerResponse:
+        return self._ask("UpdateIssuer", request, timeout)
+
+    def delete_issuer(
+        self, request: admin_pb.DeleteIssuerRequest, *, timeout: float | None = None
+    ) -> admin_pb.DeleteIssuerResponse:
+        return self._ask("DeleteIssuer", request, timeout)
+
+    def test_assertion(
+        self, request: admin_pb.TestAssertionRequest, *, timeout: float | None = None
+    ) -> admin_pb.TestAssertionResponse:
+        return self._ask("TestAssertion", request, timeout)
+
     def list_keys(
         self, request: admin_pb.ListKeysRequest | None = None, *, timeout: float | None = None
     ) -> admin_pb.ListKeysResponse:

@@ -2615,6 +2615,696 @@ func (*DeleteClientResponse) Descriptor() ([]byte, []int) {
 	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{34}
 }
 
+// Request of CreateIssuer.
+type CreateIssuerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required.
+	Issuer        *TrustedIssuer `protobuf:"bytes,1,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateIssuerRequest) Reset() {
+	*x = CreateIssuerRequest{}
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateIssuerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateIssuerRequest) ProtoMessage() {}
+
+func (x *CreateIssuerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateIssuerRequest.ProtoReflect.Descriptor instead.
+func (*CreateIssuerRequest) Descriptor() ([]byte, []int) {
+	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *CreateIssuerRequest) GetIssuer() *TrustedIssuer {
+	if x != nil {
+		return x.Issuer
+	}
+	return nil
+}
+
+// Response of CreateIssuer.
+type CreateIssuerResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As created.
+	Issuer        *TrustedIssuer `protobuf:"bytes,1,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateIssuerResponse) Reset() {
+	*x = CreateIssuerResponse{}
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateIssuerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateIssuerResponse) ProtoMessage() {}
+
+func (x *CreateIssuerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateIssuerResponse.ProtoReflect.Descriptor instead.
+func (*CreateIssuerResponse) Descriptor() ([]byte, []int) {
+	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *CreateIssuerResponse) GetIssuer() *TrustedIssuer {
+	if x != nil {
+		return x.Issuer
+	}
+	return nil
+}
+
+// Request of GetIssuer.
+type GetIssuerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required.
+	IssuerId      string `protobuf:"bytes,1,opt,name=issuer_id,json=issuerId,proto3" json:"issuer_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetIssuerRequest) Reset() {
+	*x = GetIssuerRequest{}
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetIssuerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetIssuerRequest) ProtoMessage() {}
+
+func (x *GetIssuerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetIssuerRequest.ProtoReflect.Descriptor instead.
+func (*GetIssuerRequest) Descriptor() ([]byte, []int) {
+	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *GetIssuerRequest) GetIssuerId() string {
+	if x != nil {
+		return x.IssuerId
+	}
+	return ""
+}
+
+// Response of GetIssuer.
+type GetIssuerResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The issuer.
+	Issuer        *TrustedIssuer `protobuf:"bytes,1,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetIssuerResponse) Reset() {
+	*x = GetIssuerResponse{}
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetIssuerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetIssuerResponse) ProtoMessage() {}
+
+func (x *GetIssuerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetIssuerResponse.ProtoReflect.Descriptor instead.
+func (*GetIssuerResponse) Descriptor() ([]byte, []int) {
+	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *GetIssuerResponse) GetIssuer() *TrustedIssuer {
+	if x != nil {
+		return x.Issuer
+	}
+	return nil
+}
+
+// Request of ListIssuers.
+type ListIssuersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Default 50, at most 1000.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// From the page before.
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListIssuersRequest) Reset() {
+	*x = ListIssuersRequest{}
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListIssuersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListIssuersRequest) ProtoMessage() {}
+
+func (x *ListIssuersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListIssuersRequest.ProtoReflect.Descriptor instead.
+func (*ListIssuersRequest) Descriptor() ([]byte, []int) {
+	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *ListIssuersRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListIssuersRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// Response of ListIssuers.
+type ListIssuersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// By issuer_id.
+	Issuers []*TrustedIssuer `protobuf:"bytes,1,rep,name=issuers,proto3" json:"issuers,omitempty"`
+	// Empty at the end.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListIssuersResponse) Reset() {
+	*x = ListIssuersResponse{}
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListIssuersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListIssuersResponse) ProtoMessage() {}
+
+func (x *ListIssuersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListIssuersResponse.ProtoReflect.Descriptor instead.
+func (*ListIssuersResponse) Descriptor() ([]byte, []int) {
+	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *ListIssuersResponse) GetIssuers() []*TrustedIssuer {
+	if x != nil {
+		return x.Issuers
+	}
+	return nil
+}
+
+func (x *ListIssuersResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// Request of UpdateIssuer.
+type UpdateIssuerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. With an etag: only if the issuer still has it.
+	Issuer *TrustedIssuer `protobuf:"bytes,1,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	// The fields to write; a field that is named and empty is cleared. `key_source` names
+	// the source of keys, whichever it is. Unset, or "*": all of them.
+	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateIssuerRequest) Reset() {
+	*x = UpdateIssuerRequest{}
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateIssuerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateIssuerRequest) ProtoMessage() {}
+
+func (x *UpdateIssuerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateIssuerRequest.ProtoReflect.Descriptor instead.
+func (*UpdateIssuerRequest) Descriptor() ([]byte, []int) {
+	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *UpdateIssuerRequest) GetIssuer() *TrustedIssuer {
+	if x != nil {
+		return x.Issuer
+	}
+	return nil
+}
+
+func (x *UpdateIssuerRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.UpdateMask
+	}
+	return nil
+}
+
+// Response of UpdateIssuer.
+type UpdateIssuerResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// After the change.
+	Issuer        *TrustedIssuer `protobuf:"bytes,1,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateIssuerResponse) Reset() {
+	*x = UpdateIssuerResponse{}
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateIssuerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateIssuerResponse) ProtoMessage() {}
+
+func (x *UpdateIssuerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateIssuerResponse.ProtoReflect.Descriptor instead.
+func (*UpdateIssuerResponse) Descriptor() ([]byte, []int) {
+	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *UpdateIssuerResponse) GetIssuer() *TrustedIssuer {
+	if x != nil {
+		return x.Issuer
+	}
+	return nil
+}
+
+// Request of DeleteIssuer.
+type DeleteIssuerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required.
+	IssuerId string `protobuf:"bytes,1,opt,name=issuer_id,json=issuerId,proto3" json:"issuer_id,omitempty"`
+	// Optional.
+	Etag          string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteIssuerRequest) Reset() {
+	*x = DeleteIssuerRequest{}
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteIssuerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteIssuerRequest) ProtoMessage() {}
+
+func (x *DeleteIssuerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteIssuerRequest.ProtoReflect.Descriptor instead.
+func (*DeleteIssuerRequest) Descriptor() ([]byte, []int) {
+	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *DeleteIssuerRequest) GetIssuerId() string {
+	if x != nil {
+		return x.IssuerId
+	}
+	return ""
+}
+
+func (x *DeleteIssuerRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+// Response of DeleteIssuer.
+type DeleteIssuerResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteIssuerResponse) Reset() {
+	*x = DeleteIssuerResponse{}
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteIssuerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteIssuerResponse) ProtoMessage() {}
+
+func (x *DeleteIssuerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteIssuerResponse.ProtoReflect.Descriptor instead.
+func (*DeleteIssuerResponse) Descriptor() ([]byte, []int) {
+	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{44}
+}
+
+// Request of TestAssertion.
+type TestAssertionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The text of an assertion.
+	Assertion     string `protobuf:"bytes,1,opt,name=assertion,proto3" json:"assertion,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TestAssertionRequest) Reset() {
+	*x = TestAssertionRequest{}
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TestAssertionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TestAssertionRequest) ProtoMessage() {}
+
+func (x *TestAssertionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TestAssertionRequest.ProtoReflect.Descriptor instead.
+func (*TestAssertionRequest) Descriptor() ([]byte, []int) {
+	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *TestAssertionRequest) GetAssertion() string {
+	if x != nil {
+		return x.Assertion
+	}
+	return ""
+}
+
+// Response of TestAssertion.
+type TestAssertionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The trusted issuer that it names. Empty: none.
+	IssuerId string `protobuf:"bytes,1,opt,name=issuer_id,json=issuerId,proto3" json:"issuer_id,omitempty"`
+	// Why it would be refused, as a sentence. Empty: it would be accepted.
+	Refused string `protobuf:"bytes,2,opt,name=refused,proto3" json:"refused,omitempty"`
+	// The client that its bearer would be, and the subject that it would speak for, where a
+	// rule fits, whatever else speaks against it.
+	ClientId string `protobuf:"bytes,3,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
+	// The subject.
+	Subject string `protobuf:"bytes,4,opt,name=subject,proto3" json:"subject,omitempty"`
+	// How each rule fares, in the order in which they are tried, if the signature is good.
+	Rules         []*RuleOutcome `protobuf:"bytes,5,rep,name=rules,proto3" json:"rules,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TestAssertionResponse) Reset() {
+	*x = TestAssertionResponse{}
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TestAssertionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TestAssertionResponse) ProtoMessage() {}
+
+func (x *TestAssertionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TestAssertionResponse.ProtoReflect.Descriptor instead.
+func (*TestAssertionResponse) Descriptor() ([]byte, []int) {
+	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *TestAssertionResponse) GetIssuerId() string {
+	if x != nil {
+		return x.IssuerId
+	}
+	return ""
+}
+
+func (x *TestAssertionResponse) GetRefused() string {
+	if x != nil {
+		return x.Refused
+	}
+	return ""
+}
+
+func (x *TestAssertionResponse) GetClientId() string {
+	if x != nil {
+		return x.ClientId
+	}
+	return ""
+}
+
+func (x *TestAssertionResponse) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *TestAssertionResponse) GetRules() []*RuleOutcome {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
+}
+
+// How a rule fares with an assertion.
+type RuleOutcome struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its place in the list of rules, from 0.
+	Rule int32 `protobuf:"varint,1,opt,name=rule,proto3" json:"rule,omitempty"`
+	// Its priority.
+	Priority int32 `protobuf:"varint,2,opt,name=priority,proto3" json:"priority,omitempty"`
+	// In words.
+	Outcome string `protobuf:"bytes,3,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	// It decides.
+	Decides       bool `protobuf:"varint,4,opt,name=decides,proto3" json:"decides,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RuleOutcome) Reset() {
+	*x = RuleOutcome{}
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RuleOutcome) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RuleOutcome) ProtoMessage() {}
+
+func (x *RuleOutcome) ProtoReflect() protoreflect.Message {
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RuleOutcome.ProtoReflect.Descriptor instead.
+func (*RuleOutcome) Descriptor() ([]byte, []int) {
+	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *RuleOutcome) GetRule() int32 {
+	if x != nil {
+		return x.Rule
+	}
+	return 0
+}
+
+func (x *RuleOutcome) GetPriority() int32 {
+	if x != nil {
+		return x.Priority
+	}
+	return 0
+}
+
+func (x *RuleOutcome) GetOutcome() string {
+	if x != nil {
+		return x.Outcome
+	}
+	return ""
+}
+
+func (x *RuleOutcome) GetDecides() bool {
+	if x != nil {
+		return x.Decides
+	}
+	return false
+}
+
 // Request of CreateApiKey.
 type CreateApiKeyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2628,7 +3318,7 @@ type CreateApiKeyRequest struct {
 
 func (x *CreateApiKeyRequest) Reset() {
 	*x = CreateApiKeyRequest{}
-	mi := &file_jeton_v1_admin_service_proto_msgTypes[35]
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2640,7 +3330,7 @@ func (x *CreateApiKeyRequest) String() string {
 func (*CreateApiKeyRequest) ProtoMessage() {}
 
 func (x *CreateApiKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jeton_v1_admin_service_proto_msgTypes[35]
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2653,7 +3343,7 @@ func (x *CreateApiKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateApiKeyRequest.ProtoReflect.Descriptor instead.
 func (*CreateApiKeyRequest) Descriptor() ([]byte, []int) {
-	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{35}
+	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *CreateApiKeyRequest) GetClientId() string {
@@ -2683,7 +3373,7 @@ type CreateApiKeyResponse struct {
 
 func (x *CreateApiKeyResponse) Reset() {
 	*x = CreateApiKeyResponse{}
-	mi := &file_jeton_v1_admin_service_proto_msgTypes[36]
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2695,7 +3385,7 @@ func (x *CreateApiKeyResponse) String() string {
 func (*CreateApiKeyResponse) ProtoMessage() {}
 
 func (x *CreateApiKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jeton_v1_admin_service_proto_msgTypes[36]
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2708,7 +3398,7 @@ func (x *CreateApiKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateApiKeyResponse.ProtoReflect.Descriptor instead.
 func (*CreateApiKeyResponse) Descriptor() ([]byte, []int) {
-	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{36}
+	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *CreateApiKeyResponse) GetApiKey() *ApiKey {
@@ -2738,7 +3428,7 @@ type DeleteApiKeyRequest struct {
 
 func (x *DeleteApiKeyRequest) Reset() {
 	*x = DeleteApiKeyRequest{}
-	mi := &file_jeton_v1_admin_service_proto_msgTypes[37]
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2750,7 +3440,7 @@ func (x *DeleteApiKeyRequest) String() string {
 func (*DeleteApiKeyRequest) ProtoMessage() {}
 
 func (x *DeleteApiKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jeton_v1_admin_service_proto_msgTypes[37]
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2763,7 +3453,7 @@ func (x *DeleteApiKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteApiKeyRequest.ProtoReflect.Descriptor instead.
 func (*DeleteApiKeyRequest) Descriptor() ([]byte, []int) {
-	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{37}
+	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *DeleteApiKeyRequest) GetClientId() string {
@@ -2789,7 +3479,7 @@ type DeleteApiKeyResponse struct {
 
 func (x *DeleteApiKeyResponse) Reset() {
 	*x = DeleteApiKeyResponse{}
-	mi := &file_jeton_v1_admin_service_proto_msgTypes[38]
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2801,7 +3491,7 @@ func (x *DeleteApiKeyResponse) String() string {
 func (*DeleteApiKeyResponse) ProtoMessage() {}
 
 func (x *DeleteApiKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jeton_v1_admin_service_proto_msgTypes[38]
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2814,7 +3504,7 @@ func (x *DeleteApiKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteApiKeyResponse.ProtoReflect.Descriptor instead.
 func (*DeleteApiKeyResponse) Descriptor() ([]byte, []int) {
-	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{38}
+	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{51}
 }
 
 // Request of ListKeys.
@@ -2830,7 +3520,7 @@ type ListKeysRequest struct {
 
 func (x *ListKeysRequest) Reset() {
 	*x = ListKeysRequest{}
-	mi := &file_jeton_v1_admin_service_proto_msgTypes[39]
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2842,7 +3532,7 @@ func (x *ListKeysRequest) String() string {
 func (*ListKeysRequest) ProtoMessage() {}
 
 func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jeton_v1_admin_service_proto_msgTypes[39]
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2855,7 +3545,7 @@ func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListKeysRequest) Descriptor() ([]byte, []int) {
-	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{39}
+	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ListKeysRequest) GetPageSize() int32 {
@@ -2889,7 +3579,7 @@ type ListKeysResponse struct {
 
 func (x *ListKeysResponse) Reset() {
 	*x = ListKeysResponse{}
-	mi := &file_jeton_v1_admin_service_proto_msgTypes[40]
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2901,7 +3591,7 @@ func (x *ListKeysResponse) String() string {
 func (*ListKeysResponse) ProtoMessage() {}
 
 func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jeton_v1_admin_service_proto_msgTypes[40]
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2914,7 +3604,7 @@ func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListKeysResponse) Descriptor() ([]byte, []int) {
-	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{40}
+	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ListKeysResponse) GetKeys() []*Key {
@@ -2951,7 +3641,7 @@ type RefusedMacKey struct {
 
 func (x *RefusedMacKey) Reset() {
 	*x = RefusedMacKey{}
-	mi := &file_jeton_v1_admin_service_proto_msgTypes[41]
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2963,7 +3653,7 @@ func (x *RefusedMacKey) String() string {
 func (*RefusedMacKey) ProtoMessage() {}
 
 func (x *RefusedMacKey) ProtoReflect() protoreflect.Message {
-	mi := &file_jeton_v1_admin_service_proto_msgTypes[41]
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2976,7 +3666,7 @@ func (x *RefusedMacKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefusedMacKey.ProtoReflect.Descriptor instead.
 func (*RefusedMacKey) Descriptor() ([]byte, []int) {
-	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{41}
+	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *RefusedMacKey) GetKeyId() string {
@@ -3011,7 +3701,7 @@ type RotateKeyRequest struct {
 
 func (x *RotateKeyRequest) Reset() {
 	*x = RotateKeyRequest{}
-	mi := &file_jeton_v1_admin_service_proto_msgTypes[42]
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3023,7 +3713,7 @@ func (x *RotateKeyRequest) String() string {
 func (*RotateKeyRequest) ProtoMessage() {}
 
 func (x *RotateKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jeton_v1_admin_service_proto_msgTypes[42]
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3036,7 +3726,7 @@ func (x *RotateKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateKeyRequest.ProtoReflect.Descriptor instead.
 func (*RotateKeyRequest) Descriptor() ([]byte, []int) {
-	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{42}
+	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *RotateKeyRequest) GetAlgorithm() string {
@@ -3073,7 +3763,7 @@ type RotateKeyResponse struct {
 
 func (x *RotateKeyResponse) Reset() {
 	*x = RotateKeyResponse{}
-	mi := &file_jeton_v1_admin_service_proto_msgTypes[43]
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3085,7 +3775,7 @@ func (x *RotateKeyResponse) String() string {
 func (*RotateKeyResponse) ProtoMessage() {}
 
 func (x *RotateKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jeton_v1_admin_service_proto_msgTypes[43]
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3098,7 +3788,7 @@ func (x *RotateKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateKeyResponse.ProtoReflect.Descriptor instead.
 func (*RotateKeyResponse) Descriptor() ([]byte, []int) {
-	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{43}
+	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *RotateKeyResponse) GetKey() *Key {
@@ -3124,7 +3814,7 @@ type ListReplicasRequest struct {
 
 func (x *ListReplicasRequest) Reset() {
 	*x = ListReplicasRequest{}
-	mi := &file_jeton_v1_admin_service_proto_msgTypes[44]
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3136,7 +3826,7 @@ func (x *ListReplicasRequest) String() string {
 func (*ListReplicasRequest) ProtoMessage() {}
 
 func (x *ListReplicasRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jeton_v1_admin_service_proto_msgTypes[44]
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3149,7 +3839,7 @@ func (x *ListReplicasRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReplicasRequest.ProtoReflect.Descriptor instead.
 func (*ListReplicasRequest) Descriptor() ([]byte, []int) {
-	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{44}
+	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{57}
 }
 
 // Response of ListReplicas.
@@ -3165,7 +3855,7 @@ type ListReplicasResponse struct {
 
 func (x *ListReplicasResponse) Reset() {
 	*x = ListReplicasResponse{}
-	mi := &file_jeton_v1_admin_service_proto_msgTypes[45]
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3177,7 +3867,7 @@ func (x *ListReplicasResponse) String() string {
 func (*ListReplicasResponse) ProtoMessage() {}
 
 func (x *ListReplicasResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jeton_v1_admin_service_proto_msgTypes[45]
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3190,7 +3880,7 @@ func (x *ListReplicasResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReplicasResponse.ProtoReflect.Descriptor instead.
 func (*ListReplicasResponse) Descriptor() ([]byte, []int) {
-	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{45}
+	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ListReplicasResponse) GetReplicas() []*Replica {
@@ -3239,7 +3929,7 @@ type Replica struct {
 
 func (x *Replica) Reset() {
 	*x = Replica{}
-	mi := &file_jeton_v1_admin_service_proto_msgTypes[46]
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3251,7 +3941,7 @@ func (x *Replica) String() string {
 func (*Replica) ProtoMessage() {}
 
 func (x *Replica) ProtoReflect() protoreflect.Message {
-	mi := &file_jeton_v1_admin_service_proto_msgTypes[46]
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3264,7 +3954,7 @@ func (x *Replica) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Replica.ProtoReflect.Descriptor instead.
 func (*Replica) Descriptor() ([]byte, []int) {
-	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{46}
+	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Replica) GetReplica() string {
@@ -3350,7 +4040,7 @@ type ListWatchersRequest struct {
 
 func (x *ListWatchersRequest) Reset() {
 	*x = ListWatchersRequest{}
-	mi := &file_jeton_v1_admin_service_proto_msgTypes[47]
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3362,7 +4052,7 @@ func (x *ListWatchersRequest) String() string {
 func (*ListWatchersRequest) ProtoMessage() {}
 
 func (x *ListWatchersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jeton_v1_admin_service_proto_msgTypes[47]
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3375,7 +4065,7 @@ func (x *ListWatchersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWatchersRequest.ProtoReflect.Descriptor instead.
 func (*ListWatchersRequest) Descriptor() ([]byte, []int) {
-	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{47}
+	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *ListWatchersRequest) GetPageSize() int32 {
@@ -3405,7 +4095,7 @@ type ListWatchersResponse struct {
 
 func (x *ListWatchersResponse) Reset() {
 	*x = ListWatchersResponse{}
-	mi := &file_jeton_v1_admin_service_proto_msgTypes[48]
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3417,7 +4107,7 @@ func (x *ListWatchersResponse) String() string {
 func (*ListWatchersResponse) ProtoMessage() {}
 
 func (x *ListWatchersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jeton_v1_admin_service_proto_msgTypes[48]
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3430,7 +4120,7 @@ func (x *ListWatchersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWatchersResponse.ProtoReflect.Descriptor instead.
 func (*ListWatchersResponse) Descriptor() ([]byte, []int) {
-	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{48}
+	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *ListWatchersResponse) GetWatchers() []*Watcher {
@@ -3466,7 +4156,7 @@ type Watcher struct {
 
 func (x *Watcher) Reset() {
 	*x = Watcher{}
-	mi := &file_jeton_v1_admin_service_proto_msgTypes[49]
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3478,7 +4168,7 @@ func (x *Watcher) String() string {
 func (*Watcher) ProtoMessage() {}
 
 func (x *Watcher) ProtoReflect() protoreflect.Message {
-	mi := &file_jeton_v1_admin_service_proto_msgTypes[49]
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3491,7 +4181,7 @@ func (x *Watcher) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Watcher.ProtoReflect.Descriptor instead.
 func (*Watcher) Descriptor() ([]byte, []int) {
-	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{49}
+	return file_jeton_v1_admin_service_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *Watcher) GetWatcherName() string {
@@ -3544,7 +4234,7 @@ type BulkRevokeResponse_Failure struct {
 
 func (x *BulkRevokeResponse_Failure) Reset() {
 	*x = BulkRevokeResponse_Failure{}
-	mi := &file_jeton_v1_admin_service_proto_msgTypes[52]
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3556,7 +4246,7 @@ func (x *BulkRevokeResponse_Failure) String() string {
 func (*BulkRevokeResponse_Failure) ProtoMessage() {}
 
 func (x *BulkRevokeResponse_Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_jeton_v1_admin_service_proto_msgTypes[52]
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3613,7 +4303,7 @@ type Explanation_Cause struct {
 
 func (x *Explanation_Cause) Reset() {
 	*x = Explanation_Cause{}
-	mi := &file_jeton_v1_admin_service_proto_msgTypes[53]
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3625,7 +4315,7 @@ func (x *Explanation_Cause) String() string {
 func (*Explanation_Cause) ProtoMessage() {}
 
 func (x *Explanation_Cause) ProtoReflect() protoreflect.Message {
-	mi := &file_jeton_v1_admin_service_proto_msgTypes[53]
+	mi := &file_jeton_v1_admin_service_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3680,7 +4370,7 @@ var File_jeton_v1_admin_service_proto protoreflect.FileDescriptor
 
 const file_jeton_v1_admin_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1cjeton/v1/admin_service.proto\x12\bjeton.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14jeton/v1/audit.proto\x1a\x15jeton/v1/client.proto\x1a\x1bjeton/v1/error_reason.proto\x1a\x12jeton/v1/key.proto\x1a\x13jeton/v1/lock.proto\x1a\x15jeton/v1/policy.proto\x1a\x19jeton/v1/revocation.proto\x1a\x16jeton/v1/session.proto\"\xab\x02\n" +
+	"\x1cjeton/v1/admin_service.proto\x12\bjeton.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14jeton/v1/audit.proto\x1a\x15jeton/v1/client.proto\x1a\x1bjeton/v1/error_reason.proto\x1a\x15jeton/v1/issuer.proto\x1a\x12jeton/v1/key.proto\x1a\x13jeton/v1/lock.proto\x1a\x15jeton/v1/policy.proto\x1a\x19jeton/v1/revocation.proto\x1a\x16jeton/v1/session.proto\"\xab\x02\n" +
 	"\x11BulkRevokeRequest\x12\x17\n" +
 	"\abulk_id\x18\x01 \x01(\tR\x06bulkId\x12!\n" +
 	"\fchunk_number\x18\x02 \x01(\x03R\vchunkNumber\x124\n" +
@@ -3885,7 +4575,45 @@ const file_jeton_v1_admin_service_proto_rawDesc = "" +
 	"\x13DeleteClientRequest\x12\x1b\n" +
 	"\tclient_id\x18\x01 \x01(\tR\bclientId\x12\x12\n" +
 	"\x04etag\x18\x02 \x01(\tR\x04etag\"\x16\n" +
-	"\x14DeleteClientResponse\"_\n" +
+	"\x14DeleteClientResponse\"F\n" +
+	"\x13CreateIssuerRequest\x12/\n" +
+	"\x06issuer\x18\x01 \x01(\v2\x17.jeton.v1.TrustedIssuerR\x06issuer\"G\n" +
+	"\x14CreateIssuerResponse\x12/\n" +
+	"\x06issuer\x18\x01 \x01(\v2\x17.jeton.v1.TrustedIssuerR\x06issuer\"/\n" +
+	"\x10GetIssuerRequest\x12\x1b\n" +
+	"\tissuer_id\x18\x01 \x01(\tR\bissuerId\"D\n" +
+	"\x11GetIssuerResponse\x12/\n" +
+	"\x06issuer\x18\x01 \x01(\v2\x17.jeton.v1.TrustedIssuerR\x06issuer\"P\n" +
+	"\x12ListIssuersRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\"p\n" +
+	"\x13ListIssuersResponse\x121\n" +
+	"\aissuers\x18\x01 \x03(\v2\x17.jeton.v1.TrustedIssuerR\aissuers\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x83\x01\n" +
+	"\x13UpdateIssuerRequest\x12/\n" +
+	"\x06issuer\x18\x01 \x01(\v2\x17.jeton.v1.TrustedIssuerR\x06issuer\x12;\n" +
+	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
+	"updateMask\"G\n" +
+	"\x14UpdateIssuerResponse\x12/\n" +
+	"\x06issuer\x18\x01 \x01(\v2\x17.jeton.v1.TrustedIssuerR\x06issuer\"F\n" +
+	"\x13DeleteIssuerRequest\x12\x1b\n" +
+	"\tissuer_id\x18\x01 \x01(\tR\bissuerId\x12\x12\n" +
+	"\x04etag\x18\x02 \x01(\tR\x04etag\"\x16\n" +
+	"\x14DeleteIssuerResponse\"9\n" +
+	"\x14TestAssertionRequest\x12!\n" +
+	"\tassertion\x18\x01 \x01(\tB\x03\x80\x01\x01R\tassertion\"\xb2\x01\n" +
+	"\x15TestAssertionResponse\x12\x1b\n" +
+	"\tissuer_id\x18\x01 \x01(\tR\bissuerId\x12\x18\n" +
+	"\arefused\x18\x02 \x01(\tR\arefused\x12\x1b\n" +
+	"\tclient_id\x18\x03 \x01(\tR\bclientId\x12\x18\n" +
+	"\asubject\x18\x04 \x01(\tR\asubject\x12+\n" +
+	"\x05rules\x18\x05 \x03(\v2\x15.jeton.v1.RuleOutcomeR\x05rules\"q\n" +
+	"\vRuleOutcome\x12\x12\n" +
+	"\x04rule\x18\x01 \x01(\x05R\x04rule\x12\x1a\n" +
+	"\bpriority\x18\x02 \x01(\x05R\bpriority\x12\x18\n" +
+	"\aoutcome\x18\x03 \x01(\tR\aoutcome\x12\x18\n" +
+	"\adecides\x18\x04 \x01(\bR\adecides\"_\n" +
 	"\x13CreateApiKeyRequest\x12\x1b\n" +
 	"\tclient_id\x18\x01 \x01(\tR\bclientId\x12+\n" +
 	"\x03ttl\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\"^\n" +
@@ -3944,7 +4672,7 @@ const file_jeton_v1_admin_service_proto_rawDesc = "" +
 	"\tclient_id\x18\x02 \x01(\tR\bclientId\x12\x18\n" +
 	"\areplica\x18\x03 \x01(\tR\areplica\x12=\n" +
 	"\fconnect_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\vconnectTime\x12\x1a\n" +
-	"\brevision\x18\x05 \x01(\tR\brevision2\xcb\r\n" +
+	"\brevision\x18\x05 \x01(\tR\brevision2\x9c\x11\n" +
 	"\fAdminService\x12K\n" +
 	"\n" +
 	"BulkRevoke\x12\x1b.jeton.v1.BulkRevokeRequest\x1a\x1c.jeton.v1.BulkRevokeResponse(\x010\x01\x125\n" +
@@ -3965,7 +4693,13 @@ const file_jeton_v1_admin_service_proto_rawDesc = "" +
 	"\fUpdateClient\x12\x1d.jeton.v1.UpdateClientRequest\x1a\x1e.jeton.v1.UpdateClientResponse\x12M\n" +
 	"\fDeleteClient\x12\x1d.jeton.v1.DeleteClientRequest\x1a\x1e.jeton.v1.DeleteClientResponse\x12M\n" +
 	"\fCreateApiKey\x12\x1d.jeton.v1.CreateApiKeyRequest\x1a\x1e.jeton.v1.CreateApiKeyResponse\x12M\n" +
-	"\fDeleteApiKey\x12\x1d.jeton.v1.DeleteApiKeyRequest\x1a\x1e.jeton.v1.DeleteApiKeyResponse\x12A\n" +
+	"\fDeleteApiKey\x12\x1d.jeton.v1.DeleteApiKeyRequest\x1a\x1e.jeton.v1.DeleteApiKeyResponse\x12M\n" +
+	"\fCreateIssuer\x12\x1d.jeton.v1.CreateIssuerRequest\x1a\x1e.jeton.v1.CreateIssuerResponse\x12D\n" +
+	"\tGetIssuer\x12\x1a.jeton.v1.GetIssuerRequest\x1a\x1b.jeton.v1.GetIssuerResponse\x12J\n" +
+	"\vListIssuers\x12\x1c.jeton.v1.ListIssuersRequest\x1a\x1d.jeton.v1.ListIssuersResponse\x12M\n" +
+	"\fUpdateIssuer\x12\x1d.jeton.v1.UpdateIssuerRequest\x1a\x1e.jeton.v1.UpdateIssuerResponse\x12M\n" +
+	"\fDeleteIssuer\x12\x1d.jeton.v1.DeleteIssuerRequest\x1a\x1e.jeton.v1.DeleteIssuerResponse\x12P\n" +
+	"\rTestAssertion\x12\x1e.jeton.v1.TestAssertionRequest\x1a\x1f.jeton.v1.TestAssertionResponse\x12A\n" +
 	"\bListKeys\x12\x19.jeton.v1.ListKeysRequest\x1a\x1a.jeton.v1.ListKeysResponse\x12D\n" +
 	"\tRotateKey\x12\x1a.jeton.v1.RotateKeyRequest\x1a\x1b.jeton.v1.RotateKeyResponse\x12M\n" +
 	"\fListReplicas\x12\x1d.jeton.v1.ListReplicasRequest\x1a\x1e.jeton.v1.ListReplicasResponse\x12M\n" +
@@ -3985,7 +4719,7 @@ func file_jeton_v1_admin_service_proto_rawDescGZIP() []byte {
 }
 
 var file_jeton_v1_admin_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_jeton_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
+var file_jeton_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 67)
 var file_jeton_v1_admin_service_proto_goTypes = []any{
 	(Explanation_Kind)(0),              // 0: jeton.v1.Explanation.Kind
 	(Explanation_State)(0),             // 1: jeton.v1.Explanation.State
@@ -4024,155 +4758,189 @@ var file_jeton_v1_admin_service_proto_goTypes = []any{
 	(*UpdateClientResponse)(nil),       // 34: jeton.v1.UpdateClientResponse
 	(*DeleteClientRequest)(nil),        // 35: jeton.v1.DeleteClientRequest
 	(*DeleteClientResponse)(nil),       // 36: jeton.v1.DeleteClientResponse
-	(*CreateApiKeyRequest)(nil),        // 37: jeton.v1.CreateApiKeyRequest
-	(*CreateApiKeyResponse)(nil),       // 38: jeton.v1.CreateApiKeyResponse
-	(*DeleteApiKeyRequest)(nil),        // 39: jeton.v1.DeleteApiKeyRequest
-	(*DeleteApiKeyResponse)(nil),       // 40: jeton.v1.DeleteApiKeyResponse
-	(*ListKeysRequest)(nil),            // 41: jeton.v1.ListKeysRequest
-	(*ListKeysResponse)(nil),           // 42: jeton.v1.ListKeysResponse
-	(*RefusedMacKey)(nil),              // 43: jeton.v1.RefusedMacKey
-	(*RotateKeyRequest)(nil),           // 44: jeton.v1.RotateKeyRequest
-	(*RotateKeyResponse)(nil),          // 45: jeton.v1.RotateKeyResponse
-	(*ListReplicasRequest)(nil),        // 46: jeton.v1.ListReplicasRequest
-	(*ListReplicasResponse)(nil),       // 47: jeton.v1.ListReplicasResponse
-	(*Replica)(nil),                    // 48: jeton.v1.Replica
-	(*ListWatchersRequest)(nil),        // 49: jeton.v1.ListWatchersRequest
-	(*ListWatchersResponse)(nil),       // 50: jeton.v1.ListWatchersResponse
-	(*Watcher)(nil),                    // 51: jeton.v1.Watcher
-	nil,                                // 52: jeton.v1.BulkRevokeResponse.OutcomeCountsEntry
-	nil,                                // 53: jeton.v1.BulkRevokeResponse.KindCountsEntry
-	(*BulkRevokeResponse_Failure)(nil), // 54: jeton.v1.BulkRevokeResponse.Failure
-	(*Explanation_Cause)(nil),          // 55: jeton.v1.Explanation.Cause
-	(*RevocationTarget)(nil),           // 56: jeton.v1.RevocationTarget
-	(RevocationReason)(0),              // 57: jeton.v1.RevocationReason
-	(*Propagation)(nil),                // 58: jeton.v1.Propagation
-	(*durationpb.Duration)(nil),        // 59: google.protobuf.Duration
-	(*Lock)(nil),                       // 60: jeton.v1.Lock
-	(*timestamppb.Timestamp)(nil),      // 61: google.protobuf.Timestamp
-	(*Session)(nil),                    // 62: jeton.v1.Session
-	(*Revocation)(nil),                 // 63: jeton.v1.Revocation
-	(*AuditEvent)(nil),                 // 64: jeton.v1.AuditEvent
-	(*Policy)(nil),                     // 65: jeton.v1.Policy
-	(*fieldmaskpb.FieldMask)(nil),      // 66: google.protobuf.FieldMask
-	(*Client)(nil),                     // 67: jeton.v1.Client
-	(*ApiKey)(nil),                     // 68: jeton.v1.ApiKey
-	(*Key)(nil),                        // 69: jeton.v1.Key
-	(ErrorReason)(0),                   // 70: jeton.v1.ErrorReason
+	(*CreateIssuerRequest)(nil),        // 37: jeton.v1.CreateIssuerRequest
+	(*CreateIssuerResponse)(nil),       // 38: jeton.v1.CreateIssuerResponse
+	(*GetIssuerRequest)(nil),           // 39: jeton.v1.GetIssuerRequest
+	(*GetIssuerResponse)(nil),          // 40: jeton.v1.GetIssuerResponse
+	(*ListIssuersRequest)(nil),         // 41: jeton.v1.ListIssuersRequest
+	(*ListIssuersResponse)(nil),        // 42: jeton.v1.ListIssuersResponse
+	(*UpdateIssuerRequest)(nil),        // 43: jeton.v1.UpdateIssuerRequest
+	(*UpdateIssuerResponse)(nil),       // 44: jeton.v1.UpdateIssuerResponse
+	(*DeleteIssuerRequest)(nil),        // 45: jeton.v1.DeleteIssuerRequest
+	(*DeleteIssuerResponse)(nil),       // 46: jeton.v1.DeleteIssuerResponse
+	(*TestAssertionRequest)(nil),       // 47: jeton.v1.TestAssertionRequest
+	(*TestAssertionResponse)(nil),      // 48: jeton.v1.TestAssertionResponse
+	(*RuleOutcome)(nil),                // 49: jeton.v1.RuleOutcome
+	(*CreateApiKeyRequest)(nil),        // 50: jeton.v1.CreateApiKeyRequest
+	(*CreateApiKeyResponse)(nil),       // 51: jeton.v1.CreateApiKeyResponse
+	(*DeleteApiKeyRequest)(nil),        // 52: jeton.v1.DeleteApiKeyRequest
+	(*DeleteApiKeyResponse)(nil),       // 53: jeton.v1.DeleteApiKeyResponse
+	(*ListKeysRequest)(nil),            // 54: jeton.v1.ListKeysRequest
+	(*ListKeysResponse)(nil),           // 55: jeton.v1.ListKeysResponse
+	(*RefusedMacKey)(nil),              // 56: jeton.v1.RefusedMacKey
+	(*RotateKeyRequest)(nil),           // 57: jeton.v1.RotateKeyRequest
+	(*RotateKeyResponse)(nil),          // 58: jeton.v1.RotateKeyResponse
+	(*ListReplicasRequest)(nil),        // 59: jeton.v1.ListReplicasRequest
+	(*ListReplicasResponse)(nil),       // 60: jeton.v1.ListReplicasResponse
+	(*Replica)(nil),                    // 61: jeton.v1.Replica
+	(*ListWatchersRequest)(nil),        // 62: jeton.v1.ListWatchersRequest
+	(*ListWatchersResponse)(nil),       // 63: jeton.v1.ListWatchersResponse
+	(*Watcher)(nil),                    // 64: jeton.v1.Watcher
+	nil,                                // 65: jeton.v1.BulkRevokeResponse.OutcomeCountsEntry
+	nil,                                // 66: jeton.v1.BulkRevokeResponse.KindCountsEntry
+	(*BulkRevokeResponse_Failure)(nil), // 67: jeton.v1.BulkRevokeResponse.Failure
+	(*Explanation_Cause)(nil),          // 68: jeton.v1.Explanation.Cause
+	(*RevocationTarget)(nil),           // 69: jeton.v1.RevocationTarget
+	(RevocationReason)(0),              // 70: jeton.v1.RevocationReason
+	(*Propagation)(nil),                // 71: jeton.v1.Propagation
+	(*durationpb.Duration)(nil),        // 72: google.protobuf.Duration
+	(*Lock)(nil),                       // 73: jeton.v1.Lock
+	(*timestamppb.Timestamp)(nil),      // 74: google.protobuf.Timestamp
+	(*Session)(nil),                    // 75: jeton.v1.Session
+	(*Revocation)(nil),                 // 76: jeton.v1.Revocation
+	(*AuditEvent)(nil),                 // 77: jeton.v1.AuditEvent
+	(*Policy)(nil),                     // 78: jeton.v1.Policy
+	(*fieldmaskpb.FieldMask)(nil),      // 79: google.protobuf.FieldMask
+	(*Client)(nil),                     // 80: jeton.v1.Client
+	(*TrustedIssuer)(nil),              // 81: jeton.v1.TrustedIssuer
+	(*ApiKey)(nil),                     // 82: jeton.v1.ApiKey
+	(*Key)(nil),                        // 83: jeton.v1.Key
+	(ErrorReason)(0),                   // 84: jeton.v1.ErrorReason
 }
 var file_jeton_v1_admin_service_proto_depIdxs = []int32{
-	56, // 0: jeton.v1.BulkRevokeRequest.targets:type_name -> jeton.v1.RevocationTarget
-	57, // 1: jeton.v1.BulkRevokeRequest.reason:type_name -> jeton.v1.RevocationReason
-	52, // 2: jeton.v1.BulkRevokeResponse.outcome_counts:type_name -> jeton.v1.BulkRevokeResponse.OutcomeCountsEntry
-	54, // 3: jeton.v1.BulkRevokeResponse.failures:type_name -> jeton.v1.BulkRevokeResponse.Failure
-	58, // 4: jeton.v1.BulkRevokeResponse.propagation:type_name -> jeton.v1.Propagation
-	53, // 5: jeton.v1.BulkRevokeResponse.kind_counts:type_name -> jeton.v1.BulkRevokeResponse.KindCountsEntry
-	59, // 6: jeton.v1.LockRequest.ttl:type_name -> google.protobuf.Duration
-	59, // 7: jeton.v1.LockRequest.wait_timeout:type_name -> google.protobuf.Duration
-	60, // 8: jeton.v1.LockResponse.lock:type_name -> jeton.v1.Lock
-	58, // 9: jeton.v1.LockResponse.propagation:type_name -> jeton.v1.Propagation
-	60, // 10: jeton.v1.LockResponse.earlier_lock:type_name -> jeton.v1.Lock
-	59, // 11: jeton.v1.UnlockRequest.wait_timeout:type_name -> google.protobuf.Duration
-	60, // 12: jeton.v1.UnlockResponse.lock:type_name -> jeton.v1.Lock
-	58, // 13: jeton.v1.UnlockResponse.propagation:type_name -> jeton.v1.Propagation
-	60, // 14: jeton.v1.ListLocksResponse.locks:type_name -> jeton.v1.Lock
+	69, // 0: jeton.v1.BulkRevokeRequest.targets:type_name -> jeton.v1.RevocationTarget
+	70, // 1: jeton.v1.BulkRevokeRequest.reason:type_name -> jeton.v1.RevocationReason
+	65, // 2: jeton.v1.BulkRevokeResponse.outcome_counts:type_name -> jeton.v1.BulkRevokeResponse.OutcomeCountsEntry
+	67, // 3: jeton.v1.BulkRevokeResponse.failures:type_name -> jeton.v1.BulkRevokeResponse.Failure
+	71, // 4: jeton.v1.BulkRevokeResponse.propagation:type_name -> jeton.v1.Propagation
+	66, // 5: jeton.v1.BulkRevokeResponse.kind_counts:type_name -> jeton.v1.BulkRevokeResponse.KindCountsEntry
+	72, // 6: jeton.v1.LockRequest.ttl:type_name -> google.protobuf.Duration
+	72, // 7: jeton.v1.LockRequest.wait_timeout:type_name -> google.protobuf.Duration
+	73, // 8: jeton.v1.LockResponse.lock:type_name -> jeton.v1.Lock
+	71, // 9: jeton.v1.LockResponse.propagation:type_name -> jeton.v1.Propagation
+	73, // 10: jeton.v1.LockResponse.earlier_lock:type_name -> jeton.v1.Lock
+	72, // 11: jeton.v1.UnlockRequest.wait_timeout:type_name -> google.protobuf.Duration
+	73, // 12: jeton.v1.UnlockResponse.lock:type_name -> jeton.v1.Lock
+	71, // 13: jeton.v1.UnlockResponse.propagation:type_name -> jeton.v1.Propagation
+	73, // 14: jeton.v1.ListLocksResponse.locks:type_name -> jeton.v1.Lock
 	12, // 15: jeton.v1.ExplainResponse.explanations:type_name -> jeton.v1.Explanation
 	0,  // 16: jeton.v1.Explanation.kind:type_name -> jeton.v1.Explanation.Kind
 	1,  // 17: jeton.v1.Explanation.state:type_name -> jeton.v1.Explanation.State
-	61, // 18: jeton.v1.Explanation.issue_time:type_name -> google.protobuf.Timestamp
-	61, // 19: jeton.v1.Explanation.expire_time:type_name -> google.protobuf.Timestamp
-	62, // 20: jeton.v1.Explanation.session:type_name -> jeton.v1.Session
-	55, // 21: jeton.v1.Explanation.causes:type_name -> jeton.v1.Explanation.Cause
-	62, // 22: jeton.v1.Explanation.sample_sessions:type_name -> jeton.v1.Session
-	60, // 23: jeton.v1.Explanation.locks:type_name -> jeton.v1.Lock
-	63, // 24: jeton.v1.ListRevocationsResponse.revocations:type_name -> jeton.v1.Revocation
-	62, // 25: jeton.v1.ListSessionsResponse.sessions:type_name -> jeton.v1.Session
-	61, // 26: jeton.v1.ListAuditEventsRequest.start_time:type_name -> google.protobuf.Timestamp
-	61, // 27: jeton.v1.ListAuditEventsRequest.end_time:type_name -> google.protobuf.Timestamp
-	64, // 28: jeton.v1.ListAuditEventsResponse.audit_events:type_name -> jeton.v1.AuditEvent
-	65, // 29: jeton.v1.GetPolicyResponse.policy:type_name -> jeton.v1.Policy
-	65, // 30: jeton.v1.GetPolicyResponse.effective_policy:type_name -> jeton.v1.Policy
-	65, // 31: jeton.v1.ListPoliciesResponse.policies:type_name -> jeton.v1.Policy
-	65, // 32: jeton.v1.UpdatePolicyRequest.policy:type_name -> jeton.v1.Policy
-	66, // 33: jeton.v1.UpdatePolicyRequest.update_mask:type_name -> google.protobuf.FieldMask
-	65, // 34: jeton.v1.UpdatePolicyResponse.policy:type_name -> jeton.v1.Policy
-	67, // 35: jeton.v1.CreateClientRequest.client:type_name -> jeton.v1.Client
-	67, // 36: jeton.v1.CreateClientResponse.client:type_name -> jeton.v1.Client
-	67, // 37: jeton.v1.GetClientResponse.client:type_name -> jeton.v1.Client
-	67, // 38: jeton.v1.ListClientsResponse.clients:type_name -> jeton.v1.Client
-	67, // 39: jeton.v1.UpdateClientRequest.client:type_name -> jeton.v1.Client
-	66, // 40: jeton.v1.UpdateClientRequest.update_mask:type_name -> google.protobuf.FieldMask
-	67, // 41: jeton.v1.UpdateClientResponse.client:type_name -> jeton.v1.Client
-	59, // 42: jeton.v1.CreateApiKeyRequest.ttl:type_name -> google.protobuf.Duration
-	68, // 43: jeton.v1.CreateApiKeyResponse.api_key:type_name -> jeton.v1.ApiKey
-	69, // 44: jeton.v1.ListKeysResponse.keys:type_name -> jeton.v1.Key
-	43, // 45: jeton.v1.ListKeysResponse.refused_mac_keys:type_name -> jeton.v1.RefusedMacKey
-	59, // 46: jeton.v1.RotateKeyRequest.publication_lead:type_name -> google.protobuf.Duration
-	69, // 47: jeton.v1.RotateKeyResponse.key:type_name -> jeton.v1.Key
-	69, // 48: jeton.v1.RotateKeyResponse.replaced_key:type_name -> jeton.v1.Key
-	48, // 49: jeton.v1.ListReplicasResponse.replicas:type_name -> jeton.v1.Replica
-	61, // 50: jeton.v1.Replica.lease_expire_time:type_name -> google.protobuf.Timestamp
-	61, // 51: jeton.v1.Replica.start_time:type_name -> google.protobuf.Timestamp
-	59, // 52: jeton.v1.Replica.rotate_keys_every:type_name -> google.protobuf.Duration
-	59, // 53: jeton.v1.Replica.publish_keys_ahead:type_name -> google.protobuf.Duration
-	59, // 54: jeton.v1.Replica.store_clock_offset:type_name -> google.protobuf.Duration
-	51, // 55: jeton.v1.ListWatchersResponse.watchers:type_name -> jeton.v1.Watcher
-	61, // 56: jeton.v1.Watcher.connect_time:type_name -> google.protobuf.Timestamp
-	70, // 57: jeton.v1.BulkRevokeResponse.Failure.reason:type_name -> jeton.v1.ErrorReason
-	56, // 58: jeton.v1.Explanation.Cause.target:type_name -> jeton.v1.RevocationTarget
-	57, // 59: jeton.v1.Explanation.Cause.reason:type_name -> jeton.v1.RevocationReason
-	61, // 60: jeton.v1.Explanation.Cause.revoke_time:type_name -> google.protobuf.Timestamp
-	64, // 61: jeton.v1.Explanation.Cause.audit_event:type_name -> jeton.v1.AuditEvent
-	2,  // 62: jeton.v1.AdminService.BulkRevoke:input_type -> jeton.v1.BulkRevokeRequest
-	4,  // 63: jeton.v1.AdminService.Lock:input_type -> jeton.v1.LockRequest
-	6,  // 64: jeton.v1.AdminService.Unlock:input_type -> jeton.v1.UnlockRequest
-	8,  // 65: jeton.v1.AdminService.ListLocks:input_type -> jeton.v1.ListLocksRequest
-	10, // 66: jeton.v1.AdminService.Explain:input_type -> jeton.v1.ExplainRequest
-	13, // 67: jeton.v1.AdminService.ListRevocations:input_type -> jeton.v1.ListRevocationsRequest
-	15, // 68: jeton.v1.AdminService.ListSessions:input_type -> jeton.v1.ListSessionsRequest
-	17, // 69: jeton.v1.AdminService.ListAuditEvents:input_type -> jeton.v1.ListAuditEventsRequest
-	19, // 70: jeton.v1.AdminService.GetPolicy:input_type -> jeton.v1.GetPolicyRequest
-	21, // 71: jeton.v1.AdminService.ListPolicies:input_type -> jeton.v1.ListPoliciesRequest
-	23, // 72: jeton.v1.AdminService.UpdatePolicy:input_type -> jeton.v1.UpdatePolicyRequest
-	25, // 73: jeton.v1.AdminService.DeletePolicy:input_type -> jeton.v1.DeletePolicyRequest
-	27, // 74: jeton.v1.AdminService.CreateClient:input_type -> jeton.v1.CreateClientRequest
-	29, // 75: jeton.v1.AdminService.GetClient:input_type -> jeton.v1.GetClientRequest
-	31, // 76: jeton.v1.AdminService.ListClients:input_type -> jeton.v1.ListClientsRequest
-	33, // 77: jeton.v1.AdminService.UpdateClient:input_type -> jeton.v1.UpdateClientRequest
-	35, // 78: jeton.v1.AdminService.DeleteClient:input_type -> jeton.v1.DeleteClientRequest
-	37, // 79: jeton.v1.AdminService.CreateApiKey:input_type -> jeton.v1.CreateApiKeyRequest
-	39, // 80: jeton.v1.AdminService.DeleteApiKey:input_type -> jeton.v1.DeleteApiKeyRequest
-	41, // 81: jeton.v1.AdminService.ListKeys:input_type -> jeton.v1.ListKeysRequest
-	44, // 82: jeton.v1.AdminService.RotateKey:input_type -> jeton.v1.RotateKeyRequest
-	46, // 83: jeton.v1.AdminService.ListReplicas:input_type -> jeton.v1.ListReplicasRequest
-	49, // 84: jeton.v1.AdminService.ListWatchers:input_type -> jeton.v1.ListWatchersRequest
-	3,  // 85: jeton.v1.AdminService.BulkRevoke:output_type -> jeton.v1.BulkRevokeResponse
-	5,  // 86: jeton.v1.AdminService.Lock:output_type -> jeton.v1.LockResponse
-	7,  // 87: jeton.v1.AdminService.Unlock:output_type -> jeton.v1.UnlockResponse
-	9,  // 88: jeton.v1.AdminService.ListLocks:output_type -> jeton.v1.ListLocksResponse
-	11, // 89: jeton.v1.AdminService.Explain:output_type -> jeton.v1.ExplainResponse
-	14, // 90: jeton.v1.AdminService.ListRevocations:output_type -> jeton.v1.ListRevocationsResponse
-	16, // 91: jeton.v1.AdminService.ListSessions:output_type -> jeton.v1.ListSessionsResponse
-	18, // 92: jeton.v1.AdminService.ListAuditEvents:output_type -> jeton.v1.ListAuditEventsResponse
-	20, // 93: jeton.v1.AdminService.GetPolicy:output_type -> jeton.v1.GetPolicyResponse
-	22, // 94: jeton.v1.AdminService.ListPolicies:output_type -> jeton.v1.ListPoliciesResponse
-	24, // 95: jeton.v1.AdminService.UpdatePolicy:output_type -> jeton.v1.UpdatePolicyResponse
-	26, // 96: jeton.v1.AdminService.DeletePolicy:output_type -> jeton.v1.DeletePolicyResponse
-	28, // 97: jeton.v1.AdminService.CreateClient:output_type -> jeton.v1.CreateClientResponse
-	30, // 98: jeton.v1.AdminService.GetClient:output_type -> jeton.v1.GetClientResponse
-	32, // 99: jeton.v1.AdminService.ListClients:output_type -> jeton.v1.ListClientsResponse
-	34, // 100: jeton.v1.AdminService.UpdateClient:output_type -> jeton.v1.UpdateClientResponse
-	36, // 101: jeton.v1.AdminService.DeleteClient:output_type -> jeton.v1.DeleteClientResponse
-	38, // 102: jeton.v1.AdminService.CreateApiKey:output_type -> jeton.v1.CreateApiKeyResponse
-	40, // 103: jeton.v1.AdminService.DeleteApiKey:output_type -> jeton.v1.DeleteApiKeyResponse
-	42, // 104: jeton.v1.AdminService.ListKeys:output_type -> jeton.v1.ListKeysResponse
-	45, // 105: jeton.v1.AdminService.RotateKey:output_type -> jeton.v1.RotateKeyResponse
-	47, // 106: jeton.v1.AdminService.ListReplicas:output_type -> jeton.v1.ListReplicasResponse
-	50, // 107: jeton.v1.AdminService.ListWatchers:output_type -> jeton.v1.ListWatchersResponse
-	85, // [85:108] is the sub-list for method output_type
-	62, // [62:85] is the sub-list for method input_type
-	62, // [62:62] is the sub-list for extension type_name
-	62, // [62:62] is the sub-list for extension extendee
-	0,  // [0:62] is the sub-list for field type_name
+	74, // 18: jeton.v1.Explanation.issue_time:type_name -> google.protobuf.Timestamp
+	74, // 19: jeton.v1.Explanation.expire_time:type_name -> google.protobuf.Timestamp
+	75, // 20: jeton.v1.Explanation.session:type_name -> jeton.v1.Session
+	68, // 21: jeton.v1.Explanation.causes:type_name -> jeton.v1.Explanation.Cause
+	75, // 22: jeton.v1.Explanation.sample_sessions:type_name -> jeton.v1.Session
+	73, // 23: jeton.v1.Explanation.locks:type_name -> jeton.v1.Lock
+	76, // 24: jeton.v1.ListRevocationsResponse.revocations:type_name -> jeton.v1.Revocation
+	75, // 25: jeton.v1.ListSessionsResponse.sessions:type_name -> jeton.v1.Session
+	74, // 26: jeton.v1.ListAuditEventsRequest.start_time:type_name -> google.protobuf.Timestamp
+	74, // 27: jeton.v1.ListAuditEventsRequest.end_time:type_name -> google.protobuf.Timestamp
+	77, // 28: jeton.v1.ListAuditEventsResponse.audit_events:type_name -> jeton.v1.AuditEvent
+	78, // 29: jeton.v1.GetPolicyResponse.policy:type_name -> jeton.v1.Policy
+	78, // 30: jeton.v1.GetPolicyResponse.effective_policy:type_name -> jeton.v1.Policy
+	78, // 31: jeton.v1.ListPoliciesResponse.policies:type_name -> jeton.v1.Policy
+	78, // 32: jeton.v1.UpdatePolicyRequest.policy:type_name -> jeton.v1.Policy
+	79, // 33: jeton.v1.UpdatePolicyRequest.update_mask:type_name -> google.protobuf.FieldMask
+	78, // 34: jeton.v1.UpdatePolicyResponse.policy:type_name -> jeton.v1.Policy
+	80, // 35: jeton.v1.CreateClientRequest.client:type_name -> jeton.v1.Client
+	80, // 36: jeton.v1.CreateClientResponse.client:type_name -> jeton.v1.Client
+	80, // 37: jeton.v1.GetClientResponse.client:type_name -> jeton.v1.Client
+	80, // 38: jeton.v1.ListClientsResponse.clients:type_name -> jeton.v1.Client
+	80, // 39: jeton.v1.UpdateClientRequest.client:type_name -> jeton.v1.Client
+	79, // 40: jeton.v1.UpdateClientRequest.update_mask:type_name -> google.protobuf.FieldMask
+	80, // 41: jeton.v1.UpdateClientResponse.client:type_name -> jeton.v1.Client
+	81, // 42: jeton.v1.CreateIssuerRequest.issuer:type_name -> jeton.v1.TrustedIssuer
+	81, // 43: jeton.v1.CreateIssuerResponse.issuer:type_name -> jeton.v1.TrustedIssuer
+	81, // 44: jeton.v1.GetIssuerResponse.issuer:type_name -> jeton.v1.TrustedIssuer
+	81, // 45: jeton.v1.ListIssuersResponse.issuers:type_name -> jeton.v1.TrustedIssuer
+	81, // 46: jeton.v1.UpdateIssuerRequest.issuer:type_name -> jeton.v1.TrustedIssuer
+	79, // 47: jeton.v1.UpdateIssuerRequest.update_mask:type_name -> google.protobuf.FieldMask
+	81, // 48: jeton.v1.UpdateIssuerResponse.issuer:type_name -> jeton.v1.TrustedIssuer
+	49, // 49: jeton.v1.TestAssertionResponse.rules:type_name -> jeton.v1.RuleOutcome
+	72, // 50: jeton.v1.CreateApiKeyRequest.ttl:type_name -> google.protobuf.Duration
+	82, // 51: jeton.v1.CreateApiKeyResponse.api_key:type_name -> jeton.v1.ApiKey
+	83, // 52: jeton.v1.ListKeysResponse.keys:type_name -> jeton.v1.Key
+	56, // 53: jeton.v1.ListKeysResponse.refused_mac_keys:type_name -> jeton.v1.RefusedMacKey
+	72, // 54: jeton.v1.RotateKeyRequest.publication_lead:type_name -> google.protobuf.Duration
+	83, // 55: jeton.v1.RotateKeyResponse.key:type_name -> jeton.v1.Key
+	83, // 56: jeton.v1.RotateKeyResponse.replaced_key:type_name -> jeton.v1.Key
+	61, // 57: jeton.v1.ListReplicasResponse.replicas:type_name -> jeton.v1.Replica
+	74, // 58: jeton.v1.Replica.lease_expire_time:type_name -> google.protobuf.Timestamp
+	74, // 59: jeton.v1.Replica.start_time:type_name -> google.protobuf.Timestamp
+	72, // 60: jeton.v1.Replica.rotate_keys_every:type_name -> google.protobuf.Duration
+	72, // 61: jeton.v1.Replica.publish_keys_ahead:type_name -> google.protobuf.Duration
+	72, // 62: jeton.v1.Replica.store_clock_offset:type_name -> google.protobuf.Duration
+	64, // 63: jeton.v1.ListWatchersResponse.watchers:type_name -> jeton.v1.Watcher
+	74, // 64: jeton.v1.Watcher.connect_time:type_name -> google.protobuf.Timestamp
+	84, // 65: jeton.v1.BulkRevokeResponse.Failure.reason:type_name -> jeton.v1.ErrorReason
+	69, // 66: jeton.v1.Explanation.Cause.target:type_name -> jeton.v1.RevocationTarget
+	70, // 67: jeton.v1.Explanation.Cause.reason:type_name -> jeton.v1.RevocationReason
+	74, // 68: jeton.v1.Explanation.Cause.revoke_time:type_name -> google.protobuf.Timestamp
+	77, // 69: jeton.v1.Explanation.Cause.audit_event:type_name -> jeton.v1.AuditEvent
+	2,  // 70: jeton.v1.AdminService.BulkRevoke:input_type -> jeton.v1.BulkRevokeRequest
+	4,  // 71: jeton.v1.AdminService.Lock:input_type -> jeton.v1.LockRequest
+	6,  // 72: jeton.v1.AdminService.Unlock:input_type -> jeton.v1.UnlockRequest
+	8,  // 73: jeton.v1.AdminService.ListLocks:input_type -> jeton.v1.ListLocksRequest
+	10, // 74: jeton.v1.AdminService.Explain:input_type -> jeton.v1.ExplainRequest
+	13, // 75: jeton.v1.AdminService.ListRevocations:input_type -> jeton.v1.ListRevocationsRequest
+	15, // 76: jeton.v1.AdminService.ListSessions:input_type -> jeton.v1.ListSessionsRequest
+	17, // 77: jeton.v1.AdminService.ListAuditEvents:input_type -> jeton.v1.ListAuditEventsRequest
+	19, // 78: jeton.v1.AdminService.GetPolicy:input_type -> jeton.v1.GetPolicyRequest
+	21, // 79: jeton.v1.AdminService.ListPolicies:input_type -> jeton.v1.ListPoliciesRequest
+	23, // 80: jeton.v1.AdminService.UpdatePolicy:input_type -> jeton.v1.UpdatePolicyRequest
+	25, // 81: jeton.v1.AdminService.DeletePolicy:input_type -> jeton.v1.DeletePolicyRequest
+	27, // 82: jeton.v1.AdminService.CreateClient:input_type -> jeton.v1.CreateClientRequest
+	29, // 83: jeton.v1.AdminService.GetClient:input_type -> jeton.v1.GetClientRequest
+	31, // 84: jeton.v1.AdminService.ListClients:input_type -> jeton.v1.ListClientsRequest
+	33, // 85: jeton.v1.AdminService.UpdateClient:input_type -> jeton.v1.UpdateClientRequest
+	35, // 86: jeton.v1.AdminService.DeleteClient:input_type -> jeton.v1.DeleteClientRequest
+	50, // 87: jeton.v1.AdminService.CreateApiKey:input_type -> jeton.v1.CreateApiKeyRequest
+	52, // 88: jeton.v1.AdminService.DeleteApiKey:input_type -> jeton.v1.DeleteApiKeyRequest
+	37, // 89: jeton.v1.AdminService.CreateIssuer:input_type -> jeton.v1.CreateIssuerRequest
+	39, // 90: jeton.v1.AdminService.GetIssuer:input_type -> jeton.v1.GetIssuerRequest
+	41, // 91: jeton.v1.AdminService.ListIssuers:input_type -> jeton.v1.ListIssuersRequest
+	43, // 92: jeton.v1.AdminService.UpdateIssuer:input_type -> jeton.v1.UpdateIssuerRequest
+	45, // 93: jeton.v1.AdminService.DeleteIssuer:input_type -> jeton.v1.DeleteIssuerRequest
+	47, // 94: jeton.v1.AdminService.TestAssertion:input_type -> jeton.v1.TestAssertionRequest
+	54, // 95: jeton.v1.AdminService.ListKeys:input_type -> jeton.v1.ListKeysRequest
+	57, // 96: jeton.v1.AdminService.RotateKey:input_type -> jeton.v1.RotateKeyRequest
+	59, // 97: jeton.v1.AdminService.ListReplicas:input_type -> jeton.v1.ListReplicasRequest
+	62, // 98: jeton.v1.AdminService.ListWatchers:input_type -> jeton.v1.ListWatchersRequest
+	3,  // 99: jeton.v1.AdminService.BulkRevoke:output_type -> jeton.v1.BulkRevokeResponse
+	5,  // 100: jeton.v1.AdminService.Lock:output_type -> jeton.v1.LockResponse
+	7,  // 101: jeton.v1.AdminService.Unlock:output_type -> jeton.v1.UnlockResponse
+	9,  // 102: jeton.v1.AdminService.ListLocks:output_type -> jeton.v1.ListLocksResponse
+	11, // 103: jeton.v1.AdminService.Explain:output_type -> jeton.v1.ExplainResponse
+	14, // 104: jeton.v1.AdminService.ListRevocations:output_type -> jeton.v1.ListRevocationsResponse
+	16, // 105: jeton.v1.AdminService.ListSessions:output_type -> jeton.v1.ListSessionsResponse
+	18, // 106: jeton.v1.AdminService.ListAuditEvents:output_type -> jeton.v1.ListAuditEventsResponse
+	20, // 107: jeton.v1.AdminService.GetPolicy:output_type -> jeton.v1.GetPolicyResponse
+	22, // 108: jeton.v1.AdminService.ListPolicies:output_type -> jeton.v1.ListPoliciesResponse
+	24, // 109: jeton.v1.AdminService.UpdatePolicy:output_type -> jeton.v1.UpdatePolicyResponse
+	26, // 110: jeton.v1.AdminService.DeletePolicy:output_type -> jeton.v1.DeletePolicyResponse
+	28, // 111: jeton.v1.AdminService.CreateClient:output_type -> jeton.v1.CreateClientResponse
+	30, // 112: jeton.v1.AdminService.GetClient:output_type -> jeton.v1.GetClientResponse
+	32, // 113: jeton.v1.AdminService.ListClients:output_type -> jeton.v1.ListClientsResponse
+	34, // 114: jeton.v1.AdminService.UpdateClient:output_type -> jeton.v1.UpdateClientResponse
+	36, // 115: jeton.v1.AdminService.DeleteClient:output_type -> jeton.v1.DeleteClientResponse
+	51, // 116: jeton.v1.AdminService.CreateApiKey:output_type -> jeton.v1.CreateApiKeyResponse
+	53, // 117: jeton.v1.AdminService.DeleteApiKey:output_type -> jeton.v1.DeleteApiKeyResponse
+	38, // 118: jeton.v1.AdminService.CreateIssuer:output_type -> jeton.v1.CreateIssuerResponse
+	40, // 119: jeton.v1.AdminService.GetIssuer:output_type -> jeton.v1.GetIssuerResponse
+	42, // 120: jeton.v1.AdminService.ListIssuers:output_type -> jeton.v1.ListIssuersResponse
+	44, // 121: jeton.v1.AdminService.UpdateIssuer:output_type -> jeton.v1.UpdateIssuerResponse
+	46, // 122: jeton.v1.AdminService.DeleteIssuer:output_type -> jeton.v1.DeleteIssuerResponse
+	48, // 123: jeton.v1.AdminService.TestAssertion:output_type -> jeton.v1.TestAssertionResponse
+	55, // 124: jeton.v1.AdminService.ListKeys:output_type -> jeton.v1.ListKeysResponse
+	58, // 125: jeton.v1.AdminService.RotateKey:output_type -> jeton.v1.RotateKeyResponse
+	60, // 126: jeton.v1.AdminService.ListReplicas:output_type -> jeton.v1.ListReplicasResponse
+	63, // 127: jeton.v1.AdminService.ListWatchers:output_type -> jeton.v1.ListWatchersResponse
+	99, // [99:128] is the sub-list for method output_type
+	70, // [70:99] is the sub-list for method input_type
+	70, // [70:70] is the sub-list for extension type_name
+	70, // [70:70] is the sub-list for extension extendee
+	0,  // [0:70] is the sub-list for field type_name
 }
 
 func init() { file_jeton_v1_admin_service_proto_init() }
@@ -4183,6 +4951,7 @@ func file_jeton_v1_admin_service_proto_init() {
 	file_jeton_v1_audit_proto_init()
 	file_jeton_v1_client_proto_init()
 	file_jeton_v1_error_reason_proto_init()
+	file_jeton_v1_issuer_proto_init()
 	file_jeton_v1_key_proto_init()
 	file_jeton_v1_lock_proto_init()
 	file_jeton_v1_policy_proto_init()
@@ -4209,7 +4978,7 @@ func file_jeton_v1_admin_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jeton_v1_admin_service_proto_rawDesc), len(file_jeton_v1_admin_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   54,
+			NumMessages:   67,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -38,6 +38,12 @@ const (
 	AdminService_DeleteClient_FullMethodName    = "/jeton.v1.AdminService/DeleteClient"
 	AdminService_CreateApiKey_FullMethodName    = "/jeton.v1.AdminService/CreateApiKey"
 	AdminService_DeleteApiKey_FullMethodName    = "/jeton.v1.AdminService/DeleteApiKey"
+	AdminService_CreateIssuer_FullMethodName    = "/jeton.v1.AdminService/CreateIssuer"
+	AdminService_GetIssuer_FullMethodName       = "/jeton.v1.AdminService/GetIssuer"
+	AdminService_ListIssuers_FullMethodName     = "/jeton.v1.AdminService/ListIssuers"
+	AdminService_UpdateIssuer_FullMethodName    = "/jeton.v1.AdminService/UpdateIssuer"
+	AdminService_DeleteIssuer_FullMethodName    = "/jeton.v1.AdminService/DeleteIssuer"
+	AdminService_TestAssertion_FullMethodName   = "/jeton.v1.AdminService/TestAssertion"
 	AdminService_ListKeys_FullMethodName        = "/jeton.v1.AdminService/ListKeys"
 	AdminService_RotateKey_FullMethodName       = "/jeton.v1.AdminService/RotateKey"
 	AdminService_ListReplicas_FullMethodName    = "/jeton.v1.AdminService/ListReplicas"
@@ -97,6 +103,21 @@ type AdminServiceClient interface {
 	CreateApiKey(ctx context.Context, in *CreateApiKeyRequest, opts ...grpc.CallOption) (*CreateApiKeyResponse, error)
 	// Removes an API key.
 	DeleteApiKey(ctx context.Context, in *DeleteApiKeyRequest, opts ...grpc.CallOption) (*DeleteApiKeyResponse, error)
+	// Registers a trusted issuer. In effect on every replica when it returns.
+	CreateIssuer(ctx context.Context, in *CreateIssuerRequest, opts ...grpc.CallOption) (*CreateIssuerResponse, error)
+	// Reads a trusted issuer.
+	GetIssuer(ctx context.Context, in *GetIssuerRequest, opts ...grpc.CallOption) (*GetIssuerResponse, error)
+	// Lists trusted issuers.
+	ListIssuers(ctx context.Context, in *ListIssuersRequest, opts ...grpc.CallOption) (*ListIssuersResponse, error)
+	// Changes the fields of a trusted issuer that the mask names. In effect on every replica
+	// when it returns: what was judged by the registration before is judged again.
+	UpdateIssuer(ctx context.Context, in *UpdateIssuerRequest, opts ...grpc.CallOption) (*UpdateIssuerResponse, error)
+	// Removes a trusted issuer: its assertions are refused on every replica when it returns.
+	// What was obtained by them lives on, unless it is revoked.
+	DeleteIssuer(ctx context.Context, in *DeleteIssuerRequest, opts ...grpc.CallOption) (*DeleteIssuerResponse, error)
+	// Judges an assertion, and says which rule it meets and why others do not. It obtains
+	// nothing.
+	TestAssertion(ctx context.Context, in *TestAssertionRequest, opts ...grpc.CallOption) (*TestAssertionResponse, error)
 	// Lists signing keys with their state.
 	ListKeys(ctx context.Context, in *ListKeysRequest, opts ...grpc.CallOption) (*ListKeysResponse, error)
 	// Publishes a new signing key and schedules the switch to it. Where one is published
@@ -309,6 +330,66 @@ func (c *adminServiceClient) DeleteApiKey(ctx context.Context, in *DeleteApiKeyR
 	return out, nil
 }
 
+func (c *adminServiceClient) CreateIssuer(ctx context.Context, in *CreateIssuerRequest, opts ...grpc.CallOption) (*CreateIssuerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateIssuerResponse)
+	err := c.cc.Invoke(ctx, AdminService_CreateIssuer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) GetIssuer(ctx context.Context, in *GetIssuerRequest, opts ...grpc.CallOption) (*GetIssuerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetIssuerResponse)
+	err := c.cc.Invoke(ctx, AdminService_GetIssuer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListIssuers(ctx context.Context, in *ListIssuersRequest, opts ...grpc.CallOption) (*ListIssuersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListIssuersResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListIssuers_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) UpdateIssuer(ctx context.Context, in *UpdateIssuerRequest, opts ...grpc.CallOption) (*UpdateIssuerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateIssuerResponse)
+	err := c.cc.Invoke(ctx, AdminService_UpdateIssuer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) DeleteIssuer(ctx context.Context, in *DeleteIssuerRequest, opts ...grpc.CallOption) (*DeleteIssuerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteIssuerResponse)
+	err := c.cc.Invoke(ctx, AdminService_DeleteIssuer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) TestAssertion(ctx context.Context, in *TestAssertionRequest, opts ...grpc.CallOption) (*TestAssertionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TestAssertionResponse)
+	err := c.cc.Invoke(ctx, AdminService_TestAssertion_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) ListKeys(ctx context.Context, in *ListKeysRequest, opts ...grpc.CallOption) (*ListKeysResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListKeysResponse)
@@ -402,6 +483,21 @@ type AdminServiceServer interface {
 	CreateApiKey(context.Context, *CreateApiKeyRequest) (*CreateApiKeyResponse, error)
 	// Removes an API key.
 	DeleteApiKey(context.Context, *DeleteApiKeyRequest) (*DeleteApiKeyResponse, error)
+	// Registers a trusted issuer. In effect on every replica when it returns.
+	CreateIssuer(context.Context, *CreateIssuerRequest) (*CreateIssuerResponse, error)
+	// Reads a trusted issuer.
+	GetIssuer(context.Context, *GetIssuerRequest) (*GetIssuerResponse, error)
+	// Lists trusted issuers.
+	ListIssuers(context.Context, *ListIssuersRequest) (*ListIssuersResponse, error)
+	// Changes the fields of a trusted issuer that the mask names. In effect on every replica
+	// when it returns: what was judged by the registration before is judged again.
+	UpdateIssuer(context.Context, *UpdateIssuerRequest) (*UpdateIssuerResponse, error)
+	// Removes a trusted issuer: its assertions are refused on every replica when it returns.
+	// What was obtained by them lives on, unless it is revoked.
+	DeleteIssuer(context.Context, *DeleteIssuerRequest) (*DeleteIssuerResponse, error)
+	// Judges an assertion, and says which rule it meets and why others do not. It obtains
+	// nothing.
+	TestAssertion(context.Context, *TestAssertionRequest) (*TestAssertionResponse, error)
 	// Lists signing keys with their state.
 	ListKeys(context.Context, *ListKeysRequest) (*ListKeysResponse, error)
 	// Publishes a new signing key and schedules the switch to it. Where one is published
@@ -477,6 +573,24 @@ func (UnimplementedAdminServiceServer) CreateApiKey(context.Context, *CreateApiK
 }
 func (UnimplementedAdminServiceServer) DeleteApiKey(context.Context, *DeleteApiKeyRequest) (*DeleteApiKeyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteApiKey not implemented")
+}
+func (UnimplementedAdminServiceServer) CreateIssuer(context.Context, *CreateIssuerRequest) (*CreateIssuerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateIssuer not implemented")
+}
+func (UnimplementedAdminServiceServer) GetIssuer(context.Context, *GetIssuerRequest) (*GetIssuerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetIssuer not implemented")
+}
+func (UnimplementedAdminServiceServer) ListIssuers(context.Context, *ListIssuersRequest) (*ListIssuersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListIssuers not implemented")
+}
+func (UnimplementedAdminServiceServer) UpdateIssuer(context.Context, *UpdateIssuerRequest) (*UpdateIssuerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateIssuer not implemented")
+}
+func (UnimplementedAdminServiceServer) DeleteIssuer(context.Context, *DeleteIssuerRequest) (*DeleteIssuerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteIssuer not implemented")
+}
+func (UnimplementedAdminServiceServer) TestAssertion(context.Context, *TestAssertionRequest) (*TestAssertionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method TestAssertion not implemented")
 }
 func (UnimplementedAdminServiceServer) ListKeys(context.Context, *ListKeysRequest) (*ListKeysResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListKeys not implemented")
@@ -842,6 +956,114 @@ func _AdminService_DeleteApiKey_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_CreateIssuer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateIssuerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).CreateIssuer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_CreateIssuer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).CreateIssuer(ctx, req.(*CreateIssuerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_GetIssuer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetIssuerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).GetIssuer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_GetIssuer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).GetIssuer(ctx, req.(*GetIssuerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListIssuers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListIssuersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListIssuers(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListIssuers_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListIssuers(ctx, req.(*ListIssuersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_UpdateIssuer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateIssuerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).UpdateIssuer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_UpdateIssuer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).UpdateIssuer(ctx, req.(*UpdateIssuerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_DeleteIssuer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteIssuerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).DeleteIssuer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_DeleteIssuer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).DeleteIssuer(ctx, req.(*DeleteIssuerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_TestAssertion_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TestAssertionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).TestAssertion(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_TestAssertion_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).TestAssertion(ctx, req.(*TestAssertionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_ListKeys_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListKeysRequest)
 	if err := dec(in); err != nil {
@@ -992,6 +1214,30 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteApiKey",
 			Handler:    _AdminService_DeleteApiKey_Handler,
+		},
+		{
+			MethodName: "CreateIssuer",
+			Handler:    _AdminService_CreateIssuer_Handler,
+		},
+		{
+			MethodName: "GetIssuer",
+			Handler:    _AdminService_GetIssuer_Handler,
+		},
+		{
+			MethodName: "ListIssuers",
+			Handler:    _AdminService_ListIssuers_Handler,
+		},
+		{
+			MethodName: "UpdateIssuer",
+			Handler:    _AdminService_UpdateIssuer_Handler,
+		},
+		{
+			MethodName: "DeleteIssuer",
+			Handler:    _AdminService_DeleteIssuer_Handler,
+		},
+		{
+			MethodName: "TestAssertion",
+			Handler:    _AdminService_TestAssertion_Handler,
 		},
 		{
 			MethodName: "ListKeys",

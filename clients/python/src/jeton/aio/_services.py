@@ -101,6 +101,36 @@ class Services:
     ) -> admin_pb.DeleteApiKeyResponse:
         return await self._ask("DeleteApiKey", request, timeout)
 
+    async def create_issuer(
+        self, request: admin_pb.CreateIssuerRequest, *, timeout: float | None = None
+    ) -> admin_pb.CreateIssuerResponse:
+        return await self._ask("CreateIssuer", request, timeout)
+
+    async def get_issuer(
+        self, request: admin_pb.GetIssuerRequest, *, timeout: float | None = None
+    ) -> admin_pb.GetIssuerResponse:
+        return await self._ask("GetIssuer", request, timeout)
+
+    async def list_issuers(
+        self, request: admin_pb.ListIssuersRequest, *, timeout: float | None = None
+    ) -> admin_pb.ListIssuersResponse:
+        return await self._ask("ListIssuers", request, timeout)
+
+    async def update_issuer(
+        self, request: admin_pb.UpdateIssuerRequest, *, timeout: float | None = None
+    ) -> admin_pb.UpdateIssuerResponse:
+        return await self._ask("UpdateIssuer", request, timeout)
+
+    async def delete_issuer(
+        self, request: admin_pb.DeleteIssuerRequest, *, timeout: float | None = None
+    ) -> admin_pb.DeleteIssuerResponse:
+        return await self._ask("DeleteIssuer", request, timeout)
+
+    async def test_assertion(
+        self, request: admin_pb.TestAssertionRequest, *, timeout: float | None = None
+    ) -> admin_pb.TestAssertionResponse:
+        return await self._ask("TestAssertion", request, timeout)
+
     async def list_keys(
         self, request: admin_pb.ListKeysRequest | None = None, *, timeout: float | None = None
     ) -> admin_pb.ListKeysResponse:

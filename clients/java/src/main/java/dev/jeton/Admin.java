@@ -5,22 +5,30 @@ import dev.jeton.v1.CreateApiKeyRequest;
 import dev.jeton.v1.CreateApiKeyResponse;
 import dev.jeton.v1.CreateClientRequest;
 import dev.jeton.v1.CreateClientResponse;
+import dev.jeton.v1.CreateIssuerRequest;
+import dev.jeton.v1.CreateIssuerResponse;
 import dev.jeton.v1.DeleteApiKeyRequest;
 import dev.jeton.v1.DeleteApiKeyResponse;
 import dev.jeton.v1.DeleteClientRequest;
 import dev.jeton.v1.DeleteClientResponse;
+import dev.jeton.v1.DeleteIssuerRequest;
+import dev.jeton.v1.DeleteIssuerResponse;
 import dev.jeton.v1.DeletePolicyRequest;
 import dev.jeton.v1.DeletePolicyResponse;
 import dev.jeton.v1.ExplainRequest;
 import dev.jeton.v1.ExplainResponse;
 import dev.jeton.v1.GetClientRequest;
 import dev.jeton.v1.GetClientResponse;
+import dev.jeton.v1.GetIssuerRequest;
+import dev.jeton.v1.GetIssuerResponse;
 import dev.jeton.v1.GetPolicyRequest;
 import dev.jeton.v1.GetPolicyResponse;
 import dev.jeton.v1.ListAuditEventsRequest;
 import dev.jeton.v1.ListAuditEventsResponse;
 import dev.jeton.v1.ListClientsRequest;
 import dev.jeton.v1.ListClientsResponse;
+import dev.jeton.v1.ListIssuersRequest;
+import dev.jeton.v1.ListIssuersResponse;
 import dev.jeton.v1.ListKeysRequest;
 import dev.jeton.v1.ListKeysResponse;
 import dev.jeton.v1.ListLocksRequest;
@@ -40,11 +48,15 @@ import dev.jeton.v1.LockResponse;
 import dev.jeton.v1.RevokeResponse;
 import dev.jeton.v1.RotateKeyRequest;
 import dev.jeton.v1.RotateKeyResponse;
+import dev.jeton.v1.TestAssertionRequest;
+import dev.jeton.v1.TestAssertionResponse;
 import dev.jeton.v1.TokenServiceGrpc;
 import dev.jeton.v1.UnlockRequest;
 import dev.jeton.v1.UnlockResponse;
 import dev.jeton.v1.UpdateClientRequest;
 import dev.jeton.v1.UpdateClientResponse;
+import dev.jeton.v1.UpdateIssuerRequest;
+import dev.jeton.v1.UpdateIssuerResponse;
 import dev.jeton.v1.UpdatePolicyRequest;
 import dev.jeton.v1.UpdatePolicyResponse;
 
@@ -264,6 +276,66 @@ public final class Admin {
      */
     public DeleteApiKeyResponse deleteApiKey(DeleteApiKeyRequest request) {
         return client.call(AdminServiceGrpc.getDeleteApiKeyMethod(), request);
+    }
+
+    /**
+     * Registers a trusted issuer. In effect on every replica when it returns.
+     *
+     * @param request see the API definition
+     * @return the answer
+     */
+    public CreateIssuerResponse createIssuer(CreateIssuerRequest request) {
+        return client.call(AdminServiceGrpc.getCreateIssuerMethod(), request);
+    }
+
+    /**
+     * Reads a trusted issuer.
+     *
+     * @param request see the API definition
+     * @return the answer
+     */
+    public GetIssuerResponse getIssuer(GetIssuerRequest request) {
+        return client.call(AdminServiceGrpc.getGetIssuerMethod(), request);
+    }
+
+    /**
+     * Lists trusted issuers.
+     *
+     * @param request see the API definition
+     * @return the answer
+     */
+    public ListIssuersResponse listIssuers(ListIssuersRequest request) {
+        return client.call(AdminServiceGrpc.getListIssuersMethod(), request);
+    }
+
+    /**
+     * Changes the fields of a trusted issuer that the mask names. In effect on every replica when it returns.
+     *
+     * @param request see the API definition
+     * @return the answer
+     */
+    public UpdateIssuerResponse updateIssuer(UpdateIssuerRequest request) {
+        return client.call(AdminServiceGrpc.getUpdateIssuerMethod(), request);
+    }
+
+    /**
+     * Removes a trusted issuer. What was obtained by its assertions lives on.
+     *
+     * @param request see the API definition
+     * @return the answer
+     */
+    public DeleteIssuerResponse deleteIssuer(DeleteIssuerRequest request) {
+        return client.call(AdminServiceGrpc.getDeleteIssuerMethod(), request);
+    }
+
+    /**
+     * Judges an assertion, and says which rule it meets and why others do not. It obtains nothing.
+     *
+     * @param request see the API definition
+     * @return the answer
+     */
+    public TestAssertionResponse testAssertion(TestAssertionRequest request) {
+        return client.call(AdminServiceGrpc.getTestAssertionMethod(), request);
     }
 
     /**

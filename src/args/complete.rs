@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn verbs_flags_and_values_follow() {
-        assert_eq!(values("iss"), ["issue"]);
+        assert_eq!(values("iss"), ["issue", "issuer"]);
         assert_eq!(values("client add"), ["add-key"]);
         assert!(
             values("").contains(&"revoke".to_owned()) && !values("").contains(&"complete-values".to_owned())

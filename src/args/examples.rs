@@ -55,6 +55,17 @@ pub(super) const EXAMPLES: &[(&str, &[&str])] = &[
             "jeton client update checkout --audience orders",
         ],
     ),
+    ("issuer list", &["jeton issuer list"]),
+    ("issuer get", &["jeton issuer get github"]),
+    (
+        "issuer create",
+        &[
+            "jeton issuer create github --issuer https://token.actions.githubusercontent.com --oidc-discovery --audience jeton --rule '{\"client\":\"ci\",\"subject\":\"ci:{repository_id}\",\"when\":{\"repository_id\":\"7\"}}'",
+        ],
+    ),
+    ("issuer update", &["jeton issuer update github --disable"]),
+    ("issuer delete", &["jeton issuer delete github"]),
+    ("issuer test", &["jeton issuer test < assertion.txt"]),
     ("client delete", &["jeton client delete checkout"]),
     ("client add-key", &["jeton client add-key checkout --ttl 90d --key-file checkout.key"]),
     (

@@ -9,7 +9,7 @@ use crate::args::examples;
 /// Groups of verbs, as `jeton --help` lists them. Names that no verb has yet are skipped.
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Tokens", &["issue", "validate", "inspect", "refresh", "revoke", "session", "explain"]),
-    ("Access", &["client", "policy", "lock", "unlock"]),
+    ("Access", &["client", "issuer", "policy", "lock", "unlock"]),
     ("Operations", &["doctor", "audit", "key", "replica", "revocation", "watcher", "watch"]),
     ("Server", &["dev", "serve", "migrate", "epoch"]),
     ("Setup", &["whoami", "context", "completion", "man", "version"]),

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use hashbrown::HashMap;
-use jeton_assertion::{Algorithm, Condition, KeySet, Rule, Rules, Test};
+use jeton_assertion::{Algorithm, Condition, KeyFault, KeySet, Rule, Rules, Test};
 use serde::{Deserialize, Serialize};
 
 use jeton_token::Revision;
@@ -164,9 +164,13 @@ impl TrustedIssuer {
             RegisteredKeys::OidcDiscovery => KeySource::OidcDiscovery,
             RegisteredKeys::StaticJwks(text) => {
                 let keys = KeySet::parse(text.as_bytes());
-                KeySource::Static(Arc::new(
-                    keys.map_err(|fault| ("static_jwks", format!("a JWK set: {fault}")))?,
-                ))
+                let keys = keys.map_err(|fault| ("static_jwks", format!("a JWK set: {fault}")))?;
+                // It is stored and shown: a secret is none any more.
+                if keys.skipped().iter().any(|it| matches!(it.fault, KeyFault::Private | KeyFault::Symmetric))
+                {
+                    return Err(("static_jwks", "a JWK set of public keys alone".to_owned()));
+                }
+                KeySource::Static(Arc::new(keys))
             }
             RegisteredKeys::SpiffeBundleUri(url) => KeySource::SpiffeBundleUri(url.clone()),
             RegisteredKeys::SpiffeBundleFile(path) => KeySource::SpiffeBundleFile(path.clone()),

@@ -16,8 +16,8 @@ use term::{
     output::{self, Output},
 };
 use verbs::{
-    audit, client, context, explain, inspect, issue, key, lock, policy, policy::PolicyCommand, refresh,
-    replica, revocation, revoke, session, validate, whoami,
+    audit, client, context, explain, inspect, issue, issuer, key, lock, policy, policy::PolicyCommand,
+    refresh, replica, revocation, revoke, session, validate, whoami,
 };
 
 pub use complete::{KnownNames, known_names};
@@ -72,6 +72,9 @@ pub enum ClientCommand {
     /// The audit trail: listed with the verb on the database.
     #[command(skip)]
     Audit(audit::AuditCommand),
+    /// Trusted issuers: whose assertions obtain tokens, and by which rules
+    #[command(subcommand)]
+    Issuer(issuer::IssuerCommand),
     /// The servers on one database
     #[command(subcommand)]
     Replica(replica::ReplicaCommand),
@@ -119,6 +122,7 @@ fn given(command: &ClientCommand) -> Given {
         | ClientCommand::Key(_)
         | ClientCommand::Audit(_)
         | ClientCommand::Replica(_)
+        | ClientCommand::Issuer(_)
         | ClientCommand::Doctor(_)
         | ClientCommand::Whoami
         | ClientCommand::Context(_)
@@ -143,6 +147,7 @@ async fn dispatch(cli: &Cli<'_>, command: ClientCommand) -> Result<Exit, Failure
         ClientCommand::Client(command) => client::run(cli, command).await,
         ClientCommand::Audit(command) => audit::run(cli, command).await,
         ClientCommand::Replica(command) => replica::run(cli, command).await,
+        ClientCommand::Issuer(command) => issuer::run(cli, command).await,
         ClientCommand::Doctor(args) => doctor::run(cli, &args).await,
         ClientCommand::Whoami => whoami::run(cli).await,
         ClientCommand::Context(command) => context::run(cli, command),

@@ -11,6 +11,8 @@ use crate::{
 };
 use jeton_token::{Revision, text};
 
+/// The most trusted issuers of a page.
+const PAGE_MAX: i32 = 50;
 /// Tries of an update if others were faster.
 const TRIES_MAX: u32 = 5;
 
@@ -82,7 +84,8 @@ impl Authority {
         page_token: &str,
     ) -> Result<(Vec<IssuerRow>, String), Error> {
         caller.must(Permission::AdminRead)?;
-        let page = page("issuers", page_size, page_token)?;
+        // A registration may be as long as its request: more of them would be too long for a message.
+        let page = page("issuers", page_size.min(PAGE_MAX), page_token)?;
         let mut rows = self.store.issuers_after(page.after_name()?, page.limit()).await?;
         let next = page.cut(&mut rows, |row| row.issuer_id.clone());
         Ok((rows, next))

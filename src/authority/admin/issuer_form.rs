@@ -6,7 +6,7 @@ use http::Uri;
 
 use crate::{
     authority::Invalid,
-    state::{IssuerRegistration, RegisteredKeys},
+    state::{IssuerRegistration, RegisteredKeys, RegisteredTest},
 };
 use jeton_token::{SpiffeId, text};
 
@@ -38,6 +38,7 @@ pub(in crate::authority) fn check_registration(
             "another than this jeton's own: its tokens are no assertions",
         ));
     }
+    check_no_credentials(registration)?;
     let is_spiffe = registration.issuer.starts_with(SPIFFE);
     // A trust domain alone is no SPIFFE ID; with a path it would be.
     let is_domain =
@@ -49,6 +50,30 @@ pub(in crate::authority) fn check_registration(
     check_audiences(&registration.audiences, own)?;
     if !(1..=MAX_AGE_MAX_S).contains(&registration.max_age_s) {
         return Err(Invalid::field("issuer.max_age", format!("1 to {MAX_AGE_MAX_S} s; unset: 3600 s")));
+    }
+    Ok(())
+}
+
+/// What is shown to administrators holds no credential (E26).
+fn check_no_credentials(registration: &IssuerRegistration) -> Result<(), Invalid> {
+    let check = |field: String, text: &str| {
+        text::check_no_credential(text).map_err(|rule| Invalid::field(field, rule))
+    };
+    check("issuer.issuer".to_owned(), &registration.issuer)?;
+    match &registration.key_source {
+        RegisteredKeys::JwksUri(uri) => check("issuer.jwks_uri".to_owned(), uri)?,
+        RegisteredKeys::SpiffeBundleUri(uri) => check("issuer.spiffe_bundle_uri".to_owned(), uri)?,
+        RegisteredKeys::None
+        | RegisteredKeys::OidcDiscovery
+        | RegisteredKeys::StaticJwks(_)
+        | RegisteredKeys::SpiffeBundleFile(_) => {}
+    }
+    for (index, rule) in registration.rules.iter().enumerate() {
+        check(format!("issuer.rules[{index}]"), &rule.subject)?;
+        for condition in &rule.conditions {
+            let (RegisteredTest::Exact(text) | RegisteredTest::Prefix(text)) = &condition.test;
+            check(format!("issuer.rules[{index}]"), text)?;
+        }
     }
     Ok(())
 }

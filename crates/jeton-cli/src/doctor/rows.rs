@@ -1,4 +1,4 @@
-//! Doctor's check of the rows of clients and keys: jeton wrote them all.
+//! Doctor's check of the rows of clients, keys and trusted issuers: jeton wrote them all.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +9,9 @@ use crate::{
         exit::Failure,
         quoted::{shell_word, sql_text},
     },
-    verbs::{client, key, propagation::first_names},
+    verbs::{client, issuer, key, propagation::first_names},
 };
-use jeton_proto::v1::{Client, Key, ListKeysResponse, key::State};
+use jeton_proto::v1::{Client, Key, ListKeysResponse, TrustedIssuer, key::State};
 use jeton_token::Thumbprint;
 
 /// The name of the check.
@@ -22,12 +22,14 @@ const NAMED_MAX: usize = 20;
 /// The reason for certificates that no client's row has.
 const STRAY: &str = "the client's registration does not have it, so it counts for nothing";
 
-/// Checks that every client, API key, certificate, signing key and MAC key is as jeton wrote it.
+/// Checks that every client, API key, certificate, signing key, MAC key and trusted issuer is as jeton wrote it.
 pub async fn rows(connection: &Connection) -> Check {
-    let listed =
-        async { Ok::<_, Failure>((client::all(connection).await?.clients, key::list(connection).await?)) };
+    let listed = async {
+        let clients = client::all(connection).await?.clients;
+        Ok::<_, Failure>((clients, key::list(connection).await?, issuer::all(connection).await?.issuers))
+    };
     match listed.await {
-        Ok((clients, keys)) => judge(&clients, &keys),
+        Ok((clients, keys, issuers)) => judge(&clients, &keys, &issuers),
         Err(failure) => refused(NAME, &failure),
     }
 }
@@ -78,10 +80,14 @@ fn in_psql(statement: &str) -> String {
     format!("psql \"$JETON_DATABASE_URL\" -c {}", shell_word(statement))
 }
 
-fn judge(clients: &[Client], keys: &ListKeysResponse) -> Check {
+fn judge(clients: &[Client], keys: &ListKeysResponse, issuers: &[TrustedIssuer]) -> Check {
     let mut bad = Bad::default();
     for client in clients {
         bad.add_client(client);
+    }
+    for issuer in issuers.iter().filter(|issuer| !issuer.refused.is_empty()) {
+        let id = shell_word(&issuer.issuer_id);
+        bad.add(&issuer.refused, format!("issuer {id}"), format!("jeton issuer delete -- {id}"));
     }
     // One that is revoked is done with.
     for key in keys.keys.iter().filter(|key| !key.refused.is_empty() && key.state() != State::Revoked) {
@@ -126,7 +132,7 @@ mod tests {
         let good =
             Client { client_id: "good".into(), api_keys: vec![ApiKey::default()], ..Client::default() };
         let keys = ListKeysResponse { keys: vec![Key::default()], ..ListKeysResponse::default() };
-        let check = judge(std::slice::from_ref(&good), &keys);
+        let check = judge(std::slice::from_ref(&good), &keys, &[]);
         assert!(check.is_ok());
         assert_eq!(check.detail, "1 clients, 1 API keys and 1 keys are as jeton wrote them");
         let why = || "its MAC does not fit".to_owned();
@@ -151,11 +157,12 @@ mod tests {
             refused_mac_keys: vec![RefusedMacKey { key_id: "00c0ffee".into(), refused: why() }],
             ..ListKeysResponse::default()
         };
-        let check = judge(&bad, &keys);
+        let issuer = TrustedIssuer { issuer_id: "ci".into(), refused: why(), ..TrustedIssuer::default() };
+        let check = judge(&bad, &keys, &[issuer]);
         assert!(!check.is_ok());
         let named = format!(
-            "not as jeton wrote them: client 'ba*d', API key '' of good, key {kid}, key '', MAC key 00c0ffee (its MAC does \
-             not fit); certificate spiffe://e/x of good ({STRAY})"
+            "not as jeton wrote them: client 'ba*d', API key '' of good, issuer ci, key {kid}, key '', MAC key 00c0ffee (its \
+             MAC does not fit); certificate spiffe://e/x of good ({STRAY})"
         );
         assert_eq!(check.detail, named);
         let psql = r#"psql "$JETON_DATABASE_URL" -c "#;
@@ -163,6 +170,7 @@ mod tests {
             "jeton client delete --yes -- 'ba*d'".to_owned(),
             "jeton client delete-key -- good ''".to_owned(),
             format!(r"{psql}'delete from client_certificate where uri = '\''spiffe://e/x'\'''"),
+            "jeton issuer delete -- ci".to_owned(),
             format!("jeton revoke --key {kid} --reason compromised"),
             format!(r"{psql}'delete from signing_key where key_id = '\'''\'''"),
             format!(r"{psql}'delete from mac_key where encode(mac_key_id, '\''hex'\'') = '\''00c0ffee'\'''"),

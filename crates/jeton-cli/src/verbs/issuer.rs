@@ -7,13 +7,13 @@ use secrecy::ExposeSecret as _;
 use crate::{
     invocation::Cli,
     remote::{
-        connect::{self, Identity, Listener, SAFE_AGAIN},
+        connect::{self, Connection, Identity, Listener, SAFE_AGAIN},
         pages::{self, PAGE_SIZE},
     },
     term::{
         escape::escape,
         exit::{Exit, Failure},
-        output, time, token_input,
+        output, time,
         token_input::TokenArgs,
     },
     verbs::issuer_form::{Source, rule_of},
@@ -21,8 +21,7 @@ use crate::{
 use jeton_proto::v1::{
     ClaimCondition, CreateIssuerRequest, DeleteIssuerRequest, GetIssuerRequest, ListIssuersRequest,
     ListIssuersResponse, MappingRule, TestAssertionRequest, TestAssertionResponse, TrustedIssuer,
-    UpdateIssuerRequest, admin_service_client::AdminServiceClient, claim_condition::Match,
-    trusted_issuer::KeySource,
+    UpdateIssuerRequest, claim_condition::Match, trusted_issuer::KeySource,
 };
 
 /// The verbs.
@@ -62,7 +61,7 @@ pub struct Fields {
     /// An accepted algorithm: RS256, PS256, ES256 or EdDSA; may be repeated. Without one: all of these
     #[arg(long)]
     algorithm: Vec<String>,
-    /// A rule: {"client":"ci","subject":"ci:{sub}","when":{"repository_id":"7","ref":"refs/heads/*"}}; may be repeated
+    /// A rule, as JSON with client, subject and when; may be repeated
     #[arg(long, value_name = "JSON", value_parser = rule_of)]
     rule: Vec<MappingRule>,
 }
@@ -129,18 +128,23 @@ pub async fn run(cli: &Cli<'_>, command: IssuerCommand) -> Result<Exit, Failure>
     }
 }
 
-async fn list(cli: &Cli<'_>) -> Result<Exit, Failure> {
-    let as_json = cli.output.wants_json()?;
-    let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
-    let mut admin = AdminServiceClient::new(connection.channel());
+/// Lists all trusted issuers.
+pub async fn all(connection: &Connection) -> Result<ListIssuersResponse, Failure> {
     let mut all = ListIssuersResponse::default();
     pages::each(async |page_token| {
         let request = ListIssuersRequest { page_size: PAGE_SIZE, page_token };
-        let page = connection.call(admin.list_issuers(connection.request(request))).await?;
+        let page = connection.call(request).await?;
         all.issuers.extend(page.issuers);
         Ok(page.next_page_token)
     })
     .await?;
+    Ok(all)
+}
+
+async fn list(cli: &Cli<'_>) -> Result<Exit, Failure> {
+    let as_json = cli.output.wants_json()?;
+    let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
+    let all = all(&connection).await?;
     if as_json {
         cli.output.json(&all, false)?;
     } else {
@@ -161,9 +165,7 @@ async fn list(cli: &Cli<'_>) -> Result<Exit, Failure> {
 async fn get(cli: &Cli<'_>, issuer_id: String) -> Result<Exit, Failure> {
     let as_json = cli.output.wants_json()?;
     let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
-    let mut admin = AdminServiceClient::new(connection.channel());
-    let request = connection.request(GetIssuerRequest { issuer_id });
-    let response = connection.call(admin.get_issuer(request)).await?;
+    let response = connection.call(GetIssuerRequest { issuer_id }).await?;
     if as_json {
         cli.output.json(&response, false)?;
     } else {
@@ -183,9 +185,7 @@ async fn create(cli: &Cli<'_>, args: CreateArgs) -> Result<Exit, Failure> {
         ..fields.into_issuer(issuer_id)?
     };
     let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
-    let mut admin = AdminServiceClient::new(connection.channel());
-    let request = connection.request(CreateIssuerRequest { issuer: Some(issuer) });
-    let response = connection.change(admin.create_issuer(request), SAFE_AGAIN).await?;
+    let response = connection.change(CreateIssuerRequest { issuer: Some(issuer) }, SAFE_AGAIN).await?;
     if as_json {
         cli.output.json(&response, false)?;
         return Ok(Exit::Done);
@@ -226,9 +226,8 @@ async fn update(cli: &Cli<'_>, args: UpdateArgs) -> Result<Exit, Failure> {
         ..args.fields.into_issuer(args.issuer_id.clone())?
     };
     let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
-    let mut admin = AdminServiceClient::new(connection.channel());
     let request = UpdateIssuerRequest { issuer: Some(issuer), update_mask: Some(FieldMask { paths }) };
-    let response = connection.change(admin.update_issuer(connection.request(request)), SAFE_AGAIN).await?;
+    let response = connection.change(request, SAFE_AGAIN).await?;
     if as_json {
         cli.output.json(&response, false)?;
     } else {
@@ -244,10 +243,9 @@ async fn update(cli: &Cli<'_>, args: UpdateArgs) -> Result<Exit, Failure> {
 async fn delete(cli: &Cli<'_>, args: DeleteArgs) -> Result<Exit, Failure> {
     let as_json = cli.output.wants_json()?;
     let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
-    let mut admin = AdminServiceClient::new(connection.channel());
     let request =
         DeleteIssuerRequest { issuer_id: args.issuer_id.clone(), etag: args.etag.unwrap_or_default() };
-    let response = connection.change(admin.delete_issuer(connection.request(request)), SAFE_AGAIN).await?;
+    let response = connection.change(request, SAFE_AGAIN).await?;
     if as_json {
         cli.output.json(&response, false)?;
     }
@@ -267,15 +265,13 @@ async fn test(cli: &Cli<'_>, token: &TokenArgs) -> Result<Exit, Failure> {
     let as_json = cli.output.wants_json()?;
     let assertion = token.read(cli, "Assertion").await?.expose_secret().trim().to_owned();
     let connection = connect::open(cli, Listener::Admin, Identity::Required).await?;
-    let mut admin = AdminServiceClient::new(connection.channel());
-    let request = connection.request(TestAssertionRequest { assertion });
-    let tested = connection.call(admin.test_assertion(request)).await?;
+    let tested = connection.call(TestAssertionRequest { assertion }).await?;
     if as_json {
         cli.output.json(&tested, false)?;
     } else {
         print_tested(&tested)?;
     }
-    Ok(if tested.refused.is_empty() { Exit::Done } else { Exit::No })
+    Ok(if tested.refused.is_empty() { Exit::Done } else { Exit::Negative })
 }
 
 fn print_tested(tested: &TestAssertionResponse) -> Result<(), Failure> {

@@ -70,7 +70,7 @@ pub fn rule_of(text: &str) -> Result<MappingRule, String> {
     let rule: Rule = serde_json::from_str(text)
         .map_err(|error| format!("it is no JSON object with client, subject and when: {error}"))?;
     let condition = |(claim, value): (String, Value)| {
-        let test = match value {
+        let wanted = match value {
             Value::String(text) => match text.strip_suffix('*') {
                 Some(prefix) => Match::Prefix(prefix.to_owned()),
                 None => Match::Exact(text),
@@ -85,7 +85,7 @@ pub fn rule_of(text: &str) -> Result<MappingRule, String> {
                 return Err(format!("the value of {claim} is no text"));
             }
         };
-        Ok(ClaimCondition { claim, r#match: Some(test) })
+        Ok(ClaimCondition { claim, r#match: Some(wanted) })
     };
     Ok(MappingRule {
         priority: rule.priority,

@@ -11,6 +11,8 @@ pub(crate) mod credential;
 pub(crate) mod explain;
 pub(crate) mod inspect;
 pub(crate) mod issue;
+pub(crate) mod issuer;
+pub(crate) mod issuer_form;
 pub(crate) mod key;
 pub(crate) mod live;
 pub(crate) mod lock;

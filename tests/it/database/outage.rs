@@ -52,7 +52,8 @@ async fn e11_a_database_that_goes_and_comes_back_is_one_line_each_with_its_host_
 
 #[tokio::test]
 async fn e11_a_server_that_finds_no_database_says_where_it_looked_and_why_not() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // An address of its own: on the usual one, another test's server may get the port meanwhile.
+    let closed = std::net::TcpListener::bind("127.9.8.7:0").unwrap().local_addr().unwrap();
     let said = refused(&format!("postgres://u:hunter2@{closed}/d"), &ServerOptions::default()).await;
     assert!(
         said.contains(&format!("the database d at {closed} is out of reach: Connection refused")),

@@ -28,8 +28,18 @@ impl Fleet {
 }
 
 /// The tables of a replica's state in the log.
-const TABLES: [&str; 9] =
-    ["policy", "removed_policy", "client", "api_key", "mark", "lock", "revocation", "change", "signing_key"];
+const TABLES: [&str; 10] = [
+    "policy",
+    "removed_policy",
+    "client",
+    "api_key",
+    "trusted_issuer",
+    "mark",
+    "lock",
+    "revocation",
+    "change",
+    "signing_key",
+];
 
 pub(super) async fn back_up(database: &Database, also: &[&str]) {
     for table in TABLES.iter().chain(also).chain(&["log_head"]) {

@@ -18,6 +18,7 @@ mod killed;
 mod lease;
 mod locks;
 mod lost;
+mod lost_issuers;
 mod paused;
 mod removed;
 mod rules;

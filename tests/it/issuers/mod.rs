@@ -142,12 +142,38 @@ fn rule(priority: i32, conditions: &[(&str, &str)], client: &str, subject: &str)
     }
 }
 
-async fn create(api: &mut Api, issuer: pb::TrustedIssuer) -> Result<pb::TrustedIssuer, tonic::Status> {
+/// The least that an issuer has.
+pub fn issuer(id: &str) -> pb::TrustedIssuer {
+    pb::TrustedIssuer {
+        issuer_id: id.to_owned(),
+        issuer: format!("https://{id}.example"),
+        key_source: Some(KeySource::OidcDiscovery(true)),
+        ..Default::default()
+    }
+}
+
+/// One with rules.
+pub fn full(id: &str) -> pb::TrustedIssuer {
+    let rules = vec![rule(0, &[("group", "ci"), ("ref", "refs/heads/*")], "service", "ci:{sub}")];
+    pb::TrustedIssuer { rules, audiences: vec!["jeton".to_owned()], ..issuer(id) }
+}
+
+pub async fn get(api: &mut Api, id: &str) -> Result<pb::TrustedIssuer, tonic::Status> {
+    let request = pb::GetIssuerRequest { issuer_id: id.to_owned() };
+    api.admin.get_issuer(request).await.map(|answer| answer.into_inner().issuer.unwrap())
+}
+
+pub async fn delete(api: &mut Api, id: &str) -> Result<(), tonic::Status> {
+    let request = pb::DeleteIssuerRequest { issuer_id: id.to_owned(), ..Default::default() };
+    api.admin.delete_issuer(request).await.map(drop)
+}
+
+pub async fn create(api: &mut Api, issuer: pb::TrustedIssuer) -> Result<pb::TrustedIssuer, tonic::Status> {
     let request = pb::CreateIssuerRequest { issuer: Some(issuer) };
     api.admin.create_issuer(request).await.map(|answer| answer.into_inner().issuer.unwrap())
 }
 
-async fn update(
+pub async fn update(
     api: &mut Api,
     issuer: pb::TrustedIssuer,
     paths: &[&str],

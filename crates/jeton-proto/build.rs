@@ -11,13 +11,14 @@ const FILES: [&str; 4] = [
 ];
 
 /// The messages with a field that is `debug_redact`.
-const REDACTED: [&str; 7] = [
+const REDACTED: [&str; 8] = [
     ".jeton.v1.CreateApiKeyResponse",
     ".jeton.v1.ExplainRequest",
     ".jeton.v1.IssuedToken",
     ".jeton.v1.RefreshCredential",
     ".jeton.v1.RefreshRequest",
     ".jeton.v1.RevocationTarget",
+    ".jeton.v1.TestAssertionRequest",
     ".jeton.v1.ValidateRequest",
 ];
 

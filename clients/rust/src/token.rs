@@ -305,6 +305,7 @@ mod tests {
             format!("{:?}", pb::RevocationTarget { kind: Some(target), ..Default::default() }),
             format!("{:?}", pb::ExplainRequest { question: Some(question) }),
             format!("{:?}", pb::CreateApiKeyResponse { secret: hidden(), api_key: None }),
+            format!("{:?}", pb::TestAssertionRequest { assertion: hidden() }),
         ];
         assert_eq!(texts.len(), redacted);
         for text in texts {

@@ -27,6 +27,7 @@ message!(IssuedToken hides access_token shows
     jti, session_id, issue_time, expire_time, refresh_time, expiration_basis, refresh);
 message!(RefreshCredential hides refresh_token shows expire_time, session_expire_time);
 message!(RefreshRequest hides refresh_token shows scopes, ttl);
+message!(TestAssertionRequest hides assertion shows);
 message!(ValidateRequest hides token shows audiences, scopes, min_revision, certificate_thumbprint);
 
 impl Debug for v1::ExplainRequest {

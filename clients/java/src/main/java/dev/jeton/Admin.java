@@ -331,11 +331,12 @@ public final class Admin {
     /**
      * Judges an assertion, and says which rule it meets and why others do not. It obtains nothing.
      *
-     * @param request see the API definition
+     * @param assertion the token of another issuer
      * @return the answer
      */
-    public TestAssertionResponse testAssertion(TestAssertionRequest request) {
-        return client.call(AdminServiceGrpc.getTestAssertionMethod(), request);
+    public TestAssertionResponse testAssertion(Secret assertion) {
+        TestAssertionRequest.Builder request = TestAssertionRequest.newBuilder().setAssertion(assertion.reveal());
+        return client.call(AdminServiceGrpc.getTestAssertionMethod(), request.build());
     }
 
     /**

@@ -1,4 +1,4 @@
-"""PyJWT, Authlib and FastAPI, as they are, against a jeton: key set, introspection and revocation.
+"""PyJWT, Authlib and FastAPI, as they are, against a jeton: key set, tokens, introspection and revocation.
 
 Run by `scripts/test-python`. Exits with 1 on any surprise.
 """
@@ -18,13 +18,17 @@ import grpc
 import jwt
 import requests
 import uvicorn
-from authlib.integrations.requests_client import OAuth2Session
+from authlib.integrations.requests_client import AssertionSession, OAuth2Session
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[3]
 DEV = json.loads(pathlib.Path(os.environ["DEV_JSON"]).read_text())
 ISSUER = DEV["issuer"]
 AUDIENCE = "orders"
 sys.path.insert(0, str(REPOSITORY / "clients/python"))
+# The server of the test is on this machine.
+os.environ["AUTHLIB_INSECURE_TRANSPORT"] = "1"
 # For whatever must come about: no machine is so slow.
 PATIENCE_S = 60.0
 
@@ -193,6 +197,51 @@ def authlib(service: Jeton, admin: Jeton) -> None:
         check(own.introspect_token(introspection, token=text).json() == {"active": False}, f"{what}: inactive")
 
 
+def obtains(admin: Jeton) -> None:
+    """Tokens from the token endpoint, by Authlib's own code."""
+    metadata = requests.get(f"{ISSUER}/.well-known/oauth-authorization-server", timeout=PATIENCE_S).json()
+    endpoint, introspection = metadata["token_endpoint"], metadata["introspection_endpoint"]
+    key = DEV["clients"]["dev-service"]
+    own = OAuth2Session("dev-service", key, token_endpoint_auth_method="client_secret_basic")
+    for method in ["client_secret_basic", "client_secret_post"]:
+        session = OAuth2Session("dev-service", key, token_endpoint_auth_method=method)
+        asked = {"grant_type": "client_credentials", "audience": AUDIENCE, "refreshable": "true"}
+        token = session.fetch_token(endpoint, **asked)
+        check(token["token_type"] == "Bearer" and token["expires_in"] == 900, f"Authlib obtains a token by {method}")
+        said = own.introspect_token(introspection, token=token["access_token"]).json()
+        check(said["active"] and said["sub"] == "dev-service", "it is good, and speaks for the client")
+        fresh = session.refresh_token(endpoint, refresh_token=token["refresh_token"])
+        check(fresh["access_token"] != token["access_token"], "Authlib refreshes it")
+
+    # A workload of another issuer, which has no secret of jeton.
+    private = ec.generate_private_key(ec.SECP256R1())
+    jwk = jwt.algorithms.ECAlgorithm.to_jwk(private.public_key(), as_dict=True) | {"kid": "1", "alg": "ES256"}
+    with tempfile.TemporaryDirectory(prefix="jeton-issuer-") as directory:
+        keys = pathlib.Path(directory) / "keys.json"
+        keys.write_text(json.dumps({"keys": [jwk]}))
+        admin("client", "create", "ci", "--permission", "issue", "--audience", AUDIENCE, "--subject", "ci:*")
+        rule = {"client": "ci", "subject": "ci:{sub}", "when": {"sub": "build-*"}}
+        issuer = ["--issuer", "https://ci.example", "--audience", "jeton", "--static-jwks", str(keys)]
+        admin("issuer", "create", "ci", *issuer, "--rule", json.dumps(rule))
+    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    workload = AssertionSession(
+        token_endpoint=endpoint,
+        issuer="https://ci.example",
+        subject="build-7",
+        audience="jeton",
+        grant_type=AssertionSession.JWT_BEARER_GRANT_TYPE,
+        key=pem.decode(),
+        header={"alg": "ES256", "kid": "1"},
+    )
+    workload.refresh_token()
+    said = own.introspect_token(introspection, token=workload.token["access_token"]).json()
+    facts = (said["active"], said["sub"], said["idp"])
+    check(facts == (True, "ci:build-7", "ci"), "a workload of another issuer obtains a token by its assertion")
+    admin("revoke", "--issuer", "ci", "--reason", "compromised", "--yes")
+    said = own.introspect_token(introspection, token=workload.token["access_token"]).json()
+    check(said == {"active": False}, "it is dead with its issuer")
+
+
 def fastapi(service: Jeton) -> None:
     os.environ |= {
         "JETON_ISSUER": ISSUER,
@@ -246,6 +295,7 @@ def main() -> None:
         service, admin = Jeton(directory, "dev-service"), Jeton(directory, "dev-admin")
         pyjwt(service, admin)
         authlib(service, admin)
+        obtains(admin)
         fastapi(service)
     documented()
     print("all as expected")

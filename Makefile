@@ -68,7 +68,7 @@ test-java: ## check the Java client, the code of its README included
 	@scripts/need-cc
 	@clients/java/check
 
-test-node: ## run jose and Express against a server of its own
+test-node: ## run jose, Express and openid-client against a server of its own
 	@scripts/need-cc
 	@scripts/test-node
 

@@ -1,4 +1,4 @@
-// jose and Express, as they are, against a jeton: key set, introspection and revocation.
+// jose, Express and openid-client, as they are, against a jeton: key set, tokens, introspection and revocation.
 //
 // Run by `scripts/test-node`. Exits with 1 on any surprise.
 import assert from "node:assert/strict";
@@ -7,6 +7,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import * as oauth from "openid-client";
 import { createRemoteJWKSet, decodeJwt, decodeProtectedHeader, errors, jwtVerify } from "jose";
 
 const dev = JSON.parse(readFileSync(process.env.DEV_JSON, "utf8"));
@@ -125,6 +126,31 @@ async function byService() {
   server.close();
 }
 
+/** Tokens from the token endpoint, by openid-client's own code: it finds the endpoint by RFC 8414. */
+async function byOpenidClient() {
+  const key = dev.clients["dev-service"];
+  for (const [name, method] of [
+    ["client_secret_basic", oauth.ClientSecretBasic(key)],
+    ["client_secret_post", oauth.ClientSecretPost(key)],
+  ]) {
+    const execute = [oauth.allowInsecureRequests];
+    const options = { algorithm: "oauth2", execute };
+    const client = await oauth.discovery(new URL(issuer), "dev-service", undefined, method, options);
+    const asked = { audience, refreshable: "true" };
+    const first = await oauth.clientCredentialsGrant(client, asked);
+    assert.equal(first.expiresIn() <= 900 && first.expiresIn() > 800, true);
+    assert.equal(decodeJwt(first.access_token).sub, "dev-service");
+    ok(`openid-client obtains a token by ${name}`);
+    const next = await oauth.refreshTokenGrant(client, first.refresh_token);
+    assert.notEqual(next.access_token, first.access_token);
+    ok("openid-client refreshes it");
+    await assert.rejects(oauth.refreshTokenGrant(client, "nonsense"), { error: "invalid_grant" });
+    ok("what is no refresh token is invalid_grant to it");
+    await assert.rejects(oauth.clientCredentialsGrant(client), { error: "invalid_target" });
+    ok("a token for nobody is invalid_target to it");
+  }
+}
+
 function documented(repository) {
   const read = (path) => readFileSync(join(repository, path), "utf8");
   const code = read("clients/node/resource-server.mjs");
@@ -137,6 +163,7 @@ try {
   assert.equal(metadata.issuer, issuer);
   // While no key is revoked yet.
   await byService();
+  await byOpenidClient();
   await byKeySet(metadata);
   documented(process.cwd());
   console.log("all as expected");

@@ -278,7 +278,8 @@ impl OwnConnection {
         Ok((self.issuers().await?, seen))
     }
 
-    /// Disables a trusted issuer through the log, as of a revision. False: another replica was first.
+    /// Disables a trusted issuer through the log, as of a revision, which must be another one than its own: so only one of
+    /// several replicas writes it. False: another replica was first.
     pub async fn restrict_issuer(
         &mut self,
         issuer: &TrustedIssuer,
@@ -300,7 +301,7 @@ impl OwnConnection {
                 let head = sqlx::query_scalar!(
                     "select restrict_issuer($1, $2, $3, $4, $5, $6)",
                     issuer.revision.as_i64(),
-                    as_of.min(issuer.revision).as_i64(),
+                    as_of.as_i64(),
                     issuer.issuer_id,
                     version,
                     row_mac,
